@@ -1,0 +1,63 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The sentinel errors of the public API. They are declared here so that every
+// package can return them; the root package names them for users, and says
+// what each one means to a caller.
+var (
+	ErrNotFound       = errors.New("seerdb: key not found")
+	ErrClosed         = errors.New("seerdb: closed")
+	ErrReadOnly       = errors.New("seerdb: database is read-only")
+	ErrNoSpace        = errors.New("seerdb: no space left on device")
+	ErrLocked         = errors.New("seerdb: database is locked by another user")
+	ErrConflict       = errors.New("seerdb: conflict with a concurrent commit")
+	ErrCommitUnknown  = errors.New("seerdb: outcome of the commit is unknown until the database is reopened")
+	ErrKeyTooLarge    = errors.New("seerdb: key is too large")
+	ErrValueTooLarge  = errors.New("seerdb: value is too large")
+	ErrBatchTooLarge  = errors.New("seerdb: batch is too large")
+	ErrCorruption     = errors.New("seerdb: corruption")
+	ErrFormatTooNew   = errors.New("seerdb: database was written by a newer version")
+	ErrInvalidOptions = errors.New("seerdb: invalid options")
+	ErrNotExist       = errors.New("seerdb: database does not exist")
+	ErrExists         = errors.New("seerdb: database already exists")
+)
+
+// CorruptionError reports bytes on disk that are not what was written there.
+// errors.Is(err, ErrCorruption) holds for it.
+type CorruptionError struct {
+	File   string // name inside the database directory
+	Offset int64  // where the damaged piece begins; -1 when the whole file is meant
+	Detail string // what was expected and what was found
+	Err    error  // an underlying error, or nil
+	Lo, Hi []byte // the user keys that may be affected, when known: [Lo, Hi]
+}
+
+// Corruptf makes a CorruptionError.
+func Corruptf(file string, off int64, format string, args ...any) *CorruptionError {
+	return &CorruptionError{File: file, Offset: off, Detail: fmt.Sprintf(format, args...)}
+}
+
+func (e *CorruptionError) Error() string {
+	s := "seerdb: corruption in " + e.File
+	if e.Offset >= 0 {
+		s += fmt.Sprintf(" at offset %d", e.Offset)
+	}
+	s += ": " + e.Detail
+	if e.Lo != nil || e.Hi != nil {
+		s += fmt.Sprintf(" (keys %q to %q)", e.Lo, e.Hi)
+	}
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap gives the underlying error.
+func (e *CorruptionError) Unwrap() error { return e.Err }
+
+// Is makes errors.Is(err, ErrCorruption) true.
+func (e *CorruptionError) Is(target error) bool { return target == ErrCorruption }

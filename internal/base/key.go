@@ -1,0 +1,116 @@
+package base
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// SeqNum is the position of an operation in the history of the database. Only
+// the low 56 bits are used (invariant I12: never mixed up with a FileNum).
+type SeqNum uint64
+
+const (
+	// SeqNumStart is the sequence of the first operation ever committed. Zero
+	// is left for entries that no snapshot can tell apart any more.
+	SeqNumStart SeqNum = 1
+	// SeqNumMax is the largest sequence; a read at SeqNumMax sees everything.
+	SeqNumMax SeqNum = 1<<56 - 1
+)
+
+// Kind says what an entry does to its key. The values are part of the format.
+type Kind uint8
+
+// The kinds. Those from KindMerge on, but for KindPutPointer, are reserved:
+// the formats have room for them, and a reader that does not know what to do
+// with one reports damage rather than guess.
+const (
+	KindDelete       Kind = 0 // the key is gone
+	KindPut          Kind = 1 // the value follows
+	KindPutPointer   Kind = 2 // the value is an encoded pointer into a value file
+	KindMerge        Kind = 3
+	KindSingleDelete Kind = 4
+	KindRangeDelete  Kind = 5
+	KindPutTTL       Kind = 6
+	KindMax          Kind = 15 // the largest kind that will ever be assigned
+)
+
+var kindNames = [...]string{"DEL", "PUT", "PTR", "MERGE", "SDEL", "RDEL", "TTL"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("KIND%d", uint8(k))
+}
+
+// Trailer is sequence<<8 | kind.
+type Trailer uint64
+
+// TrailerMax sorts before every entry of its user key.
+const TrailerMax = Trailer(1<<64 - 1)
+
+// MakeTrailer joins a sequence and a kind.
+func MakeTrailer(s SeqNum, k Kind) Trailer { return Trailer(s)<<8 | Trailer(k) }
+
+// SeekTrailer is the trailer to seek with for the newest entry visible at s.
+func SeekTrailer(s SeqNum) Trailer { return Trailer(s)<<8 | 0xff }
+
+// Seq returns the sequence.
+func (t Trailer) Seq() SeqNum { return SeqNum(t >> 8) }
+
+// Kind returns the kind.
+func (t Trailer) Kind() Kind { return Kind(t & 0xff) }
+
+// Visible reports whether a read at sequence s sees an entry with trailer t.
+func (t Trailer) Visible(s SeqNum) bool { return t.Seq() <= s }
+
+func (t Trailer) String() string { return fmt.Sprintf("%d,%s", t.Seq(), t.Kind()) }
+
+// Compare orders entries: user key ascending, then trailer descending. It
+// works on the parts; no encoding of the pair is ever compared, so a key that
+// is a prefix of another needs no escape.
+func Compare(ak []byte, at Trailer, bk []byte, bt Trailer) int {
+	if c := bytes.Compare(ak, bk); c != 0 {
+		return c
+	}
+	switch {
+	case at > bt:
+		return -1
+	case at < bt:
+		return 1
+	}
+	return 0
+}
+
+// KV is one entry, as iterators show it. The slices belong to whoever showed
+// it and are valid until that iterator moves or closes.
+type KV struct {
+	Key     []byte
+	Trailer Trailer
+	Value   []byte
+}
+
+// Iterator walks entries in the order of Compare, in both directions.
+//
+// Every positioning method returns the entry it lands on, or nil when there is
+// none or an error stopped it: Err tells the two apart. Next after exhaustion
+// at the end returns nil; Prev from there returns the last entry, and likewise
+// at the other end. Next on an iterator that was never positioned acts as
+// First, Prev as Last. The KV is owned by the iterator and overwritten by the
+// next positioning call. An iterator is used by one goroutine.
+type Iterator interface {
+	// SeekGE lands on the first entry at or after (key, t). With TrailerMax
+	// that is the newest entry of the first user key >= key.
+	SeekGE(key []byte, t Trailer) *KV
+	// SeekLT lands on the last entry whose user key is < key.
+	SeekLT(key []byte) *KV
+	First() *KV
+	Last() *KV
+	Next() *KV
+	Prev() *KV
+	// Err is the error that ended the walk, or nil. It is sticky until the
+	// next seek.
+	Err() error
+	// Close releases what the iterator pins and returns Err. Idempotent.
+	Close() error
+}

@@ -1,0 +1,9 @@
+//go:build !failpoints
+
+package failpoint
+
+// Enabled says whether failpoints are compiled in.
+const Enabled = false
+
+// Hit does nothing in this build.
+func Hit(Name) error { return nil }

@@ -1,0 +1,9 @@
+// Package offheap hands out memory that the garbage collector neither scans
+// nor counts, so that a large cache or memtable does not double the heap. On
+// Unix it is anonymous private memory from mmap; elsewhere it falls back to
+// the Go heap, which is correct and only costs more.
+//
+// Memory is not touched until it is used: a large region costs address space,
+// not RAM. Freed memory must not be used again; in the invariants build it is
+// made inaccessible, so that a use after free faults at once.
+package offheap

@@ -1,0 +1,13 @@
+package offheap
+
+import "golang.org/x/sys/unix"
+
+// hugeMin is the smallest region worth huge pages: with fewer than a few of
+// them the rounding wastes more than the TLB saves.
+const hugeMin = 8 << 20
+
+func adviseHuge(b []byte) {
+	if len(b) >= hugeMin {
+		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
+	}
+}

@@ -1,0 +1,48 @@
+//go:build unix && !solaris && !aix
+
+package offheap
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/seerdb-go/seerdb/internal/invariant"
+)
+
+var mapped atomic.Int64
+
+// Mapped is the number of bytes now allocated and not yet freed.
+func Mapped() int64 { return mapped.Load() }
+
+// Alloc returns n zeroed bytes, page aligned. It panics on n <= 0, a bug of
+// the caller, and returns an error when the system refuses.
+func Alloc(n int) ([]byte, error) {
+	if n <= 0 {
+		panic("offheap: Alloc of a non-positive size")
+	}
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fmt.Errorf("seerdb: cannot map %d bytes of memory: %w", n, err)
+	}
+	mapped.Add(int64(n))
+	adviseHuge(b)
+	return b, nil
+}
+
+// Free gives the memory back. b must be exactly what Alloc returned.
+func Free(b []byte) {
+	if b == nil {
+		return
+	}
+	mapped.Add(-int64(len(b)))
+	if invariant.Enabled {
+		// Keep the address range so that a stale reader faults instead of
+		// seeing somebody else's bytes; give the pages themselves back.
+		_ = unix.Madvise(b, unix.MADV_DONTNEED)
+		_ = unix.Mprotect(b, unix.PROT_NONE)
+		return
+	}
+	_ = unix.Munmap(b)
+}

@@ -1,0 +1,81 @@
+// Package vfs is the file system as the engine sees it. All I/O of a database
+// goes through an FS, which makes every promise about crashes and errors
+// testable: besides the operating system there is an in-memory file system
+// that knows what would survive a power cut, and a wrapper that injects
+// faults. There is no writable memory mapping: a store to a mapped page cannot
+// report a full disk.
+//
+// Ordering rules that callers rely on, and that the implementations keep:
+//
+//   - File.Sync makes the file's bytes and size durable, not its name.
+//   - Dir.Sync makes the creations, renames and removals in that directory
+//     durable.
+//   - Nothing else makes anything durable.
+package vfs
+
+import (
+	"io"
+	"io/fs"
+)
+
+// FS is a file system. Methods are safe for concurrent use. Errors satisfy
+// errors.Is for fs.ErrNotExist, fs.ErrExist and the syscall errnos.
+type FS interface {
+	// Create makes a new file for appending and reading, with mode 0600. It
+	// fails with fs.ErrExist if the name is taken.
+	Create(name string) (File, error)
+	// Open opens an existing regular file for reading. It does not follow a
+	// symbolic link and does not hang on a FIFO; both are errors.
+	Open(name string) (File, error)
+	// OpenDir opens a directory, to sync it.
+	OpenDir(name string) (Dir, error)
+	// Rename replaces newName atomically.
+	Rename(oldName, newName string) error
+	// Remove removes a file, or an empty directory.
+	Remove(name string) error
+	// MkdirAll makes a directory and its parents, with mode 0700.
+	MkdirAll(name string) error
+	// List returns the names in a directory, sorted, without "." and "..".
+	List(dir string) ([]string, error)
+	// Stat describes a file without following a symbolic link.
+	Stat(name string) (fs.FileInfo, error)
+	// Lock takes the exclusive lock of a database directory, whose lock file
+	// is name (created if missing). A second Lock, from this process or
+	// another, through whatever alias of the path, fails with base.ErrLocked
+	// until the first is closed.
+	Lock(name string) (io.Closer, error)
+	// Usage returns the bytes free to this user and the size of the file
+	// system that holds name.
+	Usage(name string) (free, total uint64, err error)
+	// PathJoin joins path elements as this file system writes them.
+	PathJoin(elem ...string) string
+}
+
+// File is an open file. ReadAt may be called concurrently with everything;
+// the other methods by one goroutine at a time.
+type File interface {
+	io.ReaderAt
+	// Write appends. It loops over short writes and EINTR; when it returns an
+	// error, n bytes were appended.
+	io.Writer
+	// Sync makes the bytes and the size durable (fdatasync where there is
+	// one). After an error nothing is known about what is durable, and a
+	// later Sync proves nothing (Rebello et al., "Can Applications Recover
+	// from fsync Failures?", ATC 2020): callers never retry it.
+	Sync() error
+	// Truncate cuts the file to size, which must not exceed its length.
+	Truncate(size int64) error
+	// Preallocate asks for room up to size bytes without changing the length.
+	// It is a hint where the system cannot do it.
+	Preallocate(size int64) error
+	// Size is the current length.
+	Size() (int64, error)
+	Close() error
+}
+
+// Dir is an open directory.
+type Dir interface {
+	// Sync makes the entries durable.
+	Sync() error
+	Close() error
+}
