@@ -1,0 +1,202 @@
+// Package compress turns bytes into fewer bytes and back, by a codec that is
+// named by one tag byte of the format. It keeps no lengths: whoever stores
+// compressed bytes stores the uncompressed length beside them, so that Decode
+// fills a buffer of a size that was checked before and can never be made to
+// allocate by what it reads.
+package compress
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+)
+
+// Codec is a way to compress. The values are part of the format.
+type Codec uint8
+
+// The codecs.
+const (
+	None Codec = 0
+	LZ4  Codec = 1 // LZ4 block format, no frame
+	Zstd Codec = 2 // one Zstandard frame, level "fastest", no checksum of its own
+	S2   Codec = 3 // S2 block format, a superset of Snappy
+)
+
+// Default is the codec of whoever does not choose one. Measured on 8 KiB pages
+// of 12-byte keys and 100-byte values, half of each value noise, on one core
+// of an AMD EPYC:
+//
+//	       size    encode       decode
+//	LZ4    0.539    390 MB/s   6200 MB/s
+//	S2     0.520   1230 MB/s   5450 MB/s
+//	Zstd   0.490    200 MB/s   1560 MB/s
+//
+// On pages of one quarter noise S2 decodes at 3000 MB/s against LZ4's 5400,
+// 1.2 µs more for a page; it encodes 2.5 times as fast, 6.7 µs less. A byte is
+// encoded by every compaction that it passes through and decoded only by reads
+// that miss the page cache, which also pay for the read itself: S2.
+const Default = S2
+
+var codecNames = [...]string{"none", "lz4", "zstd", "s2"}
+
+func (c Codec) String() string {
+	if c.Valid() {
+		return codecNames[c]
+	}
+	return fmt.Sprintf("codec%d", uint8(c))
+}
+
+// Valid reports whether this build can encode and decode c.
+func (c Codec) Valid() bool { return int(c) < len(codecNames) }
+
+// Parse is the inverse of String for valid codecs.
+func Parse(name string) (Codec, bool) {
+	i := slices.Index(codecNames[:], name)
+	return Codec(max(i, 0)), i >= 0
+}
+
+// errBadInput is what Decode says of bytes that are not the encoding of
+// len(dst) bytes. Callers wrap it with the file and the offset.
+var errBadInput = errors.New("compress: input is damaged")
+
+// MaxEncodedLen bounds the length of what Encode appends for n bytes: an
+// Encode into a buffer with that much room does not allocate.
+func MaxEncodedLen(n int, c Codec) int {
+	switch c {
+	case LZ4:
+		return lz4.CompressBlockBound(n)
+	case Zstd:
+		return zstdEncoder().MaxEncodedSize(n)
+	case S2:
+		return s2.MaxEncodedLen(n)
+	}
+	return n
+}
+
+// Encode appends the encoding of src to dst and returns the longer slice. The
+// result may be longer than src: whoever stores it compares, and stores src
+// itself under None when the gain is too small. dst and src must not overlap.
+// An invalid codec is a bug of the caller and panics. The encoding of nothing
+// is nothing, whatever the codec.
+func Encode(dst, src []byte, c Codec) []byte {
+	if !c.Valid() {
+		panic("compress: Encode with " + c.String())
+	}
+	if len(src) == 0 {
+		return dst
+	}
+	n := len(dst)
+	dst = slices.Grow(dst, MaxEncodedLen(len(src), c))
+	room := dst[n:cap(dst)]
+	switch c {
+	case LZ4:
+		e := lz4Encoders.Get().(*lz4.Compressor)
+		m, err := e.CompressBlock(src, room)
+		lz4Encoders.Put(e)
+		if err != nil || m == 0 {
+			// Cannot happen with a buffer of CompressBlockBound bytes.
+			panic(fmt.Sprintf("compress: lz4 refused %d bytes: %v", len(src), err))
+		}
+		return dst[:n+m]
+	case Zstd:
+		return zstdEncoder().EncodeAll(src, dst)
+	case S2:
+		return dst[:n+len(s2.Encode(room, src))]
+	}
+	return append(dst, src...)
+}
+
+// Decode fills dst with what src encodes. It fails, without a panic and
+// without allocating in proportion to anything that src says, unless src
+// encodes exactly len(dst) bytes; dst then holds garbage. A bit that flipped in
+// src may also decode to len(dst) wrong bytes: the checksum over what is stored
+// is the caller's. dst and src must not overlap.
+func Decode(dst, src []byte, c Codec) error {
+	if !c.Valid() {
+		return fmt.Errorf("compress: unknown codec %d", uint8(c))
+	}
+	if len(dst) == 0 || len(src) == 0 {
+		if len(dst) != len(src) {
+			return errBadInput
+		}
+		return nil
+	}
+	switch c {
+	case LZ4:
+		if n, err := lz4.UncompressBlock(src, dst); err != nil || n != len(dst) {
+			return errBadInput
+		}
+		return nil
+	case Zstd:
+		return decodeZstd(dst, src)
+	case S2:
+		if n, err := s2.DecodedLen(src); err != nil || n != len(dst) {
+			return errBadInput
+		}
+		if _, err := s2.Decode(dst[:len(dst):len(dst)], src); err != nil {
+			return errBadInput
+		}
+		return nil
+	}
+	if len(dst) != len(src) {
+		return errBadInput
+	}
+	copy(dst, src)
+	return nil
+}
+
+// decodeZstd demands that the frame states its size, as Encode's frames of 256
+// bytes and more do, before it lets the decoder near it. The decoder is also
+// held to cap(dst), so a frame that lies is stopped at the end of dst.
+func decodeZstd(dst, src []byte) error {
+	var h zstd.Header
+	if err := h.Decode(src); err != nil || h.Skippable {
+		return errBadInput
+	}
+	if h.HasFCS && h.FrameContentSize != uint64(len(dst)) || !h.HasFCS && len(dst) >= 256 {
+		return errBadInput
+	}
+	out, err := zstdDecoder().DecodeAll(src, dst[:0:len(dst)])
+	if err != nil || len(out) != len(dst) {
+		return errBadInput
+	}
+	if &out[0] != &dst[0] {
+		copy(dst, out) // the decoder preferred a buffer of its own
+	}
+	return nil
+}
+
+// lz4Encoders holds *lz4.Compressor: 136 KiB of hash table each.
+var lz4Encoders = sync.Pool{New: func() any { return new(lz4.Compressor) }}
+
+// The Zstandard coders are made at first use and shared; each holds a bounded
+// set of states, one per core, and starts no goroutine of its own.
+var (
+	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+		e, err := zstd.NewWriter(nil,
+			zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithEncoderCRC(false), // everything stored is under our own checksum
+			zstd.WithLowerEncoderMem(true),
+		)
+		if err != nil {
+			panic("compress: " + err.Error()) // only for options that contradict each other
+		}
+		return e
+	})
+	zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil,
+			zstd.WithDecoderConcurrency(0),
+			zstd.WithDecodeAllCapLimit(true),
+			zstd.WithDecoderLowmem(true),
+		)
+		if err != nil {
+			panic("compress: " + err.Error())
+		}
+		return d
+	})
+)
