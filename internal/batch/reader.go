@@ -1,0 +1,151 @@
+package batch
+
+import (
+	"encoding/binary"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Op is one operation. Its slices point into the batch.
+type Op struct {
+	Kind     base.Kind
+	Keyspace uint32
+	Key      []byte
+	Value    []byte // nil for kinds that have none
+}
+
+// Expiry splits the value of a PutTTL into its expiry and the value proper.
+// The reader has checked that it is long enough.
+func (o *Op) Expiry() (expiry uint64, value []byte) {
+	return binary.LittleEndian.Uint64(o.Value), o.Value[TTLSize:]
+}
+
+// Reader walks the operations of an encoded batch without allocating. It is a
+// value; a copy continues on its own.
+type Reader struct {
+	rest []byte
+	size int // bytes of the whole batch, to name offsets
+	left uint32
+	seq  base.SeqNum
+}
+
+// Decode checks the header of an encoded batch. Operations are checked as Next
+// comes to them; Check walks all of them. Errors are *base.CorruptionError
+// with an offset inside data and no file: whoever read data knows the rest.
+func Decode(data []byte) (Reader, error) {
+	if len(data) < HeaderSize {
+		return Reader{}, base.Corruptf("", 0, "batch of %d bytes has no room for its header", len(data))
+	}
+	if f := binary.LittleEndian.Uint32(data[flagsOffset:]); f != 0 {
+		return Reader{}, base.Corruptf("", flagsOffset, "batch has unknown flags %#x", f)
+	}
+	r := Reader{
+		rest: data[HeaderSize:],
+		size: len(data),
+		left: binary.LittleEndian.Uint32(data[countOffset:]),
+		seq:  base.SeqNum(binary.LittleEndian.Uint64(data[seqOffset:])),
+	}
+	if r.seq > base.SeqNumMax || uint64(r.left) > uint64(base.SeqNumMax-r.seq)+1 {
+		return Reader{}, base.Corruptf("", seqOffset, "batch of %d operations at sequence %d passes the last sequence", r.left, r.seq)
+	}
+	// The shortest operation has 3 bytes. A count that cannot be true is
+	// refused here, so that callers may size things by it.
+	if uint64(r.left)*3 > uint64(len(r.rest)) {
+		return Reader{}, base.Corruptf("", countOffset, "batch of %d bytes claims %d operations", len(data), r.left)
+	}
+	return r, nil
+}
+
+// Check decodes data to its end.
+func Check(data []byte) error {
+	r, err := Decode(data)
+	for err == nil {
+		var ok bool
+		if _, ok, err = r.Next(); !ok {
+			break
+		}
+	}
+	return err
+}
+
+// Seq is the sequence of the operation that Next will return.
+func (r *Reader) Seq() base.SeqNum { return r.seq }
+
+// Count is the number of operations that Next will still return.
+func (r *Reader) Count() int { return int(r.left) }
+
+// Next returns the next operation. At the end ok is false; then err tells
+// whether the batch ended where it should.
+func (r *Reader) Next() (op Op, ok bool, err error) {
+	if r.left == 0 {
+		if len(r.rest) != 0 {
+			return Op{}, false, r.damaged("%d bytes after the last operation", len(r.rest))
+		}
+		return Op{}, false, nil
+	}
+	p := r.rest
+	if len(p) == 0 {
+		return Op{}, false, r.damaged("%d operations are missing", r.left)
+	}
+	op.Kind, p = base.Kind(p[0]), p[1:]
+	if op.Kind > base.KindPutTTL {
+		return Op{}, false, r.damaged("unknown operation kind %d", uint8(op.Kind))
+	}
+	op.Keyspace, p, ok = uvarint(p)
+	if !ok {
+		return Op{}, false, r.damaged("bad keyspace")
+	}
+	op.Key, p, ok = bytesField(p, base.MaxKeySize)
+	if !ok {
+		return Op{}, false, r.damaged("bad key length")
+	}
+	if HasValue(op.Kind) {
+		op.Value, p, ok = bytesField(p, base.MaxValueSize)
+		if !ok {
+			return Op{}, false, r.damaged("bad value length")
+		}
+		if !valueFits(op.Kind, len(op.Value)) {
+			return Op{}, false, r.damaged("%s with a value of %d bytes", op.Kind, len(op.Value))
+		}
+	}
+	r.rest = p
+	r.left--
+	r.seq++
+	return op, true, nil
+}
+
+// valueFits checks the kinds whose value has a form of its own.
+func valueFits(k base.Kind, n int) bool {
+	switch k {
+	case base.KindPutTTL:
+		return n >= TTLSize
+	case base.KindRangeDelete:
+		return n <= base.MaxKeySize
+	}
+	return true
+}
+
+func (r *Reader) damaged(format string, args ...any) error {
+	return base.Corruptf("", int64(r.size-len(r.rest)), "batch: "+format, args...)
+}
+
+// uvarint reads an integer of at most 32 bits.
+func uvarint(p []byte) (v uint32, rest []byte, ok bool) {
+	if len(p) > 0 && p[0] < 0x80 {
+		return uint32(p[0]), p[1:], true
+	}
+	x, n := binary.Uvarint(p)
+	if n <= 0 || x > 1<<32-1 {
+		return 0, nil, false
+	}
+	return uint32(x), p[n:], true
+}
+
+// bytesField reads a length and that many bytes, at most limit.
+func bytesField(p []byte, limit uint32) (field, rest []byte, ok bool) {
+	n, p, ok := uvarint(p)
+	if !ok || n > limit || uint64(n) > uint64(len(p)) {
+		return nil, nil, false
+	}
+	return p[:n:n], p[n:], true
+}
