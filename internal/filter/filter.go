@@ -1,0 +1,103 @@
+// Package filter answers "is this key possibly in that set" from about one
+// byte per key. An answer of false is certain; an answer of true is wrong for
+// a small share of the keys that are not in the set.
+//
+// A filter is built from 64-bit hashes of keys (base.Hash) and is one run of
+// bytes that means the same on every machine:
+//
+//	cells                       of the kind, from the first byte on
+//	parameters                  of the kind, fixed length
+//	kind                 u8     the last byte
+//
+// The parameters stand at the end so that the cells begin where the bytes
+// begin: kept at an address that is a multiple of 64, every Bloom probe touches
+// one cache line.
+package filter
+
+import "errors"
+
+// Kind is how a filter is laid out. The values are part of the format.
+type Kind uint8
+
+// The kinds.
+const (
+	Bloom Kind = 1 // blocked Bloom filter, any number of bits per key
+)
+
+// ErrDamaged is what Open says of bytes that are no filter. Callers wrap it
+// with the file and the offset.
+var ErrDamaged = errors.New("filter: parameters are damaged")
+
+// Filter is an opened filter: a view of its bytes, which must outlive it. The
+// zero Filter contains everything. Safe for concurrent use.
+type Filter struct {
+	// immutable after Open
+	cells []byte
+	kind  Kind
+	bloom bloomParams
+}
+
+// Open checks the parameters against the length of data, so that MayContain
+// stays within data whatever the cells hold. It allocates nothing.
+func Open(data []byte) (Filter, error) {
+	if len(data) == 0 {
+		return Filter{}, ErrDamaged
+	}
+	switch Kind(data[len(data)-1]) {
+	case Bloom:
+		return openBloom(data[:len(data)-1])
+	}
+	return Filter{}, ErrDamaged
+}
+
+// Kind is how the filter is laid out; 0 for the zero Filter.
+func (f *Filter) Kind() Kind { return f.kind }
+
+// MayContain reports whether the key with hash h may be in the set. It is true
+// for every key that was added.
+func (f *Filter) MayContain(h uint64) bool {
+	switch f.kind {
+	case Bloom:
+		return f.bloom.mayContain(f.cells, h)
+	}
+	return true
+}
+
+// MayContain opens data and asks it. Bytes that are no filter contain
+// everything, so that damage costs time and never loses a key.
+func MayContain(data []byte, h uint64) bool {
+	f, err := Open(data)
+	return err != nil || f.MayContain(h)
+}
+
+// Builder gathers the hashes of a set. The zero Builder is ready to use, and
+// Reset makes it ready again with its memory kept. Used by one goroutine.
+type Builder struct {
+	hashes []uint64
+}
+
+// AddHash adds a key by its hash. A hash equal to the one before is dropped,
+// so all the versions of a key that arrive in a row count once.
+func (b *Builder) AddHash(h uint64) {
+	if n := len(b.hashes); n > 0 && b.hashes[n-1] == h {
+		return
+	}
+	b.hashes = append(b.hashes, h)
+}
+
+// Len is the number of hashes that a filter made now would be sized for.
+func (b *Builder) Len() int { return len(b.hashes) }
+
+// Reset forgets the hashes.
+func (b *Builder) Reset() { b.hashes = b.hashes[:0] }
+
+// EstimatedSize bounds the bytes that Finish would append now.
+func (b *Builder) EstimatedSize(bitsPerKey float64) int {
+	return bloomSize(len(b.hashes), bitsPerKey)
+}
+
+// Finish appends a filter of the hashes to dst, sized for their real number,
+// and returns the longer slice. The builder keeps the hashes until Reset.
+func (b *Builder) Finish(dst []byte, bitsPerKey float64) []byte {
+	return appendBloom(dst, b.hashes, bitsPerKey)
+}
