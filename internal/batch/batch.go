@@ -21,7 +21,6 @@ package batch
 
 import (
 	"encoding/binary"
-	"math"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -104,10 +103,14 @@ func (b *Batch) PutTTL(keyspace uint32, key, value []byte, expiry uint64) error 
 	return nil
 }
 
-// Add appends an operation of any kind. A kind without a value ignores value.
+// Add appends an operation of any kind. A kind without a value ignores value;
+// the value of a PutTTL begins with its expiry, as Op.Expiry reads it.
 func (b *Batch) Add(kind base.Kind, keyspace uint32, key, value []byte) error {
-	if !HasValue(kind) {
+	switch {
+	case !HasValue(kind):
 		value = nil
+	case !valueFits(kind, len(value)):
+		return b.refuse(base.ErrValueTooLarge)
 	}
 	buf, err := b.open(kind, keyspace, key, len(value))
 	if err != nil {
@@ -130,7 +133,7 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 	buf := b.Data
 	need := opOverheadMax + len(key) + valueLen
 	if cap(buf)-len(buf) < need || len(buf) == 0 {
-		if need > base.MaxBatchSize-max(len(buf), HeaderSize) || b.count == math.MaxUint32 {
+		if need > base.MaxBatchSize-max(len(buf), HeaderSize) {
 			return nil, b.refuse(base.ErrBatchTooLarge)
 		}
 		buf = grow(buf, need)

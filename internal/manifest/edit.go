@@ -1,0 +1,284 @@
+package manifest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Edit is a change from one Version to the next. It takes effect as a whole,
+// when it is durable in the manifest (invariant I4).
+//
+// A table moves when one edit removes it from a level and adds it to another.
+// Value files are removed by nobody: one that loses its last reference drops
+// out of the Version by itself, on replay exactly as it did at first.
+type Edit struct {
+	Add       []NewFile
+	Remove    []OldFile
+	AddValues []ValueMeta // each referenced by some table in Add
+
+	// LogNum is the oldest log segment that is still needed; nil leaves it
+	// unchanged. It never goes back.
+	LogNum *base.FileNum
+	// NextFile is a number above every file number handed out so far, LastSeq
+	// the last sequence that may have been used. The largest ever recorded
+	// counts, so 0, or a value that is out of date, changes nothing.
+	NextFile base.FileNum
+	LastSeq  base.SeqNum
+}
+
+// NewFile places a table in a level.
+type NewFile struct {
+	Level int
+	Meta  *FileMeta
+}
+
+// OldFile names a table in a level.
+type OldFile struct {
+	Level int
+	Num   base.FileNum
+}
+
+// Apply returns the version after e. It is pure: v is unchanged. An edit that
+// cannot be true of v is an error, and no version.
+func (v *Version) Apply(e *Edit) (*Version, error) {
+	b := newBuilder(v)
+	if err := b.apply(e); err != nil {
+		return nil, err
+	}
+	return b.finish(), nil
+}
+
+// Dropped is a file that one version names and a later one does not.
+type Dropped struct {
+	Type base.FileType
+	Num  base.FileNum
+}
+
+// DroppedBy lists the files of v that next, its successor by e, no longer
+// names: the tables that e removes for good, and the value files that lost
+// their last reference.
+func (v *Version) DroppedBy(e *Edit, next *Version) []Dropped {
+	var out []Dropped
+	for _, o := range e.Remove {
+		if !slices.ContainsFunc(e.Add, func(n NewFile) bool { return n.Meta.Num == o.Num }) {
+			out = append(out, Dropped{base.FileTypeTable, o.Num})
+		}
+	}
+	for num := range v.Values {
+		if next.Values[num] == nil {
+			out = append(out, Dropped{base.FileTypeValues, num})
+		}
+	}
+	return out
+}
+
+// runKey names a run.
+type runKey struct {
+	level int
+	id    uint64
+}
+
+// place is where a table is.
+type place struct {
+	level int
+	meta  *FileMeta
+}
+
+// builder applies edits to a private copy of a Version. It copies what it
+// changes once, so that recovery, which applies a whole log to one builder,
+// costs no more than the edits; Apply is a builder with one edit.
+type builder struct {
+	v       *Version
+	places  map[base.FileNum]place
+	ownedL  [base.NumLevels]bool  // v.Levels[i] is ours to change
+	ownedR  map[runKey]bool       // the run's Files are ours to change
+	ownedV  map[base.FileNum]bool // the value file is ours to change
+	touched map[base.FileNum]bool // value files that lost a reference by this edit
+}
+
+func newBuilder(v *Version) *builder {
+	b := &builder{
+		v:      &Version{Levels: v.Levels, Values: maps.Clone(v.Values)},
+		places: make(map[base.FileNum]place),
+		ownedR: make(map[runKey]bool),
+		ownedV: make(map[base.FileNum]bool),
+	}
+	if b.v.Values == nil {
+		b.v.Values = make(map[base.FileNum]*ValueFile)
+	}
+	v.All(func(level int, f *FileMeta) bool {
+		b.places[f.Num] = place{level, f}
+		return true
+	})
+	return b
+}
+
+// finish hands the version over; the builder must not be used any more.
+func (b *builder) finish() *Version { return b.v }
+
+// apply changes the version by one edit. After an error the builder is in no
+// defined state.
+func (b *builder) apply(e *Edit) error {
+	b.touched = make(map[base.FileNum]bool)
+	for _, m := range e.AddValues {
+		if err := b.addValues(m); err != nil {
+			return err
+		}
+	}
+	for _, o := range e.Remove {
+		if err := b.remove(o); err != nil {
+			return err
+		}
+	}
+	for _, n := range e.Add {
+		if err := b.add(n); err != nil {
+			return err
+		}
+	}
+	if err := b.dropUnreferenced(e); err != nil {
+		return err
+	}
+	if touchesL0(e) {
+		return checkL0(b.v.Levels[0])
+	}
+	return nil
+}
+
+func touchesL0(e *Edit) bool {
+	return slices.ContainsFunc(e.Add, func(n NewFile) bool { return n.Level == 0 })
+}
+
+func (b *builder) addValues(m ValueMeta) error {
+	if m.Num == 0 || m.Count == 0 || m.Size == 0 {
+		return fmt.Errorf("value file %d: %d bytes, %d values", m.Num, m.Size, m.Count)
+	}
+	if _, taken := b.places[m.Num]; taken || b.v.Values[m.Num] != nil {
+		return fmt.Errorf("value file %d: the number is taken", m.Num)
+	}
+	b.v.Values[m.Num] = &ValueFile{ValueMeta: m}
+	b.ownedV[m.Num] = true
+	return nil
+}
+
+func (b *builder) remove(o OldFile) error {
+	p, ok := b.places[o.Num]
+	if !ok || p.level != o.Level {
+		return fmt.Errorf("table %d is not in level %d", o.Num, o.Level)
+	}
+	delete(b.places, o.Num)
+	runs, i, err := b.openRun(o.Level, p.meta.Run)
+	if err != nil {
+		return err
+	}
+	r := &runs[i]
+	j, found := slices.BinarySearchFunc(r.Files, p.meta, compareStart)
+	if !found {
+		return fmt.Errorf("table %d is not in run %d of level %d", o.Num, r.ID, o.Level)
+	}
+	r.Files = slices.Delete(r.Files, j, j+1)
+	if len(r.Files) == 0 {
+		delete(b.ownedR, runKey{o.Level, r.ID})
+		b.v.Levels[o.Level] = slices.Delete(runs, i, i+1)
+	}
+	for _, ref := range p.meta.ValueRefs {
+		b.openValues(ref.File).remove(ref)
+		b.touched[ref.File] = true
+	}
+	return nil
+}
+
+func (b *builder) add(n NewFile) error {
+	if n.Level < 0 || n.Level >= base.NumLevels || n.Meta == nil {
+		return fmt.Errorf("table added to level %d of %d", n.Level, base.NumLevels)
+	}
+	f := n.Meta
+	if err := f.check(); err != nil {
+		return err
+	}
+	if _, taken := b.places[f.Num]; taken || b.v.Values[f.Num] != nil {
+		return fmt.Errorf("table %d: the number is taken", f.Num)
+	}
+	b.places[f.Num] = place{n.Level, f}
+	runs, i, err := b.openRun(n.Level, f.Run)
+	if err != nil { // the first table of a new run
+		runs = slices.Insert(b.openLevel(n.Level), i, Run{ID: f.Run})
+		b.v.Levels[n.Level] = runs
+		b.ownedR[runKey{n.Level, f.Run}] = true
+	}
+	r := &runs[i]
+	j, _ := slices.BinarySearchFunc(r.Files, f, compareStart)
+	if j > 0 && !before(r.Files[j-1], f) {
+		return overlapError(n.Level, r.Files[j-1], f)
+	}
+	if j < len(r.Files) && !before(f, r.Files[j]) {
+		return overlapError(n.Level, f, r.Files[j])
+	}
+	r.Files = slices.Insert(r.Files, j, f)
+	for _, ref := range f.ValueRefs {
+		vf := b.openValues(ref.File)
+		if vf == nil {
+			return fmt.Errorf("table %d references value file %d, which is not named", f.Num, ref.File)
+		}
+		if err := vf.add(f.Num, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropUnreferenced removes the value files that e left without a reference. A
+// new one must have got some (invariant I10).
+func (b *builder) dropUnreferenced(e *Edit) error {
+	for _, m := range e.AddValues {
+		if b.v.Values[m.Num].Tables == 0 {
+			return fmt.Errorf("value file %d is added, but no table references it", m.Num)
+		}
+	}
+	for num := range b.touched {
+		if b.v.Values[num].Tables == 0 {
+			delete(b.v.Values, num)
+			delete(b.ownedV, num)
+		}
+	}
+	return nil
+}
+
+// openLevel makes a level's list of runs ours to change.
+func (b *builder) openLevel(level int) []Run {
+	if !b.ownedL[level] {
+		b.v.Levels[level] = slices.Clone(b.v.Levels[level])
+		b.ownedL[level] = true
+	}
+	return b.v.Levels[level]
+}
+
+// openRun makes the files of a run ours to change. When there is no such run
+// the index is where it belongs.
+func (b *builder) openRun(level int, id uint64) ([]Run, int, error) {
+	runs := b.openLevel(level)
+	i, found := findRun(runs, id)
+	if !found {
+		return nil, i, fmt.Errorf("level %d has no run %d", level, id)
+	}
+	if k := (runKey{level, id}); !b.ownedR[k] {
+		runs[i].Files = slices.Clone(runs[i].Files)
+		b.ownedR[k] = true
+	}
+	return runs, i, nil
+}
+
+// openValues makes the accounts of a value file ours to change; nil when there
+// is no such file.
+func (b *builder) openValues(num base.FileNum) *ValueFile {
+	vf := b.v.Values[num]
+	if vf != nil && !b.ownedV[num] {
+		c := *vf
+		vf = &c
+		b.v.Values[num] = vf
+		b.ownedV[num] = true
+	}
+	return vf
+}

@@ -1,0 +1,340 @@
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Location says where the bytes of a file are. The values are part of the
+// format.
+type Location uint8
+
+// LocationLocal is the database directory. Others are reserved.
+const LocationLocal Location = 0
+
+// ValueRef is what one table still references in one value file.
+type ValueRef struct {
+	File  base.FileNum
+	Bytes uint64 // as stored in the value file
+	Count uint64
+}
+
+// FileMeta describes one table. It is immutable once it is in a Version.
+type FileMeta struct {
+	Num      base.FileNum
+	Size     uint64 // bytes of the file
+	Keyspace uint32
+	Location Location
+	Format   base.FormatVersion
+
+	// Run is which run of its level the table belongs to; larger is newer.
+	Run uint64
+
+	Smallest, Largest       []byte // user keys, both inclusive
+	SmallestSeq, LargestSeq base.SeqNum
+
+	Entries       uint64
+	Deletes       uint64 // of the entries: tombstones of every kind
+	RawKeyBytes   uint64
+	RawValueBytes uint64
+
+	ValueRefs []ValueRef // ascending by File, each with at least one value
+}
+
+// ValueMeta describes one value file as it was written. It is immutable.
+type ValueMeta struct {
+	Num   base.FileNum
+	Size  uint64 // bytes of the file
+	Bytes uint64 // of the records in it: the unit of ValueRef.Bytes
+	Count uint64 // records
+}
+
+// ValueFile is a value file and what the tables of one Version still reference
+// in it. It is immutable; a Version in which the sums differ has another.
+type ValueFile struct {
+	ValueMeta
+	LiveBytes uint64 // sum over the tables' ValueRefs
+	LiveCount uint64
+	Tables    int // how many tables reference it; never 0 in a Version
+}
+
+// Garbage is the bytes of records that no table references.
+func (f *ValueFile) Garbage() uint64 { return f.Bytes - f.LiveBytes }
+
+// Run is a sorted sequence of tables that do not overlap (invariant I5).
+type Run struct {
+	ID    uint64
+	Files []*FileMeta // ascending by keyspace, then key
+}
+
+// Size is the bytes of the run's tables.
+func (r *Run) Size() uint64 {
+	var n uint64
+	for _, f := range r.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// Find returns the only table of the run that may hold key, or nil.
+func (r *Run) Find(keyspace uint32, key []byte) *FileMeta {
+	i := r.search(keyspace, key)
+	if i == len(r.Files) {
+		return nil
+	}
+	if f := r.Files[i]; f.Keyspace == keyspace && bytes.Compare(f.Smallest, key) <= 0 {
+		return f
+	}
+	return nil
+}
+
+// search returns the index of the first table whose largest key is >= key.
+func (r *Run) search(keyspace uint32, key []byte) int {
+	lo, hi := 0, len(r.Files)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		f := r.Files[mid]
+		if f.Keyspace < keyspace || f.Keyspace == keyspace && bytes.Compare(f.Largest, key) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// Overlapping returns the tables of the run with keys in [lo, hi]; a nil hi
+// means to the end of the keyspace. The result is a part of r.Files.
+func (r *Run) Overlapping(keyspace uint32, lo, hi []byte) []*FileMeta {
+	i := r.search(keyspace, lo)
+	j := i
+	for j < len(r.Files) {
+		f := r.Files[j]
+		if f.Keyspace != keyspace || hi != nil && bytes.Compare(f.Smallest, hi) > 0 {
+			break
+		}
+		j++
+	}
+	return r.Files[i:j:j]
+}
+
+// Version is which files make up the database at one moment. It is immutable:
+// Apply makes the next one, which shares what did not change.
+type Version struct {
+	// Levels hold runs, newest first. In level 0 each flush makes a run.
+	Levels [base.NumLevels][]Run
+	// Values are the value files that at least one table references, by
+	// number (invariant I10).
+	Values map[base.FileNum]*ValueFile
+}
+
+// Tables is the number of tables.
+func (v *Version) Tables() int {
+	n := 0
+	for l := range v.Levels {
+		for r := range v.Levels[l] {
+			n += len(v.Levels[l][r].Files)
+		}
+	}
+	return n
+}
+
+// LevelSize is the bytes of the tables of a level.
+func (v *Version) LevelSize(level int) uint64 {
+	var n uint64
+	for r := range v.Levels[level] {
+		n += v.Levels[level][r].Size()
+	}
+	return n
+}
+
+// All calls fn for every table, from the newest to the oldest run, until it
+// returns false.
+func (v *Version) All(fn func(level int, f *FileMeta) bool) {
+	for l := range v.Levels {
+		for r := range v.Levels[l] {
+			for _, f := range v.Levels[l][r].Files {
+				if !fn(l, f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// compareStart orders tables by where their keys begin.
+func compareStart(a, b *FileMeta) int {
+	if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.Smallest, b.Smallest)
+}
+
+// before reports whether all of a lies before all of b.
+func before(a, b *FileMeta) bool {
+	if a.Keyspace != b.Keyspace {
+		return a.Keyspace < b.Keyspace
+	}
+	return bytes.Compare(a.Largest, b.Smallest) < 0
+}
+
+// Overlaps reports whether the key ranges of two tables meet.
+func (f *FileMeta) Overlaps(g *FileMeta) bool { return !before(f, g) && !before(g, f) }
+
+// check validates what a table's description says by itself.
+func (f *FileMeta) check() error {
+	switch {
+	case f.Num == 0:
+		return fmt.Errorf("table without a number")
+	case f.Size == 0:
+		return fmt.Errorf("table %d: empty file", f.Num)
+	case f.Location != LocationLocal:
+		return fmt.Errorf("table %d: unknown location %d", f.Num, f.Location)
+	case f.Format == 0:
+		return fmt.Errorf("table %d: no format version", f.Num)
+	case f.Format > base.FormatNewest:
+		return fmt.Errorf("table %d: %w (format %d, newest known %d)", f.Num, base.ErrFormatTooNew, f.Format, base.FormatNewest)
+	case len(f.Smallest) > base.MaxKeySize || len(f.Largest) > base.MaxKeySize:
+		return fmt.Errorf("table %d: %w", f.Num, base.ErrKeyTooLarge)
+	case bytes.Compare(f.Smallest, f.Largest) > 0:
+		return fmt.Errorf("table %d: smallest key %q after largest %q", f.Num, f.Smallest, f.Largest)
+	case f.SmallestSeq > f.LargestSeq || f.LargestSeq > base.SeqNumMax:
+		return fmt.Errorf("table %d: sequences %d to %d", f.Num, f.SmallestSeq, f.LargestSeq)
+	case f.Entries == 0 || f.Deletes > f.Entries:
+		return fmt.Errorf("table %d: %d entries, %d deletes", f.Num, f.Entries, f.Deletes)
+	}
+	for i, r := range f.ValueRefs {
+		if r.File == 0 || r.Count == 0 || i > 0 && f.ValueRefs[i-1].File >= r.File {
+			return fmt.Errorf("table %d: bad value reference %d (file %d, %d values)", f.Num, i, r.File, r.Count)
+		}
+	}
+	return nil
+}
+
+// Check validates the whole version: each table by itself, the order of runs
+// and tables (I5), what can be seen of I6 from descriptions, numbers used once,
+// and that the accounts of value files agree with the tables (I10).
+func (v *Version) Check() error {
+	seen := make(map[base.FileNum]bool)
+	live := make(map[base.FileNum]*ValueFile, len(v.Values))
+	for l := range v.Levels {
+		for r := range v.Levels[l] {
+			run := &v.Levels[l][r]
+			if r > 0 && v.Levels[l][r-1].ID <= run.ID {
+				return fmt.Errorf("level %d: run %d is listed before run %d", l, v.Levels[l][r-1].ID, run.ID)
+			}
+			if err := run.check(l, seen); err != nil {
+				return err
+			}
+			for _, f := range run.Files {
+				if err := addRefs(live, v.Values, f); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for num, vf := range v.Values {
+		if seen[num] {
+			return fmt.Errorf("file number %d is a table and a value file", num)
+		}
+		if got := live[num]; got == nil || *got != *vf || vf.Num != num {
+			return fmt.Errorf("value file %d: accounts say %+v, the tables %+v", num, *vf, got)
+		}
+	}
+	return checkL0(v.Levels[0])
+}
+
+// check validates the tables of one run.
+func (r *Run) check(level int, seen map[base.FileNum]bool) error {
+	if len(r.Files) == 0 {
+		return fmt.Errorf("level %d: run %d is empty", level, r.ID)
+	}
+	for i, f := range r.Files {
+		if err := f.check(); err != nil {
+			return err
+		}
+		if f.Run != r.ID {
+			return fmt.Errorf("level %d: table %d of run %d is in run %d", level, f.Num, f.Run, r.ID)
+		}
+		if seen[f.Num] {
+			return fmt.Errorf("table %d is listed twice", f.Num)
+		}
+		seen[f.Num] = true
+		if i > 0 && !before(r.Files[i-1], f) {
+			return overlapError(level, r.Files[i-1], f)
+		}
+	}
+	return nil
+}
+
+func overlapError(level int, f, g *FileMeta) error {
+	return fmt.Errorf("level %d run %d: tables %d [%q, %q] and %d [%q, %q] are not in order or overlap",
+		level, f.Run, f.Num, f.Smallest, f.Largest, g.Num, g.Smallest, g.Largest)
+}
+
+// checkL0 holds level 0 to I6: where tables of two runs overlap, every entry of
+// the newer run is newer. Deeper levels cannot be checked from descriptions
+// alone, since a table there spans many flushes.
+func checkL0(runs []Run) error {
+	for i := range runs {
+		for j := i + 1; j < len(runs); j++ {
+			for _, f := range runs[i].Files {
+				for _, g := range runs[j].Overlapping(f.Keyspace, f.Smallest, f.Largest) {
+					if f.SmallestSeq <= g.LargestSeq {
+						return fmt.Errorf("level 0: table %d (run %d, sequences from %d) is not newer than table %d (run %d, sequences to %d)",
+							f.Num, f.Run, f.SmallestSeq, g.Num, g.Run, g.LargestSeq)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// addRefs adds the references of table f to the accounts in live.
+func addRefs(live, known map[base.FileNum]*ValueFile, f *FileMeta) error {
+	for _, ref := range f.ValueRefs {
+		vf := live[ref.File]
+		if vf == nil {
+			k := known[ref.File]
+			if k == nil {
+				return fmt.Errorf("table %d references value file %d, which is not named", f.Num, ref.File)
+			}
+			vf = &ValueFile{ValueMeta: k.ValueMeta}
+			live[ref.File] = vf
+		}
+		if err := vf.add(f.Num, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add counts one table's reference. More references than records is an error:
+// a record belongs to one version of one key, and that to one table.
+func (f *ValueFile) add(table base.FileNum, ref ValueRef) error {
+	if ref.Bytes > f.Bytes-f.LiveBytes || ref.Count > f.Count-f.LiveCount {
+		return fmt.Errorf("table %d: its %d values (%d bytes) in value file %d exceed what is there: %d of %d values (%d of %d bytes) are referenced already",
+			table, ref.Count, ref.Bytes, ref.File, f.LiveCount, f.Count, f.LiveBytes, f.Bytes)
+	}
+	f.LiveBytes += ref.Bytes
+	f.LiveCount += ref.Count
+	f.Tables++
+	return nil
+}
+
+// remove is the inverse of add.
+func (f *ValueFile) remove(ref ValueRef) {
+	f.LiveBytes -= ref.Bytes
+	f.LiveCount -= ref.Count
+	f.Tables--
+}
+
+// findRun returns the index of the run with an id, or where it belongs.
+func findRun(runs []Run, id uint64) (int, bool) {
+	return slices.BinarySearchFunc(runs, id, func(r Run, id uint64) int { return cmp.Compare(id, r.ID) })
+}
