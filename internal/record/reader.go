@@ -1,0 +1,230 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+const (
+	// windowSize is how much is read at once.
+	windowSize = 256 << 10
+
+	// A scan for proof of damage may meet many plausible headers in bytes that
+	// somebody chose, each with a long payload to sum. What it sums in all is
+	// bounded by scanFactor times what it scans, plus scanFree; then it gives
+	// up and reports damage, which loses nothing.
+	scanFactor = 16
+	scanFree   = 64 << 20
+)
+
+// Reader reads records in order. It is used by one goroutine.
+type Reader struct {
+	r    io.ReaderAt   // immutable
+	size int64         // immutable
+	id   base.Identity // immutable
+
+	off     int64 // of the next record
+	durable int64 // bytes known to be durable
+	kind    Kind  // of the last record
+	err     error // sticky; badOff is its offset
+	badOff  int64
+
+	window    []byte // bytes from windowOff on
+	windowOff int64
+}
+
+// NewReader returns a reader of a file of size bytes.
+func NewReader(r io.ReaderAt, size int64, id base.Identity) *Reader {
+	return &Reader{r: r, size: size, id: id}
+}
+
+// KnowDurable tells the reader that the first n bytes of the file were durable
+// once: a bad record, or an end, before n is damage.
+func (r *Reader) KnowDurable(n int64) { r.durable = max(r.durable, n) }
+
+// Kind is the kind of the record that Next returned.
+func (r *Reader) Kind() Kind { return r.kind }
+
+// Durable is how many bytes are known to have been durable, from KnowDurable
+// and the records read so far.
+func (r *Reader) Durable() int64 { return r.durable }
+
+// Offset is where the last good record ends.
+func (r *Reader) Offset() int64 { return r.off }
+
+// Next returns the payload of the next record and the offset of the record.
+// The payload is valid until the next call. The error is io.EOF at a clean
+// end, ErrTorn at one that a crash may have left, a *base.CorruptionError where
+// bytes were damaged that had been durable, or an error of the file; the offset
+// then is that of the bad record. Errors are sticky.
+func (r *Reader) Next() (payload []byte, off int64, err error) {
+	if r.err == nil {
+		payload, err = r.next()
+		if err == nil {
+			off = r.off
+			r.off += HeaderSize + int64(len(payload))
+			return payload, off, nil
+		}
+		r.fail(err)
+	}
+	return nil, r.badOff, r.err
+}
+
+func (r *Reader) fail(err error) {
+	r.err, r.badOff = err, r.off
+	r.window = nil
+}
+
+func (r *Reader) next() ([]byte, error) {
+	left := r.size - r.off
+	if left == 0 {
+		if r.off < r.durable {
+			return nil, r.damaged("file ends, but %d bytes had been synced", r.durable)
+		}
+		return nil, io.EOF
+	}
+	if left < HeaderSize {
+		return nil, r.bad("%d bytes are no header", left)
+	}
+	p, err := r.read(r.off, HeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	h := decodeHeader(p)
+	if !h.plausible(r.off, r.size) {
+		return nil, r.bad("no record header")
+	}
+	// A long record is summed piece by piece before there is memory for it.
+	if h.length > windowSize {
+		ok, err := r.sumMatches(h, r.off)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, r.bad("checksum mismatch over %d bytes", h.length)
+		}
+	}
+	p, err = r.read(r.off, HeaderSize+h.length)
+	if err != nil {
+		return nil, err
+	}
+	if r.id.Checksum(r.off, p[lengthOffset:]) != h.crc {
+		return nil, r.bad("checksum mismatch over %d bytes", h.length)
+	}
+	r.kind = h.kind
+	r.durable = max(r.durable, h.synced)
+	return p[HeaderSize:], nil
+}
+
+// read returns n bytes at off, which the file has. They are valid until the
+// next read.
+func (r *Reader) read(off, n int64) ([]byte, error) {
+	if off < r.windowOff || off+n > r.windowOff+int64(len(r.window)) {
+		want := min(max(n, windowSize), r.size-off)
+		if int64(cap(r.window)) < want {
+			r.window = make([]byte, want)
+		}
+		r.window = r.window[:want]
+		r.windowOff = off
+		if err := r.readFull(r.window, off); err != nil {
+			r.window = r.window[:0]
+			return nil, err
+		}
+	}
+	i := off - r.windowOff
+	return r.window[i : i+n : i+n], nil
+}
+
+// readFull fills p from off. A file that ends before its size is damaged.
+func (r *Reader) readFull(p []byte, off int64) error {
+	n, err := r.r.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		e := base.Corruptf(r.id.Name(), off+int64(n), "file ends before its size of %d bytes", r.size)
+		e.Err = io.ErrUnexpectedEOF
+		return e
+	}
+	return err
+}
+
+// sumMatches checks a record in pieces, without the window.
+func (r *Reader) sumMatches(h header, off int64) (bool, error) {
+	buf := make([]byte, min(windowSize, HeaderSize+h.length))
+	end := off + HeaderSize + h.length
+	var sum uint32
+	for pos := off; pos < end; {
+		p := buf[:min(int64(len(buf)), end-pos)]
+		if err := r.readFull(p, pos); err != nil {
+			return false, err
+		}
+		if pos == off {
+			sum = r.id.Checksum(off, p[lengthOffset:])
+		} else {
+			sum = base.ExtendChecksum(sum, p)
+		}
+		pos += int64(len(p))
+	}
+	return sum == h.crc, nil
+}
+
+func (r *Reader) damaged(format string, args ...any) error {
+	return base.Corruptf(r.id.Name(), r.off, format, args...)
+}
+
+// bad decides what a bad record at the current offset is.
+func (r *Reader) bad(format string, args ...any) error {
+	if r.off < r.durable {
+		return r.damaged(format, args...)
+	}
+	proof, err := r.findProof()
+	if err != nil {
+		return err
+	}
+	if proof >= 0 {
+		e := base.Corruptf(r.id.Name(), r.off, format, args...)
+		e.Detail += fmt.Sprintf("; it had been synced, as the record at %d tells", proof)
+		return e
+	}
+	return ErrTorn
+}
+
+// findProof looks behind a bad record for a good one which says that the bad
+// place had been synced, and returns its offset, or -1.
+func (r *Reader) findProof() (int64, error) {
+	budget := scanFree + scanFactor*(r.size-r.off)
+	// Records are in no way aligned, so every offset is tried. A chunk overlaps
+	// the next by a header less a byte.
+	buf := make([]byte, min(windowSize, r.size-r.off))
+	for base := r.off + 1; base+HeaderSize <= r.size; {
+		p := buf[:min(int64(len(buf)), r.size-base)]
+		if err := r.readFull(p, base); err != nil {
+			return -1, err
+		}
+		for i := 0; i+HeaderSize <= len(p); i++ {
+			if k := Kind(p[i+metaOffset]); k < KindHeader || k >= kindEnd {
+				continue
+			}
+			h, pos := decodeHeader(p[i:]), base+int64(i)
+			if h.synced <= r.off || !h.plausible(pos, r.size) {
+				continue
+			}
+			if budget -= HeaderSize + h.length; budget < 0 {
+				return -1, r.damaged("bad record, and too many that may be good behind it")
+			}
+			ok, err := r.sumMatches(h, pos)
+			if err != nil {
+				return -1, err
+			}
+			if ok {
+				return pos, nil
+			}
+		}
+		base += int64(len(p)) - HeaderSize + 1
+	}
+	return -1, nil
+}
