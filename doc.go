@@ -1,0 +1,14 @@
+// Package seerdb is an embedded, ordered, persistent key-value store: a
+// log-structured merge tree with learned indexes and key-value separation, in
+// pure Go.
+//
+//	db, err := seerdb.Open("data", nil) // safe defaults; created if missing
+//
+// A [DB] maps byte-string keys, ordered bytewise, to byte-string values. Any
+// number of goroutines may use one at once; one process at a time may have a
+// directory open.
+//
+// By default a write has reached the device when it returns. The weaker modes,
+// and what each of them can lose and when, are in docs/GUARANTEES.md; how the
+// engine works is in docs/ARCHITECTURE.md.
+package seerdb
