@@ -2,7 +2,6 @@ package record
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -34,6 +33,7 @@ type Reader struct {
 
 	window    []byte // bytes from windowOff on
 	windowOff int64
+	scratch   []byte // for sumMatches
 }
 
 // NewReader returns a reader of a file of size bytes.
@@ -75,7 +75,7 @@ func (r *Reader) Next() (payload []byte, off int64, err error) {
 
 func (r *Reader) fail(err error) {
 	r.err, r.badOff = err, r.off
-	r.window = nil
+	r.window, r.scratch = nil, nil
 }
 
 func (r *Reader) next() ([]byte, error) {
@@ -154,11 +154,13 @@ func (r *Reader) readFull(p []byte, off int64) error {
 
 // sumMatches checks a record in pieces, without the window.
 func (r *Reader) sumMatches(h header, off int64) (bool, error) {
-	buf := make([]byte, min(windowSize, HeaderSize+h.length))
+	if r.scratch == nil {
+		r.scratch = make([]byte, min(windowSize, r.size))
+	}
 	end := off + HeaderSize + h.length
 	var sum uint32
 	for pos := off; pos < end; {
-		p := buf[:min(int64(len(buf)), end-pos)]
+		p := r.scratch[:min(int64(len(r.scratch)), end-pos)]
 		if err := r.readFull(p, pos); err != nil {
 			return false, err
 		}
@@ -186,9 +188,7 @@ func (r *Reader) bad(format string, args ...any) error {
 		return err
 	}
 	if proof >= 0 {
-		e := base.Corruptf(r.id.Name(), r.off, format, args...)
-		e.Detail += fmt.Sprintf("; it had been synced, as the record at %d tells", proof)
-		return e
+		return r.damaged(format+"; it had been synced, as the record at %d tells", append(args, proof)...)
 	}
 	return ErrTorn
 }
@@ -197,34 +197,38 @@ func (r *Reader) bad(format string, args ...any) error {
 // place had been synced, and returns its offset, or -1.
 func (r *Reader) findProof() (int64, error) {
 	budget := scanFree + scanFactor*(r.size-r.off)
+	buf := make([]byte, min(windowSize, r.size-r.off))
 	// Records are in no way aligned, so every offset is tried. A chunk overlaps
 	// the next by a header less a byte.
-	buf := make([]byte, min(windowSize, r.size-r.off))
-	for base := r.off + 1; base+HeaderSize <= r.size; {
-		p := buf[:min(int64(len(buf)), r.size-base)]
-		if err := r.readFull(p, base); err != nil {
+	for start := r.off + 1; start+HeaderSize <= r.size; {
+		p := buf[:min(int64(len(buf)), r.size-start)]
+		if err := r.readFull(p, start); err != nil {
 			return -1, err
 		}
 		for i := 0; i+HeaderSize <= len(p); i++ {
 			if k := Kind(p[i+metaOffset]); k < KindHeader || k >= kindEnd {
 				continue
 			}
-			h, pos := decodeHeader(p[i:]), base+int64(i)
-			if h.synced <= r.off || !h.plausible(pos, r.size) {
+			h, off := decodeHeader(p[i:]), start+int64(i)
+			if h.synced <= r.off || !h.plausible(off, r.size) {
 				continue
 			}
 			if budget -= HeaderSize + h.length; budget < 0 {
-				return -1, r.damaged("bad record, and too many that may be good behind it")
+				return -1, r.damaged("bad record, and too many behind it that may be good")
 			}
-			ok, err := r.sumMatches(h, pos)
-			if err != nil {
-				return -1, err
-			}
-			if ok {
-				return pos, nil
+			if ok, err := r.matches(h, off, p[i:]); ok || err != nil {
+				return off, err
 			}
 		}
-		base += int64(len(p)) - HeaderSize + 1
+		start += int64(len(p)) - HeaderSize + 1
 	}
 	return -1, nil
+}
+
+// matches is sumMatches for a record of which p has the beginning at least.
+func (r *Reader) matches(h header, off int64, p []byte) (bool, error) {
+	if n := HeaderSize + h.length; n <= int64(len(p)) {
+		return r.id.Checksum(off, p[lengthOffset:n]) == h.crc, nil
+	}
+	return r.sumMatches(h, off)
 }

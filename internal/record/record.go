@@ -73,6 +73,10 @@ func Append(dst []byte, id base.Identity, off int64, kind Kind, synced int64, pa
 // Size is the bytes of a record with a payload of n bytes.
 func Size(n int) int64 { return HeaderSize + int64(n) }
 
+// PayloadLen is the length of the payload of the record that p begins with. It
+// is for records that Append has just made, and checks nothing.
+func PayloadLen(p []byte) int { return int(binary.LittleEndian.Uint32(p[lengthOffset:])) }
+
 // header is a decoded header that may or may not be true.
 type header struct {
 	crc    uint32
@@ -95,6 +99,7 @@ func decodeHeader(p []byte) header {
 // one: all that can be said without reading the payload.
 func (h *header) plausible(off, size int64) bool {
 	return h.kind >= KindHeader && h.kind < kindEnd &&
+		(h.kind == KindHeader) == (off == 0) &&
 		h.synced <= off &&
 		h.length <= MaxPayload && h.length <= size-off-HeaderSize &&
 		(h.kind != KindMark || h.length == 0)

@@ -1,0 +1,108 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// The payload of the first record of a file says in clear what the file is, so
+// that one which was renamed, or copied from another database, is told from
+// one whose first record is torn:
+//
+//	 0        7      8        12       16       24       32
+//	+--------+------+--------+--------+--------+--------+-------+
+//	| magic  | type | format | flags  | db     | number | extra |
+//	| seerdb0| u8   | u32 LE | u32 LE | u64 LE | u64 LE |       |
+//	+--------+------+--------+--------+--------+--------+-------+
+//
+// Flags are reserved; a reader refuses those it does not know.
+const (
+	magic          = "seerdb\x00"
+	fileHeaderSize = 32
+	// extraMax bounds what a file may add, so that a foreign file is not read
+	// far to find out that it is foreign.
+	extraMax = 256
+)
+
+// AppendFileHeader appends the first record of a file.
+func AppendFileHeader(dst []byte, id base.Identity, format base.FormatVersion, extra []byte) []byte {
+	p := make([]byte, 0, fileHeaderSize+len(extra))
+	p = append(p, magic...)
+	p = append(p, byte(id.Type))
+	p = binary.LittleEndian.AppendUint32(p, uint32(format))
+	p = binary.LittleEndian.AppendUint32(p, 0)
+	p = binary.LittleEndian.AppendUint64(p, id.DB)
+	p = binary.LittleEndian.AppendUint64(p, uint64(id.Num))
+	return Append(dst, id, 0, KindHeader, 0, append(p, extra...))
+}
+
+// FileHeader is what the first record of a file says.
+type FileHeader struct {
+	ID     base.Identity
+	Format base.FormatVersion
+	Extra  []byte
+}
+
+func parseFileHeader(p []byte) (h FileHeader, ok bool) {
+	if len(p) < fileHeaderSize || len(p) > fileHeaderSize+extraMax || string(p[:7]) != magic {
+		return h, false
+	}
+	h.ID = base.Identity{
+		Type: base.FileType(p[7]),
+		DB:   binary.LittleEndian.Uint64(p[16:]),
+		Num:  base.FileNum(binary.LittleEndian.Uint64(p[24:])),
+	}
+	h.Format = base.FormatVersion(binary.LittleEndian.Uint32(p[8:]))
+	h.Extra = p[fileHeaderSize:]
+	return h, true
+}
+
+// ReadFileHeader reads the first record, before any Next. Besides the errors
+// of Next there are base.ErrFormatTooNew, and a *base.CorruptionError for a
+// file that is intact but is not the one its name says.
+func (r *Reader) ReadFileHeader() (FileHeader, error) {
+	p, _, err := r.Next()
+	if errors.Is(err, ErrTorn) {
+		if other, ok := Identify(r.r, r.size); ok && other.ID != r.id {
+			err = base.Corruptf(r.id.Name(), 0, "this is %s of database %016x, expected database %016x",
+				other.ID.Name(), other.ID.DB, r.id.DB)
+			r.fail(err)
+		}
+	}
+	if err != nil {
+		return FileHeader{}, err
+	}
+	h, ok := parseFileHeader(p)
+	switch {
+	case ok && h.Format > base.FormatNewest:
+		err = fmt.Errorf("%w: %s has format %d, the newest known is %d", base.ErrFormatTooNew, r.id.Name(), h.Format, base.FormatNewest)
+	case !ok || h.Format == 0 || h.ID != r.id || binary.LittleEndian.Uint32(p[12:]) != 0:
+		err = base.Corruptf(r.id.Name(), 0, "file header makes no sense")
+	default:
+		return h, nil
+	}
+	r.off = 0
+	r.fail(err)
+	return FileHeader{}, err
+}
+
+// Identify tells which file some bytes were written as, from an intact first
+// record, whatever the file is called now. It is for tools, and for error
+// messages.
+func Identify(r io.ReaderAt, size int64) (FileHeader, bool) {
+	p := make([]byte, min(size, HeaderSize+fileHeaderSize+extraMax))
+	if n, _ := r.ReadAt(p, 0); n < len(p) || n < HeaderSize {
+		return FileHeader{}, false
+	}
+	h := decodeHeader(p)
+	if h.kind != KindHeader || HeaderSize+h.length > int64(len(p)) {
+		return FileHeader{}, false
+	}
+	p = p[:HeaderSize+h.length]
+	f, ok := parseFileHeader(p[HeaderSize:])
+	return f, ok && f.ID.Checksum(0, p[lengthOffset:]) == h.crc
+}

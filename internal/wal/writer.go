@@ -1,0 +1,340 @@
+package wal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// bufferMaxDefault is Options.BufferMax when it is zero: large enough that a
+// group is never split on a device that writes 1 GiB/s and syncs in 1 ms, small
+// beside any memtable.
+const bufferMaxDefault = 1 << 20
+
+// Prev names the segment before a new one, in which the recovery of the older
+// one finds out whether it is whole.
+type Prev struct {
+	Num  base.FileNum // 0 when there is none
+	Size int64        // its synced length
+}
+
+// Options of a Writer.
+type Options struct {
+	// FlushEvery makes records of AppendRelaxed reach the operating system
+	// within about this long. 0 leaves that to Flush.
+	FlushEvery time.Duration
+	// SyncEvery makes what is written reach the device within about this long.
+	// 0 leaves that to Sync.
+	SyncEvery time.Duration
+	// BufferMax is how many bytes may wait to be written before an Append
+	// writes them itself. 0 means a default.
+	BufferMax int
+	// Preallocate asks the file system for room for this many bytes.
+	Preallocate int64
+}
+
+// Writer appends to one segment. Its methods are safe for concurrent use.
+type Writer struct {
+	// Immutable after Create.
+
+	file vfs.File
+	id   base.Identity
+	opts Options
+	work *background // nil when Options ask for none
+
+	mu   sync.Mutex
+	cond sync.Cond // signalled when any of the fields below changes to what a waiter may wait for
+
+	// Guarded by mu.
+
+	buf        []byte // framed records, to be written next
+	marks      []mark // one for each record in buf
+	bufOffset  int64  // where in the file buf will begin
+	spare      []byte // the other buffer and marks, while nothing is being written
+	spareMarks []mark
+
+	end       int64 // LSN of the last record appended
+	attempted int64 // LSN of the last record that was handed to file.Write
+	dropped   []span
+	writing   bool
+	syncing   bool
+	closing   bool  // no Append any more
+	closed    bool  // no use of file any more
+	err       error // what poisoned the writer
+	stats     Stats
+
+	// Atomic; stored under mu. An LSN, when every record up to it is written or
+	// synced, or was dropped; and the file offsets to match.
+
+	written, synced         atomic.Int64
+	fileWritten, fileSynced atomic.Int64
+}
+
+// mark describes a record in a buffer.
+type mark struct {
+	lsn  int64
+	keep bool // not to be dropped
+}
+
+// Stats counts what a writer did to its file.
+type Stats struct {
+	Writes, Syncs int64
+}
+
+// Create makes the file of segment id.Num in dir and writes its header. It
+// does not sync the directory: the caller does, before the first commit is
+// acknowledged. When it fails no file is left.
+func Create(fs vfs.FS, dir string, id base.Identity, prev Prev, o Options) (*Writer, error) {
+	id.Type = base.FileTypeLog
+	if o.BufferMax <= 0 {
+		o.BufferMax = bufferMaxDefault
+	}
+	path := fs.PathJoin(dir, id.Name())
+	file, err := fs.Create(path)
+	if err != nil {
+		return nil, wrap(id, err)
+	}
+	if o.Preallocate > 0 {
+		// Only a hint: without it blocks are found one by one.
+		_ = file.Preallocate(o.Preallocate)
+	}
+	var extra [prevSize]byte
+	binary.LittleEndian.PutUint64(extra[:], uint64(prev.Num))
+	binary.LittleEndian.PutUint64(extra[8:], uint64(prev.Size))
+	head := record.AppendFileHeader(nil, id, base.FormatNewest, extra[:])
+	if _, err := file.Write(head); err != nil {
+		_ = file.Close()
+		_ = fs.Remove(path)
+		return nil, wrap(id, err)
+	}
+	w := &Writer{file: file, id: id, opts: o}
+	w.cond.L = &w.mu
+	n := int64(len(head))
+	w.end, w.attempted, w.bufOffset = n, n, n
+	w.written.Store(n)
+	w.fileWritten.Store(n)
+	w.work = startBackground(w)
+	return w, nil
+}
+
+// wrap names the file in an error, and makes a full disk base.ErrNoSpace.
+func wrap(id base.Identity, err error) error {
+	if vfs.IsNoSpace(err) {
+		return fmt.Errorf("%w: %s: %w", base.ErrNoSpace, id.Name(), err)
+	}
+	return fmt.Errorf("%s: %w", id.Name(), err)
+}
+
+// Append adds a record for a caller that will wait for its LSN with Flush or
+// Sync before it acknowledges the commit. The payload is copied.
+func (w *Writer) Append(payload []byte) (lsn int64, err error) { return w.append(payload, false) }
+
+// AppendRelaxed adds a record for a caller that acknowledges the commit at
+// once. Such a record is not dropped when the disk is full.
+func (w *Writer) AppendRelaxed(payload []byte) (lsn int64, err error) {
+	return w.append(payload, true)
+}
+
+func (w *Writer) append(payload []byte, keep bool) (int64, error) {
+	w.mu.Lock()
+	if w.err != nil || w.closing || len(w.buf) > w.opts.BufferMax {
+		if err := w.makeRoomLocked(); err != nil {
+			w.mu.Unlock()
+			return 0, err
+		}
+	}
+	off := w.bufOffset + int64(len(w.buf))
+	w.buf = record.Append(w.buf, w.id, off, record.KindData, w.fileSynced.Load(), payload)
+	w.end += record.Size(len(payload))
+	lsn := w.end
+	w.marks = append(w.marks, mark{lsn, keep})
+	w.mu.Unlock()
+	if keep && w.work != nil {
+		w.work.pending(w.opts.FlushEvery)
+	}
+	return lsn, nil
+}
+
+// makeRoomLocked waits until the buffer can take a record, or says why none
+// can be taken.
+func (w *Writer) makeRoomLocked() error {
+	for {
+		switch {
+		case w.err != nil:
+			return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)
+		case w.closing:
+			return base.ErrClosed
+		case len(w.buf) <= w.opts.BufferMax:
+			return nil
+		case w.writing:
+			w.cond.Wait()
+		default:
+			if err := w.writeLocked(); err != nil && w.err == nil {
+				return err
+			}
+		}
+	}
+}
+
+// Flush returns once the record at lsn is written. On an error wrapping
+// base.ErrNoSpace it was dropped and will never appear, unless it came from
+// AppendRelaxed: then it waits in memory. An error wrapping
+// base.ErrCommitUnknown leaves the outcome open until the log is replayed.
+func (w *Writer) Flush(lsn int64) error { return w.wait(lsn, false, false) }
+
+// Sync returns once the record at lsn, and all before it, is on the device.
+// Errors are those of Flush.
+func (w *Writer) Sync(lsn int64) error { return w.wait(lsn, true, false) }
+
+// FlushAll returns once everything appended so far is written or was dropped.
+func (w *Writer) FlushAll() error { return w.wait(0, false, true) }
+
+// SyncAll returns once everything appended so far is on the device or was
+// dropped.
+func (w *Writer) SyncAll() error { return w.wait(0, true, true) }
+
+// wait is Flush and Sync. With all it waits for whatever has been appended,
+// and a dropped record, which is some other caller's, is no error.
+func (w *Writer) wait(lsn int64, durable, all bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if all {
+		lsn = w.end
+	}
+	for {
+		if !all {
+			if err := w.droppedLocked(lsn); err != nil {
+				return err
+			}
+		}
+		unwritten := w.written.Load() < lsn
+		switch {
+		case !unwritten && (!durable || w.synced.Load() >= lsn):
+			return nil
+		case w.err != nil:
+			return w.outcomeLocked(lsn)
+		case w.closed:
+			return base.ErrClosed
+		case durable && w.syncing, unwritten && w.writing:
+			// One who waits for a sync does not write while another sync runs:
+			// what gathers until then goes out in one write.
+			w.cond.Wait()
+		case unwritten:
+			err := w.writeLocked()
+			if err != nil && w.err == nil && w.written.Load() < lsn && (all || w.droppedLocked(lsn) == nil) {
+				return err // what was waited for is kept in memory
+			}
+		default:
+			w.syncLocked()
+		}
+	}
+}
+
+// outcomeLocked is what a waiter for lsn learns from a poisoned writer.
+func (w *Writer) outcomeLocked(lsn int64) error {
+	if lsn <= w.attempted {
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, w.err)
+	}
+	return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)
+}
+
+// Err is what poisoned the writer, or nil.
+func (w *Writer) Err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// Written is the LSN up to which everything is written or was dropped.
+func (w *Writer) Written() int64 { return w.written.Load() }
+
+// Synced is the LSN up to which everything is on the device or was dropped.
+func (w *Writer) Synced() int64 { return w.synced.Load() }
+
+// Size is the length of the file.
+func (w *Writer) Size() int64 { return w.fileWritten.Load() }
+
+// Num is the number of the segment.
+func (w *Writer) Num() base.FileNum { return w.id.Num }
+
+// Prev is what the header of the next segment says about this one, once it is
+// finished.
+func (w *Writer) Prev() Prev { return Prev{Num: w.id.Num, Size: w.fileSynced.Load()} }
+
+// Pending is how many bytes wait in memory to be written.
+func (w *Writer) Pending() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.buf)
+}
+
+// Stats returns the counts so far.
+func (w *Writer) Stats() Stats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stats
+}
+
+// Finish writes and syncs everything, and closes the file. When the disk is
+// full and records of AppendRelaxed are left in memory, the writer stays open
+// and Finish may be tried again.
+func (w *Writer) Finish() error {
+	if err := w.SyncAll(); err != nil {
+		if w.Err() != nil {
+			_ = w.Close(false)
+		}
+		return err
+	}
+	return w.Close(true)
+}
+
+// Close writes everything, syncs it if asked, and closes the file whatever
+// happens. Records that could not be written are lost. A second Close does
+// nothing.
+func (w *Writer) Close(durable bool) error {
+	w.mu.Lock()
+	again := w.closing
+	w.closing = true
+	w.mu.Unlock()
+	if again {
+		return nil
+	}
+	w.work.stop()
+	err := w.wait(0, durable, true)
+	w.mu.Lock()
+	for w.writing || w.syncing {
+		w.cond.Wait()
+	}
+	w.closed = true
+	if err == nil && durable {
+		w.markEndLocked()
+	}
+	w.buf, w.marks, w.spare, w.spareMarks = nil, nil, nil, nil
+	w.cond.Broadcast()
+	w.mu.Unlock()
+	if cerr := w.file.Close(); err == nil && cerr != nil && !durable {
+		// After a sync nothing can be lost by a failing close.
+		err = wrap(w.id, cerr)
+	}
+	return err
+}
+
+// markEndLocked states in the file that all of it is durable, so that damage
+// to its last records is never taken for a torn tail. It is not synced, and
+// may fail: without it nothing is lost but that.
+func (w *Writer) markEndLocked() {
+	off := w.fileWritten.Load()
+	if w.fileSynced.Load() != off {
+		return
+	}
+	m := record.Append(nil, w.id, off, record.KindMark, off, nil)
+	if n, err := w.file.Write(m); err == nil {
+		w.fileWritten.Add(int64(n))
+	}
+}
