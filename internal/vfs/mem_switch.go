@@ -1,0 +1,158 @@
+package vfs
+
+import (
+	"errors"
+	"math"
+	"path"
+	"path/filepath"
+)
+
+// The switches with which a test makes a MemFS fail: the power goes (FreezeAt),
+// the device is full (SetCapacity), the device lies (SetLyingSync), a sync
+// fails and takes the data with it (FailSync).
+
+// ErrFrozen is what everything on a MemFS returns after its crash point.
+var ErrFrozen = errors.New("vfs: the file system is frozen at its crash point")
+
+// unlimited is the room of a file system without a capacity.
+const unlimited = math.MaxInt64 / 2
+
+// Ops is the number of operations so far that changed something: a creation,
+// a directory made, an append, a truncation, a sync, a rename, a removal.
+// Those that failed are not counted.
+func (m *MemFS) Ops() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.ops
+}
+
+// FreezeAt makes the operation number k of Ops, and everything after it, reads
+// included, fail with ErrFrozen and have no effect. A test that repeats its
+// scenario with k = 1, 2, ... until Frozen stays false has crashed at every
+// point there is. A k that has passed freezes at once; 0 never freezes.
+func (m *MemFS) FreezeAt(k int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.freezeAt = k
+	m.frozen = k > 0 && m.ops >= k
+}
+
+// Frozen reports whether the crash point was reached.
+func (m *MemFS) Frozen() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.frozen
+}
+
+// stepLocked counts an operation that is about to happen, or refuses it.
+func (m *MemFS) stepLocked() error {
+	if m.frozen || m.freezeAt > 0 && m.ops+1 >= m.freezeAt {
+		m.frozen = true
+		return ErrFrozen
+	}
+	m.ops++
+	return nil
+}
+
+// SetCapacity limits the bytes that all files together may take, preallocated
+// room included; 0 means no limit. A capacity below what is used already just
+// means that nothing can be added. On a full file system writes append what
+// fits and fail with ENOSPC, and nothing can be created; everything else
+// works.
+func (m *MemFS) SetCapacity(bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = bytes
+}
+
+// Used is the bytes that all files together take.
+func (m *MemFS) Used() int64 {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.used
+}
+
+func (m *MemFS) freeLocked() int64 {
+	if m.capacity == 0 {
+		return unlimited - m.used
+	}
+	return m.capacity - m.used
+}
+
+// SetLyingSync makes every sync answer success and do nothing, as some devices
+// do. It is the negative control of a crash test: with it the test must fail.
+func (m *MemFS) SetLyingSync(lying bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lying = lying
+}
+
+// SyncFailure is what a failed sync does to the data; file systems differ
+// (Rebello et al., ATC 2020).
+type SyncFailure int
+
+const (
+	// SyncKeepsDirty leaves the data waiting: a second sync would write it.
+	SyncKeepsDirty SyncFailure = iota
+	// SyncForgets leaves the data readable but marks it clean: a second sync
+	// answers success, and after a crash the bytes are zeros (ext4, XFS).
+	SyncForgets
+	// SyncReverts makes the file what the device holds (Btrfs).
+	SyncReverts
+)
+
+// syncFault is an armed failure.
+type syncFault struct {
+	pattern string
+	model   SyncFailure
+	err     error
+}
+
+// FailSync makes the next sync of a file or directory whose base name matches
+// the pattern (path.Match) fail with err. Several may be armed; each acts
+// once. For directories the model is always SyncKeepsDirty.
+func (m *MemFS) FailSync(pattern string, model SyncFailure, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failSync = append(m.failSync, syncFault{pattern, model, err})
+}
+
+// takeSyncFaultLocked returns the first armed failure for a name, disarmed.
+func (m *MemFS) takeSyncFaultLocked(name string) (syncFault, bool) {
+	for i, f := range m.failSync {
+		if ok, _ := path.Match(f.pattern, path.Base(filepath.ToSlash(name))); ok {
+			m.failSync = append(m.failSync[:i:i], m.failSync[i+1:]...)
+			return f, true
+		}
+	}
+	return syncFault{}, false
+}
+
+func (m *MemFS) syncFileLocked(f *memFile) error {
+	file := &f.node.file
+	if fault, ok := m.takeSyncFaultLocked(f.name); ok {
+		switch fault.model {
+		case SyncForgets:
+			file.forget()
+		case SyncReverts:
+			before := file.room()
+			file.revert()
+			m.used += file.room() - before
+		}
+		return fault.err
+	}
+	if !m.lying {
+		file.settle()
+	}
+	return nil
+}
+
+func (m *MemFS) syncDirLocked(d *memDir) error {
+	if fault, ok := m.takeSyncFaultLocked(d.name); ok {
+		return fault.err
+	}
+	if !m.lying {
+		d.node.dir.settle()
+	}
+	return nil
+}
