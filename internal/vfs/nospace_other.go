@@ -1,5 +1,0 @@
-//go:build !windows
-
-package vfs
-
-func isNoSpaceHere(error) bool { return false }
