@@ -1,0 +1,180 @@
+package compaction
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Reason says why a job was picked.
+type Reason uint8
+
+// The reasons.
+const (
+	ReasonL0         Reason = iota // too many runs in level 0
+	ReasonSize                     // a level is larger than its target
+	ReasonRuns                     // a tiered level has too many runs
+	ReasonTombstones               // tombstones hide more than their way down costs
+	ReasonValues                   // value files hold too much garbage
+	ReasonManual                   // somebody asked
+)
+
+var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "manual"}
+
+func (r Reason) String() string { return reasonNames[r] }
+
+// Input is tables of one run, ascending.
+type Input struct {
+	Level int
+	Run   uint64
+	Files []*manifest.FileMeta
+}
+
+// Job is a piece of work: the inputs go, and in their place come new tables, in
+// run OutputRun of level OutputLevel. It is immutable once picked.
+type Job struct {
+	Reason   Reason
+	Score    float64 // how urgent; from 1 on it is due
+	Keyspace uint32
+	// Inputs are listed from the newest run to the oldest.
+	Inputs      []Input
+	OutputLevel int
+	OutputRun   uint64
+	// Move means that the inputs' tables themselves go to the output run: they
+	// overlap nothing there. No byte is rewritten.
+	Move bool
+	// RewriteValues are the value files whose values are copied out as their
+	// pointers pass by.
+	RewriteValues map[base.FileNum]bool
+	// SplitKeys are where the tables of the level below the output begin,
+	// ascending. Outputs that end there meet fewer tables in their next job.
+	SplitKeys [][]byte
+}
+
+// Files calls fn for every input table.
+func (j *Job) Files(fn func(level int, f *manifest.FileMeta)) {
+	for _, in := range j.Inputs {
+		for _, f := range in.Files {
+			fn(in.Level, f)
+		}
+	}
+}
+
+// Size is the bytes of the input tables.
+func (j *Job) Size() uint64 {
+	var n uint64
+	j.Files(func(_ int, f *manifest.FileMeta) { n += f.Size })
+	return n
+}
+
+// Bounds returns the smallest and the largest user key of the inputs.
+func (j *Job) Bounds() (lo, hi []byte) {
+	first := true
+	j.Files(func(_ int, f *manifest.FileMeta) {
+		if first || bytes.Compare(f.Smallest, lo) < 0 {
+			lo = f.Smallest
+		}
+		if first || bytes.Compare(f.Largest, hi) > 0 {
+			hi = f.Largest
+		}
+		first = false
+	})
+	return lo, hi
+}
+
+// Edit is the change of the manifest that installs the job: outputs are the
+// tables and values the value files that Run made, none of them for a Move.
+// It sets the outputs' Keyspace and Run.
+func (j *Job) Edit(outputs []*manifest.FileMeta, values []manifest.ValueMeta) *manifest.Edit {
+	e := &manifest.Edit{AddValues: values}
+	j.Files(func(level int, f *manifest.FileMeta) {
+		e.Remove = append(e.Remove, manifest.OldFile{Level: level, Num: f.Num})
+		if j.Move {
+			moved := *f
+			outputs = append(outputs, &moved)
+		}
+	})
+	for _, f := range outputs {
+		f.Keyspace, f.Run = j.Keyspace, j.OutputRun
+		e.Add = append(e.Add, manifest.NewFile{Level: j.OutputLevel, Meta: f})
+	}
+	return e
+}
+
+func (j *Job) String() string {
+	var b strings.Builder
+	verb := "compact"
+	if j.Move {
+		verb = "move"
+	}
+	fmt.Fprintf(&b, "%s (%v, score %.2f)", verb, j.Reason, j.Score)
+	for _, in := range j.Inputs {
+		fmt.Fprintf(&b, " L%d.%d[", in.Level, in.Run)
+		for i, f := range in.Files {
+			if i > 0 {
+				b.WriteByte(' ')
+			}
+			fmt.Fprintf(&b, "%d", f.Num)
+		}
+		b.WriteByte(']')
+	}
+	fmt.Fprintf(&b, " -> L%d.%d", j.OutputLevel, j.OutputRun)
+	if len(j.RewriteValues) > 0 {
+		nums := make([]base.FileNum, 0, len(j.RewriteValues))
+		for n := range j.RewriteValues {
+			nums = append(nums, n)
+		}
+		slices.Sort(nums)
+		fmt.Fprintf(&b, " rewriting values %d", nums)
+	}
+	return b.String()
+}
+
+// Elider answers whether a key has nothing left below a job: no table that is
+// not an input, and not newer than all of them, covers it. It must be asked
+// about ascending keys and by one goroutine.
+type Elider struct{ runs [][]*manifest.FileMeta }
+
+// Elider makes an Elider for the job, which was picked from v. It stays right
+// while other jobs finish: what is deeper now can only go deeper or away.
+func (j *Job) Elider(v *manifest.Version) *Elider {
+	e := &Elider{}
+	if len(j.Inputs) == 0 {
+		return e
+	}
+	inputs := make(map[base.FileNum]bool)
+	j.Files(func(_ int, f *manifest.FileMeta) { inputs[f.Num] = true })
+	lo, hi := j.Bounds()
+	newest := j.Inputs[0]
+	for level := newest.Level; level < base.NumLevels; level++ {
+		for _, r := range v.Levels[level] {
+			if level == newest.Level && r.ID > newest.Run {
+				continue
+			}
+			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, hi)),
+				func(f *manifest.FileMeta) bool { return inputs[f.Num] })
+			if len(rest) > 0 {
+				e.runs = append(e.runs, rest)
+			}
+		}
+	}
+	return e
+}
+
+// Elidable reports whether nothing below overlaps key.
+func (e *Elider) Elidable(key []byte) bool {
+	for i, files := range e.runs {
+		for len(files) > 0 && bytes.Compare(files[0].Largest, key) < 0 {
+			files = files[1:]
+		}
+		e.runs[i] = files
+		if len(files) > 0 && bytes.Compare(files[0].Smallest, key) <= 0 {
+			return false
+		}
+	}
+	return true
+}

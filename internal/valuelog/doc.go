@@ -1,0 +1,45 @@
+// Package valuelog holds the value files: where values live that are too large
+// to be copied by every compaction (Lu et al., "WiscKey", FAST 2016). A table
+// then stores a Pointer in the place of the value.
+//
+// A value file is written once, front to back, by a flush or a compaction, and
+// never changes. There is no tail to collect and no head to append to: garbage
+// goes away when a compaction copies what is still alive to a new file and the
+// last table that points into the old one is gone. The manifest knows for each
+// file how much of it is alive.
+//
+// # Format
+//
+// All integers are little-endian. Every checksum is base.Identity.Checksum of
+// the bytes after it (before it, in the footer), at the offset of the piece.
+//
+//	header  magic u64 | crc u32 | format u32 | database u64 | number u64
+//	record  crc u32 | keyLen:24 codec:8 u32 | stored u32 | raw u32 | key | value
+//	  ...   one after another, without gaps
+//	footer  count u64 | bytes u64 | raw u64 | magic u64 | crc u32
+//
+// stored is the length of the value as it lies in the file and raw its length
+// once decompressed by codec. The footer's count and bytes are those of all
+// records, raw the sum of their raw lengths. The key is there for checking and
+// repair; reads do not need it.
+package valuelog
+
+import "github.com/seerdb-go/seerdb/internal/base"
+
+// The sizes and magic numbers are part of the format.
+const (
+	headerMagic = 0x4c41562d42444553 // "SEDB-VAL"
+	footerMagic = 0x444e452d42444553 // "SEDB-END"
+
+	headerSize       = 8 + 4 + 4 + 8 + 8
+	recordHeaderSize = 4 + 4 + 4 + 4
+	footerSize       = 8 + 8 + 8 + 8 + 4
+)
+
+// RecordSize is what one value takes in a file when it is stored as it is.
+func RecordSize(keyLen, valueLen int) uint64 {
+	return recordHeaderSize + uint64(keyLen) + uint64(valueLen)
+}
+
+// maxRecordSize bounds the Length of a pointer.
+const maxRecordSize = recordHeaderSize + base.MaxKeySize + base.MaxValueSize

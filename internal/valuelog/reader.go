@@ -1,0 +1,266 @@
+package valuelog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/compress"
+)
+
+// File is what a Reader needs of an open file. ReadAt may be called
+// concurrently.
+type File interface {
+	io.ReaderAt
+	io.Closer
+}
+
+// ReaderOptions says whose file it is and where its values are cached.
+type ReaderOptions struct {
+	ID base.Identity
+	// Cache keeps values that were read; nil keeps none.
+	Cache *cache.Cache
+}
+
+// Reader reads values out of one file. It is safe for concurrent use.
+type Reader struct {
+	// Immutable after Open.
+	f       File
+	id      base.Identity
+	cache   *cache.Cache
+	cacheID uint64
+	info    Info
+	end     uint64 // of the records
+}
+
+// Open checks header and footer of the file, which has size bytes, and returns
+// a Reader that owns f. When it fails f is left open.
+func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
+	r := &Reader{f: f, id: o.ID, cache: o.Cache}
+	if size < headerSize+footerSize {
+		return nil, r.corrupt(-1, "%d bytes are too few for a value file", size)
+	}
+	r.end = uint64(size) - footerSize
+	if err := r.readHeader(); err != nil {
+		return nil, err
+	}
+	if err := r.readFooter(size); err != nil {
+		return nil, err
+	}
+	if r.cache != nil {
+		r.cacheID = cache.NewFileID()
+	}
+	return r, nil
+}
+
+func (r *Reader) readHeader() error {
+	var h [headerSize]byte
+	if err := r.readAt(h[:], 0); err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	db, num := le.Uint64(h[16:]), base.FileNum(le.Uint64(h[24:]))
+	switch {
+	case le.Uint64(h[0:]) != headerMagic:
+		return r.corrupt(0, "not a value file")
+	case le.Uint32(h[8:]) != r.id.Checksum(0, h[12:]):
+		// The checksum is salted with who the file should be, so a file that
+		// is sound but somebody else's fails it: say so when it looks that way.
+		if db != r.id.DB || num != r.id.Num {
+			return r.corrupt(0, "header names file %d of database %016x, not file %d of %016x", num, db, r.id.Num, r.id.DB)
+		}
+		return r.corrupt(0, "header checksum mismatch")
+	case le.Uint32(h[12:]) > uint32(base.FormatNewest):
+		return fmt.Errorf("%w: %s has format %d, this version knows %d",
+			base.ErrFormatTooNew, r.id.Name(), le.Uint32(h[12:]), base.FormatNewest)
+	}
+	return nil
+}
+
+func (r *Reader) readFooter(size int64) error {
+	var f [footerSize]byte
+	off := int64(r.end)
+	if err := r.readAt(f[:], off); err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	if le.Uint64(f[24:]) != footerMagic {
+		return r.corrupt(off, "no footer")
+	}
+	if le.Uint32(f[32:]) != r.id.Checksum(off, f[:32]) {
+		return r.corrupt(off, "footer checksum mismatch")
+	}
+	r.info = Info{Size: uint64(size), Count: le.Uint64(f[0:]), Bytes: le.Uint64(f[8:]), Raw: le.Uint64(f[16:])}
+	if r.info.Bytes != r.end-headerSize {
+		return r.corrupt(off, "footer counts %d bytes of records, the file has %d", r.info.Bytes, r.end-headerSize)
+	}
+	return nil
+}
+
+// Info is what the file's footer says.
+func (r *Reader) Info() Info { return r.info }
+
+// Close closes the file and lets the cache forget its values.
+func (r *Reader) Close() error {
+	if r.cache != nil {
+		r.cache.Drop(r.cacheID)
+	}
+	return r.f.Close()
+}
+
+// AppendValue appends the value that p points to, through the cache. It
+// allocates only when dst lacks room.
+func (r *Reader) AppendValue(dst []byte, p Pointer) ([]byte, error) {
+	if r.cache == nil || p.RawLength == 0 {
+		return r.AppendUncached(dst, p)
+	}
+	if err := r.checkPointer(p); err != nil {
+		return dst, err
+	}
+	h, state := r.cache.Acquire(cache.Key{File: r.cacheID, Off: p.Offset}, int(p.RawLength), false)
+	if state == cache.Fill {
+		frame := h.Bytes()
+		out, err := r.AppendUncached(frame[:0:len(frame)], p)
+		if err != nil {
+			h.Abort(err)
+			return dst, err
+		}
+		_ = out // exactly fills frame: checkRecord compared the lengths
+		h.Publish()
+	}
+	if len(h.Bytes()) != int(p.RawLength) {
+		// Two pointers to one offset that disagree about the length: one of
+		// them is not of this file's making.
+		h.Release()
+		return dst, r.corrupt(int64(p.Offset), "pointer and cached value differ in length")
+	}
+	dst = append(dst, h.Bytes()...)
+	h.Release()
+	return dst, nil
+}
+
+// scratch holds buffers for whole records.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxScratch is the largest buffer that goes back to the pool.
+const maxScratch = 1 << 20
+
+// AppendUncached is AppendValue past the cache: for compactions, which would
+// fill it with what they read once.
+func (r *Reader) AppendUncached(dst []byte, p Pointer) ([]byte, error) {
+	if err := r.checkPointer(p); err != nil {
+		return dst, err
+	}
+	buf := scratch.Get().(*[]byte)
+	*buf = slices.Grow((*buf)[:0], int(p.Length))[:p.Length]
+	err := r.readAt(*buf, int64(p.Offset))
+	if err == nil {
+		dst, err = r.appendRecordValue(dst, *buf, p)
+	}
+	if cap(*buf) <= maxScratch {
+		scratch.Put(buf)
+	}
+	return dst, err
+}
+
+// checkPointer refuses a pointer that does not lie in this file.
+func (r *Reader) checkPointer(p Pointer) error {
+	if p.File != r.id.Num {
+		panic(fmt.Sprintf("valuelog: pointer %v followed into %s", p, r.id.Name()))
+	}
+	if p.Length < recordHeaderSize || p.Length > maxRecordSize || p.RawLength > base.MaxValueSize ||
+		p.Offset < headerSize || p.Offset > r.end || uint64(p.Length) > r.end-p.Offset {
+		return r.corrupt(int64(min(p.Offset, 1<<62)), "a pointer to %d bytes does not lie in the %d bytes of records", p.Length, r.end)
+	}
+	return nil
+}
+
+// appendRecordValue checks that rec is the record of p and appends its value.
+func (r *Reader) appendRecordValue(dst, rec []byte, p Pointer) ([]byte, error) {
+	h, err := r.checkRecord(rec, int64(p.Offset))
+	if err != nil {
+		return dst, err
+	}
+	if h.sum != p.Checksum || h.raw != int(p.RawLength) || h.size() != len(rec) {
+		return dst, r.corrupt(int64(p.Offset), "the record is sound but is not the one pointed to")
+	}
+	return r.appendDecoded(dst, rec, h, int64(p.Offset))
+}
+
+// appendDecoded appends the value of a record that passed checkRecord.
+func (r *Reader) appendDecoded(dst, rec []byte, h recordHeader, off int64) ([]byte, error) {
+	stored := rec[recordHeaderSize+h.key : h.size()]
+	if h.codec == compress.None {
+		return append(dst, stored...), nil
+	}
+	n := len(dst)
+	dst = slices.Grow(dst, h.raw)[:n+h.raw]
+	if err := compress.Decode(dst[n:], stored, h.codec); err != nil {
+		e := r.corrupt(off, "value does not decompress")
+		e.Err = err
+		return dst[:n], e
+	}
+	return dst, nil
+}
+
+// recordHeader is the decoded head of a record.
+type recordHeader struct {
+	sum              uint32
+	key, stored, raw int // lengths; each within the limits of package base
+	codec            compress.Codec
+}
+
+func (h recordHeader) size() int { return recordHeaderSize + h.key + h.stored }
+
+// decodeRecordHeader decodes b, of recordHeaderSize bytes or more, and checks
+// what can be checked without the rest.
+func decodeRecordHeader(b []byte) (recordHeader, error) {
+	le := binary.LittleEndian
+	kc, stored, raw := le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
+	h := recordHeader{sum: le.Uint32(b), codec: compress.Codec(kc & 0xff)}
+	if kc>>8 > base.MaxKeySize || stored > base.MaxValueSize || raw > base.MaxValueSize {
+		return h, errors.New("record with impossible lengths")
+	}
+	h.key, h.stored, h.raw = int(kc>>8), int(stored), int(raw)
+	if !h.codec.Valid() || h.codec == compress.None && h.raw != h.stored {
+		return h, errors.New("record with an impossible codec")
+	}
+	return h, nil
+}
+
+// checkRecord checks the record at the start of rec, which lies at off.
+func (r *Reader) checkRecord(rec []byte, off int64) (recordHeader, error) {
+	h, err := decodeRecordHeader(rec)
+	if err != nil {
+		return h, r.corrupt(off, "%v", err)
+	}
+	if h.size() > len(rec) {
+		return h, r.corrupt(off, "record of %d bytes where there are %d", h.size(), len(rec))
+	}
+	if r.id.Checksum(off, rec[4:h.size()]) != h.sum {
+		return h, r.corrupt(off, "record checksum mismatch")
+	}
+	return h, nil
+}
+
+// readAt fills b. A file that ends too early is damaged: its length was
+// checked when it was opened.
+func (r *Reader) readAt(b []byte, off int64) error {
+	n, err := r.f.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return r.corrupt(off+int64(n), "file ends before byte %d", off+int64(len(b)))
+	}
+	return fmt.Errorf("read %s: %w", r.id.Name(), err)
+}
+
+func (r *Reader) corrupt(off int64, format string, args ...any) *base.CorruptionError {
+	return base.Corruptf(r.id.Name(), off, format, args...)
+}
