@@ -1,0 +1,253 @@
+package memtable
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Iter walks a generation in key order. It takes no lock and holds nothing:
+// the caller keeps the generation alive. It sees every entry that was added
+// before it was made and is visible to it.
+//
+// It copies the refs of a leaf when it comes to it, so writers do not disturb
+// it there; to leave the leaf it goes down the tree again with the fence. That
+// is one descent in about ten entries, and needs no stack and no links between
+// leaves that splits would have to keep right.
+type Iter struct {
+	g     *Generation
+	limit base.Trailer // entries with a larger trailer are not visible
+	all   bool         // every version, not only the newest visible one
+
+	refs   [fanout]ref // of the leaf, in order
+	n, pos int         // refs in use; where we are, or -1 or n beside them
+	lo, hi ref         // fences of the leaf
+	place  place
+	rec    *record  // current; kept at the ends, to come back
+	ver    *version // current
+	kv     base.KV
+}
+
+// place says where an iterator stands.
+type place uint8
+
+const (
+	unpositioned place = iota
+	onEntry
+	beforeFirst
+	afterLast
+)
+
+var _ base.Iterator = (*Iter)(nil)
+
+// Init makes the iterator ready to walk what a read at sequence s sees: of
+// each user key the newest visible version, whatever number lie above or below
+// it.
+func (i *Iter) Init(g *Generation, s base.SeqNum) {
+	i.g, i.limit, i.all = g, base.SeekTrailer(s), false
+	i.place = unpositioned
+}
+
+// InitAll makes the iterator ready to walk every version of every key.
+func (i *Iter) InitAll(g *Generation) {
+	i.g, i.limit, i.all = g, base.TrailerMax, true
+	i.place = unpositioned
+}
+
+// First lands on the first entry.
+func (i *Iter) First() *base.KV {
+	i.load(nil, toFirst)
+	i.pos = 0
+	return i.forward()
+}
+
+// Last lands on the last entry.
+func (i *Iter) Last() *base.KV {
+	i.load(nil, toLast)
+	i.pos = i.n - 1
+	return i.backward()
+}
+
+// SeekGE lands on the first entry at or after (key, t).
+func (i *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
+	i.load(key, toKey)
+	kv := i.forward()
+	if kv == nil || kv.Trailer <= t || !bytes.Equal(kv.Key, key) {
+		return kv
+	}
+	if i.all {
+		a := &i.g.arena
+		if v := a.atMost(a.newestOf(i.rec), t); v != nil {
+			return i.show(v)
+		}
+	}
+	i.pos++
+	return i.forward()
+}
+
+// SeekLT lands on the last entry whose user key is less than key.
+func (i *Iter) SeekLT(key []byte) *base.KV {
+	i.load(key, toBefore)
+	i.pos--
+	return i.backward()
+}
+
+// Next goes to the next entry.
+func (i *Iter) Next() *base.KV {
+	switch i.place {
+	case unpositioned, beforeFirst:
+		return i.First()
+	case afterLast:
+		return nil
+	}
+	if i.all {
+		if older := ref(i.ver.older.Load()); older != 0 {
+			return i.show(i.g.arena.version(older))
+		}
+	}
+	i.pos++
+	return i.forward()
+}
+
+// Prev goes to the entry before.
+func (i *Iter) Prev() *base.KV {
+	switch i.place {
+	case unpositioned, afterLast:
+		return i.Last()
+	case beforeFirst:
+		return nil
+	}
+	if i.all {
+		a := &i.g.arena
+		if newest := a.newestOf(i.rec); a.version(newest) != i.ver {
+			return i.show(a.version(a.newerThan(newest, i.ver.trailer)))
+		}
+	}
+	i.pos--
+	return i.backward()
+}
+
+// Err is always nil: memory does not fail.
+func (i *Iter) Err() error { return nil }
+
+// Close lets go of the generation. Init makes the iterator usable again.
+func (i *Iter) Close() error {
+	i.g, i.rec, i.ver = nil, nil, nil
+	i.kv = base.KV{}
+	i.place = unpositioned
+	return nil
+}
+
+// forward shows the first visible entry from pos on.
+func (i *Iter) forward() *base.KV {
+	a := &i.g.arena
+	for {
+		for ; i.pos < i.n; i.pos++ {
+			rec := a.record(i.refs[i.pos])
+			if v := i.visible(a.newestOf(rec)); v != nil {
+				i.rec = rec
+				return i.show(v)
+			}
+		}
+		if i.hi == 0 {
+			i.place = afterLast
+			return nil
+		}
+		i.cross()
+	}
+}
+
+// cross goes to the leaf on the right and stands at its first key that was not
+// in this one.
+func (i *Iter) cross() {
+	a := &i.g.arena
+	hi := a.key(i.hi)
+	if i.n > 0 {
+		// A leaf copied in the middle of a split can hold keys beyond hi.
+		if last := a.key(i.refs[i.n-1]); bytes.Compare(last, hi) >= 0 {
+			i.load(last, toKey)
+			if i.pos < i.n && a.equalKey(i.refs[i.pos], last) {
+				i.pos++
+			}
+			return
+		}
+	}
+	i.load(hi, toKey)
+	i.touch()
+}
+
+// backward shows the last visible entry from pos down.
+func (i *Iter) backward() *base.KV {
+	a := &i.g.arena
+	for {
+		for ; i.pos >= 0; i.pos-- {
+			rec := a.record(i.refs[i.pos])
+			v := i.visible(a.newestOf(rec))
+			if v == nil {
+				continue
+			}
+			i.rec = rec
+			if i.all {
+				v = a.oldest(a.newestOf(rec))
+			}
+			return i.show(v)
+		}
+		if i.lo == 0 {
+			i.place = beforeFirst
+			return nil
+		}
+		i.load(a.key(i.lo), toBefore)
+		i.pos--
+		i.touch()
+	}
+}
+
+func (i *Iter) visible(newest ref) *version {
+	v := i.g.arena.version(newest)
+	if v.trailer <= i.limit {
+		return v
+	}
+	return i.g.arena.atMost(newest, i.limit)
+}
+
+// show makes v, a version of rec, the current entry.
+func (i *Iter) show(v *version) *base.KV {
+	i.ver = v
+	i.place = onEntry
+	i.kv.Key, i.kv.Trailer, i.kv.Value = i.rec.key(), v.trailer, i.rec.value(v)
+	return &i.kv
+}
+
+// load copies the leaf of a key, and stands at the first key not less than it.
+func (i *Iter) load(key []byte, to target) {
+	t := &i.g.tree
+	for {
+		f := t.descend(key, to)
+		l := f.leaf
+		n := countOf(f.ctl)
+		pos := 0
+		if to == toKey || to == toBefore {
+			pos = l.search(t.a, f.ctl, 0, key, int(l.skip), false)
+		}
+		perm := f.ctl >> permShift
+		for at := range n {
+			i.refs[at] = ref(l.refs[perm&0xf].Load())
+			perm >>= nibbleBits
+		}
+		hi := ref(l.hi.Load())
+		if l.version.Load() == f.version {
+			i.n, i.pos, i.lo, i.hi = n, pos, l.lo, hi
+			return
+		}
+	}
+}
+
+// touch reads from every record of the leaf. The loads do not depend on each
+// other, so memory answers them at once; the walk that follows would wait for
+// one after the other.
+func (i *Iter) touch() {
+	a := &i.g.arena
+	for _, r := range i.refs[:i.n] {
+		a.record(r).newest.Load()
+	}
+}

@@ -1,0 +1,58 @@
+package memtable
+
+import "sync/atomic"
+
+// writers counts who is adding to a generation, so that a flush begins only
+// when nobody is, and nobody begins after. (The original engine lost writes
+// here: a writer that had fetched a memtable and slept through the switch put
+// its entry into one that the flush had already read.)
+type writers struct {
+	n    atomic.Int64  // writers inside, plus sealed when no more may come
+	idle chan struct{} // closed when sealed and nobody is inside
+}
+
+const sealed = 1 << 40
+
+func (w *writers) init() { w.idle = make(chan struct{}) }
+
+// BeginWrite lets a writer in. It answers false once WaitWriters has begun:
+// the caller then holds an old generation, must not add to it nor call
+// EndWrite, and goes to load the current one.
+func (g *Generation) BeginWrite() bool {
+	w := &g.writers
+	for {
+		n := w.n.Load()
+		if n >= sealed {
+			return false
+		}
+		if w.n.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// EndWrite lets a writer out.
+func (g *Generation) EndWrite() {
+	if g.writers.n.Add(-1) == sealed {
+		close(g.writers.idle)
+	}
+}
+
+// WaitWriters refuses new writers and returns when the last one is out. From
+// then on the generation does not change. It may be called more than once.
+func (g *Generation) WaitWriters() {
+	w := &g.writers
+	for {
+		n := w.n.Load()
+		if n >= sealed {
+			break
+		}
+		if w.n.CompareAndSwap(n, n+sealed) {
+			if n == 0 {
+				close(w.idle)
+			}
+			break
+		}
+	}
+	<-w.idle
+}
