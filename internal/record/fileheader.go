@@ -66,7 +66,7 @@ func parseFileHeader(p []byte) (h FileHeader, ok bool) {
 // file that is intact but is not the one its name says.
 func (r *Reader) ReadFileHeader() (FileHeader, error) {
 	p, _, err := r.Next()
-	if errors.Is(err, ErrTorn) {
+	if errors.Is(err, ErrTorn) || errors.Is(err, base.ErrCorruption) {
 		if other, ok := Identify(r.r, r.size); ok && other.ID != r.id {
 			err = base.Corruptf(r.id.Name(), 0, "this is %s of database %016x, expected database %016x",
 				other.ID.Name(), other.ID.DB, r.id.DB)

@@ -1,0 +1,269 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// An edit is a sequence of fields, in any order:
+//
+//	+-------------+----------------+--------------+
+//	| tag uvarint | length uvarint | length bytes | ...
+//	+-------------+----------------+--------------+
+//
+// A reader that meets a tag it does not know skips the field if the tag is odd
+// and refuses the manifest if it is even: whoever adds a field decides, by the
+// tag, whether an older program may overlook it. The same holds for the fields
+// at the end of a table's description.
+const (
+	tagLogNum      = 2  // uvarint
+	tagNextFile    = 4  // uvarint
+	tagLastSeq     = 6  // uvarint
+	tagAddTable    = 8  // see appendTable
+	tagRemoveTable = 10 // uvarints: level, number
+	tagAddValues   = 12 // uvarints: number, size, bytes, count
+)
+
+func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
+
+// fileNumMax is far above any number in use, and leaves room to add one.
+const fileNumMax = 1 << 62
+
+// AppendEdit appends the encoding of e.
+func AppendEdit(dst []byte, e *Edit) []byte {
+	var body []byte
+	field := func(tag uint64, values ...uint64) {
+		body = body[:0]
+		for _, v := range values {
+			body = binary.AppendUvarint(body, v)
+		}
+		dst = appendField(dst, tag, body)
+	}
+	if e.LogNum != nil {
+		field(tagLogNum, uint64(*e.LogNum))
+	}
+	if e.NextFile != 0 {
+		field(tagNextFile, uint64(e.NextFile))
+	}
+	if e.LastSeq != 0 {
+		field(tagLastSeq, uint64(e.LastSeq))
+	}
+	for _, m := range e.AddValues {
+		field(tagAddValues, uint64(m.Num), m.Size, m.Bytes, m.Count)
+	}
+	for _, o := range e.Remove {
+		field(tagRemoveTable, uint64(o.Level), uint64(o.Num))
+	}
+	for _, n := range e.Add {
+		body = appendTable(body[:0], n)
+		dst = appendField(dst, tagAddTable, body)
+	}
+	return dst
+}
+
+func appendField(dst []byte, tag uint64, body []byte) []byte {
+	dst = binary.AppendUvarint(dst, tag)
+	dst = binary.AppendUvarint(dst, uint64(len(body)))
+	return append(dst, body...)
+}
+
+// appendTable appends a table's description: uvarints, but for the keys, which
+// are a length and bytes. Fields may follow.
+func appendTable(dst []byte, n NewFile) []byte {
+	u := func(v uint64) { dst = binary.AppendUvarint(dst, v) }
+	key := func(k []byte) { u(uint64(len(k))); dst = append(dst, k...) }
+	f := n.Meta
+	u(uint64(n.Level))
+	u(uint64(f.Num))
+	u(f.Size)
+	u(uint64(f.Keyspace))
+	u(uint64(f.Location))
+	u(uint64(f.Format))
+	u(f.Run)
+	key(f.Smallest)
+	key(f.Largest)
+	u(uint64(f.SmallestSeq))
+	u(uint64(f.LargestSeq))
+	u(f.Entries)
+	u(f.Deletes)
+	u(f.RawKeyBytes)
+	u(f.RawValueBytes)
+	u(uint64(len(f.ValueRefs)))
+	for _, r := range f.ValueRefs {
+		u(uint64(r.File))
+		u(r.Bytes)
+		u(r.Count)
+	}
+	return dst
+}
+
+// DecodeEdit is the inverse of AppendEdit. It copies what it needs of p. Bytes
+// that no AppendEdit wrote are a *base.CorruptionError that names the offset in
+// p, and no file; a field of a later version is base.ErrFormatTooNew.
+func DecodeEdit(p []byte) (*Edit, error) {
+	d := decoder{p: p}
+	e := &Edit{}
+	seen := uint64(0)
+	for d.more() {
+		tag, body := d.field()
+		if d.err != nil {
+			break
+		}
+		if tag == tagLogNum || tag == tagNextFile || tag == tagLastSeq {
+			if seen&(1<<tag) != 0 {
+				d.fail("field %d is there twice", tag)
+				break
+			}
+			seen |= 1 << tag
+		}
+		e.decodeField(tag, &body)
+		if body.err == nil && body.more() {
+			body.fail("%d bytes after field %d", len(body.p)-body.pos, tag)
+		}
+		d.err = body.err
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return e, nil
+}
+
+func (e *Edit) decodeField(tag uint64, d *decoder) {
+	switch tag {
+	case tagLogNum:
+		num := d.fileNum()
+		e.LogNum = &num
+	case tagNextFile:
+		e.NextFile = d.fileNum()
+	case tagLastSeq:
+		e.LastSeq = d.seq()
+	case tagAddValues:
+		e.AddValues = append(e.AddValues, ValueMeta{Num: d.fileNum(), Size: d.uvarint(), Bytes: d.uvarint(), Count: d.uvarint()})
+	case tagRemoveTable:
+		e.Remove = append(e.Remove, OldFile{Level: d.level(), Num: d.fileNum()})
+	case tagAddTable:
+		e.Add = append(e.Add, d.table())
+	default:
+		d.unknown(tag)
+	}
+}
+
+// decoder reads the parts of an edit. After its first error everything it
+// returns is zero.
+type decoder struct {
+	p    []byte
+	pos  int
+	base int // offset of p in the edit
+	err  error
+}
+
+func (d *decoder) more() bool { return d.err == nil && d.pos < len(d.p) }
+
+func (d *decoder) fail(format string, args ...any) {
+	if d.err == nil {
+		d.err = base.Corruptf("", int64(d.base+d.pos), "edit: "+format, args...)
+	}
+	d.pos = len(d.p)
+}
+
+// unknown skips a field of a later version, or refuses it.
+func (d *decoder) unknown(tag uint64) {
+	switch {
+	case tag == 0:
+		d.fail("tag 0")
+	case !mayBeSkipped(tag):
+		d.err = fmt.Errorf("%w: the manifest has field %d, which this version does not know", base.ErrFormatTooNew, tag)
+	}
+	d.pos = len(d.p)
+}
+
+// field reads a tag and returns a decoder of what belongs to it.
+func (d *decoder) field() (tag uint64, body decoder) {
+	tag = d.uvarint()
+	n := d.uvarint()
+	if n > uint64(len(d.p)-d.pos) {
+		d.fail("field %d has a length of %d", tag, n)
+		return tag, body
+	}
+	body = decoder{p: d.p[d.pos : d.pos+int(n)], base: d.base + d.pos}
+	d.pos += int(n)
+	return tag, body
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.p[d.pos:])
+	if n <= 0 {
+		d.fail("no number where one should be")
+		return 0
+	}
+	d.pos += n
+	return v
+}
+
+// limited reads a number that is at most limit.
+func (d *decoder) limited(limit uint64, what string) uint64 {
+	v := d.uvarint()
+	if v > limit {
+		d.fail("%s is %d, the limit is %d", what, v, limit)
+		return 0
+	}
+	return v
+}
+
+func (d *decoder) fileNum() base.FileNum {
+	return base.FileNum(d.limited(fileNumMax, "file number"))
+}
+
+func (d *decoder) seq() base.SeqNum {
+	return base.SeqNum(d.limited(uint64(base.SeqNumMax), "sequence"))
+}
+
+func (d *decoder) level() int { return int(d.limited(base.NumLevels-1, "level")) }
+
+func (d *decoder) key() []byte {
+	n := int(d.limited(base.MaxKeySize, "key length"))
+	if n > len(d.p)-d.pos {
+		d.fail("a key of %d bytes does not fit", n)
+		return nil
+	}
+	k := bytes.Clone(d.p[d.pos : d.pos+n])
+	d.pos += n
+	return k
+}
+
+func (d *decoder) table() NewFile {
+	f := &FileMeta{}
+	n := NewFile{Level: d.level(), Meta: f}
+	f.Num = d.fileNum()
+	f.Size = d.uvarint()
+	f.Keyspace = uint32(d.limited(1<<32-1, "keyspace"))
+	f.Location = Location(d.limited(1<<8-1, "location"))
+	f.Format = base.FormatVersion(d.limited(1<<32-1, "format"))
+	f.Run = d.uvarint()
+	f.Smallest = d.key()
+	f.Largest = d.key()
+	f.SmallestSeq = d.seq()
+	f.LargestSeq = d.seq()
+	f.Entries = d.uvarint()
+	f.Deletes = d.uvarint()
+	f.RawKeyBytes = d.uvarint()
+	f.RawValueBytes = d.uvarint()
+	// A reference takes three bytes at least.
+	if refs := d.limited(uint64(len(d.p)-d.pos)/3+1, "count of value references"); refs > 0 {
+		f.ValueRefs = make([]ValueRef, refs)
+		for i := range f.ValueRefs {
+			f.ValueRefs[i] = ValueRef{File: d.fileNum(), Bytes: d.uvarint(), Count: d.uvarint()}
+		}
+	}
+	for d.more() {
+		tag, body := d.field()
+		if d.err == nil {
+			body.unknown(tag)
+			d.err = body.err
+		}
+	}
+	return n
+}

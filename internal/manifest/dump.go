@@ -1,0 +1,51 @@
+package manifest
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Dump writes what the manifest at path says, edit by edit, and the version
+// that comes of it. It goes as far as it can; the error is what stopped it.
+func Dump(fsys vfs.FS, path string, out io.Writer) error {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	head, ok := record.Identify(f, size)
+	if !ok || head.ID.Type != base.FileTypeManifest {
+		return base.Corruptf(path, 0, "not a manifest")
+	}
+	w := bufio.NewWriter(out)
+	fmt.Fprintf(w, "%s database %016x format %d, %d bytes\n", head.ID.Name(), head.ID.DB, head.Format, size)
+	s := &State{DBID: head.ID.DB, Format: head.Format, ManifestNum: head.ID.Num}
+	b := newBuilder(&Version{})
+	r := record.NewReader(f, size, head.ID)
+	err = eachEdit(r, head.ID, func(e *Edit, off int64) error {
+		fmt.Fprintf(w, "@%d %s\n", off, e)
+		if err := b.apply(e); err != nil {
+			return base.Corruptf(head.ID.Name(), off, "impossible edit: %v", err)
+		}
+		return s.advance(e)
+	})
+	if err == nil {
+		if torn := size - r.Offset(); torn > 0 {
+			fmt.Fprintf(w, "@%d torn: %d bytes are no record\n", r.Offset(), torn)
+		}
+		fmt.Fprintf(w, "next file %d, last sequence %d, oldest log %d\n%s", s.NextFile, s.LastSeq, s.LogNum, b.finish())
+	}
+	if ferr := w.Flush(); err == nil {
+		err = ferr
+	}
+	return err
+}

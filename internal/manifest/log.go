@@ -1,0 +1,339 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// A manifest is rewritten as a snapshot when it is longer than rotateMin and
+// than rotateFactor snapshots. The factor bounds both what opening reads and
+// what rewriting adds: an edit is written 1 + 1/(factor-1) times on average.
+const (
+	rotateMin    = 1 << 20
+	rotateFactor = 4
+)
+
+// Log is the manifest being written. Its methods are safe for concurrent use.
+type Log struct {
+	// Immutable.
+
+	fs  vfs.FS
+	dir string
+
+	state atomic.Pointer[State] // stored under mu
+
+	mu sync.Mutex
+
+	// Guarded by mu.
+
+	file      vfs.File
+	id        base.Identity
+	lastNum   base.FileNum // of any manifest that was tried
+	size      int64        // of the file
+	synced    int64        // of these, durable
+	rotateAt  int64        // size that asks for rotation
+	rotateErr error        // of the last attempt
+	buf       []byte
+	err       error // what poisoned the log
+}
+
+// Create makes the manifest of a new, empty database. What a crash during an
+// earlier Create left behind is cleared away; a directory that holds data but
+// no CURRENT is refused, because its CURRENT was lost.
+func Create(fsys vfs.FS, dir string, dbID uint64) (*Log, error) {
+	switch _, err := readCurrent(fsys, dir); {
+	case err == nil:
+		return nil, base.ErrExists
+	case !errors.Is(err, base.ErrNotExist):
+		return nil, err
+	}
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		switch t, _, _ := base.ParseFileName(name); t {
+		case base.FileTypeTable, base.FileTypeValues, base.FileTypeLog:
+			return nil, base.Corruptf(base.FileName(base.FileTypeCurrent, 0), -1, "the file is missing, but %s is there", name)
+		}
+	}
+	return Start(fsys, dir, &State{
+		Version:  &Version{Values: map[base.FileNum]*ValueFile{}},
+		DBID:     dbID,
+		Format:   base.FormatNewest,
+		NextFile: 1,
+	})
+}
+
+// Start begins a new manifest with what Recover returned, and makes CURRENT
+// name it. The old manifests are removed.
+func Start(fsys vfs.FS, dir string, s *State) (*Log, error) {
+	num := s.ManifestNum + 1
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if t, n, _ := base.ParseFileName(name); t == base.FileTypeManifest && n < fileNumMax {
+			num = max(num, n+1)
+		}
+	}
+	l := &Log{fs: fsys, dir: dir}
+	m, err := l.write(s, num)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.install(m); err != nil {
+		_ = m.file.Close()
+		return nil, err
+	}
+	l.use(m)
+	for _, name := range names {
+		switch t, _, _ := base.ParseFileName(name); t {
+		case base.FileTypeManifest, base.FileTypeTemp:
+			_ = fsys.Remove(fsys.PathJoin(dir, name))
+		}
+	}
+	return l, nil
+}
+
+// written is a manifest that write made.
+type written struct {
+	state *State
+	file  vfs.File
+	id    base.Identity
+	size  int64
+}
+
+// write makes manifest num with a snapshot of s, durable but for its name.
+// When it fails no file is left, as far as it can tell.
+func (l *Log) write(s *State, num base.FileNum) (*written, error) {
+	next := *s
+	next.ManifestNum = num
+	m := &written{state: &next, id: base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: num}}
+	path := l.fs.PathJoin(l.dir, m.id.Name())
+	var err error
+	if m.file, err = l.fs.Create(path); err != nil {
+		return nil, wrap(m.id, err)
+	}
+	buf := record.AppendFileHeader(nil, m.id, s.Format, nil)
+	buf = record.Append(buf, m.id, int64(len(buf)), record.KindData, 0, AppendEdit(nil, next.snapshot()))
+	m.size = int64(len(buf))
+	if _, err = m.file.Write(buf); err == nil {
+		err = m.file.Sync()
+	}
+	if err == nil {
+		err = failpoint.Hit(failpoint.ManifestAfterRotateWrite)
+	}
+	if err != nil {
+		_ = m.file.Close()
+		_ = l.fs.Remove(path)
+		return nil, wrap(m.id, err)
+	}
+	return m, nil
+}
+
+// install makes CURRENT name m. When it fails, unsure tells whether CURRENT may
+// name m nevertheless; if not, m's file is removed.
+func (l *Log) install(m *written) (unsure bool, err error) {
+	defer func() {
+		if err != nil && !unsure {
+			_ = l.fs.Remove(l.fs.PathJoin(l.dir, m.id.Name()))
+		}
+	}()
+	// The manifest's name must not come after the name that points to it.
+	if err := syncDir(l.fs, l.dir); err != nil {
+		// Names of other files, too, may have been lost with this error.
+		return true, wrap(m.id, err)
+	}
+	c := current{format: m.state.Format, db: m.state.DBID, manifest: m.id.Num, synced: m.size}
+	temp, err := c.writeTemp(l.fs, l.dir)
+	if err != nil {
+		return false, wrap(m.id, err)
+	}
+	if err := l.fs.Rename(temp, l.fs.PathJoin(l.dir, base.FileName(base.FileTypeCurrent, 0))); err != nil {
+		// A rename that failed has most likely not happened. If CURRENT still
+		// says so it cannot happen any more either.
+		old, rerr := readCurrent(l.fs, l.dir)
+		unsure = rerr != nil && !errors.Is(rerr, base.ErrNotExist) || rerr == nil && old.manifest == m.id.Num
+		if !unsure {
+			_ = l.fs.Remove(temp)
+		}
+		return unsure, wrap(m.id, err)
+	}
+	if err := failpoint.Hit(failpoint.ManifestAfterCurrent); err != nil {
+		return true, err
+	}
+	if err := syncDir(l.fs, l.dir); err != nil {
+		return true, wrap(m.id, err)
+	}
+	return false, nil
+}
+
+// use makes m the manifest to append to.
+func (l *Log) use(m *written) {
+	l.file, l.id, l.size, l.synced = m.file, m.id, m.size, m.size
+	l.lastNum = m.id.Num
+	l.rotateAt = max(rotateMin, rotateFactor*m.size)
+	l.state.Store(m.state)
+}
+
+// wrap names the file in an error, and makes a full disk base.ErrNoSpace.
+func wrap(id base.Identity, err error) error {
+	if vfs.IsNoSpace(err) {
+		return fmt.Errorf("%w: %s: %w", base.ErrNoSpace, id.Name(), err)
+	}
+	return fmt.Errorf("%s: %w", id.Name(), err)
+}
+
+// State is what the manifest says now.
+func (l *Log) State() *State { return l.state.Load() }
+
+// Version is the version after the last edit.
+func (l *Log) Version() *Version { return l.state.Load().Version }
+
+// Err is what poisoned the log, or nil.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// RotateErr is why the last rotation failed, or nil. Such a failure costs
+// nothing but the length of the manifest.
+func (l *Log) RotateErr() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.rotateErr
+}
+
+// Append makes an edit durable; then, and not before, it has happened. An edit
+// that cannot be true of the version is refused and nothing is written. On a
+// full disk the edit has not happened, the error wraps base.ErrNoSpace, and
+// Append may be tried again. Any other failure poisons the log: whether the
+// edit has happened is unknown until the manifest is read again, and every
+// later Append returns the cause.
+func (l *Log) Append(e *Edit) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, l.err)
+	}
+	if l.file == nil {
+		return base.ErrClosed
+	}
+	next, err := l.State().apply(e)
+	if err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
+		return l.poison(err)
+	}
+	l.buf = record.Append(l.buf[:0], l.id, l.size, record.KindData, l.synced, AppendEdit(nil, e))
+	if err := l.writeOrCut(l.buf); err != nil {
+		return err
+	}
+	if err := l.sync(); err != nil {
+		return l.poison(err)
+	}
+	l.state.Store(next)
+	l.mark()
+	if l.err == nil && l.size >= l.rotateAt {
+		l.rotate()
+	}
+	return nil
+}
+
+// writeOrCut appends p to the file. When the disk is full it cuts the file
+// back to where it was.
+func (l *Log) writeOrCut(p []byte) error {
+	_, err := l.file.Write(p)
+	if err == nil {
+		l.size += int64(len(p))
+		return nil
+	}
+	if !vfs.IsNoSpace(err) {
+		return l.poison(err)
+	}
+	if cut := l.file.Truncate(l.size); cut != nil {
+		return l.poison(errors.Join(err, fmt.Errorf("cutting back: %w", cut)))
+	}
+	return wrap(l.id, err)
+}
+
+func (l *Log) sync() error {
+	if err := failpoint.Hit(failpoint.ManifestAfterAppend); err != nil {
+		return err
+	}
+	if err := l.file.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	l.synced = l.size
+	return failpoint.Hit(failpoint.ManifestAfterSync)
+}
+
+// mark appends a record which states that the edit before it is durable, so
+// that damage to the last edit is not taken for a torn tail, by which the
+// tables it names would be lost. The mark itself is not synced.
+func (l *Log) mark() {
+	l.buf = record.Append(l.buf[:0], l.id, l.size, record.KindMark, l.synced, nil)
+	_ = l.writeOrCut(l.buf) // without room it is left out; otherwise the log is poisoned
+}
+
+func (l *Log) poison(cause error) error {
+	if l.err == nil {
+		l.err = fmt.Errorf("%s is unusable: %w", l.id.Name(), cause)
+	}
+	return l.err
+}
+
+// rotate replaces the manifest by a snapshot. The edit that led to it is
+// durable already, whatever happens here.
+func (l *Log) rotate() {
+	// A number is not tried twice: the file of a failed attempt may be there.
+	l.lastNum++
+	m, err := l.write(l.State(), l.lastNum)
+	unsure := false
+	if err == nil {
+		if unsure, err = l.install(m); err != nil {
+			_ = m.file.Close()
+		}
+	}
+	l.rotateErr = err
+	switch {
+	case unsure:
+		// Either manifest may be the one that counts after a crash. Both hold
+		// every edit so far, but no further one must go to only one of them.
+		_ = l.poison(err)
+	case err != nil:
+		l.rotateAt = 2 * l.size
+	default:
+		old := l.id
+		_ = l.file.Close()
+		l.use(m)
+		_ = l.fs.Remove(l.fs.PathJoin(l.dir, old.Name()))
+	}
+}
+
+// Close closes the file. Everything appended is durable already.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return nil
+	}
+	err := l.file.Close()
+	l.file = nil
+	if err != nil && !errors.Is(err, fs.ErrClosed) {
+		return wrap(l.id, err)
+	}
+	return nil
+}

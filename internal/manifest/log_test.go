@@ -1,0 +1,108 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+const testDB = 0xfeedface12345678
+
+// table makes a valid description.
+func table(num base.FileNum, run uint64, lo, hi string, seqLo, seqHi base.SeqNum, refs ...ValueRef) *FileMeta {
+	return &FileMeta{
+		Num: num, Size: 1000 + uint64(num), Format: base.FormatNewest, Run: run,
+		Smallest: []byte(lo), Largest: []byte(hi), SmallestSeq: seqLo, LargestSeq: seqHi,
+		Entries: 10, Deletes: 1, RawKeyBytes: 20, RawValueBytes: 30, ValueRefs: refs,
+	}
+}
+
+func mustCreate(t testing.TB, fs vfs.FS) *Log {
+	t.Helper()
+	l, err := Create(fs, "", testDB)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func mustAppend(t testing.TB, l *Log, e *Edit) {
+	t.Helper()
+	if err := l.Append(e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustRecover(t testing.TB, fs vfs.FS) *State {
+	t.Helper()
+	s, err := Recover(fs, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Version.Check(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// describe is a state as text, without the number of its manifest.
+func describe(s *State) string {
+	return fmt.Sprintf("db %x format %d next %d seq %d log %d\n%s", s.DBID, s.Format, s.NextFile, s.LastSeq, s.LogNum, s.Version)
+}
+
+// flushEdit is the edit of flush i: one table with values, and the next log.
+func flushEdit(i int) *Edit {
+	n := base.FileNum(10 * (i + 1))
+	lognum := n + 2
+	seq := base.SeqNum(i * 10)
+	return &Edit{
+		AddValues: []ValueMeta{{Num: n + 1, Size: 500, Bytes: 400, Count: 4}},
+		Add:       []NewFile{{0, table(n, uint64(n), "a", "z", seq+1, seq+10, ValueRef{n + 1, 400, 4})}},
+		LogNum:    &lognum,
+		LastSeq:   seq + 10,
+	}
+}
+
+func TestLogSurvivesReopen(t *testing.T) {
+	fs := vfs.NewMem()
+	l := mustCreate(t, fs)
+	for i := range 3 {
+		mustAppend(t, l, flushEdit(i))
+	}
+	want := describe(l.State())
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		s := mustRecover(t, fs)
+		if got := describe(s); got != want {
+			t.Fatalf("got %s\nwant %s", got, want)
+		}
+		l, err := Start(fs, "", s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := describe(l.State()); got != want {
+			t.Fatalf("got %s\nwant %s", got, want)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, err := fs.List("")
+	if err != nil || strings.Join(names, " ") != "CURRENT MANIFEST-000004" {
+		t.Fatalf("left %q, %v", names, err)
+	}
+	var out bytes.Buffer
+	if err := Dump(fs, "MANIFEST-000004", &out); err != nil || !strings.Contains(out.String(), "+L0 run 30 table 30") {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	if _, err := Create(fs, "", testDB); !errors.Is(err, base.ErrExists) {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,174 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// State is all that a manifest says (invariant I12: every counter that must
+// not start over is in it).
+type State struct {
+	Version *Version
+	DBID    uint64
+	Format  base.FormatVersion
+
+	// NextFile is above the number of every file that the manifest ever named
+	// and, after Recover, of every file in the directory, so that the name of a
+	// file that a crash left half written is not used again.
+	NextFile base.FileNum
+	LastSeq  base.SeqNum
+	// LogNum is the oldest log segment that is still needed.
+	LogNum base.FileNum
+
+	// ManifestNum is the manifest that was read or is being written. Manifests
+	// are numbered by themselves.
+	ManifestNum base.FileNum
+}
+
+// advance takes over the counters of an edit.
+func (s *State) advance(e *Edit) error {
+	if e.LogNum != nil {
+		if *e.LogNum < s.LogNum {
+			return fmt.Errorf("oldest log goes back from %d to %d", s.LogNum, *e.LogNum)
+		}
+		s.LogNum = *e.LogNum
+	}
+	s.NextFile = max(s.NextFile, e.NextFile, s.LogNum+1)
+	s.LastSeq = max(s.LastSeq, e.LastSeq)
+	for _, m := range e.AddValues {
+		s.NextFile = max(s.NextFile, m.Num+1)
+	}
+	for _, n := range e.Add {
+		s.NextFile = max(s.NextFile, n.Meta.Num+1)
+		s.LastSeq = max(s.LastSeq, n.Meta.LargestSeq)
+	}
+	if s.NextFile > fileNumMax || s.LastSeq > base.SeqNumMax {
+		return fmt.Errorf("next file %d or last sequence %d is past the limit", s.NextFile, s.LastSeq)
+	}
+	return nil
+}
+
+// apply returns the state after e.
+func (s *State) apply(e *Edit) (*State, error) {
+	next := *s
+	var err error
+	if next.Version, err = s.Version.Apply(e); err == nil {
+		err = next.advance(e)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("manifest: impossible edit: %w", err)
+	}
+	return &next, nil
+}
+
+// snapshot is the edit that makes s from nothing.
+func (s *State) snapshot() *Edit {
+	e := &Edit{LogNum: &s.LogNum, NextFile: s.NextFile, LastSeq: s.LastSeq}
+	for _, vf := range s.Version.Values {
+		e.AddValues = append(e.AddValues, vf.ValueMeta)
+	}
+	s.Version.All(func(level int, f *FileMeta) bool {
+		e.Add = append(e.Add, NewFile{level, f})
+		return true
+	})
+	return e
+}
+
+// Recover reads what CURRENT names, and changes nothing. A torn end is cut:
+// the edit there was never acknowledged. Damage to what was durable is a
+// *base.CorruptionError; no database is base.ErrNotExist.
+func Recover(fsys vfs.FS, dir string) (*State, error) {
+	c, err := readCurrent(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &State{DBID: c.db, Format: c.format, ManifestNum: c.manifest}
+	id := base.Identity{DB: c.db, Type: base.FileTypeManifest, Num: c.manifest}
+	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, base.Corruptf(id.Name(), -1, "the file is missing, but %s names it", base.FileName(base.FileTypeCurrent, 0))
+	}
+	if err != nil {
+		return nil, wrap(id, err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	r := record.NewReader(f, size, id)
+	r.KnowDurable(c.synced)
+	if err := s.read(r, id); err != nil {
+		return nil, err
+	}
+	if s.NextFile, err = nextFile(fsys, dir, s.NextFile); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// read applies the edits of a manifest to an empty state.
+func (s *State) read(r *record.Reader, id base.Identity) error {
+	b := newBuilder(&Version{})
+	err := eachEdit(r, id, func(e *Edit, off int64) error {
+		err := b.apply(e)
+		if err == nil {
+			err = s.advance(e)
+		}
+		if err != nil && !errors.Is(err, base.ErrFormatTooNew) {
+			return base.Corruptf(id.Name(), off, "impossible edit: %v", err)
+		}
+		return err
+	})
+	s.Version = b.finish()
+	return err
+}
+
+// eachEdit calls fn for the edits of a manifest, up to a clean or a torn end.
+func eachEdit(r *record.Reader, id base.Identity, fn func(e *Edit, off int64) error) error {
+	_, err := r.ReadFileHeader()
+	for err == nil {
+		var p []byte
+		var off int64
+		p, off, err = r.Next()
+		if err != nil || r.Kind() != record.KindData {
+			continue
+		}
+		var e *Edit
+		if e, err = DecodeEdit(p); err != nil {
+			var c *base.CorruptionError
+			if errors.As(err, &c) {
+				c.File, c.Offset = id.Name(), c.Offset+off+record.HeaderSize
+			}
+			return err
+		}
+		if err = fn(e, off); err != nil {
+			return err
+		}
+	}
+	if err == io.EOF || err == record.ErrTorn {
+		return nil
+	}
+	return err
+}
+
+// nextFile raises next above the numbers of the files in dir.
+func nextFile(fsys vfs.FS, dir string, next base.FileNum) (base.FileNum, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, name := range names {
+		t, num, ok := base.ParseFileName(name)
+		if ok && t != base.FileTypeManifest && t != base.FileTypeTemp && num < fileNumMax {
+			next = max(next, num+1)
+		}
+	}
+	return next, nil
+}
