@@ -20,8 +20,8 @@ type fileState struct {
 
 // fileOp is one operation since the last sync.
 type fileOp struct {
-	cut   bool   // a truncation to off, else an append of bytes at off
-	lost  bool   // a failed sync dropped the data: it will not reach the device by itself
+	cut   bool // a truncation to off, else an append of bytes at off
+	lost  bool // a failed sync dropped the data: it will not reach the device by itself
 	off   int64
 	bytes []byte // shared with fileState.live, never written again
 }

@@ -1,0 +1,41 @@
+package vfs
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// sync is fdatasync: the bytes, and of the metadata what is needed to read them
+// back, which the size is.
+func (o *osFile) sync() error {
+	return o.control(func(fd uintptr) error { return unix.Fdatasync(int(fd)) })
+}
+
+func (o *osFile) preallocate(size int64) error {
+	if size <= 0 {
+		return nil
+	}
+	err := o.control(func(fd uintptr) error {
+		return unix.Fallocate(int(fd), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+	})
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// Usage implements FS.
+func (osFS) Usage(name string) (free, total uint64, err error) {
+	var st unix.Statfs_t
+	for {
+		if err = unix.Statfs(name, &st); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	unit := uint64(st.Frsize)
+	if unit == 0 {
+		unit = uint64(st.Bsize)
+	}
+	return st.Bavail * unit, st.Blocks * unit, pathError("statfs", name, err)
+}
