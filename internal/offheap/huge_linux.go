@@ -11,3 +11,5 @@ func adviseHuge(b []byte) {
 		_ = unix.Madvise(b, unix.MADV_HUGEPAGE)
 	}
 }
+
+func discard(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }

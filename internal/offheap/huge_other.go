@@ -2,4 +2,8 @@
 
 package offheap
 
+import "golang.org/x/sys/unix"
+
 func adviseHuge([]byte) {}
+
+func discard(b []byte) { _ = unix.Madvise(b, unix.MADV_FREE) }

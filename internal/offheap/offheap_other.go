@@ -20,3 +20,8 @@ func Alloc(n int) ([]byte, error) {
 
 // Free gives the memory back. b must be exactly what Alloc returned.
 func Free(b []byte) { mapped.Add(-int64(len(b))) }
+
+// Discard gives the memory behind b, a page-aligned part of what Alloc
+// returned, back to the system. b stays usable; its contents become arbitrary.
+// Here, on the Go heap, it keeps the memory.
+func Discard([]byte) {}

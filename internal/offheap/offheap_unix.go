@@ -46,3 +46,11 @@ func Free(b []byte) {
 	}
 	_ = unix.Munmap(b)
 }
+
+// Discard gives the memory behind b, a page-aligned part of what Alloc
+// returned, back to the system. b stays usable; its contents become arbitrary.
+func Discard(b []byte) {
+	if len(b) > 0 {
+		discard(b)
+	}
+}

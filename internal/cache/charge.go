@@ -1,0 +1,87 @@
+package cache
+
+// Kind is what memory is used for.
+type Kind uint8
+
+// The kinds. Pages is accounted by the cache itself.
+const (
+	Pages        Kind = iota // page memory and the cache's own metadata
+	Memtables                // arenas
+	Tables                   // resident metadata of open tables
+	Iterators                // buffers of iterators
+	Transactions             // write sets and conflict tracking
+	NumKinds
+)
+
+var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions"}
+
+func (k Kind) String() string {
+	if k < NumKinds {
+		return kindNames[k]
+	}
+	return "unknown"
+}
+
+// Charge takes n bytes of the budget for something other than pages, or gives
+// -n of them back. It never fails: it makes room by evicting, and when nothing
+// more can be evicted the budget is exceeded until something is given back.
+// Without need to evict it costs two atomic additions.
+func (c *Cache) Charge(kind Kind, n int64) {
+	if kind == Pages || kind >= NumKinds {
+		panic("cache: Charge of " + kind.String())
+	}
+	c.charged[kind].Add(n)
+	c.others.Add(n)
+	if n <= 0 || c.room() >= 0 {
+		return
+	}
+	c.mu.Lock()
+	if !c.closed {
+		c.reclaim(0)
+	}
+	c.unlockAndDiscard()
+}
+
+// counters are what Stats counts under the lock.
+type counters struct {
+	misses, inserts, evictions, waits, privates uint64
+	pages                                       int
+	bytes                                       int64
+}
+
+// Stats is what the cache has done and holds.
+type Stats struct {
+	Hits      uint64 // Acquire found the page
+	Misses    uint64 // Acquire asked the caller to fill, private buffers included
+	Inserts   uint64 // misses that got a slot
+	Evictions uint64 // pages that left, for whatever reason
+	Waits     uint64 // times that a caller waited for another's fill
+	Privates  uint64 // misses that got a private buffer
+
+	Budget       int64           // bytes in all
+	Bytes        int64           // bytes of the pages held
+	Frames       int             // pages held
+	PrivateBytes int64           // bytes of private buffers now out; not in the budget
+	Charged      [NumKinds]int64 // bytes of the budget by kind
+}
+
+// Stats counts, at a nanosecond or two for each page held.
+func (c *Cache) Stats() Stats {
+	c.mu.Lock()
+	s := Stats{
+		Hits: c.hits.Load(), Misses: c.count.misses, Inserts: c.count.inserts,
+		Evictions: c.count.evictions, Waits: c.count.waits, Privates: c.count.privates,
+		Budget: c.budget, Bytes: c.count.bytes, Frames: c.count.pages,
+		PrivateBytes: c.private.Load(),
+	}
+	frames := c.frames
+	c.mu.Unlock()
+	for id := 1; id < frames; id++ {
+		s.Hits += hits(c.frame(frameID(id)).state.Load())
+	}
+	for k := range s.Charged {
+		s.Charged[k] = c.charged[k].Load()
+	}
+	s.Charged[Pages] = c.used.Load()
+	return s
+}

@@ -1,0 +1,43 @@
+// Package cache keeps pages of files in memory outside the Go heap, under the
+// one memory budget of the database. Whatever else takes memory (memtables,
+// resident table metadata, iterators, transactions) charges it here, and the
+// room for pages shrinks by as much.
+//
+// # Terms
+//
+//   - page: bytes of a file that never change, named by Key. The cache does not
+//     read files: Acquire says Fill, and the caller fills.
+//   - slab: a fixed piece of off-heap memory, cut into slots of one size.
+//   - class: all slabs of one slot size. Sizes step by an eighth, so a page
+//     wastes a sixteenth of its slot on average.
+//   - frame: the metadata of one slot. Frames never move and are never freed
+//     before the cache is, so a stale frame number is harmless.
+//   - pin: a frame with a pin is neither evicted nor overwritten.
+//   - private: a buffer that a caller gets when no slot can be had (a budget
+//     of zero, or every page pinned). It is not shared and dies with its
+//     handle.
+//
+// # How a hit stays cheap
+//
+// A hit takes no lock. It finds the frame number in a table of atomic words,
+// compares the key, and pins by one compare-and-swap on the frame's state, which
+// also counts the hit and heats the page. The state carries a generation that
+// every refill changes, so the swap succeeds only if the frame has held that
+// key ever since it was compared. A reader that finds nothing, or loses a
+// race, goes the slow way under the one mutex, whose answer is authoritative:
+// the fast way can only miss, never err.
+//
+// # What is evicted
+//
+// Each class runs S3-FIFO (Yang et al., SOSP 2023): new pages enter a small
+// queue (a tenth of the class); those hit twice there move to the main queue,
+// where a page with hits left is given another round, and the rest leave at
+// once. A page that comes back soon after it left the small queue (its
+// fingerprint is still among the ghosts) enters the main queue directly. So
+// pages that are read once, as scans do, pass through a tenth of the memory.
+// Acquire with scan set does not even heat what it finds.
+//
+// Memory moves between classes a slab at a time: towards a class whose evicted
+// pages come back, from the class whose pages stay longest before they are
+// evicted, and only slabs that are mostly cold.
+package cache

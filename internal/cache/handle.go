@@ -1,0 +1,125 @@
+package cache
+
+import (
+	"github.com/seerdb-go/seerdb/internal/invariant"
+)
+
+// Handle is a pinned page. It is a small value, to be copied with care: every
+// Acquire is matched by exactly one Release or Abort. The zero Handle holds
+// nothing, and releasing it does nothing.
+type Handle struct {
+	c *Cache
+	f *frame // nil when the bytes are private
+	b []byte
+}
+
+// Bytes is the page, valid until Release. It must not be written but by the
+// one who fills it.
+func (h Handle) Bytes() []byte { return h.b }
+
+// Publish says that the bytes are filled: others may read them from now on,
+// and so may the caller until Release.
+func (h Handle) Publish() {
+	if h.f == nil {
+		return
+	}
+	for {
+		s := h.f.state.Load()
+		if s&filling == 0 {
+			panic("cache: Publish without a fill")
+		}
+		if h.f.state.CompareAndSwap(s, s&^(filling|waiting)|ready) {
+			if s&waiting != 0 {
+				h.c.mu.Lock()
+				h.c.wake(h.f)
+				h.c.mu.Unlock()
+			}
+			return
+		}
+	}
+}
+
+// Abort gives the bytes back unfilled and releases the handle. Whoever waits
+// for the page tries to fill it himself: a failure is not remembered.
+func (h Handle) Abort() {
+	if h.f == nil {
+		h.Release()
+		return
+	}
+	if h.f.state.Load()&filling == 0 {
+		panic("cache: Abort without a fill")
+	}
+	c := h.c
+	c.mu.Lock()
+	c.wake(h.f)
+	h.f.state.Store(h.f.state.Load()&^(generation-1) + generation)
+	c.release(h.f)
+	c.mu.Unlock()
+}
+
+// Release unpins the page. The bytes must not be used any more. Releasing a
+// fill that was not published aborts it.
+func (h Handle) Release() {
+	if h.f != nil {
+		if h.f.unpin()&filling != 0 {
+			h.f.state.Add(pinOne)
+			h.Abort()
+		}
+		return
+	}
+	if h.c != nil {
+		h.c.releasePrivate(h.b)
+	}
+}
+
+// unpin takes a pin away and returns the state after it.
+func (f *frame) unpin() uint64 {
+	s := f.state.Add(^uint64(0))
+	if s&pinMask == pinMask {
+		panic("cache: Release without a pin")
+	}
+	return s
+}
+
+// maxSpares is how many private buffers are kept for reuse; they serve a cache
+// without a budget.
+const maxSpares = 16
+
+func (c *Cache) privateHandle(size int) Handle {
+	c.private.Add(int64(size))
+	c.mu.Lock()
+	c.count.misses++
+	c.count.privates++
+	var b []byte
+	if n := len(c.spares); n > 0 && cap(c.spares[n-1]) >= size {
+		b = c.spares[n-1][:size]
+		c.spares = c.spares[:n-1]
+	}
+	c.mu.Unlock()
+	if b == nil {
+		b = make([]byte, size)
+	}
+	return Handle{c: c, b: b}
+}
+
+func (c *Cache) releasePrivate(b []byte) {
+	c.private.Add(-int64(len(b)))
+	if invariant.Enabled {
+		poison(b)
+	}
+	if cap(b) > maxSlab/4 {
+		return
+	}
+	c.mu.Lock()
+	if len(c.spares) < maxSpares {
+		c.spares = append(c.spares, b)
+	}
+	c.mu.Unlock()
+}
+
+// poison makes the use of freed bytes visible.
+func poison(b []byte) {
+	for i := range b {
+		b[i] = 0xdb
+	}
+}

@@ -1,0 +1,102 @@
+package cache
+
+// queue is a doubly linked list through the frames, newest at the head.
+// Guarded by mu.
+type queue struct {
+	head, tail frameID
+	len        int
+}
+
+// push puts a frame that is in no queue at the head.
+func (c *Cache) push(q *queue, name queueName, f *frame) {
+	f.queue, f.prev, f.next = name, 0, q.head
+	if q.head != 0 {
+		c.frame(q.head).prev = f.id
+	} else {
+		q.tail = f.id
+	}
+	q.head = f.id
+	q.len++
+}
+
+// unlink takes a frame out of its queue.
+func (c *Cache) unlink(q *queue, f *frame) {
+	if f.prev != 0 {
+		c.frame(f.prev).next = f.next
+	} else {
+		q.head = f.next
+	}
+	if f.next != 0 {
+		c.frame(f.next).prev = f.prev
+	} else {
+		q.tail = f.prev
+	}
+	f.queue, f.prev, f.next = queueNone, 0, 0
+	q.len--
+}
+
+// queueOf is the queue that f is in.
+func (c *Cache) queueOf(f *frame) *queue {
+	cl := &c.classes[f.class]
+	switch f.queue {
+	case queueFree:
+		return &cl.free
+	case queueSmall:
+		return &cl.small
+	case queueMain:
+		return &cl.main
+	}
+	panic("cache: frame in no queue")
+}
+
+// Pages of one file are linked too, so that Drop finds them.
+
+func (c *Cache) linkFile(f *frame) {
+	file := f.file.Load()
+	first := c.files[file]
+	f.filePrev, f.fileNext = 0, first
+	if first != 0 {
+		c.frame(first).filePrev = f.id
+	}
+	c.files[file] = f.id
+}
+
+func (c *Cache) unlinkFile(f *frame) {
+	if f.fileNext != 0 {
+		c.frame(f.fileNext).filePrev = f.filePrev
+	}
+	if f.filePrev != 0 {
+		c.frame(f.filePrev).fileNext = f.fileNext
+	} else if f.fileNext != 0 {
+		c.files[f.file.Load()] = f.fileNext
+	} else {
+		delete(c.files, f.file.Load())
+	}
+	f.filePrev, f.fileNext = 0, 0
+}
+
+// ghosts remembers fingerprints of pages that left a small queue, in sets of
+// four, the oldest of a set making room. Guarded by mu.
+type ghosts [][4]uint32
+
+func (g ghosts) set(h uint64) (*[4]uint32, uint32) {
+	return &g[h>>32&uint64(len(g)-1)], uint32(h) | 1
+}
+
+func (g ghosts) add(h uint64) {
+	s, fp := g.set(h)
+	copy(s[1:], s[:3])
+	s[0] = fp
+}
+
+// take reports whether h is remembered, and forgets it.
+func (g ghosts) take(h uint64) bool {
+	s, fp := g.set(h)
+	for i, x := range s {
+		if x == fp {
+			s[i] = 0
+			return true
+		}
+	}
+	return false
+}
