@@ -87,23 +87,33 @@ func (r *Reader) Next() (op Op, ok bool, err error) {
 	if len(p) == 0 {
 		return Op{}, false, r.damaged("%d operations are missing", r.left)
 	}
-	op.Kind, p = base.Kind(p[0]), p[1:]
+	op.Kind = base.Kind(p[0])
 	if op.Kind > base.KindPutTTL {
 		return Op{}, false, r.damaged("unknown operation kind %d", uint8(op.Kind))
 	}
-	op.Keyspace, p, ok = uvarint(p)
-	if !ok {
-		return Op{}, false, r.damaged("bad keyspace")
+	// Almost always both numbers take one byte; uvarint is too big to inline.
+	var n uint32
+	var i int
+	if len(p) >= 3 && p[1]|p[2] < 0x80 {
+		op.Keyspace, n, i = uint32(p[1]), uint32(p[2]), 3
+	} else {
+		if op.Keyspace, i = uvarint(p, 1); i < 0 {
+			return Op{}, false, r.damaged("bad keyspace")
+		}
+		n, i = uvarint(p, i)
 	}
-	op.Key, p, ok = bytesField(p, base.MaxKeySize)
-	if !ok {
+	if i < 0 || n > base.MaxKeySize || int64(n) > int64(len(p)-i) {
 		return Op{}, false, r.damaged("bad key length")
 	}
+	end := i + int(n)
+	op.Key, p = p[i:end:end], p[end:]
 	if HasValue(op.Kind) {
-		op.Value, p, ok = bytesField(p, base.MaxValueSize)
-		if !ok {
+		n, i := uvarint(p, 0)
+		if i < 0 || n > base.MaxValueSize || int64(n) > int64(len(p)-i) {
 			return Op{}, false, r.damaged("bad value length")
 		}
+		end := i + int(n)
+		op.Value, p = p[i:end:end], p[end:]
 		if !valueFits(op.Kind, len(op.Value)) {
 			return Op{}, false, r.damaged("%s with a value of %d bytes", op.Kind, len(op.Value))
 		}
@@ -129,23 +139,15 @@ func (r *Reader) damaged(format string, args ...any) error {
 	return base.Corruptf("", int64(r.size-len(r.rest)), "batch: "+format, args...)
 }
 
-// uvarint reads an integer of at most 32 bits.
-func uvarint(p []byte) (v uint32, rest []byte, ok bool) {
-	if len(p) > 0 && p[0] < 0x80 {
-		return uint32(p[0]), p[1:], true
+// uvarint reads an integer of at most 32 bits at p[i:] and returns where it
+// ends, or -1.
+func uvarint(p []byte, i int) (v uint32, end int) {
+	if i < len(p) && p[i] < 0x80 {
+		return uint32(p[i]), i + 1
 	}
-	x, n := binary.Uvarint(p)
+	x, n := binary.Uvarint(p[i:])
 	if n <= 0 || x > 1<<32-1 {
-		return 0, nil, false
+		return 0, -1
 	}
-	return uint32(x), p[n:], true
-}
-
-// bytesField reads a length and that many bytes, at most limit.
-func bytesField(p []byte, limit uint32) (field, rest []byte, ok bool) {
-	n, p, ok := uvarint(p)
-	if !ok || n > limit || uint64(n) > uint64(len(p)) {
-		return nil, nil, false
-	}
-	return p[:n:n], p[n:], true
+	return uint32(x), i + n
 }
