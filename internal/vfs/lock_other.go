@@ -1,4 +1,4 @@
-//go:build unix && !darwin && !dragonfly && !freebsd && !linux && !netbsd && !openbsd
+//go:build !windows && !darwin && !dragonfly && !freebsd && !linux && !netbsd && !openbsd
 
 package vfs
 

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+
+	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // OS is the file system of the operating system.
@@ -254,14 +256,14 @@ func (d osDir) Sync() error { return syncOSDir(d.f) }
 // Close implements Dir.
 func (d osDir) Close() error { return d.f.Close() }
 
-// IsNoSpace reports whether an error of an FS says that the device is full, or
-// the quota, or the largest size a file may have. A write that fails so has
-// appended only what it says; everything else goes on working.
+// IsNoSpace reports whether a write or a creation failed for lack of room: the
+// device, the quota, or the largest size a file may have. Such an error goes
+// away by itself. It says nothing about a failed sync, whatever its errno.
 func IsNoSpace(err error) bool {
 	for _, full := range errsNoSpace {
 		if errors.Is(err, full) {
 			return true
 		}
 	}
-	return errors.Is(err, syscall.ENOSPC)
+	return errors.Is(err, base.ErrNoSpace) || errors.Is(err, syscall.ENOSPC)
 }

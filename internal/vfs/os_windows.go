@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -10,8 +11,12 @@ import (
 // adds by itself to an open for reading.
 const openDirFlags = 0
 
-// errsNoSpace are, besides ENOSPC, the errors of a full device.
-var errsNoSpace = []error{windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED, windows.ERROR_FILE_TOO_LARGE}
+// errsNoSpace are, besides ENOSPC, the errors of a full device. Windows itself
+// gives the ERROR ones, a fault injector those of Unix.
+var errsNoSpace = []error{
+	windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED,
+	windows.ERROR_FILE_TOO_LARGE, syscall.EDQUOT, syscall.EFBIG,
+}
 
 // openOSFile opens with FILE_SHARE_DELETE, which os.OpenFile does not: a table
 // may be removed while a reader of an older state still has it open.

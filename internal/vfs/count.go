@@ -1,0 +1,142 @@
+package vfs
+
+import (
+	"path"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// CountingFS counts what goes through it, by type of file. Amplification is
+// computed from these figures: counted higher up, something is forgotten.
+type CountingFS struct {
+	FS                         // immutable; everything but files passes through
+	counts [numTypes]ioCounter // atomic
+}
+
+const numTypes = int(base.FileTypeTemp) + 1
+
+// IOStats is what was done with the files of one type. A call that failed half
+// way is counted with the bytes it moved. Directories are not files: their
+// syncs are counted with base.FileTypeUnknown.
+type IOStats struct {
+	BytesWritten uint64
+	BytesRead    uint64
+	Writes       uint64 // calls of Write
+	Reads        uint64 // calls of ReadAt
+	Syncs        uint64 // calls of Sync
+}
+
+// ioCounter is an IOStats that is being counted. It fills a cache line of
+// common size, so that readers of tables and writers of the log do not slow
+// each other down.
+type ioCounter struct {
+	bytesWritten, bytesRead, writes, reads, syncs atomic.Uint64
+	_                                             [64 - 5*8]byte
+}
+
+// NewCounting wraps a file system.
+func NewCounting(inner FS) *CountingFS { return &CountingFS{FS: inner} }
+
+// Stats returns the counts of one type so far.
+func (c *CountingFS) Stats(t base.FileType) IOStats {
+	if int(t) >= numTypes {
+		return IOStats{}
+	}
+	n := &c.counts[t]
+	return IOStats{
+		BytesWritten: n.bytesWritten.Load(),
+		BytesRead:    n.bytesRead.Load(),
+		Writes:       n.writes.Load(),
+		Reads:        n.reads.Load(),
+		Syncs:        n.syncs.Load(),
+	}
+}
+
+// Total returns the counts of all types together.
+func (c *CountingFS) Total() IOStats {
+	var sum IOStats
+	for t := range numTypes {
+		s := c.Stats(base.FileType(t))
+		sum.BytesWritten += s.BytesWritten
+		sum.BytesRead += s.BytesRead
+		sum.Writes += s.Writes
+		sum.Reads += s.Reads
+		sum.Syncs += s.Syncs
+	}
+	return sum
+}
+
+// counter returns the counter for a file.
+func (c *CountingFS) counter(name string) *ioCounter {
+	t, _, _ := base.ParseFileName(path.Base(filepath.ToSlash(name)))
+	return &c.counts[t]
+}
+
+// Create implements FS.
+func (c *CountingFS) Create(name string) (File, error) {
+	f, err := c.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countingFile{File: f, n: c.counter(name)}, nil
+}
+
+// Open implements FS.
+func (c *CountingFS) Open(name string) (File, error) {
+	f, err := c.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countingFile{File: f, n: c.counter(name)}, nil
+}
+
+// OpenDir implements FS.
+func (c *CountingFS) OpenDir(name string) (Dir, error) {
+	d, err := c.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countingDir{Dir: d, n: &c.counts[base.FileTypeUnknown]}, nil
+}
+
+// countingFile is a file of a CountingFS.
+type countingFile struct {
+	File            // immutable
+	n    *ioCounter // immutable
+}
+
+// ReadAt implements File.
+func (f *countingFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	f.n.reads.Add(1)
+	f.n.bytesRead.Add(uint64(n))
+	return n, err
+}
+
+// Write implements File.
+func (f *countingFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.n.writes.Add(1)
+	f.n.bytesWritten.Add(uint64(n))
+	return n, err
+}
+
+// Sync implements File.
+func (f *countingFile) Sync() error {
+	f.n.syncs.Add(1)
+	return f.File.Sync()
+}
+
+// countingDir is a directory of a CountingFS.
+type countingDir struct {
+	Dir            // immutable
+	n   *ioCounter // immutable
+}
+
+// Sync implements Dir.
+func (d *countingDir) Sync() error {
+	d.n.syncs.Add(1)
+	return d.Dir.Sync()
+}
