@@ -38,7 +38,29 @@ const depsPolicy = `
 	invariant:
 	failpoint:     | os
 	offheap:       | golang.org/x/sys/unix
+	observe:
+
 	base:          | github.com/zeebo/xxh3
+	learned:
+	filter:
+	compress:      | github.com/klauspost/compress/s2 github.com/klauspost/compress/zstd github.com/pierrec/lz4/v4
+	cache:
+
+	vfs:           base | golang.org/x/sys/unix golang.org/x/sys/windows os syscall
+	record:        base
+	batch:         base
+	merge:         base
+	memtable:      base | unsafe
+	sstable/block: base
+
+	wal:           base vfs record
+	manifest:      base vfs record
+	valuelog:      base cache compress
+	sstable:       base filter learned compress cache sstable/block
+	compaction:    base manifest valuelog sstable
+
+	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
+	.:             observe base vfs compress batch sstable compaction engine
 `
 
 // depsLeaves hold no state of a database and know nothing of one.
