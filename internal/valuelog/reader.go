@@ -127,7 +127,7 @@ func (r *Reader) AppendValue(dst []byte, p Pointer) ([]byte, error) {
 		frame := h.Bytes()
 		out, err := r.AppendUncached(frame[:0:len(frame)], p)
 		if err != nil {
-			h.Abort(err)
+			h.Abort()
 			return dst, err
 		}
 		_ = out // exactly fills frame: checkRecord compared the lengths
