@@ -1,0 +1,54 @@
+package seerdb
+
+import "github.com/seerdb-go/seerdb/internal/base"
+
+// The errors that a caller may want to tell apart, with errors.Is.
+var (
+	// ErrNotFound: the key has no value.
+	ErrNotFound = base.ErrNotFound
+	// ErrClosed: the database, snapshot or iterator is closed.
+	ErrClosed = base.ErrClosed
+	// ErrReadOnly: the database takes no commits, because it was opened so or
+	// because of a failure that it wraps. Reads work.
+	ErrReadOnly = base.ErrReadOnly
+	// ErrNoSpace: the disk is full. Nothing was committed; reads work; commits
+	// work again by themselves when there is space.
+	ErrNoSpace = base.ErrNoSpace
+	// ErrLocked: another DB, in this process or another, has the directory.
+	ErrLocked = base.ErrLocked
+	// ErrCommitUnknown: the log failed while the commit was being made
+	// durable. It is not visible now; after reopening it is wholly there or
+	// wholly absent.
+	ErrCommitUnknown = base.ErrCommitUnknown
+	// ErrKeyTooLarge: the key is longer than MaxKeySize.
+	ErrKeyTooLarge = base.ErrKeyTooLarge
+	// ErrValueTooLarge: the value is longer than MaxValueSize.
+	ErrValueTooLarge = base.ErrValueTooLarge
+	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded.
+	ErrBatchTooLarge = base.ErrBatchTooLarge
+	// ErrCorruption: bytes on disk are not what was written. errors.As gives
+	// the *CorruptionError that says where.
+	ErrCorruption = base.ErrCorruption
+	// ErrFormatTooNew: a newer version of seerdb wrote the database.
+	ErrFormatTooNew = base.ErrFormatTooNew
+	// ErrInvalidOptions: an option, or an argument, makes no sense; the
+	// message names it.
+	ErrInvalidOptions = base.ErrInvalidOptions
+	// ErrNotExist: there is no database, and Options.MustExist is set.
+	ErrNotExist = base.ErrNotExist
+	// ErrExists: there is a database, and Options.MustCreate is set.
+	ErrExists = base.ErrExists
+	// ErrConflict is reserved for transactions.
+	ErrConflict = base.ErrConflict
+)
+
+// CorruptionError says which file is damaged, where, and which keys may be
+// affected.
+type CorruptionError = base.CorruptionError
+
+const (
+	// MaxKeySize is the largest key, in bytes. The empty key is a key.
+	MaxKeySize = base.MaxKeySize
+	// MaxValueSize is the largest value, in bytes. The empty value is a value.
+	MaxValueSize = base.MaxValueSize
+)

@@ -1,0 +1,123 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+func tempDir() string {
+	dir, err := os.MkdirTemp("", "seerdb-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return dir
+}
+
+func Example() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	if err := db.Put([]byte("user/1"), []byte("Ada")); err != nil {
+		log.Fatal(err)
+	}
+	v, err := db.Get([]byte("user/1"))
+	fmt.Printf("%s %v\n", v, err)
+	_, err = db.Get([]byte("user/2"))
+	fmt.Println(errors.Is(err, seerdb.ErrNotFound))
+	// Output:
+	// Ada <nil>
+	// true
+}
+
+func ExampleDB_Apply() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, &seerdb.Options{Durability: seerdb.Buffered})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	b := db.NewBatch()
+	for _, k := range []string{"a", "b", "c"} {
+		if err := b.Put([]byte(k), []byte("1")); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := b.Delete([]byte("b")); err != nil {
+		log.Fatal(err)
+	}
+	// This one must survive a power cut, though others need not.
+	if err := db.Apply(b, seerdb.Sync); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(db.Has([]byte("a")))
+	fmt.Println(db.Has([]byte("b")))
+	// Output:
+	// true <nil>
+	// false <nil>
+}
+
+func ExampleDB_Prefix() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	for _, k := range []string{"fruit/apple", "fruit/pear", "tree/oak"} {
+		if err := db.Put([]byte(k), []byte("yes")); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	rows := db.Prefix([]byte("fruit/"))
+	for k, v := range rows.All() {
+		fmt.Printf("%s %s\n", k, v)
+	}
+	if err := rows.Err(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// fruit/apple yes
+	// fruit/pear yes
+}
+
+func ExampleDB_NewSnapshot() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	put := func(v string) {
+		if err := db.Put([]byte("k"), []byte(v)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	put("before")
+	s := db.NewSnapshot()
+	defer s.Close()
+	put("after")
+	if err := db.Compact(context.Background(), nil, nil); err != nil {
+		log.Fatal(err)
+	}
+	old, _ := s.Get([]byte("k"))
+	now, _ := db.Get([]byte("k"))
+	fmt.Printf("%s %s\n", old, now)
+	// Output:
+	// before after
+}

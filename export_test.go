@@ -1,0 +1,27 @@
+package seerdb
+
+import (
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// What tests outside the package may set beyond the public options.
+
+// TestOptions are the internal switches of Options.
+type TestOptions struct {
+	FS         vfs.FS
+	Index      sstable.IndexMode
+	Partitions int
+	L0Trigger  int
+	BaseLevel  int64
+	NoCache    bool
+}
+
+// With returns a copy of o with internal switches set.
+func (o Options) With(t TestOptions) *Options {
+	o.internal = internalOptions{
+		fs: t.FS, index: t.Index, partitions: t.Partitions,
+		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache,
+	}
+	return &o
+}

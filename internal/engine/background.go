@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// background runs the jobs: one flusher, so that a flush never waits for a
+// compaction, and a dispatcher that keeps up to MaxJobs compactions going, L0
+// first. A failed job is retried, into new files, after a pause that doubles.
+type background struct {
+	e      *Engine
+	ctx    context.Context // cancelled when jobs must stop
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	wake   chan struct{} // flusher
+	pick   chan struct{} // dispatcher
+	seals  chan *generation
+
+	mu            sync.Mutex
+	flushErr      error  // guarded by mu; the last flush failed with it
+	flushFailures uint64 // guarded by mu
+	compactErr    error  // guarded by mu; the last compaction failed with it
+	compacting    int    // guarded by mu; compactions running
+	paused        int    // guarded by mu; callers that want no new compactions
+	idle          *sync.Cond
+}
+
+const (
+	retryMin = 20 * time.Millisecond
+	// retryMax bounds how long a database stays refused after its disk has
+	// space again: the contract says 5 s.
+	retryMax = 2 * time.Second
+)
+
+func newBackground(e *Engine) *background {
+	b := &background{
+		e:     e,
+		wake:  make(chan struct{}, 1),
+		pick:  make(chan struct{}, 1),
+		seals: make(chan *generation, maxImmutable+8),
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.idle = sync.NewCond(&b.mu)
+	return b
+}
+
+// start launches the workers.
+func (b *background) start() {
+	b.wg.Add(3)
+	go b.flusher()
+	go b.dispatcher()
+	go b.sealer()
+	if d := b.e.opts.SyncInterval; d > 0 {
+		b.wg.Add(1)
+		go b.syncer(d)
+	}
+	b.kick()
+}
+
+// stopJobs makes the workers end after what they are doing now fails or
+// finishes.
+func (b *background) stopJobs() {
+	b.cancel()
+	b.mu.Lock()
+	b.idle.Broadcast()
+	b.mu.Unlock()
+}
+
+// kick makes the workers look for work.
+func (b *background) kick() {
+	for _, c := range []chan struct{}{b.wake, b.pick} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pause waits for d, or less when the jobs are stopped.
+func (b *background) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+}
+
+// flusher flushes whenever there is an immutable generation.
+func (b *background) flusher() {
+	defer b.wg.Done()
+	delay := retryMin
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.wake:
+		}
+		for {
+			did, err := b.flushPass()
+			if b.ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				b.pause(delay)
+				delay = min(2*delay, retryMax)
+				continue
+			}
+			delay = retryMin
+			if !did {
+				break
+			}
+		}
+	}
+}
+
+// flushPass flushes what waits and notes how it went.
+func (b *background) flushPass() (did bool, err error) {
+	did, err = b.e.flushImmutable(b.ctx)
+	b.mu.Lock()
+	b.flushErr = err
+	if err != nil {
+		b.flushFailures++
+	}
+	b.idle.Broadcast()
+	b.mu.Unlock()
+	b.report("flush", err)
+	b.e.commitChanged()
+	return did, err
+}
+
+// dispatcher starts compactions while there are any to pick.
+func (b *background) dispatcher() {
+	defer b.wg.Done()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.pick:
+		}
+		for b.startCompaction() {
+		}
+	}
+}
+
+// startCompaction picks a job and runs it beside the dispatcher.
+func (b *background) startCompaction() bool {
+	b.mu.Lock()
+	if b.compacting >= b.e.opts.MaxJobs || b.paused > 0 || b.ctx.Err() != nil {
+		b.mu.Unlock()
+		return false
+	}
+	b.compacting++
+	b.mu.Unlock()
+	job := b.e.pickCompaction()
+	if job == nil {
+		b.compactionEnded(nil, false)
+		return false
+	}
+	b.wg.Add(1)
+	go func() {
+		defer b.wg.Done()
+		err := b.e.compact(b.ctx, job)
+		if err != nil && b.ctx.Err() == nil {
+			b.report("compaction", err)
+			b.noteCompaction(err)
+			b.pause(retryMin * 10)
+		}
+		b.compactionEnded(err, true)
+		b.kick()
+	}()
+	return true
+}
+
+func (b *background) noteCompaction(err error) {
+	b.mu.Lock()
+	b.compactErr = err
+	b.mu.Unlock()
+	b.e.commitChanged()
+}
+
+func (b *background) compactionEnded(err error, ran bool) {
+	b.mu.Lock()
+	b.compacting--
+	if ran {
+		b.compactErr = err
+	}
+	b.idle.Broadcast()
+	b.mu.Unlock()
+	if ran {
+		b.e.commitChanged()
+	}
+}
+
+// sealer syncs and closes the logs of full generations, so that a Sync commit
+// that follows a rotation finds little left to sync.
+func (b *background) sealer() {
+	defer b.wg.Done()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case g := <-b.seals:
+			if err := g.seal(); err != nil && !errors.Is(err, base.ErrClosed) {
+				b.e.poison(fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), err))
+			}
+		}
+	}
+}
+
+// syncer makes Buffered commits durable every d. It goes through SyncLog, not
+// the log's own timer, because a log must not be synced before its
+// predecessor.
+func (b *background) syncer(d time.Duration) {
+	defer b.wg.Done()
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-tick.C:
+			if b.e.durable.load() < b.e.visibleSeq() {
+				_ = b.e.SyncLog() // a failure poisons, which everybody is told
+			}
+		}
+	}
+}
+
+// sealLater hands a full generation to the sealer; when it is behind, the log
+// is sealed when it is needed or dropped.
+func (b *background) sealLater(g *generation) {
+	if g.log == nil {
+		return
+	}
+	select {
+	case b.seals <- g:
+	default:
+	}
+}
+
+// report logs a failure; poison was told elsewhere.
+func (b *background) report(job string, err error) {
+	if err == nil || b.ctx.Err() != nil {
+		return
+	}
+	b.e.opts.Logger.Warn("seerdb: a background "+job+" failed and will be retried", "err", err)
+	b.e.listener.backgroundError(err)
+}
+
+// blocking is the error, if any, that keeps writers from ever getting room.
+func (b *background) blocking() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.flushErr != nil:
+		return fmt.Errorf("seerdb: writers are stopped while memtables cannot be flushed: %w", b.flushErr)
+	case b.compactErr != nil:
+		return fmt.Errorf("seerdb: writers are stopped while compactions fail: %w", b.compactErr)
+	}
+	return nil
+}
+
+// errors lists what is failing now, for Health.
+func (b *background) errors() []error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []error
+	for _, err := range []error{b.flushErr, b.compactErr} {
+		if err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
+}
+
+// commitChanged wakes writers that wait for room.
+func (e *Engine) commitChanged() {
+	e.updatePace()
+	e.commit.mu.Lock()
+	e.commit.changed.Broadcast()
+	e.commit.mu.Unlock()
+}

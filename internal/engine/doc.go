@@ -1,0 +1,40 @@
+// Package engine joins the parts into a database: the state that readers see,
+// the commit pipeline, the background workers, recovery. It is the only
+// package that knows all the others.
+//
+// # Invariants
+//
+// They are cited by number in code and tests.
+//
+//	I1  Log order is sequence order; a batch is one log record.
+//	I2  The visible sequence never passes the last applied one; it only grows,
+//	    and only over wholly applied batches.
+//	I3  Everything a read needs hangs from one immutable state reached by one
+//	    pointer load; a file is removed only when no state names it.
+//	I4  Order of durability: values, then table, then directory, then manifest
+//	    edit. An edit takes effect when it is synced.
+//	I5  In levels >= 1 the files of one run are disjoint and sorted.
+//	I6  Of two versions of a key the newer lies strictly nearer the memtable,
+//	    or earlier in the same file.
+//	I7  A version is dropped only if a newer one is visible to every live
+//	    snapshot; a tombstone only if also nothing deeper overlaps it.
+//	I8  A model's window holds the position of every key it was trained on;
+//	    for any other key, the lower bound. A bad model is slow, never wrong.
+//	I9  After a failed log or manifest write or sync the engine is poisoned:
+//	    reads go on, writes return that error.
+//	I10 A value file is immutable, and named by the manifest for as long as
+//	    any table points into it; its garbage is known exactly.
+//	I11 Recovery never destroys its source: a log is removed only after its
+//	    content is durable elsewhere.
+//	I12 Sequences, file numbers and format versions are distinct types, all
+//	    recovered at open.
+//
+// # Locks, in the order they are taken
+//
+//	installMu  one edit of the manifest at a time, disk I/O included
+//	commit.mu  the commit pipeline: sequence, active generation, queue
+//	mu         state pointer changes, file table, jobs; never held over I/O
+//	snaps.mu   open snapshots
+//
+// A reader takes none of them.
+package engine

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Engine is an open database.
+type Engine struct {
+	// Immutable after Open.
+	opts      Options
+	fs        *vfs.CountingFS
+	dir       string
+	dirHandle vfs.Dir
+	dirLock   io.Closer
+	dbID      uint64
+	cache     *cache.Cache
+	listener  listener
+	opened    time.Time
+
+	// Atomics. A reader touches only these.
+	state    atomic.Pointer[state]
+	visible  atomic.Uint64 // I2
+	durable  seqCell
+	closed   atomic.Bool
+	poisoned atomic.Pointer[error] // the first cause (I9)
+	logFull  atomic.Pointer[error] // the last write of the log met a full disk
+	nextFile atomic.Uint64
+	nextJob  atomic.Int64
+	absorb   atomic.Int64 // bytes a second that flush and compaction lately absorbed
+
+	commit     pipeline
+	pacer      pacer
+	background *background
+	snaps      snapshots
+	open       openObjects
+	stats      stats
+	lifetimes  lifetimes
+
+	installMu sync.Mutex
+	manifest  *manifest.Log // guarded by installMu
+
+	mu         sync.Mutex
+	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
+	valueFiles map[base.FileNum]*valueFile // guarded by mu
+	rewrites   map[base.FileNum]bool       // guarded by mu; value files that running jobs write out of
+
+	closeOnce sync.Once
+	closeErr  error // immutable after closeOnce
+}
+
+// newFileNum hands out the next file number. A number is never used twice,
+// even by a job that failed or a process that died.
+func (e *Engine) newFileNum() base.FileNum { return base.FileNum(e.nextFile.Add(1) - 1) }
+
+// path is a file of the database.
+func (e *Engine) path(name string) string { return e.fs.PathJoin(e.dir, name) }
+
+// isNoSpace recognises the errnos of a full disk or quota.
+func isNoSpace(err error) bool {
+	return errors.Is(err, base.ErrNoSpace) || vfs.IsNoSpace(err)
+}
+
+// unknownKind is met when a table holds an operation that this version does
+// not know how to apply.
+func unknownKind(k base.Kind) error {
+	return base.Corruptf("database", -1, "an entry of kind %v cannot be read by this version", k)
+}

@@ -1,0 +1,211 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Flush returns once everything committed before the call is in tables, synced
+// and installed. When the flush fails it returns that error, while the flush
+// goes on being tried in the background.
+func (e *Engine) Flush(ctx context.Context) error {
+	e.commit.mu.Lock()
+	if err := e.commit.refused; err != nil {
+		e.commit.mu.Unlock()
+		return err
+	}
+	g := e.commit.gen
+	if !g.mem.Empty() || e.commit.head != nil {
+		if err := e.rotateFor(ctx, g); err != nil {
+			e.commit.mu.Unlock()
+			return err
+		}
+	}
+	e.commit.mu.Unlock()
+	return e.waitFlushed(ctx)
+}
+
+// rotateFor makes g immutable, waiting for room in the queue. The caller holds
+// commit.mu.
+func (e *Engine) rotateFor(ctx context.Context, g *generation) error {
+	stop := context.AfterFunc(ctx, e.commitChanged)
+	defer stop()
+	for e.commit.gen == g {
+		if err := e.commit.refused; err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if len(e.state.Load().imm) < maxImmutable {
+			return e.rotate(0)
+		}
+		if err := e.background.blocking(); err != nil {
+			return err
+		}
+		e.waitForRoom("a flush waits for its turn")
+	}
+	return nil
+}
+
+// waitFlushed waits until the generations that are immutable now have left
+// the state.
+func (e *Engine) waitFlushed(ctx context.Context) error {
+	b := e.background
+	stop := context.AfterFunc(ctx, func() {
+		b.mu.Lock()
+		b.idle.Broadcast()
+		b.mu.Unlock()
+	})
+	defer stop()
+	s := e.state.Load()
+	if s == nil {
+		return base.ErrClosed
+	}
+	waitFor := slices.Clone(s.imm)
+	b.mu.Lock()
+	failures := b.flushFailures
+	b.mu.Unlock()
+	b.kick()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		s := e.state.Load()
+		if s == nil {
+			return base.ErrClosed
+		}
+		if !slices.ContainsFunc(s.imm, func(g *generation) bool { return slices.Contains(waitFor, g) }) {
+			return nil
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case b.flushErr != nil && b.flushFailures != failures:
+			return b.flushErr
+		case b.ctx.Err() != nil:
+			return e.refusal()
+		}
+		b.idle.Wait()
+	}
+}
+
+// refusal is why commits are refused, for callers that do not hold commit.mu.
+func (e *Engine) refusal() error {
+	if p := e.poisoned.Load(); p != nil {
+		return *p
+	}
+	return base.ErrClosed
+}
+
+// flushImmutable writes all immutable generations, merged, as one run of L0.
+// Until the edit is installed they stay in the state and keep their logs, so a
+// failure at any point costs nothing but the attempt.
+func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
+	s, shard := e.acquire()
+	if s == nil || len(s.imm) == 0 {
+		if s != nil {
+			s.release(shard)
+		}
+		return false, nil
+	}
+	gens := slices.Clone(s.imm)
+	begin, job := time.Now(), int(e.nextJob.Add(1))
+	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
+	e.stats.flush.running.Add(1)
+	e.listener.flushBegin(ev)
+	res, err := e.writeGenerations(ctx, s.v, gens, job)
+	s.release(shard)
+	if err == nil {
+		err = e.installFlush(gens, res)
+	}
+	e.stats.flush.running.Add(-1)
+	ev.Duration, ev.Err = time.Since(begin), err
+	ev.InputBytes, ev.OutputBytes, ev.Tables = int64(res.Stats.BytesIn), int64(res.Stats.BytesOut), len(res.Tables)
+	if err != nil {
+		e.stats.flush.failures.Add(1)
+	} else {
+		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
+		e.noteAbsorbed(ev.InputBytes, ev.Duration)
+	}
+	e.listener.flushEnd(ev)
+	e.background.kick()
+	return true, err
+}
+
+// writeGenerations streams generations, newest first, into synced tables.
+func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generation, job int) (compaction.Result, error) {
+	if err := failpoint.Hit(failpoint.FlushStart); err != nil {
+		return compaction.Result{}, err
+	}
+	iters := make([]base.Iterator, 0, len(gens))
+	for _, g := range gens {
+		g.mem.WaitWriters()
+		iters = append(iters, g.mem.NewAllIter())
+	}
+	in := merge.New(iters...)
+	defer func() { _ = in.Close() }()
+	out := &outputs{e: e, job: job, level: 0}
+	res, err := compaction.Run(ctx, compaction.RunOptions{
+		Input:        in,
+		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		MaxTableSize: uint64(e.opts.TableSize),
+		Values:       out.valueOptions(v, nil),
+		NewTable:     out.newTable,
+		NewValues:    out.newValues,
+	})
+	res, err = out.finish(res, err)
+	if err == nil {
+		err = failpoint.Hit(failpoint.FlushAfterTableWrite)
+		if err != nil {
+			out.discard(res)
+		}
+	}
+	return res, err
+}
+
+// installFlush makes the tables current and the logs of their generations
+// useless, in this order, and then removes the logs (S1, S2, I11).
+func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
+	edit := flushEdit(res, uint64(e.newFileNum()))
+	e.commit.mu.Lock()
+	e.mu.Lock()
+	oldest := e.commit.gen
+	for _, g := range e.state.Load().imm {
+		if !slices.Contains(gens, g) {
+			oldest = g // the list is newest first
+		}
+	}
+	e.mu.Unlock()
+	e.commit.mu.Unlock()
+	edit.LogNum = &oldest.logNum
+	if err := e.install(edit, gens); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.FlushAfterInstall); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.FlushBeforeLogClear); err != nil {
+		return err
+	}
+	e.dropLogs(gens)
+	return nil
+}
+
+// flushEdit adds the tables of a flush as one run of L0. Runs are numbered by
+// file numbers, which grow, so a later flush is a newer run.
+func flushEdit(res compaction.Result, run uint64) *manifest.Edit {
+	edit := &manifest.Edit{AddValues: res.Values}
+	for _, m := range res.Tables {
+		m.Run = run
+		edit.Add = append(edit.Add, manifest.NewFile{Level: 0, Meta: m})
+	}
+	return edit
+}

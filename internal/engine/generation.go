@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/wal"
+)
+
+// generation is a memtable with the log segment that covers it: what is
+// switched, flushed and forgotten as one (the original's S1 to S9 came from
+// treating them apart).
+type generation struct {
+	mem      *memtable.Generation
+	log      *wal.Writer  // nil without a log, and for recovered generations
+	logNum   base.FileNum // the segment, or the first one that is still needed
+	lastSeq  base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
+	capacity int64
+
+	refs int // states that name it; guarded by Engine.mu
+
+	// prev is the generation before it: a Sync commit here is durable only
+	// once that one's log is. Cleared when it is known to be.
+	prev     atomic.Pointer[generation]
+	sealOnce sync.Once
+	sealErr  error // immutable after sealOnce
+}
+
+// sync makes the log durable up to lsn, and all logs before it.
+func (g *generation) sync(lsn int64) error {
+	if err := g.syncPrev(); err != nil {
+		return err
+	}
+	return g.log.Sync(lsn)
+}
+
+// syncAll makes everything appended so far durable.
+func (g *generation) syncAll() error {
+	if err := g.syncPrev(); err != nil {
+		return err
+	}
+	return g.log.SyncAll()
+}
+
+func (g *generation) syncPrev() error {
+	p := g.prev.Load()
+	if p == nil {
+		return nil
+	}
+	if err := p.syncPrev(); err != nil {
+		return err
+	}
+	if err := p.seal(); err != nil {
+		return err
+	}
+	g.prev.Store(nil)
+	return nil
+}
+
+// seal writes, syncs and closes the log of a generation that takes no more
+// commits, after those before it: recovery takes a synced log for proof that
+// its predecessor was whole. It runs once; whoever comes meanwhile waits.
+func (g *generation) seal() error {
+	g.sealOnce.Do(func() {
+		if g.log != nil {
+			if g.sealErr = g.syncPrev(); g.sealErr == nil {
+				g.sealErr = g.log.Close(true)
+			}
+		}
+	})
+	return g.sealErr
+}
+
+// abandonLog closes the log of a generation whose content is in tables.
+func (g *generation) abandonLog() {
+	g.sealOnce.Do(func() {
+		if g.log != nil {
+			_ = g.log.Close(false)
+		}
+	})
+}
+
+// free gives the memory back. Nothing reads or writes it any more.
+func (g *generation) free(e *Engine) {
+	g.mem.Free()
+	e.cache.Charge(cache.Memtables, -g.capacity)
+}

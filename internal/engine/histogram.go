@@ -1,0 +1,115 @@
+package engine
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// histogram counts durations in log-linear buckets: 8 to each power of two,
+// so a quantile is off by at most 12 %. Recording is one atomic add.
+type histogram struct {
+	buckets [histBuckets]atomic.Int64
+	sum     atomic.Int64
+	max     atomic.Int64
+}
+
+const (
+	histSub     = 3 // log2 of the buckets to a power of two
+	histBuckets = (64 - histSub) << histSub
+)
+
+func bucketOf(ns uint64) int {
+	if ns < 1<<histSub {
+		return int(ns)
+	}
+	shift := bits.Len64(ns) - 1 - histSub
+	return (shift+1)<<histSub + int(ns>>shift)&(1<<histSub-1)
+}
+
+// bucketLow is the smallest duration of a bucket.
+func bucketLow(i int) int64 {
+	if i < 1<<histSub {
+		return int64(i)
+	}
+	shift := i>>histSub - 1
+	return int64(1<<histSub+i&(1<<histSub-1)) << shift
+}
+
+func (h *histogram) record(d time.Duration) {
+	ns := max(int64(d), 0)
+	h.buckets[min(bucketOf(uint64(ns)), histBuckets-1)].Add(1)
+	h.sum.Add(ns)
+	for {
+		m := h.max.Load()
+		if ns <= m || h.max.CompareAndSwap(m, ns) {
+			return
+		}
+	}
+}
+
+// merge adds the counts of o, for histograms that were kept apart.
+func (h *histogram) merge(o *histogram) {
+	for i := range o.buckets {
+		if n := o.buckets[i].Load(); n != 0 {
+			h.buckets[i].Add(n)
+		}
+	}
+	h.sum.Add(o.sum.Load())
+	h.max.Store(max(h.max.Load(), o.max.Load()))
+}
+
+func (h *histogram) latency(sampled int) observe.Latency {
+	var counts [histBuckets]int64
+	l := observe.Latency{Sampled: sampled, Max: time.Duration(h.max.Load())}
+	for i := range counts {
+		counts[i] = h.buckets[i].Load()
+		l.Count += counts[i]
+	}
+	if l.Count == 0 {
+		return l
+	}
+	l.Mean = time.Duration(h.sum.Load() / l.Count)
+	quantile := func(q float64) time.Duration {
+		rank, seen := int64(q*float64(l.Count)), int64(0)
+		for i, n := range counts {
+			if seen += n; seen > rank {
+				return min(time.Duration(bucketLow(i+1)), l.Max)
+			}
+		}
+		return l.Max
+	}
+	l.P50, l.P95, l.P99, l.P999 = quantile(0.5), quantile(0.95), quantile(0.99), quantile(0.999)
+	return l
+}
+
+// sampler times one of every 1<<sampleShift operations: reading the clock
+// twice costs 80 ns, a third of a cached point read.
+type sampler struct {
+	n    atomic.Int64
+	hist histogram
+}
+
+const sampleShift = 6
+
+// begin counts an operation and starts the clock for a sampled one.
+func (s *sampler) begin() (t time.Time) {
+	if s.n.Add(1)&(1<<sampleShift-1) == 0 {
+		return time.Now()
+	}
+	return t
+}
+
+func (s *sampler) end(t time.Time) {
+	if !t.IsZero() {
+		s.hist.record(time.Since(t))
+	}
+}
+
+func (s *sampler) latency() observe.Latency {
+	l := s.hist.latency(1 << sampleShift)
+	l.Count = s.n.Load()
+	return l
+}

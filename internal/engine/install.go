@@ -1,0 +1,101 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// install makes an edit durable and then current: the files it adds must be
+// synced, and their directory (I4). The generations in flushed leave the state
+// in the same step that their tables enter it, so no reader sees both or
+// neither (the original's S5 and S6). A failure of the manifest poisons.
+func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	if p := e.poisoned.Load(); p != nil {
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	}
+	e.mu.Lock()
+	cur := e.state.Load()
+	e.mu.Unlock()
+	if cur == nil {
+		return base.ErrClosed
+	}
+	edit.NextFile = base.FileNum(e.nextFile.Load())
+	if s := e.lastSeq(); s > edit.LastSeq {
+		edit.LastSeq = s
+	}
+	next, err := cur.v.version.Apply(edit)
+	if err != nil {
+		err = fmt.Errorf("seerdb: internal error, an edit does not fit the version: %w", err)
+		e.poison(err)
+		return err
+	}
+	if err := e.appendEdit(edit); err != nil {
+		return err
+	}
+	dropped := cur.v.version.DroppedBy(edit, next)
+	e.swap(next, flushed, dropped)
+	return nil
+}
+
+// appendEdit writes and syncs an edit. The caller holds installMu.
+func (e *Engine) appendEdit(edit *manifest.Edit) error {
+	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
+		return err
+	}
+	if err := e.manifest.Append(edit); err != nil {
+		err = fmt.Errorf("manifest: %w", err)
+		e.poison(err)
+		return err
+	}
+	return nil
+}
+
+// swap makes next current without the flushed generations. The caller holds
+// installMu, so the version of the state does not change meanwhile; its
+// memtables may.
+func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped) {
+	e.mu.Lock()
+	v := e.newView(next)
+	for _, d := range dropped {
+		switch d.Type {
+		case base.FileTypeTable:
+			e.tables[d.Num].gone = true
+		case base.FileTypeValues:
+			if f := e.valueFiles[d.Num]; f != nil {
+				f.gone = true
+			}
+		}
+	}
+	cur := e.state.Load()
+	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation) bool { return slices.Contains(flushed, g) })
+	retire := e.setState(&state{mem: cur.mem, imm: imm, v: v})
+	e.mu.Unlock()
+	retire()
+	for _, g := range flushed {
+		e.durable.raise(g.lastSeq)
+	}
+	e.updatePace()
+}
+
+// lastSeq is the newest sequence handed out.
+func (e *Engine) lastSeq() base.SeqNum {
+	e.commit.mu.Lock()
+	defer e.commit.mu.Unlock()
+	return e.commit.nextSeq - 1
+}
+
+// noteAbsorbed keeps a moving average of how fast jobs move bytes.
+func (e *Engine) noteAbsorbed(n int64, d time.Duration) {
+	if n < 1<<20 || d <= 0 {
+		return
+	}
+	rate := int64(float64(n) / d.Seconds())
+	e.absorb.Store((3*e.absorb.Load() + rate) / 4)
+}

@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// originKind says what was opened.
+type originKind uint8
+
+const (
+	originIter originKind = iota
+	originSnapshot
+)
+
+// origin remembers where an iterator or a snapshot was made, so that Close
+// can name those that were forgotten.
+type origin struct {
+	next, prev *origin // guarded by openList.mu of its shard
+	kind       originKind
+	shard      uint8
+	pcs        [5]uintptr
+	n          int
+}
+
+// openObjects lists the open iterators and snapshots. It is sharded, since
+// every scan passes here twice.
+type openObjects struct {
+	shards [shards]openList
+}
+
+type openList struct {
+	mu    sync.Mutex
+	first *origin // guarded by mu
+	iters int     // guarded by mu
+	_     [40]byte
+}
+
+// add lists o, with the callers of the function that calls add.
+func (l *openObjects) add(o *origin, kind originKind) {
+	o.kind = kind
+	o.n = runtime.Callers(3, o.pcs[:])
+	o.shard = uint8(o.pcs[0]>>4) & (shards - 1)
+	s := &l.shards[o.shard]
+	s.mu.Lock()
+	o.next, o.prev = s.first, nil
+	if s.first != nil {
+		s.first.prev = o
+	}
+	s.first = o
+	if kind == originIter {
+		s.iters++
+	}
+	s.mu.Unlock()
+}
+
+func (l *openObjects) remove(o *origin) {
+	s := &l.shards[o.shard]
+	s.mu.Lock()
+	if o.prev != nil {
+		o.prev.next = o.next
+	} else {
+		s.first = o.next
+	}
+	if o.next != nil {
+		o.next.prev = o.prev
+	}
+	if o.kind == originIter {
+		s.iters--
+	}
+	s.mu.Unlock()
+	o.next, o.prev = nil, nil
+}
+
+// iterators counts the open iterators.
+func (l *openObjects) iterators() int64 {
+	n := 0
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += s.iters
+		s.mu.Unlock()
+	}
+	return int64(n)
+}
+
+// leaked describes what is still open: one line a place, with how many were
+// made there.
+func (l *openObjects) leaked() (n int, places []string) {
+	count := map[string]int{}
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for o := s.first; o != nil; o = o.next {
+			p := o.place()
+			if count[p] == 0 {
+				places = append(places, p)
+			}
+			count[p]++
+			n++
+		}
+		s.mu.Unlock()
+	}
+	for i, p := range places {
+		if count[p] > 1 {
+			places[i] = fmt.Sprintf("%s (%d times)", p, count[p])
+		}
+	}
+	return n, places
+}
+
+// place is the first caller outside this module's library packages.
+func (o *origin) place() string {
+	what := [...]string{"iterator", "snapshot"}[o.kind]
+	frames := runtime.CallersFrames(o.pcs[:o.n])
+	for {
+		f, more := frames.Next()
+		if f.Function != "" && !ownFrame(f.Function) || !more {
+			return fmt.Sprintf("%s made at %s:%d (%s)", what, f.File, f.Line, f.Function)
+		}
+	}
+}
+
+// ownFrame reports whether a function belongs to the public facade or to this
+// package, rather than to a caller.
+func ownFrame(fn string) bool {
+	const module = "github.com/seerdb-go/seerdb"
+	rest, ok := strings.CutPrefix(fn, module)
+	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/internal/engine."))
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Open opens the database in dir, or makes one.
+func Open(dir string, o Options) (*Engine, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		opts: o, fs: vfs.NewCounting(o.FS), dir: dir, opened: time.Now(),
+		listener:   listener{o.Listener},
+		tables:     map[base.FileNum]*table{},
+		valueFiles: map[base.FileNum]*valueFile{},
+		rewrites:   map[base.FileNum]bool{},
+	}
+	e.pacer.e = e
+	e.absorb.Store(32 << 20)
+	e.commit.changed.L = &e.commit.mu
+	budget := o.MemoryBudget
+	if o.NoCache {
+		budget = 0
+	}
+	e.cache = cache.New(cache.Options{Budget: budget})
+	e.background = newBackground(e)
+	if err := e.openDir(); err != nil {
+		e.abandon()
+		return nil, err
+	}
+	e.lifetimes.last = func() { e.cache.Close() }
+	e.lifetimes.Add()
+	if !o.ReadOnly {
+		e.background.start()
+	}
+	return e, nil
+}
+
+// abandon undoes a failed Open.
+func (e *Engine) abandon() {
+	e.background.cancel()
+	if g := e.commit.gen; g != nil {
+		g.abandonLog()
+	}
+	e.releaseDir()
+	if s := e.state.Swap(nil); s != nil {
+		s.retire()
+	}
+	e.cache.Close()
+}
+
+// releaseDir closes manifest, directory and lock.
+func (e *Engine) releaseDir() {
+	if e.manifest != nil {
+		_ = e.manifest.Close()
+	}
+	if e.dirHandle != nil {
+		_ = e.dirHandle.Close()
+	}
+	if e.dirLock != nil {
+		_ = e.dirLock.Close()
+	}
+}
+
+// openDir locks the directory and brings the state back, or begins one.
+func (e *Engine) openDir() error {
+	current := e.path(base.FileName(base.FileTypeCurrent, 0))
+	if e.opts.MustExist || e.opts.ReadOnly {
+		// Look before making anything.
+		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.dir)
+		}
+	} else if err := e.makeDir(); err != nil {
+		return err
+	}
+	var err error
+	if e.dirLock, err = e.fs.Lock(e.path(base.FileName(base.FileTypeLock, 0))); err != nil {
+		return fmt.Errorf("seerdb: cannot lock %s: %w", e.dir, err)
+	}
+	if e.dirHandle, err = e.fs.OpenDir(e.dir); err != nil {
+		return e.fileError("open the directory "+e.dir, err)
+	}
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return e.fileError("list the directory "+e.dir, err)
+	}
+	_, err = e.fs.Stat(current)
+	switch {
+	case err == nil && e.opts.ErrorIfExists:
+		return fmt.Errorf("%w in %s", base.ErrExists, e.dir)
+	case err == nil:
+		return e.recover(names)
+	case errors.Is(err, fs.ErrNotExist):
+		return e.create()
+	}
+	return e.fileError("find out whether there is a database in "+e.dir, err)
+}
+
+// makeDir makes the directory and its name durable.
+func (e *Engine) makeDir() error {
+	if _, err := e.fs.Stat(e.dir); err == nil {
+		return nil
+	}
+	if err := e.fs.MkdirAll(e.dir); err != nil {
+		return e.fileError("make the directory "+e.dir, err)
+	}
+	parent, err := e.fs.OpenDir(filepath.Dir(e.dir))
+	if err != nil {
+		return e.fileError("open the directory above "+e.dir, err)
+	}
+	defer func() { _ = parent.Close() }()
+	if err := parent.Sync(); err != nil {
+		return e.fileError("sync the directory above "+e.dir, err)
+	}
+	return nil
+}
+
+// create begins a database. Until CURRENT is there nothing counts, so a crash
+// in here leaves a directory that create accepts again. Tables or logs without
+// CURRENT are another matter: something was lost, and manifest.Create refuses.
+func (e *Engine) create() error {
+	e.dbID = rand.Uint64() | 1
+	e.commit.nextSeq = base.SeqNumStart
+	e.nextFile.Store(1)
+	log, err := manifest.Create(e.fs, e.dir, e.dbID)
+	if err != nil {
+		return e.fileError("create the manifest", err)
+	}
+	e.manifest = log
+	return e.begin(log.Version(), &manifest.Edit{})
+}
+
+// begin makes the first generation and its log, installs what recovery made,
+// and lets the engine be used.
+func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit) error {
+	e.visible.Store(uint64(e.commit.nextSeq - 1))
+	g, err := e.newGeneration(e.opts.MemtableSize, nil)
+	if err != nil {
+		return err
+	}
+	e.commit.gen = g
+	e.mu.Lock()
+	retire := e.setState(&state{mem: g, v: e.newView(v)})
+	e.mu.Unlock()
+	retire()
+	edit.LogNum = &g.logNum
+	if err := e.install(edit, nil); err != nil {
+		return err
+	}
+	e.durable.raise(e.commit.nextSeq - 1)
+	return nil
+}

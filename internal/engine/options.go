@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Durability says when a commit is acknowledged. Larger is stronger, but for
+// the zero value, which means "as the database is configured".
+type Durability uint8
+
+// The durability modes; the root package documents them for users.
+const (
+	DefaultDurability Durability = iota
+	NoWAL
+	Relaxed
+	Buffered
+	Sync
+)
+
+func (d Durability) String() string {
+	return [...]string{"default", "NoWAL", "Relaxed", "Buffered", "Sync"}[min(int(d), 4)]
+}
+
+// Options configure an engine. Every field is set: the root package fills in
+// the defaults.
+type Options struct {
+	FS       vfs.FS
+	Logger   *slog.Logger
+	Listener observe.EventListener
+
+	Durability   Durability
+	SyncInterval time.Duration // Buffered: sync at least this often; 0 = never by itself
+
+	MemoryBudget int64 // bytes: memtables, page cache, table metadata, iterators
+	MemtableSize int   // bytes of one generation's arena
+	Partitions   int   // of a memtable, a power of two 1..64
+	NoCache      bool  // pages are not kept
+
+	PageSize   int
+	TableSize  int64
+	Codec      compress.Codec
+	FilterBits float64 // bits a key in the filters; 0 = no filters
+	Index      sstable.IndexMode
+
+	ValueThreshold int // values at least this long go to value files; 0 = never
+
+	Shape          compaction.Shape
+	L0Trigger      int   // L0 runs that start a compaction
+	L0Slowdown     int   // L0 runs at which writers begin to be slowed
+	L0Stop         int   // L0 runs at which writers are stopped
+	BaseLevelBytes int64 // size of the first level below L0
+	MaxJobs        int   // background jobs at once, flush not counted
+
+	ReadOnly      bool
+	ErrorIfExists bool
+	MustExist     bool
+}
+
+const (
+	// relaxedFlushEvery bounds how long a Relaxed commit stays in the log's
+	// memory. At 300k commits/s of 130 B it makes writes of ~80 KB.
+	relaxedFlushEvery = 2 * time.Millisecond
+	// logBufferMax bounds the log's memory: an append that finds more pending
+	// writes it out itself.
+	logBufferMax = 1 << 20
+	// maxImmutable is how many full generations may wait for their flush
+	// before writers are stopped. Three let a flush and a burst overlap.
+	maxImmutable = 3
+)
+
+func (o *Options) validate() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%w: "+format, append([]any{base.ErrInvalidOptions}, args...)...)
+	}
+	switch {
+	case o.Durability < NoWAL || o.Durability > Sync:
+		return bad("Durability is %d; expected NoWAL, Relaxed, Buffered or Sync", o.Durability)
+	case o.SyncInterval < 0:
+		return bad("SyncInterval is %v; expected 0 or more", o.SyncInterval)
+	case o.SyncInterval > 0 && o.Durability != Buffered:
+		return bad("SyncInterval is %v with Durability %v; it belongs to Buffered", o.SyncInterval, o.Durability)
+	case o.MemtableSize < 256:
+		return bad("MemtableSize is %d bytes; expected at least 256", o.MemtableSize)
+	case o.MemoryBudget < 0:
+		return bad("MemoryBudget is %d bytes; expected 0 or more", o.MemoryBudget)
+	case o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0:
+		return bad("Partitions is %d; expected a power of two from 1 to 64", o.Partitions)
+	case o.PageSize < 32 || o.PageSize > 1<<20:
+		return bad("PageSize is %d bytes; expected 32 to 1 MiB", o.PageSize)
+	case o.TableSize < 256:
+		return bad("TableSize is %d bytes; expected at least 256", o.TableSize)
+	case o.FilterBits < 0 || o.FilterBits > 64:
+		return bad("FilterBits is %v; expected at most 64", o.FilterBits)
+	case o.MaxJobs < 1 || o.MaxJobs > 64:
+		return bad("Jobs is %d; expected 1 to 64", o.MaxJobs)
+	case o.ErrorIfExists && o.MustExist:
+		return bad("ErrorIfExists and MustExist exclude each other")
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// outputs makes the files of one job. compaction.Run decides when each is
+// complete; outputs makes it durable, and removes it when the job fails. The
+// order is I4: Run closes a value file before the tables that point into it,
+// syncDir follows when Run is done, and only then comes the edit.
+type outputs struct {
+	e     *Engine
+	job   int
+	level int // where the tables go: filters are sized by level
+	made  int
+}
+
+// file creates a file under a new number. Its number is not reused if the job
+// fails: a retry writes new files (the original's S19).
+func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
+	id := base.Identity{DB: o.e.dbID, Type: t, Num: o.e.newFileNum()}
+	f, err := o.e.fs.Create(o.e.path(id.Name()))
+	if err != nil {
+		return id, nil, o.e.fileError("create "+id.Name(), err)
+	}
+	o.made++
+	return id, f, nil
+}
+
+func (o *outputs) newTable() (compaction.TableOutput, error) {
+	id, f, err := o.file(base.FileTypeTable)
+	if err != nil {
+		return compaction.TableOutput{}, err
+	}
+	w := sstable.NewWriter(f, sstable.WriterOptions{
+		ID: id, PageSize: o.e.opts.PageSize, Codec: o.e.opts.Codec,
+		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index,
+	})
+	out := compaction.TableOutput{Num: id.Num, Writer: w}
+	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterTableSync)
+	return out, nil
+}
+
+func (o *outputs) newValues() (compaction.ValueOutput, error) {
+	id, f, err := o.file(base.FileTypeValues)
+	if err != nil {
+		return compaction.ValueOutput{}, err
+	}
+	out := compaction.ValueOutput{Num: id.Num, Writer: valuelog.NewWriter(f, id, o.e.opts.Codec)}
+	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterValuesSync)
+	return out, nil
+}
+
+// closers returns what makes a file durable, and what undoes it.
+func (o *outputs) closers(id base.Identity, f vfs.File, point failpoint.Name) (finish func() error, abort func()) {
+	open := true
+	finish = func() error {
+		open = false
+		err := f.Sync()
+		if err == nil {
+			err = failpoint.Hit(point)
+		}
+		size, sizeErr := f.Size()
+		// A failed close after a sync loses nothing; the descriptor is gone
+		// either way.
+		if cerr := f.Close(); cerr != nil {
+			o.e.opts.Logger.Warn("seerdb: close after sync failed", "file", id.Name(), "err", cerr)
+		}
+		if err == nil {
+			err = sizeErr
+		}
+		if err != nil {
+			return o.e.fileError("write "+id.Name(), err)
+		}
+		o.e.fileCreated(id.Type, id.Num, size, o.job)
+		return nil
+	}
+	abort = func() {
+		if open {
+			open = false
+			_ = f.Close()
+		}
+		o.e.removeFile(id.Type, id.Num, 0)
+	}
+	return finish, abort
+}
+
+// syncDir makes the names of the new files durable. A directory that does not
+// sync poisons: nothing says which names survived.
+func (o *outputs) syncDir() error {
+	if o.made == 0 {
+		return nil
+	}
+	if err := o.e.dirHandle.Sync(); err != nil {
+		err = fmt.Errorf("sync of the database directory: %w", err)
+		o.e.poison(err)
+		return err
+	}
+	return failpoint.Hit(failpoint.OutputAfterDirSync)
+}
+
+// discard removes the files of a result that will not be installed.
+func (o *outputs) discard(r compaction.Result) {
+	for _, t := range r.Tables {
+		o.e.removeFile(base.FileTypeTable, t.Num, 0)
+	}
+	for _, v := range r.Values {
+		o.e.removeFile(base.FileTypeValues, v.Num, 0)
+	}
+}
+
+// filterBits gives the upper levels, which hold little and are asked by every
+// read, more bits than the last (Dayan, Athanassoulis, Idreos, "Monkey",
+// SIGMOD 2017).
+func (e *Engine) filterBits(level int) float64 {
+	bits := e.opts.FilterBits
+	if bits == 0 || level >= base.NumLevels-1 {
+		return bits
+	}
+	return bits + min(2*float64(base.NumLevels-1-level), 6)
+}
+
+// run executes the common part of flushes and compactions: stream, sync the
+// directory. The files of a failed run are gone when it returns.
+func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, error) {
+	if err != nil {
+		return res, err
+	}
+	if err := o.syncDir(); err != nil {
+		o.discard(res)
+		return compaction.Result{}, err
+	}
+	o.e.noteBuilt(res)
+	return res, nil
+}
+
+// valueOptions say where the values of a job go.
+func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compaction.ValueOptions {
+	return compaction.ValueOptions{
+		Threshold:   o.e.opts.ValueThreshold,
+		MaxFileSize: uint64(max(o.e.opts.TableSize*2, 1<<12)),
+		Rewrite:     func(n base.FileNum) bool { return rewrite[n] },
+		Fetch: func(dst []byte, p valuelog.Pointer) ([]byte, error) {
+			return v.fetch(dst, p)
+		},
+	}
+}
+
+// noteBuilt counts what a job wrote.
+func (e *Engine) noteBuilt(r compaction.Result) {
+	e.stats.rewritten.Add(int64(r.Stats.RewrittenBytes))
+}

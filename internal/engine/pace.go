@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// pacer slows writers smoothly: commits are let through at a byte rate that
+// falls as the debt of the tree grows, long before they must be stopped.
+type pacer struct {
+	rate atomic.Int64 // bytes a second; 0 = unlimited
+	next atomic.Int64 // nanoseconds since start at which the next byte is due
+	e    *Engine
+}
+
+// paceGrain is the shortest sleep worth its wake-up. Debts below it carry over.
+const paceGrain = 500 * time.Microsecond
+
+// wait delays the caller by what n bytes cost at the current rate.
+func (p *pacer) wait(n int64) {
+	rate := p.rate.Load()
+	if rate == 0 {
+		return
+	}
+	now := int64(time.Since(p.e.opened))
+	cost := n * int64(time.Second) / rate
+	for {
+		next := p.next.Load()
+		due := max(next, now) + cost
+		if !p.next.CompareAndSwap(next, due) {
+			continue
+		}
+		if d := time.Duration(due - now); d > paceGrain {
+			time.Sleep(d)
+			p.e.stats.slowdowns.Add(1)
+			p.e.stats.slowdownTime.Add(int64(d))
+		}
+		return
+	}
+}
+
+// updatePace sets the rate from the runs in L0: unlimited below L0Slowdown,
+// then falling with the square of what is left until L0Stop. The scale is what
+// compaction was lately seen to absorb.
+func (e *Engine) updatePace() {
+	s := e.state.Load()
+	if s == nil {
+		return
+	}
+	runs, slow, stop := len(s.v.levels[0]), e.opts.L0Slowdown, e.opts.L0Stop
+	if runs < slow || stop <= slow {
+		e.pacer.rate.Store(0)
+		return
+	}
+	left := float64(stop-runs) / float64(stop-slow)
+	left = max(left, 0.05)
+	e.pacer.rate.Store(max(1<<16, int64(float64(e.absorb.Load())*2*left*left)))
+}
+
+// seqCell is a sequence that only grows.
+type seqCell struct{ v atomic.Uint64 }
+
+func (c *seqCell) load() base.SeqNum { return base.SeqNum(c.v.Load()) }
+
+func (c *seqCell) raise(s base.SeqNum) {
+	for {
+		old := c.v.Load()
+		if uint64(s) <= old || c.v.CompareAndSwap(old, uint64(s)) {
+			return
+		}
+	}
+}

@@ -1,0 +1,325 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/wal"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// recover brings a database back. In order:
+//
+//	1 the manifest says which files count; each must be there, in full size
+//	2 the logs that are still needed are replayed, oldest first, into
+//	  memtables, and these are written to new, synced tables (the page cache
+//	  may show what a failed sync never wrote)
+//	3 a new manifest is begun, with one edit that adds those tables and
+//	  retires those logs
+//	4 only then the logs and whatever else nothing names are removed (I11)
+//
+// A crash anywhere in here leaves a directory from which all of it can be done
+// again.
+func (e *Engine) recover(names []string) error {
+	begin := time.Now()
+	st, err := manifest.Recover(e.fs, e.dir)
+	if err != nil {
+		return err
+	}
+	e.dbID = st.DBID
+	e.nextFile.Store(uint64(st.NextFile))
+	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
+	if err := e.checkFiles(st.Version); err != nil {
+		return err
+	}
+	r := &replay{e: e, needed: st.LogNum}
+	if err := r.logs(names); err != nil {
+		r.free()
+		return err
+	}
+	if e.opts.ReadOnly {
+		return e.beginReadOnly(st.Version, r)
+	}
+	edit, err := r.write()
+	if err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.RecoverAfterReplay); err != nil {
+		return err
+	}
+	log, err := manifest.Start(e.fs, e.dir, st)
+	if err != nil {
+		return e.fileError("begin a new manifest", err)
+	}
+	e.manifest = log
+	if err := e.begin(st.Version, edit); err != nil {
+		return err
+	}
+	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
+		return err
+	}
+	r.event.Removed, r.event.Foreign = e.sweep(names, e.live)
+	r.event.Duration = time.Since(begin)
+	e.listener.recovered(r.event)
+	if r.event.TornFile != "" {
+		e.opts.Logger.Warn("seerdb: an incomplete tail of the log was cut", "file", r.event.TornFile, "offset", r.event.TornAt)
+	}
+	return nil
+}
+
+// live reports whether a file is still named by something.
+func (e *Engine) live(t base.FileType, n base.FileNum) bool {
+	switch t {
+	case base.FileTypeCurrent, base.FileTypeLock:
+		return true
+	case base.FileTypeManifest:
+		return n == e.manifest.State().ManifestNum
+	case base.FileTypeLog:
+		return n >= e.commit.gen.logNum
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tables[n] != nil || e.valueFiles[n] != nil
+}
+
+// checkFiles looks for every file that the manifest names.
+func (e *Engine) checkFiles(v *manifest.Version) error {
+	check := func(t base.FileType, n base.FileNum, size uint64) error {
+		name := base.FileName(t, n)
+		info, err := e.fs.Stat(e.path(name))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+			c.Err = err
+			return c
+		case err != nil:
+			return e.fileError("look at "+name, err)
+		case uint64(info.Size()) != size:
+			return base.Corruptf(name, -1, "the file has %d bytes; the manifest says %d", info.Size(), size)
+		}
+		return nil
+	}
+	var err error
+	v.All(func(_ int, f *manifest.FileMeta) bool {
+		err = check(base.FileTypeTable, f.Num, f.Size)
+		return err == nil
+	})
+	for _, f := range sortedValues(v) {
+		if err == nil {
+			err = check(base.FileTypeValues, f.Num, f.Size)
+		}
+	}
+	return err
+}
+
+// replay turns logs into memtables and these into tables.
+type replay struct {
+	e      *Engine
+	needed base.FileNum // logs from here on are not in tables
+	gens   []*generation
+	cur    *generation // the last of gens, not yet full
+	edit   manifest.Edit
+	event  observe.RecoveryEvent
+	next   base.SeqNum // no batch may begin before it
+}
+
+// logs replays the needed logs in order. The recovered state is a prefix of
+// the commits: where a log breaks off, later logs do not count. With several
+// logs a first pass, which applies nothing, finds where that is.
+func (r *replay) logs(names []string) error {
+	var nums []base.FileNum
+	for _, name := range names {
+		if t, n, _ := base.ParseFileName(name); t == base.FileTypeLog && n >= r.needed {
+			nums = append(nums, n)
+		}
+	}
+	slices.Sort(nums)
+	if len(nums) > 1 {
+		infos := make([]wal.Info, len(nums))
+		for i, num := range nums {
+			var err error
+			if infos[i], err = r.log(num, func([]byte) error { return nil }); err != nil {
+				return err
+			}
+		}
+		whole, err := r.prefix(nums, infos)
+		if err != nil {
+			return err
+		}
+		nums = nums[:whole]
+	}
+	for _, num := range nums {
+		info, err := r.log(num, r.apply)
+		if err != nil {
+			return err
+		}
+		r.event.Logs++
+		if info.Torn && r.event.TornFile == "" {
+			r.event.TornFile, r.event.TornAt = base.FileName(base.FileTypeLog, num), info.TornAt
+		}
+	}
+	return nil
+}
+
+// prefix returns how many of the logs count. A log that breaks off, or is
+// shorter than its successor remembers, is the last one that does. That is
+// legitimate only while nothing after it was known to be synced, because a
+// log is synced after all before it.
+func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
+	for i := 1; i < len(nums); i++ {
+		before, after := &infos[i-1], &infos[i]
+		if after.Bytes > 0 && after.Prev.Num != nums[i-1] && after.Prev.Num >= r.needed && after.Prev.Num != 0 {
+			return 0, base.Corruptf(base.FileName(base.FileTypeLog, after.Prev.Num), -1,
+				"this log is still needed, and it is missing")
+		}
+		if !before.Torn && before.Holds(after.Prev) {
+			continue
+		}
+		for j := i; j < len(nums); j++ {
+			if infos[j].Records > 0 && infos[j].Synced > 0 {
+				return 0, base.Corruptf(base.FileName(base.FileTypeLog, nums[i-1]), before.Bytes,
+					"the log breaks off here, but it was synced before the log %s", base.FileName(base.FileTypeLog, nums[j]))
+			}
+		}
+		r.event.TornFile, r.event.TornAt = base.FileName(base.FileTypeLog, nums[i-1]), before.Bytes
+		return i, nil
+	}
+	return len(nums), nil
+}
+
+// log reads one log.
+func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info, error) {
+	id := base.Identity{DB: r.e.dbID, Type: base.FileTypeLog, Num: num}
+	return wal.Replay(r.e.fs, r.e.path(id.Name()), id, func(payload []byte, _ int64) error { return fn(payload) })
+}
+
+// apply puts one batch into a memtable.
+func (r *replay) apply(payload []byte) error {
+	b, err := batch.Decode(payload)
+	if err != nil {
+		return err
+	}
+	if b.Seq() < r.next {
+		return base.Corruptf("", 0, "batch with sequence %d follows one that ends at %d", b.Seq(), r.next-1)
+	}
+	seq, need := b.Seq(), 0
+	for rd := b; ; {
+		op, ok, err := rd.Next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if k := op.Kind; op.Keyspace != 0 || k != base.KindPut && k != base.KindDelete {
+			return base.Corruptf("", 0, "an operation of kind %v on keyspace %d cannot be replayed by this version", k, op.Keyspace)
+		}
+		need += memtable.EntryBound(len(op.Key), len(op.Value))
+	}
+	if err := r.room(need); err != nil {
+		return err
+	}
+	for {
+		op, ok, _ := b.Next()
+		if !ok {
+			break
+		}
+		r.cur.mem.Add(op.Key, base.Hash(op.Key), base.MakeTrailer(seq, op.Kind), op.Value)
+		seq++
+	}
+	r.next = seq
+	r.cur.lastSeq = seq - 1
+	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)
+	r.event.Records++
+	r.event.Bytes += int64(len(payload))
+	return nil
+}
+
+// room makes sure that the current memtable takes need bytes more. Full ones
+// are written to tables at once, so that a long log needs little memory.
+func (r *replay) room(need int) error {
+	if r.cur != nil && r.cur.mem.Reserve(need) {
+		return nil
+	}
+	if r.cur != nil && !r.e.opts.ReadOnly {
+		if err := r.spill(); err != nil {
+			return err
+		}
+	}
+	capacity := max(r.e.opts.MemtableSize, need)
+	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: r.e.opts.Partitions})
+	if err != nil {
+		return err
+	}
+	r.cur = &generation{mem: mem, capacity: int64(capacity)}
+	r.e.cache.Charge(cache.Memtables, r.cur.capacity)
+	r.gens = append(r.gens, r.cur)
+	if !mem.Reserve(need) {
+		return fmt.Errorf("seerdb: internal error, a memtable of %d bytes does not take %d", capacity, need)
+	}
+	return nil
+}
+
+// spill writes the memtables to synced tables of L0 and lets them go.
+func (r *replay) spill() error {
+	e := r.e
+	defer r.free()
+	gens := slices.Clone(r.gens)
+	slices.Reverse(gens)
+	if len(gens) == 0 {
+		return nil
+	}
+	e.visible.Store(uint64(e.commit.nextSeq - 1))
+	res, err := e.writeGenerations(context.Background(), &view{}, gens, int(e.nextJob.Add(1)))
+	if err != nil {
+		return err
+	}
+	edit := flushEdit(res, uint64(e.newFileNum()))
+	r.edit.Add = append(r.edit.Add, edit.Add...)
+	r.edit.AddValues = append(r.edit.AddValues, edit.AddValues...)
+	return nil
+}
+
+// write spills what is left and returns the edit that makes it all current.
+func (r *replay) write() (*manifest.Edit, error) {
+	if err := r.spill(); err != nil {
+		return nil, err
+	}
+	return &r.edit, nil
+}
+
+func (r *replay) free() {
+	for _, g := range r.gens {
+		g.free(r.e)
+	}
+	r.gens, r.cur = nil, nil
+}
+
+// beginReadOnly keeps what the logs hold in memory and changes nothing.
+func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
+	e.visible.Store(uint64(e.commit.nextSeq - 1))
+	e.durable.raise(e.commit.nextSeq - 1)
+	mem, err := memtable.New(memtable.Options{Capacity: 1 << 10, Partitions: 1})
+	if err != nil {
+		r.free()
+		return err
+	}
+	e.commit.gen = &generation{mem: mem}
+	e.commit.refused = fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly)
+	slices.Reverse(r.gens)
+	e.mu.Lock()
+	retire := e.setState(&state{mem: e.commit.gen, imm: r.gens, v: e.newView(v)})
+	e.mu.Unlock()
+	retire()
+	return nil
+}

@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+)
+
+// runIter walks one sorted run: the tables one after another through a single
+// table iterator that is pointed at each in turn.
+type runIter struct {
+	tables []*table
+	opts   sstable.IterOptions
+	upper  []byte // no table that begins at or after it is opened; nil = none
+	cur    sstable.Iter
+	at     int // index of the table that cur reads; -1 before all, len after all, unplaced
+	loaded bool
+	err    error
+}
+
+// unplaced is runIter.at before the first positioning call.
+const unplaced = -2
+
+var _ base.Iterator = (*runIter)(nil)
+
+// init makes the iterator ready to walk tables, keeping its buffers.
+func (r *runIter) init(tables []*table, o sstable.IterOptions, upper []byte) {
+	r.unload()
+	r.tables, r.opts, r.upper, r.at, r.err = tables, o, upper, unplaced, nil
+}
+
+// load points cur at table i; false when there is none or it does not open.
+func (r *runIter) load(i int) bool {
+	if r.loaded && r.at == i {
+		return true
+	}
+	r.unload()
+	r.at = max(-1, min(i, len(r.tables)))
+	if i < 0 || i >= len(r.tables) {
+		return false
+	}
+	rd, err := r.tables[i].open()
+	if err != nil {
+		r.err = err
+		return false
+	}
+	r.cur.Init(rd, r.opts)
+	r.loaded = true
+	return true
+}
+
+func (r *runIter) unload() {
+	if r.loaded {
+		_ = r.cur.Close()
+		r.loaded = false
+	}
+}
+
+// settle passes on what the table iterator showed, going on to the following
+// tables while it shows nothing.
+func (r *runIter) settle(kv *base.KV) *base.KV {
+	for kv == nil {
+		if r.err = r.cur.Err(); r.err != nil {
+			return nil
+		}
+		if i := r.at + 1; i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].meta.Smallest, r.upper) >= 0 {
+			r.load(len(r.tables))
+			return nil
+		}
+		if !r.load(r.at + 1) {
+			return nil
+		}
+		kv = r.cur.First()
+	}
+	return kv
+}
+
+func (r *runIter) settleBack(kv *base.KV) *base.KV {
+	for kv == nil {
+		if r.err = r.cur.Err(); r.err != nil {
+			return nil
+		}
+		if !r.load(r.at - 1) {
+			return nil
+		}
+		kv = r.cur.Last()
+	}
+	return kv
+}
+
+func (r *runIter) SeekGE(key []byte, t base.Trailer) *base.KV {
+	r.err = nil
+	i := (&tableRun{tables: r.tables}).search(key)
+	if i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].meta.Smallest, r.upper) >= 0 {
+		i = len(r.tables)
+	}
+	if !r.load(i) {
+		return nil
+	}
+	return r.settle(r.cur.SeekGE(key, t))
+}
+
+func (r *runIter) SeekLT(key []byte) *base.KV {
+	r.err = nil
+	i := (&tableRun{tables: r.tables}).search(key)
+	if i == len(r.tables) || bytes.Compare(r.tables[i].meta.Smallest, key) >= 0 {
+		i--
+	}
+	if !r.load(i) {
+		return nil
+	}
+	return r.settleBack(r.cur.SeekLT(key))
+}
+
+func (r *runIter) First() *base.KV {
+	r.err = nil
+	if !r.load(0) {
+		return nil
+	}
+	return r.settle(r.cur.First())
+}
+
+func (r *runIter) Last() *base.KV {
+	r.err = nil
+	if !r.load(len(r.tables) - 1) {
+		return nil
+	}
+	return r.settleBack(r.cur.Last())
+}
+
+func (r *runIter) Next() *base.KV {
+	if r.loaded {
+		return r.settle(r.cur.Next())
+	}
+	if r.err != nil || r.at >= len(r.tables) {
+		return nil
+	}
+	return r.First()
+}
+
+func (r *runIter) Prev() *base.KV {
+	if r.loaded {
+		return r.settleBack(r.cur.Prev())
+	}
+	if r.err != nil || r.at == -1 {
+		return nil
+	}
+	return r.Last()
+}
+
+func (r *runIter) Err() error { return r.err }
+
+func (r *runIter) Close() error {
+	r.unload()
+	r.tables = nil
+	return r.err
+}

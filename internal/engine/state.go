@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// shards is how many reference counters a state has. Readers on different
+// cores mostly hit different cache lines.
+const shards = 8
+
+// state is all that a read needs (I3): the active generation, the immutable
+// ones newest first, and the tables. It is immutable but for its counters.
+//
+// Readers hold it by acquire and release. The counters are sharded; a reader
+// counts as holding only after it has seen that the state is still current,
+// so once a state is unlinked no shard can gain a holder any more, and a state
+// is free when each shard has been seen at zero after that.
+type state struct {
+	e   *Engine
+	mem *generation
+	imm []*generation
+	v   *view
+
+	refs     [shards]paddedCount
+	retired  atomic.Bool // unlinked: releasers must look for the last one
+	reclaims atomic.Bool // the one who sets it frees what the state held
+}
+
+type paddedCount struct {
+	n atomic.Int64
+	_ [56]byte
+}
+
+// acquire pins the current state; it answers nil when the engine is closed.
+func (e *Engine) acquire() (*state, int) {
+	shard := int(rand.Uint32() & (shards - 1))
+	for {
+		s := e.state.Load()
+		if s == nil {
+			return nil, 0
+		}
+		s.refs[shard].n.Add(1)
+		if e.state.Load() == s {
+			return s, shard
+		}
+		s.release(shard)
+	}
+}
+
+// release gives back what acquire gave.
+func (s *state) release(shard int) {
+	if s.refs[shard].n.Add(-1) == 0 && s.retired.Load() {
+		s.tryReclaim()
+	}
+}
+
+// retire is called once, after the state pointer moved on.
+func (s *state) retire() {
+	s.retired.Store(true)
+	s.tryReclaim()
+}
+
+func (s *state) tryReclaim() {
+	for i := range s.refs {
+		if s.refs[i].n.Load() != 0 {
+			return
+		}
+	}
+	if s.reclaims.CompareAndSwap(false, true) {
+		s.e.reclaim(s)
+	}
+}
+
+// view is a version with the open files that belong to it. Several states
+// share one view while only memtables change.
+type view struct {
+	version *manifest.Version
+	levels  [base.NumLevels][]tableRun
+	values  []*valueFile // sorted by number
+	refs    int          // states that use it; guarded by Engine.mu
+}
+
+// tableRun is one sorted run: disjoint tables in key order.
+type tableRun struct {
+	id     uint64
+	tables []*table
+}
+
+// setState makes s current and retires its predecessor. The caller holds e.mu;
+// the returned function must be called after it is let go.
+func (e *Engine) setState(s *state) (retire func()) {
+	s.e = e
+	if s.mem != nil {
+		s.mem.refs++
+	}
+	for _, g := range s.imm {
+		g.refs++
+	}
+	s.v.refs++
+	old := e.state.Swap(s)
+	return func() {
+		if old != nil {
+			old.retire()
+		}
+	}
+}
+
+// reclaim drops the references of a state that nobody can reach any more.
+func (e *Engine) reclaim(s *state) {
+	e.mu.Lock()
+	var free []*generation
+	drop := func(g *generation) {
+		if g == nil {
+			return
+		}
+		if g.refs--; g.refs == 0 {
+			free = append(free, g)
+		}
+	}
+	drop(s.mem)
+	for _, g := range s.imm {
+		drop(g)
+	}
+	tables, values := e.releaseView(s.v)
+	e.mu.Unlock()
+	for _, g := range free {
+		g.free(e)
+	}
+	e.closeFiles(tables, values)
+	e.lifetimes.Done()
+}
+
+// releaseView drops one use of a view and collects the files that lost their
+// last one. The caller holds e.mu.
+func (e *Engine) releaseView(v *view) (tables []*table, values []*valueFile) {
+	v.refs--
+	if v.refs > 0 {
+		return nil, nil
+	}
+	if invariant.Enabled && v.refs < 0 {
+		panic("engine: a view was released twice")
+	}
+	for l := range v.levels {
+		for _, r := range v.levels[l] {
+			for _, t := range r.tables {
+				if t.refs--; t.refs == 0 {
+					delete(e.tables, t.meta.Num)
+					tables = append(tables, t)
+				}
+			}
+		}
+	}
+	for _, f := range v.values {
+		if f.refs--; f.refs == 0 {
+			delete(e.valueFiles, f.meta.Num)
+			values = append(values, f)
+		}
+	}
+	return tables, values
+}
+
+// newView opens nothing: it makes or finds the handle of each file of a
+// version. The caller holds e.mu.
+func (e *Engine) newView(ver *manifest.Version) *view {
+	v := &view{version: ver}
+	for l := range ver.Levels {
+		for _, r := range ver.Levels[l] {
+			run := tableRun{id: r.ID, tables: make([]*table, 0, len(r.Files))}
+			for _, m := range r.Files {
+				t := e.tables[m.Num]
+				if t == nil {
+					t = newTable(e, m)
+					e.tables[m.Num] = t
+				}
+				t.refs++
+				run.tables = append(run.tables, t)
+			}
+			v.levels[l] = append(v.levels[l], run)
+		}
+	}
+	for _, m := range sortedValues(ver) {
+		f := e.valueFiles[m.Num]
+		if f == nil {
+			f = newValueFile(e, m)
+			e.valueFiles[m.Num] = f
+		}
+		f.refs++
+		v.values = append(v.values, f)
+	}
+	return v
+}
+
+// lifetimes counts what must be gone before the engine's memory can be: the
+// states, and Close itself. The last one to go frees the cache.
+type lifetimes struct {
+	mu   sync.Mutex
+	n    int    // guarded by mu
+	last func() // called when n reaches zero; immutable after Open
+}
+
+// Add counts one more.
+func (l *lifetimes) Add() {
+	l.mu.Lock()
+	l.n++
+	l.mu.Unlock()
+}
+
+// Done counts one less.
+func (l *lifetimes) Done() {
+	l.mu.Lock()
+	l.n--
+	last := l.n == 0
+	l.mu.Unlock()
+	if last && l.last != nil {
+		l.last()
+	}
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// stats are the counters behind Metrics. All are atomic; those of the read
+// path are sharded like the reference counters of the state.
+type stats struct {
+	reads [shards]readStats
+	seek  sampler
+
+	commits      sampler
+	userBytes    atomic.Int64
+	slowdowns    atomic.Int64
+	slowdownTime atomic.Int64
+	stops        atomic.Int64
+	stopTime     atomic.Int64
+	stopped      atomic.Pointer[string]
+
+	flush, compact jobStats
+	reasons        sync.Map // string -> *atomic.Int64
+	levels         [base.NumLevels]struct{ in, out, jobs atomic.Int64 }
+	rewritten      atomic.Int64 // bytes of values moved out of garbage
+	training       atomic.Int64 // ns
+	building       atomic.Int64 // ns
+}
+
+// readStats is one shard of what point reads count.
+type readStats struct {
+	sampler
+	values atomic.Int64
+	levels [base.NumLevels]struct {
+		reads, negatives, falsePositives, pages atomic.Int64
+	}
+	_ [64]byte
+}
+
+type jobStats struct {
+	hist                     histogram
+	count, failures, in, out atomic.Int64
+	time                     atomic.Int64
+	running                  atomic.Int64
+}
+
+// done records a finished job.
+func (j *jobStats) done(begin time.Time, in, out int64) {
+	d := time.Since(begin)
+	j.hist.record(d)
+	j.count.Add(1)
+	j.in.Add(in)
+	j.out.Add(out)
+	j.time.Add(int64(d))
+}
+
+func (s *stats) commit(begin time.Time, b *batch.Batch) {
+	s.userBytes.Add(int64(b.KeyValueBytes()))
+	s.commits.end(begin)
+}
+
+// reason counts a finished compaction under why it was picked.
+func (s *stats) reason(r string) {
+	c, ok := s.reasons.Load(r)
+	if !ok {
+		c, _ = s.reasons.LoadOrStore(r, new(atomic.Int64))
+	}
+	c.(*atomic.Int64).Add(1)
+}
+
+func (s *stats) byReason() map[string]int64 {
+	out := map[string]int64{}
+	s.reasons.Range(func(k, v any) bool {
+		out[k.(string)] = v.(*atomic.Int64).Load()
+		return true
+	})
+	return out
+}
+
+func (s *stats) stalls() observe.StallMetrics {
+	m := observe.StallMetrics{
+		Slowdowns: s.slowdowns.Load(), SlowdownTime: time.Duration(s.slowdownTime.Load()),
+		Stops: s.stops.Load(), StopTime: time.Duration(s.stopTime.Load()),
+	}
+	if r := s.stopped.Load(); r != nil {
+		m.Stopped = *r
+	}
+	return m
+}
+
+func (s *stats) ops() observe.OpMetrics {
+	var gets sampler
+	for i := range s.reads {
+		gets.n.Add(s.reads[i].n.Load())
+		gets.hist.merge(&s.reads[i].hist)
+	}
+	return observe.OpMetrics{
+		Get: gets.latency(), Commit: s.commits.latency(), Seek: s.seek.latency(),
+		Flush: s.flush.hist.latency(1), Compaction: s.compact.hist.latency(1),
+	}
+}
+
+// level adds what point reads and compactions counted for a level.
+func (s *stats) level(l int, m *observe.LevelMetrics) {
+	for i := range s.reads {
+		c := &s.reads[i].levels[l]
+		m.Reads += c.reads.Load()
+		m.FilterNegatives += c.negatives.Load()
+		m.FilterFalsePositives += c.falsePositives.Load()
+		m.PageReads += c.pages.Load()
+	}
+	m.BytesIn, m.BytesOut, m.Compactions = s.levels[l].in.Load(), s.levels[l].out.Load(), s.levels[l].jobs.Load()
+}
+
+func (s *stats) valueReads() (n int64) {
+	for i := range s.reads {
+		n += s.reads[i].values.Load()
+	}
+	return n
+}

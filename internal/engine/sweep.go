@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// removeFile removes a file that nothing names any more. A failure costs
+// space, not data: the next Open sweeps what is left.
+func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
+	if failpoint.Hit(failpoint.SweepBeforeRemove) != nil {
+		return
+	}
+	name := base.FileName(t, n)
+	if err := e.fs.Remove(e.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.opts.Logger.Warn("seerdb: cannot remove an obsolete file", "file", name, "err", err)
+		return
+	}
+	ev := observe.FileEvent{Name: name, Size: size}
+	switch t {
+	case base.FileTypeTable:
+		e.listener.tableRemoved(ev)
+	case base.FileTypeValues:
+		e.listener.valueFileRemoved(ev)
+	}
+}
+
+// dropLogs removes the logs of generations whose tables are installed (I11:
+// the edit that makes them useless is durable).
+func (e *Engine) dropLogs(gens []*generation) {
+	for _, g := range gens {
+		if g.log == nil {
+			continue
+		}
+		size := g.log.Size()
+		g.abandonLog()
+		e.removeFile(base.FileTypeLog, g.logNum, size)
+	}
+}
+
+// sweep removes, at open, what carries our names and is named by nothing: the
+// outputs of jobs that did not finish, logs whose content is in tables, old
+// manifests. Foreign files are only listed.
+func (e *Engine) sweep(names []string, keep func(base.FileType, base.FileNum) bool) (removed, foreign []string) {
+	for _, name := range names {
+		t, n, ours := base.ParseFileName(name)
+		switch {
+		case !ours:
+			foreign = append(foreign, name)
+		case keep(t, n):
+		default:
+			e.removeFile(t, n, 0)
+			removed = append(removed, name)
+		}
+	}
+	return removed, foreign
+}

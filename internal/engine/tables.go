@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// table is the handle of a live table file. The file is opened at its first
+// use, so that opening a database does not read every table.
+type table struct {
+	e    *Engine
+	meta *manifest.FileMeta // immutable
+	refs int                // views that name it; guarded by Engine.mu
+	busy bool               // an input of a running job; guarded by Engine.mu
+	gone bool               // no version names it: remove with the last view; guarded by Engine.mu
+
+	reader atomic.Pointer[sstable.Reader]
+	openMu sync.Mutex // one opener at a time
+}
+
+func newTable(e *Engine, m *manifest.FileMeta) *table { return &table{e: e, meta: m} }
+
+// open returns the reader, opening the file if nobody did yet. A failed open
+// is not remembered: the next read tries again.
+func (t *table) open() (*sstable.Reader, error) {
+	if r := t.reader.Load(); r != nil {
+		return r, nil
+	}
+	t.openMu.Lock()
+	defer t.openMu.Unlock()
+	if r := t.reader.Load(); r != nil {
+		return r, nil
+	}
+	id := base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num}
+	f, err := t.e.fs.Open(t.e.path(id.Name()))
+	if err != nil {
+		return nil, t.e.openError(id.Name(), err)
+	}
+	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache})
+	if err != nil {
+		_ = f.Close()
+		t.e.damaged(err)
+		return nil, err
+	}
+	t.e.cache.Charge(cache.Tables, r.MemBytes())
+	t.reader.Store(r)
+	return r, nil
+}
+
+// close frees the reader. Nobody uses the table any more.
+func (t *table) close() {
+	if r := t.reader.Swap(nil); r != nil {
+		t.e.cache.Charge(cache.Tables, -r.MemBytes())
+		if err := r.Close(); err != nil {
+			t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
+		}
+	}
+}
+
+// find returns the table of a run that can hold key, or nil: the first whose
+// largest key is not below it, if its smallest is not above.
+func (r *tableRun) find(key []byte) *table {
+	i := r.search(key)
+	if i == len(r.tables) || bytes.Compare(r.tables[i].meta.Smallest, key) > 0 {
+		return nil
+	}
+	return r.tables[i]
+}
+
+// search returns the index of the first table whose largest key is >= key.
+func (r *tableRun) search(key []byte) int {
+	lo, hi := 0, len(r.tables)
+	for lo < hi {
+		m := int(uint(lo+hi) >> 1)
+		if bytes.Compare(r.tables[m].meta.Largest, key) < 0 {
+			lo = m + 1
+		} else {
+			hi = m
+		}
+	}
+	return lo
+}
+
+// valueFile is the handle of a live value file.
+type valueFile struct {
+	e    *Engine
+	meta manifest.ValueMeta // immutable
+	refs int                // views that name it; guarded by Engine.mu
+	gone bool               // guarded by Engine.mu
+
+	reader atomic.Pointer[valuelog.Reader]
+	openMu sync.Mutex
+}
+
+func newValueFile(e *Engine, m manifest.ValueMeta) *valueFile { return &valueFile{e: e, meta: m} }
+
+func (f *valueFile) open() (*valuelog.Reader, error) {
+	if r := f.reader.Load(); r != nil {
+		return r, nil
+	}
+	f.openMu.Lock()
+	defer f.openMu.Unlock()
+	if r := f.reader.Load(); r != nil {
+		return r, nil
+	}
+	id := base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num}
+	file, err := f.e.fs.Open(f.e.path(id.Name()))
+	if err != nil {
+		return nil, f.e.openError(id.Name(), err)
+	}
+	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id, Cache: f.e.cache})
+	if err != nil {
+		_ = file.Close()
+		f.e.damaged(err)
+		return nil, err
+	}
+	f.reader.Store(r)
+	return r, nil
+}
+
+func (f *valueFile) close() {
+	if r := f.reader.Swap(nil); r != nil {
+		if err := r.Close(); err != nil {
+			f.e.opts.Logger.Warn("seerdb: close of a value file failed", "num", f.meta.Num, "err", err)
+		}
+	}
+}
+
+// appendValue reads the value that an encoded pointer names.
+func (v *view) appendValue(dst, pointer []byte) ([]byte, error) {
+	p, err := valuelog.DecodePointer(pointer)
+	if err != nil {
+		return dst, err
+	}
+	r, err := v.valueReader(p)
+	if err != nil {
+		return dst, err
+	}
+	return r.AppendValue(dst, p)
+}
+
+// fetch is appendValue for jobs: what it reads is not worth caching.
+func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
+	r, err := v.valueReader(p)
+	if err != nil {
+		return dst, err
+	}
+	return r.AppendUncached(dst, p)
+}
+
+func (v *view) valueReader(p valuelog.Pointer) (*valuelog.Reader, error) {
+	i, ok := slices.BinarySearchFunc(v.values, p.File, func(f *valueFile, n base.FileNum) int {
+		return cmp.Compare(f.meta.Num, n)
+	})
+	if !ok {
+		return nil, base.Corruptf(base.FileName(base.FileTypeValues, p.File), -1,
+			"a table points into this value file, and the manifest does not name it")
+	}
+	return v.values[i].open()
+}
+
+// sortedValues lists the value files of a version by number.
+func sortedValues(v *manifest.Version) []manifest.ValueMeta {
+	out := make([]manifest.ValueMeta, 0, len(v.Values))
+	for _, f := range v.Values {
+		out = append(out, f.ValueMeta)
+	}
+	slices.SortFunc(out, func(a, b manifest.ValueMeta) int { return cmp.Compare(a.Num, b.Num) })
+	return out
+}
+
+// closeFiles closes files that the last view let go, and removes those that
+// no version names any more.
+func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
+	for _, t := range tables {
+		t.close()
+		if t.gone {
+			e.removeFile(base.FileTypeTable, t.meta.Num, int64(t.meta.Size))
+		}
+	}
+	for _, f := range values {
+		f.close()
+		if f.gone {
+			e.removeFile(base.FileTypeValues, f.meta.Num, int64(f.meta.Size))
+		}
+	}
+}
+
+// openError says why a file that the manifest names cannot be opened.
+func (e *Engine) openError(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+		c.Err = err
+		e.damaged(c)
+		return c
+	}
+	return e.fileError("open "+name, err)
+}
+
+// damaged tells the log and the listener about damage met by a read.
+func (e *Engine) damaged(err error) {
+	var c *base.CorruptionError
+	if errors.As(err, &c) {
+		e.opts.Logger.Error("seerdb: damage", "file", c.File, "offset", c.Offset, "detail", c.Detail)
+		e.listener.backgroundError(err)
+	}
+}
+
+// fileError gives an I/O error its sentence, and ErrNoSpace its identity.
+func (e *Engine) fileError(doing string, err error) error {
+	if isNoSpace(err) && !errors.Is(err, base.ErrNoSpace) {
+		return fmt.Errorf("%w: cannot %s: %w", base.ErrNoSpace, doing, err)
+	}
+	return fmt.Errorf("seerdb: cannot %s: %w", doing, err)
+}
+
+// tableCreated and the like tell the listener about files.
+func (e *Engine) fileCreated(t base.FileType, n base.FileNum, size int64, job int) {
+	ev := observe.FileEvent{Job: job, Name: base.FileName(t, n), Size: size}
+	if t == base.FileTypeTable {
+		e.listener.tableCreated(ev)
+	} else {
+		e.listener.valueFileCreated(ev)
+	}
+}

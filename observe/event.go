@@ -1,0 +1,72 @@
+package observe
+
+import "time"
+
+// EventListener is told what happens inside a database. Any function may be
+// nil. They are called synchronously, some from background workers: they must
+// be quick, must not panic and must not call the database's writing methods.
+type EventListener struct {
+	FlushBegin      func(FlushEvent)
+	FlushEnd        func(FlushEvent)
+	CompactionBegin func(CompactionEvent)
+	CompactionEnd   func(CompactionEvent)
+	// TableCreated and TableRemoved, ValueFileCreated and ValueFileRemoved
+	// follow the files.
+	TableCreated     func(FileEvent)
+	TableRemoved     func(FileEvent)
+	ValueFileCreated func(FileEvent)
+	ValueFileRemoved func(FileEvent)
+	// StallBegin is told why commits are stopped; StallEnd for how long.
+	StallBegin func(reason string)
+	StallEnd   func(reason string, d time.Duration)
+	// BackgroundError reports a failed background job; it will be retried
+	// unless the error is permanent (then the database is read-only).
+	BackgroundError func(err error)
+	// Recovered reports what Open found.
+	Recovered func(RecoveryEvent)
+}
+
+// FlushEvent describes a flush.
+type FlushEvent struct {
+	Job         int
+	Generations int
+	InputBytes  int64
+	OutputBytes int64
+	Tables      int
+	Duration    time.Duration
+	Err         error
+}
+
+// CompactionEvent describes a compaction.
+type CompactionEvent struct {
+	Job                     int
+	Reason                  string
+	FromLevel, ToLevel      int
+	InputTables             int
+	OutputTables            int
+	InputBytes, OutputBytes int64
+	Move                    bool // files changed level without being rewritten
+	Duration                time.Duration
+	Err                     error
+}
+
+// FileEvent names a file.
+type FileEvent struct {
+	Job  int
+	Name string
+	Size int64
+}
+
+// RecoveryEvent describes what Open did.
+type RecoveryEvent struct {
+	Logs, Records int
+	Bytes         int64
+	// TornFile and TornAt name the end of an incomplete tail that was cut;
+	// empty when there was none.
+	TornFile string
+	TornAt   int64
+	// Removed are the names of our files that no edit names, which were
+	// swept; Foreign those that are not ours and were left alone.
+	Removed, Foreign []string
+	Duration         time.Duration
+}

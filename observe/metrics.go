@@ -1,0 +1,163 @@
+package observe
+
+import "time"
+
+// Metrics is a consistent-enough picture of a database: every counter is read
+// atomically, though not all at one instant. Counters run since Open.
+type Metrics struct {
+	// Levels describes L0 and deeper, in order.
+	Levels []LevelMetrics
+	// Memtable, Log, Cache, Values, Memory, IO: see each type.
+	Memtable MemtableMetrics
+	Log      LogMetrics
+	Cache    CacheMetrics
+	Values   ValueMetrics
+	Memory   MemoryMetrics
+	IO       IOMetrics
+	// Flushes and Compactions count finished jobs and their bytes.
+	Flushes     JobMetrics
+	Compactions JobMetrics
+	// CompactionsByReason counts finished compactions by why they were picked.
+	CompactionsByReason map[string]int64
+	// Index says what the learned indexes of the live tables are made of.
+	Index IndexMetrics
+	// Ops are the latency histograms of public operations. Frequent ones are
+	// sampled (see Latency.Sampled); jobs are complete.
+	Ops OpMetrics
+	// Stalls counts commits that were slowed or stopped, and for how long.
+	Stalls StallMetrics
+	// VisibleSeq and DurableSeq are the newest visible and durable sequences.
+	VisibleSeq, DurableSeq uint64
+	// Snapshots and Iterators are now open; OldestSnapshotSeq is zero without
+	// snapshots.
+	Snapshots, Iterators int64
+	OldestSnapshotSeq    uint64
+	// UserBytes is the sum of key and value bytes of all commits.
+	UserBytes int64
+	// Uptime is the time since Open.
+	Uptime time.Duration
+}
+
+// LevelMetrics describes one level of the tree.
+type LevelMetrics struct {
+	Level int
+	// Runs is the number of sorted runs; Files and Bytes are their tables.
+	Runs, Files int
+	Bytes       int64
+	// Entries counts versions, Deletes the tombstones among them.
+	Entries, Deletes int64
+	// Reads counts tables asked by point reads; FilterNegatives those that
+	// the filter answered with no; FilterFalsePositives those that it let
+	// through in vain; PageReads the pages looked into.
+	Reads, FilterNegatives, FilterFalsePositives, PageReads int64
+	// BytesIn and BytesOut were read and written by compactions into this
+	// level; Compactions counts them.
+	BytesIn, BytesOut, Compactions int64
+}
+
+// MemtableMetrics describes the memtables.
+type MemtableMetrics struct {
+	// Active and Immutable are bytes in use; Queue is the number of immutable
+	// generations waiting for their flush.
+	Active, Immutable int64
+	Queue             int
+	Entries           int64
+}
+
+// LogMetrics describes the write-ahead log.
+type LogMetrics struct {
+	Segments int
+	Bytes    int64
+	// BytesWritten, Writes and Syncs count what reached the file layer.
+	BytesWritten, Writes, Syncs int64
+}
+
+// CacheMetrics describes the page cache.
+type CacheMetrics struct {
+	Hits, Misses, Evictions int64
+	// Shared counts misses that waited for another reader of the same page.
+	Shared          int64
+	Bytes, Capacity int64
+}
+
+// ValueMetrics describes the value files.
+type ValueMetrics struct {
+	Files int
+	// Bytes are stored in the files; Garbage is the part that no table refers
+	// to any more.
+	Bytes, Garbage int64
+	// Rewritten counts bytes moved out of files full of garbage.
+	Rewritten int64
+}
+
+// MemoryMetrics itemises what MemoryBudget covers, in bytes.
+type MemoryMetrics struct {
+	Budget                                                  int64
+	Pages, Memtables, Tables, Iterators, Transactions, Used int64
+}
+
+// IOMetrics counts bytes at the file layer, so that no write is forgotten.
+type IOMetrics struct {
+	Log, Tables, Values, Manifest FileIO
+	// WriteAmplification is bytes written to tables and value files over
+	// UserBytes; WithLog adds the log.
+	WriteAmplification, WriteAmplificationWithLog float64
+	// SpaceAmplification is bytes on disk over an estimate of the live user
+	// bytes (entries of the last level plus what is above it).
+	SpaceAmplification float64
+	// ReadAmplification is pages and values read from files per point read.
+	ReadAmplification float64
+}
+
+// FileIO counts operations on one type of file.
+type FileIO struct {
+	BytesWritten, BytesRead, Writes, Reads, Syncs int64
+	// Files and Bytes are there now.
+	Files int
+	Bytes int64
+}
+
+// JobMetrics counts background jobs of one kind.
+type JobMetrics struct {
+	Count, Failures, BytesIn, BytesOut int64
+	Duration                           time.Duration
+	Running                            int
+}
+
+// IndexMetrics sums up the indexes of the live tables.
+type IndexMetrics struct {
+	// Pages in all; LearnedPages lie in windows that a model covers,
+	// FencePages have a separator of their own.
+	Pages, LearnedPages, FencePages int64
+	// Windows is the number of models.
+	Windows int64
+	// Bytes of resident index, and of filters.
+	Bytes, FilterBytes int64
+	// Entries in these tables.
+	Entries int64
+	// FallbackTables fit no model at all.
+	Tables, FallbackTables int64
+	// Training is the time spent fitting models since Open, of BuildTime
+	// spent writing tables.
+	Training, BuildTime time.Duration
+}
+
+// OpMetrics holds one histogram for each operation.
+type OpMetrics struct {
+	Get, Commit, Seek, Flush, Compaction Latency
+}
+
+// Latency summarises a histogram.
+type Latency struct {
+	Count                          int64
+	Sampled                        int // one of this many was measured
+	Mean, P50, P95, P99, P999, Max time.Duration
+}
+
+// StallMetrics counts how writers were held back.
+type StallMetrics struct {
+	Slowdowns, Stops       int64
+	SlowdownTime, StopTime time.Duration
+	// Stopped says why commits are stopped now; empty when they are not.
+	Stopped string
+}

@@ -1,0 +1,221 @@
+package seerdb
+
+import (
+	"io"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/engine"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Durability says when a commit is acknowledged. See docs/GUARANTEES.md.
+type Durability uint8
+
+const (
+	// DefaultDurability, in Apply, is what the database was opened with; in
+	// Options it is Sync.
+	DefaultDurability = Durability(engine.DefaultDurability)
+	// NoWAL acknowledges once the commit is in memory. A crash loses
+	// everything since the last Flush. It cannot be mixed with other modes.
+	NoWAL = Durability(engine.NoWAL)
+	// Relaxed acknowledges once the commit is in the log's memory, which is
+	// handed to the operating system within a few milliseconds. A killed
+	// process loses that much, a power cut what the system had not written.
+	Relaxed = Durability(engine.Relaxed)
+	// Buffered acknowledges once the operating system has the commit. A
+	// killed process loses nothing; a power cut at most the last
+	// Options.SyncInterval, when one is set.
+	Buffered = Durability(engine.Buffered)
+	// Sync acknowledges once the device has the commit. Nothing acknowledged
+	// is ever lost.
+	Sync = Durability(engine.Sync)
+)
+
+func (d Durability) String() string { return engine.Durability(d).String() }
+
+// Compression is the codec of table pages and values.
+type Compression uint8
+
+const (
+	// DefaultCompression is the codec that measured best for most data: fast
+	// enough to pay for itself in fewer bytes read.
+	DefaultCompression Compression = iota
+	// NoCompression stores pages as they are.
+	NoCompression
+	// LZ4 is fast in both directions.
+	LZ4
+	// S2 is Snappy's successor in Go.
+	S2
+	// Zstd makes the smallest files and costs the most time.
+	Zstd
+)
+
+// Shape is how compaction trades writing against reading.
+type Shape uint8
+
+const (
+	// Leveled keeps one sorted run a level: the fewest places to look, the
+	// least space.
+	Leveled Shape = iota
+	// LazyLeveled keeps several runs in every level but the last (Dayan &
+	// Idreos, "Dostoevsky", SIGMOD 2018): less rewriting, more places to look.
+	LazyLeveled
+)
+
+// Options configure a database. The zero value of every field means the
+// default; a nil *Options means all defaults. Small values are honoured, not
+// rounded up.
+type Options struct {
+	// Durability of commits that do not ask for more. Default Sync.
+	Durability Durability
+	// SyncInterval, with Buffered, syncs the log at least this often. Default
+	// 0: never by itself.
+	SyncInterval time.Duration
+
+	// MemoryBudget is the memory, in bytes, for memtables, page cache, table
+	// indexes and filters, iterators. Default 512 MiB.
+	MemoryBudget int64
+	// MemtableSize is the memory of one memtable, in bytes; up to four exist
+	// at once. Default 64 MiB, or an eighth of MemoryBudget if that is less.
+	MemtableSize int
+	// PageSize is the size, in bytes before compression, at which table pages
+	// are cut. Default 8 KiB.
+	PageSize int
+	// TableSize is the size at which table files are cut. Default 64 MiB.
+	TableSize int64
+	// ValueThreshold is the length from which values are kept in value files,
+	// apart from their keys. Default 1024 bytes; negative means never.
+	ValueThreshold int
+	// FilterBits is the size of table filters in bits per key. Default 10,
+	// about 1 % false positives; negative means no filters.
+	FilterBits float64
+	// Compression of pages and values. Default DefaultCompression.
+	Compression Compression
+
+	// Shape of the tree. Default Leveled.
+	Shape Shape
+	// Jobs is the number of compactions that may run at once. Default half
+	// the processors, at least 1, at most 4.
+	Jobs int
+
+	// Logger receives what an operator should know. Default: nothing.
+	Logger *slog.Logger
+	// Listener is told about flushes, compactions, stalls and errors.
+	Listener observe.EventListener
+
+	// ReadOnly opens without changing anything on disk.
+	ReadOnly bool
+	// MustExist fails with ErrNotExist rather than create a database.
+	MustExist bool
+	// MustCreate fails with ErrExists if there is a database already.
+	MustCreate bool
+
+	// internal is what only tests set, through export_test.go.
+	internal internalOptions
+}
+
+// internalOptions are switches that only this module's tests use.
+type internalOptions struct {
+	fs         vfs.FS
+	index      sstable.IndexMode
+	partitions int
+	l0Trigger  int
+	baseLevel  int64
+	noCache    bool
+}
+
+// The defaults, with how they were found.
+const (
+	defaultMemoryBudget = 512 << 20
+	defaultMemtableSize = 64 << 20
+	// defaultPageSize: see the ablation in docs/BENCHMARKS.md; 4 KiB costs
+	// twice the index for no faster read, 16 KiB slows reads that miss the
+	// cache.
+	defaultPageSize  = 8 << 10
+	defaultTableSize = 64 << 20
+	// defaultValueThreshold: below about 1 KiB an extra read per value costs
+	// more than rewriting it (WiscKey, FAST 2016; BlobDB's experience).
+	defaultValueThreshold = 1 << 10
+	defaultFilterBits     = 10
+	defaultPartitions     = 1
+	defaultL0Trigger      = 4
+	l0SlowdownFactor      = 3 // writers are slowed from 3 x the trigger
+	l0StopFactor          = 9 // and stopped at 9 x
+)
+
+// resolve fills in the defaults and translates to what the engine takes.
+func (o *Options) resolve() engine.Options {
+	if o == nil {
+		o = &Options{}
+	}
+	e := engine.Options{
+		FS:             o.internal.fs,
+		Logger:         o.Logger,
+		Listener:       o.Listener,
+		Durability:     engine.Durability(o.Durability),
+		SyncInterval:   o.SyncInterval,
+		MemoryBudget:   orDefault(o.MemoryBudget, defaultMemoryBudget),
+		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
+		NoCache:        o.internal.noCache,
+		PageSize:       orDefault(o.PageSize, defaultPageSize),
+		TableSize:      orDefault(o.TableSize, defaultTableSize),
+		Codec:          o.Compression.codec(),
+		FilterBits:     max(orDefault(o.FilterBits, defaultFilterBits), 0),
+		Index:          o.internal.index,
+		ValueThreshold: max(orDefault(o.ValueThreshold, defaultValueThreshold), 0),
+		Shape:          compaction.Shape(o.Shape),
+		L0Trigger:      orDefault(o.internal.l0Trigger, defaultL0Trigger),
+		BaseLevelBytes: o.internal.baseLevel,
+		MaxJobs:        orDefault(o.Jobs, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
+		ReadOnly:       o.ReadOnly,
+		MustExist:      o.MustExist,
+		ErrorIfExists:  o.MustCreate,
+	}
+	if e.FS == nil {
+		e.FS = vfs.OS
+	}
+	if e.Logger == nil {
+		e.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+	}
+	if e.Durability == engine.DefaultDurability {
+		e.Durability = engine.Sync
+	}
+	e.MemtableSize = o.MemtableSize
+	if e.MemtableSize == 0 {
+		e.MemtableSize = int(min(defaultMemtableSize, max(e.MemoryBudget/8, 64<<10)))
+	}
+	e.L0Slowdown, e.L0Stop = e.L0Trigger*l0SlowdownFactor, e.L0Trigger*l0StopFactor
+	if e.BaseLevelBytes == 0 {
+		e.BaseLevelBytes = max(4*int64(e.MemtableSize), e.TableSize)
+	}
+	return e
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// codec translates; an unknown value is left for the engine to refuse.
+func (c Compression) codec() compress.Codec {
+	switch c {
+	case NoCompression:
+		return compress.None
+	case LZ4:
+		return compress.LZ4
+	case S2:
+		return compress.S2
+	case Zstd:
+		return compress.Zstd
+	}
+	return compress.Default
+}

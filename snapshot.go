@@ -1,0 +1,54 @@
+package seerdb
+
+import "github.com/seerdb-go/seerdb/internal/engine"
+
+// Snapshot is the database at one moment: whatever is committed, flushed,
+// compacted or deleted later, it reads the same. It keeps old versions from
+// being dropped, so it must be closed. It is safe for concurrent use and does
+// not outlive the process.
+type Snapshot struct{ s *engine.Snapshot }
+
+// Get returns a copy of the value of key, or ErrNotFound.
+func (s *Snapshot) Get(key []byte) ([]byte, error) { return copied(s.s.AppendGet(nil, key)) }
+
+// AppendGet appends the value of key to dst and returns the result, or dst
+// and ErrNotFound.
+func (s *Snapshot) AppendGet(dst, key []byte) ([]byte, error) { return s.s.AppendGet(dst, key) }
+
+// Has reports whether key has a value.
+func (s *Snapshot) Has(key []byte) (bool, error) { return s.s.Has(key) }
+
+// NewIter opens an iterator at the snapshot. It may outlive the snapshot.
+func (s *Snapshot) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.s.NewIter(o.engine())) }
+
+// Range is DB.Range at the snapshot.
+func (s *Snapshot) Range(lo, hi []byte) *Rows {
+	return &Rows{open: s.s.NewIter, o: engine.IterOptions{Lower: lo, Upper: hi}}
+}
+
+// Prefix is DB.Prefix at the snapshot.
+func (s *Snapshot) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
+
+// Seq is the sequence number that the snapshot sees.
+func (s *Snapshot) Seq() uint64 { return uint64(s.s.Seq()) }
+
+// Close lets the snapshot go. A second Close does nothing.
+func (s *Snapshot) Close() error { return s.s.Close() }
+
+// copied makes a missing value nil and an empty one empty.
+func copied(v []byte, err error) ([]byte, error) {
+	switch {
+	case err != nil:
+		return nil, err
+	case v == nil:
+		return []byte{}, nil
+	}
+	return v, nil
+}
+
+func wrapIter(it *engine.Iter, err error) (*Iter, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Iter{it}, nil
+}
