@@ -1,0 +1,104 @@
+package sstable
+
+import (
+	"sync"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/sstable/block"
+)
+
+// load makes p a view of page n, kept alive by ref, which must hold nothing.
+func (r *Reader) load(n int, scan bool, ref *cache.Handle, p *block.Page) error {
+	off := r.index.offset(n)
+	stored := int(r.index.offset(n+1) - off)
+	// What is cached is the page before compression. One that is not
+	// compressed is read straight into the cache, its trailer included.
+	size := r.index.rawLen(n)
+	if size == 0 {
+		size = stored
+	}
+	if r.cache == nil {
+		b := make([]byte, size)
+		if err := r.fill(b, n, off, stored); err != nil {
+			return err
+		}
+		return r.openPage(b, off, p)
+	}
+	h, state := r.cache.Acquire(cache.Key{File: r.fileID, Off: uint64(off)}, size, scan)
+	if state == cache.Fill {
+		if err := r.fill(h.Bytes(), n, off, stored); err != nil {
+			h.Abort()
+			return err
+		}
+		h.Publish()
+	}
+	if err := p.Open(h.Bytes()); err != nil {
+		h.Release()
+		return damaged(r.id.Name(), off, "page", err)
+	}
+	*ref = h
+	return nil
+}
+
+func (r *Reader) openPage(b []byte, off int64, p *block.Page) error {
+	if err := p.Open(b); err != nil {
+		return damaged(r.id.Name(), off, "page", err)
+	}
+	return nil
+}
+
+// fill reads page n into b.
+func (r *Reader) fill(b []byte, n int, off int64, stored int) error {
+	if r.index.rawLen(n) == 0 {
+		if err := r.readAt(b, off); err != nil {
+			return err
+		}
+		return r.checkPage(b, off, compress.None)
+	}
+	buf := storedBuffers.Get().(*[]byte)
+	defer storedBuffers.Put(buf)
+	if cap(*buf) < stored {
+		*buf = make([]byte, stored)
+	}
+	s := (*buf)[:stored]
+	if err := r.readAt(s, off); err != nil {
+		return err
+	}
+	return r.unpack(b, s, off)
+}
+
+// storedBuffers hold compressed pages between the read and the decompression.
+var storedBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// unpack checks the stored bytes s of a compressed page, which lies at off,
+// and decompresses them into b, whose length the index gave.
+func (r *Reader) unpack(b, s []byte, off int64) error {
+	if len(s) < packedTrailer {
+		return base.Corruptf(r.id.Name(), off, "page of %d bytes", len(s))
+	}
+	codec := compress.Codec(s[len(s)-packedTrailer])
+	if err := r.checkPage(s, off, codec); err != nil {
+		return err
+	}
+	if rawLen := le.Uint32(s[len(s)-packedTrailer+1:]); uint64(rawLen) != uint64(len(b)) || codec == compress.None {
+		return base.Corruptf(r.id.Name(), off, "page says %d bytes before compression, the index %d", rawLen, len(b))
+	}
+	if err := compress.Decode(b, s[:len(s)-packedTrailer], codec); err != nil {
+		return damaged(r.id.Name(), off, "page", err)
+	}
+	return nil
+}
+
+// checkPage proves the checksum of a stored page.
+func (r *Reader) checkPage(s []byte, off int64, codec compress.Codec) error {
+	body := s[:len(s)-sumSize]
+	if r.id.Checksum(off, body) != le.Uint32(s[len(body):]) {
+		return base.Corruptf(r.id.Name(), off, "page checksum mismatch")
+	}
+	if codec == compress.None && compress.Codec(body[len(body)-1]) != compress.None {
+		return base.Corruptf(r.id.Name(), off, "page is compressed, the index says it is not")
+	}
+	return nil
+}

@@ -1,0 +1,340 @@
+package sstable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/filter"
+	"github.com/seerdb-go/seerdb/internal/invariant"
+	"github.com/seerdb-go/seerdb/internal/sstable/block"
+)
+
+// DefaultPageSize is what pages aim for before compression. Measured in
+// index_bench_test.go.
+const DefaultPageSize = 8 << 10
+
+// WriterOptions say what a table is to be like.
+type WriterOptions struct {
+	ID         base.Identity
+	PageSize   int // 0: DefaultPageSize
+	Codec      compress.Codec
+	FilterBits float64 // per distinct user key; 0: no filter
+	Index      IndexMode
+}
+
+const (
+	// chunkPages is how many pages are planned at once: enough that a model's
+	// 40 bytes vanish among them, few enough that the entries waiting stay in
+	// the cache.
+	chunkPages = 128
+	// writeSize is how much is gathered before it is handed to the file.
+	writeSize = 256 << 10
+)
+
+// Writer makes a table of entries that come in order. It is used by one
+// goroutine.
+type Writer struct {
+	w    io.Writer
+	o    WriterOptions
+	err  error // sticky
+	done bool
+
+	// Entries not yet laid out. The key of the last one is what the next is
+	// compared with.
+	arena     []byte
+	es        []block.Entry
+	chunkSize int
+	planAt    int // size of the arena at which to lay out
+
+	planner planner
+	index   indexBuilder
+	filter  filter.Builder
+	props   Properties
+
+	off     int64  // written so far, including what waits in out
+	out     []byte // waiting to be handed to w
+	raw     []byte // the page being laid out
+	prevKey []byte // last key laid out, when the arena has lost it
+	prevT   base.Trailer
+}
+
+// NewWriter makes a writer of a table to w, whose first byte will be at offset
+// 0 of its file.
+func NewWriter(w io.Writer, o WriterOptions) *Writer {
+	if o.PageSize <= 0 {
+		o.PageSize = DefaultPageSize
+	}
+	wr := &Writer{w: w, o: o, chunkSize: chunkPages * o.PageSize}
+	wr.planAt = wr.chunkSize
+	wr.planner.reset(o.Index, o.PageSize)
+	wr.index.reset()
+	wr.props.Codec, wr.props.PageSize, wr.props.FilterBits = uint8(o.Codec), uint64(o.PageSize), o.FilterBits
+	return wr
+}
+
+// Add appends an entry, which must sort after all before it. The bytes are
+// copied. An error is sticky.
+func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
+	if w.err != nil {
+		return w.err
+	}
+	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
+		return w.fail(fmt.Errorf("sstable: entry of %d + %d bytes is too large", len(key), len(value)))
+	}
+	newKey := true
+	if n := len(w.es); n > 0 {
+		last := &w.es[n-1]
+		c := base.Compare(last.Key(w.arena), last.Trailer, key, t)
+		if c >= 0 {
+			return w.fail(fmt.Errorf("sstable: %q %v comes after %q %v", key, t, last.Key(w.arena), last.Trailer))
+		}
+		newKey = len(key) != int(last.KeyLen) || string(key) != string(last.Key(w.arena))
+	}
+	if len(w.arena) >= w.planAt {
+		if err := w.layOut(false); err != nil {
+			return err
+		}
+	}
+	if newKey {
+		w.props.Keys++
+		if w.o.FilterBits > 0 {
+			w.filter.AddHash(base.Hash(key))
+		}
+	}
+	w.count(key, t, value)
+	w.es = append(w.es, block.Entry{Trailer: t, Off: uint32(len(w.arena)), KeyLen: uint32(len(key)), ValLen: uint32(len(value))})
+	w.arena = append(append(w.arena, key...), value...)
+	return nil
+}
+
+func (w *Writer) count(key []byte, t base.Trailer, value []byte) {
+	p := &w.props
+	seq := t.Seq()
+	if p.Entries == 0 {
+		p.Smallest = slices.Clone(key)
+		if p.Smallest == nil {
+			p.Smallest = []byte{}
+		}
+		p.SmallestSeq, p.LargestSeq = seq, seq
+	}
+	p.Entries++
+	p.ByKind[t.Kind()&15]++
+	p.RawKeyBytes += uint64(len(key))
+	p.RawValueBytes += uint64(len(value))
+	p.SmallestSeq, p.LargestSeq = min(p.SmallestSeq, seq), max(p.LargestSeq, seq)
+}
+
+func (w *Writer) fail(err error) error {
+	if w.err == nil {
+		w.err = err
+	}
+	return w.err
+}
+
+// layOut plans the waiting entries and writes their pages. Unless it is the
+// last time, the last page, likely incomplete, stays behind with its entries.
+func (w *Writer) layOut(last bool) error {
+	begin := time.Now()
+	w.planner.plan(w.arena, w.es)
+	w.props.TrainNanos += time.Since(begin).Nanoseconds()
+	segs, ends := w.planner.segs, w.planner.ends
+	if !last {
+		ends = ends[:len(ends)-1]
+		if s := &segs[len(segs)-1]; s.pages > 1 {
+			s.pages--
+		} else {
+			segs = segs[:len(segs)-1]
+		}
+	}
+	start, page := 0, 0
+	for i := range segs {
+		w.beginSegment(&segs[i], start)
+		for range segs[i].pages {
+			if err := w.writePage(w.es[start:ends[page]]); err != nil {
+				return err
+			}
+			start = ends[page]
+			page++
+		}
+	}
+	if start == 0 {
+		// Long keys that differ little: a page holds more than a chunk.
+		w.planAt = len(w.arena) + w.chunkSize
+		return nil
+	}
+	e := &w.es[start-1]
+	w.prevKey, w.prevT = append(w.prevKey[:0], e.Key(w.arena)...), e.Trailer
+	w.drop(start)
+	w.planAt = len(w.arena) + w.chunkSize
+	return nil
+}
+
+// drop forgets the first n entries. The largest key is kept by the last one,
+// which is only dropped by Finish.
+func (w *Writer) drop(n int) {
+	if n == len(w.es) {
+		w.arena, w.es = w.arena[:0], w.es[:0]
+		return
+	}
+	cut := w.es[n].Off
+	rest := w.arena[cut:]
+	if cap(w.arena) > 4*w.chunkSize && len(rest) <= w.chunkSize {
+		w.arena = slices.Grow([]byte(nil), 2*w.chunkSize) // do not keep what one huge value took
+	}
+	w.arena = append(w.arena[:0], rest...)
+	w.es = append(w.es[:0], w.es[n:]...)
+	for i := range w.es {
+		w.es[i].Off -= cut
+	}
+}
+
+// beginSegment notes the separator and the model of a segment whose first
+// entry is es[start].
+func (w *Writer) beginSegment(s *segment, start int) {
+	first := &w.es[start]
+	key := first.Key(w.arena)
+	var sep []byte
+	t := base.TrailerMax
+	if len(w.index.segs) > 0 {
+		prev, prevT := w.prevKey, w.prevT
+		if start > 0 {
+			e := &w.es[start-1]
+			prev, prevT = e.Key(w.arena), e.Trailer
+		}
+		sep, t = separator(prev, prevT, key)
+	}
+	b := w.index.addSegment(sep, t)
+	if s.hasModel && s.pages > 1 {
+		w.index.setModel(b, s.model, s.code, key[:s.prefix])
+		w.props.LearnedPages += uint64(s.pages)
+	} else {
+		w.props.FencePages += uint64(s.pages)
+	}
+}
+
+// writePage lays out a page and compresses it if that saves an eighth.
+func (w *Writer) writePage(es []block.Entry) error {
+	w.raw = block.Encode(w.raw[:0], w.arena, es)
+	if invariant.Enabled {
+		var p block.Page
+		if err := errors.Join(p.Open(w.raw), p.Check()); err != nil {
+			panic(fmt.Sprintf("sstable: wrote a bad page: %v", err))
+		}
+	}
+	rawLen := len(w.raw)
+	w.props.RawBytes += uint64(rawLen)
+	start := len(w.out)
+	codec := w.o.Codec
+	if codec != compress.None {
+		w.out = compress.Encode(w.out, w.raw, codec)
+		if len(w.out)-start > rawLen-rawLen/8 {
+			w.out, codec = w.out[:start], compress.None
+		}
+	}
+	if codec == compress.None {
+		w.out = append(append(w.out, w.raw...), byte(compress.None))
+		w.index.addPage(w.off, 0)
+	} else {
+		w.out = le.AppendUint32(append(w.out, byte(codec)), uint32(rawLen))
+		w.index.addPage(w.off, rawLen)
+	}
+	w.out = le.AppendUint32(w.out, w.o.ID.Checksum(w.off, w.out[start:]))
+	w.off += int64(len(w.out) - start)
+	w.props.Pages++
+	if cap(w.raw) > 64*w.o.PageSize+1<<20 {
+		w.raw = nil
+	}
+	if len(w.out) >= writeSize {
+		return w.flush()
+	}
+	return nil
+}
+
+func (w *Writer) flush() error {
+	_, err := w.w.Write(w.out)
+	w.out = w.out[:0]
+	if cap(w.out) > 8*writeSize {
+		w.out = nil
+	}
+	if err != nil {
+		return w.fail(err)
+	}
+	return nil
+}
+
+// EstimatedSize is about how long the file would be if finished now; rather
+// more, since what waits to be compressed counts in full.
+func (w *Writer) EstimatedSize() uint64 {
+	return uint64(w.off) + uint64(len(w.arena)+entryOverhead*len(w.es)) +
+		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)) + footerSize + 256
+}
+
+// Info is what the manifest wants to know of a table.
+type Info struct {
+	Size                    uint64
+	Smallest, Largest       []byte // user keys
+	SmallestSeq, LargestSeq base.SeqNum
+	Props                   Properties
+}
+
+// Finish writes what is left. It does not sync or close the file. A table has
+// at least one entry; Finish of an empty one is an error.
+func (w *Writer) Finish() (Info, error) {
+	if w.err != nil {
+		return Info{}, w.err
+	}
+	if w.done || len(w.es) == 0 {
+		return Info{}, w.fail(errors.New("sstable: Finish of a finished or empty table"))
+	}
+	w.done = true
+	p := &w.props
+	p.Largest = append([]byte{}, w.es[len(w.es)-1].Key(w.arena)...)
+	if err := w.layOut(true); err != nil {
+		return Info{}, err
+	}
+	p.DataBytes, p.Segments = uint64(w.off), uint64(len(w.index.segs))
+	var f footer
+	f.db, f.num, f.format = w.o.ID.DB, uint64(w.o.ID.Num), base.FormatNewest
+	f.filter = w.section(func(dst []byte) []byte {
+		if w.o.FilterBits > 0 {
+			dst = w.filter.Finish(dst, w.o.FilterBits)
+		}
+		return dst
+	})
+	for _, c := range w.planner.codes[1:] {
+		d := c.Description()
+		w.index.codes = append(append(w.index.codes, byte(len(d))), d...)
+	}
+	end := int64(p.DataBytes)
+	f.index = w.section(func(dst []byte) []byte {
+		return w.index.finish(dst, p.Smallest[:block.CommonPrefix(p.Smallest, p.Largest)], end)
+	})
+	p.FilterBytes, p.IndexBytes = f.filter.len, f.index.len
+	f.props = w.section(p.append)
+	start := len(w.out)
+	w.out = f.append(w.out, w.o.ID, w.off)
+	w.off += int64(len(w.out) - start)
+	if err := w.flush(); err != nil {
+		return Info{}, err
+	}
+	return Info{
+		Size: uint64(w.off), Smallest: p.Smallest, Largest: p.Largest,
+		SmallestSeq: p.SmallestSeq, LargestSeq: p.LargestSeq, Props: *p,
+	}, nil
+}
+
+// section writes what fn appends, and its checksum.
+func (w *Writer) section(fn func(dst []byte) []byte) section {
+	start := len(w.out)
+	w.out = fn(w.out)
+	b := w.out[start:]
+	s := section{uint64(w.off), uint64(len(b))}
+	w.out = le.AppendUint32(w.out, w.o.ID.Checksum(w.off, b))
+	w.off += int64(len(b)) + sumSize
+	return s
+}
