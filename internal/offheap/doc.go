@@ -1,7 +1,9 @@
 // Package offheap hands out memory that the garbage collector neither scans
 // nor counts, so that a large cache or memtable does not double the heap. On
 // Unix it is anonymous private memory from mmap; elsewhere it falls back to
-// the Go heap, which is correct and only costs more.
+// the Go heap, which is correct and only costs more. So it does under the race
+// detector, which is blind outside the Go heap: what readers and writers do to
+// this memory is then checked like everything else.
 //
 // Memory is not touched until it is used: a large region costs address space,
 // not RAM. Freed memory must not be used again; in the invariants build it is

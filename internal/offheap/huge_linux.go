@@ -1,3 +1,5 @@
+//go:build !race
+
 package offheap
 
 import "golang.org/x/sys/unix"

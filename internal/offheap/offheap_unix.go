@@ -1,9 +1,10 @@
-//go:build unix && !solaris && !aix
+//go:build unix && !solaris && !aix && !race
 
 package offheap
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -38,13 +39,37 @@ func Free(b []byte) {
 	}
 	mapped.Add(-int64(len(b)))
 	if invariant.Enabled {
-		// Keep the address range so that a stale reader faults instead of
-		// seeing somebody else's bytes; give the pages themselves back.
-		_ = unix.Madvise(b, unix.MADV_DONTNEED)
-		_ = unix.Mprotect(b, unix.PROT_NONE)
+		quarantine(b)
 		return
 	}
 	_ = unix.Munmap(b)
+}
+
+// maxFreed bounds the address ranges that quarantine keeps: each may cost the
+// process one of the 65530 mappings that Linux allows by default.
+const maxFreed = 4096
+
+var freed struct {
+	mu     sync.Mutex
+	ranges [][]byte // guarded by mu; a ring once it holds maxFreed
+	oldest int      // guarded by mu
+}
+
+// quarantine keeps the address range of b and makes it inaccessible, so that a
+// stale reader faults instead of seeing somebody else's bytes; the memory
+// itself goes back to the system. The oldest range makes room for the newest.
+func quarantine(b []byte) {
+	_ = unix.Madvise(b, unix.MADV_DONTNEED)
+	_ = unix.Mprotect(b, unix.PROT_NONE)
+	freed.mu.Lock()
+	defer freed.mu.Unlock()
+	if len(freed.ranges) < maxFreed {
+		freed.ranges = append(freed.ranges, b)
+		return
+	}
+	_ = unix.Munmap(freed.ranges[freed.oldest])
+	freed.ranges[freed.oldest] = b
+	freed.oldest = (freed.oldest + 1) % maxFreed
 }
 
 // Discard gives the memory behind b, a page-aligned part of what Alloc
