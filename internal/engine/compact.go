@@ -233,7 +233,8 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			_ = cfg; return compaction.Job{}, false
+			_ = cfg
+			return compaction.Job{}, false
 		})
 		if j == nil {
 			return nil

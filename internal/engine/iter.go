@@ -79,6 +79,9 @@ func (e *Engine) NewIter(o IterOptions, at base.SeqNum) (*Iter, error) {
 
 func (it *Iter) setBounds(o IterOptions) {
 	it.bounds = append(append(it.bounds[:0], o.Lower...), o.Upper...)
+	if it.bounds == nil {
+		it.bounds = []byte{} // an empty upper bound is a bound: nothing is below it
+	}
 	it.lower, it.upper = nil, nil
 	if o.Lower != nil {
 		it.lower = it.bounds[:len(o.Lower):len(o.Lower)]

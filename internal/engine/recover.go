@@ -171,8 +171,8 @@ func (r *replay) logs(names []string) error {
 	return nil
 }
 
-// prefix returns how many of the logs count. A log that breaks off, or is
-// shorter than its successor remembers, is the last one that does. That is
+// prefix returns how many of the logs count. A log that is shorter than its
+// successor remembers is the last one that does. That is
 // legitimate only while nothing after it was known to be synced, because a
 // log is synced after all before it.
 func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
@@ -182,8 +182,8 @@ func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 			return 0, base.Corruptf(base.FileName(base.FileTypeLog, after.Prev.Num), -1,
 				"this log is still needed, and it is missing")
 		}
-		if !before.Torn && before.Holds(after.Prev) {
-			continue
+		if before.Holds(after.Prev) {
+			continue // what is torn beyond that is only the end mark
 		}
 		for j := i; j < len(nums); j++ {
 			if infos[j].Records > 0 && infos[j].Synced > 0 {

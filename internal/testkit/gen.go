@@ -1,0 +1,91 @@
+package testkit
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// Gen draws keys, values and commits. Equal seeds draw equal sequences.
+type Gen struct {
+	*rand.Rand
+	keys   int // how many different keys of each shape
+	values int // the longest common value
+}
+
+// NewGen returns a generator of keys from a space of about keys keys.
+func NewGen(seed uint64, keys, values int) *Gen {
+	return &Gen{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values}
+}
+
+// Key draws a key: mostly from one crowded space, so that versions pile up,
+// and some of the shapes that have broken engines: empty, prefixes of one
+// another, runs of 0x00 and 0xFF, equal 8-byte windows, long ones.
+func (g *Gen) Key() string {
+	n := g.IntN(g.keys)
+	switch g.IntN(20) {
+	case 0:
+		return ""
+	case 1:
+		return strings.Repeat("\x00", n%12)
+	case 2:
+		return strings.Repeat("\xff", n%12)
+	case 3, 4:
+		return strings.Repeat("ab", n%10) + strings.Repeat("\x00", g.IntN(3))
+	case 5:
+		return fmt.Sprintf("samewindow%s%03d", strings.Repeat("x", 12), n)
+	case 6:
+		return fmt.Sprintf("long/%s/%d", strings.Repeat("p", 300), n%10)
+	case 7:
+		return fmt.Sprintf("https://example.org/a/%d/b/%d", n%7, n)
+	}
+	return fmt.Sprintf("key%06d", n*7919%1000003)
+}
+
+// Value draws a value; now and then empty or long.
+func (g *Gen) Value() string {
+	n := g.IntN(g.values + 1)
+	switch g.IntN(16) {
+	case 0:
+		return ""
+	case 1:
+		n = g.IntN(8 * (g.values + 1))
+	}
+	var b strings.Builder
+	word := fmt.Sprintf("v%d-", g.IntN(1000))
+	for b.Len() < n {
+		if g.IntN(4) == 0 {
+			b.WriteByte(byte(g.Uint32()))
+		} else {
+			b.WriteString(word)
+		}
+	}
+	return b.String()[:n]
+}
+
+// Ops draws the operations of one commit.
+func (g *Gen) Ops() []Op {
+	n := 1
+	if g.IntN(5) == 0 {
+		n = 1 + g.IntN(20)
+	}
+	ops := make([]Op, n)
+	for i := range ops {
+		ops[i].Key = g.Key()
+		if ops[i].Delete = g.IntN(4) == 0; !ops[i].Delete {
+			ops[i].Value = g.Value()
+		}
+	}
+	return ops
+}
+
+// Bounds draws the bounds of a scan; nil is unbounded, and lo may exceed hi.
+func (g *Gen) Bounds() (lo, hi []byte) {
+	if g.IntN(3) > 0 {
+		lo = []byte(g.Key())
+	}
+	if g.IntN(3) > 0 {
+		hi = []byte(g.Key())
+	}
+	return lo, hi
+}
