@@ -242,7 +242,7 @@ func (o *osFile) control(call func(fd uintptr) error) error {
 		}
 	})
 	if err != nil {
-		return err
+		return fs.ErrClosed // the one reason there is
 	}
 	return callErr
 }
