@@ -63,7 +63,7 @@ func (s *spans) read(r *Reader, n int) error {
 	off := x.offset(first)
 	size := int(x.offset(end) - off)
 	if cap(s.buf) < size {
-		s.buf = make([]byte, max(size, spanSize))
+		s.buf = make([]byte, max(size, int(min(spanSize, x.offset(x.pages)))))
 	}
 	s.buf = s.buf[:size]
 	if err := r.readAt(s.buf, off); err != nil {

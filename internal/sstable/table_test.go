@@ -100,7 +100,7 @@ func randomBytes(r *rand.Rand, n, alphabet int) []byte {
 
 func makeRows(r *rand.Rand, shape string, n int) []row {
 	if shape == "long" {
-		n = min(n, 40)
+		n = min(n, 12)
 	}
 	gen := keyShapes[shape]
 	rows := make([]row, n)

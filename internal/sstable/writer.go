@@ -86,6 +86,9 @@ func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
 	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
 		return w.fail(fmt.Errorf("sstable: entry of %d + %d bytes is too large", len(key), len(value)))
 	}
+	if t.Kind() > base.KindMax {
+		return w.fail(fmt.Errorf("sstable: unknown kind %d", t.Kind()))
+	}
 	newKey := true
 	if n := len(w.es); n > 0 {
 		last := &w.es[n-1]
@@ -123,7 +126,7 @@ func (w *Writer) count(key []byte, t base.Trailer, value []byte) {
 		p.SmallestSeq, p.LargestSeq = seq, seq
 	}
 	p.Entries++
-	p.ByKind[t.Kind()&15]++
+	p.ByKind[t.Kind()]++
 	p.RawKeyBytes += uint64(len(key))
 	p.RawValueBytes += uint64(len(value))
 	p.SmallestSeq, p.LargestSeq = min(p.SmallestSeq, seq), max(p.LargestSeq, seq)
