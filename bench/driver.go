@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+)
+
+// This file is the whole of what the program asks of an engine. It is kept to
+// what every engine offers, so that no workload can lean on a feature that
+// only one of them has.
+
+// Class is what an acknowledged commit has survived. Engines are compared only
+// within one class.
+type Class string
+
+const (
+	// Relaxed: acked from the log's memory, handed to the operating system
+	// within a few milliseconds. A kill may lose those.
+	Relaxed Class = "relaxed"
+	// Buffered: acked once handed to the operating system. A kill loses
+	// nothing, a power cut may.
+	Buffered Class = "buffered"
+	// Sync: acked once on the device.
+	Sync Class = "sync"
+)
+
+// StoreOptions is what a driver may know when it opens a store.
+type StoreOptions struct {
+	Dir      string
+	Class    Class
+	Cache    int64 // bytes for cached pages or blocks
+	Memtable int64 // bytes of one memtable
+	Syncers  int   // goroutines that will commit at once
+}
+
+// Driver is one way to run one engine.
+type Driver struct {
+	Name   string
+	Module string // path of the engine's Go module, for its version
+	// Open opens or creates the store. It is called in a process of its own.
+	Open func(StoreOptions) (Store, error)
+	// Ack says in a few words what an acked commit of this engine has
+	// survived in a class; empty when the engine has no such mode.
+	Ack map[Class]string
+}
+
+// Store is an open engine. Put, Get, NewBatch and NewIter may be called from
+// many goroutines; Settle and Close only while no other call runs.
+type Store interface {
+	Put(key, value []byte) error
+	// Get returns the value of key; it may use the memory of dst, and may
+	// return memory of its own. The result is the caller's until the next Get
+	// with the same dst.
+	Get(dst, key []byte) (value []byte, found bool, err error)
+	NewBatch() Batch
+	NewIter(IterOptions) (Iter, error)
+	// Settle flushes, compacts all, and returns when nothing is left to do in
+	// the background.
+	Settle() error
+	Close() error
+}
+
+// Batch gathers writes that are committed at once. It is reused: Commit leaves
+// it empty. The caller may change key and value after Put returned.
+type Batch interface {
+	Put(key, value []byte) error
+	Commit() error
+}
+
+// IterOptions are hints that engines document as tuning.
+type IterOptions struct {
+	Reverse bool // Last and Prev will be used, and not First and Next
+	Rows    int  // rows that will be read after one positioning; 0: all
+}
+
+// Iter walks rows in key order over one state of the store. Key and Value are
+// valid until the next move.
+type Iter interface {
+	First() bool
+	Last() bool
+	SeekGE(key []byte) bool
+	Next() bool
+	Prev() bool
+	Key() []byte
+	Value() []byte
+	Err() error
+	Close() error
+}
+
+// drivers holds the engines in the program, in the order of the tables. The
+// drivers register themselves, so that one behind a build tag needs no edit
+// elsewhere.
+var drivers []*Driver
+
+// driverOrder ranks the drivers in every table.
+var driverOrder = []string{"seerdb", "pebble", "pebble-default", "rocksdb", "goleveldb", "badger", "bbolt"}
+
+func register(d *Driver) {
+	drivers = append(drivers, d)
+	slices.SortStableFunc(drivers, func(a, b *Driver) int {
+		return slices.Index(driverOrder, a.Name) - slices.Index(driverOrder, b.Name)
+	})
+}
+
+func driverNames() []string {
+	names := make([]string, 0, len(drivers))
+	for _, d := range drivers {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+func findDriver(name string) (*Driver, error) {
+	for _, d := range drivers {
+		if d.Name == name {
+			return d, nil
+		}
+	}
+	if name == "rocksdb" {
+		return nil, fmt.Errorf("rocksdb is not in this build: build with -tags rocksdb (see README.md)")
+	}
+	return nil, fmt.Errorf("unknown engine %q; this build has %s", name, strings.Join(driverNames(), ", "))
+}
+
+// Version is the version of the engine's module that is linked in.
+func (d *Driver) Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		if m.Path == d.Module {
+			return m.Version
+		}
+	}
+	return ""
+}

@@ -1,0 +1,83 @@
+//go:build ignore
+
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+// seerdb, with its defaults but for memory and durability. Its budget is the
+// run's cache: what rivals hold beside their caches (memtables, indexes,
+// filters) must fit in it too.
+
+func init() {
+	register(&Driver{
+		Name:   "seerdb",
+		Module: "github.com/seerdb-go/seerdb",
+		Ack: map[Class]string{
+			Relaxed:  "Relaxed: in the log's memory, written within milliseconds",
+			Buffered: "Buffered: written to the log file",
+			Sync:     "Sync: fdatasync",
+		},
+		Open: openSeerDB,
+	})
+}
+
+var seerDurability = map[Class]seerdb.Durability{
+	Relaxed: seerdb.Relaxed, Buffered: seerdb.Buffered, Sync: seerdb.Sync,
+}
+
+type seerStore struct{ db *seerdb.DB }
+
+func openSeerDB(o StoreOptions) (Store, error) {
+	db, err := seerdb.Open(o.Dir, &seerdb.Options{
+		Durability:   seerDurability[o.Class],
+		MemoryBudget: o.Cache,
+		MemtableSize: int(o.Memtable),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &seerStore{db}, nil
+}
+
+func (s *seerStore) Put(key, value []byte) error { return s.db.Put(key, value) }
+
+func (s *seerStore) Get(dst, key []byte) ([]byte, bool, error) {
+	v, err := s.db.AppendGet(dst[:0], key)
+	if errors.Is(err, seerdb.ErrNotFound) {
+		return nil, false, nil
+	}
+	return v, err == nil, err
+}
+
+func (s *seerStore) NewBatch() Batch { return &seerBatch{s.db, s.db.NewBatch()} }
+
+type seerBatch struct {
+	db *seerdb.DB
+	b  *seerdb.Batch
+}
+
+func (b *seerBatch) Put(key, value []byte) error { return b.b.Put(key, value) }
+
+func (b *seerBatch) Commit() error {
+	if err := b.db.Apply(b.b, seerdb.DefaultDurability); err != nil {
+		return err
+	}
+	b.b.Reset()
+	return nil
+}
+
+func (s *seerStore) NewIter(IterOptions) (Iter, error) { return s.db.NewIter(nil) }
+
+func (s *seerStore) Settle() error {
+	if err := s.db.Flush(context.Background()); err != nil {
+		return err
+	}
+	return s.db.Compact(context.Background(), nil, nil)
+}
+
+func (s *seerStore) Close() error { return s.db.Close() }

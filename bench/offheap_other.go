@@ -1,0 +1,5 @@
+//go:build !unix
+
+package main
+
+func offHeap[T any](n int) []T { return make([]T, n) }

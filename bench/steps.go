@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"path"
+	"slices"
+)
+
+// Steps and stages. A stage begins with an empty store and runs its steps in
+// order on it; what one step leaves is what the next one finds. All engines run
+// a step, in turn, before any runs the next.
+
+// Step is one workload, or a thing to be done between two.
+type Step struct {
+	Name  string
+	Doc   string
+	Unit  string // "ops/s", "rows/s", "s", "MB"; "" for a step without a figure
+	Less  bool   // less is better
+	Needs string // steps it needs beside the first of its stage, comma-separated
+	still bool   // nothing is written, in the background neither
+	run   func(*worker) (Sample, error)
+}
+
+// Stage is a sequence of steps on one store.
+type Stage struct {
+	Name  string
+	Class Class // when not the run's
+	// PerCount says that the stage runs once for each --goroutines.
+	PerCount bool
+	Steps    []Step
+}
+
+// stages in the order in which they run.
+var stages = []Stage{
+	{Name: "main", PerCount: true, Steps: []Step{
+		{Name: "fillrandom", Unit: "ops/s", Doc: "load of all keys in random order, one key a commit", run: fillRandom},
+		{Name: "readunsettled", Unit: "ops/s", Doc: "read random keys right after the load", run: readUnsettled},
+		{Name: "settle", Unit: "s", Less: true, Doc: "flush, compact all, wait", run: settle},
+		{Name: "disk", Unit: "MB", Less: true, Doc: "disk occupied once settled", Needs: "settle", still: true, run: disk},
+		{Name: "check1", Needs: "settle", still: true, run: check},
+		{Name: "readrandom", Unit: "ops/s", Doc: "read random keys, settled, cached", Needs: "settle", still: true, run: readRandom},
+		{Name: "readmissing", Unit: "ops/s", Doc: "read keys that do not exist", Needs: "settle", still: true, run: readMissing},
+		{Name: "seek", Unit: "ops/s", Doc: "seek to a random key on an open iterator", Needs: "settle", still: true, run: seek},
+		{Name: "iter10", Unit: "ops/s", Doc: "new iterator, seek, 10 rows, close", Needs: "settle", still: true, run: newIter(10)},
+		{Name: "iter100", Unit: "ops/s", Doc: "new iterator, seek, 100 rows, close", Needs: "settle", still: true, run: newIter(100)},
+		{Name: "scanforward", Unit: "rows/s", Doc: "read all rows forward", Needs: "settle", still: true, run: fullScan(false)},
+		{Name: "scanbackward", Unit: "rows/s", Doc: "read all rows backward", Needs: "settle", still: true, run: fullScan(true)},
+		{Name: "residentread", Unit: "MB", Less: true, Doc: "resident memory after the reads", Needs: "settle,readrandom", still: true, run: resident},
+		{Name: "readbeside", Unit: "ops/s", Doc: "read random keys beside one writer at full speed", Needs: "settle", run: readBeside},
+		{Name: "overwrite", Unit: "ops/s", Doc: "write random existing keys, one a commit", run: overwrite},
+		{Name: "resettle", run: settle},
+		{Name: "check2", Needs: "resettle", still: true, run: check},
+		{Name: "ycsba", Unit: "ops/s", Doc: "YCSB A: half reads, half updates, Zipf", Needs: "resettle", run: ycsb(ycsbA)},
+		{Name: "ycsbe", Unit: "ops/s", Doc: "YCSB E right after A: scans of 1 to 100 rows, 5 % inserts", Needs: "resettle,ycsba", run: ycsb(ycsbE)},
+		{Name: "ycsbb", Unit: "ops/s", Doc: "YCSB B: 95 % reads, 5 % updates, Zipf", Needs: "resettle", run: ycsb(ycsbB)},
+		{Name: "ycsbc", Unit: "ops/s", Doc: "YCSB C: reads, Zipf", Needs: "resettle", run: ycsb(ycsbC)},
+		{Name: "ycsbd", Unit: "ops/s", Doc: "YCSB D: reads of the latest, 5 % inserts", Needs: "resettle", run: ycsb(ycsbD)},
+		{Name: "ycsbf", Unit: "ops/s", Doc: "YCSB F: half reads, half read-modify-writes, Zipf", Needs: "resettle", run: ycsb(ycsbF)},
+		{Name: "resident", Unit: "MB", Less: true, Doc: "resident memory after the run", Needs: "settle,readrandom,resettle,ycsba,ycsbf", still: true, run: resident},
+		{Name: "check3", still: true, run: check},
+	}},
+	{Name: "batch", PerCount: true, Steps: []Step{
+		{Name: "fillbatch", Unit: "keys/s", Doc: "load of all keys in random order, batches of 100", run: fillBatch},
+		{Name: "check4", still: true, run: check},
+	}},
+	{Name: "sync", Class: Sync, Steps: []Step{
+		{Name: "fillsync1", Unit: "ops/s", Doc: "synced commits of one key, 1 goroutine", run: fillSync(1)},
+		{Name: "fillsync16", Unit: "ops/s", Doc: "synced commits of one key, 16 goroutines", run: fillSync(16)},
+		{Name: "fillsync64", Unit: "ops/s", Doc: "synced commits of one key, 64 goroutines", run: fillSync(64)},
+		{Name: "check5", still: true, run: check},
+	}},
+	{Name: "hotkey", Steps: []Step{
+		{Name: "hotload", run: hotLoad},
+		{Name: "hotput", Unit: "ops/s", Doc: "overwrite one key again and again", run: hotPut},
+		{Name: "hotget", Unit: "ops/s", Doc: "read that key", Needs: "hotput", still: true, run: hotGet},
+		{Name: "hotscan", Unit: "ops/s", Doc: "new iterator, 100 rows across that key", Needs: "hotput", still: true, run: hotScan},
+		{Name: "check6", still: true, run: check},
+	}},
+}
+
+func findStep(name string) (*Stage, *Step, error) {
+	for i := range stages {
+		for j := range stages[i].Steps {
+			if stages[i].Steps[j].Name == name {
+				return &stages[i], &stages[i].Steps[j], nil
+			}
+		}
+	}
+	return nil, nil, fmt.Errorf("unknown workload %q; bench list names them", name)
+}
+
+// chosen returns the steps of a stage that must run for the wanted ones (names
+// or patterns of path.Match), nil when none is wanted. The first step, and the
+// steps that have no figure, run whenever any does; a step without a figure
+// that nobody needs costs time only.
+func (s *Stage) chosen(want []string) (steps []*Step, shown map[string]bool) {
+	shown = map[string]bool{}
+	needed := map[string]bool{}
+	last := -1
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		if st.Unit == "" || !slices.ContainsFunc(want, func(p string) bool {
+			ok, _ := path.Match(p, st.Name)
+			return ok
+		}) {
+			continue
+		}
+		shown[st.Name], needed[st.Name] = true, true
+		for _, n := range splitList(st.Needs) {
+			needed[n] = true
+		}
+		last = i
+	}
+	if last < 0 {
+		return nil, nil
+	}
+	for i := range s.Steps {
+		st := &s.Steps[i]
+		if i == 0 || needed[st.Name] || st.Unit == "" && s.useful(i, needed, last) {
+			steps = append(steps, st)
+		}
+	}
+	return steps, shown
+}
+
+// useful says whether a step without a figure is to run: a check when what it
+// needs runs, and nothing else that was not asked for.
+func (s *Stage) useful(i int, needed map[string]bool, last int) bool {
+	st := &s.Steps[i]
+	if len(st.Name) < 5 || st.Name[:5] != "check" {
+		return false
+	}
+	for _, n := range splitList(st.Needs) {
+		if !needed[n] {
+			return false
+		}
+	}
+	return i < last || i == len(s.Steps)-1
+}
