@@ -7,6 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
@@ -58,15 +59,15 @@ func (e *Engine) startJob(pick picker) *job {
 			continue
 		}
 		j, ok := pick(s, e.busyTables())
-		if ok {
-			e.markBusy(&j, true)
-		}
-		e.mu.Unlock()
 		if !ok {
+			e.mu.Unlock()
 			s.release(shard)
 			return nil
 		}
-		return &job{Job: j, id: int(e.nextJob.Add(1)), s: s, shard: shard}
+		started := &job{Job: j, id: int(e.nextJob.Add(1)), s: s, shard: shard}
+		e.markInputs(&started.Job, &started.Job)
+		e.mu.Unlock()
+		return started
 	}
 }
 
@@ -74,22 +75,21 @@ func (e *Engine) startJob(pick picker) *job {
 func (e *Engine) busyTables() compaction.Busy {
 	busy := compaction.Busy{}
 	for n, t := range e.tables {
-		if t.busy {
-			busy[n] = true
+		if t.job != nil {
+			busy[n] = t.job
 		}
 	}
 	return busy
 }
 
-// markBusy marks or frees the inputs. The caller holds e.mu.
-func (e *Engine) markBusy(j *compaction.Job, busy bool) {
-	for _, in := range j.Inputs {
-		for _, f := range in.Files {
-			if t := e.tables[f.Num]; t != nil {
-				t.busy = busy
-			}
+// markInputs notes which job has the inputs of j; nil frees them. The caller
+// holds e.mu.
+func (e *Engine) markInputs(j, owner *compaction.Job) {
+	j.Files(func(_ int, f *manifest.FileMeta) {
+		if t := e.tables[f.Num]; t != nil {
+			t.job = owner
 		}
-	}
+	})
 }
 
 // compact runs a job and installs it.
@@ -112,7 +112,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		err = failpoint.Hit(failpoint.CompactionAfterInstall)
 	}
 	e.mu.Lock()
-	e.markBusy(&j.Job, false)
+	e.markInputs(&j.Job, nil)
 	e.mu.Unlock()
 	j.s.release(j.shard)
 	e.stats.compact.running.Add(-1)
@@ -159,7 +159,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 		Elide:        elider.Elidable,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
-		SplitKeys:    j.SplitKeys,
+		Guards:       j.Guards,
 		Values:       out.valueOptions(j.s.v, j.RewriteValues),
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
@@ -233,8 +233,8 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			_ = cfg
-			return compaction.Job{}, false
+			j, ok, _ := compaction.PickManual(s.v.version, busy, 0, lo, hi, cfg)
+			return j, ok
 		})
 		if j == nil {
 			return nil

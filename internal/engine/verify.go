@@ -75,7 +75,7 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := r.Verify(ctx, nil); err != nil {
 		return err
 	}
 	name := base.FileName(base.FileTypeTable, t.meta.Num)
