@@ -35,11 +35,12 @@ func (c *Cache) Charge(kind Kind, n int64) {
 	if n <= 0 || c.room() >= 0 {
 		return
 	}
-	c.mu.Lock()
-	if !c.closed {
-		c.reclaim(0)
+	for again := true; again; {
+		c.mu.Lock()
+		// A slab at a time, so that nobody waits long for the lock.
+		again = !c.closed && c.room() < 0 && c.reclaim(min(c.room()+int64(c.slabSize), 0))
+		c.unlockAndDiscard()
 	}
-	c.unlockAndDiscard()
 }
 
 // counters are what Stats counts under the lock.

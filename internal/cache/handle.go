@@ -60,25 +60,23 @@ func (h Handle) Abort() {
 // Release unpins the page. The bytes must not be used any more. Releasing a
 // fill that was not published aborts it.
 func (h Handle) Release() {
-	if h.f != nil {
-		if h.f.unpin()&filling != 0 {
-			h.f.state.Add(pinOne)
-			h.Abort()
-		}
-		return
-	}
-	if h.c != nil {
-		h.c.releasePrivate(h.b)
+	// Taking a pin from none borrows from the ready bit.
+	if h.f == nil || h.f.state.Add(^uint64(0))&(ready|filling) != ready {
+		h.releaseRare()
 	}
 }
 
-// unpin takes a pin away and returns the state after it.
-func (f *frame) unpin() uint64 {
-	s := f.state.Add(^uint64(0))
-	if s&pinMask == pinMask {
+func (h Handle) releaseRare() {
+	switch {
+	case h.f == nil && h.c != nil:
+		h.c.releasePrivate(h.b)
+	case h.f == nil:
+	case h.f.state.Load()&filling != 0:
+		h.f.state.Add(pinOne)
+		h.Abort()
+	default:
 		panic("cache: Release without a pin")
 	}
-	return s
 }
 
 // maxSpares is how many private buffers are kept for reuse; they serve a cache
@@ -119,7 +117,10 @@ func (c *Cache) releasePrivate(b []byte) {
 
 // poison makes the use of freed bytes visible.
 func poison(b []byte) {
-	for i := range b {
-		b[i] = 0xdb
+	if len(b) > 0 {
+		b[0] = 0xdb
+	}
+	for n := 1; n < len(b); n *= 2 {
+		copy(b[n:], b[:n])
 	}
 }

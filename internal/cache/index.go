@@ -33,8 +33,9 @@ func (t *table) bytes() int64 { return int64(len(t.buckets)) * bucketBytes }
 // lookup in ten goes on to a second bucket.
 func (t *table) full() bool { return t.entries*10 >= len(t.buckets)*bucketEntries*7 }
 
-// findAndPin is the lock-free lookup.
-func (c *Cache) findAndPin(k Key, h uint64, heats bool) *frame {
+// findAndPin is the lock-free lookup: the frame that holds k, pinned, and the
+// page; or nil.
+func (c *Cache) findAndPin(k Key, h uint64, heats bool) (*frame, []byte) {
 	t := c.index.Load()
 	tag := uint32(h)
 	// The bound matters only when every bucket has a count: after many removals
@@ -44,8 +45,9 @@ func (c *Cache) findAndPin(k Key, h uint64, heats bool) *frame {
 		for j := range bucketEntries {
 			e := b[j].Load()
 			if uint32(e>>32) == tag && e != 0 {
-				if f := c.frame(frameID(e)); c.pin(f, k, heats) {
-					return f
+				f := c.frame(frameID(e))
+				if b := c.pin(f, k, heats); b != nil {
+					return f, b
 				}
 			}
 		}
@@ -53,7 +55,7 @@ func (c *Cache) findAndPin(k Key, h uint64, heats bool) *frame {
 			break
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // find is the authoritative lookup: the frame that holds k, ready or filling.

@@ -19,6 +19,18 @@ func (c *Cache) push(q *queue, name queueName, f *frame) {
 	q.len++
 }
 
+// insert puts a frame that is in no queue before another.
+func (c *Cache) insert(q *queue, f, next *frame) {
+	f.queue, f.prev, f.next = next.queue, next.prev, next.id
+	if next.prev != 0 {
+		c.frame(next.prev).next = f.id
+	} else {
+		q.head = f.id
+	}
+	next.prev = f.id
+	q.len++
+}
+
 // unlink takes a frame out of its queue.
 func (c *Cache) unlink(q *queue, f *frame) {
 	if f.prev != 0 {

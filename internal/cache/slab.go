@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	slotAlign = 64 // a slot begins on a cache line
-	minSlot   = 512
-	locLarge  = math.MaxUint32
+	slotAlign  = 64 // a slot begins on a cache line
+	minSlot    = 512
+	placeLarge = math.MaxUint32
 	// frameBytes is what a slot costs besides itself: its frame and its number
 	// in the slab's list.
 	frameBytes = 64 + 4
@@ -69,17 +69,23 @@ func makeClasses(slabSize int) []class {
 
 func (c *Cache) largeClass() int { return len(c.classes) - 1 }
 
-// bytes is the memory of a frame that the caller has pinned.
-func (c *Cache) bytes(f *frame) []byte {
-	if f.loc == locLarge {
-		c.largeMu.RLock()
-		b := c.large[f.id]
-		c.largeMu.RUnlock()
-		return b[:f.size:f.size]
-	}
-	at := int64(f.loc) * slotAlign
+// slotBytes is the memory of a place other than a large one.
+func (c *Cache) slotBytes(place uint64) []byte {
+	at, n := uint64(uint32(place))*slotAlign, int(place>>32)
 	o := int(at & (1<<c.regionShift - 1))
-	return c.regions[at>>c.regionShift][o : o+int(f.size) : o+int(f.size)]
+	return c.regions[at>>c.regionShift][o : o+n : o+n]
+}
+
+// bytes is the page of a frame that the caller has pinned or seized.
+func (c *Cache) bytes(f *frame) []byte {
+	p := f.place.Load()
+	if uint32(p) != placeLarge {
+		return c.slotBytes(p)
+	}
+	c.largeMu.RLock()
+	b := c.large[f.id]
+	c.largeMu.RUnlock()
+	return b[: p>>32 : p>>32]
 }
 
 // slabCost bounds what one more slab takes, with its frames.
@@ -136,7 +142,7 @@ func (c *Cache) grow(ci int) bool {
 			break // cannot happen: there are chunks for slots of the smallest size
 		}
 		f.class, f.slab = uint8(ci), s
-		f.loc = base + uint32(i*cl.slot/slotAlign)
+		f.place.Store(uint64(base) + uint64(i*cl.slot/slotAlign))
 		sl.frames = append(sl.frames, f.id)
 		c.push(&cl.free, queueFree, f)
 	}
@@ -209,7 +215,8 @@ func (c *Cache) newLarge(size int) *frame {
 		c.dismiss(f)
 		return nil
 	}
-	f.class, f.loc = uint8(c.largeClass()), locLarge
+	f.class = uint8(c.largeClass())
+	f.place.Store(placeLarge)
 	c.largeMu.Lock()
 	c.large[f.id] = mem
 	c.largeMu.Unlock()

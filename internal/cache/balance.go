@@ -1,0 +1,203 @@
+package cache
+
+// How memory moves between classes, and out of the cache: a slab at a time, so
+// that only the coldest pages of the class that gives it are lost.
+
+const (
+	// raidAfter is how many of a class's evicted pages must come back before it
+	// takes a slab from another.
+	raidAfter = 8
+	// raidRounds is how often, in slabs, such a raid may look at pages that are
+	// too warm to evict: each look cools a page, so a class that is not in use
+	// gives in soon, and one that is in use does not.
+	raidRounds = 4
+	// raidLook is how many frames of each queue are looked at for a slab.
+	raidLook = 8
+)
+
+// age says how long a class keeps a page that is read once: the longer, the
+// better it can spare memory.
+func (c *Cache) age(ci int) uint32 {
+	cl := &c.classes[ci]
+	if cl.slot != 0 && cl.free.len >= cl.perSlab {
+		return 1<<31 - 1
+	}
+	return max(cl.age, c.now()-cl.lastInsert)
+}
+
+// oldest is the class other than ci, with memory to give, of the highest age;
+// -1 if none has any.
+func (c *Cache) oldest(ci int, tried ...int) int {
+	best := -1
+next:
+	for d := range c.classes {
+		cl := &c.classes[d]
+		if d == ci || cl.slabs == 0 && cl.small.len+cl.main.len == 0 {
+			continue
+		}
+		for _, x := range tried {
+			if x == d {
+				continue next
+			}
+		}
+		if best < 0 || c.age(d) > c.age(best) {
+			best = d
+		}
+	}
+	return best
+}
+
+// reclaim takes memory from the classes until there is room for need bytes.
+// Called with mu held.
+func (c *Cache) reclaim(need int64) bool {
+	var tried []int
+	for c.room() < need {
+		d := c.oldest(-1, tried...)
+		if d < 0 {
+			return false
+		}
+		if !c.raid(d, maxSteps) {
+			tried = append(tried, d)
+		}
+	}
+	return true
+}
+
+// raid takes a slab from a class, or a large page, and may look at that many
+// frames for it. Called with mu held.
+func (c *Cache) raid(d, steps int) bool {
+	cl := &c.classes[d]
+	if cl.slot == 0 {
+		f := c.evict(d, &steps)
+		if f != nil {
+			c.freeLarge(f)
+		}
+		return f != nil
+	}
+	best, bestHot := -1, cl.perSlab+1
+	for _, q := range []*queue{&cl.free, &cl.small, &cl.main} {
+		id := q.tail
+		for i := 0; i < raidLook && id != 0; i++ {
+			f := c.frame(id)
+			if hot := c.hotSlots(f.slab); hot < bestHot {
+				best, bestHot = int(f.slab), hot
+			}
+			id = f.prev
+		}
+	}
+	if best >= 0 {
+		return c.clearSlab(uint32(best), steps)
+	}
+	if steps < maxSteps {
+		return false
+	}
+	for s := range c.slabs {
+		if c.slabs[s].class == d && c.hotSlots(uint32(s)) <= cl.perSlab && c.clearSlab(uint32(s), steps) {
+			return true
+		}
+	}
+	return false
+}
+
+// hotSlots is how many pages of a slab have heat; more than there are slots if
+// one is pinned.
+func (c *Cache) hotSlots(s uint32) int {
+	hot := 0
+	for _, id := range c.slabs[s].frames {
+		f := c.frame(id)
+		if f.queue == queueFree {
+			continue
+		}
+		st := f.state.Load()
+		if st&pinMask != 0 || st&ready == 0 {
+			return len(c.slabs[s].frames) + 1
+		}
+		if st&heatMask != 0 {
+			hot++
+		}
+	}
+	return hot
+}
+
+// clearSlab takes a slab from its class. First it evicts as many pages of the
+// class as the slab holds, wherever they are, then it moves what is left in the
+// slab to where they were. It fails if a page of the slab is pinned, or if fewer
+// steps than maxSteps do not find enough to evict.
+func (c *Cache) clearSlab(s uint32, steps int) bool {
+	sl := &c.slabs[s]
+	ci := sl.class
+	cl := &c.classes[ci]
+	voluntary := steps < maxSteps
+	busy := 0
+	for _, id := range sl.frames {
+		if f := c.frame(id); f.queue == queueFree {
+			c.unlink(&cl.free, f)
+		} else {
+			busy++
+		}
+	}
+	for cl.free.len < busy {
+		f := c.evict(ci, &steps)
+		if f == nil {
+			break
+		}
+		if f.slab == s {
+			busy--
+		} else {
+			c.push(&cl.free, queueFree, f)
+		}
+	}
+	ok := !voluntary || cl.free.len >= busy
+	for i := 0; ok && i < len(sl.frames); i++ {
+		if f := c.frame(sl.frames[i]); f.queue != queueNone {
+			ok = c.vacate(f)
+		}
+	}
+	for _, id := range sl.frames {
+		f := c.frame(id)
+		switch {
+		case ok:
+			c.dismiss(f)
+		case f.queue == queueNone:
+			c.push(&cl.free, queueFree, f)
+		}
+	}
+	if ok {
+		cl.slabs--
+		sl.class, sl.frames = -1, sl.frames[:0]
+		c.dirty = append(c.dirty, s)
+		c.use(-int64(c.slabSize))
+	}
+	return ok
+}
+
+// vacate moves the page of a frame to a free slot of its class, or evicts it
+// when there is none. It fails if the page is pinned.
+func (c *Cache) vacate(f *frame) bool {
+	cl := &c.classes[f.class]
+	warm := f.state.Load() & heatMask
+	if !c.seize(f) {
+		return false
+	}
+	if cl.free.len == 0 {
+		c.count.evictions++
+		c.forget(f)
+		return true
+	}
+	to := c.frame(cl.free.head)
+	c.unlink(&cl.free, to)
+	k, size := f.key(), f.size()
+	to.place.Store(uint64(size)<<32 | uint64(uint32(to.place.Load())))
+	copy(c.bytes(to), c.bytes(f))
+	to.file.Store(k.File)
+	to.off.Store(k.Off)
+	to.born, to.scanned = f.born, f.scanned
+	c.insert(c.queueOf(f), to, f)
+	c.forget(f)
+	to.state.Store(to.state.Load()&^(generation-1) | ready | warm)
+	c.enter(to)
+	c.linkFile(to)
+	c.count.pages++
+	c.count.bytes += int64(size)
+	return true
+}
