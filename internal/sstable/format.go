@@ -20,6 +20,10 @@ const (
 	minStoredPage = rawTrailer + 1
 	// maxPageSize is above the largest page: one entry of the largest size.
 	maxPageSize = base.MaxValueSize + base.MaxKeySize + 4096
+	// maxRatio bounds what a page may grow to when it is read, so that a
+	// crafted file of a few bytes cannot ask for a lot of memory. The writer
+	// stores a page raw rather than exceed it.
+	maxRatio = 1 << 14
 )
 
 // section is where a part of the metadata lies; its checksum follows it.

@@ -353,7 +353,8 @@ func (x *index) checkOffsets(size int64) bool {
 	}
 	for i, off := 0, int64(0); i < x.pages; i++ {
 		next := x.offset(i + 1)
-		if next <= off || next > size || next-off < minStoredPage || next-off > maxPageSize || x.rawLen(i) > maxPageSize {
+		if next <= off || next > size || next-off < minStoredPage || next-off > maxPageSize ||
+			x.rawLen(i) > maxPageSize || int64(x.rawLen(i)) > (next-off)*maxRatio {
 			return false
 		}
 		off = next

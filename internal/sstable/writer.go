@@ -235,7 +235,7 @@ func (w *Writer) writePage(es []block.Entry) error {
 	codec := w.o.Codec
 	if codec != compress.None {
 		w.out = compress.Encode(w.out, w.raw, codec)
-		if len(w.out)-start > rawLen-rawLen/8 {
+		if n := len(w.out) - start; n > rawLen-rawLen/8 || n < rawLen/maxRatio {
 			w.out, codec = w.out[:start], compress.None
 		}
 	}
