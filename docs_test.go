@@ -20,7 +20,7 @@ import (
 // documents are the texts that are checked.
 func documents(t *testing.T) []string {
 	t.Helper()
-	names := []string{"README.md", "CHANGELOG.md", "cmd/seerdb/data/README.md"}
+	names := []string{"README.md", "CHANGELOG.md", "cmd/seerdb/data/README.md", "bench/README.md"}
 	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
