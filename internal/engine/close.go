@@ -35,10 +35,13 @@ func (e *Engine) close() error {
 	e.background.stopJobs()
 	e.background.wg.Wait()
 	var errs []error
-	if e.poisoned.Load() == nil && !e.opts.ReadOnly {
-		errs = append(errs, e.finishLogs())
-	} else if !e.opts.ReadOnly {
+	switch p := e.poisoned.Load(); {
+	case e.opts.ReadOnly:
+	case p != nil:
 		e.abandonLogs()
+		errs = append(errs, fmt.Errorf("%w: commits that were not yet durable may be lost: %w", base.ErrReadOnly, *p))
+	default:
+		errs = append(errs, e.finishLogs())
 	}
 	e.installMu.Lock()
 	errs = append(errs, e.closeLeaks())
