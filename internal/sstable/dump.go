@@ -100,6 +100,7 @@ func (x *index) extensionText(seg int) string {
 func (r *Reader) dumpPages(d *dumper, entries bool) {
 	var s spans
 	var key []byte
+	var kv base.KV
 	for n := range r.index.pages {
 		var p block.Page
 		off := r.index.offset(n)
@@ -108,14 +109,14 @@ func (r *Reader) dumpPages(d *dumper, entries bool) {
 			continue
 		}
 		d.printf("page %d     at %d, %d bytes stored, %d entries, prefix %q\n", n, off, r.index.offset(n+1)-off, p.Len(), p.Prefix())
+		key = append(key[:0], p.Prefix()...)
 		for i := 0; entries && i < p.Len(); i++ {
-			key = p.AppendKey(append(key[:0], p.Prefix()...), i)
-			v := p.Value(i)
-			if len(v) > 64 {
-				d.printf("  %q %v %q... (%d bytes)\n", key, p.Trailer(i), v[:64], len(v))
+			key = p.Load(i, &kv, key)
+			if len(kv.Value) > 64 {
+				d.printf("  %q %v %q... (%d bytes)\n", kv.Key, kv.Trailer, kv.Value[:64], len(kv.Value))
 				continue
 			}
-			d.printf("  %q %v %q\n", key, p.Trailer(i), v)
+			d.printf("  %q %v %q\n", kv.Key, kv.Trailer, kv.Value)
 		}
 	}
 }

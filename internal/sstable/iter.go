@@ -103,10 +103,7 @@ func (it *Iter) begin(i int) *base.KV {
 
 // show fills kv with entry i of the open page.
 func (it *Iter) show() *base.KV {
-	it.key = it.page.AppendKey(it.key[:len(it.page.Prefix())], it.i)
-	it.kv.Key = it.key
-	it.kv.Trailer = it.page.Trailer(it.i)
-	it.kv.Value = it.page.Value(it.i)
+	it.key = it.page.Load(it.i, &it.kv, it.key)
 	return &it.kv
 }
 

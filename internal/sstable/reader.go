@@ -191,6 +191,6 @@ func (r *Reader) Get(key []byte, s base.SeqNum, res *Result) (bool, error) {
 		res.Release()
 		return false, nil
 	}
-	res.Trailer, res.Value = p.Trailer(i), p.Value(i)
+	res.Trailer, res.Value = p.Entry(i)
 	return true, nil
 }

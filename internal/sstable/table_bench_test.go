@@ -86,18 +86,15 @@ func BenchmarkGet(b *testing.B) {
 			at := order(len(keys))
 			b.Run(set.name+"/"+mode, func(b *testing.B) {
 				b.ReportAllocs()
-				done := cpuTime(b)
 				var res Result
-				i := 0
-				for ; b.Loop(); i++ {
+				quiet(b, func(i int) {
 					key := keys[at[i&(1<<16-1)]]
 					ok, err := r.Get(key, base.SeqNumMax, &res)
 					if !ok || err != nil {
 						b.Fatal(ok, err)
 					}
 					res.Release()
-				}
-				done(i)
+				})
 			})
 		}
 	}
@@ -112,26 +109,22 @@ func BenchmarkGetMissing(b *testing.B) {
 		absent[i] = append(bytes.Clone(k), 'x')
 	}
 	b.Run("filter", func(b *testing.B) {
-		done := cpuTime(b)
-		i, passed := 0, 0
-		for ; b.Loop(); i++ {
+		n, passed := 0, 0
+		quiet(b, func(i int) {
+			n++
 			if r.MayContain(base.Hash(absent[at[i&(1<<16-1)]])) {
 				passed++
 			}
-		}
-		done(i)
-		b.ReportMetric(float64(passed)/float64(i), "passed/op")
+		})
+		b.ReportMetric(float64(passed)/float64(n), "passed/op")
 	})
 	b.Run("page", func(b *testing.B) {
-		done := cpuTime(b)
 		var res Result
-		i := 0
-		for ; b.Loop(); i++ {
+		quiet(b, func(i int) {
 			if ok, err := r.Get(absent[at[i&(1<<16-1)]], base.SeqNumMax, &res); ok || err != nil {
 				b.Fatal(ok, err)
 			}
-		}
-		done(i)
+		})
 	})
 }
 
@@ -142,16 +135,13 @@ func BenchmarkSeek(b *testing.B) {
 		at := order(len(keys))
 		b.Run(set.name, func(b *testing.B) {
 			b.ReportAllocs()
-			done := cpuTime(b)
 			it := r.NewIter(IterOptions{})
 			defer it.Close()
-			i := 0
-			for ; b.Loop(); i++ {
+			quiet(b, func(i int) {
 				if it.SeekGE(keys[at[i&(1<<16-1)]], base.TrailerMax) == nil {
 					b.Fatal(it.Err())
 				}
-			}
-			done(i)
+			})
 		})
 	}
 }
@@ -161,16 +151,13 @@ func BenchmarkNext(b *testing.B) {
 		r := benchTable(b, set.make(*benchKeys), WriterOptions{})
 		b.Run(set.name, func(b *testing.B) {
 			b.ReportAllocs()
-			done := cpuTime(b)
 			it := r.NewIter(IterOptions{})
 			defer it.Close()
-			i := 0
-			for ; b.Loop(); i++ {
+			quiet(b, func(int) {
 				if it.Next() == nil {
 					it.First()
 				}
-			}
-			done(i)
+			})
 		})
 	}
 }
@@ -182,24 +169,21 @@ func BenchmarkWrite(b *testing.B) {
 		for _, codec := range []compress.Codec{compress.None, compress.S2} {
 			b.Run(fmt.Sprintf("%s/%v", set.name, codec), func(b *testing.B) {
 				b.ReportAllocs()
-				done := cpuTime(b)
-				var train int64
-				for b.Loop() {
-					w := NewWriter(io.Discard, WriterOptions{ID: testID, FilterBits: 10, Codec: codec})
-					for _, k := range keys {
-						if err := w.Add(k, 256, value); err != nil {
+				w := NewWriter(io.Discard, WriterOptions{ID: testID, FilterBits: 10, Codec: codec})
+				next := 0
+				quiet(b, func(int) {
+					if next == len(keys) {
+						if _, err := w.Finish(); err != nil {
 							b.Fatal(err)
 						}
+						w = NewWriter(io.Discard, WriterOptions{ID: testID, FilterBits: 10, Codec: codec})
+						next = 0
 					}
-					info, err := w.Finish()
-					if err != nil {
+					if err := w.Add(keys[next], 256, value); err != nil {
 						b.Fatal(err)
 					}
-					train += info.Props.TrainNanos
-				}
-				done(b.N * len(keys))
-				b.ReportMetric(float64(train)/float64(b.N*len(keys)), "train-ns/op")
-				b.ReportMetric(0, "ns/op")
+					next++
+				})
 			})
 		}
 	}

@@ -41,6 +41,7 @@ type verifier struct {
 	r         *Reader
 	spans     spans
 	seen      Properties
+	kv        base.KV
 	key, prev []byte
 	prevT     base.Trailer
 }
@@ -54,12 +55,13 @@ func (v *verifier) page(n int) error {
 	if err := p.Check(); err != nil {
 		return damaged(r.id.Name(), off, "page", err)
 	}
+	v.key = append(v.key[:0], p.Prefix()...)
 	for i := range p.Len() {
-		v.key = p.AppendKey(append(v.key[:0], p.Prefix()...), i)
-		if err := v.entry(n, v.key, p.Trailer(i), p.Value(i)); err != nil {
+		v.key = p.Load(i, &v.kv, v.key)
+		if err := v.entry(n, v.kv.Key, v.kv.Trailer, v.kv.Value); err != nil {
 			return damaged(r.id.Name(), off, "page", fmt.Errorf("entry %d: %w", i, err))
 		}
-		v.prev, v.key, v.prevT = v.key, v.prev, p.Trailer(i)
+		v.prev, v.prevT = append(v.prev[:0], v.kv.Key...), v.kv.Trailer
 	}
 	return nil
 }

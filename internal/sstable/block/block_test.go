@@ -122,11 +122,13 @@ func checkAgainst(t *testing.T, p *Page, rows []kv) {
 		if i > 0 && bytes.Equal(r.key, rows[i-1].key) {
 			unique = false
 		}
-		if k := p.AppendKey(bytes.Clone(p.Prefix()), i); !bytes.Equal(k, r.key) {
-			t.Fatalf("key %d = %q, want %q", i, k, r.key)
+		var kv base.KV
+		p.Load(i, &kv, bytes.Clone(p.Prefix()))
+		if !bytes.Equal(kv.Key, r.key) || kv.Trailer != r.t || !bytes.Equal(kv.Value, r.value) {
+			t.Fatalf("entry %d = %q %v %q, want %q %v %q", i, kv.Key, kv.Trailer, kv.Value, r.key, r.t, r.value)
 		}
-		if p.Trailer(i) != r.t || !bytes.Equal(p.Value(i), r.value) {
-			t.Fatalf("entry %d = %v %q, want %v %q", i, p.Trailer(i), p.Value(i), r.t, r.value)
+		if trailer, value := p.Entry(i); trailer != r.t || p.Trailer(i) != r.t || !bytes.Equal(value, r.value) {
+			t.Fatalf("entry %d = %v %q, want %v %q", i, trailer, value, r.t, r.value)
 		}
 	}
 	if p.Unique() != unique {
@@ -183,15 +185,16 @@ func TestPageCut(t *testing.T) {
 
 // use touches everything a reader of a damaged page would.
 func use(p *Page) {
-	var buf []byte
+	buf := bytes.Clone(p.Prefix())
+	var kv base.KV
 	for i := range p.Len() {
-		buf = p.AppendKey(append(buf[:0], p.Prefix()...), i)
+		buf = p.Load(i, &kv, buf)
 		for _, hint := range []int{NoHint, i, p.Len() * 2} {
-			if j, _ := p.Search(buf, p.Trailer(i), hint); j < 0 || j > p.Len() {
+			if j, _ := p.Search(kv.Key, kv.Trailer, hint); j < 0 || j > p.Len() {
 				panic("Search out of range")
 			}
 		}
-		_ = p.Value(i)
+		_, _ = p.Entry(i)
 	}
 	_ = p.Check()
 }

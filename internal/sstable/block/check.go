@@ -2,65 +2,65 @@ package block
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Check proves everything that Open leaves to the reader: offsets ascend and
-// fill their heaps, padding is zero, head lengths fit, and the entries are in
+// Check proves everything that Open leaves to the reader: rows lie back to
+// back and hold what they say, padding is zero, and the entries are in
 // strictly ascending order. It allocates, and is for verification and tests.
 func (p *Page) Check() error {
-	for _, c := range []struct {
-		name string
-		h    *heap
-	}{{"tail", &p.tails}, {"value", &p.values}} {
-		if err := c.h.check(c.name, p.n); err != nil {
-			return err
-		}
+	if err := p.checkOffsets(); err != nil {
+		return err
 	}
-	var prev, cur []byte
+	var kv base.KV
+	var prev []byte
+	var prevT base.Trailer
+	cur := bytes.Clone(p.prefix)
+	unique := true
 	for i := range p.n {
-		if hl := int(p.headLen); hl == variable && int(p.headLens[i]) > int(p.width) {
-			return fmt.Errorf("entry %d: head length %d exceeds %d", i, p.headLens[i], p.width)
+		row := p.row(i)
+		n := p.keyLen
+		if p.lenWidth != 0 {
+			n = int(min(uintAt(row[p.trailWidth:], p.lenWidth), 1<<30))
 		}
-		hl := p.headLenAt(i)
-		if hl < 8 && p.head(i)<<(8*hl) != 0 {
-			return fmt.Errorf("entry %d: bytes after the end of the key", i)
+		if n > int(p.width)+len(row)-int(p.rowHeader) {
+			return fmt.Errorf("entry %d: the key is longer than its row", i)
 		}
-		if hl < 8 && len(p.tails.at(i)) != 0 {
-			return fmt.Errorf("entry %d: a tail without a full head", i)
+		if n < 8 && p.head(i)<<(8*n) != 0 || n > int(p.width) && p.width < 8 {
+			return fmt.Errorf("entry %d: the head is not that of a key of %d bytes behind the prefix", i, n)
 		}
-		cur = p.AppendKey(append(cur[:0], p.prefix...), i)
-		if i > 0 {
-			if base.Compare(prev, p.Trailer(i-1), cur, p.Trailer(i)) >= 0 {
-				return fmt.Errorf("entries %d and %d are out of order", i-1, i)
-			}
-			if p.unique && bytes.Equal(prev, cur) {
-				return fmt.Errorf("entries %d and %d have one user key in a page said to have none twice", i-1, i)
-			}
+		cur = p.Load(i, &kv, cur)
+		if i > 0 && base.Compare(prev, prevT, kv.Key, kv.Trailer) >= 0 {
+			return fmt.Errorf("entries %d and %d are out of order", i-1, i)
 		}
-		prev, cur = cur, prev
+		unique = unique && (i == 0 || !bytes.Equal(prev, kv.Key))
+		prev, prevT = append(prev[:0], kv.Key...), kv.Trailer
+	}
+	if unique != p.unique {
+		return errors.New("the flag for user keys that occur once is wrong")
 	}
 	return nil
 }
 
-func (h *heap) check(name string, n int) error {
-	if h.offs == nil {
+func (p *Page) checkOffsets() error {
+	if p.offs == nil {
 		return nil
 	}
 	off := func(i int) int64 {
-		if h.wide {
-			return int64(le.Uint32(h.offs[i*4:]))
+		if p.wide {
+			return int64(le.Uint32(p.offs[i*4:]))
 		}
-		return int64(le.Uint16(h.offs[i*2:]))
+		return int64(le.Uint16(p.offs[i*2:]))
 	}
-	if off(0) != 0 || off(n) != int64(len(h.bytes)) {
-		return fmt.Errorf("%s offsets do not span their heap", name)
+	if off(0) != 0 || off(p.n) != int64(len(p.rows)) {
+		return errors.New("the rows do not fill their place")
 	}
-	for i := range n {
-		if off(i) > off(i+1) {
-			return fmt.Errorf("%s offset %d descends", name, i+1)
+	for i := range p.n {
+		if off(i)+int64(p.rowHeader) > off(i+1) {
+			return fmt.Errorf("row %d is too short", i)
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package block
 
 import (
-	"encoding/binary"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -42,8 +41,8 @@ func CommonPrefix(a, b []byte) int {
 // them out.
 type shape struct {
 	prefix             int
-	minKey, maxKey     int
-	minVal, maxVal     int
+	minKey, maxKey     uint32
+	minVal, maxVal     uint32
 	keyBytes, valBytes uint64
 	minTrail, maxTrail base.Trailer
 	oneKind, unique    bool
@@ -52,13 +51,13 @@ type shape struct {
 func measure(arena []byte, es []Entry) shape {
 	first, last := es[0].Key(arena), es[len(es)-1].Key(arena)
 	s := shape{
-		prefix: CommonPrefix(first, last), minKey: len(first), minVal: int(es[0].ValLen),
+		prefix: CommonPrefix(first, last), minKey: es[0].KeyLen, minVal: es[0].ValLen,
 		minTrail: es[0].Trailer, oneKind: true, unique: true,
 	}
 	for i := range es {
 		e := &es[i]
-		s.minKey, s.maxKey = min(s.minKey, int(e.KeyLen)), max(s.maxKey, int(e.KeyLen))
-		s.minVal, s.maxVal = min(s.minVal, int(e.ValLen)), max(s.maxVal, int(e.ValLen))
+		s.minKey, s.maxKey = min(s.minKey, e.KeyLen), max(s.maxKey, e.KeyLen)
+		s.minVal, s.maxVal = min(s.minVal, e.ValLen), max(s.maxVal, e.ValLen)
 		s.keyBytes += uint64(e.KeyLen)
 		s.valBytes += uint64(e.ValLen)
 		s.minTrail, s.maxTrail = min(s.minTrail, e.Trailer), max(s.maxTrail, e.Trailer)
@@ -68,13 +67,6 @@ func measure(arena []byte, es []Entry) shape {
 		}
 	}
 	return s
-}
-
-func offsetWidth(total uint64) uint64 {
-	if total <= 0xffff {
-		return 2
-	}
-	return 4
 }
 
 func deltaWidth(d uint64) uint64 {
@@ -91,6 +83,18 @@ func deltaWidth(d uint64) uint64 {
 	return 8
 }
 
+func headWidth(rest uint64) uint64 {
+	switch {
+	case rest == 0:
+		return 0
+	case rest <= 2:
+		return 2
+	case rest <= 4:
+		return 4
+	}
+	return 8
+}
+
 // Encode appends the page of es, which must not be empty and must be strictly
 // ascending in base.Compare's order.
 func Encode(dst, arena []byte, es []Entry) []byte {
@@ -98,44 +102,35 @@ func Encode(dst, arena []byte, es []Entry) []byte {
 		panic("block: Encode of no entries")
 	}
 	s := measure(arena, es)
-	n := uint64(len(es))
-	var width, headLen uint64
-	switch rest := s.maxKey - s.prefix; {
-	case rest == 0:
-		width = 0
-	case rest <= 2:
-		width = 2
-	case rest <= 4:
-		width = 4
-	default:
-		width = 8
-	}
-	headLen = variable
-	if lo := min(s.minKey-s.prefix, int(width)); lo == min(s.maxKey-s.prefix, int(width)) {
-		headLen = uint64(lo)
-	}
-	var tailW, tail, valueW, value uint64
-	if s.maxKey-s.prefix > int(width) {
-		// Shorter keys have no tail, so the sum is over the longer ones.
-		for i := range es {
-			if k := int(es[i].KeyLen) - s.prefix; k > int(width) {
-				tail += uint64(k) - width
-			}
-		}
-		if tailW = offsetWidth(tail); s.minKey == s.maxKey {
-			tailW, tail = 0, tail/n
-		}
-	}
-	if valueW, value = offsetWidth(s.valBytes), s.valBytes; s.minVal == s.maxVal {
-		valueW, value = 0, uint64(s.minVal)
-	}
+	n, prefix := uint64(len(es)), uint64(s.prefix)
+	width := headWidth(uint64(s.maxKey) - prefix)
 	shift := 0
 	if s.oneKind {
 		shift = 8
 	}
 	trailW := deltaWidth(uint64(s.maxTrail-s.minTrail) >> shift)
+	lenW := uint64(0)
+	if s.minKey != s.maxKey {
+		lenW = deltaWidth(uint64(s.maxKey) - prefix)
+	}
+	rows := n*(trailW+lenW) + s.valBytes // and the tails
+	if s.maxKey == s.minKey {
+		rows += s.keyBytes - n*(prefix+min(width, uint64(s.maxKey)-prefix))
+	} else {
+		for i := range es {
+			if k := uint64(es[i].KeyLen) - prefix; k > width {
+				rows += k - width
+			}
+		}
+	}
+	offW := uint64(0)
+	if s.minKey == s.maxKey && s.minVal == s.maxVal {
+		rows /= n
+	} else if offW = 2; rows > 0xffff {
+		offW = 4
+	}
 	var l layout
-	l.set(n, uint64(s.prefix), width, headLen, trailW, tailW, tail, valueW, value)
+	l.set(n, prefix, width, offW, rows)
 
 	start := len(dst)
 	dst = slices.Grow(dst, int(l.end))[:start+int(l.end)]
@@ -144,35 +139,58 @@ func Encode(dst, arena []byte, es []Entry) []byte {
 	if s.unique {
 		b[0] = flagUnique
 	}
-	b[1], b[2], b[3] = byte(width), byte(headLen), byte(trailW)
+	b[1], b[2], b[3], b[4] = byte(width), byte(trailW), byte(lenW), byte(offW)
 	if s.oneKind {
-		b[3] |= scaled
+		b[2] |= scaled
 	}
-	b[4], b[5] = byte(tailW), byte(valueW)
 	le.PutUint32(b[8:], uint32(n))
-	le.PutUint32(b[12:], uint32(s.prefix))
-	le.PutUint32(b[16:], uint32(tail))
-	le.PutUint32(b[20:], uint32(value))
-	le.PutUint64(b[24:], uint64(s.minTrail))
-	copy(b[headerSize:], es[0].Key(arena)[:s.prefix])
-	putHeads(b[l.heads:l.trailers], arena, es, s.prefix, int(width))
-	putTrailers(b[l.trailers:l.tailOffs], es, s.minTrail, int(trailW), shift)
-	if headLen == variable {
-		for i := range es {
-			b[l.headLens+uint64(i)] = byte(min(int(es[i].KeyLen)-s.prefix, int(width)))
-		}
+	le.PutUint32(b[12:], uint32(prefix))
+	if lenW == 0 {
+		le.PutUint32(b[16:], s.maxKey-uint32(prefix))
 	}
-	skip := uint32(s.prefix) + uint32(width)
-	putHeap(b[l.tailOffs:l.valueOffs], b[l.tails:l.values], int(tailW), es, func(e *Entry) []byte {
-		if e.KeyLen <= skip {
-			return nil
-		}
-		return arena[e.Off+skip : e.Off+e.KeyLen]
-	})
-	putHeap(b[l.valueOffs:l.headLens], b[l.values:l.end], int(valueW), es, func(e *Entry) []byte {
-		return e.Value(arena)
-	})
+	le.PutUint32(b[20:], uint32(rows))
+	le.PutUint64(b[24:], uint64(s.minTrail))
+	copy(b[headerSize:], es[0].Key(arena)[:prefix])
+	putHeads(b[l.heads:l.offs], arena, es, s.prefix, int(width))
+	w := rowWriter{offs: b[l.offs:l.rows], rows: b[l.rows:l.end], offW: int(offW), trailW: int(trailW), lenW: int(lenW)}
+	for i := range es {
+		e := &es[i]
+		w.add(i, uint64(e.Trailer-s.minTrail)>>shift, e.Key(arena)[prefix:], int(width), e.Value(arena))
+	}
+	putUint(w.offs[n*offW:], uint64(w.at), int(offW))
 	return dst
+}
+
+// rowWriter fills the rows of a page and their offsets.
+type rowWriter struct {
+	offs, rows         []byte
+	offW, trailW, lenW int
+	at                 int
+}
+
+func (w *rowWriter) add(i int, trail uint64, rest []byte, width int, value []byte) {
+	putUint(w.offs[i*w.offW:], uint64(w.at), w.offW)
+	putUint(w.rows[w.at:], trail, w.trailW)
+	w.at += w.trailW
+	putUint(w.rows[w.at:], uint64(len(rest)), w.lenW)
+	w.at += w.lenW
+	if len(rest) > width {
+		w.at += copy(w.rows[w.at:], rest[width:])
+	}
+	w.at += copy(w.rows[w.at:], value)
+}
+
+func putUint(b []byte, v uint64, width int) {
+	switch width {
+	case 1:
+		b[0] = byte(v)
+	case 2:
+		le.PutUint16(b, uint16(v))
+	case 4:
+		le.PutUint32(b, uint32(v))
+	case 8:
+		le.PutUint64(b, v)
+	}
 }
 
 func putHeads(dst, arena []byte, es []Entry, prefix, width int) {
@@ -186,39 +204,5 @@ func putHeads(dst, arena []byte, es []Entry, prefix, width int) {
 		case 2:
 			le.PutUint16(dst[i*2:], uint16(h>>48))
 		}
-	}
-}
-
-func putTrailers(dst []byte, es []Entry, smallest base.Trailer, width, shift int) {
-	for i := range es {
-		d := uint64(es[i].Trailer-smallest) >> shift
-		switch width {
-		case 1:
-			dst[i] = byte(d)
-		case 2:
-			le.PutUint16(dst[i*2:], uint16(d))
-		case 4:
-			le.PutUint32(dst[i*4:], uint32(d))
-		case 8:
-			binary.LittleEndian.PutUint64(dst[i*8:], d)
-		}
-	}
-}
-
-func putHeap(offs, dst []byte, width int, es []Entry, get func(*Entry) []byte) {
-	at := 0
-	for i := range es {
-		putOffset(offs, i, width, at)
-		at += copy(dst[at:], get(&es[i]))
-	}
-	putOffset(offs, len(es), width, at)
-}
-
-func putOffset(offs []byte, i, width, at int) {
-	switch width {
-	case 2:
-		le.PutUint16(offs[i*2:], uint16(at))
-	case 4:
-		le.PutUint32(offs[i*4:], uint32(at))
 	}
 }

@@ -67,9 +67,10 @@ func headOf(rest []byte) uint64 {
 
 // single decides for entry i, the only one whose head is that of rest.
 func (p *Page) single(i int, rest []byte, t base.Trailer) (int, bool) {
-	c := p.compareRest(i, rest)
+	row := p.row(i)
+	c := p.compareRest(row, rest)
 	if c == 0 {
-		if p.Trailer(i) <= t {
+		if p.trailerOf(row) <= t {
 			return i, true
 		}
 		return i + 1, false
@@ -98,8 +99,9 @@ func (p *Page) group(i int, h uint64, rest []byte, t base.Trailer) (int, bool) {
 	lo, hi, same := i, end, false
 	for lo < hi {
 		m := int(uint(lo+hi) / 2)
-		c := p.compareRest(m, rest)
-		if c < 0 || c == 0 && p.Trailer(m) > t {
+		row := p.row(m)
+		c := p.compareRest(row, rest)
+		if c < 0 || c == 0 && p.trailerOf(row) > t {
 			lo = m + 1
 		} else {
 			hi, same = m, c == 0
@@ -108,14 +110,15 @@ func (p *Page) group(i int, h uint64, rest []byte, t base.Trailer) (int, bool) {
 	return lo, same
 }
 
-// compareRest compares the user key of entry i with a key whose prefix and
-// head are the same and that goes on with rest after the prefix.
-func (p *Page) compareRest(i int, rest []byte) int {
-	hl, tl := p.headLenAt(i), min(len(rest), int(p.width))
+// compareRest compares the user key of a row with a key whose prefix and head
+// are the same and that goes on with rest after the prefix.
+func (p *Page) compareRest(row, rest []byte) int {
+	hl, tail, _ := p.tailOf(row)
+	tl := min(len(rest), int(p.width))
 	if hl != tl {
 		return hl - tl
 	}
-	return bytes.Compare(p.tails.at(i), rest[tl:])
+	return bytes.Compare(tail, rest[tl:])
 }
 
 // lower64 returns the first of heads[lo:hi] that is >= h, or hi.
