@@ -19,6 +19,7 @@ type background struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // flusher
+	hurry  chan struct{} // ends a pause of the flusher
 	pick   chan struct{} // dispatcher
 	seals  chan *generation
 
@@ -42,6 +43,7 @@ func newBackground(e *Engine) *background {
 	b := &background{
 		e:     e,
 		wake:  make(chan struct{}, 1),
+		hurry: make(chan struct{}, 1),
 		pick:  make(chan struct{}, 1),
 		seals: make(chan *generation, maxImmutable+8),
 	}
@@ -82,14 +84,41 @@ func (b *background) kick() {
 	}
 }
 
-// pause waits for d, or less when the jobs are stopped.
+// pause waits for d, or less when somebody is in a hurry or jobs are stopped.
 func (b *background) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
+	case <-b.hurry: // was about the attempt that just failed
+	default:
+	}
+	select {
 	case <-t.C:
+	case <-b.hurry:
 	case <-b.ctx.Done():
 	}
+}
+
+// attempts is how many flushes failed so far; asking also ends the pause after
+// the last failure, since the caller wants to see another attempt.
+func (b *background) attempts() uint64 {
+	select {
+	case b.hurry <- struct{}{}:
+	default:
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.flushFailures
+}
+
+// failedSince is the error of a flush that failed after attempts returned n.
+func (b *background) failedSince(n uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flushErr != nil && b.flushFailures != n {
+		return b.flushErr
+	}
+	return nil
 }
 
 // flusher flushes whenever there is an immutable generation.

@@ -38,6 +38,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 func (e *Engine) rotateFor(ctx context.Context, g *generation) error {
 	stop := context.AfterFunc(ctx, e.commitChanged)
 	defer stop()
+	failures := e.background.attempts()
 	for e.commit.gen == g {
 		if err := e.commit.refused; err != nil {
 			return err
@@ -48,7 +49,7 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation) error {
 		if len(e.state.Load().imm) < maxImmutable {
 			return e.rotate(0)
 		}
-		if err := e.background.blocking(); err != nil {
+		if err := e.background.failedSince(failures); err != nil {
 			return err
 		}
 		e.waitForRoom("a flush waits for its turn")
@@ -71,9 +72,7 @@ func (e *Engine) waitFlushed(ctx context.Context) error {
 		return base.ErrClosed
 	}
 	waitFor := slices.Clone(s.imm)
-	b.mu.Lock()
-	failures := b.flushFailures
-	b.mu.Unlock()
+	failures := b.attempts()
 	b.kick()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -163,7 +163,11 @@ func (e *Engine) Health() observe.Health {
 	}
 	e.commit.mu.Lock()
 	h.Err = e.commit.refused
+	log := e.commit.gen.log
 	e.commit.mu.Unlock()
+	if e.opts.Durability == Relaxed && e.logFull.Load() != nil && log.Pending() == 0 {
+		e.logFull.Store(nil) // what waited in the log's memory was written since
+	}
 	switch {
 	case e.closed.Load():
 		h.Err = base.ErrClosed

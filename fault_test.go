@@ -1,0 +1,375 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// smallOn returns tiny options on a file system.
+func smallOn(fs vfs.FS, d seerdb.Durability) *seerdb.Options {
+	o, t := tiny()
+	o.Durability, t.FS = d, fs
+	return o.With(t)
+}
+
+// eventually waits for a condition that a background job brings about.
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still not: %s", within, what)
+		}
+	}
+}
+
+func TestFullDiskResumes(t *testing.T) {
+	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed} {
+		t.Run(d.String(), func(t *testing.T) {
+			t.Parallel()
+			fs := vfs.NewMem()
+			db, err := seerdb.Open("db", smallOn(fs, d))
+			must(t, err)
+			acked := map[string]bool{}
+			put := func(i int) error {
+				k := fmt.Sprintf("key%06d", i)
+				err := db.Put([]byte(k), []byte(strings.Repeat("v", 100)))
+				if err == nil {
+					acked[k] = true
+				}
+				return err
+			}
+			for i := range 200 {
+				must(t, put(i))
+			}
+			fs.SetCapacity(fs.Used() + 4096)
+			failed := 0
+			for i := 200; failed < 20 && i < 100000; i++ {
+				if err := put(i); err != nil {
+					if !errors.Is(err, seerdb.ErrNoSpace) {
+						t.Fatalf("put %d on a full disk: %v, want ErrNoSpace", i, err)
+					}
+					failed++
+				}
+			}
+			if failed == 0 {
+				t.Fatal("the disk never filled")
+			}
+			if _, err := db.Get([]byte("key000007")); err != nil {
+				t.Fatalf("read on a full disk: %v", err)
+			}
+			if h := db.Health(); h.Status == observe.OK {
+				t.Fatalf("health is %v on a full disk", h)
+			}
+			fs.SetCapacity(0)
+			eventually(t, 5*time.Second, "a commit after space returned", func() bool { return put(999999) == nil })
+			must(t, db.Flush(context.Background()))
+			eventually(t, 5*time.Second, "health is ok again", func() bool { return db.Health().Status == observe.OK })
+			must(t, db.Close())
+			db = open(t, "db", smallOn(fs, d))
+			for k := range acked {
+				if _, err := db.Get([]byte(k)); err != nil {
+					t.Fatalf("acknowledged %s: %v", k, err)
+				}
+			}
+		})
+	}
+}
+
+func TestCloseOnFullDisk(t *testing.T) {
+	fs := vfs.NewMem()
+	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
+	must(t, err)
+	must(t, db.Put([]byte("a"), []byte("1")))
+	fs.SetCapacity(1)
+	must(t, db.Close())
+	fs.SetCapacity(0)
+	db = open(t, "db", smallOn(fs, seerdb.Sync))
+	if _, err := db.Get([]byte("a")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFailedLogSyncPoisons(t *testing.T) {
+	fs := vfs.NewMem()
+	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
+	must(t, err)
+	must(t, db.Put([]byte("before"), []byte("1")))
+	fs.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+	err = db.Put([]byte("during"), []byte("2"))
+	if !errors.Is(err, seerdb.ErrCommitUnknown) || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("commit whose sync failed: %v", err)
+	}
+	if _, err := db.Get([]byte("during")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatalf("a commit of unknown outcome is visible: %v", err)
+	}
+	if err := db.Put([]byte("after"), []byte("3")); !errors.Is(err, seerdb.ErrReadOnly) || !errors.Is(err, syscall.EIO) {
+		t.Fatalf("commit after a failed sync: %v", err)
+	}
+	if v, err := db.Get([]byte("before")); err != nil || string(v) != "1" {
+		t.Fatalf("reads must go on: %q, %v", v, err)
+	}
+	if h := db.Health(); h.Status != observe.ReadOnly {
+		t.Fatalf("health: %+v", h)
+	}
+	if err := db.Close(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("close: %v", err)
+	}
+	db = open(t, "db", smallOn(fs.CrashClone(vfs.CrashOptions{}), seerdb.Sync))
+	if _, err := db.Get([]byte("before")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFailedManifestSyncPoisons(t *testing.T) {
+	fs := vfs.NewMem()
+	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
+	must(t, err)
+	must(t, db.Put([]byte("a"), []byte("1")))
+	fs.FailSync("MANIFEST-*", vfs.SyncForgets, syscall.EIO)
+	if err := db.Flush(context.Background()); err == nil {
+		t.Fatal("flush succeeded though the manifest did not sync")
+	}
+	if err := db.Put([]byte("b"), []byte("2")); !errors.Is(err, seerdb.ErrReadOnly) {
+		t.Fatalf("commit: %v", err)
+	}
+	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
+		t.Fatalf("%q, %v", v, err)
+	}
+	_ = db.Close()
+	db = open(t, "db", smallOn(fs.CrashClone(vfs.CrashOptions{}), seerdb.Sync))
+	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
+		t.Fatalf("after reopening: %q, %v", v, err)
+	}
+}
+
+// A table that cannot be synced is given up and written again under another
+// number; the database stays up and the log stays until it worked.
+func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
+	fs := vfs.NewMem()
+	var mu sync.Mutex
+	var created []string
+	var failures atomic.Int64
+	o := smallOn(fs, seerdb.Sync)
+	o.Listener = observe.EventListener{
+		TableCreated:    func(e observe.FileEvent) { mu.Lock(); created = append(created, e.Name); mu.Unlock() },
+		BackgroundError: func(error) { failures.Add(1) },
+	}
+	db := open(t, "db", o)
+	must(t, db.Put([]byte("a"), []byte("1")))
+	fs.FailSync("*.sst", vfs.SyncForgets, syscall.EIO)
+	if err := db.Flush(context.Background()); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("flush: %v", err)
+	}
+	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
+		t.Fatalf("%q, %v", v, err)
+	}
+	must(t, db.Put([]byte("b"), []byte("2")))
+	must(t, db.Flush(context.Background()))
+	if failures.Load() == 0 {
+		t.Fatal("the failure reached no listener")
+	}
+	names, err := fs.List("db")
+	must(t, err)
+	tables := 0
+	for _, n := range names {
+		if path.Ext(n) == ".sst" {
+			tables++
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if tables == 0 || tables > len(created) {
+		t.Fatalf("%d tables on disk, created %v", tables, created)
+	}
+}
+
+// When memtables cannot be flushed, writers are stopped, and a stop ends with
+// the error: not with a time-out that lets them through.
+func TestStopEndsWithTheError(t *testing.T) {
+	fault := vfs.NewFault(vfs.NewMem())
+	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
+	must(t, err)
+	fired := fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Err: syscall.EACCES})
+	var putErr error
+	for i := 0; i < 5000 && putErr == nil; i++ {
+		putErr = db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100))
+	}
+	if !errors.Is(putErr, syscall.EACCES) || fired.Count() == 0 {
+		t.Fatalf("writers were let through, or told something else: %v (fired %d)", putErr, fired.Count())
+	}
+	fault.Clear()
+	eventually(t, 5*time.Second, "commits work again", func() bool { return db.Put([]byte("x"), nil) == nil })
+	must(t, db.Close())
+}
+
+func TestDamagedTableIsAnErrorNotAnAnswer(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	o, to := tiny()
+	to.FS, to.NoCache = fault, true
+	db := open(t, "db", o.With(to))
+	for i := range 300 {
+		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("old")))
+	}
+	must(t, db.Compact(context.Background(), nil, nil))
+	for i := range 300 {
+		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("new")))
+	}
+	must(t, db.Flush(context.Background()))
+	if _, err := db.Get([]byte("key000005")); err != nil {
+		t.Fatal(err)
+	}
+	fired := fault.Inject(vfs.Rule{Op: vfs.OpRead, Path: "*.sst", Flip: true})
+	damaged := 0
+	for i := range 300 {
+		v, err := db.Get(fmt.Appendf(nil, "key%06d", i))
+		var c *seerdb.CorruptionError
+		switch {
+		case errors.As(err, &c):
+			damaged++
+			if c.File == "" {
+				t.Fatalf("no file named: %v", err)
+			}
+		case err != nil || string(v) != "new":
+			t.Fatalf("a flipped bit gave %q, %v", v, err)
+		}
+	}
+	if damaged == 0 || fired.Count() == 0 {
+		t.Fatal("no damage was met")
+	}
+	fault.Clear()
+	if v, err := db.Get([]byte("key000005")); err != nil || string(v) != "new" {
+		t.Fatalf("the damage was remembered though the disk is good: %q, %v", v, err)
+	}
+}
+
+func TestSecondOpenerIsLockedOut(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"memory": vfs.NewMem(), "system": vfs.OS} {
+		t.Run(name, func(t *testing.T) {
+			dir := "db"
+			if fs == vfs.OS {
+				dir = t.TempDir()
+			}
+			o, to := tiny()
+			to.FS = fs
+			open(t, dir, o.With(to))
+			if _, err := seerdb.Open(dir, o.With(to)); !errors.Is(err, seerdb.ErrLocked) {
+				t.Fatalf("second open: %v", err)
+			}
+		})
+	}
+}
+
+func TestUseAfterClose(t *testing.T) {
+	db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Sync))
+	must(t, err)
+	must(t, db.Put([]byte("a"), []byte("1")))
+	it, err := db.NewIter(nil)
+	must(t, err)
+	if !it.First() {
+		t.Fatal(it.Err())
+	}
+	snap := db.NewSnapshot()
+	err = db.Close()
+	if err == nil || !strings.Contains(err.Error(), "fault_test.go") || !strings.Contains(err.Error(), "2 iterators or snapshots") {
+		t.Fatalf("close with an open iterator and snapshot: %v", err)
+	}
+	must(t, db.Close())
+	if it.Next() || !errors.Is(it.Err(), seerdb.ErrClosed) {
+		t.Fatalf("iterator after close: %v", it.Err())
+	}
+	_ = it.Close()
+	ctx := context.Background()
+	calls := map[string]func() error{
+		"Put":     func() error { return db.Put([]byte("k"), nil) },
+		"Delete":  func() error { return db.Delete([]byte("k")) },
+		"Get":     func() error { _, err := db.Get([]byte("a")); return err },
+		"Has":     func() error { _, err := db.Has([]byte("a")); return err },
+		"NewIter": func() error { _, err := db.NewIter(nil); return err },
+		"Flush":   func() error { return db.Flush(ctx) },
+		"Compact": func() error { return db.Compact(ctx, nil, nil) },
+		"Sync":    func() error { return db.Sync() },
+		"Verify":  func() error { _, err := db.Verify(ctx); return err },
+		"Range":   func() error { r := db.Range(nil, nil); r.All()(func(_, _ []byte) bool { return true }); return r.Err() },
+		"snapshot Get": func() error {
+			_, err := snap.Get([]byte("a"))
+			return err
+		},
+		"snapshot of closed": func() error { _, err := db.NewSnapshot().Get([]byte("a")); return err },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, seerdb.ErrClosed) {
+			t.Errorf("%s after Close: %v", name, err)
+		}
+	}
+	_ = snap.Close()
+	_ = db.Metrics()
+	if h := db.Health(); h.Status != observe.ReadOnly {
+		t.Errorf("health after Close: %+v", h)
+	}
+}
+
+func TestConcurrentClose(t *testing.T) {
+	for range 20 {
+		db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Buffered))
+		must(t, err)
+		var wg sync.WaitGroup
+		work := func(f func(i int) error) {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					if err := f(i); err != nil {
+						if !errors.Is(err, seerdb.ErrClosed) {
+							t.Error(err)
+						}
+						return
+					}
+				}
+			})
+		}
+		for range 2 {
+			work(func(i int) error { return db.Put(fmt.Appendf(nil, "key%05d", i%500), make([]byte, 50)) })
+			work(func(i int) error {
+				_, err := db.Get(fmt.Appendf(nil, "key%05d", i%500))
+				if errors.Is(err, seerdb.ErrNotFound) {
+					return nil
+				}
+				return err
+			})
+			work(func(int) error {
+				it, err := db.NewIter(nil)
+				if err != nil {
+					return err
+				}
+				for ok := it.First(); ok; ok = it.Next() {
+					_ = it.Value()
+				}
+				return it.Close()
+			})
+		}
+		work(func(int) error { return db.Flush(context.Background()) })
+		time.Sleep(5 * time.Millisecond)
+		for range 3 {
+			wg.Go(func() {
+				if err := db.Close(); err != nil && !strings.Contains(err.Error(), "iterators or snapshots open") {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+var _ io.Closer = (*seerdb.DB)(nil)
