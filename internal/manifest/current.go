@@ -113,16 +113,3 @@ func (c *current) writeTemp(fsys vfs.FS, dir string) (string, error) {
 	}
 	return path, nil
 }
-
-// syncDir makes the names in dir durable.
-func syncDir(fsys vfs.FS, dir string) error {
-	d, err := fsys.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}

@@ -150,7 +150,7 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 		}
 	}()
 	// The manifest's name must not come after the name that points to it.
-	if err := syncDir(l.fs, l.dir); err != nil {
+	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
 		// Names of other files, too, may have been lost with this error.
 		return true, wrap(m.id, err)
 	}
@@ -172,7 +172,7 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 	if err := failpoint.Hit(failpoint.ManifestAfterCurrent); err != nil {
 		return true, err
 	}
-	if err := syncDir(l.fs, l.dir); err != nil {
+	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
 		return true, wrap(m.id, err)
 	}
 	return false, nil

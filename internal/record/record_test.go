@@ -2,10 +2,12 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -216,9 +218,17 @@ func TestSyncedDecides(t *testing.T) {
 		f.synced = f.starts[known]
 		f.add("four")
 		f.data[f.starts[2]+HeaderSize] ^= 1
+		durable := f.synced
 		got, off, err := read(f.data)
 		if len(got) != 1 || off != f.starts[2] {
 			t.Fatalf("known %d: %q to %d", known, got, off)
+		}
+		f.data[f.starts[2]+HeaderSize] ^= 1
+		r := NewReader(bytes.NewReader(f.data), int64(len(f.data)), testID)
+		for r.Durable() != durable {
+			if _, _, err := r.Next(); err != nil {
+				t.Fatalf("known %d: Durable is %d, want %d", known, r.Durable(), durable)
+			}
 		}
 		if damage := known == 3; damage != errors.Is(err, base.ErrCorruption) || !damage && err != ErrTorn {
 			t.Fatalf("synced to record %d: %v", known, err)
@@ -272,6 +282,47 @@ func TestMisplaced(t *testing.T) {
 	}
 }
 
+// TestImplausible gives records a good checksum and fields that cannot be.
+func TestImplausible(t *testing.T) {
+	head := newFile().data
+	end := int64(len(head))
+	for name, data := range map[string][]byte{
+		"synced past itself": Append(bytes.Clone(head), testID, end, KindData, end+1, nil),
+		"a second header":    Append(bytes.Clone(head), testID, end, KindHeader, 0, nil),
+		"kind 0":             Append(bytes.Clone(head), testID, end, 0, 0, nil),
+		"kind 4":             Append(bytes.Clone(head), testID, end, kindEnd, 0, nil),
+		"a mark that says":   Append(bytes.Clone(head), testID, end, KindMark, 0, []byte("something")),
+	} {
+		if _, off, err := read(data); err != ErrTorn || off != end {
+			t.Errorf("%s: %v at %d", name, err, off)
+		}
+	}
+	if _, _, err := read(Append(nil, testID, 0, KindData, 0, nil)); err != ErrTorn {
+		t.Errorf("no header: %v", err)
+	}
+	other := AppendFileHeader(nil, base.Identity{DB: 1, Type: base.FileTypeLog, Num: 1}, base.FormatNewest, nil)
+	if _, _, err := read(Append(nil, testID, 0, KindHeader, 0, other[HeaderSize:])); !errors.Is(err, base.ErrCorruption) {
+		t.Errorf("a header of another file with the checksum of this one: %v", err)
+	}
+}
+
+// TestProofAnywhere puts the proof of damage at every place relative to the
+// chunks in which the reader looks for it.
+func TestProofAnywhere(t *testing.T) {
+	for _, n := range []int{0, windowSize - 3*HeaderSize} {
+		for shift := range 2 * HeaderSize {
+			f := newFile()
+			f.add(string(make([]byte, n+shift)))
+			bad := f.starts[1]
+			f.mark()
+			f.data[bad] ^= 1
+			if _, off, err := read(f.data); !errors.Is(err, base.ErrCorruption) || off != bad {
+				t.Fatalf("a record of %d bytes before the proof: %v at %d", n+shift, err, off)
+			}
+		}
+	}
+}
+
 func TestFormatTooNew(t *testing.T) {
 	data := AppendFileHeader(nil, testID, base.FormatNewest+1, nil)
 	if _, _, err := read(data); !errors.Is(err, base.ErrFormatTooNew) {
@@ -318,13 +369,13 @@ func TestHostileTail(t *testing.T) {
 	f := threeRecords()
 	bad := int64(len(f.data))
 	f.data = append(f.data, bytes.Repeat([]byte{0xff}, HeaderSize)...)
-	const tail = 4 << 20
+	const tail = 1 << 20
 	size := len(f.data) + tail
 	for len(f.data)+HeaderSize <= size {
 		off := len(f.data)
 		h := Append(nil, testID, 1, KindData, bad+1, nil)
 		left := size - off - HeaderSize
-		h[4], h[5], h[6], h[7] = byte(left), byte(left>>8), byte(left>>16), byte(left>>24)
+		binary.LittleEndian.PutUint32(h[lengthOffset:], uint32(left))
 		f.data = append(f.data, h...)
 	}
 	_, off, err := read(f.data)
@@ -333,18 +384,33 @@ func TestHostileTail(t *testing.T) {
 	}
 }
 
+// zeros is a file of zeros but for its beginning.
+type zeros []byte
+
+func (z zeros) ReadAt(p []byte, off int64) (int, error) {
+	clear(p)
+	if off < int64(len(z)) {
+		copy(p, z[off:])
+	}
+	return len(p), nil
+}
+
 // TestLengthBeforeMemory holds the reader to its promise not to allocate what a
-// damaged header claims.
+// damaged header claims, whether the file is shorter or not.
 func TestLengthBeforeMemory(t *testing.T) {
+	const claimed = 16 << 20
 	h := Append(nil, testID, 0, KindHeader, 0, nil)
-	h[4], h[5], h[6], h[7] = 0xff, 0xff, 0xff, 0x7f
-	n := testing.AllocsPerRun(1, func() {
-		if _, _, err := NewReader(bytes.NewReader(h), int64(len(h)), testID).Next(); err != ErrTorn {
+	binary.LittleEndian.PutUint32(h[lengthOffset:], claimed)
+	for _, size := range []int64{HeaderSize, HeaderSize + claimed - 1, HeaderSize + claimed} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, _, err := NewReader(zeros(h), size, testID).Next(); err != ErrTorn {
 			t.Fatal(err)
 		}
-	})
-	if n > 20 {
-		t.Fatalf("%v allocations", n)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+			t.Fatalf("%d bytes allocated", n)
+		}
 	}
 }
 

@@ -255,6 +255,31 @@ func TestFlushDuringSync(t *testing.T) {
 	})
 }
 
+// TestCloseWaits: the file is not closed while another goroutine syncs it.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		syncing := false
+		fs := &hookFS{FS: vfs.NewMem()}
+		fs.sync = func() error { syncing = true; time.Sleep(time.Second); syncing = false; return nil }
+		fs.close = func() {
+			if syncing {
+				t.Error("closed while syncing")
+			}
+		}
+		w := create(t, fs, Options{})
+		lsn := mustAppend(t, w, "record")
+		done := make(chan error)
+		go func() { done <- w.Sync(lsn) }()
+		synctest.Wait()
+		if err := w.Close(false); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := vfs.NewMem()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/record"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -51,8 +52,13 @@ func TestFullDisk(t *testing.T) {
 		fs.SetCapacity(capacity)
 		second := group(t, w, "second")
 		want = append(want, second...)
-		if full := capacity < to; full != (len(second) < 3) {
-			t.Fatalf("capacity %d of %d: %d records", capacity, to, len(second))
+		fit, left := 0, capacity-from
+		for fit < 3 && left >= record.Size(len("second record 0 ")+37*fit) {
+			left -= record.Size(len("second record 0 ") + 37*fit)
+			fit++
+		}
+		if len(second) != fit {
+			t.Fatalf("capacity %d of %d: %d records, want %d", capacity, to, len(second), fit)
 		}
 		if err := w.Err(); err != nil {
 			t.Fatal(err)
@@ -178,6 +184,24 @@ func TestFullDiskKeepsRelaxed(t *testing.T) {
 	}
 	got, _ := mustReplay(t, fs)
 	same(t, got, want)
+}
+
+// TestFlushAllOnFullDisk: FlushAll does not wait for room, even when the last
+// record is one that was dropped.
+func TestFlushAllOnFullDisk(t *testing.T) {
+	fs := vfs.NewMem()
+	w := create(t, fs, Options{})
+	fs.SetCapacity(1)
+	if _, err := w.AppendRelaxed([]byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, w, "dropped")
+	if err := w.FlushAll(); !errors.Is(err, base.ErrNoSpace) {
+		t.Fatal(err)
+	}
+	if err := w.Close(true); !errors.Is(err, base.ErrNoSpace) {
+		t.Fatalf("Close tells that a record is lost: %v", err)
+	}
 }
 
 // TestFullBuffer: an Append that finds too much waiting, and no room on disk,

@@ -116,6 +116,7 @@ type hookFS struct {
 	write    func(p []byte) (n int, err error) // n bytes are written before the error
 	sync     func() error
 	truncate func() error
+	close    func()
 }
 
 func (h *hookFS) Create(name string) (vfs.File, error) {
@@ -169,4 +170,11 @@ func (f *hookFile) Truncate(size int64) error {
 		}
 	}
 	return f.File.Truncate(size)
+}
+
+func (f *hookFile) Close() error {
+	if f.h.close != nil {
+		f.h.close()
+	}
+	return f.File.Close()
 }

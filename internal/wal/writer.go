@@ -329,11 +329,7 @@ func (w *Writer) Close(durable bool) error {
 // to its last records is never taken for a torn tail. It is not synced, and
 // may fail: without it nothing is lost but that.
 func (w *Writer) markEndLocked() {
-	off := w.fileWritten.Load()
-	if w.fileSynced.Load() != off {
-		return
-	}
-	m := record.Append(nil, w.id, off, record.KindMark, off, nil)
+	m := record.Append(nil, w.id, w.fileWritten.Load(), record.KindMark, w.fileSynced.Load(), nil)
 	if n, err := w.file.Write(m); err == nil {
 		w.fileWritten.Add(int64(n))
 	}

@@ -65,6 +65,45 @@ func TestNothingBeforeFlush(t *testing.T) {
 	}
 }
 
+// TestSyncOfWhatIsWritten: a sync covers what was written before it, and not
+// what waits in memory.
+func TestSyncOfWhatIsWritten(t *testing.T) {
+	fs := vfs.NewMem()
+	w := create(t, fs, Options{})
+	syncDir(t, fs)
+	first := mustAppend(t, w, "first")
+	if err := w.Flush(first); err != nil {
+		t.Fatal(err)
+	}
+	second := mustAppend(t, w, "second")
+	if err := w.Sync(first); err != nil || w.Synced() != first {
+		t.Fatalf("synced to %d, want %d: %v", w.Synced(), first, err)
+	}
+	if err := w.Sync(second); err != nil || w.Synced() != second {
+		t.Fatalf("synced to %d, want %d: %v", w.Synced(), second, err)
+	}
+	got, _ := mustReplay(t, fs.CrashClone(vfs.CrashOptions{}))
+	same(t, got, []string{"first", "second"})
+}
+
+// TestNoAllocation: a commit in the steady state allocates nothing.
+func TestNoAllocation(t *testing.T) {
+	w := create(t, discardFS{}, Options{})
+	payload := make([]byte, 120)
+	n := testing.AllocsPerRun(1000, func() {
+		lsn, err := w.Append(payload)
+		if err == nil {
+			err = w.Sync(lsn)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n != 0 {
+		t.Fatalf("%v allocations", n)
+	}
+}
+
 // TestBufferMax holds memory to its bound.
 func TestBufferMax(t *testing.T) {
 	fs := vfs.NewMem()

@@ -1,0 +1,364 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// build applies edits to an empty version.
+func build(t testing.TB, edits ...*Edit) *Version {
+	t.Helper()
+	v := &Version{}
+	for _, e := range edits {
+		var err error
+		if v, err = v.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Check(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return v
+}
+
+func sampleVersion(t testing.TB) *Version {
+	return build(t,
+		&Edit{
+			AddValues: []ValueMeta{{Num: 9, Size: 1000, Bytes: 900, Count: 9}},
+			Add: []NewFile{
+				{1, table(1, 5, "a", "c", 1, 10)},
+				{1, table(2, 5, "e", "g", 1, 10, ValueRef{9, 500, 5})},
+				{0, table(3, 7, "b", "f", 11, 20, ValueRef{9, 400, 4})},
+			},
+		},
+		&Edit{Add: []NewFile{{0, table(4, 8, "c", "d", 21, 30)}, {1, table(5, 6, "f", "f", 1, 30)}}},
+	)
+}
+
+func TestVersionText(t *testing.T) {
+	want := `L0 run 8
+  table 4 ["c", "d"] seq 21-30 entries 10 size 1004 deletes 1
+L0 run 7
+  table 3 ["b", "f"] seq 11-20 entries 10 size 1003 deletes 1 -> 9 (4 values, 400 bytes)
+L1 run 6
+  table 5 ["f", "f"] seq 1-30 entries 10 size 1005 deletes 1
+L1 run 5
+  table 1 ["a", "c"] seq 1-10 entries 10 size 1001 deletes 1
+  table 2 ["e", "g"] seq 1-10 entries 10 size 1002 deletes 1 -> 9 (5 values, 500 bytes)
+values 9 size 1000 live 9/9 values 900/900 bytes in 2 tables
+`
+	v := sampleVersion(t)
+	if got := v.String(); got != want {
+		t.Fatalf("got\n%s", got)
+	}
+	if v.Tables() != 5 || v.LevelSize(1) != 1001+1002+1005 || v.LevelSize(6) != 0 {
+		t.Fatalf("%d tables, level 1 has %d bytes", v.Tables(), v.LevelSize(1))
+	}
+	var nums []base.FileNum
+	v.All(func(_ int, f *FileMeta) bool { nums = append(nums, f.Num); return len(nums) < 3 })
+	if fmt.Sprint(nums) != "[4 3 5]" {
+		t.Fatalf("All: %v", nums)
+	}
+}
+
+// TestGarbage follows a value file from full to gone.
+func TestGarbage(t *testing.T) {
+	v1 := sampleVersion(t)
+	before := v1.String()
+	e := &Edit{Remove: []OldFile{{1, 2}}, Add: []NewFile{{2, table(6, 2, "e", "g", 0, 0, ValueRef{9, 300, 3})}}}
+	v2, err := v1.Apply(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if vf := v2.Values[9]; vf.Garbage() != 200 || vf.LiveCount != 7 || vf.Tables != 2 {
+		t.Fatalf("%+v", vf)
+	}
+	if got := v1.DroppedBy(e, v2); fmt.Sprint(got) != fmt.Sprint([]Dropped{{base.FileTypeTable, 2}}) {
+		t.Fatalf("dropped %v", got)
+	}
+	// A move drops nothing.
+	e = &Edit{Remove: []OldFile{{2, 6}}, Add: []NewFile{{3, v2.Levels[2][0].Files[0]}}}
+	v3, err := v2.Apply(e)
+	if err != nil || len(v2.DroppedBy(e, v3)) != 0 || len(v3.Levels[2]) != 0 || len(v3.Levels[3]) != 1 {
+		t.Fatalf("%v\n%s", err, v3)
+	}
+	e = &Edit{Remove: []OldFile{{3, 6}, {0, 3}}}
+	v4, err := v3.Apply(e)
+	if err != nil || len(v4.Values) != 0 || v4.Check() != nil {
+		t.Fatalf("%v\n%s", err, v4)
+	}
+	if got := v3.DroppedBy(e, v4); len(got) != 3 || got[2] != (Dropped{base.FileTypeValues, 9}) {
+		t.Fatalf("dropped %v", got)
+	}
+	if v1.String() != before {
+		t.Fatal("Apply changed its receiver")
+	}
+}
+
+// TestImpossibleEdits: none of these can be true of the sample, and none is
+// applied.
+func TestImpossibleEdits(t *testing.T) {
+	with := func(change func(f *FileMeta)) *Edit {
+		f := table(50, 50, "m", "p", 100, 110)
+		change(f)
+		return &Edit{Add: []NewFile{{2, f}}}
+	}
+	for want, e := range map[string]*Edit{
+		"table 99 is not in level 0":       {Remove: []OldFile{{0, 99}}},
+		"table 1 is not in level 0":        {Remove: []OldFile{{0, 1}}},
+		"table 1 is not in level 1":        {Remove: []OldFile{{1, 1}, {1, 1}}},
+		"table 4: the number is taken":     {Add: []NewFile{{2, table(4, 1, "x", "y", 1, 2)}}},
+		"table 9: the number is taken":     {Add: []NewFile{{2, table(9, 1, "x", "y", 1, 2)}}},
+		"value file 9: the number":         {AddValues: []ValueMeta{{Num: 9, Size: 1, Bytes: 1, Count: 1}}},
+		"value file 4: the number":         {AddValues: []ValueMeta{{Num: 4, Size: 1, Bytes: 1, Count: 1}}},
+		"value file 0":                     {AddValues: []ValueMeta{{}}},
+		"value file 60 is added, but no":   {AddValues: []ValueMeta{{Num: 60, Size: 1, Bytes: 1, Count: 1}}},
+		"not in order or overlap":          {Add: []NewFile{{1, table(50, 5, "b", "b", 1, 2)}}},
+		"level 1 run 5":                    {Add: []NewFile{{1, table(50, 5, "d", "e", 1, 2)}}},
+		"tables 50 [\"h\"":                 {Add: []NewFile{{2, table(50, 5, "h", "k", 1, 2)}, {2, table(51, 5, "k", "m", 1, 2)}}},
+		"is not newer than table 4":        {Add: []NewFile{{0, table(50, 50, "a", "z", 30, 40)}}},
+		"level 7 of 7":                     {Add: []NewFile{{7, table(50, 5, "x", "y", 1, 2)}}},
+		"level -1 of 7":                    {Add: []NewFile{{-1, table(50, 5, "x", "y", 1, 2)}}},
+		"level 3 of 7":                     {Add: []NewFile{{3, nil}}},
+		"value file 10, which is not":      {Add: []NewFile{{2, table(50, 5, "x", "y", 1, 2, ValueRef{10, 1, 1})}}},
+		"exceed what is there":             {Add: []NewFile{{2, table(50, 5, "x", "y", 1, 2, ValueRef{9, 1, 1})}}},
+		"bad value reference 0":            with(func(f *FileMeta) { f.ValueRefs = []ValueRef{{9, 0, 0}} }),
+		"bad value reference 1":            with(func(f *FileMeta) { f.ValueRefs = []ValueRef{{9, 1, 1}, {9, 1, 1}} }),
+		"table without a number":           with(func(f *FileMeta) { f.Num = 0 }),
+		"empty file":                       with(func(f *FileMeta) { f.Size = 0 }),
+		"unknown location":                 with(func(f *FileMeta) { f.Location = 1 }),
+		"newer version":                    with(func(f *FileMeta) { f.Format = base.FormatNewest + 1 }),
+		"no format":                        with(func(f *FileMeta) { f.Format = 0 }),
+		"key is too large":                 with(func(f *FileMeta) { f.Largest = bytes.Repeat([]byte("z"), base.MaxKeySize+1) }),
+		"smallest key \"q\" after":         with(func(f *FileMeta) { f.Smallest = []byte("q") }),
+		"sequences 111 to 110":             with(func(f *FileMeta) { f.SmallestSeq = 111 }),
+		"sequences 100 to 720575940379279": with(func(f *FileMeta) { f.LargestSeq = base.SeqNumMax + 1 }),
+		"0 entries":                        with(func(f *FileMeta) { f.Entries, f.Deletes = 0, 0 }),
+		"11 deletes":                       with(func(f *FileMeta) { f.Deletes = 11 }),
+	} {
+		v := sampleVersion(t)
+		before := v.String()
+		next, err := v.Apply(e)
+		if err == nil || next != nil {
+			t.Errorf("%s: applied\n%s", want, next)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+		if v.String() != before {
+			t.Errorf("%s: the version changed", want)
+		}
+	}
+}
+
+// TestCheckFinds damages a version in every way that Check must find.
+func TestCheckFinds(t *testing.T) {
+	for want, damage := range map[string]func(v *Version){
+		"run 7 is listed before run 8": func(v *Version) { slices.Reverse(v.Levels[0]) },
+		"run 7 is empty":               func(v *Version) { v.Levels[0][1].Files = nil },
+		"not in order":                 func(v *Version) { slices.Reverse(v.Levels[1][1].Files) },
+		"of run 7 is in run 8":         func(v *Version) { v.Levels[0][0].Files[0].Run = 7 },
+		"listed twice":                 func(v *Version) { v.Levels[2] = v.Levels[0] },
+		"is not newer":                 func(v *Version) { v.Levels[0][0].Files[0].SmallestSeq = 20 },
+		"0 entries":                    func(v *Version) { v.Levels[0][0].Files[0].Entries = 0 },
+		"which is not named":           func(v *Version) { delete(v.Values, 9) },
+		"exceed": func(v *Version) {
+			v.Values[9] = &ValueFile{ValueMeta: ValueMeta{Num: 9, Size: 1, Bytes: 899, Count: 9}}
+		},
+		"accounts say":                       func(v *Version) { c := *v.Values[9]; c.LiveBytes--; v.Values[9] = &c },
+		"value file 8: accounts":             func(v *Version) { v.Values[8] = &ValueFile{ValueMeta: ValueMeta{Num: 8}} },
+		"number 4 is a table and a value fi": func(v *Version) { v.Values[4] = &ValueFile{ValueMeta: ValueMeta{Num: 4}} },
+	} {
+		v := sampleVersion(t)
+		damage(v)
+		if err := v.Check(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// TestRunSearch compares Find and Overlapping with a walk over all tables.
+func TestRunSearch(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		// Cut a sequence of distinct one-byte keys in two keyspaces into tables.
+		r := Run{ID: 1}
+		num := base.FileNum(1)
+		for ks := range uint32(2) {
+			keys := rapid.SliceOfNDistinct(rapid.ByteRange(0, 40), 0, 16, rapid.ID).Draw(t, "keys")
+			slices.Sort(keys)
+			for len(keys) > 0 {
+				n := rapid.IntRange(1, len(keys)).Draw(t, "n")
+				f := table(num, 1, string(keys[:1]), string(keys[n-1:n]), 1, 1)
+				f.Keyspace = 2 * ks
+				r.Files = append(r.Files, f)
+				keys, num = keys[n:], num+1
+			}
+		}
+		ks := rapid.Uint32Range(0, 3).Draw(t, "keyspace")
+		lo := []byte{rapid.ByteRange(0, 41).Draw(t, "lo")}
+		hi := []byte{rapid.ByteRange(lo[0], 42).Draw(t, "hi")}
+		if rapid.Bool().Draw(t, "unbounded") {
+			hi = nil
+		}
+		var found *FileMeta
+		var overlapping []*FileMeta
+		for _, f := range r.Files {
+			if f.Keyspace != ks {
+				continue
+			}
+			if bytes.Compare(f.Smallest, lo) <= 0 && bytes.Compare(lo, f.Largest) <= 0 {
+				found = f
+			}
+			if bytes.Compare(f.Largest, lo) >= 0 && (hi == nil || bytes.Compare(f.Smallest, hi) <= 0) {
+				overlapping = append(overlapping, f)
+			}
+		}
+		if got := r.Find(ks, lo); got != found {
+			t.Fatalf("Find(%d, %d) = %v, want %v", ks, lo, got, found)
+		}
+		if got := r.Overlapping(ks, lo, hi); !slices.Equal(got, overlapping) {
+			t.Fatalf("Overlapping(%d, %d, %d) = %v, want %v", ks, lo, hi, got, overlapping)
+		}
+	})
+}
+
+// TestApplyModel applies random edits, right and wrong, and compares with a
+// flat list of tables; the version must be right, and unchanged when an edit
+// is refused.
+func TestApplyModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := &Version{}
+		model := map[base.FileNum]NewFile{}
+		values := map[base.FileNum]ValueMeta{}
+		next := base.FileNum(1)
+		for range rapid.IntRange(1, 30).Draw(t, "edits") {
+			e := drawEdit(t, model, values, &next)
+			before := v.String()
+			after, err := v.Apply(e)
+			if v.String() != before {
+				t.Fatal("Apply changed its receiver")
+			}
+			wanted, wantedValues, legal := applyModel(model, values, e)
+			if legal != (err == nil) {
+				t.Fatalf("edit %s on\n%slegal %v, but %v", e, v, legal, err)
+			}
+			if err != nil {
+				continue
+			}
+			v, model, values = after, wanted, wantedValues
+			if err := v.Check(); err != nil {
+				t.Fatal(err)
+			}
+			compareModel(t, v, model, values)
+		}
+	})
+}
+
+func drawEdit(t *rapid.T, model map[base.FileNum]NewFile, values map[base.FileNum]ValueMeta, next *base.FileNum) *Edit {
+	e := &Edit{}
+	for num, n := range model {
+		switch rapid.IntRange(0, 9).Draw(t, "fate") {
+		case 0:
+			e.Remove = append(e.Remove, OldFile{n.Level, num})
+		case 1: // a move
+			e.Remove = append(e.Remove, OldFile{n.Level, num})
+			e.Add = append(e.Add, NewFile{rapid.IntRange(1, 6).Draw(t, "level"), n.Meta})
+		}
+	}
+	refs := []base.FileNum{}
+	for num := range values {
+		refs = append(refs, num)
+	}
+	if rapid.Bool().Draw(t, "values") {
+		e.AddValues = append(e.AddValues, ValueMeta{Num: *next, Size: 10, Bytes: 10, Count: 5})
+		refs = append(refs, *next)
+		*next++
+	}
+	slices.Sort(refs)
+	for range rapid.IntRange(0, 3).Draw(t, "tables") {
+		lo := rapid.IntRange(0, 50).Draw(t, "lo")
+		hi := lo + rapid.IntRange(0, 5).Draw(t, "width")
+		f := table(*next, rapid.Uint64Range(1, 4).Draw(t, "run"), string(rune('A'+lo)), string(rune('A'+hi)), 1, 2)
+		*next++
+		for _, r := range refs {
+			if rapid.IntRange(0, 2).Draw(t, "ref") == 0 {
+				f.ValueRefs = append(f.ValueRefs, ValueRef{r, rapid.Uint64Range(1, 6).Draw(t, "bytes"), rapid.Uint64Range(1, 3).Draw(t, "count")})
+			}
+		}
+		e.Add = append(e.Add, NewFile{rapid.IntRange(1, 3).Draw(t, "level"), f})
+	}
+	return e
+}
+
+// applyModel is Apply by brute force.
+func applyModel(model map[base.FileNum]NewFile, values map[base.FileNum]ValueMeta, e *Edit) (map[base.FileNum]NewFile, map[base.FileNum]ValueMeta, bool) {
+	tables := map[base.FileNum]NewFile{}
+	for num, n := range model {
+		tables[num] = n
+	}
+	all := map[base.FileNum]ValueMeta{}
+	for num, m := range values {
+		all[num] = m
+	}
+	for _, m := range e.AddValues {
+		all[m.Num] = m
+	}
+	for _, o := range e.Remove {
+		delete(tables, o.Num)
+	}
+	for _, n := range e.Add {
+		f := *n.Meta
+		for _, o := range tables {
+			if o.Level == n.Level && o.Meta.Run == f.Run && f.Overlaps(o.Meta) {
+				return nil, nil, false
+			}
+		}
+		tables[f.Num] = n
+	}
+	live := map[base.FileNum]ValueMeta{}
+	for _, n := range tables {
+		for _, r := range n.Meta.ValueRefs {
+			m, ok := all[r.File]
+			sum := live[r.File]
+			sum = ValueMeta{Num: r.File, Size: m.Size, Bytes: sum.Bytes + r.Bytes, Count: sum.Count + r.Count}
+			live[r.File] = sum
+			if !ok || sum.Bytes > m.Bytes || sum.Count > m.Count {
+				return nil, nil, false
+			}
+		}
+	}
+	for _, m := range e.AddValues {
+		if _, ok := live[m.Num]; !ok {
+			return nil, nil, false
+		}
+	}
+	for num := range live {
+		live[num] = all[num]
+	}
+	return tables, live, true
+}
+
+func compareModel(t *rapid.T, v *Version, model map[base.FileNum]NewFile, values map[base.FileNum]ValueMeta) {
+	n := 0
+	v.All(func(level int, f *FileMeta) bool {
+		n++
+		if m, ok := model[f.Num]; !ok || m.Level != level || m.Meta != f {
+			t.Fatalf("table %d in level %d: model has %v", f.Num, level, m)
+		}
+		return true
+	})
+	if n != len(model) || len(v.Values) != len(values) {
+		t.Fatalf("%d tables and %d value files, want %d and %d", n, len(v.Values), len(model), len(values))
+	}
+	for num, m := range values {
+		if v.Values[num] == nil || v.Values[num].ValueMeta != m {
+			t.Fatalf("value file %d: %v, want %v", num, v.Values[num], m)
+		}
+	}
+}
