@@ -77,6 +77,7 @@ type partition struct {
 	versions int           // guarded by mu
 	memory   int           // guarded by mu; bytes of the index, directories included
 	dirLen   int           // guarded by mu; refs that fit the directory
+	moves    []uint16      // guarded by mu; scratch of split
 	_        [lineSize]byte
 }
 
@@ -85,7 +86,7 @@ func (p *partition) init(a *arena) {
 	p.dirLen = firstDirectory
 	a.directory(dir, 0).Store(uint32(a.allocBlock(segmentSize)))
 	p.memory = firstDirectory*4 + segmentSize
-	p.state.Store(uint64(dir)<<32 | 1)
+	publish64(&p.state, uint64(dir)<<32|1)
 }
 
 func (a *arena) directory(dir ref, i uint32) *atomic.Uint32 {
@@ -175,14 +176,14 @@ func (p *partition) put(a *arena, b *bucket, tag uint8, r ref) {
 	for {
 		if m := zeroBytes(b.tags0.Load()); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 7
-			b.refs[i].Store(uint32(r))
-			b.tags0.Store(b.tags0.Load() | uint64(tag)<<(8*i))
+			publish32(&b.refs[i], uint32(r))
+			publish64(&b.tags0, b.tags0.Load()|uint64(tag)<<(8*i))
 			return
 		}
 		if m := zeroBytes(uint64(b.tags1.Load()) | ^uint64(1<<32-1)); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 3
-			b.refs[8+i].Store(uint32(r))
-			b.tags1.Store(b.tags1.Load() | uint32(tag)<<(8*i))
+			publish32(&b.refs[8+i], uint32(r))
+			publish32(&b.tags1, b.tags1.Load()|uint32(tag)<<(8*i))
 			return
 		}
 		if b.next.Load() == 0 {
@@ -190,7 +191,7 @@ func (p *partition) put(a *arena, b *bucket, tag uint8, r ref) {
 				p.spilled.Store(true)
 				return
 			}
-			b.next.Store(uint32(a.allocBlock(bucketSize)))
+			publish32(&b.next, uint32(a.allocBlock(bucketSize)))
 		}
 		b = (*bucket)(a.at(ref(b.next.Load())))
 	}
@@ -215,24 +216,42 @@ func (p *partition) split(a *arena, n uint32) {
 	state := p.state.Load()
 	from := a.bucket(state, n&^(1<<(bits.Len32(n)-1)))
 	to := a.bucket(state, n)
-	move := func(r ref) bool { return bucketOf(base.Hash(a.key(r)), n+1) == n }
+	p.moves = p.moves[:0]
 	for b := from; b != nil; b = a.overflow(b) {
-		for i := range b.refs {
-			if tag := b.tag(i); tag != 0 {
-				if r := ref(b.refs[i].Load()); move(r) {
-					p.put(a, to, tag, r)
-				}
-			}
+		moves := a.leaving(b, n)
+		p.moves = append(p.moves, moves)
+		for ; moves != 0; moves &= moves - 1 {
+			slot := bits.TrailingZeros16(moves)
+			p.put(a, to, b.tag(slot), ref(b.refs[slot].Load()))
 		}
 	}
-	p.state.Store(state + 1)
-	for b := from; b != nil; b = a.overflow(b) {
-		for i := range b.refs {
-			if b.tag(i) != 0 && move(ref(b.refs[i].Load())) {
-				b.clear(i)
-			}
+	publish64(&p.state, state+1)
+	b := from
+	for _, moves := range p.moves {
+		for ; moves != 0; moves &= moves - 1 {
+			b.clear(bits.TrailingZeros16(moves))
+		}
+		b = a.overflow(b)
+	}
+}
+
+// leaving is the slots of b, as bits, whose keys belong into bucket n once
+// there are n+1.
+func (a *arena) leaving(b *bucket, n uint32) (moves uint16) {
+	// Hashes are not kept, so each key must be fetched. First touch them all:
+	// the misses then overlap. One after the other they were a fifth of the
+	// time of an insert.
+	for slot := range bucketSlots {
+		if b.tag(slot) != 0 {
+			a.record(ref(b.refs[slot].Load())).newest.Load()
 		}
 	}
+	for slot := range bucketSlots {
+		if b.tag(slot) != 0 && bucketOf(base.Hash(a.key(ref(b.refs[slot].Load()))), n+1) == n {
+			moves |= 1 << slot
+		}
+	}
+	return moves
 }
 
 // growDirectory makes sure that bucket n exists, empty.
@@ -251,7 +270,7 @@ func (p *partition) growDirectory(a *arena, n uint32) bool {
 			a.directory(dir, i).Store(a.directory(ref(old>>32), i).Load())
 		}
 		p.dirLen *= 2
-		p.state.Store(uint64(dir)<<32 | uint64(n))
+		publish64(&p.state, uint64(dir)<<32|uint64(n))
 	}
 	if !p.afford(segmentSize) {
 		return false
@@ -276,8 +295,8 @@ func (b *bucket) tag(i int) uint8 {
 
 func (b *bucket) clear(i int) {
 	if i < 8 {
-		b.tags0.Store(b.tags0.Load() &^ (0xff << (8 * i)))
+		publish64(&b.tags0, b.tags0.Load()&^(0xff<<(8*i)))
 	} else {
-		b.tags1.Store(b.tags1.Load() &^ (0xff << (8 * (i - 8))))
+		publish32(&b.tags1, b.tags1.Load()&^(0xff<<(8*(i-8))))
 	}
 }

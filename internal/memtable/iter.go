@@ -19,9 +19,11 @@ type Iter struct {
 	limit base.Trailer // entries with a larger trailer are not visible
 	all   bool         // every version, not only the newest visible one
 
+	at     found       // the leaf
 	refs   [fanout]ref // of the leaf, in order
 	n, pos int         // refs in use; where we are, or -1 or n beside them
 	lo, hi ref         // fences of the leaf
+	near   bool        // touch has been here
 	place  place
 	rec    *record  // current; kept at the ends, to come back
 	ver    *version // current
@@ -100,6 +102,9 @@ func (i *Iter) Next() *base.KV {
 	case afterLast:
 		return nil
 	}
+	if !i.near {
+		i.touch(i.pos, i.n, 1)
+	}
 	if i.all {
 		if older := ref(i.ver.older.Load()); older != 0 {
 			return i.show(i.g.arena.version(older))
@@ -116,6 +121,9 @@ func (i *Iter) Prev() *base.KV {
 		return i.Last()
 	case beforeFirst:
 		return nil
+	}
+	if !i.near {
+		i.touch(0, i.pos, -1)
 	}
 	if i.all {
 		a := &i.g.arena
@@ -160,20 +168,45 @@ func (i *Iter) forward() *base.KV {
 // cross goes to the leaf on the right and stands at its first key that was not
 // in this one.
 func (i *Iter) cross() {
-	a := &i.g.arena
-	hi := a.key(i.hi)
+	t := &i.g.tree
+	if f, ok := t.neighbour(i.at, 1); ok && i.copy(f) {
+		i.pos = 0
+		i.touch(0, i.n, 1)
+		return
+	}
 	if i.n > 0 {
 		// A leaf copied in the middle of a split can hold keys beyond hi.
-		if last := a.key(i.refs[i.n-1]); bytes.Compare(last, hi) >= 0 {
+		last := t.a.key(i.refs[i.n-1])
+		if bytes.Compare(last, t.a.key(i.hi)) >= 0 {
 			i.load(last, toKey)
-			if i.pos < i.n && a.equalKey(i.refs[i.pos], last) {
+			if i.pos < i.n && t.a.equalKey(i.refs[i.pos], last) {
 				i.pos++
 			}
 			return
 		}
 	}
-	i.load(hi, toKey)
-	i.touch()
+	i.load(t.a.key(i.hi), toKey)
+	i.touch(i.pos, i.n, 1)
+}
+
+// crossBack goes to the leaf on the left and stands at its last key that was
+// not in this one.
+func (i *Iter) crossBack() {
+	t := &i.g.tree
+	if f, ok := t.neighbour(i.at, -1); ok && i.copy(f) {
+		i.pos = i.n - 1
+		i.touch(0, i.n, -1)
+		return
+	}
+	before := t.a.key(i.lo)
+	if i.n > 0 {
+		if first := t.a.key(i.refs[0]); bytes.Compare(first, before) < 0 {
+			before = first
+		}
+	}
+	i.load(before, toBefore)
+	i.pos--
+	i.touch(0, i.pos+1, -1)
 }
 
 // backward shows the last visible entry from pos down.
@@ -196,9 +229,7 @@ func (i *Iter) backward() *base.KV {
 			i.place = beforeFirst
 			return nil
 		}
-		i.load(a.key(i.lo), toBefore)
-		i.pos--
-		i.touch()
+		i.crossBack()
 	}
 }
 
@@ -218,36 +249,53 @@ func (i *Iter) show(v *version) *base.KV {
 	return &i.kv
 }
 
-// load copies the leaf of a key, and stands at the first key not less than it.
+// load goes to the leaf of a key, and stands at the first key not less.
 func (i *Iter) load(key []byte, to target) {
 	t := &i.g.tree
 	for {
 		f := t.descend(key, to)
-		l := f.leaf
-		n := countOf(f.ctl)
-		pos := 0
+		i.pos = 0
 		if to == toKey || to == toBefore {
-			pos = l.search(t.a, f.ctl, 0, key, int(l.skip), false)
+			i.pos = f.leaf.search(t.a, f.ctl, key)
 		}
-		perm := f.ctl >> permShift
-		for at := range n {
-			i.refs[at] = ref(l.refs[perm&0xf].Load())
-			perm >>= nibbleBits
-		}
-		hi := ref(l.hi.Load())
-		if l.version.Load() == f.version {
-			i.n, i.pos, i.lo, i.hi = n, pos, l.lo, hi
+		if i.copy(f) {
+			i.near = false
 			return
 		}
 	}
 }
 
-// touch reads from every record of the leaf. The loads do not depend on each
-// other, so memory answers them at once; the walk that follows would wait for
-// one after the other.
-func (i *Iter) touch() {
-	a := &i.g.arena
-	for _, r := range i.refs[:i.n] {
-		a.record(r).newest.Load()
+// copy makes f the leaf of the iterator. It answers false, and must be given
+// another, when the leaf was split meanwhile.
+func (i *Iter) copy(f found) bool {
+	n := countOf(f.ctl)
+	perm := f.ctl >> permShift
+	var refs [fanout]ref
+	for at := range n {
+		refs[at] = ref(f.leaf.refs[perm&0xf].Load())
+		perm >>= nibbleBits
+	}
+	lo, hi := ref(f.leaf.lo.Load()), ref(f.leaf.hi.Load())
+	if f.leaf.version.Load() != f.version {
+		return false
+	}
+	i.at, i.refs, i.n, i.lo, i.hi = f, refs, n, lo, hi
+	return true
+}
+
+// touch reads from the records at positions first up to end, and from the leaf
+// that comes after in the direction of the walk. None of these loads depends
+// on another, so memory answers them together; the walk that follows would
+// wait for each in turn.
+func (i *Iter) touch(first, end, by int) {
+	t := &i.g.tree
+	i.near = true
+	for _, r := range i.refs[first:end] {
+		t.a.record(r).newest.Load()
+	}
+	if next := t.peek(&i.at, by); next != 0 {
+		l := t.a.leaf(next)
+		l.ctl.Load()
+		l.refs[0].Load()
 	}
 }

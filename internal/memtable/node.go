@@ -10,8 +10,11 @@ import (
 
 // The nodes of the tree.
 //
-//	leaf   ctl u64 | heads 14 x u64 | refs 14 x u32 | version u32 | skip u32 | lo u32 | hi u32   192 bytes
-//	inner  ctl u64 | heads 14 x u64 | refs 14 x u32 | children 14 x u32 | skip u32 | lo u32 | hi u32   256 bytes
+//	leaf   ctl u64 | version u32 | skip u32 | heads 14 x u64 | refs 14 x u32 | lo u32 | hi u32
+//	inner  ctl u64 | level u32   | skip u32 | heads 14 x u64 | children 14 x u32 | lo u32 | hi u32 | refs 14 x u32
+//
+// that is, two cache lines to search and one more to go on from there. (An
+// inner node has a fourth, which is read only when heads are equal.)
 //
 // A slot holds a ref to a record and the head of its key: 8 bytes from offset
 // skip, big-endian, padded with zeros. All keys of a node lie between its
@@ -42,27 +45,27 @@ const (
 	splitAt = fanout / 2
 )
 
+// slots is how both kinds begin.
 type slots struct {
-	ctl   atomic.Uint64
-	heads [fanout]atomic.Uint64
-	refs  [fanout]atomic.Uint32
+	ctl     atomic.Uint64
+	version atomic.Uint32 // leaf: number of splits
+	skip    uint32        // immutable
+	heads   [fanout]atomic.Uint64
 }
 
 type leaf struct {
 	slots
-	version atomic.Uint32 // number of splits
-	skip    uint32        // immutable
-	lo      ref           // immutable; 0 is minus infinity
-	hi      atomic.Uint32 // 0 is infinity; shrinks at a split
+	refs   [fanout]atomic.Uint32 // by slot, like heads
+	lo, hi atomic.Uint32         // fences; 0 is infinity; they close in at splits
 }
 
 // inner is changed under the tree's lock only. At a split it is replaced, so
 // that the new nodes can have a longer skip; it is then frozen.
 type inner struct {
 	slots
-	children [fanout]atomic.Uint32 // by slot, like refs
-	skip     uint32                // immutable
+	children [fanout]atomic.Uint32 // by slot
 	lo, hi   ref                   // immutable
+	refs     [fanout]atomic.Uint32 // by slot
 }
 
 const (
@@ -95,45 +98,84 @@ func withInserted(ctl uint64, pos int) uint64 {
 	return perm<<permShift | uint64(n+1)
 }
 
+// withoutFirst makes free the slots of the first n entries of a full leaf. The
+// flags are cleared.
+func withoutFirst(ctl uint64, n int) uint64 {
+	perm := ctl >> permShift
+	at := nibbleBits * uint(n)
+	perm = perm>>at | perm&(1<<at-1)<<(nibbleBits*fanout-at)
+	return perm<<permShift | uint64(fanout-n)
+}
+
 // headAt is the head at a slot. The slot comes from a ctl, so it is in range.
 func (s *slots) headAt(slot int) uint64 {
 	p := unsafe.Add(unsafe.Pointer(&s.heads), uintptr(slot)*8)
 	return (*atomic.Uint64)(p).Load()
 }
 
+// search is the number of entries that come before key, which lies within the
+// fences of the leaf.
+func (l *leaf) search(a *arena, ctl uint64, key []byte) int {
+	h := headOf(key, int(l.skip))
+	pos := l.rank(ctl, h)
+	if pos < countOf(ctl) && l.headAt(slotAt(ctl, pos)) == h {
+		pos = l.searchTies(a, &l.refs, ctl, pos, key, false)
+	}
+	return pos
+}
+
 // rank counts the entries whose head is less than h.
-func (s *slots) rank(ctl uint64, h uint64) int {
+func (l *leaf) rank(ctl, h uint64) int {
 	perm := ctl >> permShift
 	var less uint64
 	for range countOf(ctl) {
-		_, borrow := bits.Sub64(s.headAt(int(perm&0xf)), h, 0)
+		_, borrow := bits.Sub64(l.headAt(int(perm&0xf)), h, 0)
 		less += borrow
 		perm >>= nibbleBits
 	}
 	return int(less)
 }
 
-// search is the number of entries from position first on that come before key
-// (at orBefore: or are equal to it), plus first. The key lies within the
-// fences of the node, whose skip is given.
-func (s *slots) search(a *arena, ctl uint64, first int, key []byte, skip int, orEqual bool) int {
-	h := headOf(key, skip)
-	lo := max(s.rank(ctl, h), first)
-	n := countOf(ctl)
-	if lo >= n || s.headAt(slotAt(ctl, lo)) != h {
-		return lo
+// route is the position of the child whose keys are the last that begin at or
+// before key (toBefore: before key).
+func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
+	switch to {
+	case toFirst:
+		return 0
+	case toLast:
+		return countOf(ctl) - 1
 	}
-	return s.searchTies(a, ctl, lo, h, key, skip, orEqual)
+	h := headOf(key, int(n.skip))
+	pos := max(n.rank(ctl, h), 1)
+	if pos < countOf(ctl) && n.headAt(slotAt(ctl, pos)) == h {
+		pos = n.searchTies(a, &n.refs, ctl, pos, key, to == toKey)
+	}
+	return pos - 1
 }
 
-// searchTies goes on among entries with the head of the key, from position lo.
-func (s *slots) searchTies(a *arena, ctl uint64, lo int, h uint64, key []byte, skip int, orEqual bool) int {
+// rank counts the entries whose head is less than h. Slots of an inner node
+// are filled in turn and never freed, so those in use are the first ones, and
+// counting needs neither the permutation nor a branch.
+func (n *inner) rank(ctl, h uint64) int {
+	var less uint64
+	for slot := range fanout {
+		_, borrow := bits.Sub64(n.heads[slot].Load(), h, 0)
+		less |= borrow << slot
+	}
+	return bits.OnesCount64(less & (1<<countOf(ctl) - 1))
+}
+
+// searchTies goes on from position lo, the first of those whose head is that
+// of the key: past the keys less than it, and if orEqual past the key itself.
+func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo int, key []byte, orEqual bool) int {
+	skip := int(s.skip)
+	h := headOf(key, skip)
 	hi := lo + 1
 	for n := countOf(ctl); hi < n && s.headAt(slotAt(ctl, hi)) == h; hi++ {
 	}
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		k := a.key(ref(s.refs[slotAt(ctl, mid)].Load()))
+		k := a.key(ref(refs[slotAt(ctl, mid)].Load()))
 		c := bytes.Compare(k[skip:], key[skip:])
 		if c < 0 || c == 0 && orEqual {
 			lo = mid + 1

@@ -82,7 +82,7 @@ func (a *arena) newRecord(key []byte, t base.Trailer, value []byte) ref {
 	rec.first.size = uint32(len(value)) | inlineFlag
 	b := unsafe.Slice(rec.bytes(), len(key)+len(value))
 	copy(b[copy(b, key):], value)
-	rec.newest.Store(uint32(r + firstVersionWord))
+	publish32(&rec.newest, uint32(r+firstVersionWord))
 	return r
 }
 
@@ -98,19 +98,19 @@ func (a *arena) addVersion(rec *record, t base.Trailer, value []byte) {
 
 	newest := a.newestOf(rec)
 	if t > a.version(newest).trailer {
-		v.older.Store(uint32(newest))
+		publish32(&v.older, uint32(newest))
 		v.jump, v.height = a.jumpFor(newest)
-		rec.newest.Store(uint32(r))
+		publish32(&rec.newest, uint32(r))
 		return
 	}
 	newer := a.newerThan(newest, t)
 	older := ref(a.version(newer).older.Load())
-	v.older.Store(uint32(older))
+	publish32(&v.older, uint32(older))
 	v.jump, v.height = older, 1
 	if older != 0 {
 		v.height = a.height(older) + 1
 	}
-	a.version(newer).older.Store(uint32(r))
+	publish32(&a.version(newer).older, uint32(r))
 }
 
 // jumpFor is the jump pointer and height of a version put above below.

@@ -8,11 +8,16 @@ type step struct {
 }
 
 // splitLeaf adds a record to a full leaf, which the caller has locked, by
-// moving part of it to a new leaf on its right. It unlocks the leaf.
+// moving part of it to a new leaf. It unlocks the leaf.
 //
-// A leaf that is full at the very end of the tree keeps everything, so that
-// ascending inserts leave full leaves behind; at the very start it keeps
-// nothing, for descending ones.
+// The new leaf is the right one; but of the last leaf of the tree it is the
+// left one. For the last leaf has no upper fence and thus no skip, and what
+// stays in it would be searched key by key for ever, as would all that an
+// ascending load leaves behind.
+//
+// A leaf that is full at the very end of the tree hands on everything, so that
+// ascending inserts leave full leaves behind; at the very start likewise, for
+// descending ones.
 func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -22,33 +27,49 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 	if a.leaf(at) != l {
 		panic("memtable: a locked leaf is not where its keys are")
 	}
-	pos := l.search(a, ctl, 0, key, int(l.skip), false)
-	keep := splitAt
+	lo, hi := ref(l.lo.Load()), ref(l.hi.Load())
+	pos := l.search(a, ctl, key)
+	cut := splitAt
 	switch {
-	case pos == fanout && l.hi.Load() == 0:
-		keep = fanout
-	case pos == 0 && l.lo == 0:
-		keep = 0
+	case pos == fanout && hi == 0:
+		cut = fanout
+	case pos == 0 && lo == 0:
+		cut = 0
 	}
-	newRight := pos > keep || keep == fanout
+	goesLeft := pos <= cut && cut < fanout
 	sep := r
-	if keep < fanout {
-		sep = ref(l.refs[slotAt(ctl, keep)].Load())
+	if cut < fanout {
+		sep = ref(l.refs[slotAt(ctl, cut)].Load())
 	}
-	right := a.newLeaf(l, ctl, keep, sep)
-	if newRight {
-		rl := a.leaf(right)
-		rl.insert(a, rl.ctl.Load(), r, key)
-	}
-	t.addChild(path[:height], at, at, sep, right)
-	l.hi.Store(uint32(sep))
-	cut := ctl&^(countMask|lockedBit) | uint64(keep)
-	l.ctl.Store(cut | lockedBit)
-	l.version.Add(1)
-	if newRight {
-		l.ctl.Store(cut)
+	var fresh *leaf
+	var rest uint64
+	if hi == 0 {
+		left := a.newLeaf(l, ctl, 0, cut, lo, sep)
+		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
+		fresh.insertIf(goesLeft, a, r, key)
+		t.addChild(path[:height], left, sep, at)
+		publish32(&l.lo, uint32(sep))
+		t.lastHead.Store(headOf(a.key(sep), 0))
 	} else {
-		l.insert(a, cut, r, key)
+		right := a.newLeaf(l, ctl, cut, fanout, sep, hi)
+		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
+		fresh.insertIf(!goesLeft, a, r, key)
+		t.addChild(path[:height], at, sep, right)
+		publish32(&l.hi, uint32(sep))
+	}
+	publish64(&l.ctl, rest|lockedBit)
+	l.version.Add(1)
+	if goesLeft == (hi == 0) {
+		publish64(&l.ctl, rest)
+	} else {
+		l.insert(a, rest, r, key)
+	}
+}
+
+// insertIf inserts into a leaf that nobody else knows.
+func (l *leaf) insertIf(yes bool, a *arena, r ref, key []byte) {
+	if yes {
+		l.insert(a, l.ctl.Load(), r, key)
 	}
 }
 
@@ -67,40 +88,40 @@ func (t *tree) pathTo(key []byte, path *[maxHeight]step) (height int, leaf ref) 
 	return height, at
 }
 
-// newLeaf makes the right sibling of a leaf, with the entries from position
-// keep on.
-func (a *arena) newLeaf(l *leaf, ctl uint64, keep int, sep ref) ref {
+// newLeaf makes a leaf between two fences, with the entries of another from
+// position first up to end.
+func (a *arena) newLeaf(l *leaf, ctl uint64, first, end int, lo, hi ref) ref {
 	r := a.allocBlock(leafSize)
 	n := a.leaf(r)
-	hi := ref(l.hi.Load())
-	n.lo = sep
-	n.hi.Store(uint32(hi))
+	publish32(&n.lo, uint32(lo))
+	publish32(&n.hi, uint32(hi))
 	n.skip = l.skip
 	// New heads cost a look at every record. Half a head lost is where that
 	// begins to pay.
 	rehead := false
-	if skip := uint32(a.commonPrefix(sep, hi)); skip >= n.skip+4 {
+	if skip := uint32(a.commonPrefix(lo, hi)); skip >= n.skip+4 {
 		n.skip, rehead = skip, true
 	}
 	count := 0
-	for pos := keep; pos < countOf(ctl); pos++ {
+	for pos := first; pos < end; pos++ {
 		slot := slotAt(ctl, pos)
 		rec := ref(l.refs[slot].Load())
 		h := l.headAt(slot)
 		if rehead {
 			h = headOf(a.key(rec), int(n.skip))
 		}
-		n.heads[count].Store(h)
-		n.refs[count].Store(uint32(rec))
+		publish64(&n.heads[count], h)
+		publish32(&n.refs[count], uint32(rec))
 		count++
 	}
-	n.ctl.Store(emptyCtl | uint64(count))
+	publish64(&n.ctl, emptyCtl|uint64(count))
 	return r
 }
 
-// addChild puts right, which begins at sep, after the child old, which becomes
-// left, at the end of a path. The caller holds mu.
-func (t *tree) addChild(path []step, old, left, sep, right ref) {
+// addChild puts two nodes, the second of which begins at sep, in the place of
+// the child at the end of a path, which may be one of them. The caller holds
+// mu.
+func (t *tree) addChild(path []step, left, sep, right ref) {
 	if len(path) == 0 {
 		t.growRoot(left, sep, right)
 		return
@@ -114,13 +135,11 @@ func (t *tree) addChild(path []step, old, left, sep, right ref) {
 		return
 	}
 	slot := slotAt(ctl, countOf(ctl))
-	n.heads[slot].Store(headOf(a.key(sep), int(n.skip)))
-	n.refs[slot].Store(uint32(sep))
-	n.children[slot].Store(uint32(right))
-	n.ctl.Store(withInserted(ctl, end.pos+1))
-	if left != old {
-		n.children[slotAt(ctl, end.pos)].Store(uint32(left))
-	}
+	publish64(&n.heads[slot], headOf(a.key(sep), int(n.skip)))
+	publish32(&n.refs[slot], uint32(sep))
+	publish32(&n.children[slot], uint32(right))
+	publish64(&n.ctl, withInserted(ctl, end.pos+1))
+	publish32(&n.children[slotAt(ctl, end.pos)], uint32(left))
 }
 
 // growRoot puts a new root above two nodes.
@@ -168,8 +187,8 @@ func (t *tree) splitInner(path []step, left, sep, right ref) {
 			r.add(seps[i], children[i])
 		}
 	}
-	t.addChild(path[:len(path)-1], end.node, l.finish(n.lo, up), up, r.finish(up, n.hi))
-	n.ctl.Store(ctl | frozenBit)
+	t.addChild(path[:len(path)-1], l.finish(n.lo, up), up, r.finish(up, n.hi))
+	publish64(&n.ctl, ctl|frozenBit)
 }
 
 // innerBuilder collects the entries of a new inner node.
@@ -193,11 +212,11 @@ func (b *innerBuilder) finish(lo, hi ref) ref {
 	n.skip = uint32(a.commonPrefix(lo, hi))
 	for i := range b.count {
 		if i > 0 {
-			n.heads[i].Store(headOf(a.key(b.seps[i]), int(n.skip)))
-			n.refs[i].Store(uint32(b.seps[i]))
+			publish64(&n.heads[i], headOf(a.key(b.seps[i]), int(n.skip)))
+			publish32(&n.refs[i], uint32(b.seps[i]))
 		}
-		n.children[i].Store(uint32(b.children[i]))
+		publish32(&n.children[i], uint32(b.children[i]))
 	}
-	n.ctl.Store(emptyCtl | uint64(b.count))
+	publish64(&n.ctl, emptyCtl|uint64(b.count))
 	return r
 }

@@ -1,6 +1,7 @@
 package memtable
 
 import (
+	"bytes"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -15,20 +16,25 @@ import (
 //   - inner: S puts the right half into the parent (ctl), then the left half
 //     in the child's place, then freezes the child. A frozen node's ctl differs
 //     from what anybody read before.
-//   - leaf: S builds the right half, puts it into the parent (ctl), lowers the
-//     leaf's hi, cuts its ctl to the left half, and raises its version, all
-//     under the leaf's lock; only later inserts reuse the slots. A reader loads
-//     version, ctl, then checks the parent, then reads slots, then checks the
-//     version. A cut ctl implies a changed parent; a reused slot implies a
-//     changed version. So what passes both checks was the whole content of the
-//     leaf at one moment after the reader began.
+//   - leaf: S builds a new leaf for one half, puts both halves into the parent
+//     (ctl, then the left child's place), moves the leaf's fence, cuts its ctl
+//     to the other half, and raises its version, all under the leaf's lock;
+//     only later inserts reuse the slots. A reader loads version and ctl, then
+//     checks that the parent's ctl and child are what led it here, then reads
+//     slots, then checks the version. A cut ctl implies a changed parent; a
+//     reused slot implies a changed version. So what passes both checks was
+//     the whole content of the leaf at one moment after the reader began.
 //
 // A retry means that a split went through, so the system as a whole never
 // stands still.
 type tree struct {
-	a    *arena        // immutable
-	root atomic.Uint64 // height<<32 | ref; height 0 is a leaf
-	mu   sync.Mutex    // held while inner nodes change
+	a        *arena        // immutable
+	root     atomic.Uint64 // height<<32 | ref; height 0 is a leaf
+	last     ref           // immutable; the last leaf, which its splits leave in place
+	lastHead atomic.Uint64 // first bytes of its lower fence; a hint
+	_        [lineSize]byte
+	mu       sync.Mutex // held while inner nodes change; alone on its line
+	_        [lineSize - 8]byte
 }
 
 // maxHeight bounds the levels above the leaves: 7^12 leaves pass any arena.
@@ -39,6 +45,7 @@ func (t *tree) init(a *arena) {
 	r := a.allocBlock(leafSize)
 	a.leaf(r).ctl.Store(emptyCtl)
 	t.root.Store(uint64(r))
+	t.last = r
 }
 
 // target says where a descent goes.
@@ -51,22 +58,14 @@ const (
 	toLast
 )
 
-// route is the position of the child to go to.
-func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
-	switch to {
-	case toFirst:
-		return 0
-	case toLast:
-		return countOf(ctl) - 1
-	}
-	return n.search(a, ctl, 1, key, int(n.skip), to == toKey) - 1
-}
-
-// found is a leaf as a descent saw it.
+// found is a leaf as a descent saw it, and the way to its neighbours.
 type found struct {
-	leaf    *leaf
-	version uint32
-	ctl     uint64
+	leaf      *leaf
+	version   uint32
+	pos       int // of the leaf in the parent
+	ctl       uint64
+	parent    *inner // nil above the only leaf
+	parentCtl uint64
 }
 
 // descend goes to a leaf.
@@ -80,21 +79,54 @@ func (t *tree) descend(key []byte, to target) found {
 
 func (t *tree) tryDescend(key []byte, to target) (found, bool) {
 	root := t.root.Load()
-	parent, expect := &t.root, root
+	ledBy, expect := &t.root, root
 	at := ref(root)
+	var f found
 	for range root >> 32 {
 		n := t.a.inner(at)
 		ctl := n.ctl.Load()
-		if parent.Load() != expect || ctl&frozenBit != 0 {
+		if ledBy.Load() != expect || ctl&frozenBit != 0 {
 			return found{}, false
 		}
-		at = ref(n.children[slotAt(ctl, n.route(t.a, ctl, key, to))].Load())
-		parent, expect = &n.ctl, ctl
+		f.parent, f.parentCtl, f.pos = n, ctl, n.route(t.a, ctl, key, to)
+		at = ref(n.children[slotAt(ctl, f.pos)].Load())
+		ledBy, expect = &n.ctl, ctl
 	}
-	l := t.a.leaf(at)
-	version := l.version.Load()
-	ctl := l.ctl.Load()
-	return found{l, version, ctl}, parent.Load() == expect
+	f.arrive(t.a.leaf(at))
+	return f, ledBy.Load() == expect && f.ledHere(t.a, at)
+}
+
+func (f *found) arrive(l *leaf) {
+	f.leaf = l
+	f.version = l.version.Load()
+	f.ctl = l.ctl.Load()
+}
+
+// ledHere reports whether the parent still has this leaf at the position.
+func (f *found) ledHere(a *arena, at ref) bool {
+	return f.parent == nil || ref(f.parent.children[slotAt(f.parentCtl, f.pos)].Load()) == at
+}
+
+// neighbour is the leaf one to the right (by = 1) or left (-1) of f, if it has
+// the same parent and that has not changed since f was found, and so neither
+// has any of its leaves been split.
+func (t *tree) neighbour(f found, by int) (found, bool) {
+	at := t.peek(&f, by)
+	if at == 0 || f.parent.ctl.Load() != f.parentCtl {
+		return found{}, false
+	}
+	f.pos += by
+	f.arrive(t.a.leaf(at))
+	return f, f.parent.ctl.Load() == f.parentCtl && f.ledHere(t.a, at)
+}
+
+// peek is the ref of what the neighbour would be, or 0.
+func (t *tree) peek(f *found, by int) ref {
+	pos := f.pos + by
+	if f.parent == nil || pos < 0 || pos >= countOf(f.parentCtl) {
+		return 0
+	}
+	return ref(f.parent.children[slotAt(f.parentCtl, pos)].Load())
 }
 
 // find is the record of a key, or 0.
@@ -102,7 +134,7 @@ func (t *tree) find(key []byte) ref {
 	for {
 		f := t.descend(key, toKey)
 		var r ref
-		pos := f.leaf.search(t.a, f.ctl, 0, key, int(f.leaf.skip), false)
+		pos := f.leaf.search(t.a, f.ctl, key)
 		if pos < countOf(f.ctl) {
 			r = ref(f.leaf.refs[slotAt(f.ctl, pos)].Load())
 		}
@@ -119,19 +151,33 @@ func (t *tree) find(key []byte) ref {
 // insert adds a record whose key the tree does not hold, and which nobody else
 // is adding.
 func (t *tree) insert(r ref, key []byte) {
-	for {
-		f := t.descend(key, toKey)
-		ctl, ok := f.leaf.lock(f.version)
-		if !ok {
-			continue
+	var l *leaf
+	var ctl uint64
+	for ok := false; !ok; {
+		var version uint32
+		if l, version, ok = t.atEnd(key); !ok {
+			f := t.descend(key, toKey)
+			l, version = f.leaf, f.version
 		}
-		if countOf(ctl) < fanout {
-			f.leaf.insert(t.a, ctl, r, key)
-		} else {
-			t.splitLeaf(f.leaf, ctl, r, key)
-		}
-		return
+		ctl, ok = l.lock(version)
 	}
+	if countOf(ctl) < fanout {
+		l.insert(t.a, ctl, r, key)
+	} else {
+		t.splitLeaf(l, ctl, r, key)
+	}
+}
+
+// atEnd is the last leaf, if the key belongs there: ascending inserts need no
+// descent.
+func (t *tree) atEnd(key []byte) (l *leaf, version uint32, ok bool) {
+	if headOf(key, 0) < t.lastHead.Load() {
+		return nil, 0, false
+	}
+	l = t.a.leaf(t.last)
+	version = l.version.Load()
+	lo := ref(l.lo.Load())
+	return l, version, lo != 0 && bytes.Compare(key, t.a.key(lo)) >= 0
 }
 
 // lock takes the leaf for writing, unless it was split since the version was
@@ -141,7 +187,7 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 		ctl := l.ctl.Load()
 		if ctl&lockedBit == 0 && l.ctl.CompareAndSwap(ctl, ctl|lockedBit) {
 			if l.version.Load() != version {
-				l.ctl.Store(ctl)
+				publish64(&l.ctl, ctl)
 				return 0, false
 			}
 			return ctl, true
@@ -154,9 +200,9 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 
 // insert fills a free slot of the locked leaf and unlocks it.
 func (l *leaf) insert(a *arena, ctl uint64, r ref, key []byte) {
-	pos := l.search(a, ctl, 0, key, int(l.skip), false)
+	pos := l.search(a, ctl, key)
 	slot := slotAt(ctl, countOf(ctl))
-	l.heads[slot].Store(headOf(key, int(l.skip)))
-	l.refs[slot].Store(uint32(r))
-	l.ctl.Store(withInserted(ctl, pos))
+	publish64(&l.heads[slot], headOf(key, int(l.skip)))
+	publish32(&l.refs[slot], uint32(r))
+	publish64(&l.ctl, withInserted(ctl, pos))
 }

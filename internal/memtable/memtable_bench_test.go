@@ -1,0 +1,187 @@
+package memtable
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+const (
+	benchKeys  = 500_000
+	benchValue = 100
+)
+
+// hashedKey is key number i of a set in random order: 16 hex digits.
+func hashedKey(dst []byte, i int) []byte {
+	var b [8]byte
+	x := (uint64(i) + 1) * 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	binary.BigEndian.PutUint64(b[:], x^x>>27)
+	return hex.AppendEncode(dst, b[:])
+}
+
+func sequentialKey(dst []byte, i int) []byte { return fmt.Appendf(dst, "user%012d", i) }
+
+// benchKeySet is the keys, end to end, with their hashes: none is computed
+// while the clock runs.
+func benchKeySet(n int, keyOf func([]byte, int) []byte) (keys []byte, hashes []uint64) {
+	for i := range n {
+		keys = keyOf(keys, i)
+		hashes = append(hashes, base.Hash(keys[i*16:]))
+	}
+	return keys, hashes
+}
+
+func benchGeneration(b *testing.B, partitions int) *Generation {
+	g, err := New(Options{Capacity: benchKeys * EntryBound(16, benchValue), Partitions: partitions})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return g
+}
+
+func fill(g *Generation, keys []byte, hashes []uint64, first, last, stride int) {
+	value := make([]byte, benchValue)
+	for i := first; i < last; i += stride {
+		g.BeginWrite()
+		if !g.Reserve(EntryBound(16, benchValue)) {
+			panic("full")
+		}
+		g.Add(keys[i*16:i*16+16], hashes[i], base.MakeTrailer(base.SeqNum(i+1), base.KindPut), value)
+		g.EndWrite()
+	}
+}
+
+// BenchmarkInsert fills a generation with 500,000 entries again and again.
+func BenchmarkInsert(b *testing.B) {
+	for _, set := range []struct {
+		name  string
+		keyOf func([]byte, int) []byte
+	}{{"random", hashedKey}, {"sequential", sequentialKey}} {
+		keys, hashes := benchKeySet(benchKeys, set.keyOf)
+		for _, writers := range []int{1, 2} {
+			for _, partitions := range []int{1, 2, 4, 16, 64} {
+				b.Run(fmt.Sprintf("%s/writers=%d/partitions=%d", set.name, writers, partitions), func(b *testing.B) {
+					for done := 0; done < b.N; done += benchKeys {
+						b.StopTimer()
+						g := benchGeneration(b, partitions)
+						n := min(benchKeys, b.N-done)
+						b.StartTimer()
+						var wg sync.WaitGroup
+						for w := range writers {
+							wg.Go(func() { fill(g, keys, hashes, w, n, writers) })
+						}
+						wg.Wait()
+						b.StopTimer()
+						b.ReportMetric(float64(g.arena.used())/float64(n), "B/entry")
+						g.Free()
+						b.StartTimer()
+					}
+				})
+			}
+		}
+	}
+}
+
+func filled(b *testing.B, keyOf func([]byte, int) []byte) (*Generation, []byte, []uint64) {
+	keys, hashes := benchKeySet(benchKeys, keyOf)
+	g := benchGeneration(b, 16)
+	fill(g, keys, hashes, 0, benchKeys, 1)
+	b.Cleanup(g.Free)
+	b.ResetTimer()
+	return g, keys, hashes
+}
+
+func BenchmarkGetHit(b *testing.B) {
+	g, keys, hashes := filled(b, hashedKey)
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % benchKeys
+		if _, _, ok := g.Get(keys[i*16:i*16+16], hashes[i], base.SeqNumMax); !ok {
+			b.Fatal("lost")
+		}
+	}
+}
+
+func BenchmarkGetMiss(b *testing.B) {
+	g, keys, hashes := filled(b, hashedKey)
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % benchKeys
+		if _, _, ok := g.Get(keys[i*16:i*16+15], hashes[i]*0x9e3779b97f4a7c15, base.SeqNumMax); ok {
+			b.Fatal("found")
+		}
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	for _, keyOf := range []func([]byte, int) []byte{hashedKey, sequentialKey} {
+		g, _, _ := filled(b, keyOf)
+		b.Run("", func(b *testing.B) {
+			it := g.NewIter(base.SeqNumMax)
+			for b.Loop() {
+				if it.Next() == nil {
+					it.First()
+				}
+			}
+		})
+		b.Run("prev", func(b *testing.B) {
+			it := g.NewIter(base.SeqNumMax)
+			for b.Loop() {
+				if it.Prev() == nil {
+					it.Last()
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkSeek is a new iterator and one seek to a random key.
+func BenchmarkSeek(b *testing.B) {
+	for _, keyOf := range []func([]byte, int) []byte{hashedKey, sequentialKey} {
+		g, keys, _ := filled(b, keyOf)
+		for _, rows := range []int{1, 10} {
+			b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+				var it Iter
+				i := 0
+				for b.Loop() {
+					i = (i + 7919) % benchKeys
+					it.Init(g, base.SeqNumMax)
+					kv := it.SeekGE(keys[i*16:i*16+16], base.TrailerMax)
+					for r := 1; r < rows && kv != nil; r++ {
+						kv = it.Next()
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkHotKey walks 100 keys, one of which has 100,000 versions, at the
+// newest sequence and at one in the middle.
+func BenchmarkHotKey(b *testing.B) {
+	const versions = 100_000
+	g, err := New(Options{Capacity: 1 << 28, Partitions: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Free()
+	for i := range versions + 100 {
+		k := sequentialKey(nil, max(0, i-versions)+100)
+		g.Reserve(EntryBound(len(k), 100))
+		g.Add(k, base.Hash(k), base.MakeTrailer(base.SeqNum(i+1), base.KindPut), k)
+	}
+	for _, s := range []base.SeqNum{base.SeqNumMax, versions / 3} {
+		b.Run(fmt.Sprintf("at=%d", s), func(b *testing.B) {
+			it := g.NewIter(s)
+			for b.Loop() {
+				for kv := it.First(); kv != nil; kv = it.Next() {
+				}
+			}
+		})
+	}
+}
