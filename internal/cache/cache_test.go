@@ -252,6 +252,55 @@ func TestOtherSize(t *testing.T) {
 	c.check(t)
 }
 
+// TestSameTag: two keys that the index cannot tell apart are told apart by
+// their frames.
+func TestSameTag(t *testing.T) {
+	c := newTest(t, 1<<20)
+	file, seen := NewFileID(), map[uint64]Key{}
+	for off := range uint64(1 << 22) {
+		k := Key{file, off}
+		h := k.hash() & (1<<34 - 1) // the tag, and a bucket of four
+		other, ok := seen[h]
+		seen[h] = k
+		if !ok {
+			continue
+		}
+		c.index.Store(newTable(4))
+		if read(t, c, other, 1000, false) != Fill || read(t, c, k, 1000, false) != Fill {
+			t.Fatal("one key answered for another")
+		}
+		if read(t, c, other, 1000, false) != Hit || read(t, c, k, 1000, false) != Hit {
+			t.Fatal("one key hides another")
+		}
+		return
+	}
+	t.Fatal("no two hashes alike")
+}
+
+// TestGeneration: a frame's state never comes back once its page was evicted
+// or its fill aborted, so that a reader who was about to pin it cannot.
+func TestGeneration(t *testing.T) {
+	c := newTest(t, 1<<20)
+	k := Key{File: NewFileID()}
+	seen := map[uint64]bool{}
+	for i := range 100 {
+		h, _ := c.Acquire(k, 4096, false)
+		f := h.f
+		if i%3 == 0 {
+			h.Abort()
+		} else {
+			h.Publish()
+			h.Release()
+		}
+		c.Drop(k.File)
+		if s := f.state.Load() / generation; seen[s] || h.f != f {
+			t.Fatalf("generation %d came twice", s)
+		} else {
+			seen[s] = true
+		}
+	}
+}
+
 func TestMisuse(t *testing.T) {
 	c := New(Options{Budget: 1 << 20}) // left open: what follows breaks it
 	mustPanic := func(name string, f func()) {

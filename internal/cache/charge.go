@@ -23,16 +23,17 @@ func (k Kind) String() string {
 }
 
 // Charge takes n bytes of the budget for something other than pages, or gives
-// -n of them back. It never fails: it makes room by evicting, and when nothing
-// more can be evicted the budget is exceeded until something is given back.
-// Without need to evict it costs two atomic additions.
+// -n of them back. It never fails: it makes room by evicting. When what could be
+// evicted is pinned, the budget is exceeded until the next Charge or the next
+// miss after the pins are gone. Without need to evict it costs two atomic
+// additions.
 func (c *Cache) Charge(kind Kind, n int64) {
 	if kind == Pages || kind >= NumKinds {
 		panic("cache: Charge of " + kind.String())
 	}
 	c.charged[kind].Add(n)
 	c.others.Add(n)
-	if n <= 0 || c.room() >= 0 {
+	if c.room() >= 0 {
 		return
 	}
 	for again := true; again; {

@@ -124,11 +124,21 @@ func (c *Cache) checkIndex(t testing.TB, in map[frameID]queueName) {
 	}
 	x := c.index.Load()
 	entries := 0
+	passed := make([]uint64, len(x.buckets))
 	for i := range x.buckets {
 		for j := range bucketEntries {
-			if x.buckets[i][j].Load() != 0 {
+			if e := x.buckets[i][j].Load(); e != 0 {
 				entries++
+				home := c.frame(frameID(e)).key().hash() >> 32 & x.mask
+				for b := home; b != uint64(i); b = (b + 1) & x.mask {
+					passed[b]++
+				}
 			}
+		}
+	}
+	for i, n := range passed {
+		if got := x.buckets[i][bucketEntries].Load(); got != n {
+			t.Fatalf("bucket %d says that %d entries passed, found %d", i, got, n)
 		}
 	}
 	listed := 0

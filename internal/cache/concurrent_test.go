@@ -42,6 +42,34 @@ func TestSingleFlight(t *testing.T) {
 	c.check(t)
 }
 
+// TestWait: whoever comes during a fill sleeps until it ends.
+func TestWait(t *testing.T) {
+	c := newTest(t, 1<<20)
+	k := Key{File: NewFileID()}
+	h, _ := c.Acquire(k, 4096, false)
+	var published atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			h, s := c.Acquire(k, 4096, false)
+			if s != Hit || !published.Load() {
+				t.Errorf("state %v, published %v", s, published.Load())
+			}
+			h.Release()
+		})
+	}
+	for c.Stats().Waits < 3 {
+		runtime.Gosched()
+	}
+	published.Store(true)
+	h.Publish()
+	wg.Wait()
+	h.Release()
+	if s := c.Stats(); s.Waits != 3 || s.Hits != 3 || s.Misses != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
 // TestAbortedFill: waiters of an aborted fill take turns, one at a time, and
 // none is left behind.
 func TestAbortedFill(t *testing.T) {

@@ -119,7 +119,7 @@ func (c *Cache) pin(f *frame, k Key, heats bool) []byte {
 		}
 		full := s&hitMask == hitMask
 		if full {
-			n = n&^hitMask - generation // hitOne carried into the generation
+			n &^= hitMask // hitOne carried into the generation, which may grow
 		}
 		// The generation in s makes sure that the frame has held, all the time
 		// from the load of s to the swap, what was compared and loaded between.

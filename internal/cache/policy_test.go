@@ -17,6 +17,14 @@ func touch(c *Cache, k Key, size int, scan bool) bool {
 	return s == Hit
 }
 
+// skipAlone skips a test of one goroutine under the race detector, which makes
+// it slow and has nothing to find.
+func skipAlone(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one goroutine")
+	}
+}
+
 // pageSize spreads sizes from 4 to 12 KiB, as pages cut by a model have.
 func pageSize(off uint64) int { return 4096 + int(off*2654435761>>7%8192) }
 
@@ -78,6 +86,7 @@ func (l *lru) touch(k uint64, size int) bool {
 // TestZipf: on skewed reads the cache beats an LRU that has the whole budget
 // for page bytes and no overhead.
 func TestZipf(t *testing.T) {
+	skipAlone(t)
 	const pages, reads, budget = 20_000, 200_000, 16 << 20 // a tenth of the data
 	for _, theta := range []float64{0.7, 0.99} {
 		c, l := newTest(t, budget), &lru{room: budget, order: list.New(), at: map[uint64]*list.Element{}}
@@ -107,6 +116,7 @@ func TestZipf(t *testing.T) {
 // TestScanResistance: a hot set of half the budget is read at random while a
 // scan of ten times the budget passes, two scanned pages for each hot one.
 func TestScanResistance(t *testing.T) {
+	skipAlone(t)
 	const budget, hot = 16 << 20, 1000
 	for _, hinted := range []bool{true, false} {
 		c, file, scanned := newTest(t, budget), NewFileID(), NewFileID()
@@ -155,8 +165,29 @@ func TestScanHitsDoNotHeat(t *testing.T) {
 	}
 }
 
+// TestGhosts: a page that was read and comes back soon is taken for a good one,
+// a page that was only scanned is not.
+func TestGhosts(t *testing.T) {
+	for _, scan := range []bool{false, true} {
+		c, k := newTest(t, 4<<20), Key{File: NewFileID()}
+		touch(c, k, 8192, scan)
+		for i := uint64(1); c.find(k, k.hash()) != nil; i++ {
+			touch(c, Key{k.File, i}, 8192, false)
+		}
+		touch(c, k, 8192, false)
+		want := queueMain
+		if scan {
+			want = queueSmall
+		}
+		if got := c.find(k, k.hash()).queue; got != want {
+			t.Errorf("scanned %v: in queue %d, want %d", scan, got, want)
+		}
+	}
+}
+
 // TestSizesShift: memory follows when all reads turn to pages of another size.
 func TestSizesShift(t *testing.T) {
+	skipAlone(t)
 	const budget, pages = 16 << 20, 2500
 	c, rng := newTest(t, budget), rand.New(rand.NewPCG(4, 4))
 	for round, size := range []int{4096, 6100, 3000, 5000} {
