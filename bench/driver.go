@@ -124,13 +124,17 @@ func findDriver(name string) (*Driver, error) {
 	return nil, fmt.Errorf("unknown engine %q; this build has %s", name, strings.Join(driverNames(), ", "))
 }
 
-// Version is the version of the engine's module that is linked in.
+// Version is the version of the engine's module that is linked in, which for
+// seerdb is the source beside this module.
 func (d *Driver) Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return ""
 	}
 	for _, m := range info.Deps {
+		if m.Path == d.Module && m.Replace != nil {
+			return "this tree"
+		}
 		if m.Path == d.Module {
 			return m.Version
 		}

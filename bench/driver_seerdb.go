@@ -1,10 +1,9 @@
-//go:build ignore
-
 package main
 
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 )
@@ -77,7 +76,13 @@ func (s *seerStore) Settle() error {
 	if err := s.db.Flush(context.Background()); err != nil {
 		return err
 	}
-	return s.db.Compact(context.Background(), nil, nil)
+	if err := s.db.Compact(context.Background(), nil, nil); err != nil {
+		return err
+	}
+	for m := s.db.Metrics(); m.Compactions.Running+m.Flushes.Running > 0; m = s.db.Metrics() {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
 }
 
 func (s *seerStore) Close() error { return s.db.Close() }

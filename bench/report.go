@@ -75,7 +75,7 @@ func (l *Line) ratio() (ratio, spread string) {
 
 var headings = []string{
 	"workload", "gor", "engine", "figure", "unit", "x base", "rounds",
-	"allocs/op", "B/op", "CPU us/op", "I/O/op", "written/op",
+	"allocs/op", "B/op", "CPU us/op", "x base", "I/O/op", "written/op",
 }
 
 // cells are the columns of a line. Figures that a unit does not have are "-".
@@ -87,10 +87,14 @@ func (l *Line) cells(latency bool) []string {
 		unit += " (less)"
 	}
 	c := []string{l.Workload, strconv.Itoa(l.Goroutines), l.Engine, figure(l.Unit, m.Value), unit, ratio, spread}
+	cpu := ""
+	if l.CPURatio > 0 {
+		cpu = fmt.Sprintf("%.2f", l.CPURatio)
+	}
 	if scale(l.Unit) == 1 {
-		c = append(c, "-", "-", "-", "-", "-")
+		c = append(c, "-", "-", "-", "-", "-", "-")
 	} else {
-		c = append(c, digits(m.Allocs), digits(m.AllocBytes), digits(m.CPUMicros), digits(m.Calls), digits(m.Written))
+		c = append(c, digits(m.Allocs), digits(m.AllocBytes), digits(m.CPUMicros), cpu, digits(m.Calls), digits(m.Written))
 	}
 	if latency {
 		c = append(c, "-", "-", "-", "-")

@@ -18,9 +18,12 @@ type Line struct {
 	Median Sample `json:"median"` // of each figure by itself
 	// The engine's value over the base engine's of the same round: median,
 	// least and most over the rounds; 0 when there is no base.
-	Ratio    float64  `json:"ratio,omitempty"`
-	RatioMin float64  `json:"ratio_min,omitempty"`
-	RatioMax float64  `json:"ratio_max,omitempty"`
+	Ratio    float64 `json:"ratio,omitempty"`
+	RatioMin float64 `json:"ratio_min,omitempty"`
+	RatioMax float64 `json:"ratio_max,omitempty"`
+	// CPURatio is the same of processor time per operation: on a machine that
+	// is not quiet it tells more than the clock.
+	CPURatio float64  `json:"cpu_ratio,omitempty"`
 	Rounds   []Sample `json:"rounds"`
 }
 
@@ -50,16 +53,23 @@ func summarise(c *Config, res results) (lines []Line) {
 }
 
 func (l *Line) compare(base []Sample) {
-	var ratios []float64
+	value := l.ratios(base, func(s *Sample) float64 { return s.Value })
+	if len(value) > 0 {
+		l.Ratio, l.RatioMin, l.RatioMax = median(value), slices.Min(value), slices.Max(value)
+	}
+	if cpu := l.ratios(base, func(s *Sample) float64 { return s.CPUMicros }); len(cpu) > 0 && scale(l.Unit) > 1 {
+		l.CPURatio = median(cpu)
+	}
+}
+
+// ratios are those of a figure, round by round.
+func (l *Line) ratios(base []Sample, of func(*Sample) float64) (r []float64) {
 	for i := range min(len(base), len(l.Rounds)) {
-		if base[i].Value > 0 {
-			ratios = append(ratios, l.Rounds[i].Value/base[i].Value)
+		if b := of(&base[i]); b > 0 {
+			r = append(r, of(&l.Rounds[i])/b)
 		}
 	}
-	if len(ratios) == 0 {
-		return
-	}
-	l.Ratio, l.RatioMin, l.RatioMax = median(ratios), slices.Min(ratios), slices.Max(ratios)
+	return r
 }
 
 // median of an even number of values is the mean of the middle two.
