@@ -16,14 +16,15 @@ type Reason uint8
 // The reasons.
 const (
 	ReasonL0         Reason = iota // too many runs in level 0
-	ReasonSize                     // a level is larger than its target
-	ReasonRuns                     // a tiered level has too many runs
+	ReasonSize                     // too much lies above the last level
+	ReasonRuns                     // an inner level has too many runs
 	ReasonTombstones               // tombstones hide more than their way down costs
 	ReasonValues                   // value files hold too much garbage
+	ReasonIdle                     // nothing else to do: fewer runs to read
 	ReasonManual                   // somebody asked
 )
 
-var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "manual"}
+var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "idle", "manual"}
 
 func (r Reason) String() string { return reasonNames[r] }
 
@@ -50,9 +51,8 @@ type Job struct {
 	// RewriteValues are the value files whose values are copied out as their
 	// pointers pass by.
 	RewriteValues map[base.FileNum]bool
-	// SplitKeys are where the tables of the level below the output begin,
-	// ascending. Outputs that end there meet fewer tables in their next job.
-	SplitKeys [][]byte
+	// Guards are keys, ascending, at which an output table has to end.
+	Guards [][]byte
 }
 
 // Files calls fn for every input table.
@@ -84,6 +84,26 @@ func (j *Job) Bounds() (lo, hi []byte) {
 		first = false
 	})
 	return lo, hi
+}
+
+// Fresh is what part of the entries that a job brought into the last level
+// replaced nothing there, and how many entries it brought: for Workload.Fresh.
+func (j *Job) Fresh(entriesOut uint64) (part, entries float64) {
+	if j.OutputLevel != lastLevel {
+		return 0, 0
+	}
+	var lower float64
+	j.Files(func(level int, f *manifest.FileMeta) {
+		if level == lastLevel {
+			lower += float64(f.Entries)
+		} else {
+			entries += float64(f.Entries)
+		}
+	})
+	if entries == 0 {
+		return 0, 0
+	}
+	return min(max((float64(entriesOut)-lower)/entries, 0), 1), entries
 }
 
 // Edit is the change of the manifest that installs the job: outputs are the

@@ -8,13 +8,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Shape is how runs are arranged in levels.
+// Shape is how runs are arranged in the inner levels.
 type Shape uint8
 
 // The shapes.
 const (
-	Leveled     Shape = iota // one run in every level below 0
-	LazyLeveled              // several runs in the inner levels, one in the last
+	LazyLeveled Shape = iota // several runs in the inner levels, one in the last
+	Leveled                  // one run in every level below 0
 )
 
 // Config are the numbers that Pick works with.
@@ -23,214 +23,247 @@ type Config struct {
 	// L0Trigger is the number of runs in level 0 from which they are merged
 	// down.
 	L0Trigger int
-	// SizeRatio bounds how much larger a level is than the one above it, and
-	// with it the number of levels.
-	SizeRatio int
 	// BaseLevelBytes is about what level 0 holds when it is merged down: the
 	// trigger times the size of a flush.
 	BaseLevelBytes uint64
+	// MaxRuns is the number of runs that an inner level of a lazy-leveled tree
+	// gathers.
+	MaxRuns int
+	// SizeRatio is how much larger an inner level of a leveled tree is than the
+	// one above it.
+	SizeRatio int
+	// SpaceTarget is the space that the tables may take for each byte of those
+	// in the last level: the bound of space amplification when everything
+	// written is overwritten.
+	SpaceTarget float64
 	// TableSize is the length at which a table ends.
 	TableSize uint64
-	// MaxRuns is the number of runs of an inner level that is tiered.
-	MaxRuns int
-	// TombstoneDensity is how many bytes a table's tombstones must promise to
-	// free for each byte that their way down costs.
+	// TombstoneDensity is how many bytes tombstones must promise to free for
+	// each byte that their way down costs.
 	TombstoneDensity float64
 	// ValueSpaceTarget is how many bytes value files may take for each byte
-	// that is alive in them; 0 collects nothing.
+	// that is referenced in them; 0 collects nothing.
 	ValueSpaceTarget float64
 }
 
 // DefaultConfig is for a memtable of 64 MiB.
 func DefaultConfig() Config {
 	return Config{
-		Shape:            Leveled,
+		Shape:            LazyLeveled,
 		L0Trigger:        4,
-		SizeRatio:        10,
 		BaseLevelBytes:   256 << 20,
+		MaxRuns:          8,
+		SizeRatio:        4,
+		SpaceTarget:      1.25,
 		TableSize:        8 << 20,
-		MaxRuns:          4,
 		TombstoneDensity: 0.5,
 		ValueSpaceTarget: 1.25,
 	}
 }
 
-// Busy names the tables that running jobs have as inputs.
-type Busy map[base.FileNum]bool
+// Busy names the tables that running jobs have as inputs, with the job.
+type Busy map[base.FileNum]*Job
 
-// Workload is what the database does lately, as decayed rates a second.
+// Workload is what the database does lately.
 type Workload struct {
-	WriteBytes float64 // by users
-	Gets       float64
-	Scans      float64
+	// Fresh is the part of the entries that reached the last level lately
+	// and replaced nothing there (see Job.Fresh): 1 while loading, 0 while
+	// overwriting. 0 is the safe assumption about space.
+	Fresh float64
+	// Idle means that nobody has written for a while.
+	Idle bool
 	// OldestSnapshot is the oldest sequence that is still read: that of the
 	// oldest snapshot, or else the visible one.
 	OldestSnapshot base.SeqNum
 }
 
-// candidate is a level that may be due.
-type candidate struct {
-	tree   *tree
-	level  int
-	score  float64
-	reason Reason
-}
-
 // Pick chooses the most urgent job that can run beside the busy ones, or
 // answers false when nothing is due. It is pure: the answer depends on the
-// arguments alone, and repeating it on what each job leaves behind comes to an
-// end.
+// arguments alone. Repeating it on what each job leaves behind comes to an end.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
-	ts := trees(v, busy, cfg)
+	ts := trees(v, busy, w, cfg)
 	victims := victimValues(v, cfg)
-	for _, c := range candidates(ts) {
-		if j, ok := c.tree.pickLevel(c); ok {
-			return complete(c.tree, j, victims), true
-		}
-	}
+	var best Job
+	found := false
 	for _, t := range ts {
-		if j, ok := t.pickTombstones(w); ok {
-			return complete(t, j, victims), true
+		if j, ok := t.pick(w); ok && (!found || moreUrgent(&j, &best)) {
+			best, found = j, true
 		}
 	}
-	if j, t, ok := pickValues(ts, victims); ok {
-		return complete(t, j, victims), true
-	}
-	return Job{}, false
-}
-
-// candidates are the levels that are due, the most urgent first. Level 0 comes
-// before all others, since writers wait for it.
-func candidates(ts []*tree) []candidate {
-	var out []candidate
-	for _, t := range ts {
-		for level := range t.levels {
-			if c := t.score(level); c.score >= 1 {
-				out = append(out, c)
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b candidate) int {
-		if a0, b0 := a.level == 0, b.level == 0; a0 != b0 {
-			if a0 {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(b.score, a.score)
-	})
-	return out
-}
-
-// score says how due a level is.
-func (t *tree) score(level int) candidate {
-	c := candidate{tree: t, level: level}
-	switch n := t.freeRuns(level); {
-	case level == 0:
-		c.reason, c.score = ReasonL0, float64(n)/float64(t.maxRuns(0))
-	case level < lastLevel && t.maxRuns(level) > 1:
-		c.reason, c.score = ReasonRuns, float64(n)/float64(t.maxRuns(level))
-		if level < t.restBase() && n > 0 {
-			c.score = max(c.score, 1)
-		}
-	case len(t.levels[level]) > 1:
-		c.reason, c.score = ReasonRuns, float64(len(t.levels[level]))
-	case level < lastLevel:
-		c.reason, c.score = ReasonSize, float64(t.freeSize(level))/max(t.targets[level], 1)
-	}
-	return c
-}
-
-// restBase is the base level that the tree would choose if it had no tables
-// above it.
-func (t *tree) restBase() int {
-	for level := 1; level < lastLevel; level++ {
-		if t.targets[level] > 0 {
-			return level
-		}
-	}
-	return lastLevel
-}
-
-// pickLevel picks a job that takes tables out of a level that is due.
-func (t *tree) pickLevel(c candidate) (Job, bool) {
-	j := Job{Reason: c.reason, Score: c.score, OutputLevel: t.below(c.level)}
-	if c.reason == ReasonSize {
-		return t.pickTable(j, c.level)
-	}
-	if c.level < lastLevel && t.maxRuns(j.OutputLevel) > 1 {
-		return t.pickWholeLevel(j, c.level)
-	}
-	return t.pickComponents(j, c.level)
-}
-
-// pickWholeLevel merges all runs of a level to a new run of the tiered level
-// below.
-func (t *tree) pickWholeLevel(j Job, level int) (Job, bool) {
-	for i := range t.levels[level] {
-		r := &t.levels[level][i]
-		if t.anyBusy(r.files) {
-			// Two new runs could be installed in the wrong order.
+	if !found {
+		if best, found = pickValues(ts, victims); !found {
 			return Job{}, false
 		}
-		j.Inputs = append(j.Inputs, Input{level, r.id, r.files})
 	}
-	j.OutputRun = t.freshRun(j.OutputLevel)
-	return j, true
+	return complete(ts, best, victims), true
 }
 
-// pickTable picks the table of a leveled level that meets the least below it,
-// by size, and its neighbours when they come for free.
-func (t *tree) pickTable(j Job, level int) (Job, bool) {
-	src, dst := &t.levels[level][0], t.newestRun(j.OutputLevel)
-	best, bestCost := -1, 0.0
-	for i, f := range src.files {
-		over, _ := dst.overlapping(f.Smallest, f.Largest)
-		if t.busy[f.Num] || t.anyBusy(over) {
-			continue
-		}
-		if cost := float64(totalSize(over)) / float64(f.Size+f.Size*f.Deletes/f.Entries); best < 0 || cost < bestCost {
-			best, bestCost = i, cost
+// moreUrgent puts level 0 before all else, since writers wait for it.
+func moreUrgent(a, b *Job) bool {
+	if a0, b0 := a.Reason == ReasonL0, b.Reason == ReasonL0; a0 != b0 {
+		return a0
+	}
+	return a.Score > b.Score
+}
+
+// pick chooses the most urgent job of one keyspace.
+func (t *tree) pick(w Workload) (Job, bool) {
+	if j, ok := t.pickRuns(0); ok {
+		return j, true
+	}
+	var best Job
+	found := false
+	for level := t.base; level < lastLevel; level++ {
+		if j, ok := t.pickRuns(level); ok && (!found || j.Score > best.Score) {
+			best, found = j, true
 		}
 	}
-	if best < 0 {
+	if j, ok := t.pickSpace(); ok && (!found || j.Score > best.Score) {
+		best, found = j, true
+	}
+	if found {
+		return best, true
+	}
+	if j, ok := t.pickTombstones(w); ok || !w.Idle {
+		return j, ok
+	}
+	return t.pickIdle()
+}
+
+// pickRuns merges out of a level that has gathered too many runs: a group with
+// a component that is that deep.
+func (t *tree) pickRuns(level int) (Job, bool) {
+	if len(t.levels[level]) == 0 {
 		return Job{}, false
 	}
-	lo, hi := best, best+1
-	over, _ := dst.overlapping(src.files[lo].Smallest, src.files[hi-1].Largest)
-	// A neighbour that meets only tables that are read anyway costs nothing
-	// below.
-	for hi < len(src.files) && t.addsNothing(&dst, src.files[lo], src.files[hi], over) {
-		hi++
+	if level > 0 && t.leveled(level) && len(t.levels[level]) == 1 {
+		return t.pickFull(level)
 	}
-	for lo > 0 && t.addsNothing(&dst, src.files[lo-1], src.files[hi-1], over) {
-		lo--
+	s := span{level, t.below(level)}
+	limit := t.maxRuns(level)
+	groups := t.groups(t.components(s))
+	var best component
+	for _, g := range groups {
+		if g.depth >= limit && g.upper.sum() > best.upper.sum() {
+			best = g
+		}
 	}
-	return t.mergeDown(j, []Input{{level, src.id, src.files[lo:hi:hi]}}, dst, over), true
+	depth := max(best.depth, limit)
+	if best.tables == nil && level == 0 {
+		best = t.pickWide(groups, limit)
+	}
+	if best.tables == nil {
+		return Job{}, false
+	}
+	reason := ReasonRuns
+	if level == 0 {
+		reason = ReasonL0
+	}
+	return t.job(reason, float64(depth)/float64(limit), s, best), true
 }
 
-// addsNothing reports whether tables from first to last meet nothing below but
-// over, and are free.
-func (t *tree) addsNothing(dst *run, first, last *manifest.FileMeta, over []*manifest.FileMeta) bool {
-	now, _ := dst.overlapping(first.Smallest, last.Largest)
-	return len(over) > 0 && len(now) == len(over) && !t.busy[first.Num] && !t.busy[last.Num]
-}
-
-// mergeDown completes a job that merges inputs with tables of a run below.
-func (t *tree) mergeDown(j Job, inputs []Input, dst run, over []*manifest.FileMeta) Job {
-	j.Inputs, j.OutputRun = inputs, dst.id
-	if len(over) > 0 {
-		j.Inputs = append(j.Inputs, Input{dst.level, dst.id, over})
+// pickWide picks what to merge when level 0 has many runs, but nowhere many on
+// top of each other. From the limit on, what can move goes; from twice that
+// on, which costs writers and readers, what is largest.
+func (t *tree) pickWide(groups []component, limit int) (best component) {
+	runs := t.freeRuns(0)
+	for _, g := range groups {
+		if runs >= limit && g.single || runs >= 2*limit {
+			if best.tables == nil || g.single && !best.single || g.single == best.single && g.upper.sum() > best.upper.sum() {
+				best = g
+			}
+		}
 	}
-	return j
+	return best
 }
 
-// complete fills in what all jobs have: the keyspace, the value files to leave,
-// the split keys, and whether the tables can simply move.
-func complete(t *tree, j Job, victims map[base.FileNum]bool) Job {
-	j.Keyspace = t.keyspace
-	lo, hi := j.Bounds()
-	j.SplitKeys = t.splitKeys(j.OutputLevel, lo, hi)
+// pickFull merges out of a leveled inner level that has its size what is
+// cheapest to merge. The lowest inner level is pickSpace's.
+func (t *tree) pickFull(level int) (Job, bool) {
+	limit := float64(max(t.cfg.BaseLevelBytes, 1))
+	for l := t.base; l <= level; l++ {
+		limit *= t.growth()
+	}
+	s := span{level, level + 1}
+	var upper float64
+	var best component
+	most := 0.0
+	for _, g := range t.groups(t.components(s)) {
+		upper += g.upper.sum()
+		if gain := g.upper.sum() / float64(g.bytes); gain > most {
+			best, most = g, gain
+		}
+	}
+	if level+1 == lastLevel || upper <= limit {
+		return Job{}, false
+	}
+	return t.job(ReasonRuns, upper/limit, s, best), true
+}
+
+// pickSpace merges into the last level when more lies above it than there is
+// room for: the component where the most comes down for what it costs. With the
+// whole tree always just at its limit, components are merged when they are well
+// past theirs, which costs half as much as merging everything each time the
+// limit is reached, at the same space on average.
+func (t *tree) pickSpace() (Job, bool) {
+	s := span{0, lastLevel}
+	var upper float64
+	if t.base < lastLevel {
+		s.from = t.base
+		for _, c := range t.components(span{0, t.base}) {
+			if !c.single && !c.busy {
+				upper += c.upper.sum()
+			}
+		}
+	}
+	cs := t.components(s)
+	for i := range cs {
+		if !cs[i].single && !cs[i].busy {
+			upper += cs[i].upper.sum()
+		}
+	}
+	if upper <= t.room && !t.drain || t.room == 0 {
+		return Job{}, false
+	}
+	var best component
+	most := 0.0
+	for _, g := range t.groups(cs) {
+		if gain := g.upper.sum() / float64(g.bytes); gain > most {
+			best, most = g, gain
+		}
+	}
+	if best.tables == nil {
+		return Job{}, false
+	}
+	return t.job(ReasonSize, max(upper/t.room, 1), s, best), true
+}
+
+// minIdleGain is what part of a job's bytes must come from above the last level
+// for it to be worth doing when there is nothing else to do: a pause in the
+// writes then costs at most ten bytes written for each that came before it.
+const minIdleGain = 0.1
+
+// pickIdle merges what lies in several runs, for reads to come.
+func (t *tree) pickIdle() (Job, bool) {
+	s := span{0, lastLevel}
+	var best component
+	most := minIdleGain
+	for _, g := range t.groups(t.components(s)) {
+		if gain := float64(g.upper.tables) / float64(g.bytes); !g.single && gain >= most {
+			best, most = g, gain
+		}
+	}
+	if best.tables == nil {
+		return Job{}, false
+	}
+	return t.job(ReasonIdle, most, s, best), true
+}
+
+// complete fills in what needs the whole picture: the value files to leave, and
+// where the outputs end.
+func complete(ts []*tree, j Job, victims map[base.FileNum]bool) Job {
+	i, _ := slices.BinarySearchFunc(ts, j.Keyspace, func(t *tree, ks uint32) int { return cmp.Compare(t.keyspace, ks) })
+	t := ts[i]
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		for _, ref := range f.ValueRefs {
 			if victims[ref.File] {
@@ -241,35 +274,7 @@ func complete(t *tree, j Job, victims map[base.FileNum]bool) Job {
 			}
 		}
 	})
-	j.Move = t.canMove(&j)
+	j.Move = j.Move && len(j.RewriteValues) == 0
+	j.Guards = t.guards(j.OutputLevel, j.Size())
 	return j
-}
-
-// canMove reports whether the inputs can become the output as they are: one
-// run, no merging, no tombstones or values to get rid of, and not so small
-// that they would litter the level, nor so wide that their next compaction
-// would be huge.
-func (t *tree) canMove(j *Job) bool {
-	if len(j.Inputs) != 1 || j.Inputs[0].Level == j.OutputLevel || len(j.RewriteValues) > 0 || j.Reason == ReasonTombstones {
-		return false
-	}
-	files := j.Inputs[0].Files
-	small := 0
-	for _, f := range files {
-		if f.Size < t.cfg.TableSize/4 {
-			small++
-		}
-	}
-	if small > 1 {
-		return false
-	}
-	return len(j.SplitKeys) <= maxSplitKeys*len(files)
-}
-
-func totalSize(files []*manifest.FileMeta) uint64 {
-	var n uint64
-	for _, f := range files {
-		n += f.Size
-	}
-	return n
 }

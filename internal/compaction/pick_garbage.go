@@ -1,7 +1,6 @@
 package compaction
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
@@ -32,10 +31,7 @@ func victimValues(v *manifest.Version, cfg Config) map[base.FileNum]bool {
 		return nil
 	}
 	slices.SortFunc(files, func(a, b *manifest.ValueFile) int {
-		if c := cmp.Compare(garbageRatio(b), garbageRatio(a)); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.Num, b.Num)
+		return cmp.Or(cmp.Compare(garbageRatio(b), garbageRatio(a)), cmp.Compare(a.Num, b.Num))
 	})
 	victims := make(map[base.FileNum]bool)
 	calm := live * (1 + (cfg.ValueSpaceTarget-1)*valueCalm)
@@ -58,38 +54,37 @@ func garbageRatio(f *manifest.ValueFile) float64 { return float64(f.Garbage()) /
 
 // pickValues rewrites tables in place to get their values out of victims. It
 // takes neighbours of one run, where there is most to gain.
-func pickValues(ts []*tree, victims map[base.FileNum]bool) (Job, *tree, bool) {
+func pickValues(ts []*tree, victims map[base.FileNum]bool) (best Job, ok bool) {
 	if len(victims) == 0 {
-		return Job{}, nil, false
+		return Job{}, false
 	}
-	var (
-		best      Job
-		bestTree  *tree
-		bestBytes uint64
-	)
+	most := uint64(0)
 	for _, t := range ts {
 		for level := range t.levels {
 			for i := range t.levels[level] {
 				r := &t.levels[level][i]
-				files, n := t.mostVictimBytes(r, victims)
-				if n > bestBytes {
-					bestTree, bestBytes = t, n
-					best = Job{Reason: ReasonValues, Score: 1, OutputLevel: level, OutputRun: r.id,
-						Inputs: []Input{{level, r.id, files}}}
+				if files, n := t.mostVictimBytes(level, r, victims); n > most {
+					best, most = t.inPlace(ReasonValues, level, r.id, files), n
 				}
 			}
 		}
 	}
-	return best, bestTree, bestTree != nil
+	return best, most > 0
+}
+
+// inPlace is a job that rewrites neighbouring tables where they are.
+func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
+	return Job{Reason: reason, Score: 1, Keyspace: t.keyspace, OutputLevel: level, OutputRun: id,
+		Inputs: []Input{{level, id, files}}}
 }
 
 // mostVictimBytes finds the neighbouring tables of a run, each with references
 // to victims, that together have most of them.
-func (t *tree) mostVictimBytes(r *run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {
+func (t *tree) mostVictimBytes(level int, r *run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {
 	begin, n := 0, uint64(0)
 	for i, f := range r.files {
 		b := victimBytes(f, victims)
-		if b == 0 || t.busy[f.Num] {
+		if b == 0 || t.busy[f.Num] != nil || t.blocked(level, f.Smallest, f.Largest) {
 			begin, n = i+1, 0
 			continue
 		}
@@ -115,95 +110,67 @@ func victimBytes(f *manifest.FileMeta, victims map[base.FileNum]bool) uint64 {
 	return n
 }
 
-// pickTombstones picks a table whose tombstones are worth their way down, or
-// one of the last level that kept some for a snapshot that is gone.
+// pickTombstones takes tombstones all the way down where they free enough for
+// what that costs, and out of the last level where a snapshot that is gone had
+// kept them.
 func (t *tree) pickTombstones(w Workload) (Job, bool) {
-	var (
-		best      Job
-		bestScore = t.cfg.TombstoneDensity
-	)
-	if bestScore <= 0 {
+	if t.cfg.TombstoneDensity <= 0 {
 		return Job{}, false
 	}
-	for level := range t.levels {
-		for i := range t.levels[level] {
-			r := &t.levels[level][i]
-			for k, f := range r.files {
-				if f.Deletes == 0 || t.busy[f.Num] {
-					continue
-				}
-				j, cost, ok := t.tombstoneJob(r, k, w)
-				if !ok {
-					continue
-				}
-				if score := t.tombstoneGain(&j) / float64(cost); score > bestScore {
-					best, bestScore = j, score
-				}
+	var best Job
+	most := t.cfg.TombstoneDensity
+	for level := 0; level < lastLevel; level++ {
+		if len(t.levels[level]) == 0 {
+			continue
+		}
+		s := span{level, lastLevel}
+		for _, g := range t.groups(t.components(s)) {
+			if !g.deletes {
+				continue
+			}
+			if gain := tombstoneGain(g.tables) / float64(g.bytes); gain > most {
+				best, most = t.job(ReasonTombstones, gain, s, g), gain
+				best.Move = false
 			}
 		}
 	}
 	if best.Inputs == nil {
-		return Job{}, false
+		best, most = t.pickBottomTombstones(w, most)
 	}
-	best.Score = bestScore
-	return best, true
+	return best, best.Inputs != nil
 }
 
-// tombstoneJob is the job that takes table k of a run one level down, or in the
-// last level rewrites it, and what it costs.
-func (t *tree) tombstoneJob(r *run, k int, w Workload) (Job, uint64, bool) {
-	f := r.files[k]
-	j := Job{Reason: ReasonTombstones, OutputLevel: t.below(r.level)}
-	switch {
-	case r.level == lastLevel:
-		if f.LargestSeq > w.OldestSnapshot || len(t.levels[lastLevel]) > 1 {
-			return Job{}, 0, false
-		}
-		j.OutputRun, j.Inputs = r.id, []Input{{r.level, r.id, r.files[k : k+1 : k+1]}}
-	case t.maxRuns(r.level) > 1 || len(t.levels[r.level]) > 1 || t.maxRuns(j.OutputLevel) > 1:
-		return t.tombstoneComponent(j, r.level, f)
-	default:
-		dst := t.newestRun(j.OutputLevel)
-		over, _ := dst.overlapping(f.Smallest, f.Largest)
-		if t.anyBusy(over) {
-			return Job{}, 0, false
-		}
-		j = t.mergeDown(j, []Input{{r.level, r.id, r.files[k : k+1 : k+1]}}, dst, over)
+// pickBottomTombstones rewrites tables of the last level that are full of
+// tombstones. All of them go, since every read sees them and nothing is below:
+// the same table is not picked again.
+func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job, gain float64) {
+	if len(t.levels[lastLevel]) != 1 {
+		return Job{}, 0
 	}
-	return j, j.Size(), true
-}
-
-// tombstoneComponent is tombstoneJob where several runs must move together.
-func (t *tree) tombstoneComponent(j Job, level int, f *manifest.FileMeta) (Job, uint64, bool) {
-	if t.maxRuns(j.OutputLevel) > 1 {
-		j, ok := t.pickWholeLevel(j, level)
-		return j, j.Size(), ok
-	}
-	dst := t.newestRun(j.OutputLevel)
-	for _, c := range t.components(level, dst) {
-		if bytes.Compare(c.hi, f.Smallest) < 0 {
+	r := &t.levels[lastLevel][0]
+	for i, f := range r.files {
+		if f.Deletes == 0 || t.busy[f.Num] != nil || f.LargestSeq > w.OldestSnapshot || t.blocked(lastLevel, f.Smallest, f.Largest) {
 			continue
 		}
-		if c.busy {
-			return Job{}, 0, false
+		if gain := float64(f.Deletes) / float64(f.Entries); gain > most {
+			best, most = t.inPlace(ReasonTombstones, lastLevel, r.id, r.files[i:i+1:i+1]), gain
+			best.Score = gain
 		}
-		j.OutputRun, j.Inputs = dst.id, t.inputs(level, dst, []component{c})
-		return j, j.Size(), true
 	}
-	return Job{}, 0, false
+	return best, most
 }
 
-// tombstoneGain estimates what a job's tombstones free: each meets one other
-// entry of average size, with its value in a value file, and both go.
-func (t *tree) tombstoneGain(j *Job) float64 {
-	var deletes, puts, bytes float64
-	j.Files(func(_ int, f *manifest.FileMeta) {
-		deletes += float64(f.Deletes)
-		puts += float64(f.Entries - f.Deletes)
-		bytes += float64(f.Size)
-		for _, ref := range f.ValueRefs {
+// tombstoneGain estimates what the tombstones among tables free: each meets one
+// other entry of average size, with its value in a value file, and both go.
+func tombstoneGain(tables []placed) float64 {
+	var deletes, entries, bytes float64
+	for _, p := range tables {
+		deletes += float64(p.f.Deletes)
+		entries += float64(p.f.Entries)
+		bytes += float64(p.f.Size)
+		for _, ref := range p.f.ValueRefs {
 			bytes += float64(ref.Bytes)
 		}
-	})
-	return bytes * min(1, 2*deletes/max(puts+deletes, 1))
+	}
+	return bytes * min(1, 2*deletes/entries)
 }

@@ -50,9 +50,8 @@ type RunOptions struct {
 	ZeroSeq bool
 
 	MaxTableSize uint64
-	// SplitKeys are keys, ascending, at which a new table begins when the
-	// current one is nearly full.
-	SplitKeys [][]byte
+	// Guards are keys, ascending, at which a new table begins.
+	Guards [][]byte
 
 	Values    ValueOptions
 	NewTable  func() (TableOutput, error)
@@ -89,13 +88,6 @@ const (
 	// pollBytes is how much input passes between two looks at the context and
 	// calls of Progress. A job of 100 MB/s looks 1600 times a second.
 	pollBytes = 64 << 10
-	// alignFrom is the part of MaxTableSize, in eighths, from which a table
-	// ends at the next split key. With ten tables below to one above there is
-	// a split key in the remaining quarter nearly always.
-	alignFrom = 6
-	// maxSplitKeys is how many split keys a table may span. It bounds what the
-	// table will meet in its next compaction where it is sparse.
-	maxSplitKeys = 30
 	// maxWaiting is how many finished tables may wait for a value file to
 	// fill before it is closed as it is: each holds an open file, and bytes
 	// that are not synced.
@@ -105,7 +97,7 @@ const (
 // Run streams the input into new tables, dropping what is dead. When it fails
 // it has called Abort on all outputs, and the result is empty.
 func Run(ctx context.Context, o RunOptions) (Result, error) {
-	r := runner{o: o, keep: keeper{snapshots: o.Snapshots}, splits: o.SplitKeys}
+	r := runner{o: o, keep: keeper{snapshots: o.Snapshots}, split: splitter{guards: o.Guards}}
 	err := r.run(ctx)
 	if err == nil {
 		err = r.finish()
@@ -119,10 +111,10 @@ func Run(ctx context.Context, o RunOptions) (Result, error) {
 
 // runner is the state of one Run.
 type runner struct {
-	o      RunOptions
-	keep   keeper
-	res    Result
-	splits [][]byte // of SplitKeys, those after the current key
+	o     RunOptions
+	keep  keeper
+	res   Result
+	split splitter
 
 	key     []byte // the current user key; a copy
 	started bool   // key is valid
@@ -136,10 +128,9 @@ type runner struct {
 
 // openTable is the table being written.
 type openTable struct {
-	out     TableOutput
-	meta    *manifest.FileMeta
-	refs    refCounts
-	crossed int // split keys since its first key
+	out  TableOutput
+	meta *manifest.FileMeta
+	refs refCounts
 }
 
 func (r *runner) run(ctx context.Context) error {
@@ -198,18 +189,8 @@ func (r *runner) enterKey(kv *base.KV) error {
 	r.key = append(r.key[:0], kv.Key...)
 	r.keep.startKey()
 
-	crossed := 0
-	for len(r.splits) > 0 && bytes.Compare(r.splits[0], r.key) <= 0 {
-		r.splits = r.splits[1:]
-		crossed++
-	}
-	if r.table == nil {
-		return nil
-	}
-	r.table.crossed += crossed
-	size := r.table.out.Writer.EstimatedSize()
-	if size >= r.o.MaxTableSize ||
-		crossed > 0 && (size >= r.o.MaxTableSize/8*alignFrom || r.table.crossed >= maxSplitKeys) {
+	r.split.enter(r.key)
+	if r.table != nil && r.split.cut(r.table.out.Writer.EstimatedSize(), r.o.MaxTableSize) {
 		return r.endTable()
 	}
 	return nil

@@ -2,7 +2,7 @@ package compaction
 
 import (
 	"bytes"
-	"math"
+	"cmp"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -13,28 +13,8 @@ const lastLevel = base.NumLevels - 1
 
 // run is the tables that one keyspace has in one run.
 type run struct {
-	level int
 	id    uint64
 	files []*manifest.FileMeta // ascending, disjoint; never empty
-}
-
-func (r *run) size() uint64 {
-	var n uint64
-	for _, f := range r.files {
-		n += f.Size
-	}
-	return n
-}
-
-// overlapping returns the tables of the run that meet [lo, hi], a part of
-// r.files, and the index of the first.
-func (r *run) overlapping(lo, hi []byte) ([]*manifest.FileMeta, int) {
-	i, _ := slices.BinarySearchFunc(r.files, lo, func(f *manifest.FileMeta, key []byte) int { return bytes.Compare(f.Largest, key) })
-	j := i
-	for j < len(r.files) && bytes.Compare(r.files[j].Smallest, hi) <= 0 {
-		j++
-	}
-	return r.files[i:j:j], i
 }
 
 // tree is one keyspace's part of a version, as Pick works on it. Each keyspace
@@ -42,16 +22,17 @@ func (r *run) overlapping(lo, hi []byte) ([]*manifest.FileMeta, int) {
 type tree struct {
 	cfg      Config
 	busy     Busy
+	running  []runningJob
 	keyspace uint32
-	levels   [base.NumLevels][]run // newest run first
-	sizes    [base.NumLevels]uint64
+	levels   [base.NumLevels][]run    // newest run first
 	base     int                      // the level that level 0 is merged into
-	targets  [base.NumLevels]float64  // bytes at which a level is full
+	drain    bool                     // there are more inner levels than planned
+	room     float64                  // bytes that may lie above the last level
 	runIDs   [base.NumLevels][]uint64 // of all keyspaces, newest first
 }
 
 // trees splits a version by keyspace.
-func trees(v *manifest.Version, busy Busy, cfg Config) []*tree {
+func trees(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
 	var out []*tree
 	byKeyspace := make(map[uint32]*tree)
 	for level := range v.Levels {
@@ -68,73 +49,120 @@ func trees(v *manifest.Version, busy Busy, cfg Config) []*tree {
 					byKeyspace[ks] = t
 					out = append(out, t)
 				}
-				t.levels[level] = append(t.levels[level], run{level, r.ID, files[:n:n]})
+				t.levels[level] = append(t.levels[level], run{r.ID, files[:n:n]})
 				files = files[n:]
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b *tree) int { return int(a.keyspace) - int(b.keyspace) })
+	slices.SortFunc(out, func(a, b *tree) int { return cmp.Compare(a.keyspace, b.keyspace) })
 	for _, t := range out {
 		for level := range v.Levels {
 			for _, r := range v.Levels[level] {
 				t.runIDs[level] = append(t.runIDs[level], r.ID)
 			}
-			for i := range t.levels[level] {
-				t.sizes[level] += t.levels[level][i].size()
-			}
 		}
-		t.shape()
+		t.noteRunning()
+		t.plan(w)
 	}
 	return out
 }
 
-// shape chooses the base level and the sizes of the levels.
+// extent is the bytes of tables, and of the values they have in value files.
+type extent struct{ tables, values float64 }
+
+func (e *extent) add(f *manifest.FileMeta) {
+	e.tables += float64(f.Size)
+	for _, ref := range f.ValueRefs {
+		e.values += float64(ref.Bytes)
+	}
+}
+
+func (e extent) sum() float64 { return e.tables + e.values }
+
+// hiddenValues is the part of the values in the last level that those above it
+// may amount to. It is small beside SpaceTarget, because finding out which
+// values are dead takes merging tables of pointers only, while the space that
+// is left for known garbage sets the price of collecting it.
+const hiddenValues = 0.08
+
+// plan chooses how many levels lie between level 0 and the last.
 //
-// With B bytes arriving at a time from level 0, S bytes in the last level and n
-// levels between, merging costs least when every level is the same multiple f
-// of the one above: f = (S/B)^(1/(n+1)), which costs (n+1)(1+f) bytes written
-// for each byte that arrives. n is the smallest for which f does not exceed the
-// size ratio: fewer levels mean fewer places to read from. As the tree grows f
-// rises to the ratio, then a level is added and f falls. (RocksDB's dynamic
-// level sizes keep f fixed and let the first level be any fraction of it.)
-func (t *tree) shape() {
-	s := float64(slices.Max(t.sizes[1:]))
-	b := float64(max(t.cfg.BaseLevelBytes, 1))
-	inner := 0
-	f := s / b
-	for f > t.fanout() && inner < lastLevel-1 {
-		inner++
-		f = math.Pow(s/b, 1/float64(inner+1))
+// What lies above the last level may, in the worst case, all hide something
+// there, so it gets room for a part of it (Config.SpaceTarget); for more when
+// writes are known to hide little. Level 0 brings BaseLevelBytes at a time. If
+// that takes all the room, it is merged into the last level directly; otherwise
+// inner levels gather until the room is full, each a number of times more than
+// the one above it.
+func (t *tree) plan(w Workload) {
+	var last extent
+	for i := range t.levels[lastLevel] {
+		for _, f := range t.levels[lastLevel][i].files {
+			last.add(f)
+		}
 	}
-	t.base = lastLevel - inner
-	size := b
-	for level := t.base; level < lastLevel; level++ {
-		size *= f
-		t.targets[level] = size
+	granted := last.tables*(t.cfg.SpaceTarget-1) + last.values*min(hiddenValues, t.cfg.SpaceTarget-1)
+	t.room = min(granted/max(1-w.Fresh, 0.01), max(granted, last.sum()))
+	t.base = lastLevel
+	batch := float64(max(t.cfg.BaseLevelBytes, 1))
+	for t.base > 1 && t.room >= batch*t.worthLevel(t.base-1) {
+		t.base--
+		batch *= t.growth()
 	}
-	t.targets[lastLevel] = math.Inf(1)
 	for level := 1; level < t.base; level++ {
 		if len(t.levels[level]) > 0 {
-			// The tree shrank, or its configuration changed. What is here
-			// must get out of the way, and level 0 must not pass it.
-			t.base = level
+			// The tree shrank, or its writes are not as fresh any more. Level
+			// 0 must not pass what is here, which goes away first.
+			t.base, t.drain = level, true
 			break
 		}
 	}
 }
 
-// fanout is how much larger a level may be than what is merged into it.
-func (t *tree) fanout() float64 { return float64(max(t.cfg.SizeRatio, 2)) }
+// worthLevel is how many batches there must be room for to have an inner level.
+// Gathering them there costs one more write and lets the last level be merged
+// at twice the room less one batch, where without it is merged at every batch:
+// from 1.25 on that pays. A level that is there stays a little longer, so that
+// it does not come and go.
+func (t *tree) worthLevel(level int) float64 {
+	if len(t.levels[level]) > 0 {
+		return 1.05
+	}
+	return 1.25
+}
 
-// maxRuns is how many runs a level may gather.
+// growth is how many times more an inner level gathers than the one above it.
+func (t *tree) growth() float64 {
+	if t.cfg.Shape == Leveled {
+		return float64(max(t.cfg.SizeRatio, 2))
+	}
+	return float64(max(t.cfg.MaxRuns, 2))
+}
+
+// leveled reports whether a level holds one run, into which is merged.
+func (t *tree) leveled(level int) bool {
+	return level == lastLevel || level > 0 && t.cfg.Shape == Leveled
+}
+
+// maxRuns is how many runs a level may gather before it is due.
 func (t *tree) maxRuns(level int) int {
 	switch {
 	case level == 0:
 		return max(t.cfg.L0Trigger, 1)
-	case level == lastLevel || t.cfg.Shape == Leveled:
+	case t.leveled(level):
 		return 1
 	}
 	return max(t.cfg.MaxRuns, 2)
+}
+
+// freeRuns is how many runs of a level have a table that no job works on.
+func (t *tree) freeRuns(level int) int {
+	n := 0
+	for i := range t.levels[level] {
+		if slices.ContainsFunc(t.levels[level][i].files, func(f *manifest.FileMeta) bool { return t.busy[f.Num] == nil }) {
+			n++
+		}
+	}
+	return n
 }
 
 // below is the level into which a level is merged.
@@ -145,71 +173,63 @@ func (t *tree) below(level int) int {
 	return min(level+1, lastLevel)
 }
 
-// anyBusy reports whether a running job has one of the files.
-func (t *tree) anyBusy(files []*manifest.FileMeta) bool {
-	return slices.ContainsFunc(files, func(f *manifest.FileMeta) bool { return t.busy[f.Num] })
-}
-
-// freeSize is the bytes of a level that are not on their way out already.
-func (t *tree) freeSize(level int) uint64 {
-	n := t.sizes[level]
-	for i := range t.levels[level] {
-		for _, f := range t.levels[level][i].files {
-			if t.busy[f.Num] {
-				n -= f.Size
-			}
-		}
-	}
-	return n
-}
-
-// freeRuns is how many runs of a level no job works on.
-func (t *tree) freeRuns(level int) int {
-	n := 0
-	for i := range t.levels[level] {
-		if !t.anyBusy(t.levels[level][i].files) {
-			n++
-		}
-	}
-	return n
-}
-
-// newestRun is the run of a level that merges go into; its id and tables. A
-// level without a run gets the id 1: two jobs into an empty level then agree.
-func (t *tree) newestRun(level int) run {
-	if len(t.levels[level]) > 0 {
-		return t.levels[level][0]
-	}
-	if len(t.runIDs[level]) > 0 { // another keyspace's
-		return run{level: level, id: t.runIDs[level][0]}
-	}
-	return run{level: level, id: 1}
-}
-
-// freshRun is an id above those of all runs of a level.
-func (t *tree) freshRun(level int) uint64 {
-	if len(t.runIDs[level]) == 0 {
+// outputRun is the run that a merge of a component into a level goes to. In a
+// leveled level that is the newest there is, which is an input too. In a tiered
+// one it is a new run, or one of the newest as long as they have nothing in the
+// component's range: then the level has fewer runs and reads fewer to ask.
+func (t *tree) outputRun(level int, lo, hi []byte) uint64 {
+	ids, runs := t.runIDs[level], t.levels[level]
+	if len(ids) == 0 {
 		return 1
 	}
-	return t.runIDs[level][0] + 1
+	if t.leveled(level) {
+		if len(runs) > 0 {
+			return runs[0].id
+		}
+		return ids[0] // another keyspace's
+	}
+	id := ids[0] + 1
+	for i := range runs {
+		if len(runs[i].overlapping(lo, hi)) > 0 {
+			break
+		}
+		id = runs[i].id
+	}
+	return id
 }
 
-// splitKeys are where the tables below a level begin, between lo and hi.
-func (t *tree) splitKeys(level int, lo, hi []byte) [][]byte {
-	if level >= lastLevel || level == 0 {
-		return nil
+// overlapping returns the tables of the run that meet [lo, hi].
+func (r *run) overlapping(lo, hi []byte) []*manifest.FileMeta {
+	i, _ := slices.BinarySearchFunc(r.files, lo, func(f *manifest.FileMeta, key []byte) int { return bytes.Compare(f.Largest, key) })
+	j := i
+	for j < len(r.files) && bytes.Compare(r.files[j].Smallest, hi) <= 0 {
+		j++
 	}
-	for below := level + 1; below <= lastLevel; below++ {
-		if len(t.levels[below]) == 0 {
-			continue
+	return r.files[i:j:j]
+}
+
+// blocked reports whether a running job writes into a level within [lo, hi].
+// Its outputs may span keys between its inputs, where tables have come to lie
+// since.
+func (t *tree) blocked(level int, lo, hi []byte) bool {
+	return slices.ContainsFunc(t.running, func(r runningJob) bool {
+		return r.level == level && bytes.Compare(r.lo, hi) <= 0 && bytes.Compare(lo, r.hi) <= 0
+	})
+}
+
+// runningJob is where a running job of this keyspace writes.
+type runningJob struct {
+	level  int
+	lo, hi []byte
+}
+
+func (t *tree) noteRunning() {
+	seen := make(map[*Job]bool)
+	for _, j := range t.busy {
+		if j != nil && j.Keyspace == t.keyspace && !seen[j] {
+			seen[j] = true
+			lo, hi := j.Bounds()
+			t.running = append(t.running, runningJob{j.OutputLevel, lo, hi})
 		}
-		r := &t.levels[below][len(t.levels[below])-1]
-		files, _ := r.overlapping(lo, hi)
-		keys := make([][]byte, len(files))
-		for i, f := range files {
-			keys[i] = f.Smallest
-		}
-		return keys
 	}
-	return nil
 }

@@ -157,15 +157,17 @@ type refCounts struct {
 	last int
 }
 
-func (c *refCounts) add(p valuelog.Pointer) {
-	if c.last >= len(c.refs) || c.refs[c.last].File != p.File {
-		c.last = slices.IndexFunc(c.refs, func(r manifest.ValueRef) bool { return r.File == p.File })
+func (c *refCounts) add(p valuelog.Pointer) { c.addBytes(p.File, uint64(p.Length)) }
+
+func (c *refCounts) addBytes(num base.FileNum, n uint64) {
+	if c.last >= len(c.refs) || c.refs[c.last].File != num {
+		c.last = slices.IndexFunc(c.refs, func(r manifest.ValueRef) bool { return r.File == num })
 		if c.last < 0 {
 			c.last = len(c.refs)
-			c.refs = append(c.refs, manifest.ValueRef{File: p.File})
+			c.refs = append(c.refs, manifest.ValueRef{File: num})
 		}
 	}
-	c.refs[c.last].Bytes += uint64(p.Length)
+	c.refs[c.last].Bytes += n
 	c.refs[c.last].Count++
 }
 

@@ -1,0 +1,233 @@
+package compaction
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Merging goes by components: the tables of neighbouring levels that hang
+// together by overlaps. A component moves as a whole, so no version passes
+// another one of its key (invariant I6), and the hull of its keys holds no
+// table that is not part of it (I5). Components are independent, so several
+// jobs may take different ones at once, and a job takes up no more extra space
+// than its component. Guards keep components small: keys that no table of the
+// inner levels spans, because every table written ends there.
+
+// placed is a table, and where it is.
+type placed struct {
+	f     *manifest.FileMeta
+	level int
+	run   int // index into the runs of the level
+}
+
+// component is tables that hang together, or a group of neighbours.
+type component struct {
+	tables  []placed // ascending by smallest key
+	hi      []byte   // the largest key
+	bytes   uint64   // of all tables
+	upper   extent   // what lies above the lowest level
+	deletes bool     // there are tombstones
+	depth   int      // runs of the uppermost level
+	busy    bool     // a running job has one of the tables
+	single  bool     // one large table, or a group of such
+}
+
+func (c *component) lo() []byte { return c.tables[0].f.Smallest }
+
+// span is the levels that a merge takes its tables from and where it puts them.
+type span struct {
+	from, to int
+}
+
+// components splits the tables of the levels of s. The lowest level takes part
+// if it is leveled.
+func (t *tree) components(s span) []component {
+	all := t.collect(s)
+	slices.SortStableFunc(all, func(a, b placed) int { return bytes.Compare(a.f.Smallest, b.f.Smallest) })
+	var out []component
+	start := 0
+	var hi []byte
+	for i, p := range all {
+		if i > start && bytes.Compare(hi, p.f.Smallest) < 0 {
+			out = append(out, t.component(s, all[start:i:i], hi))
+			start = i
+		}
+		if i == start || bytes.Compare(p.f.Largest, hi) > 0 {
+			hi = p.f.Largest
+		}
+	}
+	if start < len(all) {
+		out = append(out, t.component(s, all[start:], hi))
+	}
+	return out
+}
+
+func (t *tree) collect(s span) []placed {
+	var all []placed
+	for level := s.from; level <= s.to; level++ {
+		if level == s.to && level != s.from && !t.leveled(level) {
+			break
+		}
+		for i := range t.levels[level] {
+			for _, f := range t.levels[level][i].files {
+				all = append(all, placed{f, level, i})
+			}
+		}
+	}
+	return all
+}
+
+func (t *tree) component(s span, tables []placed, hi []byte) component {
+	c := component{tables: tables, hi: hi}
+	var runs []int
+	for _, p := range tables {
+		c.bytes += p.f.Size
+		c.busy = c.busy || t.busy[p.f.Num] != nil
+		c.deletes = c.deletes || p.f.Deletes > 0
+		if p.level != s.to {
+			c.upper.add(p.f)
+		}
+		if p.level == s.from && !slices.Contains(runs, p.run) {
+			runs = append(runs, p.run)
+		}
+	}
+	c.depth = len(runs)
+	c.busy = c.busy || t.blocked(s.to, c.lo(), hi)
+	if p := tables[0]; len(tables) == 1 && p.level != s.to {
+		c.single = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.levels[p.level][p.run].files) >= 4*t.cfg.TableSize
+	}
+	return c
+}
+
+// groups joins neighbouring components that have something to merge, so that
+// many small ones do not become as many small tables. Nothing that is left out
+// lies within a group. Components of one large table each are kept apart from
+// those that must be rewritten: they move.
+func (t *tree) groups(cs []component) []component {
+	var out []component
+	joins := false // the last of out may be added to
+	for _, c := range cs {
+		if c.upper.tables == 0 || c.busy {
+			joins = false
+			continue
+		}
+		if n := len(out) - 1; joins && out[n].single == c.single && (c.single || out[n].bytes+c.bytes <= 8*t.cfg.TableSize) {
+			out[n] = join(out[n], c)
+			continue
+		}
+		out = append(out, c)
+		joins = true
+	}
+	return out
+}
+
+func join(a, b component) component {
+	a.tables = append(slices.Clip(a.tables), b.tables...)
+	a.hi = b.hi
+	a.bytes += b.bytes
+	a.upper.tables += b.upper.tables
+	a.upper.values += b.upper.values
+	a.deletes = a.deletes || b.deletes
+	a.depth = max(a.depth, b.depth)
+	return a
+}
+
+// job makes a job of a group.
+func (t *tree) job(reason Reason, score float64, s span, g component) Job {
+	j := Job{
+		Reason: reason, Score: score, Keyspace: t.keyspace,
+		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.hi),
+		Move: g.single,
+	}
+	slices.SortStableFunc(g.tables, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.run, b.run))
+	})
+	for i, p := range g.tables {
+		if i == 0 || g.tables[i-1].level != p.level || g.tables[i-1].run != p.run {
+			j.Inputs = append(j.Inputs, Input{Level: p.level, Run: t.levels[p.level][p.run].id})
+		}
+		in := &j.Inputs[len(j.Inputs)-1]
+		in.Files = append(in.Files, p.f)
+	}
+	return j
+}
+
+// guards are keys at which outputs of a number of bytes into a level have to
+// end, so that components stay small: where tables of the last level begin and
+// no table of an inner level spans. They are spread evenly, each part worth
+// about a table of the output.
+func (t *tree) guards(level int, bytes uint64) [][]byte {
+	if level == lastLevel || len(t.levels[lastLevel]) == 0 {
+		return nil
+	}
+	lowest := t.levels[lastLevel][0].files
+	total := totalSize(lowest)
+	parts := min(bytes/max(t.cfg.TableSize, 1), total/max(guardTables*t.cfg.TableSize, 1))
+	if parts < 2 {
+		return nil
+	}
+	var keys [][]byte
+	part := total / parts
+	inner := t.innerCursors()
+	sum := uint64(0)
+	for i, f := range lowest {
+		if i > 0 && sum >= part && !spanned(inner, f.Smallest) {
+			keys = append(keys, f.Smallest)
+			sum = 0
+		}
+		sum += f.Size
+	}
+	return keys
+}
+
+// guardTables is how many tables of the last level lie between two guards at
+// the least.
+const guardTables = 8
+
+// innerCursors are the runs of the inner levels.
+func (t *tree) innerCursors() [][]*manifest.FileMeta {
+	var out [][]*manifest.FileMeta
+	for level := t.base; level < lastLevel; level++ {
+		for i := range t.levels[level] {
+			out = append(out, t.levels[level][i].files)
+		}
+	}
+	return out
+}
+
+// spanned reports whether a table begins before key and ends at or after it.
+// It advances the runs, and is asked about ascending keys.
+func spanned(runs [][]*manifest.FileMeta, key []byte) bool {
+	for i, files := range runs {
+		for len(files) > 0 && bytes.Compare(files[0].Largest, key) < 0 {
+			files = files[1:]
+		}
+		runs[i] = files
+		if len(files) > 0 && bytes.Compare(files[0].Smallest, key) < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func totalSize(files []*manifest.FileMeta) uint64 {
+	var n uint64
+	for _, f := range files {
+		n += f.Size
+	}
+	return n
+}
+
+// FlushGuards are the guards of a flush: keys at which its tables have to end.
+// bytes is how much table it will write, or an estimate of it.
+func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
+	for _, t := range trees(v, nil, Workload{}, cfg) {
+		if t.keyspace == keyspace {
+			return t.guards(0, bytes)
+		}
+	}
+	return nil
+}

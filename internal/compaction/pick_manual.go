@@ -1,0 +1,37 @@
+package compaction
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// PickManual chooses a job that brings keys of a keyspace in [lo, hi) closer to
+// lying in one run of the last level; a nil hi has no end. It answers false when
+// they are there, or when other jobs are in the way: then done is false.
+func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, cfg Config) (j Job, ok, done bool) {
+	ts := trees(v, busy, Workload{}, cfg)
+	done = true
+	for _, t := range ts {
+		if t.keyspace != keyspace {
+			continue
+		}
+		s := span{0, lastLevel}
+		for _, c := range t.components(s) {
+			if c.upper.tables == 0 && !t.stacked(&c) || bytes.Compare(c.hi, lo) < 0 || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
+				continue
+			}
+			done = false
+			if c.busy {
+				continue
+			}
+			return complete(ts, t.job(ReasonManual, 1, s, c), victimValues(v, cfg)), true, false
+		}
+	}
+	return Job{}, false, done
+}
+
+// stacked reports whether a component has several runs of the last level.
+func (t *tree) stacked(c *component) bool {
+	return len(c.tables) > 1 && c.upper.tables == 0
+}
