@@ -22,6 +22,7 @@ type Kind uint8
 // The kinds.
 const (
 	Bloom Kind = 1 // blocked Bloom filter, any number of bits per key
+	Fuse  Kind = 2 // binary fuse filter, about 9 bits per key
 )
 
 // ErrDamaged is what Open says of bytes that are no filter. Callers wrap it
@@ -35,6 +36,7 @@ type Filter struct {
 	cells []byte
 	kind  Kind
 	bloom bloomParams
+	fuse  fuseParams
 }
 
 // Open checks the parameters against the length of data, so that MayContain
@@ -46,6 +48,8 @@ func Open(data []byte) (Filter, error) {
 	switch Kind(data[len(data)-1]) {
 	case Bloom:
 		return openBloom(data[:len(data)-1])
+	case Fuse:
+		return openFuse(data[:len(data)-1])
 	}
 	return Filter{}, ErrDamaged
 }
@@ -59,6 +63,8 @@ func (f *Filter) MayContain(h uint64) bool {
 	switch f.kind {
 	case Bloom:
 		return f.bloom.mayContain(f.cells, h)
+	case Fuse:
+		return f.fuse.mayContain(f.cells, h)
 	}
 	return true
 }
@@ -74,6 +80,7 @@ func MayContain(data []byte, h uint64) bool {
 // Reset makes it ready again with its memory kept. Used by one goroutine.
 type Builder struct {
 	hashes []uint64
+	fuse   fuseScratch
 }
 
 // AddHash adds a key by its hash. A hash equal to the one before is dropped,
@@ -99,5 +106,15 @@ func (b *Builder) EstimatedSize(bitsPerKey float64) int {
 // Finish appends a filter of the hashes to dst, sized for their real number,
 // and returns the longer slice. The builder keeps the hashes until Reset.
 func (b *Builder) Finish(dst []byte, bitsPerKey float64) []byte {
+	return appendBloom(dst, b.hashes, bitsPerKey)
+}
+
+// FinishFuse appends a binary fuse filter, at about 9 bits per key for half of
+// the false positives of a Bloom filter of that size or fewer; a Bloom filter
+// of bitsPerKey if none can be built, as of an empty set.
+func (b *Builder) FinishFuse(dst []byte, bitsPerKey float64) []byte {
+	if out, ok := b.fuse.appendFuse(dst, &b.hashes); ok {
+		return out
+	}
 	return appendBloom(dst, b.hashes, bitsPerKey)
 }

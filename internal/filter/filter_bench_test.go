@@ -5,16 +5,19 @@ import (
 	"testing"
 )
 
-// BenchmarkMayContain asks for absent and for present keys: of one filter that
-// stays in the core's cache, and of many that do not, as in a real tree.
+// BenchmarkMayContain asks for absent keys: of one filter that stays in the
+// core's cache, and of many that do not, as in a real tree.
 func BenchmarkMayContain(b *testing.B) {
-	for _, bits := range []float64{8, 10, 12, 16} {
+	in := hashes(1, 100_000)
+	for _, kind := range []struct {
+		name string
+		data []byte
+	}{{"bloom8", build(in, 8)}, {"bloom10", build(in, 10)}, {"bloom16", build(in, 16)}, {"fuse", buildFuse(in)}} {
 		for _, filters := range []int{1, 256} {
-			b.Run(fmt.Sprintf("bits=%v/filters=%d", bits, filters), func(b *testing.B) {
-				in := hashes(1, 100_000)
+			b.Run(fmt.Sprintf("%s/filters=%d", kind.name, filters), func(b *testing.B) {
 				fs := make([]Filter, filters)
 				for i := range fs {
-					f, err := Open(build(in, bits))
+					f, err := Open(append([]byte(nil), kind.data...))
 					if err != nil {
 						b.Fatal(err)
 					}
@@ -34,14 +37,22 @@ func BenchmarkMayContain(b *testing.B) {
 
 func BenchmarkBuild(b *testing.B) {
 	in := hashes(1, 500_000)
-	var builder Builder
-	var out []byte
-	for b.Loop() {
-		builder.Reset()
-		for _, h := range in {
-			builder.AddHash(h)
-		}
-		out = builder.Finish(out[:0], 10)
+	for _, fuse := range []bool{false, true} {
+		b.Run(fmt.Sprintf("fuse=%v", fuse), func(b *testing.B) {
+			var builder Builder
+			var out []byte
+			for b.Loop() {
+				builder.Reset()
+				for _, h := range in {
+					builder.AddHash(h)
+				}
+				if fuse {
+					out = builder.FinishFuse(out[:0], 10)
+				} else {
+					out = builder.Finish(out[:0], 10)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(in)), "ns/key")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(in)), "ns/key")
 }

@@ -26,6 +26,14 @@ func build(in []uint64, bitsPerKey float64) []byte {
 	return b.Finish(nil, bitsPerKey)
 }
 
+func buildFuse(in []uint64) []byte {
+	var b Builder
+	for _, h := range in {
+		b.AddHash(h)
+	}
+	return b.FinishFuse(nil, 9)
+}
+
 func falsePositives(f *Filter, n int) float64 {
 	hit := 0
 	for _, h := range hashes(99, n) {
@@ -81,6 +89,63 @@ func TestNoFalseNegativeProperty(t *testing.T) {
 	})
 }
 
+func TestFuse(t *testing.T) {
+	var b Builder
+	for n := range 300 {
+		checkFuse(t, &b, hashes(uint64(n), n))
+	}
+	for _, n := range []int{1000, 9999, 50_000, 200_000} {
+		in := hashes(uint64(n), n)
+		data := checkFuse(t, &b, in)
+		f, _ := Open(data)
+		got := 100 * falsePositives(&f, 400_000)
+		size := 8 * float64(len(data)) / float64(n)
+		t.Logf("%7d keys: %5.2f bits, %.3f %% false positives", n, size, got)
+		if f.Kind() != Fuse || got > 0.43 || size > 11.5 {
+			t.Errorf("%d keys: kind %d, %.3f %%, %.2f bits", n, f.Kind(), got, size)
+		}
+	}
+}
+
+// checkFuse builds with a builder that is used again and again.
+func checkFuse(t *testing.T, b *Builder, in []uint64) []byte {
+	t.Helper()
+	b.Reset()
+	for _, h := range in {
+		b.AddHash(h)
+	}
+	data := b.FinishFuse(nil, 9)
+	f, err := Open(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range in {
+		if !f.MayContain(h) {
+			t.Fatalf("%d keys: lost %x", len(in), h)
+		}
+	}
+	return data
+}
+
+func TestFuseDuplicates(t *testing.T) {
+	in := hashes(5, 1000)
+	in = append(in, in...)
+	in = append(in, 1, 2, 1, 2, 1)
+	var b Builder
+	data := checkFuse(t, &b, in)
+	if f, _ := Open(data); f.Kind() != Fuse || len(data) > 2000 || b.Len() != 1002 {
+		t.Fatalf("kind %d, %d bytes, %d keys", f.Kind(), len(data), b.Len())
+	}
+}
+
+func TestFuseProperty(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		in := rapid.SliceOf(rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 300))).Draw(rt, "hashes")
+		var b Builder
+		checkFuse(t, &b, in)
+	})
+}
+
 func TestEmpty(t *testing.T) {
 	f, err := Open(build(nil, 10))
 	if err != nil || f.MayContain(1) || f.MayContain(0) {
@@ -128,20 +193,22 @@ func TestFalsePositives(t *testing.T) {
 	}
 }
 
-// TestDamage: whatever a bit is flipped or cut, Open refuses or the filter
-// answers something; and a builder is not fooled by growing bits per key.
+// TestDamage: whatever bit is flipped and wherever the bytes are cut, Open
+// refuses or the filter answers something.
 func TestDamage(t *testing.T) {
 	in := hashes(2, 300)
-	data := build(in, 10)
-	for i := range data {
-		for bit := range 8 {
-			data[i] ^= 1 << bit
-			probe(data)
-			data[i] ^= 1 << bit
+	for _, data := range [][]byte{build(in, 10), build(in, 20), buildFuse(in)} {
+		for i := range data {
+			for bit := range 8 {
+				data[i] ^= 1 << bit
+				probe(data)
+				data[i] ^= 1 << bit
+			}
+			probe(data[:i])
 		}
-		probe(data[:i])
 	}
-	for _, bad := range [][]byte{nil, {0}, {byte(Bloom)}, {3, byte(Bloom)}, make([]byte, 66)} {
+	for _, bad := range [][]byte{nil, {0}, {byte(Bloom)}, {3, byte(Bloom)}, make([]byte, 66), {byte(Fuse)},
+		append(make([]byte, 13), byte(Fuse)), append(make([]byte, 64), 0, byte(Bloom)), append(make([]byte, 64), 15, byte(Bloom))} {
 		if _, err := Open(bad); err == nil {
 			t.Errorf("Open accepted %v", bad)
 		}
@@ -163,6 +230,7 @@ func probe(data []byte) {
 
 func FuzzOpen(f *testing.F) {
 	f.Add(build(hashes(1, 10), 10), uint64(1))
+	f.Add(buildFuse(hashes(1, 10)), uint64(1))
 	f.Fuzz(func(t *testing.T, data []byte, h uint64) {
 		probe(data)
 		MayContain(data, h)
@@ -171,7 +239,12 @@ func FuzzOpen(f *testing.F) {
 
 func TestNoAllocation(t *testing.T) {
 	in := hashes(3, 1000)
-	data := build(in, 10)
+	for _, data := range [][]byte{build(in, 10), buildFuse(in)} {
+		noAllocation(t, data, in)
+	}
+}
+
+func noAllocation(t *testing.T, data []byte, in []uint64) {
 	if n := testing.AllocsPerRun(100, func() {
 		f, _ := Open(data)
 		f.MayContain(in[0])
