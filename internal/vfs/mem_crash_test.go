@@ -258,6 +258,47 @@ func TestCrashFill(t *testing.T) {
 	}
 }
 
+// What a file held before it was cut does not show through when it grows again:
+// the sectors are others.
+func TestCrashFillAfterCut(t *testing.T) {
+	m := NewMem()
+	f, err := m.Create("a")
+	check(t, err)
+	_, err = f.Write(sectors("ab"))
+	check(t, err)
+	check(t, f.Sync())
+	check(t, SyncDir(m, "/"))
+	check(t, f.Truncate(3))
+	_, err = f.Write(sectors("xy"))
+	check(t, err)
+	fill := func(p []byte) { copy(p, "?") }
+	// The cut and the last size.
+	got := read(t, m.CrashClone(CrashOptions{Fill: fill, Pick: func(i int) bool { return i == 0 || i == 4 }}), "a")
+	want := append([]byte("aaa"), make([]byte, 2*SectorSize)...)
+	want[SectorSize], want[2*SectorSize] = '?', '?'
+	if got != string(want) {
+		t.Errorf("%d bytes, beginning %.10q; want %d", len(got), got, len(want))
+	}
+}
+
+// A removal that survives, of a file whose creation did not, is not the removal
+// of the file that had the name before.
+func TestCrashRemoveOfAnother(t *testing.T) {
+	m := NewMem()
+	write(t, m, "a", "1", true)
+	check(t, SyncDir(m, "/"))
+	check(t, m.Remove("a"))
+	write(t, m, "a", "", true)
+	check(t, m.Remove("a"))
+	if m.Pending() != 3 {
+		t.Fatalf("%d pieces", m.Pending())
+	}
+	c := m.CrashClone(CrashOptions{Pick: func(i int) bool { return i == 2 }})
+	if got := dump(t, c); got != "a=1" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestCrashLyingSync(t *testing.T) {
 	m := NewMem()
 	m.SetLyingSync(true)
@@ -304,6 +345,9 @@ func TestFailSync(t *testing.T) {
 			_, err = f.Write([]byte("!"))
 			check(t, err)
 			check(t, f.Sync()) // once only
+			if m.Used() != int64(len(c.live)-len("a=")) {
+				t.Errorf("used %d", m.Used())
+			}
 			if got := dump(t, m); got != c.live {
 				t.Errorf("a reader sees %q, want %q", got, c.live)
 			}

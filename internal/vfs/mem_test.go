@@ -73,8 +73,8 @@ func TestMemPreallocate(t *testing.T) {
 	if m.Used() != 5 {
 		t.Fatalf("used %d after the rename", m.Used())
 	}
-	if c := m.CrashClone(CrashOptions{Keep: 1}); c.Used() != 5 {
-		t.Fatalf("the clone uses %d", c.Used())
+	if c := m.CrashClone(CrashOptions{Keep: 1}); c.Used() != 5 || c.capacity != 100 {
+		t.Fatalf("the clone uses %d of %d", c.Used(), c.capacity)
 	}
 }
 

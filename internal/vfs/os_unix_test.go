@@ -1,4 +1,4 @@
-//go:build unix
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
 package vfs
 
@@ -116,6 +116,49 @@ func TestOSLockAliases(t *testing.T) {
 	wantIs(t, err, base.ErrLocked)
 	check(t, l.Close())
 	l, err = OS.Lock(filepath.Join(alias, "LOCK"))
+	check(t, err)
+	check(t, l.Close())
+}
+
+// Each of the locks does its part alone: on some systems the others are missing.
+func TestOSLocksOneByOne(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "LOCK")
+	d, err := openOSDir(dir)
+	check(t, err)
+	defer d.Close()
+	info, err := d.Stat()
+	check(t, err)
+	write(t, OS, name, "4711\n", false)
+	f, err := openRegular(name, os.O_RDWR)
+	check(t, err)
+	takers := map[string]func() (release func()){
+		"this process": func() func() { enterLockedDir(info); return func() { leaveLockedDir(info) } },
+		"the directory": func() func() {
+			_, err := lockDir(d)
+			check(t, err)
+			return func() { check(t, syscall.Flock(int(d.Fd()), syscall.LOCK_UN)) }
+		},
+		"the file": func() func() {
+			_, err := lockFile(f)
+			check(t, err)
+			return func() { check(t, f.Close()) }
+		},
+	}
+	for what, take := range takers {
+		release := take()
+		if what == "this process" && enterLockedDir(info) {
+			t.Error("one directory was entered twice")
+		}
+		_, err = OS.Lock(name)
+		if !errors.Is(err, base.ErrLocked) {
+			t.Errorf("with the lock of %s held: %v", what, err)
+		} else if what != "this process" && !strings.Contains(err.Error(), "4711") {
+			t.Errorf("%q does not name the process 4711", err)
+		}
+		release()
+	}
+	l, err := OS.Lock(name)
 	check(t, err)
 	check(t, l.Close())
 }
