@@ -137,14 +137,14 @@ func (x *index) extraBefore(m int) int {
 }
 
 // lastHead returns the last segment whose head is <= h. The first segment's
-// head is 0, so there is one.
+// head is 0, so there is one. Which way a step goes is a coin toss, so it is
+// taken by arithmetic, not by a branch.
 func (x *index) lastHead(h uint64) int {
 	seg, n := 0, x.segments
 	for n > 1 {
 		half := int(uint(n) / 2)
-		if le.Uint64(x.heads[(seg+half)*8:]) <= h {
-			seg += half
-		}
+		_, above := bits.Sub64(h, le.Uint64(x.heads[(seg+half)*8:]), 0)
+		seg += half & (int(above) - 1)
 		n -= half
 	}
 	return seg
@@ -200,14 +200,33 @@ func compareExtension(ext, rest []byte, t base.Trailer) int {
 func (x *index) offset(i int) int64 {
 	k, j := i>>anchorShift, uint64(i&anchorMask)
 	a, b := le.Uint64(x.anchors[k*8:]), le.Uint64(x.anchors[k*8+8:])
-	off := int64(a + (b-a)*j>>anchorShift)
+	return int64(a+(b-a)*j>>anchorShift) + x.residual(i)
+}
+
+func (x *index) residual(i int) int64 {
 	switch x.residualWidth {
 	case 2:
-		return off + int64(int16(le.Uint16(x.residuals[i*2:])))
+		return int64(int16(le.Uint16(x.residuals[i*2:])))
 	case 4:
-		return off + int64(int32(le.Uint32(x.residuals[i*4:])))
+		return int64(int32(le.Uint32(x.residuals[i*4:])))
 	}
-	return off + int64(le.Uint64(x.residuals[i*8:]))
+	return int64(le.Uint64(x.residuals[i*8:]))
+}
+
+// extent is where page i begins and how long it is: offset twice, mostly from
+// one pair of anchors.
+func (x *index) extent(i int) (off int64, stored int) {
+	k, j := i>>anchorShift, uint64(i&anchorMask)
+	if j == anchorMask {
+		off = x.offset(i)
+		return off, int(x.offset(i+1) - off)
+	}
+	w := x.anchors[k*8 : k*8+16]
+	a := le.Uint64(w)
+	d := (le.Uint64(w[8:]) - a) * j
+	off = int64(a+d>>anchorShift) + x.residual(i)
+	next := int64(a+(d+le.Uint64(w[8:])-a)>>anchorShift) + x.residual(i+1)
+	return off, int(next - off)
 }
 
 // rawLen is the length of page i before compression, 0 if it is not compressed.

@@ -73,7 +73,7 @@ func (it *Iter) Close() error {
 }
 
 // enter opens page n, if it is not open already.
-func (it *Iter) enter(n int) bool {
+func (it *Iter) enter(n, hint int) bool {
 	if it.open && it.n == n {
 		return true
 	}
@@ -83,7 +83,7 @@ func (it *Iter) enter(n int) bool {
 	if it.o.Bypass {
 		err = it.spans.load(it.r, n, &it.page)
 	} else {
-		err = it.r.load(n, it.o.Scan, &it.ref, &it.page)
+		err = it.r.load(n, hint, it.o.Scan, &it.ref, &it.page)
 	}
 	if err != nil {
 		it.err = err
@@ -114,7 +114,7 @@ func (it *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
 		return nil
 	}
 	n, hint := it.r.index.find(key, t)
-	if !it.enter(n) {
+	if !it.enter(n, hint) {
 		return nil
 	}
 	i, _ := it.page.Search(key, t, scaleHint(hint, it.page.Len()))
@@ -139,7 +139,7 @@ func (it *Iter) SeekLT(key []byte) *base.KV {
 		return nil
 	}
 	n, hint := it.r.index.find(key, base.TrailerMax)
-	if !it.enter(n) {
+	if !it.enter(n, hint) {
 		return nil
 	}
 	i, _ := it.page.Search(key, base.TrailerMax, scaleHint(hint, it.page.Len()))
@@ -152,7 +152,7 @@ func (it *Iter) SeekLT(key []byte) *base.KV {
 // First lands on the first entry.
 func (it *Iter) First() *base.KV {
 	it.err, it.used = nil, true
-	if it.r == nil || !it.enter(0) {
+	if it.r == nil || !it.enter(0, noHint) {
 		return nil
 	}
 	return it.begin(0)
@@ -161,7 +161,7 @@ func (it *Iter) First() *base.KV {
 // Last lands on the last entry.
 func (it *Iter) Last() *base.KV {
 	it.err, it.used = nil, true
-	if it.r == nil || !it.enter(it.r.index.pages-1) {
+	if it.r == nil || !it.enter(it.r.index.pages-1, noHint) {
 		return nil
 	}
 	return it.begin(it.page.Len() - 1)
@@ -204,7 +204,7 @@ func (it *Iter) nextPage() *base.KV {
 		it.n = it.r.index.pages
 		return nil
 	}
-	if !it.enter(it.n + 1) {
+	if !it.enter(it.n+1, noHint) {
 		return nil
 	}
 	return it.begin(0)
@@ -216,7 +216,7 @@ func (it *Iter) prevPage() *base.KV {
 		it.n = -1
 		return nil
 	}
-	if !it.enter(it.n - 1) {
+	if !it.enter(it.n-1, noHint) {
 		return nil
 	}
 	return it.begin(it.page.Len() - 1)

@@ -10,9 +10,9 @@ import (
 )
 
 // load makes p a view of page n, kept alive by ref, which must hold nothing.
-func (r *Reader) load(n int, scan bool, ref *cache.Handle, p *block.Page) error {
-	off := r.index.offset(n)
-	stored := int(r.index.offset(n+1) - off)
+// hint is where on the page the caller will look, or noHint.
+func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) error {
+	off, stored := r.index.extent(n)
 	// What is cached is the page before compression. One that is not
 	// compressed is read straight into the cache, its trailer included.
 	size := r.index.rawLen(n)
@@ -34,7 +34,11 @@ func (r *Reader) load(n int, scan bool, ref *cache.Handle, p *block.Page) error 
 		}
 		h.Publish()
 	}
-	if err := p.Open(h.Bytes()); err != nil {
+	b := h.Bytes()
+	if hint >= 0 {
+		p.Warm(b, int(uint64(hint)*(uint64(len(b))*r.headShare>>16)>>31))
+	}
+	if err := p.Open(b); err != nil {
 		h.Release()
 		return damaged(r.id.Name(), off, "page", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
@@ -37,6 +38,8 @@ type Reader struct {
 	filter filter.Filter
 	index  *index
 	props  *Properties
+	// headShare is about which part of a page its heads are, in 1/65536.
+	headShare uint64
 }
 
 // Open reads the metadata of a table of the given size, in two reads. On
@@ -98,6 +101,8 @@ func (r *Reader) openMeta() error {
 	if r.props, ok = parseProperties(propBytes); !ok || r.props.Pages != uint64(r.index.pages) || r.props.Entries == 0 {
 		return base.Corruptf(name, int64(foot.props.off), "malformed properties")
 	}
+	hi, lo := bits.Mul64(min(r.props.Entries*8, max(r.props.RawBytes, 1)), 1<<16)
+	r.headShare, _ = bits.Div64(hi, lo, max(r.props.RawBytes, 1<<16))
 	return nil
 }
 
@@ -180,13 +185,10 @@ func (r *Reader) Get(key []byte, s base.SeqNum, res *Result) (bool, error) {
 	t := base.SeekTrailer(s)
 	n, hint := r.index.find(key, t)
 	var p block.Page
-	if err := r.load(n, false, &res.page, &p); err != nil {
+	if err := r.load(n, hint, false, &res.page, &p); err != nil {
 		return false, err
 	}
-	if hint >= 0 {
-		hint = int(uint64(hint) * uint64(p.Len()) >> 31)
-	}
-	i, same := p.Search(key, t, hint)
+	i, same := p.Search(key, t, scaleHint(hint, p.Len()))
 	if !same {
 		res.Release()
 		return false, nil

@@ -38,7 +38,7 @@ func benchTable(b testing.TB, keys [][]byte, o WriterOptions) *Reader {
 	for n := range r.index.pages {
 		var it Iter
 		it.Init(r, IterOptions{})
-		it.enter(n)
+		it.enter(n, noHint)
 		it.Close()
 	}
 	return r

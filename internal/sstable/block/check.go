@@ -18,7 +18,7 @@ func (p *Page) Check() error {
 	var kv base.KV
 	var prev []byte
 	var prevT base.Trailer
-	cur := bytes.Clone(p.prefix)
+	cur := bytes.Clone(p.Prefix())
 	unique := true
 	for i := range p.n {
 		row := p.row(i)
@@ -46,16 +46,16 @@ func (p *Page) Check() error {
 }
 
 func (p *Page) checkOffsets() error {
-	if p.offs == nil {
+	if p.offWidth == 0 {
 		return nil
 	}
 	off := func(i int) int64 {
-		if p.wide {
-			return int64(le.Uint32(p.offs[i*4:]))
+		if p.offWidth == 4 {
+			return int64(le.Uint32(p.data[p.offs+i*4:]))
 		}
-		return int64(le.Uint16(p.offs[i*2:]))
+		return int64(le.Uint16(p.data[p.offs+i*2:]))
 	}
-	if off(0) != 0 || off(p.n) != int64(len(p.rows)) {
+	if off(0) != 0 || off(p.n) != int64(len(p.data)-p.rows) {
 		return errors.New("the rows do not fill their place")
 	}
 	for i := range p.n {

@@ -20,23 +20,27 @@ var ErrBad = errors.New("block: not a page")
 var le = binary.LittleEndian
 
 // Page is a view of a page's bytes. The zero Page is empty; Open fills it. It
-// is valid as long as the bytes are, immutable after Open.
+// is valid as long as the bytes are, immutable after Open. It keeps positions
+// rather than slices of the parts: a point read opens a page for one search,
+// and making the slices took longer than the search.
 type Page struct {
+	data       []byte // as far as the page goes
 	n          int
-	prefix     []byte
-	heads      []byte
-	offs       []byte // n+1 row offsets; nil when the rows are of one length
-	rows       []byte
+	prefixLen  int
+	heads      int // where they begin in data
+	offs       int
+	rows       int
 	stride     int // of rows of one length
 	keyLen     int // behind the prefix, when common
 	trailBase  base.Trailer
 	width      uint8 // of a head
+	offWidth   uint8
 	trailWidth uint8
 	trailShift uint8
 	lenWidth   uint8
 	rowHeader  uint8 // trailWidth + lenWidth
-	wide       bool  // row offsets are of 4 bytes
 	unique     bool
+	warmed     byte // keeps the compiler from dropping a load
 }
 
 // layout is where the parts of a page begin. All in bytes.
@@ -54,7 +58,7 @@ func (l *layout) set(n, prefix, width, offW, rows uint64) {
 	l.end = l.rows + rows
 }
 
-// widthSet says which of 0 to 8 are widths: bit w for width w.
+// Bit w says that w is a width.
 const (
 	headWidths  = 1<<0 | 1<<2 | 1<<4 | 1<<8
 	trailWidths = 1<<0 | 1<<1 | 1<<2 | 1<<4 | 1<<8
@@ -70,9 +74,11 @@ func (p *Page) Open(data []byte) error {
 	}
 	h := data[:headerSize:headerSize]
 	n, prefix, rows := le.Uint32(h[8:]), le.Uint32(h[12:]), le.Uint32(h[20:])
-	width, trail, lenW, offW := h[1], h[2]&15, h[3], h[4]
+	form := le.Uint64(h)
+	width, trail, lenW, offW := uint8(form>>8), uint8(form>>16)&15, uint8(form>>24), uint8(form>>32)
+	// Widths are below 16: a larger one shifts its set to nothing.
 	if (headWidths>>width)&(trailWidths>>trail)&(lenWidths>>lenW)&(offWidths>>offW)&1 == 0 ||
-		h[0]&^flagUnique|h[2]&0x70|h[5]|h[6]|h[7] != 0 || n == 0 {
+		form&0xffffff_00_00_70_00_fe != 0 || n == 0 {
 		return ErrBad
 	}
 	var l layout
@@ -82,26 +88,29 @@ func (p *Page) Open(data []byte) error {
 	if l.end > uint64(len(data)) || l.rows > l.end {
 		return ErrBad
 	}
-	p.n = int(n)
-	p.prefix = data[headerSize : headerSize+prefix : headerSize+prefix]
-	p.heads = data[l.heads:l.offs]
-	p.offs = nil
-	p.rows = data[l.rows:l.end]
-	p.stride, p.wide = int(rows), offW == 4
-	if offW != 0 {
-		p.offs = data[l.offs:l.rows]
-	}
-	p.keyLen = int(le.Uint32(h[16:]))
-	p.trailBase = base.Trailer(le.Uint64(h[24:]))
-	p.width, p.trailWidth, p.trailShift, p.lenWidth = width, trail, h[2]>>7<<3, lenW
-	p.rowHeader = trail + lenW
-	p.unique = h[0]&flagUnique != 0
 	// Rows of one length must hold what precedes their tails; and n entries
 	// of nothing at all would be a page without end.
-	if offW == 0 && (rows < uint32(p.rowHeader) || rows == 0 && width == 0 && n > 1) {
+	if rowHeader := trail + lenW; offW == 0 && (rows < uint32(rowHeader) || rows == 0 && width == 0 && n > 1) {
 		return ErrBad
 	}
+	p.data = data[:l.end]
+	p.n, p.prefixLen = int(n), int(prefix)
+	p.heads, p.offs, p.rows = int(l.heads), int(l.offs), int(l.rows)
+	p.stride, p.keyLen = int(rows), int(le.Uint32(h[16:]))
+	p.trailBase = base.Trailer(le.Uint64(h[24:]))
+	p.width, p.offWidth, p.trailWidth, p.trailShift = width, offW, trail, uint8(form>>23&1)<<3
+	p.lenWidth, p.rowHeader = lenW, trail+lenW
+	p.unique = form&flagUnique != 0
 	return nil
+}
+
+// Warm touches the byte that lies at about off behind the prefix. The load does
+// not depend on the header's, so that the two come from memory at the same
+// time; nothing waits for it.
+func (p *Page) Warm(data []byte, off int) {
+	if off += headerSize + 8; off < len(data) {
+		p.warmed = data[off]
+	}
 }
 
 // Len is the number of entries, at least 1 in an open page.
@@ -111,7 +120,9 @@ func (p *Page) Len() int { return p.n }
 func (p *Page) Unique() bool { return p.unique }
 
 // Prefix is what all user keys of the page begin with.
-func (p *Page) Prefix() []byte { return p.prefix }
+func (p *Page) Prefix() []byte {
+	return p.data[headerSize : headerSize+p.prefixLen : headerSize+p.prefixLen]
+}
 
 // noRow stands for a row that does not lie in the page: the longest header,
 // an empty key, an empty value.
@@ -119,22 +130,23 @@ var noRow [16]byte
 
 // row returns the bytes of row i, at least a row header long.
 func (p *Page) row(i int) []byte {
-	if p.offs == nil {
-		a := i * p.stride
-		return p.rows[a : a+p.stride : a+p.stride]
+	if p.offWidth == 0 {
+		a := p.rows + i*p.stride
+		return p.data[a : a+p.stride : a+p.stride]
 	}
 	var a, b uint
-	if p.wide {
-		o := p.offs[i*4 : i*4+8]
-		a, b = uint(le.Uint32(o)), uint(le.Uint32(o[4:]))
-	} else {
-		o := p.offs[i*2 : i*2+4]
+	if p.offWidth == 2 {
+		o := p.data[p.offs+i*2:]
 		a, b = uint(le.Uint16(o)), uint(le.Uint16(o[2:]))
+	} else {
+		o := p.data[p.offs+i*4:]
+		a, b = uint(le.Uint32(o)), uint(le.Uint32(o[4:]))
 	}
-	if b > uint(len(p.rows)) || a+uint(p.rowHeader) > b {
+	rows := p.data[p.rows:]
+	if b > uint(len(rows)) || a+uint(p.rowHeader) > b {
 		return noRow[:p.rowHeader]
 	}
-	return p.rows[a:b:b]
+	return rows[a:b:b]
 }
 
 func uintAt(b []byte, width uint8) uint64 {
@@ -188,21 +200,22 @@ func (p *Page) Entry(i int) (base.Trailer, []byte) {
 func (p *Page) Load(i int, kv *base.KV, buf []byte) []byte {
 	row := p.row(i)
 	n, tail, value := p.tailOf(row)
-	buf = binary.BigEndian.AppendUint64(buf[:len(p.prefix)], p.head(i))
-	buf = append(buf[:len(p.prefix)+n], tail...)
+	buf = binary.BigEndian.AppendUint64(buf[:p.prefixLen], p.head(i))
+	buf = append(buf[:p.prefixLen+n], tail...)
 	kv.Key, kv.Trailer, kv.Value = buf, p.trailerOf(row), value
 	return buf
 }
 
 // head returns the head of entry i, moved to the top of the number.
 func (p *Page) head(i int) uint64 {
+	heads := p.data[p.heads:p.offs]
 	switch p.width {
 	case 8:
-		return le.Uint64(p.heads[i*8:])
+		return le.Uint64(heads[i*8:])
 	case 4:
-		return uint64(le.Uint32(p.heads[i*4:])) << 32
+		return uint64(le.Uint32(heads[i*4:])) << 32
 	case 2:
-		return uint64(le.Uint16(p.heads[i*2:])) << 48
+		return uint64(le.Uint16(heads[i*2:])) << 48
 	}
 	return 0
 }

@@ -3,6 +3,7 @@ package block
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -15,9 +16,10 @@ const NoHint = -1
 // NoHint: a bad one costs time, never the answer.
 func (p *Page) Search(key []byte, t base.Trailer, hint int) (i int, same bool) {
 	rest := key
-	if pl := len(p.prefix); pl != 0 {
-		if len(key) < pl || string(key[:pl]) != string(p.prefix) {
-			if bytes.Compare(key, p.prefix) < 0 {
+	if pl := p.prefixLen; pl != 0 {
+		prefix := p.Prefix()
+		if len(key) < pl || string(key[:pl]) != string(prefix) {
+			if bytes.Compare(key, prefix) < 0 {
 				return 0, false
 			}
 			return p.n, false
@@ -25,25 +27,26 @@ func (p *Page) Search(key []byte, t base.Trailer, hint int) (i int, same bool) {
 		rest = key[pl:]
 	}
 	h := headOf(rest)
+	heads := p.data[p.heads:p.offs]
 	switch p.width {
 	case 8:
 		if hint >= 0 {
-			i = near64(p.heads, p.n, h, hint)
+			i = near64(heads, p.n, h, hint)
 		} else {
-			i = lower64(p.heads, 0, p.n, h)
+			i = lower64(heads, 0, p.n, h)
 		}
-		if i == p.n || le.Uint64(p.heads[i*8:]) != h {
+		if i == p.n || le.Uint64(heads[i*8:]) != h {
 			return i, false
 		}
-		if i+1 == p.n || le.Uint64(p.heads[i*8+8:]) != h {
+		if i+1 == p.n || le.Uint64(heads[i*8+8:]) != h {
 			return p.single(i, rest, t)
 		}
 	case 4:
 		h &= 0xffffffff << 32
-		i = lower32(p.heads, p.n, uint32(h>>32))
+		i = lower32(heads, p.n, uint32(h>>32))
 	case 2:
 		h &= 0xffff << 48
-		i = lower16(p.heads, p.n, uint16(h>>48))
+		i = lower16(heads, p.n, uint16(h>>48))
 	default:
 		h = 0
 	}
@@ -121,61 +124,68 @@ func (p *Page) compareRest(row, rest []byte) int {
 	return bytes.Compare(tail, rest[tl:])
 }
 
-// lower64 returns the first of heads[lo:hi] that is >= h, or hi.
-func lower64(heads []byte, lo, hi int, h uint64) int {
-	n := hi - lo
-	for n > 0 {
+// The searches below add a borrow instead of branching: which way a step goes
+// is a coin toss, and a mispredicted branch costs as much as three steps.
+
+// lower64 returns the first of the n heads from lo on that is >= h, or lo+n.
+func lower64(heads []byte, lo, n int, h uint64) int {
+	for n > 1 {
 		half := int(uint(n) / 2)
-		if le.Uint64(heads[(lo+half)*8:]) < h {
-			lo += half + 1
-			n -= half + 1
-		} else {
-			n = half
-		}
+		_, less := bits.Sub64(le.Uint64(heads[(lo+half-1)*8:]), h, 0)
+		lo += half & -int(less)
+		n -= half
+	}
+	if n == 1 {
+		_, less := bits.Sub64(le.Uint64(heads[lo*8:]), h, 0)
+		lo += int(less)
 	}
 	return lo
 }
 
+// near is how many heads are looked at around a hint, two or three lines of
+// memory. Of uniform keys, 70 to a page, the hint misses by 3.4 on average
+// (the mean deviation of a Brownian bridge), and by more than 8 in 2 % of the
+// searches.
+const near = 16
+
 // near64 is lower64 over all n heads for a caller that knows about where the
-// answer is. It gallops from there: with a good hint the probes stay in one or
-// two cache lines, where a binary search visits a new line each time.
+// answer is. It counts the lesser ones among those around the hint: the loads
+// do not wait for each other, as those of a binary search do.
 func near64(heads []byte, n int, h uint64, hint int) int {
-	if hint >= n {
-		hint = n - 1
+	if n <= near {
+		return lower64(heads, 0, n, h)
 	}
-	lo, hi := hint, hint
-	if le.Uint64(heads[hint*8:]) < h {
-		for step := 2; ; step *= 2 {
-			lo = hi + 1
-			if hi += step; hi >= n {
-				return lower64(heads, lo, n, h)
-			}
-			if le.Uint64(heads[hi*8:]) >= h {
-				return lower64(heads, lo, hi, h)
-			}
-		}
+	lo := min(max(hint-near/2, 0), n-near)
+	w := heads[lo*8 : lo*8+near*8]
+	var c, less uint64
+	for len(w) >= 32 {
+		_, less = bits.Sub64(le.Uint64(w), h, 0)
+		c += less
+		_, less = bits.Sub64(le.Uint64(w[8:]), h, 0)
+		c += less
+		_, less = bits.Sub64(le.Uint64(w[16:]), h, 0)
+		c += less
+		_, less = bits.Sub64(le.Uint64(w[24:]), h, 0)
+		c += less
+		w = w[32:]
 	}
-	for step := 2; ; step *= 2 {
-		hi = lo
-		if lo -= step; lo < 0 {
-			return lower64(heads, 0, hi, h)
-		}
-		if le.Uint64(heads[lo*8:]) < h {
-			return lower64(heads, lo+1, hi, h)
-		}
+	if c == 0 {
+		return lower64(heads, 0, lo, h)
 	}
+	if c == near {
+		lo += near
+		return lower64(heads, lo, n-lo, h)
+	}
+	return lo + int(c)
 }
 
 func lower32(heads []byte, n int, h uint32) int {
 	lo := 0
 	for n > 0 {
-		half := int(uint(n) / 2)
-		if le.Uint32(heads[(lo+half)*4:]) < h {
-			lo += half + 1
-			n -= half + 1
-		} else {
-			n = half
-		}
+		half := int(uint(n+1) / 2)
+		_, less := bits.Sub64(uint64(le.Uint32(heads[(lo+half-1)*4:])), uint64(h), 0)
+		lo += half & -int(less)
+		n -= half
 	}
 	return lo
 }
@@ -183,13 +193,10 @@ func lower32(heads []byte, n int, h uint32) int {
 func lower16(heads []byte, n int, h uint16) int {
 	lo := 0
 	for n > 0 {
-		half := int(uint(n) / 2)
-		if le.Uint16(heads[(lo+half)*2:]) < h {
-			lo += half + 1
-			n -= half + 1
-		} else {
-			n = half
-		}
+		half := int(uint(n+1) / 2)
+		_, less := bits.Sub64(uint64(le.Uint16(heads[(lo+half-1)*2:])), uint64(h), 0)
+		lo += half & -int(less)
+		n -= half
 	}
 	return lo
 }
