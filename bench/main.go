@@ -41,7 +41,7 @@ type flags struct {
 	engines, workloads  string
 	cache, memtable     string
 	class, dir          string
-	json                string
+	json, profile       string
 	markdown, quiet     bool
 	goroutines          []int
 	base                string
@@ -83,6 +83,7 @@ func command() *cobra.Command {
 	p.BoolVar(&f.latency, "latency", false, "time every operation (costs about 0.1 us each)")
 	p.StringVar(&f.dir, "dir", "", "where the databases are made (default: the system's temporary directory)")
 	p.StringVar(&f.json, "json", "", "write everything, each round included, to this file")
+	p.StringVar(&f.profile, "profile", "", "write a CPU profile of each engine, workload and count to this directory (last round's)")
 	p.BoolVar(&f.markdown, "markdown", false, "print markdown and not the aligned table")
 	p.BoolVar(&f.quiet, "quiet", false, "no progress on stderr")
 	run.AddCommand(&cobra.Command{
@@ -149,7 +150,7 @@ func (f *flags) config() (*Config, error) {
 		Worker: WorkerConfig{
 			Class: Class(f.class), Keys: f.keys, Ops: f.ops, ValueSize: f.valueSize,
 			Cache: int64(cache), Memtable: int64(memtable), Seed: f.seed,
-			MaxTime: f.maxTime, SyncTime: f.syncTime, HotVersions: f.versions, Latency: f.latency,
+			MaxTime: f.maxTime, SyncTime: f.syncTime, HotVersions: f.versions, Latency: f.latency, Profile: f.profile,
 		},
 	}
 	if f.quiet {

@@ -27,7 +27,7 @@ func smallFlags(t *testing.T) *flags {
 // engine and count, nothing stays on disk, and the three outputs hold it all.
 func TestRun(t *testing.T) {
 	f := smallFlags(t)
-	f.json = filepath.Join(t.TempDir(), "out.json")
+	f.json, f.profile = filepath.Join(t.TempDir(), "out.json"), t.TempDir()
 	var table bytes.Buffer
 	if err := f.run(t.Context(), &table); err != nil {
 		t.Fatal(err)
@@ -57,6 +57,9 @@ func TestRun(t *testing.T) {
 	}
 	if len(r.Lines) != want {
 		t.Errorf("%d lines, want %d", len(r.Lines), want)
+	}
+	if p, err := os.Stat(filepath.Join(f.profile, "bbolt-seek-2.pprof")); err != nil || p.Size() == 0 {
+		t.Errorf("profile: %v", err)
 	}
 	checkReport(t, f, &r, table.String())
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
@@ -33,6 +34,7 @@ type WorkerConfig struct {
 	SyncTime    time.Duration `json:"sync_time"`
 	HotVersions int           `json:"hot_versions"`
 	Latency     bool          `json:"latency"`
+	Profile     string        `json:"profile,omitempty"` // directory for CPU profiles
 }
 
 type request struct {
@@ -106,6 +108,27 @@ func (w *worker) run(name string) (Sample, error) {
 	if stage.Name != w.cfg.Stage {
 		return Sample{}, fmt.Errorf("step %s is not of stage %s", name, w.cfg.Stage)
 	}
+	if w.cfg.Profile == "" || step.Unit == "" {
+		return step.run(w)
+	}
+	return w.profiled(step)
+}
+
+// profiled writes a CPU profile of a step, what prepares it included.
+func (w *worker) profiled(step *Step) (s Sample, err error) {
+	f, err := os.Create(filepath.Join(w.cfg.Profile, fmt.Sprintf("%s-%s-%d.pprof", w.cfg.Engine, step.Name, w.cfg.Goroutines)))
+	if err != nil {
+		return s, err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return s, err
+	}
+	defer pprof.StopCPUProfile()
 	return step.run(w)
 }
 
