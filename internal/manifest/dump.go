@@ -29,7 +29,7 @@ func Dump(fsys vfs.FS, path string, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	fmt.Fprintf(w, "%s database %016x format %d, %d bytes\n", head.ID.Name(), head.ID.DB, head.Format, size)
 	s := &State{DBID: head.ID.DB, Format: head.Format, ManifestNum: head.ID.Num}
-	b := newBuilder(&Version{})
+	b := newBuilder(&Version{}, nil)
 	r := record.NewReader(f, size, head.ID)
 	err = eachEdit(r, head.ID, func(e *Edit, off int64) error {
 		fmt.Fprintf(w, "@%d %s\n", off, e)

@@ -44,7 +44,7 @@ type OldFile struct {
 // Apply returns the version after e. It is pure: v is unchanged. An edit that
 // cannot be true of v is an error, and no version.
 func (v *Version) Apply(e *Edit) (*Version, error) {
-	b := newBuilder(v)
+	b := newBuilder(v, e)
 	if err := b.apply(e); err != nil {
 		return nil, err
 	}
@@ -92,14 +92,16 @@ type place struct {
 // costs no more than the edits; Apply is a builder with one edit.
 type builder struct {
 	v       *Version
-	places  map[base.FileNum]place
-	ownedL  [base.NumLevels]bool  // v.Levels[i] is ours to change
-	ownedR  map[runKey]bool       // the run's Files are ours to change
-	ownedV  map[base.FileNum]bool // the value file is ours to change
-	touched map[base.FileNum]bool // value files that lost a reference by this edit
+	places  map[base.FileNum]place // of every table that an edit may name
+	ownedL  [base.NumLevels]bool   // v.Levels[i] is ours to change
+	ownedR  map[runKey]bool        // the run's Files are ours to change
+	ownedV  map[base.FileNum]bool  // the value file is ours to change
+	touched map[base.FileNum]bool  // value files that lost a reference by this edit
 }
 
-func newBuilder(v *Version) *builder {
+// newBuilder returns a builder for one edit to v. From an empty version, and
+// with no edit, it is a builder for any number of edits.
+func newBuilder(v *Version, e *Edit) *builder {
 	b := &builder{
 		v:      &Version{Levels: v.Levels, Values: maps.Clone(v.Values)},
 		places: make(map[base.FileNum]place),
@@ -109,15 +111,50 @@ func newBuilder(v *Version) *builder {
 	if b.v.Values == nil {
 		b.v.Values = make(map[base.FileNum]*ValueFile)
 	}
+	if e == nil {
+		return b
+	}
+	// One pass over all tables, and a map of a few, beats a map of all tables
+	// several times over.
+	named := e.named()
 	v.All(func(level int, f *FileMeta) bool {
-		b.places[f.Num] = place{level, f}
+		if _, ok := slices.BinarySearch(named, f.Num); ok {
+			b.places[f.Num] = place{level, f}
+		}
 		return true
 	})
 	return b
 }
 
+// named returns the numbers of all files that e speaks of, sorted.
+func (e *Edit) named() []base.FileNum {
+	var nums []base.FileNum
+	for _, m := range e.AddValues {
+		nums = append(nums, m.Num)
+	}
+	for _, o := range e.Remove {
+		nums = append(nums, o.Num)
+	}
+	for _, n := range e.Add {
+		if n.Meta != nil {
+			nums = append(nums, n.Meta.Num)
+		}
+	}
+	slices.Sort(nums)
+	return nums
+}
+
 // finish hands the version over; the builder must not be used any more.
-func (b *builder) finish() *Version { return b.v }
+func (b *builder) finish() *Version {
+	for l := range b.v.Levels {
+		for i := range b.v.Levels[l] {
+			if r := &b.v.Levels[l][i]; b.ownedR[runKey{l, r.ID}] {
+				r.heads = newRunHeads(r.Files)
+			}
+		}
+	}
+	return b.v
+}
 
 // apply changes the version by one edit. After an error the builder is in no
 // defined state.
@@ -265,6 +302,7 @@ func (b *builder) openRun(level int, id uint64) ([]Run, int, error) {
 	}
 	if k := (runKey{level, id}); !b.ownedR[k] {
 		runs[i].Files = slices.Clone(runs[i].Files)
+		runs[i].heads = nil
 		b.ownedR[k] = true
 	}
 	return runs, i, nil

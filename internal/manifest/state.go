@@ -115,7 +115,7 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 
 // read applies the edits of a manifest to an empty state.
 func (s *State) read(r *record.Reader, id base.Identity) error {
-	b := newBuilder(&Version{})
+	b := newBuilder(&Version{}, nil)
 	err := eachEdit(r, id, func(e *Edit, off int64) error {
 		err := b.apply(e)
 		if err == nil {

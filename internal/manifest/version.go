@@ -2,9 +2,7 @@ package manifest
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -65,63 +63,6 @@ type ValueFile struct {
 // Garbage is the bytes of records that no table references.
 func (f *ValueFile) Garbage() uint64 { return f.Bytes - f.LiveBytes }
 
-// Run is a sorted sequence of tables that do not overlap (invariant I5).
-type Run struct {
-	ID    uint64
-	Files []*FileMeta // ascending by keyspace, then key
-}
-
-// Size is the bytes of the run's tables.
-func (r *Run) Size() uint64 {
-	var n uint64
-	for _, f := range r.Files {
-		n += f.Size
-	}
-	return n
-}
-
-// Find returns the only table of the run that may hold key, or nil.
-func (r *Run) Find(keyspace uint32, key []byte) *FileMeta {
-	i := r.search(keyspace, key)
-	if i == len(r.Files) {
-		return nil
-	}
-	if f := r.Files[i]; f.Keyspace == keyspace && bytes.Compare(f.Smallest, key) <= 0 {
-		return f
-	}
-	return nil
-}
-
-// search returns the index of the first table whose largest key is >= key.
-func (r *Run) search(keyspace uint32, key []byte) int {
-	lo, hi := 0, len(r.Files)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		f := r.Files[mid]
-		if f.Keyspace < keyspace || f.Keyspace == keyspace && bytes.Compare(f.Largest, key) < 0 {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// Overlapping returns the tables of the run with keys in [lo, hi]; a nil hi
-// means to the end of the keyspace. The result is a part of r.Files.
-func (r *Run) Overlapping(keyspace uint32, lo, hi []byte) []*FileMeta {
-	i := r.search(keyspace, lo)
-	j := i
-	for j < len(r.Files) {
-		f := r.Files[j]
-		if f.Keyspace != keyspace || hi != nil && bytes.Compare(f.Smallest, hi) > 0 {
-			break
-		}
-		j++
-	}
-	return r.Files[i:j:j]
-}
-
 // Version is which files make up the database at one moment. It is immutable:
 // Apply makes the next one, which shares what did not change.
 type Version struct {
@@ -165,25 +106,6 @@ func (v *Version) All(fn func(level int, f *FileMeta) bool) {
 		}
 	}
 }
-
-// compareStart orders tables by where their keys begin.
-func compareStart(a, b *FileMeta) int {
-	if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.Smallest, b.Smallest)
-}
-
-// before reports whether all of a lies before all of b.
-func before(a, b *FileMeta) bool {
-	if a.Keyspace != b.Keyspace {
-		return a.Keyspace < b.Keyspace
-	}
-	return bytes.Compare(a.Largest, b.Smallest) < 0
-}
-
-// Overlaps reports whether the key ranges of two tables meet.
-func (f *FileMeta) Overlaps(g *FileMeta) bool { return !before(f, g) && !before(g, f) }
 
 // check validates what a table's description says by itself.
 func (f *FileMeta) check() error {
@@ -248,34 +170,6 @@ func (v *Version) Check() error {
 	return checkL0(v.Levels[0])
 }
 
-// check validates the tables of one run.
-func (r *Run) check(level int, seen map[base.FileNum]bool) error {
-	if len(r.Files) == 0 {
-		return fmt.Errorf("level %d: run %d is empty", level, r.ID)
-	}
-	for i, f := range r.Files {
-		if err := f.check(); err != nil {
-			return err
-		}
-		if f.Run != r.ID {
-			return fmt.Errorf("level %d: table %d of run %d is in run %d", level, f.Num, f.Run, r.ID)
-		}
-		if seen[f.Num] {
-			return fmt.Errorf("table %d is listed twice", f.Num)
-		}
-		seen[f.Num] = true
-		if i > 0 && !before(r.Files[i-1], f) {
-			return overlapError(level, r.Files[i-1], f)
-		}
-	}
-	return nil
-}
-
-func overlapError(level int, f, g *FileMeta) error {
-	return fmt.Errorf("level %d run %d: tables %d [%q, %q] and %d [%q, %q] are not in order or overlap",
-		level, f.Run, f.Num, f.Smallest, f.Largest, g.Num, g.Smallest, g.Largest)
-}
-
 // checkL0 holds level 0 to I6: where tables of two runs overlap, every entry of
 // the newer run is newer. Deeper levels cannot be checked from descriptions
 // alone, since a table there spans many flushes.
@@ -332,9 +226,4 @@ func (f *ValueFile) remove(ref ValueRef) {
 	f.LiveBytes -= ref.Bytes
 	f.LiveCount -= ref.Count
 	f.Tables--
-}
-
-// findRun returns the index of the run with an id, or where it belongs.
-func findRun(runs []Run, id uint64) (int, bool) {
-	return slices.BinarySearchFunc(runs, id, func(r Run, id uint64) int { return cmp.Compare(id, r.ID) })
 }

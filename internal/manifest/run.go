@@ -1,0 +1,188 @@
+package manifest
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Run is a sorted sequence of tables that do not overlap (invariant I5).
+type Run struct {
+	ID    uint64
+	Files []*FileMeta // ascending by keyspace, then key
+
+	heads *runHeads // nil, or of exactly these Files
+}
+
+// Size is the bytes of the run's tables.
+func (r *Run) Size() uint64 {
+	var n uint64
+	for _, f := range r.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// Find returns the only table of the run that may hold key, or nil.
+func (r *Run) Find(keyspace uint32, key []byte) *FileMeta {
+	i := r.search(keyspace, key)
+	if i == len(r.Files) {
+		return nil
+	}
+	if f := r.Files[i]; f.Keyspace == keyspace && bytes.Compare(f.Smallest, key) <= 0 {
+		return f
+	}
+	return nil
+}
+
+// search returns the index of the first table whose largest key is >= key.
+func (r *Run) search(keyspace uint32, key []byte) int {
+	lo, hi := 0, len(r.Files)
+	if r.heads != nil && r.heads.keyspace == keyspace {
+		lo, hi = r.heads.search(key)
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		f := r.Files[mid]
+		if f.Keyspace < keyspace || f.Keyspace == keyspace && bytes.Compare(f.Largest, key) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// Overlapping returns the tables of the run with keys in [lo, hi]; a nil hi
+// means to the end of the keyspace. The result is a part of r.Files.
+func (r *Run) Overlapping(keyspace uint32, lo, hi []byte) []*FileMeta {
+	i := r.search(keyspace, lo)
+	j := i
+	for j < len(r.Files) {
+		f := r.Files[j]
+		if f.Keyspace != keyspace || hi != nil && bytes.Compare(f.Smallest, hi) > 0 {
+			break
+		}
+		j++
+	}
+	return r.Files[i:j:j]
+}
+
+// runHeads makes finding a table cheap. A search over the tables themselves
+// takes three dependent cache misses a step; here the steps go over one array
+// of integers, and the tables are touched where those are equal.
+type runHeads struct {
+	keyspace uint32
+	prefix   []byte   // what the largest keys of all tables begin with
+	largest  []uint64 // of each table: the next 8 bytes of its largest key
+}
+
+// headsMin is the number of tables from which on heads are worth their memory.
+const headsMin = 4
+
+// newRunHeads returns nil for tables that are too few, or of several
+// keyspaces.
+func newRunHeads(files []*FileMeta) *runHeads {
+	if len(files) < headsMin || files[0].Keyspace != files[len(files)-1].Keyspace {
+		return nil
+	}
+	first, last := files[0].Largest, files[len(files)-1].Largest
+	n := 0
+	for n < min(len(first), len(last)) && first[n] == last[n] {
+		n++
+	}
+	h := &runHeads{keyspace: files[0].Keyspace, prefix: first[:n], largest: make([]uint64, len(files))}
+	for i, f := range files {
+		h.largest[i] = head(f.Largest[n:])
+	}
+	return h
+}
+
+// head is the first 8 bytes of a key, as a number in the same order. Keys with
+// different heads are in the order of their heads.
+func head(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// search returns the bounds of the first table whose largest key is >= key:
+// every table before lo is too small, and the one at hi is not.
+func (h *runHeads) search(key []byte) (lo, hi int) {
+	n := len(h.prefix)
+	if c := bytes.Compare(key[:min(n, len(key))], h.prefix); c < 0 {
+		return 0, 0
+	} else if c > 0 {
+		return len(h.largest), len(h.largest)
+	}
+	x := head(key[n:])
+	lo = sort.Search(len(h.largest), func(i int) bool { return h.largest[i] >= x })
+	hi = lo
+	for hi < len(h.largest) && h.largest[hi] == x {
+		hi++
+	}
+	return lo, hi
+}
+
+// check validates the tables of one run.
+func (r *Run) check(level int, seen map[base.FileNum]bool) error {
+	if len(r.Files) == 0 {
+		return fmt.Errorf("level %d: run %d is empty", level, r.ID)
+	}
+	for i, f := range r.Files {
+		if err := f.check(); err != nil {
+			return err
+		}
+		if f.Run != r.ID {
+			return fmt.Errorf("level %d: table %d of run %d is in run %d", level, f.Num, f.Run, r.ID)
+		}
+		if seen[f.Num] {
+			return fmt.Errorf("table %d is listed twice", f.Num)
+		}
+		seen[f.Num] = true
+		if i > 0 && !before(r.Files[i-1], f) {
+			return overlapError(level, r.Files[i-1], f)
+		}
+		if h := r.heads; h != nil && (len(h.largest) != len(r.Files) || h.largest[i] != head(f.Largest[len(h.prefix):])) {
+			return fmt.Errorf("level %d run %d: search heads are out of date", level, r.ID)
+		}
+	}
+	return nil
+}
+
+func overlapError(level int, f, g *FileMeta) error {
+	return fmt.Errorf("level %d run %d: tables %d [%q, %q] and %d [%q, %q] are not in order or overlap",
+		level, f.Run, f.Num, f.Smallest, f.Largest, g.Num, g.Smallest, g.Largest)
+}
+
+// compareStart orders tables by where their keys begin.
+func compareStart(a, b *FileMeta) int {
+	if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.Smallest, b.Smallest)
+}
+
+// before reports whether all of a lies before all of b.
+func before(a, b *FileMeta) bool {
+	if a.Keyspace != b.Keyspace {
+		return a.Keyspace < b.Keyspace
+	}
+	return bytes.Compare(a.Largest, b.Smallest) < 0
+}
+
+// Overlaps reports whether the key ranges of two tables meet.
+func (f *FileMeta) Overlaps(g *FileMeta) bool { return !before(f, g) && !before(g, f) }
+
+// findRun returns the index of the run with an id, or where it belongs.
+func findRun(runs []Run, id uint64) (int, bool) {
+	return slices.BinarySearchFunc(runs, id, func(r Run, id uint64) int { return cmp.Compare(id, r.ID) })
+}
