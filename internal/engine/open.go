@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"path/filepath"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -81,8 +80,8 @@ func (e *Engine) openDir() error {
 		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.dir)
 		}
-	} else if err := e.makeDir(); err != nil {
-		return err
+	} else if err := vfs.MkdirAllDurable(e.fs, e.dir); err != nil {
+		return e.fileError("make the directory "+e.dir, err)
 	}
 	var err error
 	if e.dirLock, err = e.fs.Lock(e.path(base.FileName(base.FileTypeLock, 0))); err != nil {
@@ -105,25 +104,6 @@ func (e *Engine) openDir() error {
 		return e.create()
 	}
 	return e.fileError("find out whether there is a database in "+e.dir, err)
-}
-
-// makeDir makes the directory and its name durable.
-func (e *Engine) makeDir() error {
-	if _, err := e.fs.Stat(e.dir); err == nil {
-		return nil
-	}
-	if err := e.fs.MkdirAll(e.dir); err != nil {
-		return e.fileError("make the directory "+e.dir, err)
-	}
-	parent, err := e.fs.OpenDir(filepath.Dir(e.dir))
-	if err != nil {
-		return e.fileError("open the directory above "+e.dir, err)
-	}
-	defer func() { _ = parent.Close() }()
-	if err := parent.Sync(); err != nil {
-		return e.fileError("sync the directory above "+e.dir, err)
-	}
-	return nil
 }
 
 // create begins a database. Until CURRENT is there nothing counts, so a crash

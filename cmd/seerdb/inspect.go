@@ -1,0 +1,194 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// errDamage ends a check that found damage; the findings were printed.
+var errDamage = errors.New("the database is damaged")
+
+func statsCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "stats DIR", Short: "Print levels, sizes, amplification, memory",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			db, err := openExisting(args[0], true)
+			if err != nil {
+				return err
+			}
+			defer closing(db, &err)
+			m := db.Metrics()
+			if asJSON {
+				e := json.NewEncoder(cmd.OutOrStdout())
+				e.SetIndent("", "  ")
+				return e.Encode(m)
+			}
+			return printStats(cmd.OutOrStdout(), m)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
+	return cmd
+}
+
+func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+
+// printStats shows the shape of the tree and what the indexes are made of.
+func printStats(w io.Writer, m *observe.Metrics) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "level\truns\ttables\tsize\tentries\tdeletes\t")
+	for _, l := range m.Levels {
+		if l.Files > 0 {
+			fmt.Fprintf(t, "L%d\t%d\t%d\t%s\t%s\t%s\t\n", l.Level, l.Runs, l.Files, size(l.Bytes), humanize.Comma(l.Entries), humanize.Comma(l.Deletes))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "memtable   %s entries, %s\n", humanize.Comma(m.Memtable.Entries), size(m.Memtable.Active+m.Memtable.Immutable))
+	fmt.Fprintf(w, "log        %s\n", size(m.Log.Bytes))
+	fmt.Fprintf(w, "values     %d files, %s, of which %s garbage\n", m.Values.Files, size(m.Values.Bytes), size(m.Values.Garbage))
+	printIndex(w, &m.Index)
+	if m.UserBytes > 0 {
+		fmt.Fprintf(w, "amplified  write %.2f (with the log %.2f), space %.2f\n",
+			m.IO.WriteAmplification, m.IO.WriteAmplificationWithLog, m.IO.SpaceAmplification)
+	}
+	fmt.Fprintf(w, "sequence   %s visible, %s durable\n", humanize.Comma(int64(m.VisibleSeq)), humanize.Comma(int64(m.DurableSeq)))
+	return nil
+}
+
+func printIndex(w io.Writer, x *observe.IndexMetrics) {
+	if x.Entries == 0 {
+		return
+	}
+	fmt.Fprintf(w, "index      %s bytes for %s entries in %s pages: %.3f bytes an entry\n",
+		humanize.Comma(x.Bytes), humanize.Comma(x.Entries), humanize.Comma(x.Pages), float64(x.Bytes)/float64(x.Entries))
+	fmt.Fprintf(w, "           %s pages are found by %s models, %s by a separator of their own\n",
+		humanize.Comma(x.LearnedPages), humanize.Comma(x.Windows), humanize.Comma(x.FencePages))
+	fmt.Fprintf(w, "filters    %s, %.1f bits an entry\n", size(x.FilterBytes), float64(x.FilterBytes)*8/float64(x.Entries))
+}
+
+func checkCommand() *cobra.Command {
+	asJSON := false
+	cmd := &cobra.Command{
+		Use: "check DIR", Short: "Read every byte and verify it (exit 0 clean, 1 damage, 2 usage, 3 I/O)",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			db, err := openExisting(args[0], true)
+			if err != nil {
+				return err
+			}
+			defer closing(db, &err)
+			r, err := db.Verify(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = reportJSON(cmd.OutOrStdout(), r)
+			} else {
+				reportText(cmd.OutOrStdout(), r)
+			}
+			if err == nil && !r.Clean() {
+				return errDamage
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	return cmd
+}
+
+func reportText(w io.Writer, r *seerdb.Report) {
+	for _, d := range r.Damage {
+		fmt.Fprintln(w, "damage:", sentence(d))
+	}
+	for _, f := range r.Foreign {
+		fmt.Fprintln(w, "not ours, left alone:", f)
+	}
+	verdict := "clean"
+	if !r.Clean() {
+		verdict = fmt.Sprintf("%d damaged", len(r.Damage))
+	}
+	fmt.Fprintf(w, "%s: tables %d (%s entries in %s pages), value files %d, %s read\n", verdict, r.Tables,
+		humanize.Comma(r.Entries), humanize.Comma(r.Pages), r.ValueFiles, size(r.Bytes))
+}
+
+func reportJSON(w io.Writer, r *seerdb.Report) error {
+	type damage struct {
+		File   string `json:"file,omitempty"`
+		Offset int64  `json:"offset,omitempty"`
+		Lo     string `json:"lo,omitempty"`
+		Hi     string `json:"hi,omitempty"`
+		Detail string `json:"detail"`
+	}
+	out := struct {
+		Clean                 bool `json:"clean"`
+		Tables, ValueFiles    int
+		Pages, Entries, Bytes int64
+		Damage                []damage `json:"damage,omitempty"`
+		Foreign               []string `json:"foreign,omitempty"`
+	}{Clean: r.Clean(), Tables: r.Tables, ValueFiles: r.ValueFiles, Pages: r.Pages, Entries: r.Entries, Bytes: r.Bytes, Foreign: r.Foreign}
+	for _, err := range r.Damage {
+		d := damage{Detail: sentence(err)}
+		var c *seerdb.CorruptionError
+		if errors.As(err, &c) {
+			d.File, d.Offset, d.Lo, d.Hi = c.File, c.Offset, escape(c.Lo), escape(c.Hi)
+		}
+		out.Damage = append(out.Damage, d)
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+func compactCommand() *cobra.Command {
+	var from, to string
+	cmd := &cobra.Command{
+		Use: "compact DIR", Short: "Rewrite until every key is in one place",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			db, err := openExisting(args[0], false)
+			if err != nil {
+				return err
+			}
+			defer closing(db, &err)
+			before := db.Metrics()
+			var lo, hi []byte
+			if from != "" {
+				lo = []byte(from)
+			}
+			if to != "" {
+				hi = []byte(to)
+			}
+			if err := db.Compact(cmd.Context(), lo, hi); err != nil {
+				return err
+			}
+			after := db.Metrics()
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s in tables and value files before, %s after\n", size(stored(before)), size(stored(after)))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "first key")
+	cmd.Flags().StringVar(&to, "to", "", "end before this key")
+	return cmd
+}
+
+// stored is the bytes in tables and value files.
+func stored(m *observe.Metrics) int64 { return m.IO.Tables.Bytes + m.Values.Bytes }
+
+// heading prints a title the way the demonstration does.
+func heading(w io.Writer, format string, args ...any) {
+	title := fmt.Sprintf(format, args...)
+	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("-", len(title)))
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+// loadBatchBytes is how much goes into one commit. At 256 KiB the cost of a
+// commit no longer shows, and memory stays small.
+const loadBatchBytes = 256 << 10
+
+func loadCommand() *cobra.Command {
+	format := "tsv"
+	cmd := &cobra.Command{
+		Use: "load DIR [FILE]", Short: "Load rows from a file or standard input (FILE -)",
+		Long: "Load rows into a database, creating it if missing. FILE - or none reads standard input.\n\n" +
+			"  tsv     key TAB value, with \\t \\n \\r \\\\ escaped\n" +
+			"  jsonl   {\"key\":\"…\",\"value\":\"…\"}; key64 and value64 hold base64\n" +
+			"  binary  uvarint length and bytes of key, then of value",
+		Args: rangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in, size, done, err := input(cmd, args)
+			if err != nil {
+				return err
+			}
+			defer done()
+			bar := newBar(cmd.ErrOrStderr(), size, "loading")
+			rows, err := newRowReader(format, io.TeeReader(in, bar))
+			if err != nil {
+				return err
+			}
+			begin := time.Now()
+			var n, bytes int64
+			err = openToLoad(args[0], func(db *seerdb.DB) error {
+				n, bytes, err = load(db, rows)
+				return err
+			})
+			_ = bar.Finish()
+			if err != nil {
+				return err
+			}
+			d := time.Since(begin)
+			fmt.Fprintf(cmd.ErrOrStderr(), "loaded %s rows, %s, in %v (%s rows/s)\n", humanize.Comma(n), humanize.IBytes(uint64(bytes)),
+				d.Round(time.Millisecond), humanize.Comma(int64(float64(n)/d.Seconds())))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
+	return cmd
+}
+
+// input opens what load reads, with its size, or -1.
+func input(cmd *cobra.Command, args []string) (r io.Reader, size int64, done func(), err error) {
+	if len(args) < 2 || args[1] == "-" {
+		return cmd.InOrStdin(), -1, func() {}, nil
+	}
+	f, err := os.Open(args[1])
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	size = -1
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, size, func() { _ = f.Close() }, nil
+}
+
+// openToLoad opens a database for loading: commits go to the operating system at
+// once, and are synced at the end.
+func openToLoad(dir string, f func(*seerdb.DB) error) (err error) {
+	db, err := seerdb.Open(dir, &seerdb.Options{Durability: seerdb.Buffered})
+	if err != nil {
+		return err
+	}
+	defer closing(db, &err)
+	if err := f(db); err != nil {
+		return err
+	}
+	return db.Sync()
+}
+
+// load commits rows in batches.
+func load(db *seerdb.DB, rows rowReader) (n, bytes int64, err error) {
+	b := db.NewBatch()
+	commit := func() error {
+		if b.Len() == 0 {
+			return nil
+		}
+		err := db.Apply(b, seerdb.DefaultDurability)
+		b.Reset()
+		return err
+	}
+	for {
+		key, value, err := rows.next()
+		if err == io.EOF {
+			return n, bytes, commit()
+		}
+		if err != nil {
+			return n, bytes, err
+		}
+		if err := b.Put(key, value); err != nil {
+			return n, bytes, fmt.Errorf("row %d: %w", n+1, err)
+		}
+		n++
+		bytes += int64(len(key) + len(value))
+		if b.Size() >= loadBatchBytes {
+			if err := commit(); err != nil {
+				return n, bytes, err
+			}
+		}
+	}
+}
+
+// newBar shows progress on a terminal and nothing elsewhere.
+func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
+	f, ok := w.(*os.File)
+	visible := ok && term.IsTerminal(int(f.Fd()))
+	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible),
+		progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+}
+
+func exportCommand() *cobra.Command {
+	format := "tsv"
+	var out string
+	cmd := &cobra.Command{
+		Use: "export DIR", Short: "Write every row, in key order, to standard output or a file",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			var w io.Writer = cmd.OutOrStdout()
+			if out != "" {
+				f, err := os.Create(out)
+				if err != nil {
+					return err
+				}
+				defer func() {
+					if cerr := f.Close(); err == nil {
+						err = cerr
+					}
+				}()
+				w = f
+			}
+			buffered := bufio.NewWriterSize(w, 1<<20)
+			rows, err := newRowWriter(format, buffered)
+			if err != nil {
+				return err
+			}
+			db, err := openExisting(args[0], true)
+			if err != nil {
+				return err
+			}
+			defer closing(db, &err)
+			if err := export(db, rows); err != nil {
+				return err
+			}
+			return buffered.Flush()
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write instead of standard output")
+	return cmd
+}
+
+func export(db *seerdb.DB, rows rowWriter) error {
+	it, err := db.NewIter(&seerdb.IterOptions{Bulk: true})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		v := it.Value()
+		if !it.Valid() {
+			break
+		}
+		if err := rows.write(it.Key(), v); err != nil {
+			_ = it.Close()
+			return err
+		}
+	}
+	return it.Close()
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// lsmPage is the self-contained page that shows a tree.
+//
+//go:embed lsm.html.tmpl
+var lsmPage string
+
+// lsmTree is what the page draws.
+type lsmTree struct {
+	Dir     string     `json:"dir"`
+	Made    string     `json:"made"`
+	LastSeq uint64     `json:"lastSeq"`
+	Levels  []lsmLevel `json:"levels"`
+	Values  []lsmValue `json:"values"`
+}
+
+type lsmLevel struct {
+	Level int      `json:"level"`
+	Runs  []lsmRun `json:"runs"`
+}
+
+type lsmRun struct {
+	ID     uint64     `json:"id"`
+	Tables []lsmTable `json:"tables"`
+}
+
+type lsmTable struct {
+	Num     uint64  `json:"num"`
+	Size    uint64  `json:"size"`
+	Entries uint64  `json:"entries"`
+	Deletes uint64  `json:"deletes"`
+	Lo      string  `json:"lo"`
+	Hi      string  `json:"hi"`
+	X0      float64 `json:"x0"` // where its keys begin and end among the
+	X1      float64 `json:"x1"` // boundaries of all tables, 0 to 1
+	SeqLo   uint64  `json:"seqLo"`
+	SeqHi   uint64  `json:"seqHi"`
+	Heat    float64 `json:"heat"` // how lately it was written, 0 to 1
+	Values  uint64  `json:"values"`
+}
+
+type lsmValue struct {
+	Num     uint64 `json:"num"`
+	Size    uint64 `json:"size"`
+	Live    uint64 `json:"live"`
+	Garbage uint64 `json:"garbage"`
+}
+
+func lsmCommand() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "lsm DIR", Short: "Draw the tree: levels, tables to scale, key ranges, what is hot",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := manifest.Recover(vfs.OS, args[0])
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				_, err := fmt.Fprint(cmd.OutOrStdout(), s.Version.String())
+				return err
+			}
+			if err := drawTree(out, args[0], s); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "wrote %s; open it in a browser\n", out)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&out, "html", "", "write a self-contained page to this file; without it print text")
+	return cmd
+}
+
+// drawTree writes the page.
+func drawTree(out, dir string, s *manifest.State) error {
+	data, err := json.Marshal(treeOf(dir, s))
+	if err != nil {
+		return err
+	}
+	page, err := template.New("lsm").Parse(lsmPage)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(out)
+	if err != nil {
+		return err
+	}
+	err = page.Execute(f, struct {
+		Title string
+		Data  template.JS
+	}{filepath.Base(dir), template.JS(data)})
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+func treeOf(dir string, s *manifest.State) *lsmTree {
+	t := &lsmTree{Dir: dir, Made: time.Now().UTC().Format("2006-01-02 15:04 MST"), LastSeq: uint64(s.LastSeq)}
+	pos := positions(s.Version)
+	for level, runs := range s.Version.Levels {
+		if len(runs) == 0 {
+			continue
+		}
+		l := lsmLevel{Level: level}
+		for _, r := range runs {
+			run := lsmRun{ID: r.ID}
+			for _, f := range r.Files {
+				run.Tables = append(run.Tables, lsmTable{
+					Num: uint64(f.Num), Size: f.Size, Entries: f.Entries, Deletes: f.Deletes,
+					Lo: escape(f.Smallest), Hi: escape(f.Largest), X0: pos[string(f.Smallest)], X1: pos[string(f.Largest)],
+					SeqLo: uint64(f.SmallestSeq), SeqHi: uint64(f.LargestSeq),
+					Heat: float64(f.LargestSeq) / float64(max(s.LastSeq, 1)), Values: refBytes(f),
+				})
+			}
+			l.Runs = append(l.Runs, run)
+		}
+		t.Levels = append(t.Levels, l)
+	}
+	for _, v := range s.Version.Values {
+		t.Values = append(t.Values, lsmValue{uint64(v.Num), v.Size, v.LiveBytes, v.Garbage()})
+	}
+	return t
+}
+
+func refBytes(f *manifest.FileMeta) (n uint64) {
+	for _, r := range f.ValueRefs {
+		n += r.Bytes
+	}
+	return n
+}
+
+// positions spreads the boundaries of all tables evenly over 0 to 1, in key
+// order: keys have no distances, but every table becomes visible.
+func positions(v *manifest.Version) map[string]float64 {
+	pos := map[string]float64{}
+	v.All(func(_ int, f *manifest.FileMeta) bool {
+		pos[string(f.Smallest)], pos[string(f.Largest)] = 0, 0
+		return true
+	})
+	keys := sortedKeys(pos)
+	for i, k := range keys {
+		pos[k] = float64(i) / float64(max(len(keys)-1, 1))
+	}
+	return pos
+}
+
+func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"seerdb": main})
+}
+
+// TestScripts runs the tool the way a person does; see testdata/script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"flip":  flipByte,
+			"words": makeWords,
+		},
+	})
+}
+
+// flipByte damages a file: flip FILE OFFSET, from the end when negative.
+func flipByte(ts *testscript.TestScript, _ bool, args []string) {
+	var off int
+	if len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	if _, err := fmt.Sscan(args[1], &off); err != nil {
+		ts.Fatalf("%v", err)
+	}
+	path := ts.MkAbs(args[0])
+	b, err := os.ReadFile(path)
+	ts.Check(err)
+	if off < 0 {
+		off += len(b)
+	}
+	b[off] ^= 0x40
+	ts.Check(os.WriteFile(path, b, 0o600))
+}
+
+// makeWords writes sorted TSV rows: words FILE COUNT.
+func makeWords(ts *testscript.TestScript, _ bool, args []string) {
+	var n int
+	_, err := fmt.Sscan(args[1], &n)
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	w := bufio.NewWriter(f)
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range n {
+		fmt.Fprintf(w, "word-%07d\t%x %0*d\n", i, r.Uint64(), r.IntN(60), i)
+	}
+	ts.Check(w.Flush())
+	ts.Check(f.Close())
+}
+
+// TestRowFormats: any rows survive every format.
+func TestRowFormats(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	random := func() []byte {
+		b := make([]byte, r.IntN(30))
+		for i := range b {
+			b[i] = "\t\n\r\\ab\x00\xffé\""[r.IntN(10)]
+		}
+		return b
+	}
+	for _, format := range []string{"tsv", "jsonl", "binary"} {
+		t.Run(format, func(t *testing.T) {
+			var rows [][2][]byte
+			var out bytes.Buffer
+			buffered := bufio.NewWriter(&out)
+			w, err := newRowWriter(format, buffered)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 500 {
+				row := [2][]byte{random(), random()}
+				rows = append(rows, row)
+				if err := w.write(row[0], row[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := buffered.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			in, err := newRowReader(format, &out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, row := range rows {
+				k, v, err := in.next()
+				if err != nil || !bytes.Equal(k, row[0]) || !bytes.Equal(v, row[1]) {
+					t.Fatalf("row %d: %q=%q, %v; want %q=%q", i, k, v, err, row[0], row[1])
+				}
+			}
+		})
+	}
+}
+
+// FuzzRows: no input makes a reader panic or return a row that is too large.
+func FuzzRows(f *testing.F) {
+	f.Add("tsv", []byte("a\tb\n\\t\t\\\\"))
+	f.Add("jsonl", []byte(`{"key":"a","value64":"AAEC"}`))
+	f.Add("binary", []byte{1, 'a', 2, 'b', 'c'})
+	f.Fuzz(func(t *testing.T, format string, data []byte) {
+		in, err := newRowReader(format, bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		for range 1000 {
+			k, v, err := in.next()
+			if err != nil {
+				return
+			}
+			if len(k)+len(v) > len(data)*2+16 {
+				t.Fatalf("row of %d bytes from %d", len(k)+len(v), len(data))
+			}
+		}
+	})
+}
