@@ -32,6 +32,10 @@ const historyEdits = 9
 // made.
 func historyEdit(i int) *Edit {
 	e := flushEdit(i)
+	if i == 2 {
+		// Numbers and sequences that were handed out, and are in no file.
+		e.NextFile, e.LastSeq = 500, 10000
+	}
 	if i%3 == 2 {
 		f := e.Add[0].Meta
 		for _, j := range []int{i - 1, i - 2} {

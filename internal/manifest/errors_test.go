@@ -167,6 +167,8 @@ func TestRotationFails(t *testing.T) {
 		"write temporary":   {vfs.Rule{Op: vfs.OpWrite, Path: "*.tmp"}, false},
 		"sync temporary":    {vfs.Rule{Op: vfs.OpSync, Path: "*.tmp"}, false},
 		"rename":            {vfs.Rule{Op: vfs.OpRename}, false},
+		"rename unreadable": {vfs.Rule{Op: vfs.OpRename}, true},
+		"sync, file stays":  {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
 		"rename happened":   {vfs.Rule{Op: vfs.OpRename, After: true}, true},
 		"directory":         {vfs.Rule{Op: vfs.OpDirSync}, true},
 		"directory after":   {vfs.Rule{Op: vfs.OpDirSync, Skip: 1}, true},
@@ -183,6 +185,12 @@ func TestRotationFails(t *testing.T) {
 		rotateNow(l)
 		c.rule.Count = 1
 		fired := fs.Inject(c.rule)
+		if strings.Contains(name, "unreadable") {
+			fs.Inject(vfs.Rule{Op: vfs.OpOpen, Path: "CURRENT", Count: 1})
+		}
+		if strings.Contains(name, "stays") {
+			fs.Inject(vfs.Rule{Op: vfs.OpRemove, Count: 1})
+		}
 		mustAppend(t, l, flushEdit(1))
 		if fired.Count() != 1 {
 			t.Fatalf("%s: the fault fired %d times", name, fired.Count())
@@ -205,6 +213,10 @@ func TestRotationFails(t *testing.T) {
 		}
 		if failed := strings.Contains(name, "old"); failed == (l.RotateErr() != nil) {
 			t.Fatalf("%s: RotateErr is %v", name, l.RotateErr())
+		}
+		names, err := mem.List("")
+		if left := strings.Contains(name, "stays") || strings.Contains(name, "remove"); err != nil || left != (len(names) > 2) {
+			t.Fatalf("%s: left %q, %v", name, names, err)
 		}
 		rotateNow(l)
 		mustAppend(t, l, flushEdit(3))
@@ -274,6 +286,32 @@ func TestRefusedEditWritesNothing(t *testing.T) {
 	mustAppend(t, l, &Edit{NextFile: 1, LastSeq: 1})
 	if describe(l.State()) != before {
 		t.Fatalf("counters went back: %s", describe(l.State()))
+	}
+}
+
+// TestCounters: what an edit names counts as handed out, whether it says so or
+// not.
+func TestCounters(t *testing.T) {
+	l := mustCreate(t, vfs.NewMem())
+	num := base.FileNum(300)
+	for i, c := range []struct {
+		e    *Edit
+		next base.FileNum
+		seq  base.SeqNum
+	}{
+		{&Edit{Add: []NewFile{{1, table(100, 1, "a", "b", 5, 50)}}}, 101, 50},
+		{&Edit{NextFile: 200, LastSeq: 60}, 200, 60},
+		{&Edit{LogNum: &num}, 301, 60},
+		{&Edit{NextFile: 2, LastSeq: 2}, 301, 60},
+		{&Edit{
+			AddValues: []ValueMeta{{Num: 400, Size: 1, Bytes: 1, Count: 1}},
+			Add:       []NewFile{{1, table(102, 2, "a", "b", 5, 50, ValueRef{400, 1, 1})}},
+		}, 401, 60},
+	} {
+		mustAppend(t, l, c.e)
+		if s := l.State(); s.NextFile != c.next || s.LastSeq != c.seq {
+			t.Fatalf("edit %d: next file %d, last sequence %d; want %d, %d", i, s.NextFile, s.LastSeq, c.next, c.seq)
+		}
 	}
 }
 
