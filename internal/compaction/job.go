@@ -86,26 +86,6 @@ func (j *Job) Bounds() (lo, hi []byte) {
 	return lo, hi
 }
 
-// Fresh is what part of the entries that a job brought into the last level
-// replaced nothing there, and how many entries it brought: for Workload.Fresh.
-func (j *Job) Fresh(entriesOut uint64) (part, entries float64) {
-	if j.OutputLevel != lastLevel {
-		return 0, 0
-	}
-	var lower float64
-	j.Files(func(level int, f *manifest.FileMeta) {
-		if level == lastLevel {
-			lower += float64(f.Entries)
-		} else {
-			entries += float64(f.Entries)
-		}
-	})
-	if entries == 0 {
-		return 0, 0
-	}
-	return min(max((float64(entriesOut)-lower)/entries, 0), 1), entries
-}
-
 // Edit is the change of the manifest that installs the job: outputs are the
 // tables and values the value files that Run made, none of them for a Move.
 // It sets the outputs' Keyspace and Run.

@@ -52,7 +52,7 @@ func DefaultConfig() Config {
 		Shape:            LazyLeveled,
 		L0Trigger:        4,
 		BaseLevelBytes:   256 << 20,
-		MaxRuns:          8,
+		MaxRuns:          6,
 		SizeRatio:        4,
 		SpaceTarget:      1.25,
 		TableSize:        8 << 20,
@@ -64,25 +64,11 @@ func DefaultConfig() Config {
 // Busy names the tables that running jobs have as inputs, with the job.
 type Busy map[base.FileNum]*Job
 
-// Workload is what the database does lately.
-type Workload struct {
-	// Fresh is the part of the entries that reached the last level lately
-	// and replaced nothing there (see Job.Fresh): 1 while loading, 0 while
-	// overwriting. 0 is the safe assumption about space.
-	Fresh float64
-	// Idle means that nobody has written for a while.
-	Idle bool
-	// OldestSnapshot is the oldest sequence that is still read: that of the
-	// oldest snapshot, or else the visible one.
-	OldestSnapshot base.SeqNum
-}
-
 // Pick chooses the most urgent job that can run beside the busy ones, or
 // answers false when nothing is due. It is pure: the answer depends on the
 // arguments alone. Repeating it on what each job leaves behind comes to an end.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
 	ts := trees(v, busy, w, cfg)
-	victims := victimValues(v, cfg)
 	var best Job
 	found := false
 	for _, t := range ts {
@@ -90,12 +76,13 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
 			best, found = j, true
 		}
 	}
-	if !found {
-		if best, found = pickValues(ts, victims); !found {
-			return Job{}, false
-		}
+	if found {
+		return complete(v, ts, best, w, cfg), true
 	}
-	return complete(ts, best, victims), true
+	if best, found = pickValues(ts, victimValues(v.Values, nil, cfg)); found {
+		return complete(v, ts, best, Workload{}, cfg), true
+	}
+	return Job{}, false
 }
 
 // moreUrgent puts level 0 before all else, since writers wait for it.
@@ -261,9 +248,8 @@ func (t *tree) pickIdle() (Job, bool) {
 
 // complete fills in what needs the whole picture: the value files to leave, and
 // where the outputs end.
-func complete(ts []*tree, j Job, victims map[base.FileNum]bool) Job {
-	i, _ := slices.BinarySearchFunc(ts, j.Keyspace, func(t *tree, ks uint32) int { return cmp.Compare(t.keyspace, ks) })
-	t := ts[i]
+func complete(v *manifest.Version, ts []*tree, j Job, w Workload, cfg Config) Job {
+	victims := victimValues(v.Values, hiddenBy(&j, w), cfg)
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		for _, ref := range f.ValueRefs {
 			if victims[ref.File] {
@@ -275,6 +261,7 @@ func complete(ts []*tree, j Job, victims map[base.FileNum]bool) Job {
 		}
 	})
 	j.Move = j.Move && len(j.RewriteValues) == 0
-	j.Guards = t.guards(j.OutputLevel, j.Size())
+	i, _ := slices.BinarySearchFunc(ts, j.Keyspace, func(t *tree, ks uint32) int { return cmp.Compare(t.keyspace, ks) })
+	j.Guards = ts[i].guards(j.OutputLevel, j.Size())
 	return j
 }

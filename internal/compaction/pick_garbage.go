@@ -8,30 +8,41 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// maxGarbageTables is how many tables a job that only collects garbage takes at
-// most. Such jobs are never urgent; small ones hold nobody up.
-const maxGarbageTables = 16
+// A job that only collects garbage takes at most maxGarbageTables tables, and
+// copies values of at most maxGarbageValues times the size of a table, if it
+// has more than one table. Such jobs are never urgent; small ones hold nobody
+// up.
+const (
+	maxGarbageTables = 16
+	maxGarbageValues = 32
+)
 
 // victimValues are the value files to leave: the fewest, those with most
 // garbage first, without whose garbage the files would be back well within the
 // space target. It is empty while they are within it: until then dead values
-// cost space that was granted and no work at all.
-func victimValues(v *manifest.Version, cfg Config) map[base.FileNum]bool {
+// cost space that was granted and no work at all. hidden is garbage that is not
+// known yet, by file.
+func victimValues(values map[base.FileNum]*manifest.ValueFile, hidden map[base.FileNum]float64, cfg Config) map[base.FileNum]bool {
 	if cfg.ValueSpaceTarget <= 1 {
 		return nil
 	}
+	type file struct {
+		num            base.FileNum
+		bytes, garbage float64
+	}
 	var total, live float64
-	files := make([]*manifest.ValueFile, 0, len(v.Values))
-	for _, f := range v.Values {
+	files := make([]file, 0, len(values))
+	for _, f := range values {
+		garbage := min(float64(f.Garbage())+hidden[f.Num], float64(f.Bytes))
+		files = append(files, file{f.Num, float64(f.Bytes), garbage})
 		total += float64(f.Bytes)
-		live += float64(f.LiveBytes)
-		files = append(files, f)
+		live += float64(f.Bytes) - garbage
 	}
 	if total <= live*cfg.ValueSpaceTarget {
 		return nil
 	}
-	slices.SortFunc(files, func(a, b *manifest.ValueFile) int {
-		return cmp.Or(cmp.Compare(garbageRatio(b), garbageRatio(a)), cmp.Compare(a.Num, b.Num))
+	slices.SortFunc(files, func(a, b file) int {
+		return cmp.Or(cmp.Compare(b.garbage*a.bytes, a.garbage*b.bytes), cmp.Compare(a.num, b.num))
 	})
 	victims := make(map[base.FileNum]bool)
 	calm := live * (1 + (cfg.ValueSpaceTarget-1)*valueCalm)
@@ -39,18 +50,43 @@ func victimValues(v *manifest.Version, cfg Config) map[base.FileNum]bool {
 		if total <= calm {
 			break
 		}
-		victims[f.Num] = true
-		total -= float64(f.Garbage())
+		victims[f.num] = true
+		total -= f.garbage
 	}
 	return victims
+}
+
+// hiddenBy estimates, by value file, the garbage that a job will uncover in the
+// last level. A job that reckons with it leaves the worst files at once;
+// otherwise the same tables would be written a second time right after it.
+func hiddenBy(j *Job, w Workload) map[base.FileNum]float64 {
+	hiding := w.hiding()
+	if hiding == 0 || j.OutputLevel != lastLevel {
+		return nil
+	}
+	var upper, lower float64
+	refs := make(map[base.FileNum]float64)
+	j.Files(func(level int, f *manifest.FileMeta) {
+		for _, ref := range f.ValueRefs {
+			if level == lastLevel {
+				lower += float64(ref.Bytes)
+				refs[ref.File] += float64(ref.Bytes)
+			} else {
+				upper += float64(ref.Bytes)
+			}
+		}
+	})
+	part := min(upper*hiding/max(lower, 1), 1)
+	for num := range refs {
+		refs[num] *= part
+	}
+	return refs
 }
 
 // valueCalm is how far back into the space target, as a part of the granted
 // garbage, the choice of victims aims. Aiming at the target itself would start
 // a job for every few bytes of garbage.
 const valueCalm = 0.9
-
-func garbageRatio(f *manifest.ValueFile) float64 { return float64(f.Garbage()) / float64(f.Bytes) }
 
 // pickValues rewrites tables in place to get their values out of victims. It
 // takes neighbours of one run, where there is most to gain.
@@ -89,7 +125,7 @@ func (t *tree) mostVictimBytes(level int, r *run, victims map[base.FileNum]bool)
 			continue
 		}
 		n += b
-		if i-begin == maxGarbageTables {
+		for begin < i && (i-begin == maxGarbageTables || n > maxGarbageValues*t.cfg.TableSize) {
 			n -= victimBytes(r.files[begin], victims)
 			begin++
 		}

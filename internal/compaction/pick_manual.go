@@ -25,7 +25,7 @@ func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, 
 			if c.busy {
 				continue
 			}
-			return complete(ts, t.job(ReasonManual, 1, s, c), victimValues(v, cfg)), true, false
+			return complete(v, ts, t.job(ReasonManual, 1, s, c), Workload{}, cfg), true, false
 		}
 	}
 	return Job{}, false, done

@@ -75,7 +75,8 @@ type sim struct {
 	moves                                      int
 	spaceSum, spaceMax, runsSum                float64
 	samples                                    int
-	fresh, depthSum                            float64
+	depthSum                                   float64
+	load                                       Workload
 }
 
 func newSim(t testing.TB, cfg simConfig, seed uint64) *sim {
@@ -187,7 +188,7 @@ func (s *sim) work() {
 }
 
 func (s *sim) start() bool {
-	j, ok := Pick(s.v, s.busy, Workload{OldestSnapshot: s.snapshotsNow()[0], Fresh: s.fresh}, s.cfg.Config)
+	j, ok := Pick(s.v, s.busy, s.workload(), s.cfg.Config)
 	if !ok {
 		return false
 	}
@@ -202,6 +203,12 @@ func (s *sim) start() bool {
 	})
 	s.jobs = append(s.jobs, &simJob{j, j.Elider(s.v), s.snapshotsNow()})
 	return true
+}
+
+func (s *sim) workload() Workload {
+	w := s.load
+	w.OldestSnapshot = s.snapshotsNow()[0]
+	return w
 }
 
 func (s *sim) finish(j *simJob) {
@@ -246,16 +253,6 @@ func mergeSim(runs [][]simEntry) []simEntry {
 	return append(append(out, a...), b...)
 }
 
-// freshWindow is over how many entries Workload.Fresh is averaged.
-const freshWindow = 50_000
-
-func (s *sim) entries(tables []*manifest.FileMeta) (n uint64) {
-	for _, f := range tables {
-		n += f.Entries
-	}
-	return n
-}
-
 // simOutput is what install is writing.
 type simOutput struct {
 	tables []*manifest.FileMeta
@@ -296,9 +293,6 @@ func (s *sim) install(j *simJob, entries []simEntry) {
 		s.endTable(&o)
 	}
 	s.endValues(&o)
-	if part, n := j.Fresh(s.entries(o.tables)); n > 0 {
-		s.fresh += (part - s.fresh) * min(n/freshWindow, 1)
-	}
 	s.apply(j, o.tables, o.values)
 }
 
@@ -358,6 +352,9 @@ func (s *sim) apply(j *simJob, tables []*manifest.FileMeta, values []manifest.Va
 		s.t.Fatalf("%v cannot be installed: %v\n%v", &j.Job, err, s.v)
 	}
 	s.v = v
+	if len(j.Inputs) > 0 {
+		s.load.Observe(&j.Job, tables)
+	}
 	if s.cfg.check {
 		if err := s.checkTree(); err != nil {
 			s.t.Fatalf("after %v: %v\nbefore:\n%v\nafter:\n%v", &j.Job, err, before, v)

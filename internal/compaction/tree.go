@@ -25,10 +25,15 @@ type tree struct {
 	running  []runningJob
 	keyspace uint32
 	levels   [base.NumLevels][]run    // newest run first
-	base     int                      // the level that level 0 is merged into
-	drain    bool                     // there are more inner levels than planned
-	room     float64                  // bytes that may lie above the last level
 	runIDs   [base.NumLevels][]uint64 // of all keyspaces, newest first
+
+	// What plan decided.
+	base  int     // the level that level 0 is merged into
+	drain bool    // there are more inner levels than planned
+	room  float64 // bytes that may lie above the last level
+	// lowestRuns is how many runs the lowest inner level of a lazy-leveled tree
+	// gathers: as many as it takes to fill the room.
+	lowestRuns int
 }
 
 // trees splits a version by keyspace.
@@ -85,14 +90,22 @@ func (e extent) sum() float64 { return e.tables + e.values }
 // is left for known garbage sets the price of collecting it.
 const hiddenValues = 0.08
 
+// freshRoom bounds how much more room there is for writes that hide nothing.
+// What they were like is only known of those that reached the last level.
+const freshRoom = 2
+
 // plan chooses how many levels lie between level 0 and the last.
 //
 // What lies above the last level may, in the worst case, all hide something
 // there, so it gets room for a part of it (Config.SpaceTarget); for more when
-// writes are known to hide little. Level 0 brings BaseLevelBytes at a time. If
-// that takes all the room, it is merged into the last level directly; otherwise
-// inner levels gather until the room is full, each a number of times more than
-// the one above it.
+// writes are known to hide little. Level 0 brings BaseLevelBytes, a batch, at a
+// time. If that takes all the room, it is merged into the last level directly.
+//
+// Otherwise an inner level gathers. That costs one more write, and lets each
+// component be merged with the last level when it has twice its share of the
+// room less one batch (see pickSpace), where without it is merged at every
+// batch: from 1.25 batches of room on that pays. With more than 1.5 MaxRuns
+// runs on top of each other it is time for another level.
 func (t *tree) plan(w Workload) {
 	var last extent
 	for i := range t.levels[lastLevel] {
@@ -101,13 +114,17 @@ func (t *tree) plan(w Workload) {
 		}
 	}
 	granted := last.tables*(t.cfg.SpaceTarget-1) + last.values*min(hiddenValues, t.cfg.SpaceTarget-1)
-	t.room = min(granted/max(1-w.Fresh, 0.01), max(granted, last.sum()))
+	t.room = min(granted/max(1-w.freshness(), 0.01), granted*freshRoom)
 	t.base = lastLevel
 	batch := float64(max(t.cfg.BaseLevelBytes, 1))
-	for t.base > 1 && t.room >= batch*t.worthLevel(t.base-1) {
+	if granted >= batch*t.hold(lastLevel-1, 1.25, 1.05) {
 		t.base--
-		batch *= t.growth()
+		for t.base > 1 && 2*granted >= batch*t.growth()*t.hold(t.base-1, 1.5, 1.2) {
+			t.base--
+			batch *= t.growth()
+		}
 	}
+	t.lowestRuns = int(min(2*granted/batch, 1e6)) + 1
 	for level := 1; level < t.base; level++ {
 		if len(t.levels[level]) > 0 {
 			// The tree shrank, or its writes are not as fresh any more. Level
@@ -118,16 +135,13 @@ func (t *tree) plan(w Workload) {
 	}
 }
 
-// worthLevel is how many batches there must be room for to have an inner level.
-// Gathering them there costs one more write and lets the last level be merged
-// at twice the room less one batch, where without it is merged at every batch:
-// from 1.25 on that pays. A level that is there stays a little longer, so that
-// it does not come and go.
-func (t *tree) worthLevel(level int) float64 {
+// hold is a threshold for having a level: the second number if it is there, so
+// that it does not come and go.
+func (t *tree) hold(level int, add, keep float64) float64 {
 	if len(t.levels[level]) > 0 {
-		return 1.05
+		return keep
 	}
-	return 1.25
+	return add
 }
 
 // growth is how many times more an inner level gathers than the one above it.
@@ -150,6 +164,8 @@ func (t *tree) maxRuns(level int) int {
 		return max(t.cfg.L0Trigger, 1)
 	case t.leveled(level):
 		return 1
+	case level == lastLevel-1:
+		return max(t.cfg.MaxRuns, t.lowestRuns, 2)
 	}
 	return max(t.cfg.MaxRuns, 2)
 }
