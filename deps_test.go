@@ -61,6 +61,8 @@ const depsPolicy = `
 
 	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
 	.:             observe base vfs compress batch sstable compaction engine
+
+	cmd/seerdb:    . observe base vfs batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra golang.org/x/term os os/exec
 `
 
 // depsLeaves hold no state of a database and know nothing of one.
