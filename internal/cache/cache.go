@@ -34,6 +34,7 @@ type Cache struct {
 	slabSize    int
 	regionShift uint // a region is 1<<regionShift bytes
 	maxSlabs    int
+	bySize      []uint8 // class of a page by its length
 
 	index atomic.Pointer[table] // changed with mu held
 	used  atomic.Int64          // bytes of slabs in classes, large pages and metadata; changed with mu held
@@ -57,12 +58,13 @@ type Cache struct {
 	clean   []uint32                  // guarded by mu: slabs of no class that hold no memory
 	dirty   []uint32                  // guarded by mu: slabs of no class that still hold memory
 	spare   frameID                   // guarded by mu: frames of no slab, linked by next
+	spares  int                       // guarded by mu: length of that list
 	frames  int                       // guarded by mu: frames ever made
 	files   map[uint64]frameID        // guarded by mu: first page of each file
 	waiters map[frameID]chan struct{} // guarded by mu: closed when a fill ends
 	ghosts  ghosts                    // guarded by mu
 	clock   int64                     // guarded by mu: bytes of pages ever inserted
-	spares  [][]byte                  // guarded by mu: private buffers for reuse
+	buffers [][]byte                  // guarded by mu: private buffers for reuse
 	closed  bool                      // guarded by mu
 	count   counters                  // guarded by mu
 }
@@ -96,7 +98,7 @@ func New(o Options) *Cache {
 	c.regions = make([][]byte, nRegions)
 	c.maxSlabs = nRegions * (region / c.slabSize)
 	c.chunks = make([]*[frameChunk]frame, c.budget/minSlot/frameChunk+2)
-	c.classes = makeClasses(c.slabSize)
+	c.classes, c.bySize = makeClasses(c.slabSize)
 	c.ghosts = make(ghosts, ceilPow2(c.budget/ghostPerBytes/4))
 	t := newTable(ceilPow2(c.budget / (16 << 10) / bucketEntries))
 	c.index.Store(t)

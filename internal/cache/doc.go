@@ -8,8 +8,8 @@
 //   - page: bytes of a file that never change, named by Key. The cache does not
 //     read files: Acquire says Fill, and the caller fills.
 //   - slab: a fixed piece of off-heap memory, cut into slots of one size.
-//   - class: all slabs of one slot size. Sizes step by an eighth, so a page
-//     wastes a sixteenth of its slot on average.
+//   - class: all slabs of one slot size. Sizes step by about a tenth, so a page
+//     wastes a twentieth of its slot on average.
 //   - frame: the metadata of one slot. Frames never move and are never freed
 //     before the cache is, so a stale frame number is harmless.
 //   - pin: a frame with a pin is neither evicted nor overwritten.

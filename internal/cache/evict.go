@@ -28,8 +28,8 @@ func (c *Cache) slot(size int, h uint64, scan bool) *frame {
 	}
 	ci, back := c.largeClass(), !scan && c.ghosts.take(h)
 	var f *frame
-	if size <= c.slabSize/4 {
-		ci = classOf(size)
+	if size <= c.maxSlot() {
+		ci = c.classOf(size)
 		if back {
 			c.classes[ci].returned++
 		}
@@ -68,7 +68,7 @@ func (c *Cache) slotIn(ci int, scan bool) *frame {
 				return f
 			}
 			// Nothing here, or all of it pinned.
-			if !c.reclaim(c.slabCost()) || !c.grow(ci) {
+			if !c.reclaim(c.slabCost(ci)) || !c.grow(ci) {
 				return nil
 			}
 		}

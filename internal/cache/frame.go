@@ -81,7 +81,7 @@ type frame struct {
 }
 
 // frameChunk is how many frames are allocated at once.
-const frameChunk = 1024
+const frameChunk = 256
 
 type queueName uint8
 

@@ -79,9 +79,9 @@ func (h Handle) releaseRare() {
 	}
 }
 
-// maxSpares is how many private buffers are kept for reuse; they serve a cache
+// maxBuffers is how many private buffers are kept for reuse; they serve a cache
 // without a budget.
-const maxSpares = 16
+const maxBuffers = 16
 
 func (c *Cache) privateHandle(size int) Handle {
 	c.private.Add(int64(size))
@@ -89,9 +89,9 @@ func (c *Cache) privateHandle(size int) Handle {
 	c.count.misses++
 	c.count.privates++
 	var b []byte
-	if n := len(c.spares); n > 0 && cap(c.spares[n-1]) >= size {
-		b = c.spares[n-1][:size]
-		c.spares = c.spares[:n-1]
+	if n := len(c.buffers); n > 0 && cap(c.buffers[n-1]) >= size {
+		b = c.buffers[n-1][:size]
+		c.buffers = c.buffers[:n-1]
 	}
 	c.mu.Unlock()
 	if b == nil {
@@ -109,8 +109,8 @@ func (c *Cache) releasePrivate(b []byte) {
 		return
 	}
 	c.mu.Lock()
-	if len(c.spares) < maxSpares {
-		c.spares = append(c.spares, b)
+	if len(c.buffers) < maxBuffers {
+		c.buffers = append(c.buffers, b)
 	}
 	c.mu.Unlock()
 }

@@ -11,7 +11,6 @@ type held struct {
 	h       Handle
 	k       Key
 	filling bool
-	gone    bool // the key was dropped, or a private buffer: may be held twice
 }
 
 // model drives one cache by one goroutine and knows what must be true.

@@ -2,7 +2,7 @@ package cache
 
 import (
 	"math"
-	"math/bits"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/offheap"
@@ -11,6 +11,7 @@ import (
 const (
 	slotAlign  = 64 // a slot begins on a cache line
 	minSlot    = 512
+	minSlots   = 4 // in a slab; larger pages get a mapping of their own
 	placeLarge = math.MaxUint32
 	// frameBytes is what a slot costs besides itself: its frame and its number
 	// in the slab's list.
@@ -35,37 +36,33 @@ type slab struct {
 	frames []frameID // one for each slot
 }
 
-// classOf is the number of the class of slots of at least size bytes; slots
-// step by an eighth of a power of two.
-func classOf(size int) int {
-	if size <= minSlot {
-		return 0
+// makeClasses makes the classes, smallest slots first and that of large pages
+// last, and the table that leads from a length, in units of slotAlign rounded
+// up, to the class. Classes are those numbers of slots that divide a slab with
+// little left over, so that memory is lost only between the steps: at eight
+// slots an eighth, from ten slots on a tenth at most.
+func makeClasses(slabSize int) (cs []class, bySize []uint8) {
+	for n := minSlots; slabSize/n >= minSlot; n += max(n/10, 1) {
+		slot := slabSize / n &^ (slotAlign - 1)
+		if len(cs) == 0 || slot < cs[len(cs)-1].slot {
+			cs = append(cs, class{slot: slot, perSlab: slabSize / slot})
+		}
 	}
-	n := uint(size - 1)
-	e := bits.Len(n) - 1
-	return (e-bits.Len(minSlot)+1)*8 + int((n-1<<e)>>(e-3)) + 1
+	slices.Reverse(cs)
+	for units, ci := 0, 0; ci < len(cs); units++ {
+		if units*slotAlign > cs[ci].slot {
+			ci++
+		}
+		bySize = append(bySize, uint8(ci))
+	}
+	return append(cs, class{}), bySize[:len(bySize)-1]
 }
 
-// slotOf is the slot size of a class.
-func slotOf(class int) int {
-	if class == 0 {
-		return minSlot
-	}
-	e := (class-1)/8 + bits.Len(minSlot) - 1
-	return 1<<e + ((class-1)%8+1)<<(e-3)
-}
+// classOf is the class for pages of size bytes, which fit a slot.
+func (c *Cache) classOf(size int) int { return int(c.bySize[(size+slotAlign-1)/slotAlign]) }
 
-// makeClasses makes the classes up to a quarter of a slab, and that of large
-// pages.
-func makeClasses(slabSize int) []class {
-	n := classOf(slabSize/4) + 1
-	cs := make([]class, n+1)
-	for i := range n {
-		cs[i].slot = slotOf(i)
-		cs[i].perSlab = slabSize / slotOf(i)
-	}
-	return cs
-}
+// maxSlot is the largest page that shares a slab with others.
+func (c *Cache) maxSlot() int { return c.slabSize / minSlots }
 
 func (c *Cache) largeClass() int { return len(c.classes) - 1 }
 
@@ -88,9 +85,10 @@ func (c *Cache) bytes(f *frame) []byte {
 	return b[: p>>32 : p>>32]
 }
 
-// slabCost bounds what one more slab takes, with its frames.
-func (c *Cache) slabCost() int64 {
-	chunks := c.slabSize/minSlot/frameChunk + 1
+// slabCost is what one more slab of a class takes, with its frames.
+func (c *Cache) slabCost(ci int) int64 {
+	frames := max(c.classes[ci].perSlab-c.spares, 0)
+	chunks := (frames + frameChunk - 1) / frameChunk
 	return int64(c.slabSize) + int64(chunks)*frameChunk*frameBytes
 }
 
@@ -114,6 +112,7 @@ func (c *Cache) newFrame() *frame {
 	}
 	f := c.frame(c.spare)
 	c.spare, f.next = f.next, 0
+	c.spares--
 	return f
 }
 
@@ -121,11 +120,12 @@ func (c *Cache) newFrame() *frame {
 func (c *Cache) dismiss(f *frame) {
 	f.queue, f.next = queueNone, c.spare
 	c.spare = f.id
+	c.spares++
 }
 
 // grow gives the class one more slab. Called with mu held.
 func (c *Cache) grow(ci int) bool {
-	if c.room() < c.slabCost() {
+	if c.room() < c.slabCost(ci) {
 		return false
 	}
 	s, ok := c.newSlab()

@@ -94,10 +94,6 @@ func fuseShape(n int) fuseParams {
 
 func (p *fuseParams) cells() int { return int(p.span) + 2<<p.shift }
 
-func fuseSize(n int) int {
-	p := fuseShape(n)
-	return p.cells() + fuseTail
-}
 
 // fuseScratch is what a build needs besides the hashes: about 30 bytes per key.
 type fuseScratch struct {
