@@ -74,7 +74,7 @@ func New(o Options) (*Generation, error) {
 	}
 	g.tree.init(&g.arena)
 	for i := range g.partitions {
-		g.partitions[i].init(&g.arena)
+		g.partitions[i].init(&g.arena, o.Partitions)
 	}
 	g.writers.init()
 	return g, nil
@@ -114,8 +114,12 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 	if r := g.record(p, key, hash); r != 0 {
 		g.arena.addVersion(g.arena.record(r), t, value)
 	} else {
+		// First find the place: this only reads, so the processor does it
+		// while the bucket is still on its way from memory. The allocation
+		// would make it wait.
+		l, version := g.tree.place(key)
 		r = g.arena.newRecord(key, t, value)
-		g.tree.insert(r, key)
+		g.tree.insert(l, version, r, key)
 		p.insert(&g.arena, r, hash)
 	}
 	p.mu.Unlock()

@@ -17,11 +17,18 @@ import (
 //
 //	directory  ref of segment 0 | of segment 1 | ...       (doubled when full)
 //	segment    segmentBuckets buckets
-//	bucket     12 tags of one byte | ref of an overflow bucket | 12 refs
+//	bucket     12 tags of one byte | ref of an overflow bucket | 12 slots
+//	slot       ref | next bits of the hash, in what an arena of this size leaves free
 //
 // A tag is 8 bits of the hash, never 0, which marks a free slot. A lookup
 // compares the tags in registers and touches a record only when one matches,
 // so a miss costs one cache line and in 3 % of cases a second.
+//
+// A split must know one more bit of each hash. It is among those kept in the
+// slots, chosen so that they cover the last splits before the arena is full;
+// only for the first ones, when the table is small and in the cache, are keys
+// hashed again. (Hashing again each time was a fifth of an insert, for the
+// misses on cold records.)
 //
 // Readers take no lock. A record present throughout a lookup lies in the same
 // slot throughout, but for a split, which copies it to the new bucket, then
@@ -65,8 +72,34 @@ type bucket struct {
 	tags0 atomic.Uint64 // tags of slots 0..7, slot 0 lowest
 	tags1 atomic.Uint32 // tags of slots 8..11
 	next  atomic.Uint32 // ref of the overflow bucket
-	refs  [bucketSlots]atomic.Uint32
+	slots [bucketSlots]atomic.Uint32
 }
+
+// slotLayout says how slots of an arena are packed.
+type slotLayout struct {
+	refBits  int    // bits of a ref
+	firstBit uint32 // the lowest bucket bit of the hash that is kept
+	keptBits uint32 // how many are
+	kept     uint32 // mask for them
+}
+
+// maxKeptBits is enough: eight doublings before the arena is full the table is
+// a 256th of its last size.
+const maxKeptBits = 8
+
+func makeSlotLayout(arenaSize uint64, partitions int) slotLayout {
+	refBits := bits.Len64(arenaSize >> wordShift)
+	kept := min(32-refBits, maxKeptBits)
+	maxKeys := arenaSize / uint64(EntryOverhead) / uint64(partitions)
+	levels := bits.Len64(maxKeys / bucketLoad)
+	return slotLayout{refBits, uint32(max(levels-kept, 0)), uint32(kept), 1<<kept - 1}
+}
+
+func (s *slotLayout) pack(r ref, hash uint64) uint32 {
+	return uint32(r) | (uint32(hash>>partitionBits)>>s.firstBit&s.kept)<<s.refBits
+}
+
+func (s *slotLayout) ref(slot uint32) ref { return ref(slot & (1<<s.refBits - 1)) }
 
 // partition is the share of the keys with one value of the low hash bits.
 type partition struct {
@@ -78,10 +111,12 @@ type partition struct {
 	memory   int           // guarded by mu; bytes of the index, directories included
 	dirLen   int           // guarded by mu; refs that fit the directory
 	moves    []uint16      // guarded by mu; scratch of split
+	layout   slotLayout    // immutable
 	_        [lineSize]byte
 }
 
-func (p *partition) init(a *arena) {
+func (p *partition) init(a *arena, partitions int) {
+	p.layout = makeSlotLayout(a.size, partitions)
 	dir := a.allocBlock(firstDirectory * 4)
 	p.dirLen = firstDirectory
 	a.directory(dir, 0).Store(uint32(a.allocBlock(segmentSize)))
@@ -116,7 +151,7 @@ func (p *partition) lookup(a *arena, key []byte, hash uint64) ref {
 	state := p.state.Load()
 	for {
 		b := bucketOf(hash, uint32(state))
-		if r := a.searchChain(a.bucket(state, b), tagOf(hash), key); r != 0 {
+		if r := p.searchChain(a, a.bucket(state, b), tagOf(hash), key); r != 0 {
 			return r
 		}
 		again := p.state.Load()
@@ -137,17 +172,19 @@ const (
 func zeroBytes(x uint64) uint64 { return (x - lowBits) &^ x & highBits }
 
 // searchChain looks for a key in a bucket and those that overflow from it.
-func (a *arena) searchChain(b *bucket, tag uint8, key []byte) ref {
+func (p *partition) searchChain(a *arena, b *bucket, tag uint8, key []byte) ref {
 	want := uint64(tag) * lowBits
 	for {
 		for m := zeroBytes(b.tags0.Load() ^ want); m != 0; m &= m - 1 {
-			if r := ref(b.refs[bits.TrailingZeros64(m)>>3&7].Load()); r != 0 && a.equalKey(r, key) {
+			r := p.layout.ref(b.slots[bits.TrailingZeros64(m)>>3&7].Load())
+			if r != 0 && a.equalKey(r, key) {
 				return r
 			}
 		}
 		// The upper half is all ones, so that it never looks like a match.
 		for m := zeroBytes(uint64(b.tags1.Load()) ^ want&(1<<32-1) | ^uint64(1<<32-1)); m != 0; m &= m - 1 {
-			if r := ref(b.refs[8+bits.TrailingZeros64(m)>>3&3].Load()); r != 0 && a.equalKey(r, key) {
+			r := p.layout.ref(b.slots[8+bits.TrailingZeros64(m)>>3&3].Load())
+			if r != 0 && a.equalKey(r, key) {
 				return r
 			}
 		}
@@ -167,22 +204,22 @@ func (p *partition) insert(a *arena, r ref, hash uint64) {
 		p.split(a, n)
 	}
 	state := p.state.Load()
-	p.put(a, a.bucket(state, bucketOf(hash, uint32(state))), tagOf(hash), r)
+	p.put(a, a.bucket(state, bucketOf(hash, uint32(state))), tagOf(hash), p.layout.pack(r, hash))
 }
 
-// put writes into the first free slot of a chain; the ref before the tag that
-// leads to it.
-func (p *partition) put(a *arena, b *bucket, tag uint8, r ref) {
+// put writes into the first free slot of a chain, and then the tag that leads
+// to it.
+func (p *partition) put(a *arena, b *bucket, tag uint8, slot uint32) {
 	for {
 		if m := zeroBytes(b.tags0.Load()); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 7
-			publish32(&b.refs[i], uint32(r))
+			publish32(&b.slots[i], slot)
 			publish64(&b.tags0, b.tags0.Load()|uint64(tag)<<(8*i))
 			return
 		}
 		if m := zeroBytes(uint64(b.tags1.Load()) | ^uint64(1<<32-1)); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 3
-			publish32(&b.refs[8+i], uint32(r))
+			publish32(&b.slots[8+i], slot)
 			publish32(&b.tags1, b.tags1.Load()|uint32(tag)<<(8*i))
 			return
 		}
@@ -218,11 +255,11 @@ func (p *partition) split(a *arena, n uint32) {
 	to := a.bucket(state, n)
 	p.moves = p.moves[:0]
 	for b := from; b != nil; b = a.overflow(b) {
-		moves := a.leaving(b, n)
+		moves := p.leaving(a, b, n)
 		p.moves = append(p.moves, moves)
 		for ; moves != 0; moves &= moves - 1 {
 			slot := bits.TrailingZeros16(moves)
-			p.put(a, to, b.tag(slot), ref(b.refs[slot].Load()))
+			p.put(a, to, b.tag(slot), b.slots[slot].Load())
 		}
 	}
 	publish64(&p.state, state+1)
@@ -236,19 +273,21 @@ func (p *partition) split(a *arena, n uint32) {
 }
 
 // leaving is the slots of b, as bits, whose keys belong into bucket n once
-// there are n+1.
-func (a *arena) leaving(b *bucket, n uint32) (moves uint16) {
-	// Hashes are not kept, so each key must be fetched. First touch them all:
-	// the misses then overlap. One after the other they were a fifth of the
-	// time of an insert.
-	for slot := range bucketSlots {
-		if b.tag(slot) != 0 {
-			a.record(ref(b.refs[slot].Load())).newest.Load()
+// there are n+1: those with a one where the number n has its highest.
+func (p *partition) leaving(a *arena, b *bucket, n uint32) (moves uint16) {
+	bit := uint32(bits.Len32(n)) - 1
+	kept := bit-p.layout.firstBit < p.layout.keptBits
+	shift := uint32(p.layout.refBits) + bit - p.layout.firstBit
+	for i := range bucketSlots {
+		if b.tag(i) == 0 {
+			continue
 		}
-	}
-	for slot := range bucketSlots {
-		if b.tag(slot) != 0 && bucketOf(base.Hash(a.key(ref(b.refs[slot].Load()))), n+1) == n {
-			moves |= 1 << slot
+		slot := b.slots[i].Load()
+		if !kept {
+			hash := base.Hash(a.key(p.layout.ref(slot)))
+			moves |= uint16(hash>>(partitionBits+bit)&1) << i
+		} else {
+			moves |= uint16(slot>>shift&1) << i
 		}
 	}
 	return moves

@@ -262,6 +262,7 @@ func TestModel(t *testing.T) {
 		if g.Len() != n || g.Empty() != (n == 0) {
 			t.Fatalf("Len %d, Empty %v after %d entries", g.Len(), g.Empty(), n)
 		}
+		checkStructure(t, g)
 		for _, s := range []base.SeqNum{0, 1, base.SeqNum(n / 2), base.SeqNum(n), base.SeqNumMax} {
 			checkAll(t, g, m, s, keys)
 		}

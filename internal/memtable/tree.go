@@ -148,17 +148,21 @@ func (t *tree) find(key []byte) ref {
 	}
 }
 
+// place is the leaf where a key belongs.
+func (t *tree) place(key []byte) (l *leaf, version uint32) {
+	if l, version, ok := t.atEnd(key); ok {
+		return l, version
+	}
+	f := t.descend(key, toKey)
+	return f.leaf, f.version
+}
+
 // insert adds a record whose key the tree does not hold, and which nobody else
-// is adding.
-func (t *tree) insert(r ref, key []byte) {
-	var l *leaf
-	var ctl uint64
-	for ok := false; !ok; {
-		var version uint32
-		if l, version, ok = t.atEnd(key); !ok {
-			f := t.descend(key, toKey)
-			l, version = f.leaf, f.version
-		}
+// is adding, to its place.
+func (t *tree) insert(l *leaf, version uint32, r ref, key []byte) {
+	ctl, ok := l.lock(version)
+	for !ok {
+		l, version = t.place(key)
 		ctl, ok = l.lock(version)
 	}
 	if countOf(ctl) < fanout {
