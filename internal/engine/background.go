@@ -68,11 +68,25 @@ func (b *background) start() {
 // stopJobs makes the workers end after what they are doing now fails or
 // finishes.
 func (b *background) stopJobs() {
-	b.cancel()
 	b.mu.Lock()
+	b.cancel() // under mu: whoever entered before is waited for
 	b.idle.Broadcast()
 	b.mu.Unlock()
 }
+
+// enter lets a caller's own job in, one that Close must wait for; the job ends
+// with leave. It answers false when the engine is closing.
+func (b *background) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return false
+	}
+	b.wg.Add(1)
+	return true
+}
+
+func (b *background) leave() { b.wg.Done() }
 
 // kick makes the workers look for work.
 func (b *background) kick() {

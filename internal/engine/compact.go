@@ -217,6 +217,10 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
+	if !e.background.enter() {
+		return e.refusal()
+	}
+	defer e.background.leave()
 	if err := e.background.holdCompactions(ctx); err != nil {
 		return err
 	}

@@ -74,13 +74,15 @@ func (g *generation) seal() error {
 	return g.sealErr
 }
 
-// abandonLog closes the log of a generation whose content is in tables.
+// abandonLog closes the log of a generation whose content is in tables, as is
+// that of all generations before it.
 func (g *generation) abandonLog() {
 	g.sealOnce.Do(func() {
 		if g.log != nil {
 			_ = g.log.Close(false)
 		}
 	})
+	g.prev.Store(nil)
 }
 
 // free gives the memory back. Nothing reads or writes it any more.
