@@ -116,7 +116,7 @@ func TestBadEdits(t *testing.T) {
 		"length past the end":   {tagNextFile, 2, 1},
 		"half a table":          appendField(nil, tagAddTable, table[:len(table)-1]),
 		"a key that is long":    appendField(nil, tagAddTable, append([]byte{1, 1, 1, 0, 0, 1, 1}, 0x81, 0x80, 0x04)),
-		"many references":       appendField(nil, tagAddTable, append(table[:len(table)-1:len(table)-1], 0xff, 0xff, 0xff, 0x7f)),
+		"many references":       appendField(nil, tagAddTable, append(table[:len(table)-1:len(table)-1], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)),
 		"half a field":          appendField(nil, tagAddTable, append(bytes.Clone(table), 3, 9)),
 		"tag 0 in a table":      appendField(nil, tagAddTable, append(bytes.Clone(table), 0, 0)),
 	} {

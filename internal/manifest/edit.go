@@ -217,7 +217,6 @@ func (b *builder) remove(o OldFile) error {
 	}
 	r.Files = slices.Delete(r.Files, j, j+1)
 	if len(r.Files) == 0 {
-		delete(b.ownedR, runKey{o.Level, r.ID})
 		b.v.Levels[o.Level] = slices.Delete(runs, i, i+1)
 	}
 	for _, ref := range p.meta.ValueRefs {
@@ -277,7 +276,6 @@ func (b *builder) dropUnreferenced(e *Edit) error {
 	for num := range b.touched {
 		if b.v.Values[num].Tables == 0 {
 			delete(b.v.Values, num)
-			delete(b.ownedV, num)
 		}
 	}
 	return nil

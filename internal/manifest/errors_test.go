@@ -151,30 +151,36 @@ func TestMarkFails(t *testing.T) {
 	}
 }
 
+// rotationFault is a fault in a rotation, and whether CURRENT may name the new
+// manifest after it.
+type rotationFault struct {
+	rule   vfs.Rule
+	unsure bool
+}
+
+var rotationFaults = map[string]rotationFault{
+	"create":            {vfs.Rule{Op: vfs.OpCreate, Path: "MANIFEST-*"}, false},
+	"create temporary":  {vfs.Rule{Op: vfs.OpCreate, Path: "*.tmp"}, false},
+	"write":             {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002"}, false},
+	"no space":          {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002", Err: syscall.ENOSPC, Short: true}, false},
+	"sync":              {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
+	"write temporary":   {vfs.Rule{Op: vfs.OpWrite, Path: "*.tmp"}, false},
+	"sync temporary":    {vfs.Rule{Op: vfs.OpSync, Path: "*.tmp"}, false},
+	"rename":            {vfs.Rule{Op: vfs.OpRename}, false},
+	"rename unreadable": {vfs.Rule{Op: vfs.OpRename}, true},
+	"sync, file stays":  {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
+	"rename happened":   {vfs.Rule{Op: vfs.OpRename, After: true}, true},
+	"directory":         {vfs.Rule{Op: vfs.OpDirSync}, true},
+	"directory after":   {vfs.Rule{Op: vfs.OpDirSync, Skip: 1}, true},
+	"remove the old":    {vfs.Rule{Op: vfs.OpRemove}, false},
+	"close the old one": {vfs.Rule{Op: vfs.OpClose, Path: "MANIFEST-*"}, false},
+}
+
 // TestRotationFails: the edit that asked for a rotation has happened. What
 // failed before CURRENT could change costs nothing; from then on nothing may be
 // appended.
 func TestRotationFails(t *testing.T) {
-	for name, c := range map[string]struct {
-		rule   vfs.Rule
-		unsure bool
-	}{
-		"create":            {vfs.Rule{Op: vfs.OpCreate, Path: "MANIFEST-*"}, false},
-		"create temporary":  {vfs.Rule{Op: vfs.OpCreate, Path: "*.tmp"}, false},
-		"write":             {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002"}, false},
-		"no space":          {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002", Err: syscall.ENOSPC, Short: true}, false},
-		"sync":              {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
-		"write temporary":   {vfs.Rule{Op: vfs.OpWrite, Path: "*.tmp"}, false},
-		"sync temporary":    {vfs.Rule{Op: vfs.OpSync, Path: "*.tmp"}, false},
-		"rename":            {vfs.Rule{Op: vfs.OpRename}, false},
-		"rename unreadable": {vfs.Rule{Op: vfs.OpRename}, true},
-		"sync, file stays":  {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
-		"rename happened":   {vfs.Rule{Op: vfs.OpRename, After: true}, true},
-		"directory":         {vfs.Rule{Op: vfs.OpDirSync}, true},
-		"directory after":   {vfs.Rule{Op: vfs.OpDirSync, Skip: 1}, true},
-		"remove the old":    {vfs.Rule{Op: vfs.OpRemove}, false},
-		"close the old one": {vfs.Rule{Op: vfs.OpClose, Path: "MANIFEST-*"}, false},
-	} {
+	for name, c := range rotationFaults {
 		mem := vfs.NewMem()
 		fs := vfs.NewFault(mem)
 		l, err := Create(fs, "", testDB)

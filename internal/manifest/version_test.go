@@ -102,6 +102,25 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// TestKeyspaces: tables of two keyspaces may hold the same keys, and lie side by
+// side in one run.
+func TestKeyspaces(t *testing.T) {
+	e := &Edit{}
+	for i := range 8 {
+		f := table(base.FileNum(i+1), 5, "a", "z", base.SeqNum(i+1), base.SeqNum(i+1))
+		f.Keyspace = uint32(7 - i)
+		e.Add = append(e.Add, NewFile{0, f})
+	}
+	other := table(20, 6, "a", "z", 1, 1) // older than what is in the other keyspaces
+	other.Keyspace = 99
+	v := build(t, e, &Edit{Add: []NewFile{{0, other}}})
+	for ks := range uint32(8) {
+		if f := v.Levels[0][1].Find(ks, []byte("k")); f == nil || f.Keyspace != ks {
+			t.Fatalf("keyspace %d: %v", ks, f)
+		}
+	}
+}
+
 // TestImpossibleEdits: none of these can be true of the sample, and none is
 // applied.
 func TestImpossibleEdits(t *testing.T) {
