@@ -166,8 +166,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("--class: %q is not relaxed, buffered or sync", w.Class)
 	case w.Keys < minKeys:
 		return fmt.Errorf("--keys: at least %d", minKeys)
-	case w.Keys > 1<<31:
-		return errors.New("--keys: at most 2^31")
+	case w.Keys > 1<<30:
+		return errors.New("--keys: at most 2^30")
 	case w.ValueSize < minValueSize:
 		return fmt.Errorf("--value-size: at least %d", minValueSize)
 	case c.Rounds < 1:
