@@ -113,10 +113,15 @@ func (r *Reader) Close() error {
 	return r.f.Close()
 }
 
+// maxCached is the largest value that is cached. Reading a larger one takes so
+// long (256 KiB: 40 µs from the page cache of the system) that finding it is no
+// matter, and a few of them would push out thousands of pages.
+const maxCached = 256 << 10
+
 // AppendValue appends the value that p points to, through the cache. It
 // allocates only when dst lacks room.
 func (r *Reader) AppendValue(dst []byte, p Pointer) ([]byte, error) {
-	if r.cache == nil || p.RawLength == 0 {
+	if r.cache == nil || p.RawLength == 0 || p.RawLength > maxCached {
 		return r.AppendUncached(dst, p)
 	}
 	if err := r.checkPointer(p); err != nil {
@@ -156,16 +161,40 @@ func (r *Reader) AppendUncached(dst []byte, p Pointer) ([]byte, error) {
 	if err := r.checkPointer(p); err != nil {
 		return dst, err
 	}
+	if p.Length > maxScratch {
+		return r.appendLarge(dst, p)
+	}
 	buf := scratch.Get().(*[]byte)
 	*buf = slices.Grow((*buf)[:0], int(p.Length))[:p.Length]
 	err := r.readAt(*buf, int64(p.Offset))
 	if err == nil {
 		dst, err = r.appendRecordValue(dst, *buf, p)
 	}
-	if cap(*buf) <= maxScratch {
-		scratch.Put(buf)
-	}
+	scratch.Put(buf)
 	return dst, err
+}
+
+// appendLarge reads the record of a large value to where the value shall be,
+// rather than hold it twice.
+func (r *Reader) appendLarge(dst []byte, p Pointer) ([]byte, error) {
+	n := len(dst)
+	dst = slices.Grow(dst, int(p.Length))
+	rec := dst[n : n+int(p.Length)]
+	if err := r.readAt(rec, int64(p.Offset)); err != nil {
+		return dst[:n], err
+	}
+	h, err := r.checkPointed(rec, p)
+	if err != nil {
+		return dst[:n], err
+	}
+	if h.codec == compress.None {
+		return dst[:n+copy(rec, h.value(rec))], nil
+	}
+	out, err := r.appendDecoded(nil, rec, h, int64(p.Offset))
+	if err != nil {
+		return dst[:n], err
+	}
+	return append(dst[:n], out...), nil
 }
 
 // checkPointer refuses a pointer that does not lie in this file.
@@ -180,21 +209,27 @@ func (r *Reader) checkPointer(p Pointer) error {
 	return nil
 }
 
-// appendRecordValue checks that rec is the record of p and appends its value.
+// appendRecordValue appends the value of rec, which must be the record of p.
 func (r *Reader) appendRecordValue(dst, rec []byte, p Pointer) ([]byte, error) {
-	h, err := r.checkRecord(rec, int64(p.Offset))
+	h, err := r.checkPointed(rec, p)
 	if err != nil {
 		return dst, err
-	}
-	if h.sum != p.Checksum || h.raw != int(p.RawLength) || h.size() != len(rec) {
-		return dst, r.corrupt(int64(p.Offset), "the record is sound but is not the one pointed to")
 	}
 	return r.appendDecoded(dst, rec, h, int64(p.Offset))
 }
 
+// checkPointed checks that rec is the record of p.
+func (r *Reader) checkPointed(rec []byte, p Pointer) (recordHeader, error) {
+	h, err := r.checkRecord(rec, int64(p.Offset))
+	if err == nil && (h.sum != p.Checksum || h.raw != int(p.RawLength) || h.size() != len(rec)) {
+		err = r.corrupt(int64(p.Offset), "the record is sound but is not the one pointed to")
+	}
+	return h, err
+}
+
 // appendDecoded appends the value of a record that passed checkRecord.
 func (r *Reader) appendDecoded(dst, rec []byte, h recordHeader, off int64) ([]byte, error) {
-	stored := rec[recordHeaderSize+h.key : h.size()]
+	stored := h.value(rec)
 	if h.codec == compress.None {
 		return append(dst, stored...), nil
 	}
@@ -216,6 +251,9 @@ type recordHeader struct {
 }
 
 func (h recordHeader) size() int { return recordHeaderSize + h.key + h.stored }
+
+// value is the stored value of rec.
+func (h recordHeader) value(rec []byte) []byte { return rec[recordHeaderSize+h.key : h.size()] }
 
 // decodeRecordHeader decodes b, of recordHeaderSize bytes or more, and checks
 // what can be checked without the rest.

@@ -1,11 +1,6 @@
 package valuelog
 
-import (
-	"context"
-	"slices"
-
-	"github.com/seerdb-go/seerdb/internal/base"
-)
+import "context"
 
 // Record is one value as Scan shows it. The slices are valid during the call.
 type Record struct {
@@ -14,7 +9,7 @@ type Record struct {
 	Value   []byte // decompressed
 }
 
-// scanSize is how much Scan reads at a time.
+// scanSize is how much a scan reads at a time.
 const scanSize = 256 << 10
 
 // Scan reads the whole file in order and checks every byte of it: each record,
@@ -22,57 +17,28 @@ const scanSize = 256 << 10
 // or of the file, or when ctx ends. A nil fn only checks.
 func (r *Reader) Scan(ctx context.Context, fn func(Record) error) error {
 	var (
-		off   = uint64(headerSize)
-		buf   []byte // holds the file from off on
+		w     = window{r: r, off: headerSize}
 		value []byte
 		sum   = Info{Size: r.info.Size}
 	)
-	// fill makes buf at least n bytes long.
-	fill := func(n int) error {
-		if n <= len(buf) {
-			return nil
-		}
-		if uint64(n) > r.end-off {
-			return r.corrupt(int64(off), "record of %d bytes runs past the end of the records", n)
-		}
-		have := len(buf)
-		want := int(min(r.end-off, uint64(max(n, scanSize))))
-		grown := slices.Grow(make([]byte, 0, want), want)[:want]
-		copy(grown, buf)
-		buf = grown
-		return r.readAt(buf[have:], int64(off)+int64(have))
-	}
-	for off < r.end {
+	for off := uint64(headerSize); off < r.end; off = w.off {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := fill(recordHeaderSize); err != nil {
-			return err
-		}
-		h, err := decodeRecordHeader(buf)
+		rec, h, err := w.next()
 		if err != nil {
-			return r.corrupt(int64(off), "%v", err)
-		}
-		if err := fill(h.size()); err != nil {
 			return err
 		}
-		if _, err := r.checkRecord(buf, int64(off)); err != nil {
+		if value, err = r.appendDecoded(value[:0], rec, h, int64(off)); err != nil {
 			return err
-		}
-		if value, err = r.appendDecoded(value[:0], buf, h, int64(off)); err != nil {
-			return err
-		}
-		if len(value) != h.raw {
-			return r.corrupt(int64(off), "value of %d bytes where the record says %d", len(value), h.raw)
 		}
 		if fn != nil {
-			rec := Record{Pointer: h.pointer(r.id.Num, off), Key: buf[recordHeaderSize : recordHeaderSize+h.key], Value: value}
-			if err := fn(rec); err != nil {
+			p := Pointer{File: r.id.Num, Offset: off, Length: uint32(h.size()), RawLength: uint32(h.raw), Checksum: h.sum}
+			if err := fn(Record{Pointer: p, Key: rec[recordHeaderSize : recordHeaderSize+h.key], Value: value}); err != nil {
 				return err
 			}
 		}
 		sum.Count, sum.Bytes, sum.Raw = sum.Count+1, sum.Bytes+uint64(h.size()), sum.Raw+uint64(h.raw)
-		off, buf = off+uint64(h.size()), buf[h.size():]
 	}
 	if sum != r.info {
 		return r.corrupt(int64(r.end), "footer counts %d values of %d bytes, the file has %d of %d",
@@ -81,7 +47,53 @@ func (r *Reader) Scan(ctx context.Context, fn func(Record) error) error {
 	return nil
 }
 
-// pointer is the pointer to the record with this head.
-func (h recordHeader) pointer(num base.FileNum, off uint64) Pointer {
-	return Pointer{File: num, Offset: off, Length: uint32(h.size()), RawLength: uint32(h.raw), Checksum: h.sum}
+// window is the part of a file that a scan has read and not yet shown.
+type window struct {
+	r    *Reader
+	off  uint64 // file offset of rest
+	rest []byte
+	buf  []byte // what rest lies in
+}
+
+// next returns the record at off, checked, and moves past it. The record is
+// valid until the next call.
+func (w *window) next() ([]byte, recordHeader, error) {
+	if err := w.fill(recordHeaderSize); err != nil {
+		return nil, recordHeader{}, err
+	}
+	h, err := decodeRecordHeader(w.rest)
+	if err != nil {
+		return nil, h, w.r.corrupt(int64(w.off), "%v", err)
+	}
+	if err := w.fill(h.size()); err != nil {
+		return nil, h, err
+	}
+	rec := w.rest[:h.size()]
+	if _, err := w.r.checkRecord(rec, int64(w.off)); err != nil {
+		return nil, h, err
+	}
+	w.off += uint64(len(rec))
+	w.rest = w.rest[len(rec):]
+	return rec, h, nil
+}
+
+// fill makes rest at least n bytes long.
+func (w *window) fill(n int) error {
+	if n <= len(w.rest) {
+		return nil
+	}
+	if uint64(n) > w.r.end-w.off {
+		return w.r.corrupt(int64(w.off), "a record of %d bytes runs past the end of the records", n)
+	}
+	size := int(min(w.r.end-w.off, uint64(max(n, scanSize))))
+	if size > cap(w.buf) {
+		grown := make([]byte, size)
+		copy(grown, w.rest)
+		w.buf = grown
+	} else {
+		copy(w.buf[:len(w.rest)], w.rest) // copy is a memmove: overlap is fine
+	}
+	have := len(w.rest)
+	w.rest = w.buf[:size]
+	return w.r.readAt(w.rest[have:], int64(w.off)+int64(have))
 }

@@ -28,9 +28,10 @@ type Writer struct {
 	id    base.Identity
 	codec compress.Codec
 
-	buf    []byte // gathered, not yet written; record heads are in it whole
-	off    uint64 // file offset of the end of buf
-	packed []byte // scratch of the codec
+	buf    []byte                 // gathered, not yet written; record heads are in it whole
+	off    uint64                 // file offset of the end of buf
+	packed []byte                 // scratch of the codec
+	head   [recordHeaderSize]byte // scratch
 	info   Info
 	err    error // sticky
 	done   bool
@@ -88,17 +89,17 @@ func (w *Writer) addStored(key, stored []byte, codec compress.Codec, raw int) (P
 	if w.done {
 		panic("valuelog: Add after Finish")
 	}
-	var h [recordHeaderSize]byte
+	h := w.head[:]
 	binary.LittleEndian.PutUint32(h[4:], uint32(len(key))<<8|uint32(codec))
 	binary.LittleEndian.PutUint32(h[8:], uint32(len(stored)))
 	binary.LittleEndian.PutUint32(h[12:], uint32(raw))
 	sum := w.id.Checksum(int64(w.off), h[4:])
 	sum = base.ExtendChecksum(base.ExtendChecksum(sum, key), stored)
-	binary.LittleEndian.PutUint32(h[:], sum)
+	binary.LittleEndian.PutUint32(h, sum)
 	length := recordHeaderSize + len(key) + len(stored)
 	p := Pointer{File: w.id.Num, Offset: w.off, Length: uint32(length), RawLength: uint32(raw), Checksum: sum}
 
-	w.write(h[:])
+	w.write(h)
 	w.write(key)
 	w.write(stored)
 	w.off += uint64(length)

@@ -1,0 +1,59 @@
+package valuelog
+
+// Sequential reads values that are wanted in about the order in which they lie
+// in the file, as a compaction or a long scan over what one job wrote does. It
+// reads ahead, more the longer the order holds, and past the cache. One
+// goroutine uses it. The zero value with a Reader set is ready.
+type Sequential struct {
+	Reader *Reader
+
+	buf   []byte
+	off   uint64 // file offset of buf
+	next  uint64 // where the last record ended
+	ahead int    // how much to read when the order holds
+}
+
+const (
+	// minAhead to maxAhead is how much Sequential reads ahead.
+	minAhead = 16 << 10
+	maxAhead = 256 << 10
+	// maxGap is how much unwanted data it reads to save a call: about what a
+	// device reads in the time of one more request.
+	maxGap = 32 << 10
+)
+
+// AppendValue appends the value that p points to.
+func (s *Sequential) AppendValue(dst []byte, p Pointer) ([]byte, error) {
+	r := s.Reader
+	if err := r.checkPointer(p); err != nil {
+		return dst, err
+	}
+	if p.Offset < s.off || p.Offset+uint64(p.Length) > s.off+uint64(len(s.buf)) {
+		inOrder := p.Offset >= s.next && p.Offset-s.next <= maxGap
+		if !inOrder || p.Length > maxAhead {
+			s.next, s.ahead = p.Offset+uint64(p.Length), 0
+			return r.AppendUncached(dst, p)
+		}
+		if err := s.fill(p); err != nil {
+			return dst, err
+		}
+	}
+	s.next = p.Offset + uint64(p.Length)
+	rec := s.buf[p.Offset-s.off:]
+	return r.appendRecordValue(dst, rec[:p.Length], p)
+}
+
+// fill reads from p on.
+func (s *Sequential) fill(p Pointer) error {
+	s.ahead = min(max(2*s.ahead, minAhead), maxAhead)
+	n := int(min(uint64(max(s.ahead, int(p.Length))), s.Reader.end-p.Offset))
+	if cap(s.buf) < n {
+		s.buf = make([]byte, n, max(n, min(2*n, maxAhead)))
+	}
+	s.buf, s.off = s.buf[:n], p.Offset
+	if err := s.Reader.readAt(s.buf, int64(p.Offset)); err != nil {
+		s.buf = s.buf[:0]
+		return err
+	}
+	return nil
+}
