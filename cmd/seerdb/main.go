@@ -42,7 +42,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		demoCommand(), writerCommand(),
+		demoCommand(), writerCommand(), crashTestCommand(), batchWriterCommand(),
 		loadCommand(), exportCommand(),
 		getCommand(), putCommand(), delCommand(), scanCommand(),
 		statsCommand(), checkCommand(), compactCommand(), dumpCommand(), lsmCommand(), benchCommand(),
