@@ -210,10 +210,10 @@ func TestDamage(t *testing.T) {
 		for i := range data {
 			for bit := range 8 {
 				data[i] ^= 1 << bit
-				probe(data)
+				ask(data)
 				data[i] ^= 1 << bit
 			}
-			probe(data[:i])
+			ask(data[:i])
 		}
 	}
 	for _, bad := range [][]byte{nil, {0}, {byte(Bloom)}, {3, byte(Bloom)}, make([]byte, 66), {byte(Fuse)},
@@ -227,7 +227,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-func probe(data []byte) {
+func ask(data []byte) {
 	f, err := Open(data)
 	if err != nil {
 		return
@@ -241,7 +241,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(build(hashes(1, 10), 10), uint64(1))
 	f.Add(buildFuse(hashes(1, 10)), uint64(1))
 	f.Fuzz(func(t *testing.T, data []byte, h uint64) {
-		probe(data)
+		ask(data)
 		MayContain(data, h)
 	})
 }

@@ -94,7 +94,6 @@ func fuseShape(n int) fuseParams {
 
 func (p *fuseParams) cells() int { return int(p.span) + 2<<p.shift }
 
-
 // fuseScratch is what a build needs besides the hashes: about 30 bytes per key.
 type fuseScratch struct {
 	sorted []uint64 // mixed hashes in the order of their first cell, then of peeling
