@@ -1,8 +1,6 @@
 package sstable
 
 import (
-	"bytes"
-
 	"github.com/seerdb-go/seerdb/internal/learned"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
@@ -21,18 +19,21 @@ const (
 )
 
 const (
-	// minLearned is how many pages a model must cover to be smaller than the
-	// fences it replaces: 32 bytes against at least 8 for each page but one.
-	minLearned = 6
 	// maxDepth bounds how often a group of keys with one number is looked at
 	// through a deeper window. Each time costs a pass over the group.
 	maxDepth = 16
 	// entryOverhead is about what an entry costs in a page besides the bytes
-	// of its key and value: offsets and a trailer.
+	// of its key and value: an offset and a trailer.
 	entryOverhead = 4
 	// pageOverhead is about what a page costs besides its entries.
 	pageOverhead = 40
 	maxCodes     = 64
+
+	// What the index pays, in bytes.
+	headBytes  = 8             // a separator's head
+	modelBytes = modelSize + 8 // a segment with a model: its head included
+	pageBytes  = 2             // a page, whatever its segment
+	extBytes   = 5             // a separator of more than a head, besides its tail
 )
 
 // segment is a run of pages, as planned.
@@ -58,6 +59,7 @@ type planner struct {
 	sample  learned.Sample
 	fitter  learned.Fitter
 	desc    []byte
+	base    int   // what all keys of the table so far begin with
 	favour  uint8 // the code that served last
 	failed  int   // chunks in a row that did not fit
 	skip    int   // chunks to go before trying again
@@ -65,6 +67,9 @@ type planner struct {
 	// The plan: where each page ends, as an index into es, and the segments.
 	ends []int
 	segs []segment
+	// The plan that lost, for its memory.
+	otherEnds []int
+	otherSegs []segment
 }
 
 func (p *planner) reset(mode IndexMode, pageSize int) {
@@ -75,22 +80,75 @@ func (p *planner) reset(mode IndexMode, pageSize int) {
 	p.favour, p.failed, p.skip = 0, 0, 0
 }
 
-// plan cuts es into pages.
-func (p *planner) plan(arena []byte, es []block.Entry) {
-	p.arena, p.es = arena, es
+// plan cuts es into pages. base is the length of what all keys of the table so
+// far begin with.
+func (p *planner) plan(arena []byte, es []block.Entry, base int) {
+	p.arena, p.es, p.base = arena, es, base
 	p.ends, p.segs = p.ends[:0], p.segs[:0]
 	p.weigh()
 	if p.mode == IndexFences || p.skip > 0 {
 		p.skip = max(p.skip-1, 0)
-		p.fences(0, len(es))
+		p.fences()
 		return
 	}
 	if cap(p.xs) < len(es) {
 		p.xs = make([]uint64, len(es)+len(es)/2)
 	}
 	p.xs = p.xs[:len(es)]
+	codes := len(p.codes)
 	p.cut(0, len(es), 0)
+	if p.mode == IndexAuto {
+		p.compare(codes)
+	}
 	p.judge()
+}
+
+// compare replaces the plan by one of fences only, should that take fewer
+// bytes after all. codes is how many codes there were before the plan.
+func (p *planner) compare(codes int) {
+	learnedCost := p.cost()
+	for _, c := range p.codes[codes:] {
+		learnedCost += 1 + len(c.Description())
+	}
+	p.ends, p.otherEnds = p.otherEnds[:0], p.ends
+	p.segs, p.otherSegs = p.otherSegs[:0], p.segs
+	p.fences()
+	if p.cost() < learnedCost {
+		p.codes = p.codes[:codes]
+		if int(p.favour) >= codes {
+			p.favour = 0
+		}
+		return
+	}
+	p.ends, p.otherEnds = p.otherEnds, p.ends
+	p.segs, p.otherSegs = p.otherSegs, p.segs
+}
+
+// cost is what the index of the plan takes, in bytes.
+func (p *planner) cost() int {
+	sum, page, start := 0, 0, 0
+	for i := range p.segs {
+		s := &p.segs[i]
+		sum += pageBytes*s.pages + p.separatorBytes(start)
+		if s.hasModel {
+			sum += modelBytes - headBytes
+		}
+		page += s.pages
+		start = p.ends[page-1]
+	}
+	return sum
+}
+
+// separatorBytes is what the separator before entry i takes.
+func (p *planner) separatorBytes(i int) int {
+	if i == 0 {
+		return headBytes
+	}
+	n := block.CommonPrefix(p.es[i-1].Key(p.arena), p.es[i].Key(p.arena)) + 1 - p.base
+	if n <= 8 {
+		return headBytes
+	}
+	return headBytes + extBytes + n - 8
 }
 
 // judge gives up for a while on keys that do not fit: after the third chunk
@@ -139,14 +197,15 @@ func (p *planner) number(lo, hi int, code uint8, prefix int) {
 }
 
 // cut plans the entries lo to hi, which lie in the window behind what the
-// first and the last of them share.
-func (p *planner) cut(lo, hi, depth int) {
+// first and the last of them share. Inside another cut (depth > 0) it may leave
+// a small rest to that one, and returns where it begins.
+func (p *planner) cut(lo, hi, depth int) int {
 	prefix := block.CommonPrefix(p.es[lo].Key(p.arena), p.es[hi-1].Key(p.arena))
-	code := p.choose(lo, hi, prefix)
-	least := minLearned
-	if p.mode == IndexLearned {
-		least = 2
+	least := 2
+	if p.mode == IndexAuto {
+		least = modelBytes/p.fenceBytes(lo, hi) + 1
 	}
+	code := p.choose(lo, hi, prefix, least)
 	for i := lo; i < hi; {
 		m, ends := p.fitter.Fit(p.xs[i:hi], p.weights[i:hi+1], p.limits)
 		if len(ends) >= least {
@@ -157,19 +216,47 @@ func (p *planner) cut(lo, hi, depth int) {
 			i += ends[len(ends)-1]
 			continue
 		}
-		if end := p.groupEnd(i, hi); p.weights[end]-p.weights[i] > p.limits.Max {
-			// More than a page of keys with one number: look deeper.
-			deeper := block.CommonPrefix(p.es[i].Key(p.arena), p.es[end-1].Key(p.arena))
-			if deeper > prefix && depth < maxDepth {
-				p.cut(i, end, depth+1)
-			} else {
-				p.fences(i, end)
-			}
-			i = end
+		end := p.groupEnd(i, hi)
+		if w := p.weights[end] - p.weights[i]; w > p.limits.Max && w >= uint64(least)*p.limits.Target && depth < maxDepth &&
+			block.CommonPrefix(p.es[i].Key(p.arena), p.es[end-1].Key(p.arena)) > prefix {
+			// Pages full of keys with one number: look deeper.
+			i = p.cut(i, end, depth+1)
+			p.number(i, end, code, prefix)
 			continue
 		}
 		i = p.fence(i, hi)
 	}
+	if depth > 0 {
+		return p.giveBack(lo, hi)
+	}
+	return hi
+}
+
+// giveBack takes the last page out of the plan if it is less than half full,
+// and not the only one since lo, and returns where what is planned ends.
+func (p *planner) giveBack(lo, hi int) int {
+	n := len(p.ends)
+	if n < 2 || p.ends[n-2] <= lo || 2*(p.weights[hi]-p.weights[p.ends[n-2]]) >= p.limits.Target {
+		return hi
+	}
+	p.ends = p.ends[:n-1]
+	if s := &p.segs[len(p.segs)-1]; s.pages > 1 {
+		s.pages--
+	} else {
+		p.segs = p.segs[:len(p.segs)-1]
+	}
+	return p.ends[n-2]
+}
+
+// fenceBytes is about what a fence among the entries lo to hi takes.
+func (p *planner) fenceBytes(lo, hi int) int {
+	const samples = 8
+	sum := 0
+	for j := range samples {
+		i := lo + (hi-lo)*(2*j+1)/(2*samples)
+		sum += p.separatorBytes(i)
+	}
+	return sum / samples
 }
 
 // groupEnd returns the end of the numbers that equal xs[i].
@@ -189,10 +276,11 @@ func (p *planner) groupEnd(i, hi int) int {
 	return lo + 1
 }
 
-// fence adds one page of about the target weight and returns its end.
-func (p *planner) fence(i, hi int) int {
-	lo, end := i, hi
+// pageEnd returns the end of a page of about the target weight, at least one
+// entry.
+func (p *planner) pageEnd(i, hi int) int {
 	limit := p.weights[i] + p.limits.Target
+	lo, end := i, hi+1 // weights[lo] is within the limit, weights[end] is not
 	for lo+1 < end {
 		if m := int(uint(lo+end) / 2); p.weights[m] <= limit {
 			lo = m
@@ -200,92 +288,20 @@ func (p *planner) fence(i, hi int) int {
 			end = m
 		}
 	}
-	if end == hi && p.weights[hi] <= limit {
-		lo = hi
-	}
-	lo = max(lo, i+1)
-	p.ends = append(p.ends, lo)
+	return max(lo, i+1)
+}
+
+// fence adds one page and returns its end.
+func (p *planner) fence(i, hi int) int {
+	end := p.pageEnd(i, hi)
+	p.ends = append(p.ends, end)
 	p.segs = append(p.segs, segment{pages: 1})
-	return lo
+	return end
 }
 
 // fences cuts by weight alone.
-func (p *planner) fences(lo, hi int) {
-	for lo < hi {
-		lo = p.fence(lo, hi)
+func (p *planner) fences() {
+	for i := 0; i < len(p.es); {
+		i = p.fence(i, len(p.es))
 	}
-}
-
-// choose picks the code under which the entries lo to hi need the smallest
-// index, and leaves their numbers in xs. The code that served last is tried
-// first, and is taken unseen by the others if one line covers everything.
-func (p *planner) choose(lo, hi, prefix int) uint8 {
-	best, bestCost := p.favour, p.try(lo, hi, p.favour, prefix)
-	last := best
-	if bestCost > 1 && p.favour != 0 {
-		if c := p.try(lo, hi, 0, prefix); c <= bestCost {
-			best, bestCost = 0, c
-		}
-		last = 0
-	}
-	if bestCost > 1 {
-		if code, ok := p.describe(lo, hi, prefix); ok && code != p.favour {
-			if c := p.try(lo, hi, code, prefix); c < bestCost {
-				best = code
-			}
-			last = code
-		}
-	}
-	if last != best {
-		p.number(lo, hi, best, prefix)
-	}
-	p.favour = best
-	return best
-}
-
-// try counts segments under a code: a quarter for a fence, so that a model
-// counts as much as the bytes it takes.
-func (p *planner) try(lo, hi int, code uint8, prefix int) int {
-	p.number(lo, hi, code, prefix)
-	models, fences := 0, 0
-	for i := lo; i < hi; {
-		if _, ends := p.fitter.Fit(p.xs[i:hi], p.weights[i:hi+1], p.limits); len(ends) >= minLearned || len(ends) > 0 && i+ends[len(ends)-1] == hi {
-			models++
-			i += ends[len(ends)-1]
-			continue
-		}
-		fences++
-		w := p.weights[i] + p.limits.Target
-		for i++; i < hi && p.weights[i] < w; i++ {
-		}
-	}
-	return models + (fences+3)/4
-}
-
-// describe makes a code of some of the entries' keys, or finds the one that is
-// the same.
-func (p *planner) describe(lo, hi, prefix int) (uint8, bool) {
-	p.sample.Reset()
-	step := max((hi-lo)/512, 1)
-	for i := lo; i < hi; i += step {
-		p.sample.Add(p.es[i].Key(p.arena), prefix)
-	}
-	p.desc = p.sample.Describe(p.desc[:0])
-	if len(p.desc) == 0 {
-		return 0, false
-	}
-	for i, c := range p.codes[1:] {
-		if bytes.Equal(c.Description(), p.desc) {
-			return uint8(i + 1), true
-		}
-	}
-	if len(p.codes) > maxCodes {
-		return 0, false
-	}
-	c, err := learned.DecodeCode(p.desc)
-	if err != nil {
-		panic("sstable: described code does not decode: " + err.Error())
-	}
-	p.codes = append(p.codes, c)
-	return uint8(len(p.codes) - 1), true
 }

@@ -143,7 +143,8 @@ func (w *Writer) fail(err error) error {
 // last time, the last page, likely incomplete, stays behind with its entries.
 func (w *Writer) layOut(last bool) error {
 	begin := time.Now()
-	w.planner.plan(w.arena, w.es)
+	shared := block.CommonPrefix(w.props.Smallest, w.es[len(w.es)-1].Key(w.arena))
+	w.planner.plan(w.arena, w.es, shared)
 	w.props.TrainNanos += time.Since(begin).Nanoseconds()
 	segs, ends := w.planner.segs, w.planner.ends
 	if !last {

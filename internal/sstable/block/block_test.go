@@ -60,7 +60,7 @@ func randBytes(r *rand.Rand, n, alphabet int) []byte {
 func makeRows(r *rand.Rand, gen func(*rand.Rand, int) []byte, n int) []kv {
 	rows := make([]kv, n)
 	equalValues, oneKind := r.IntN(3) == 0, r.IntN(2) == 0
-	seqs := []int{1, 2, 300, 1 << 20, 1 << 40}[r.IntN(5)]
+	seqs := []uint64{1, 2, 300, 1 << 20, 1 << 40}[r.IntN(5)]
 	for i := range rows {
 		v := randBytes(r, r.IntN(20), 256)
 		if equalValues {
@@ -70,7 +70,7 @@ func makeRows(r *rand.Rand, gen func(*rand.Rand, int) []byte, n int) []kv {
 		if !oneKind {
 			k = base.Kind(r.IntN(3))
 		}
-		rows[i] = kv{gen(r, i), base.MakeTrailer(base.SeqNum(r.IntN(seqs)), k), v}
+		rows[i] = kv{gen(r, i), base.MakeTrailer(base.SeqNum(r.Uint64N(seqs)), k), v}
 	}
 	return rows
 }
