@@ -308,7 +308,8 @@ func TestCounters(t *testing.T) {
 		{&Edit{Add: []NewFile{{1, table(100, 1, "a", "b", 5, 50)}}}, 101, 50},
 		{&Edit{NextFile: 200, LastSeq: 60}, 200, 60},
 		{&Edit{LogNum: &num}, 301, 60},
-		{&Edit{NextFile: 2, LastSeq: 2}, 301, 60},
+		{&Edit{NextFile: 350}, 350, 60},
+		{&Edit{NextFile: 2, LastSeq: 2}, 350, 60},
 		{&Edit{
 			AddValues: []ValueMeta{{Num: 400, Size: 1, Bytes: 1, Count: 1}},
 			Add:       []NewFile{{1, table(102, 2, "a", "b", 5, 50, ValueRef{400, 1, 1})}},

@@ -213,6 +213,7 @@ func TestRunSearch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := Run{ID: 1}
 		num := base.FileNum(1)
+		var ends []string // where tables begin and end
 		for ks := range uint32(rapid.IntRange(1, 2).Draw(t, "keyspaces")) {
 			keys := rapid.SliceOfNDistinct(key, 0, 16, rapid.ID).Draw(t, "keys")
 			slices.Sort(keys)
@@ -221,11 +222,16 @@ func TestRunSearch(t *testing.T) {
 				f := table(num, 1, keys[0], keys[n-1], 1, 1)
 				f.Keyspace = 2 * ks
 				r.Files = append(r.Files, f)
+				ends = append(ends, keys[0], keys[n-1])
 				keys, num = keys[n:], num+1
 			}
 		}
 		ks := rapid.Uint32Range(0, 3).Draw(t, "keyspace")
-		lo, hi := []byte(key.Draw(t, "lo")), []byte(key.Draw(t, "hi"))
+		bound := key
+		if len(ends) > 0 {
+			bound = rapid.OneOf(rapid.SampledFrom(ends), key)
+		}
+		lo, hi := []byte(bound.Draw(t, "lo")), []byte(bound.Draw(t, "hi"))
 		if bytes.Compare(lo, hi) > 0 {
 			lo, hi = hi, lo
 		}

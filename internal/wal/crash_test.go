@@ -70,7 +70,6 @@ func TestTornAnywhere(t *testing.T) {
 type acked struct {
 	all             []string // in log order
 	flushed, synced int      // so many of all are promised to outlive the process, the machine
-	failed          map[string]bool
 }
 
 // scenario appends records in groups, flushes some and syncs some, until it is
