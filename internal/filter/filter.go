@@ -12,6 +12,24 @@
 // The parameters stand at the end so that the cells begin where the bytes
 // begin: kept at an address that is a multiple of 64, every Bloom probe touches
 // one cache line.
+//
+// # Which kind
+//
+// Measured with random hashes, lookups of absent keys, one core of an AMD EPYC:
+//
+//	         bits/key   false positives   lookup in cache, in DRAM   build
+//	Bloom       8            2.35 %              9 ns, 74 ns         31 ns/key
+//	Bloom      10            0.96 %              9 ns, 81 ns         31 ns/key
+//	Bloom      12            0.47 %
+//	Bloom      14            0.21 %
+//	Bloom      16            0.09 %              9 ns, 88 ns
+//	Fuse    9.3-9.8          0.40 %              8 ns, 93 ns        120 ns/key
+//
+// (Fuse at 200 to 50 thousand keys; a thousand keys take 11.4 bits. The times
+// include the benchmark's own loop.) Bloom is the default of Builder:
+// it takes any number of bits, so that levels can differ, builds in a quarter
+// of the time and touches one line. Fuse gives the false positives of 12.5 bits
+// for 9.5 where memory is dearer than the time of compactions.
 package filter
 
 import "errors"
