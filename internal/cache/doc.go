@@ -29,7 +29,8 @@
 //
 // On one core of an AMD EPYC a hit with its release takes 26 ns of one page, 34
 // of a random one of a thousand, 120 when index, frame and page come from DRAM;
-// a miss takes 180 ns besides the read, the same with two cores missing.
+// a miss takes 180 ns besides the read. Misses take turns: five million a second
+// is the most for all cores together.
 //
 // # What is evicted
 //
@@ -39,9 +40,13 @@
 // once. A page that comes back soon after it left the small queue (its
 // fingerprint is still among the ghosts) enters the main queue directly. So
 // pages that are read once, as scans do, pass through a tenth of the memory.
-// Acquire with scan set does not even heat what it finds.
+// Acquire with scan set does not even heat what it finds. With a tenth of the
+// data in memory the hit ratio on skewed reads (Zipf 0.99) is 0.73 where an LRU
+// of the same size has 0.69, and a hot set of half the memory keeps 0.9998 of
+// its hits while a scan of ten times the memory passes.
 //
 // Memory moves between classes a slab at a time: towards a class whose evicted
 // pages come back, from the class whose pages stay longest before they are
-// evicted, and only slabs that are mostly cold.
+// evicted. The class that gives a slab evicts its coldest pages, wherever they
+// are, and moves what else is in the slab to their slots.
 package cache
