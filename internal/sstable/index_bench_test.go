@@ -126,6 +126,9 @@ func (v *variant) bytesPerKey() float64 { return float64(v.p.IndexBytes) / float
 // where keys are regular.
 func TestIndexAblation(t *testing.T) {
 	n, pageSizes := 20_000, []int{8 << 10}
+	if testing.Short() {
+		n = 5000
+	}
 	if testing.Verbose() {
 		n, pageSizes = *benchKeys, []int{4 << 10, 8 << 10, 16 << 10}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -39,29 +40,38 @@ const (
 // Writer makes a table of entries that come in order. It is used by one
 // goroutine.
 type Writer struct {
-	w    io.Writer
-	o    WriterOptions
-	err  error // sticky
-	done bool
+	w   io.Writer
+	o   WriterOptions
+	err error // sticky; errFinished in the end
 
-	// Entries not yet laid out. The key of the last one is what the next is
-	// compared with.
-	arena     []byte
-	es        []block.Entry
 	chunkSize int
 	planAt    int // size of the arena at which to lay out
+	props     Properties
+	off       int64 // written so far, including what waits in out
+	prevT     base.Trailer
+	*scratch
+}
+
+// scratch is the memory of a writer. It goes from one to the next: a
+// compaction makes a table every few megabytes, and growing all this anew took
+// four times the table's size from the collector.
+type scratch struct {
+	// Entries not yet laid out. The key of the last one is what the next is
+	// compared with.
+	arena []byte
+	es    []block.Entry
 
 	planner planner
 	index   indexBuilder
 	filter  filter.Builder
-	props   Properties
-
-	off     int64  // written so far, including what waits in out
 	out     []byte // waiting to be handed to w
 	raw     []byte // the page being laid out
 	prevKey []byte // last key laid out, when the arena has lost it
-	prevT   base.Trailer
 }
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+var errFinished = errors.New("sstable: the table is finished")
 
 // NewWriter makes a writer of a table to w, whose first byte will be at offset
 // 0 of its file.
@@ -69,10 +79,12 @@ func NewWriter(w io.Writer, o WriterOptions) *Writer {
 	if o.PageSize <= 0 {
 		o.PageSize = DefaultPageSize
 	}
-	wr := &Writer{w: w, o: o, chunkSize: chunkPages * o.PageSize}
+	wr := &Writer{w: w, o: o, chunkSize: chunkPages * o.PageSize, scratch: scratches.Get().(*scratch)}
 	wr.planAt = wr.chunkSize
+	wr.arena, wr.es, wr.out, wr.prevKey = wr.arena[:0], wr.es[:0], wr.out[:0], wr.prevKey[:0]
 	wr.planner.reset(o.Index, o.PageSize)
 	wr.index.reset()
+	wr.filter.Reset()
 	wr.props.Codec, wr.props.PageSize, wr.props.FilterBits = uint8(o.Codec), uint64(o.PageSize), o.FilterBits
 	return wr
 }
@@ -274,6 +286,9 @@ func (w *Writer) flush() error {
 // EstimatedSize is about how long the file would be if finished now; rather
 // more, since what waits to be compressed counts in full.
 func (w *Writer) EstimatedSize() uint64 {
+	if w.scratch == nil {
+		return uint64(w.off)
+	}
 	return uint64(w.off) + uint64(len(w.arena)+entryOverhead*len(w.es)) +
 		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)) + footerSize + 256
 }
@@ -292,10 +307,9 @@ func (w *Writer) Finish() (Info, error) {
 	if w.err != nil {
 		return Info{}, w.err
 	}
-	if w.done || len(w.es) == 0 {
-		return Info{}, w.fail(errors.New("sstable: Finish of a finished or empty table"))
+	if len(w.es) == 0 {
+		return Info{}, w.fail(errors.New("sstable: Finish of an empty table"))
 	}
-	w.done = true
 	p := &w.props
 	p.Largest = append([]byte{}, w.es[len(w.es)-1].Key(w.arena)...)
 	if err := w.layOut(true); err != nil {
@@ -326,6 +340,10 @@ func (w *Writer) Finish() (Info, error) {
 	if err := w.flush(); err != nil {
 		return Info{}, err
 	}
+	if cap(w.arena) <= 4*w.chunkSize {
+		scratches.Put(w.scratch)
+	}
+	w.scratch, w.err = nil, errFinished
 	return Info{
 		Size: uint64(w.off), Smallest: p.Smallest, Largest: p.Largest,
 		SmallestSeq: p.SmallestSeq, LargestSeq: p.LargestSeq, Props: *p,

@@ -140,8 +140,12 @@ func TestPageModel(t *testing.T) {
 	for name, gen := range shapes {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
-			for round := range 150 {
-				rows, data := encode(makeRows(r, gen, 1+r.IntN(1+round)))
+			rounds := 100
+			if testing.Short() {
+				rounds = 25
+			}
+			for round := range rounds {
+				rows, data := encode(makeRows(r, gen, 1+r.IntN(2+2*round)))
 				var p Page
 				if err := p.Open(append(data, "slack"...)); err != nil {
 					t.Fatal(err)
