@@ -53,6 +53,11 @@ type Engine struct {
 	valueFiles map[base.FileNum]*valueFile // guarded by mu
 	rewrites   map[base.FileNum]bool       // guarded by mu; value files that running jobs write out of
 
+	memtables struct {
+		mu            sync.Mutex
+		used, charged int64 // guarded by mu; bytes of arenas, and of the budget
+	}
+
 	closeOnce sync.Once
 	closeErr  error // immutable after closeOnce
 }

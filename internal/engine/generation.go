@@ -88,5 +88,18 @@ func (g *generation) abandonLog() {
 // free gives the memory back. Nothing reads or writes it any more.
 func (g *generation) free(e *Engine) {
 	g.mem.Free()
-	e.cache.Charge(cache.Memtables, -g.capacity)
+	e.chargeMemtables(-g.capacity)
+}
+
+// chargeMemtables takes memory for memtables from the budget, or gives it
+// back. Two generations, one filling and one being flushed, are always
+// charged: otherwise each rotation would evict a memtable's worth of pages
+// only to let them in again.
+func (e *Engine) chargeMemtables(n int64) {
+	e.memtables.mu.Lock()
+	defer e.memtables.mu.Unlock()
+	e.memtables.used += n
+	want := max(e.memtables.used, 2*int64(e.opts.MemtableSize))
+	e.cache.Charge(cache.Memtables, want-e.memtables.charged)
+	e.memtables.charged = want
 }

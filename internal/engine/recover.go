@@ -10,7 +10,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
@@ -262,7 +261,7 @@ func (r *replay) room(need int) error {
 		return err
 	}
 	r.cur = &generation{mem: mem, capacity: int64(capacity)}
-	r.e.cache.Charge(cache.Memtables, r.cur.capacity)
+	r.e.chargeMemtables(r.cur.capacity)
 	r.gens = append(r.gens, r.cur)
 	if !mem.Reserve(need) {
 		return fmt.Errorf("seerdb: internal error, a memtable of %d bytes does not take %d", capacity, need)

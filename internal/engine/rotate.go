@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/wal"
@@ -119,7 +118,7 @@ func (e *Engine) newGeneration(capacity int, prev *generation) (*generation, err
 	if prev != nil && prev.log != nil {
 		g.prev.Store(prev)
 	}
-	e.cache.Charge(cache.Memtables, g.capacity)
+	e.chargeMemtables(g.capacity)
 	return g, nil
 }
 

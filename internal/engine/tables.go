@@ -64,6 +64,7 @@ func (t *table) open() (*sstable.Reader, error) {
 // close frees the reader. Nobody uses the table any more.
 func (t *table) close() {
 	if r := t.reader.Swap(nil); r != nil {
+		t.e.cache.Drop(r.FileID())
 		t.e.cache.Charge(cache.Tables, -r.MemBytes())
 		if err := r.Close(); err != nil {
 			t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
