@@ -289,7 +289,8 @@ func (w *Writer) EstimatedSize() uint64 {
 	if w.scratch == nil {
 		return uint64(w.off)
 	}
-	return uint64(w.off) + uint64(len(w.arena)+entryOverhead*len(w.es)) +
+	const perEntry = 16 // more than a head and a row take besides the bytes themselves
+	return uint64(w.off) + uint64(len(w.arena)+perEntry*len(w.es)) +
 		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)) + footerSize + 256
 }
 
