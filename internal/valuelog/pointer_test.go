@@ -55,6 +55,32 @@ func TestPointerDamage(t *testing.T) {
 	}
 }
 
+// TestPointerShape: one pointer has one encoding, even among those whose check
+// is right.
+func TestPointerShape(t *testing.T) {
+	seal := func(b ...byte) []byte {
+		b = append(b, 1, 2, 3, 4)
+		sum := pointerCheck(b)
+		return append(b, byte(sum), byte(sum>>8))
+	}
+	if _, err := DecodePointer(seal(1, 2, 30, 4)); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{
+		"not minimal":      seal(0x81, 0x00, 2, 30, 4),
+		"a field too many": seal(1, 2, 30, 4, 5),
+		"a field too few":  seal(1, 2, 30),
+		"open-ended":       seal(1, 2, 30, 0x84),
+		"length too small": seal(1, 2, 3, 4),
+		"length too large": seal(1, 2, 0x80, 0x80, 0x80, 0x80, 0x08, 4),
+		"raw too large":    seal(1, 2, 30, 0x80, 0x80, 0x80, 0x80, 0x08),
+	} {
+		if p, err := DecodePointer(b); err == nil {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
 func FuzzPointer(f *testing.F) {
 	f.Add(AppendPointer(nil, Pointer{File: 3, Offset: 1000, Length: 1040, RawLength: 1024, Checksum: 1}))
 	f.Add([]byte{})

@@ -3,6 +3,7 @@ package valuelog
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -349,6 +350,24 @@ func TestWriteErrorSticks(t *testing.T) {
 	w := NewWriter(io.Discard, testID, compress.None)
 	if _, err := w.Add(make([]byte, base.MaxKeySize+1), nil); err == nil {
 		t.Fatal("a key over the limit went in")
+	}
+}
+
+// TestFooterThatLies: a footer under a right checksum that does not count what
+// is there.
+func TestFooterThatLies(t *testing.T) {
+	for field := range 3 {
+		data := build(t, compress.None, testPairs(3))
+		f := data[len(data)-footerSize:]
+		f[8*field]++
+		binary.LittleEndian.PutUint32(f[32:], testID.Checksum(int64(len(data)-footerSize), f[:32]))
+		r, err := Open(&memFile{data: data}, int64(len(data)), ReaderOptions{ID: testID})
+		if err == nil {
+			err = r.Scan(context.Background(), nil)
+		}
+		if !errors.Is(err, base.ErrCorruption) {
+			t.Errorf("field %d: %v", field, err)
+		}
 	}
 }
 
