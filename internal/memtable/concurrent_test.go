@@ -21,6 +21,7 @@ type history struct {
 	of     []int         // of[i] is the key of write i
 	writes map[int][]int // writes of each key, ascending
 	sorted []int         // keys in order
+	place  []int         // of each key among them
 }
 
 func newHistory(keys [][]byte, n int, rng *rand.Rand) *history {
@@ -30,11 +31,27 @@ func newHistory(keys [][]byte, n int, rng *rand.Rand) *history {
 		h.of = append(h.of, k)
 		h.writes[k] = append(h.writes[k], i)
 	}
-	for k := range keys {
+	h.sort()
+	return h
+}
+
+func (h *history) sort() {
+	for k := range h.keys {
 		h.sorted = append(h.sorted, k)
 	}
-	slices.SortFunc(h.sorted, func(a, b int) int { return slices.Compare(keys[a], keys[b]) })
-	return h
+	slices.SortFunc(h.sorted, func(a, b int) int { return slices.Compare(h.keys[a], h.keys[b]) })
+	h.place = make([]int, len(h.keys))
+	for at, k := range h.sorted {
+		h.place[k] = at
+	}
+}
+
+// start is where a walk begins: anywhere, or near one of the last writes.
+func (h *history) start(s base.SeqNum, rng *rand.Rand) int {
+	if s > 0 && rng.IntN(2) == 0 {
+		return h.place[h.of[max(int(s)-1-rng.IntN(20), 0)]]
+	}
+	return rng.IntN(len(h.sorted))
 }
 
 // at is the sequence of the write of a key that a read at s sees, or 0.
@@ -70,7 +87,7 @@ func (h *history) check(t *testing.T, what string, k int, s base.SeqNum, tr base
 
 // walk compares a stretch of an iterator at s with the history.
 func (h *history) walk(t *testing.T, it base.Iterator, s base.SeqNum, rng *rand.Rand, steps int) bool {
-	from := rng.IntN(len(h.sorted))
+	from := h.start(s, rng)
 	by := 1
 	kv := it.SeekGE(h.keys[h.sorted[from]], base.TrailerMax)
 	if rng.IntN(2) == 0 {
@@ -136,6 +153,8 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 		bound += EntryBound(len(h.keys[k]), 8)
 	}
 	g := newGeneration(t, bound, partitions)
+	yielding.Store(true)
+	defer yielding.Store(false)
 	c := &commits{done: make([]atomic.Bool, len(h.of))}
 	var wg sync.WaitGroup
 	for range writers {
@@ -224,8 +243,8 @@ func TestConcurrentAscending(t *testing.T) {
 		keys[i] = sequentialKey(nil, i)
 		h.of = append(h.of, i)
 		h.writes[i] = []int{i}
-		h.sorted = append(h.sorted, i)
 	}
+	h.sort()
 	h.run(t, 16, 4, 2)
 }
 

@@ -269,12 +269,14 @@ func (i *Iter) load(key []byte, to target) {
 // another, when the leaf was split meanwhile.
 func (i *Iter) copy(f found) bool {
 	n := countOf(f.ctl)
+	yield()
 	perm := f.ctl >> permShift
 	var refs [fanout]ref
 	for at := range n {
 		refs[at] = ref(f.leaf.refs[perm&0xf].Load())
 		perm >>= nibbleBits
 	}
+	yield()
 	lo, hi := ref(f.leaf.lo.Load()), ref(f.leaf.hi.Load())
 	if f.leaf.version.Load() != f.version {
 		return false

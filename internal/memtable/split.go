@@ -48,6 +48,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
 		fresh.insertIf(goesLeft, a, r, key)
 		t.addChild(path[:height], left, sep, at)
+		yield()
 		publish32(&l.lo, uint32(sep))
 		t.lastHead.Store(headOf(a.key(sep), 0))
 	} else {
@@ -55,9 +56,12 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
 		fresh.insertIf(!goesLeft, a, r, key)
 		t.addChild(path[:height], at, sep, right)
+		yield()
 		publish32(&l.hi, uint32(sep))
 	}
+	yield()
 	publish64(&l.ctl, rest|lockedBit)
+	yield()
 	l.version.Add(1)
 	if goesLeft == (hi == 0) {
 		publish64(&l.ctl, rest)
@@ -139,6 +143,7 @@ func (t *tree) addChild(path []step, left, sep, right ref) {
 	publish32(&n.refs[slot], uint32(sep))
 	publish32(&n.children[slot], uint32(right))
 	publish64(&n.ctl, withInserted(ctl, end.pos+1))
+	yield()
 	publish32(&n.children[slotAt(ctl, end.pos)], uint32(left))
 }
 
@@ -188,6 +193,7 @@ func (t *tree) splitInner(path []step, left, sep, right ref) {
 		}
 	}
 	t.addChild(path[:len(path)-1], l.finish(n.lo, up), up, r.finish(up, n.hi))
+	yield()
 	publish64(&n.ctl, ctl|frozenBit)
 }
 

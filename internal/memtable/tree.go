@@ -89,6 +89,7 @@ func (t *tree) tryDescend(key []byte, to target) (found, bool) {
 			return found{}, false
 		}
 		f.parent, f.parentCtl, f.pos = n, ctl, n.route(t.a, ctl, key, to)
+		yield()
 		at = ref(n.children[slotAt(ctl, f.pos)].Load())
 		ledBy, expect = &n.ctl, ctl
 	}
@@ -98,7 +99,9 @@ func (t *tree) tryDescend(key []byte, to target) (found, bool) {
 
 func (f *found) arrive(l *leaf) {
 	f.leaf = l
+	yield()
 	f.version = l.version.Load()
+	yield()
 	f.ctl = l.ctl.Load()
 }
 
@@ -108,16 +111,18 @@ func (f *found) ledHere(a *arena, at ref) bool {
 }
 
 // neighbour is the leaf one to the right (by = 1) or left (-1) of f, if it has
-// the same parent and that has not changed since f was found, and so neither
-// has any of its leaves been split.
+// the same parent, that has not changed since f was found, and neither was
+// locked when its ctl was read. A locked leaf may be in the middle of a split,
+// when it still shows what its new neighbour shows too; whoever sees one has
+// to compare keys with fences.
 func (t *tree) neighbour(f found, by int) (found, bool) {
 	at := t.peek(&f, by)
-	if at == 0 || f.parent.ctl.Load() != f.parentCtl {
+	if at == 0 || f.ctl&lockedBit != 0 || f.parent.ctl.Load() != f.parentCtl {
 		return found{}, false
 	}
 	f.pos += by
 	f.arrive(t.a.leaf(at))
-	return f, f.parent.ctl.Load() == f.parentCtl && f.ledHere(t.a, at)
+	return f, f.ctl&lockedBit == 0 && f.parent.ctl.Load() == f.parentCtl && f.ledHere(t.a, at)
 }
 
 // peek is the ref of what the neighbour would be, or 0.
@@ -207,6 +212,7 @@ func (l *leaf) insert(a *arena, ctl uint64, r ref, key []byte) {
 	pos := l.search(a, ctl, key)
 	slot := slotAt(ctl, countOf(ctl))
 	publish64(&l.heads[slot], headOf(key, int(l.skip)))
+	yield()
 	publish32(&l.refs[slot], uint32(r))
 	publish64(&l.ctl, withInserted(ctl, pos))
 }
