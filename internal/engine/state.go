@@ -103,6 +103,7 @@ func (e *Engine) setState(s *state) (retire func()) {
 		g.refs++
 	}
 	s.v.refs++
+	e.lifetimes.Add() // reclaim gives it back
 	old := e.state.Swap(s)
 	return func() {
 		if old != nil {
