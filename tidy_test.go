@@ -164,8 +164,19 @@ func checkSizes(sizes, exceptions map[string]int) []string {
 	return bad
 }
 
+// skipTwice skips checks of the source in short runs, which are second runs of
+// everything under other build tags or on other machines: the answer would be
+// the same, and under the race detector it takes 20 s.
+func skipTwice(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the source is the same in every build")
+	}
+}
+
 // TestTidy checks the tree against the rules.
 func TestTidy(t *testing.T) {
+	skipTwice(t)
 	bad, err := checkTidy(os.DirFS("."), tidyExceptions)
 	if err != nil {
 		t.Fatal(err)
