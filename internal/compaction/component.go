@@ -106,7 +106,7 @@ func (t *tree) component(s span, tables []placed, hi []byte) component {
 // many small ones do not become as many small tables. Nothing that is left out
 // lies within a group. Components of one large table each are kept apart from
 // those that must be rewritten: they move.
-func (t *tree) groups(cs []component) []component {
+func (t *tree) groups(s span, cs []component) []component {
 	var out []component
 	joins := false // the last of out may be added to
 	for _, c := range cs {
@@ -114,7 +114,7 @@ func (t *tree) groups(cs []component) []component {
 			joins = false
 			continue
 		}
-		if n := len(out) - 1; joins && out[n].single == c.single && (c.single || out[n].bytes+c.bytes <= 8*t.cfg.TableSize) {
+		if n := len(out) - 1; joins && out[n].single == c.single && t.mayJoin(s, &out[n], &c) {
 			out[n] = join(out[n], c)
 			continue
 		}
@@ -122,6 +122,19 @@ func (t *tree) groups(cs []component) []component {
 		joins = true
 	}
 	return out
+}
+
+// mayJoin reports whether a component is added to a group. Merging into a
+// leveled level goes by what each component gains, so only small ones are
+// joined; into a tiered one everything goes anyhow.
+func (t *tree) mayJoin(s span, group, c *component) bool {
+	switch {
+	case c.single:
+		return true
+	case t.leveled(s.to):
+		return group.bytes < t.cfg.TableSize && c.bytes < t.cfg.TableSize
+	}
+	return group.bytes+c.bytes <= 8*t.cfg.TableSize
 }
 
 func join(a, b component) component {

@@ -128,7 +128,7 @@ func (t *tree) pickRuns(level int) (Job, bool) {
 	}
 	s := span{level, t.below(level)}
 	limit := t.maxRuns(level)
-	groups := t.groups(t.components(s))
+	groups := t.groups(s, t.components(s))
 	var best component
 	for _, g := range groups {
 		if g.depth >= limit && g.upper.sum() > best.upper.sum() {
@@ -175,7 +175,7 @@ func (t *tree) pickFull(level int) (Job, bool) {
 	var upper float64
 	var best component
 	most := 0.0
-	for _, g := range t.groups(t.components(s)) {
+	for _, g := range t.groups(s, t.components(s)) {
 		upper += g.upper.sum()
 		if gain := g.upper.sum() / float64(g.bytes); gain > most {
 			best, most = g, gain
@@ -214,7 +214,7 @@ func (t *tree) pickSpace() (Job, bool) {
 	}
 	var best component
 	most := 0.0
-	for _, g := range t.groups(cs) {
+	for _, g := range t.groups(s, cs) {
 		if gain := g.upper.sum() / float64(g.bytes); gain > most {
 			best, most = g, gain
 		}
@@ -235,7 +235,7 @@ func (t *tree) pickIdle() (Job, bool) {
 	s := span{0, lastLevel}
 	var best component
 	most := minIdleGain
-	for _, g := range t.groups(t.components(s)) {
+	for _, g := range t.groups(s, t.components(s)) {
 		if gain := float64(g.upper.tables) / float64(g.bytes); !g.single && gain >= most {
 			best, most = g, gain
 		}

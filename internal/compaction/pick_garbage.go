@@ -160,7 +160,7 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 			continue
 		}
 		s := span{level, lastLevel}
-		for _, g := range t.groups(t.components(s)) {
+		for _, g := range t.groups(s, t.components(s)) {
 			if !g.deletes {
 				continue
 			}
@@ -188,7 +188,7 @@ func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job, gain fl
 		if f.Deletes == 0 || t.busy[f.Num] != nil || f.LargestSeq > w.OldestSnapshot || t.blocked(lastLevel, f.Smallest, f.Largest) {
 			continue
 		}
-		if gain := float64(f.Deletes) / float64(f.Entries); gain > most {
+		if gain := tombstoneGain([]placed{{f: f}}) / float64(f.Size); gain > most {
 			best, most = t.inPlace(ReasonTombstones, lastLevel, r.id, r.files[i:i+1:i+1]), gain
 			best.Score = gain
 		}
@@ -196,8 +196,9 @@ func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job, gain fl
 	return best, most
 }
 
-// tombstoneGain estimates what the tombstones among tables free: each meets one
-// other entry of average size, with its value in a value file, and both go.
+// tombstoneGain estimates how many bytes the tombstones among tables free: each
+// meets one other entry of average size, with its value in a value file, and
+// both go.
 func tombstoneGain(tables []placed) float64 {
 	var deletes, entries, bytes float64
 	for _, p := range tables {

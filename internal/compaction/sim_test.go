@@ -446,6 +446,10 @@ func (s *sim) resetCounters() {
 	clear(s.jobCount)
 }
 
+// amplification is bytes written to tables and value files for each of the
+// user's.
+func (s *sim) amplification() float64 { return (s.tableBytes + s.valueBytes) / s.userBytes }
+
 // report is one line of figures since resetCounters.
 func (s *sim) report() string {
 	n := float64(max(s.samples, 1))
@@ -456,7 +460,7 @@ func (s *sim) report() string {
 		}
 	}
 	return fmt.Sprintf("WA %5.2f (tables %5.2f values %5.2f)  SA mean %.2f max %.2f  runs %.1f depth %.1f  levels %s  jobs %s, %d moves",
-		(s.tableBytes+s.valueBytes)/s.userBytes, s.tableBytes/s.userBytes, s.valueBytes/s.userBytes,
+		s.amplification(), s.tableBytes/s.userBytes, s.valueBytes/s.userBytes,
 		s.spaceSum/n, s.spaceMax, s.runsSum/n, s.depthSum/n, s.levels(), strings.Join(jobs, " "), s.moves)
 }
 
