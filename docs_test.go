@@ -49,6 +49,22 @@ func TestDocLinks(t *testing.T) {
 	}
 }
 
+// TestCodeNamesDocuments checks that comments point at documents that exist.
+func TestCodeNamesDocuments(t *testing.T) {
+	doc := regexp.MustCompile(`docs/[\w/-]+\.md`)
+	err := walkGo(os.DirFS("."), func(name string, src []byte) error {
+		for _, d := range doc.FindAllString(string(src), -1) {
+			if _, err := os.Stat(d); err != nil && name != "tidy_test.go" {
+				t.Errorf("%s names %s, which is not there", name, d)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestDocNames checks that `dir/file.go`, `package.Name` and
 // `package.Type.Name` in backquotes name what exists.
 func TestDocNames(t *testing.T) {
