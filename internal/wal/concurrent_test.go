@@ -150,6 +150,20 @@ func TestConcurrentFullDisk(t *testing.T) {
 	var mu sync.Mutex
 	want := map[string]bool{} // guarded by mu
 	var refused atomic.Int64
+	done := make(chan struct{})
+	fs.SetCapacity(fs.Used() + 100)
+	go func() {
+		defer close(done)
+		for refused.Load() == 0 && !t.Failed() {
+			time.Sleep(50 * time.Microsecond)
+		}
+		rng := rand.New(rand.NewPCG(9, 9))
+		for range 200 {
+			fs.SetCapacity(fs.Used() + rng.Int64N(300))
+			time.Sleep(50 * time.Microsecond)
+		}
+		fs.SetCapacity(0)
+	}()
 	var writers sync.WaitGroup
 	for g := range 6 {
 		writers.Go(func() {
@@ -178,16 +192,6 @@ func TestConcurrentFullDisk(t *testing.T) {
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		rng := rand.New(rand.NewPCG(9, 9))
-		for range 200 {
-			fs.SetCapacity(fs.Used() + rng.Int64N(300))
-			time.Sleep(50 * time.Microsecond)
-		}
-		fs.SetCapacity(0)
-	}()
 	writers.Wait()
 	<-done
 	if err := w.Finish(); err != nil {
@@ -203,9 +207,6 @@ func TestConcurrentFullDisk(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Fatalf("%d records of %d", len(got), len(want))
-	}
-	if refused.Load() == 0 {
-		t.Fatal("the disk was never full")
 	}
 }
 

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/record"
@@ -37,6 +38,7 @@ func (w *Writer) writeLocked() error {
 	w.spare, w.spareMarks = nil, nil
 	w.bufOffset += int64(len(data))
 	w.attempted = end
+	w.gather.written = w.gather.records
 	w.writing = true
 	w.stats.Writes++
 	w.mu.Unlock()
@@ -144,15 +146,18 @@ func (w *Writer) requeueLocked(data []byte, marks []mark, err error) {
 // syncLocked makes everything written durable. It is called with mu held and
 // nobody syncing, and lets go of mu meanwhile.
 func (w *Writer) syncLocked() {
-	lsn, size := w.written.Load(), w.fileWritten.Load()
+	lsn, size, records := w.written.Load(), w.fileWritten.Load(), w.gather.written
 	w.syncing = true
 	w.stats.Syncs++
 	w.mu.Unlock()
 
+	begin := time.Now()
 	err := w.syncFile()
 
 	w.mu.Lock()
 	w.syncing = false
+	g := &w.gather
+	g.took, g.released, g.synced, g.atSync = time.Since(begin), records-g.synced, records, g.records
 	if err == nil {
 		w.synced.Store(lsn)
 		w.fileSynced.Store(size)

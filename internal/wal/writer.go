@@ -68,6 +68,7 @@ type Writer struct {
 	closed    bool  // no use of file any more
 	err       error // what poisoned the writer
 	stats     Stats
+	gather    gather
 
 	// Atomic; stored under mu. An LSN, when every record up to it is written or
 	// synced, or was dropped; and the file offsets to match.
@@ -152,6 +153,7 @@ func (w *Writer) append(payload []byte, keep bool) (int64, error) {
 	off := w.bufOffset + int64(len(w.buf))
 	w.buf = record.Append(w.buf, w.id, off, record.KindData, w.fileSynced.Load(), payload)
 	w.end += record.Size(len(payload))
+	w.gather.records++
 	lsn := w.end
 	w.marks = append(w.marks, mark{lsn, keep})
 	w.mu.Unlock()
@@ -221,10 +223,12 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 			return w.outcomeLocked(lsn)
 		case w.closed:
 			return base.ErrClosed
-		case durable && w.syncing, unwritten && w.writing:
+		case durable && (w.syncing || w.gather.gathering), unwritten && w.writing:
 			// One who waits for a sync does not write while another sync runs:
 			// what gathers until then goes out in one write.
 			w.cond.Wait()
+		case durable && !all && w.gather.wanted():
+			w.gatherLocked()
 		case unwritten:
 			err := w.writeLocked()
 			if err != nil && w.err == nil && w.written.Load() < lsn && (all || w.droppedLocked(lsn) == nil) {

@@ -1,0 +1,72 @@
+package wal
+
+import (
+	"runtime"
+	"time"
+)
+
+// gather makes groups whole. When a sync ends, those whom it releases come
+// back with their next record a few microseconds later, while whoever waited
+// for the end starts the next sync at once: 16 committers then settle into two
+// groups of 8 that take turns, and each waits for two syncs. So the one who is
+// about to sync first lets the released come back, as long as that is short
+// beside the sync. Where they do not come back, because committers think
+// between commits, it is tried more and more seldom.
+//
+// Guarded by Writer.mu.
+type gather struct {
+	records   int64         // appended so far
+	written   int64         // of these, handed to the file
+	synced    int64         // of these, durable
+	atSync    int64         // records when the last sync ended
+	released  int64         // records that it covered
+	took      time.Duration // how long it took
+	gathering bool          // somebody waits for the released
+	skip      int           // syncs to let pass without trying
+	misses    int           // attempts in a row that waited in vain
+}
+
+// gatherMax bounds the wait; a quarter of a sync is the other bound.
+const gatherMax = 250 * time.Microsecond
+
+// gatherYields bounds it too: a yield without other work takes 0.1 us.
+const gatherYields = 500
+
+// gatherSkipMax bounds how seldom it is tried.
+const gatherSkipMax = 256
+
+// wanted reports whether to wait for the released to come back.
+func (g *gather) wanted() bool {
+	if g.released == 0 || g.records-g.atSync >= g.released {
+		return false
+	}
+	if g.skip > 0 {
+		g.skip--
+		return false
+	}
+	return true
+}
+
+// gatherLocked waits, letting go of mu meanwhile.
+func (w *Writer) gatherLocked() {
+	g := &w.gather
+	g.gathering = true
+	limit := min(gatherMax, g.took/4)
+	begin := time.Now()
+	for yields := 0; g.records-g.atSync < g.released && yields < gatherYields; yields++ {
+		w.mu.Unlock()
+		runtime.Gosched()
+		w.mu.Lock()
+		if time.Since(begin) > limit || w.err != nil || w.closing {
+			break
+		}
+	}
+	g.gathering = false
+	if g.records-g.atSync >= g.released {
+		g.misses = 0
+	} else {
+		g.misses++
+		g.skip = min(1<<min(g.misses, 30), gatherSkipMax)
+	}
+	w.cond.Broadcast()
+}
