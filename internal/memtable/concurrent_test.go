@@ -48,8 +48,8 @@ func (h *history) sort() {
 
 // start is where a walk begins: anywhere, or near one of the last writes.
 func (h *history) start(s base.SeqNum, rng *rand.Rand) int {
-	if s > 0 && rng.IntN(2) == 0 {
-		return h.place[h.of[max(int(s)-1-rng.IntN(20), 0)]]
+	if s > 0 && rng.IntN(4) != 0 {
+		return h.place[h.of[max(int(s)-1-rng.IntN(16), 0)]]
 	}
 	return rng.IntN(len(h.sorted))
 }
@@ -115,7 +115,7 @@ func (h *history) walk(t *testing.T, it base.Iterator, s base.SeqNum, rng *rand.
 			return false
 		}
 		if steps == 0 { // turn around once
-			by, steps = 1, 20
+			by, steps = 1, 8
 		}
 		at += by
 		if by > 0 {
@@ -153,8 +153,8 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 		bound += EntryBound(len(h.keys[k]), 8)
 	}
 	g := newGeneration(t, bound, partitions)
-	yielding.Store(true)
-	defer yielding.Store(false)
+	yielding.Store(2 + uint32(rand.IntN(8)))
+	defer yielding.Store(0)
 	c := &commits{done: make([]atomic.Bool, len(h.of))}
 	var wg sync.WaitGroup
 	for range writers {
@@ -171,26 +171,8 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 	}
 	for r := range readers {
 		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(r), 7))
-			for !t.Failed() {
-				last := int(c.visible.Load())
-				s := base.SeqNum(last)
-				if rng.IntN(2) == 0 {
-					s = base.SeqNum(rng.IntN(last + 1))
-				}
-				if !h.walk(t, g.NewIter(s), s, rng, 60) {
-					return
-				}
-				for range 30 {
-					k := rng.IntN(len(h.keys))
-					tr, v, ok := g.Get(h.keys[k], base.Hash(h.keys[k]), s)
-					if !h.check(t, "Get", k, s, tr, v, ok) {
-						return
-					}
-				}
-				if last == len(h.of) {
-					return
-				}
+			rng := rand.New(rand.NewPCG(rand.Uint64(), uint64(r)))
+			for h.read(t, g, c, rng) && !t.Failed() {
 			}
 		})
 	}
@@ -199,6 +181,27 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 	if g.Len() != len(h.of) {
 		t.Errorf("Len %d after %d writes", g.Len(), len(h.of))
 	}
+}
+
+// read makes some reads, mostly at the newest sequence. It answers false when
+// all has been written.
+func (h *history) read(t *testing.T, g *Generation, c *commits, rng *rand.Rand) bool {
+	last := int(c.visible.Load())
+	s := base.SeqNum(last)
+	if rng.IntN(4) == 0 {
+		s = base.SeqNum(rng.IntN(last + 1))
+	}
+	if !h.walk(t, g.NewIter(s), s, rng, 1<<rng.IntN(7)) {
+		return false
+	}
+	for range 3 {
+		k := h.sorted[h.start(s, rng)]
+		tr, v, ok := g.Get(h.keys[k], base.Hash(h.keys[k]), s)
+		if !h.check(t, "Get", k, s, tr, v, ok) {
+			return false
+		}
+	}
+	return last < len(h.of)
 }
 
 // TestConcurrent checks every read against what it must see, while writers
@@ -245,7 +248,7 @@ func TestConcurrentAscending(t *testing.T) {
 		h.writes[i] = []int{i}
 	}
 	h.sort()
-	h.run(t, 16, 4, 2)
+	h.run(t, 16, 2, 4)
 }
 
 // TestWaitWriters lets writers race with the end of a generation: each that
