@@ -178,7 +178,8 @@ func (t *tree) guards(level int, bytes uint64) [][]byte {
 	}
 	lowest := t.levels[lastLevel][0].files
 	total := totalSize(lowest)
-	parts := min(bytes/max(t.cfg.TableSize, 1), total/max(guardTables*t.cfg.TableSize, 1))
+	piece := max(min(t.cfg.TableSize, t.cfg.BaseLevelBytes/uint64(t.maxRuns(0))/8), 1)
+	parts := min(bytes/piece, total/(guardPieces*piece))
 	if parts < 2 {
 		return nil
 	}
@@ -196,9 +197,9 @@ func (t *tree) guards(level int, bytes uint64) [][]byte {
 	return keys
 }
 
-// guardTables is how many tables of the last level lie between two guards at
-// the least.
-const guardTables = 8
+// guardPieces is how many times more of the last level lies between two guards
+// than of the output, at the least.
+const guardPieces = 8
 
 // innerCursors are the runs of the inner levels.
 func (t *tree) innerCursors() [][]*manifest.FileMeta {

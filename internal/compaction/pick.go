@@ -13,8 +13,8 @@ type Shape uint8
 
 // The shapes.
 const (
-	LazyLeveled Shape = iota // several runs in the inner levels, one in the last
-	Leveled                  // one run in every level below 0
+	Leveled     Shape = iota // one run in every level below 0
+	LazyLeveled              // several runs in the inner levels, one in the last
 )
 
 // Config are the numbers that Pick works with.

@@ -182,7 +182,7 @@ func (p *player) float(s string) float64 {
 
 // tree sets the configuration and builds a version.
 func (p *player) tree(settings, lines []string) string {
-	p.cfg = Config{L0Trigger: 4, BaseLevelBytes: 400, MaxRuns: 3, SizeRatio: 4, SpaceTarget: 1.25, TableSize: 100, TombstoneDensity: 0.5, ValueSpaceTarget: 1.25}
+	p.cfg = Config{Shape: LazyLeveled, L0Trigger: 4, BaseLevelBytes: 400, MaxRuns: 3, SizeRatio: 4, SpaceTarget: 1.25, TableSize: 100, TombstoneDensity: 0.5, ValueSpaceTarget: 1.25}
 	if !slices.Contains(settings, "keep") {
 		p.running, p.last = nil, nil
 	}
