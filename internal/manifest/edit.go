@@ -300,7 +300,6 @@ func (b *builder) openRun(level int, id uint64) ([]Run, int, error) {
 	}
 	if k := (runKey{level, id}); !b.ownedR[k] {
 		runs[i].Files = slices.Clone(runs[i].Files)
-		runs[i].heads = nil
 		b.ownedR[k] = true
 	}
 	return runs, i, nil

@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -202,40 +203,53 @@ func TestCheckFinds(t *testing.T) {
 	}
 }
 
+// randomKey makes keys that share the 8 bytes which are compared as a number,
+// that are prefixes of others, and that end in zeros.
+func randomKey(rng *rand.Rand) string {
+	b := []byte([]string{"", "pre", "prefix"}[rng.IntN(3)])
+	if rng.IntN(4) == 0 {
+		b = append(b, "12345678"...)
+	}
+	for range rng.IntN(5) {
+		b = append(b, "\x00a"[rng.IntN(2)])
+	}
+	return string(b)
+}
+
+// randomRun cuts random keys, in one keyspace or two, into tables of one or two
+// keys, and returns the keys too.
+func randomRun(rng *rand.Rand) (r Run, all []string) {
+	r.ID = 1
+	for ks := range uint32(1 + rng.IntN(2)) {
+		var keys []string
+		for range rng.IntN(20) {
+			keys = append(keys, randomKey(rng))
+		}
+		slices.Sort(keys)
+		keys = slices.Compact(keys)
+		all = append(all, keys...)
+		for len(keys) > 0 {
+			n := 1 + rng.IntN(min(2, len(keys)))
+			f := table(base.FileNum(len(r.Files)+1), 1, keys[0], keys[n-1], 1, 1)
+			f.Keyspace = 2 * ks
+			r.Files = append(r.Files, f)
+			keys = keys[n:]
+		}
+	}
+	return r, append(all, randomKey(rng))
+}
+
 // TestRunSearch compares Find and Overlapping with a walk over all tables.
 func TestRunSearch(t *testing.T) {
-	// Short alphabets make keys that share the 8 bytes which are compared as a
-	// number, that are prefixes of others, and that end in zeros.
-	key := rapid.Custom(func(t *rapid.T) string {
-		return rapid.SampledFrom([]string{"", "pre", "prefix"}).Draw(t, "prefix") +
-			rapid.StringOfN(rapid.RuneFrom([]rune("\x00a")), 0, 12, -1).Draw(t, "rest")
-	})
-	rapid.Check(t, func(t *rapid.T) {
-		r := Run{ID: 1}
-		num := base.FileNum(1)
-		var ends []string // where tables begin and end
-		for ks := range uint32(rapid.IntRange(1, 2).Draw(t, "keyspaces")) {
-			keys := rapid.SliceOfNDistinct(key, 0, 16, rapid.ID).Draw(t, "keys")
-			slices.Sort(keys)
-			for len(keys) > 0 {
-				n := rapid.IntRange(1, min(2, len(keys))).Draw(t, "n")
-				f := table(num, 1, keys[0], keys[n-1], 1, 1)
-				f.Keyspace = 2 * ks
-				r.Files = append(r.Files, f)
-				ends = append(ends, keys[0], keys[n-1])
-				keys, num = keys[n:], num+1
-			}
-		}
-		ks := rapid.Uint32Range(0, 3).Draw(t, "keyspace")
-		bound := key
-		if len(ends) > 0 {
-			bound = rapid.OneOf(rapid.SampledFrom(ends), key)
-		}
-		lo, hi := []byte(bound.Draw(t, "lo")), []byte(bound.Draw(t, "hi"))
+	rng := rand.New(rand.NewPCG(11, 12))
+	for range 20000 {
+		r, keys := randomRun(rng)
+		ks := uint32(rng.IntN(4))
+		lo, hi := []byte(keys[rng.IntN(len(keys))]), []byte(keys[rng.IntN(len(keys))])
 		if bytes.Compare(lo, hi) > 0 {
 			lo, hi = hi, lo
 		}
-		if rapid.Bool().Draw(t, "unbounded") {
+		if rng.IntN(8) == 0 {
 			hi = nil
 		}
 		var found *FileMeta
@@ -260,7 +274,35 @@ func TestRunSearch(t *testing.T) {
 				t.Fatalf("Overlapping(%d, %q, %q) = %v, want %v (heads %+v)", ks, lo, hi, got, overlapping, heads)
 			}
 		}
-	})
+	}
+}
+
+// TestHeadsFollow: the heads of a run are made anew by every edit of it.
+func TestHeadsFollow(t *testing.T) {
+	e := &Edit{}
+	for i := range 10 {
+		e.Add = append(e.Add, NewFile{1, table(base.FileNum(i+1), 1, fmt.Sprintf("%02da", i), fmt.Sprintf("%02db", i), 1, 1)})
+	}
+	v := build(t, e)
+	for i := range 10 {
+		if r := &v.Levels[1][0]; (r.heads != nil) != (len(r.Files) >= headsMin) {
+			t.Fatalf("%d tables, heads %v", len(r.Files), r.heads)
+		}
+		if f := v.Levels[1][0].Find(0, fmt.Appendf(nil, "%02db", 9)); f == nil || f.Num != 10 {
+			t.Fatalf("found %v", f)
+		}
+		if i == 9 {
+			break
+		}
+		next, err := v.Apply(&Edit{Remove: []OldFile{{1, base.FileNum(i + 1)}}})
+		if err != nil || next.Check() != nil {
+			t.Fatal(err, next.Check())
+		}
+		if err := v.Check(); err != nil {
+			t.Fatalf("the version before: %v", err)
+		}
+		v = next
+	}
 }
 
 // TestApplyModel applies random edits, right and wrong, and compares with a
