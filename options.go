@@ -87,7 +87,7 @@ type Options struct {
 	// PageSize is the size, in bytes before compression, at which table pages
 	// are cut. Default 8 KiB.
 	PageSize int
-	// TableSize is the size at which table files are cut. Default 64 MiB.
+	// TableSize is the size at which table files are cut. Default 8 MiB.
 	TableSize int64
 	// ValueThreshold is the length from which values are kept in value files,
 	// apart from their keys. Default 1024 bytes; negative means never.
@@ -137,16 +137,20 @@ const (
 	// defaultPageSize: see the ablation in docs/BENCHMARKS.md; 4 KiB costs
 	// twice the index for no faster read, 16 KiB slows reads that miss the
 	// cache.
-	defaultPageSize  = 8 << 10
-	defaultTableSize = 64 << 20
+	defaultPageSize = 8 << 10
+	// defaultTableSize: small tables let a compaction take just what it needs;
+	// below 8 MiB syncing each of them begins to show.
+	defaultTableSize = 8 << 20
 	// defaultValueThreshold: below about 1 KiB an extra read per value costs
 	// more than rewriting it (WiscKey, FAST 2016; BlobDB's experience).
 	defaultValueThreshold = 1 << 10
 	defaultFilterBits     = 10
-	defaultPartitions     = 1
-	defaultL0Trigger      = 4
-	l0SlowdownFactor      = 3 // writers are slowed from 3 x the trigger
-	l0StopFactor          = 9 // and stopped at 9 x
+	// defaultPartitions: they split the locks of writers, not the order of keys,
+	// so they cost iterators nothing.
+	defaultPartitions = 16
+	defaultL0Trigger  = 4
+	l0SlowdownFactor  = 3 // writers are slowed from 3 x the trigger
+	l0StopFactor      = 9 // and stopped at 9 x
 )
 
 // resolve fills in the defaults and translates to what the engine takes.
