@@ -244,6 +244,9 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 			return nil
 		}
 		if err := e.compact(ctx, j); err != nil {
+			if e.background.ctx.Err() != nil {
+				return e.refusal()
+			}
 			return err
 		}
 	}

@@ -87,10 +87,12 @@ func (e *Engine) waitFlushed(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case b.ctx.Err() != nil:
+			// Before flushErr: a flush that is cut short by Close fails with
+			// a cancellation that the caller did not ask for.
+			return e.refusal()
 		case b.flushErr != nil && b.flushFailures != failures:
 			return b.flushErr
-		case b.ctx.Err() != nil:
-			return e.refusal()
 		}
 		b.idle.Wait()
 	}

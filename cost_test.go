@@ -1,0 +1,265 @@
+package seerdb_test
+
+// What reads and commits may cost: no allocation, and no more over a key with
+// a hundred thousand versions, or a range of tombstones, than over any other.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+// allocs is how many allocations f makes, on average over many calls.
+func allocs(t *testing.T, f func()) float64 {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // pools keep what they have
+	f()
+	return testing.AllocsPerRun(300, f)
+}
+
+func TestGetDoesNotAllocate(t *testing.T) {
+	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+		o.MemoryBudget, o.MemtableSize, o.ValueThreshold, o.Durability = 16<<20, 4<<20, 500, seerdb.NoWAL
+	})
+	big := make([]byte, 1000)
+	for i := range 1000 {
+		must(t, r.db.Put(fmt.Appendf(nil, "table%04d", i), big[:100]))
+		must(t, r.db.Put(fmt.Appendf(nil, "apart%04d", i), big))
+	}
+	must(t, r.flush())
+	snap := r.db.NewSnapshot()
+	defer snap.Close()
+	must(t, r.db.Put([]byte("memtable"), big[:100]))
+	must(t, r.db.Put([]byte("table0007"), big[:50]))
+	must(t, r.db.Delete([]byte("table0008")))
+	dst := make([]byte, 0, 2000)
+	for _, c := range []struct {
+		name string
+		src  reader
+		key  string
+		want int // length, or -1
+	}{
+		{"memtable", r.db, "memtable", 100},
+		{"table", r.db, "table0500", 100},
+		{"value file", r.db, "apart0500", 1000},
+		{"missing", r.db, "table0500x", -1},
+		{"outside of every table", r.db, "zzz", -1},
+		{"deleted", r.db, "table0008", -1},
+		{"snapshot, overwritten since", snap, "table0007", 100},
+		{"snapshot, deleted since", snap, "table0008", 100},
+		{"snapshot, newer", snap, "memtable", -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			key := []byte(c.key)
+			n := allocs(t, func() {
+				v, err := c.src.AppendGet(dst, key)
+				if len(v) != max(c.want, 0) || (err == nil) != (c.want >= 0) || err != nil && !errors.Is(err, seerdb.ErrNotFound) {
+					t.Fatalf("%d bytes, %v", len(v), err)
+				}
+			})
+			if n != 0 {
+				t.Errorf("AppendGet allocates %v times", n)
+			}
+			if n := allocs(t, func() { _, _ = c.src.Has(key) }); n != 0 {
+				t.Errorf("Has allocates %v times", n)
+			}
+		})
+	}
+}
+
+func TestIteratorDoesNotAllocate(t *testing.T) {
+	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+		o.MemoryBudget, o.MemtableSize, o.ValueThreshold, o.Durability = 16<<20, 4<<20, 500, seerdb.NoWAL
+	})
+	for i := range 3000 {
+		must(t, r.db.Put(fmt.Appendf(nil, "k%05d", i), make([]byte, 20+i%7*100)))
+		if i == 1000 || i == 2000 {
+			must(t, r.flush())
+		}
+	}
+	it, err := r.db.NewIter(nil)
+	must(t, err)
+	defer it.Close()
+	walk := func(start, step func() bool) func() {
+		return func() {
+			if !step() && !start() {
+				t.Fatal(it.Err())
+			}
+			if len(it.Key()) != 6 || len(it.Value()) < 20 {
+				t.Fatalf("%q=%q, %v", it.Key(), it.Value(), it.Err())
+			}
+		}
+	}
+	seek := func(f func([]byte) bool) func() {
+		key := []byte("k01500")
+		return func() {
+			key[3] = '0' + (key[3]-'0'+3)%10
+			if !f(key) || len(it.Value()) < 20 {
+				t.Fatal(it.Err())
+			}
+		}
+	}
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"Next and Value", walk(it.First, it.Next)}, {"Prev and Value", walk(it.Last, it.Prev)},
+		{"SeekGE", seek(it.SeekGE)}, {"SeekLT", seek(it.SeekLT)},
+	} {
+		for range 4000 {
+			c.f() // every page and buffer is there
+		}
+		if n := allocs(t, c.f); n != 0 {
+			t.Errorf("%s allocates %v times", c.name, n)
+		}
+	}
+	key := []byte("k02500")
+	if n := allocs(t, func() {
+		it, _ := r.db.NewIter(nil)
+		it.SeekGE(key)
+		_ = it.Close()
+	}); n > 1 {
+		t.Errorf("a scan of one key allocates %v times", n)
+	}
+}
+
+func TestPutDoesNotAllocate(t *testing.T) {
+	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Buffered} {
+		db := open(t, t.TempDir(), &seerdb.Options{Durability: d, MemtableSize: 8 << 20})
+		key, value := []byte("key000000"), make([]byte, 100)
+		n := allocs(t, func() {
+			key[8] = '0' + (key[8]-'0'+1)%10
+			must(t, db.Put(key, value))
+		})
+		if n > 1 {
+			t.Errorf("%v: Put allocates %v times", d, n)
+		}
+	}
+}
+
+// fastest is the shortest of many runs: noise only ever adds.
+func fastest(f func()) time.Duration {
+	best := time.Hour
+	for range 30 {
+		begin := time.Now()
+		f()
+		best = min(best, time.Since(begin))
+	}
+	return best
+}
+
+// A key that was overwritten a hundred thousand times since the last flush
+// makes every scan that crosses it a thousand times slower in Pebble, Badger
+// and goleveldb. Here it may cost 20 times a usual key, which leaves room for
+// cache misses and a noisy machine; stepping over versions costs thousands.
+func TestHotKeyIsNoSlowerToScan(t *testing.T) {
+	const versions = 100_000
+	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 32 << 20})
+	var snap *seerdb.Snapshot
+	for _, group := range []string{"cold", "hot"} {
+		for i := range 5 {
+			must(t, db.Put(fmt.Appendf(nil, "%s%d", group, i), []byte("v")))
+		}
+	}
+	for i := range versions {
+		must(t, db.Put([]byte("hot2"), fmt.Appendf(nil, "%d", i)))
+		if i == versions/2 {
+			snap = db.NewSnapshot()
+			defer snap.Close()
+		}
+	}
+	if m := db.Metrics(); m.Memtable.Queue > 0 || m.Memtable.Entries < versions {
+		t.Fatalf("the versions are not in one memtable: %+v", m.Memtable)
+	}
+	for name, src := range map[string]reader{"now": db, "at a snapshot": snap} {
+		it, err := src.NewIter(nil)
+		must(t, err)
+		visits := map[string]func(group string){
+			"Next": func(g string) {
+				for ok, n := it.SeekGE([]byte(g+"0")), 0; n < 5; ok, n = it.Next(), n+1 {
+					if !ok || string(it.Key()) != fmt.Sprint(g, n) {
+						t.Fatalf("%q, %v", it.Key(), it.Err())
+					}
+				}
+			},
+			"Prev": func(g string) {
+				for ok, n := it.SeekLT([]byte(g+"5")), 4; n >= 0; ok, n = it.Prev(), n-1 {
+					if !ok || string(it.Key()) != fmt.Sprint(g, n) {
+						t.Fatalf("%q, %v", it.Key(), it.Err())
+					}
+				}
+			},
+			"SeekGE": func(g string) { it.SeekGE([]byte(g + "2")); it.SeekGE([]byte(g + "20")) },
+			"SeekLT": func(g string) { it.SeekLT([]byte(g + "3")); it.SeekLT([]byte(g + "2")) },
+			"there and back": func(g string) {
+				it.SeekGE([]byte(g + "1"))
+				for _, step := range []func() bool{it.Next, it.Next, it.Prev, it.Prev, it.Next, it.Next} {
+					step()
+				}
+			},
+			"Get": func(g string) { _, _ = src.Has([]byte(g + "2")) },
+		}
+		for what, visit := range visits {
+			cold := fastest(func() { visit("cold") })
+			hot := fastest(func() { visit("hot") })
+			if hot > 20*cold+50*time.Microsecond {
+				t.Errorf("%s %s: %v over a key with %d versions, %v over others", what, name, hot, versions, cold)
+			}
+		}
+		must(t, it.Close())
+	}
+}
+
+// Deleting a range of keys must not leave a range that is slow to scan: the
+// tombstones go by themselves, without a call of Compact, and until then each
+// costs a step, not a search.
+func TestTombstonesAreNotScannedForEver(t *testing.T) {
+	const keys = 30_000
+	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 4 << 20})
+	for i := range keys {
+		must(t, db.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 100)))
+	}
+	must(t, db.Compact(context.Background(), nil, nil))
+	it, err := db.NewIter(nil)
+	must(t, err)
+	full := fastest(func() {
+		for ok := it.First(); ok; ok = it.Next() {
+		}
+	})
+	must(t, it.Close())
+	for i := 1; i < keys-1; i++ {
+		must(t, db.Delete(fmt.Appendf(nil, "k%06d", i)))
+	}
+	scan := func() (d time.Duration) {
+		it, err := db.NewIter(nil)
+		must(t, err)
+		defer it.Close()
+		return fastest(func() {
+			if !it.First() || !it.Next() || string(it.Key()) != fmt.Sprintf("k%06d", keys-1) || !it.Prev() || it.Prev() {
+				t.Fatalf("%q, %v", it.Key(), it.Err())
+			}
+		})
+	}
+	if d := scan(); d > 20*full {
+		t.Errorf("a scan over tombstones takes %v; over the keys that they hide it took %v", d, full)
+	}
+	must(t, db.Flush(context.Background()))
+	eventually(t, 20*time.Second, "tombstones are gone", func() bool {
+		n := int64(0)
+		for _, l := range db.Metrics().Levels {
+			n += l.Deletes
+		}
+		return n < keys/100
+	})
+	if d := scan(); d > full/10+50*time.Microsecond {
+		t.Errorf("a scan over what was deleted takes %v; with all keys it took %v", d, full)
+	}
+}

@@ -1,0 +1,246 @@
+package seerdb_test
+
+// Bugs that the authors of the original found and wrote down, where no test
+// above tells their story already.
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+)
+
+// A wrong binary search found 23 % of the keys.
+func TestEveryKeyIsFound(t *testing.T) {
+	n := some(20_000)
+	for _, index := range []sstable.IndexMode{sstable.IndexAuto, sstable.IndexFences, sstable.IndexLearned} {
+		r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+			o.MemtableSize, o.TableSize, o.Durability, to.Index = 1<<20, 64<<10, seerdb.NoWAL, index
+		})
+		rng := rand.New(rand.NewPCG(1, 1))
+		keys := make([]uint64, n)
+		for i := range keys {
+			keys[i] = rng.Uint64N(uint64(n) * 10)
+			must(t, r.db.Put(fmt.Appendf(nil, "%d", keys[i]), fmt.Appendf(nil, "v%d", keys[i])))
+		}
+		check := func(string) {
+			for _, k := range keys {
+				if v, err := r.db.Get(fmt.Appendf(nil, "%d", k)); err != nil || string(v) != fmt.Sprint("v", k) {
+					t.Fatalf("get %d: %q, %v", k, v, err)
+				}
+			}
+		}
+		r.places(check)
+	}
+}
+
+// The learned index looked at the first eight bytes: of a thousand keys that
+// share them 328 were found.
+func TestKeysThatShareALongPrefix(t *testing.T) {
+	for _, prefix := range []string{"user/000", "https://example.org/a/b/c/", strings.Repeat("\x00", 16), strings.Repeat("\xff", 9)} {
+		r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+			o.PageSize, to.Index, o.MemtableSize = 128, sstable.IndexLearned, 1<<20
+		})
+		all := rows(prefix, 1000, "v")
+		r.put(all...)
+		r.places(func(place string) {
+			for _, row := range all {
+				if v, err := r.db.Get([]byte(keyOf(row))); err != nil || string(v) != "v" {
+					t.Fatalf("%s: get %q: %q, %v", place, keyOf(row), v, err)
+				}
+			}
+			n := 0
+			rows := r.db.Prefix([]byte(prefix))
+			for range rows.All() {
+				n++
+			}
+			if n != 1000 || rows.Err() != nil {
+				t.Fatalf("%s: %d rows, %v", place, n, rows.Err())
+			}
+		})
+	}
+}
+
+// Compaction of the upper levels dropped tombstones that still hid something
+// below, or dropped live keys with them.
+func TestTombstonesStayWhileTheyHideSomething(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.TableSize, to.BaseLevel, to.L0Trigger = 2<<10, 8<<10, 2
+	})
+	r.put(rows("k", 400, strings.Repeat("v", 60))...)
+	r.compact()
+	dead := map[int]bool{}
+	rng := rand.New(rand.NewPCG(2, 2))
+	for range 40 {
+		for range 5 {
+			i := rng.IntN(400)
+			dead[i] = true
+			r.del(fmt.Sprintf("k%05d", i))
+		}
+		must(t, r.flush())
+		for i := range 400 {
+			v, err := r.db.Get(fmt.Appendf(nil, "k%05d", i))
+			if dead[i] != errors.Is(err, seerdb.ErrNotFound) || !dead[i] && len(v) != 60 {
+				t.Fatalf("key %d, deleted: %v; get: %q, %v", i, dead[i], v, err)
+			}
+		}
+	}
+	if r.db.Metrics().Compactions.Count < 3 {
+		t.Fatal("nothing was compacted")
+	}
+}
+
+// Two threads loaded the list of tables, changed their copies and stored them:
+// one change was lost.
+func TestConcurrentFlushesAndCompactionsLoseNoTable(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.Durability, o.TableSize, o.MemtableSize, o.Jobs = seerdb.NoWAL, 2<<10, 4<<10, 4
+		to.BaseLevel = 8 << 10
+	})
+	rounds := some(60)
+	var wg sync.WaitGroup
+	for w := range 3 {
+		wg.Go(func() {
+			for i := range rounds {
+				for j := range 10 {
+					if err := r.db.Put(fmt.Appendf(nil, "w%d/%03d", w, j*rounds+i), make([]byte, 50)); err != nil {
+						t.Error(err)
+					}
+				}
+				if err := r.flush(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	r.compact()
+	if n := len(contents(t, r.db)); n != 3*10*rounds {
+		t.Fatalf("%d keys of %d", n, 3*10*rounds)
+	}
+	r.clean()
+	r.tidyDir()
+	r.crash(0).clean().want(contents(t, r.db)...)
+}
+
+// A table was removed between the look at the list and the opening of the
+// file, and a page was evicted between being found and being pinned.
+func TestReadsAmongCompactionsNeverFail(t *testing.T) {
+	for _, name := range []string{"no cache", "small cache"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+				o.TableSize, o.MemtableSize, o.MemoryBudget, o.Durability = 2<<10, 4<<10, 64<<10, seerdb.Relaxed
+				to.NoCache, to.BaseLevel = name == "no cache", 8<<10
+			})
+			all := rows("k", 200, strings.Repeat("v", 100))
+			r.put(all...)
+			var stop atomic.Bool
+			var wg sync.WaitGroup
+			for g := range 3 {
+				wg.Go(func() {
+					rng := rand.New(rand.NewPCG(uint64(g), 1))
+					for !stop.Load() && !t.Failed() {
+						k := fmt.Appendf(nil, "k%05d", rng.IntN(200))
+						if v, err := r.db.Get(k); err != nil || len(v) != 100 {
+							t.Errorf("get %s: %q, %v", k, v, err)
+						}
+						n := 0
+						rows := r.db.Range(nil, nil)
+						for range rows.All() {
+							n++
+						}
+						if n != 200 || rows.Err() != nil {
+							t.Errorf("a scan showed %d rows, %v", n, rows.Err())
+						}
+					}
+				})
+			}
+			rounds := some(30)
+			for range rounds {
+				r.put(all...)
+				r.compact()
+			}
+			stop.Store(true)
+			wg.Wait()
+			r.want(all...)
+		})
+	}
+}
+
+// Level 0 was searched from the oldest table, and the filter was asked with
+// another key than it had been given for tombstones.
+func TestNewestTableOfLevel0IsAskedFirst(t *testing.T) {
+	r := newRig(t, quiet)
+	for i := range 8 {
+		r.put(fmt.Sprintf("k=%d", i))
+		must(t, r.flush())
+		r.want(fmt.Sprintf("k=%d", i))
+	}
+	r.del("k")
+	must(t, r.flush())
+	r.gone("k")
+	r.crash(0).gone("k")
+}
+
+// The memtables were switched under a running scan: keys came twice or not at
+// all.
+func TestIteratorSeesOneMomentThroughSwitches(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) { o.MemtableSize, to.Partitions = 4<<10, 16 })
+	all := rows("k", 100, "before")
+	r.put(all...)
+	for _, backward := range []bool{false, true} {
+		it, err := r.db.NewIter(nil)
+		must(t, err)
+		want, got := contents(t, r.db), []string(nil)
+		start, step := it.First, it.Next
+		if backward {
+			start, step = it.Last, it.Prev
+			slices.Reverse(want)
+		}
+		i := 0
+		for ok := start(); ok; ok = step() {
+			got = append(got, string(it.Key())+"="+string(it.Value()))
+			r.put(fmt.Sprintf("k%05d=after%v", i*37%150, backward))
+			if i++; i%10 == 0 {
+				must(t, r.flush())
+			}
+		}
+		must(t, it.Close())
+		if !slices.Equal(got, want) {
+			t.Fatalf("backward %v: the scan showed\n%q, want\n%q", backward, got, want)
+		}
+	}
+}
+
+// Prefix scans skipped tables whose filter of prefixes had not been filled.
+func TestPrefixScanSeesEveryTable(t *testing.T) {
+	for _, threshold := range []int{-1, 1} {
+		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.ValueThreshold = threshold })
+		for i := range 10 {
+			r.put(fmt.Sprintf("ab%d=1", i), fmt.Sprintf("abc%d=2", i), fmt.Sprintf("b%d=3", i))
+			if i%3 == 0 {
+				must(t, r.flush())
+			}
+		}
+		r.places(func(place string) {
+			for prefix, want := range map[string]int{"ab": 20, "abc": 10, "b": 10, "ab3": 1, "x": 0} {
+				n := 0
+				rows := r.db.Prefix([]byte(prefix))
+				for range rows.All() {
+					n++
+				}
+				if n != want || rows.Err() != nil {
+					t.Fatalf("%s: %d rows begin with %s, want %d (%v)", place, n, prefix, want, rows.Err())
+				}
+			}
+		})
+	}
+}

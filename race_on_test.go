@@ -1,0 +1,5 @@
+//go:build race
+
+package seerdb_test
+
+const raceEnabled = true
