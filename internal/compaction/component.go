@@ -33,6 +33,7 @@ type component struct {
 	depth   int      // runs of the uppermost level
 	busy    bool     // a running job has one of the tables
 	single  bool     // one large table, or a group of such
+	apart   bool     // a table of the lowest level lies before it, after the one before
 }
 
 func (c *component) lo() []byte { return c.tables[0].f.Smallest }
@@ -42,42 +43,64 @@ type span struct {
 	from, to int
 }
 
-// components splits the tables of the levels of s. The lowest level takes part
-// if it is leveled.
+// components lists those of the levels of s that have tables above the lowest
+// level. The lowest level takes part if it is leveled. It has most of the
+// tables, so only those that are met are looked at.
 func (t *tree) components(s span) []component {
-	all := t.collect(s)
-	slices.SortStableFunc(all, func(a, b placed) int { return bytes.Compare(a.f.Smallest, b.f.Smallest) })
+	upper, lower := t.collect(s)
+	slices.SortStableFunc(upper, func(a, b placed) int { return bytes.Compare(a.f.Smallest, b.f.Smallest) })
 	var out []component
-	start := 0
-	var hi []byte
-	for i, p := range all {
-		if i > start && bytes.Compare(hi, p.f.Smallest) < 0 {
-			out = append(out, t.component(s, all[start:i:i], hi))
-			start = i
+	all := make([]placed, 0, len(upper)+len(lower))
+	for at := 0; len(upper) > 0; {
+		first := upper[0].f.Smallest
+		skipped, _ := slices.BinarySearchFunc(lower[at:], first, func(p placed, key []byte) int { return bytes.Compare(p.f.Largest, key) })
+		at += skipped
+		start, hi := len(all), []byte(nil)
+		for {
+			// The next table of either, if it begins within what there is.
+			from := &upper
+			rest := lower[at:]
+			if len(upper) == 0 || len(rest) > 0 && bytes.Compare(rest[0].f.Smallest, upper[0].f.Smallest) <= 0 {
+				from = &rest
+			}
+			if len(*from) == 0 || len(all) > start && bytes.Compare((*from)[0].f.Smallest, hi) > 0 {
+				break
+			}
+			p := (*from)[0]
+			if *from = (*from)[1:]; from == &rest {
+				at++
+			}
+			if all = append(all, p); len(all) == start+1 || bytes.Compare(p.f.Largest, hi) > 0 {
+				hi = p.f.Largest
+			}
 		}
-		if i == start || bytes.Compare(p.f.Largest, hi) > 0 {
-			hi = p.f.Largest
-		}
-	}
-	if start < len(all) {
-		out = append(out, t.component(s, all[start:], hi))
+		c := t.component(s, all[start:len(all):len(all)], hi)
+		c.apart = skipped > 0
+		out = append(out, c)
 	}
 	return out
 }
 
-func (t *tree) collect(s span) []placed {
-	var all []placed
+// collect lists the tables above the lowest level of s, and if they can be told
+// apart those of the lowest level, ascending.
+func (t *tree) collect(s span) (upper, lower []placed) {
 	for level := s.from; level <= s.to; level++ {
-		if level == s.to && level != s.from && !t.leveled(level) {
-			break
+		into := &upper
+		if level == s.to {
+			if !t.leveled(level) {
+				break
+			}
+			if len(t.levels[level]) == 1 {
+				into = &lower
+			}
 		}
 		for i := range t.levels[level] {
 			for _, f := range t.levels[level][i].files {
-				all = append(all, placed{f, level, i})
+				*into = append(*into, placed{f, level, i})
 			}
 		}
 	}
-	return all
+	return upper, lower
 }
 
 func (t *tree) component(s span, tables []placed, hi []byte) component {
@@ -114,7 +137,7 @@ func (t *tree) groups(s span, cs []component) []component {
 			joins = false
 			continue
 		}
-		if n := len(out) - 1; joins && out[n].single == c.single && t.mayJoin(s, &out[n], &c) {
+		if n := len(out) - 1; joins && !c.apart && out[n].single == c.single && t.mayJoin(s, &out[n], &c) {
 			out[n] = join(out[n], c)
 			continue
 		}
@@ -155,11 +178,12 @@ func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.hi),
 		Move: g.single,
 	}
-	slices.SortStableFunc(g.tables, func(a, b placed) int {
+	tables := slices.Clone(g.tables)
+	slices.SortStableFunc(tables, func(a, b placed) int {
 		return cmp.Or(cmp.Compare(a.level, b.level), cmp.Compare(a.run, b.run))
 	})
-	for i, p := range g.tables {
-		if i == 0 || g.tables[i-1].level != p.level || g.tables[i-1].run != p.run {
+	for i, p := range tables {
+		if i == 0 || tables[i-1].level != p.level || tables[i-1].run != p.run {
 			j.Inputs = append(j.Inputs, Input{Level: p.level, Run: t.levels[p.level][p.run].id})
 		}
 		in := &j.Inputs[len(j.Inputs)-1]

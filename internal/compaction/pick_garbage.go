@@ -156,7 +156,7 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 	var best Job
 	most := t.cfg.TombstoneDensity
 	for level := 0; level < lastLevel; level++ {
-		if len(t.levels[level]) == 0 {
+		if !t.hasTombstones(level) {
 			continue
 		}
 		s := span{level, lastLevel}
@@ -174,6 +174,12 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 		best, most = t.pickBottomTombstones(w, most)
 	}
 	return best, best.Inputs != nil
+}
+
+func (t *tree) hasTombstones(level int) bool {
+	return slices.ContainsFunc(t.levels[level], func(r run) bool {
+		return slices.ContainsFunc(r.files, func(f *manifest.FileMeta) bool { return f.Deletes > 0 })
+	})
 }
 
 // pickBottomTombstones rewrites tables of the last level that are full of
