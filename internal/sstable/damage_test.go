@@ -80,7 +80,7 @@ func TestFlipEveryByte(t *testing.T) {
 		}
 		step := 2
 		if testing.Short() {
-			step = 5
+			step = 11
 		}
 		for i := 0; i < len(data); i += step {
 			d := bytes.Clone(data)
@@ -188,7 +188,7 @@ func TestFlipResealed(t *testing.T) {
 	for _, data := range damageTables(t) {
 		step := 17
 		if testing.Short() {
-			step = 31
+			step = 67
 		}
 		for i := 0; i < len(data); i += step {
 			for _, bit := range []int{0, 3, 7} {

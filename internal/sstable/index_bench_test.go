@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -19,7 +20,9 @@ import (
 // The ablation: the same keys under the learned index and under its classical
 // twin, for page sizes and kinds of keys. Print the table with
 //
-//	go test ./internal/sstable -run TestIndexAblation -v -keys 1000000
+//	go test ./internal/sstable -run TestIndexAblation -v -ablation -keys 1000000
+
+var ablation = flag.Bool("ablation", false, "run the whole ablation, with as many entries as -keys says")
 
 // keySets are kinds of keys that people have.
 var keySets = []struct {
@@ -129,7 +132,7 @@ func TestIndexAblation(t *testing.T) {
 	if testing.Short() {
 		n = 5000
 	}
-	if testing.Verbose() {
+	if *ablation {
 		n, pageSizes = *benchKeys, []int{4 << 10, 8 << 10, 16 << 10}
 	}
 	var out bytes.Buffer
@@ -143,7 +146,7 @@ func TestIndexAblation(t *testing.T) {
 				t.Errorf("%s, pages of %d: the learned index takes %.4f bytes a key, the classical one %.4f", set.name, size, l.bytesPerKey(), f.bytesPerKey())
 			}
 			var gets []*times
-			if testing.Verbose() {
+			if *ablation {
 				gets = versus(1000, getter(t, l.r, keys, 0), getter(t, f.r, keys, 77_777))
 			} else {
 				gets = versus(1, getter(t, l.r, keys, 0), getter(t, f.r, keys, 77_777))

@@ -100,7 +100,7 @@ func randomBytes(r *rand.Rand, n, alphabet int) []byte {
 
 func makeRows(r *rand.Rand, shape string, n int) []row {
 	if shape == "long" {
-		n = min(n, 12)
+		n = min(n, 8)
 	}
 	gen := keyShapes[shape]
 	rows := make([]row, n)
@@ -227,7 +227,7 @@ var modes = map[string]IndexMode{"auto": IndexAuto, "learned": IndexLearned, "fe
 func TestTableModel(t *testing.T) {
 	n, probes := 1600, 150
 	if testing.Short() {
-		n, probes = 400, 60
+		n, probes = 300, 30
 	}
 	c := cache.New(cache.Options{Budget: 1 << 20})
 	defer c.Close()
