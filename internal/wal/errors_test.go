@@ -212,7 +212,7 @@ func TestFullBuffer(t *testing.T) {
 	fs.SetCapacity(1)
 	var err error
 	n := 0
-	for ; err == nil; n++ {
+	for ; err == nil && n < 100; n++ {
 		_, err = w.AppendRelaxed([]byte("twenty bytes or more"))
 	}
 	if !errors.Is(err, base.ErrNoSpace) || n > 5 {
@@ -253,8 +253,8 @@ func poisonedBy(t *testing.T, w *Writer, lsn int64, cause error) {
 // and even if it would work.
 func TestFailedSync(t *testing.T) {
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
-		syncs := 0
-		fs := &hookFS{FS: vfs.NewMem()}
+		syncs, closes := 0, 0
+		fs := &hookFS{FS: vfs.NewMem(), close: func() { closes++ }}
 		w := create(t, fs, Options{})
 		if err := w.Sync(mustAppend(t, w, "good")); err != nil {
 			t.Fatal(err)
@@ -272,8 +272,8 @@ func TestFailedSync(t *testing.T) {
 			t.Fatal(err)
 		}
 		poisonedBy(t, w, lsn, cause)
-		if syncs != 1 {
-			t.Fatalf("%d syncs after the failed one", syncs-1)
+		if syncs != 1 || closes != 1 {
+			t.Fatalf("%d syncs after the failed one, closed %d times", syncs-1, closes)
 		}
 	}
 }
