@@ -162,6 +162,11 @@ func (r *replay) logs(names []string) error {
 		if err != nil {
 			return err
 		}
+		if r.event.Logs == 0 {
+			if err := r.follows(&info, 0); err != nil {
+				return err
+			}
+		}
 		r.event.Logs++
 		if info.Torn && r.event.TornFile == "" {
 			r.event.TornFile, r.event.TornAt = base.FileName(base.FileTypeLog, num), info.TornAt
@@ -177,9 +182,8 @@ func (r *replay) logs(names []string) error {
 func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 	for i := 1; i < len(nums); i++ {
 		before, after := &infos[i-1], &infos[i]
-		if after.Bytes > 0 && after.Prev.Num != nums[i-1] && after.Prev.Num >= r.needed && after.Prev.Num != 0 {
-			return 0, base.Corruptf(base.FileName(base.FileTypeLog, after.Prev.Num), -1,
-				"this log is still needed, and it is missing")
+		if err := r.follows(after, nums[i-1]); err != nil {
+			return 0, err
 		}
 		if before.Holds(after.Prev) {
 			continue // what is torn beyond that is only the end mark
@@ -194,6 +198,16 @@ func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 		return i, nil
 	}
 	return len(nums), nil
+}
+
+// follows checks that the log before this one is the one that was read before
+// it, or is not needed any more.
+func (r *replay) follows(info *wal.Info, last base.FileNum) error {
+	before := info.Prev.Num
+	if info.Bytes == 0 || before == 0 || before == last || before < r.needed {
+		return nil
+	}
+	return base.Corruptf(base.FileName(base.FileTypeLog, before), -1, "this log is still needed, and it is missing")
 }
 
 // log reads one log.

@@ -51,7 +51,7 @@ type FS interface {
 	PathJoin(elem ...string) string
 }
 
-// File is an open file. ReadAt may be called concurrently with everything;
+// File is an open file. ReadAt and Sync may be called concurrently with everything;
 // the other methods by one goroutine at a time.
 type File interface {
 	io.ReaderAt

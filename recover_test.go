@@ -1,0 +1,49 @@
+package seerdb_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// A log that is still needed and gone is damage: replaying only its successor
+// would be a hole in history.
+func TestMissingLogIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	fault := vfs.NewFault(fs)
+	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
+	must(t, err)
+	fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Err: errors.New("no tables today")})
+	for i := 0; ; i++ {
+		if err := db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100)); err != nil {
+			break // every memtable is full, none was flushed
+		}
+	}
+	disk := fs.CrashClone(vfs.CrashOptions{})
+	_ = db.Close()
+	names, err := disk.List("db")
+	must(t, err)
+	var logs []string
+	for _, n := range names {
+		if strings.HasSuffix(n, ".wal") {
+			logs = append(logs, n)
+		}
+	}
+	if len(logs) < 3 {
+		t.Fatalf("logs: %v", logs)
+	}
+	for _, missing := range logs[:len(logs)-1] {
+		broken := disk.CrashClone(vfs.CrashOptions{})
+		must(t, broken.Remove("db/"+missing))
+		_, err := seerdb.Open("db", smallOn(broken, seerdb.Sync))
+		var c *seerdb.CorruptionError
+		if !errors.As(err, &c) || c.File != missing {
+			t.Fatalf("opened without %s: %v", missing, err)
+		}
+	}
+	must(t, open(t, "db", smallOn(disk, seerdb.Sync)).Put([]byte("whole"), nil))
+}
