@@ -66,9 +66,11 @@ func (g *generation) syncPrev() error {
 func (g *generation) seal() error {
 	g.sealOnce.Do(func() {
 		if g.log != nil {
-			if g.sealErr = g.syncPrev(); g.sealErr == nil {
-				g.sealErr = g.log.Close(true)
+			if g.sealErr = g.syncPrev(); g.sealErr != nil {
+				_ = g.log.Close(false)
+				return
 			}
+			g.sealErr = g.log.Close(true)
 		}
 	})
 	return g.sealErr
