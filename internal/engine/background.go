@@ -113,6 +113,16 @@ func (b *background) pause(d time.Duration) {
 	}
 }
 
+// rest waits for d, or less when the jobs are stopped.
+func (b *background) rest(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-b.ctx.Done():
+	}
+}
+
 // attempts is how many flushes failed so far; asking also ends the pause after
 // the last failure, since the caller wants to see another attempt.
 func (b *background) attempts() uint64 {
@@ -213,7 +223,7 @@ func (b *background) startCompaction() bool {
 		if err != nil && b.ctx.Err() == nil {
 			b.report("compaction", err)
 			b.noteCompaction(err)
-			b.pause(retryMin * 10)
+			b.rest(retryMin * 10)
 		}
 		b.compactionEnded(err, true)
 		b.kick()
@@ -297,14 +307,15 @@ func (b *background) report(job string, err error) {
 	b.e.listener.backgroundError(err)
 }
 
-// blocking is the error, if any, that keeps writers from ever getting room.
-func (b *background) blocking() error {
+// blocking is the error, if any, that keeps writers from ever getting room:
+// that of the job that would make it.
+func (b *background) blocking(s stop) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.flushErr != nil:
+	case s == stopMemtables && b.flushErr != nil:
 		return fmt.Errorf("seerdb: writers are stopped while memtables cannot be flushed: %w", b.flushErr)
-	case b.compactErr != nil:
+	case s == stopL0 && b.compactErr != nil:
 		return fmt.Errorf("seerdb: writers are stopped while compactions fail: %w", b.compactErr)
 	}
 	return nil

@@ -128,6 +128,7 @@ func (e *Engine) flushForClose(s *state, gens []*generation) error {
 	next := e.newFileNum()
 	edit.LogNum = &next
 	if err := e.install(edit, nil); err != nil {
+		e.discardOutputs(res)
 		return err
 	}
 	e.dropLogs(gens)

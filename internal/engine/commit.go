@@ -250,7 +250,9 @@ func (e *Engine) poison(cause error) {
 
 func (e *Engine) poisonLocked(cause error) {
 	if e.poisoned.CompareAndSwap(nil, &cause) {
-		e.commit.refused = fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause)
+		if !e.commit.closing {
+			e.commit.refused = fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause)
+		}
 		e.opts.Logger.Error("seerdb is read-only from now on", "cause", cause)
 		e.listener.backgroundError(cause)
 		e.background.stopJobs()
@@ -274,6 +276,9 @@ func (e *Engine) SyncLog() error {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
 	}
 	if err := g.syncAll(); err != nil {
+		if errors.Is(err, base.ErrClosed) && e.durable.load() >= end {
+			return nil // meanwhile it was flushed, and the log given up
+		}
 		e.commit.mu.Lock()
 		defer e.commit.mu.Unlock()
 		return e.logFailed(g, err)

@@ -106,10 +106,11 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	e.listener.compactionBegin(ev)
 	res, err := e.rewrite(ctx, j)
 	if err == nil {
-		err = e.install(j.Edit(res.Tables, res.Values), nil)
-	}
-	if err == nil {
-		err = failpoint.Hit(failpoint.CompactionAfterInstall)
+		if err = e.install(j.Edit(res.Tables, res.Values), nil); err != nil {
+			e.discardOutputs(res)
+		} else {
+			_ = failpoint.Hit(failpoint.CompactionAfterInstall)
+		}
 	}
 	e.mu.Lock()
 	e.markInputs(&j.Job, nil)
@@ -167,7 +168,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	res, err = out.finish(res, err)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err != nil {
-			out.discard(res)
+			e.discardOutputs(res)
 		}
 	}
 	return res, err
@@ -221,6 +222,14 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 		return e.refusal()
 	}
 	defer e.background.leave()
+	select {
+	case e.manual <- struct{}{}: // one at a time
+		defer func() { <-e.manual }()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.background.ctx.Done():
+		return e.refusal()
+	}
 	if err := e.background.holdCompactions(ctx); err != nil {
 		return err
 	}

@@ -45,13 +45,13 @@ type Engine struct {
 	stats      stats
 	lifetimes  lifetimes
 
+	manual    chan struct{} // of one place: the caller that compacts by hand
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 
 	mu         sync.Mutex
 	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
 	valueFiles map[base.FileNum]*valueFile // guarded by mu
-	rewrites   map[base.FileNum]bool       // guarded by mu; value files that running jobs write out of
 
 	memtables struct {
 		mu            sync.Mutex

@@ -125,7 +125,9 @@ func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
 	res, err := e.writeGenerations(ctx, s.v, gens, job)
 	s.release(shard)
 	if err == nil {
-		err = e.installFlush(gens, res)
+		if err = e.installFlush(gens, res); err != nil {
+			e.discardOutputs(res)
+		}
 	}
 	e.stats.flush.running.Add(-1)
 	ev.Duration, ev.Err = time.Since(begin), err
@@ -166,7 +168,7 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	if err == nil {
 		err = failpoint.Hit(failpoint.FlushAfterTableWrite)
 		if err != nil {
-			out.discard(res)
+			e.discardOutputs(res)
 		}
 	}
 	return res, err
@@ -190,12 +192,8 @@ func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
 	if err := e.install(edit, gens); err != nil {
 		return err
 	}
-	if err := failpoint.Hit(failpoint.FlushAfterInstall); err != nil {
-		return err
-	}
-	if err := failpoint.Hit(failpoint.FlushBeforeLogClear); err != nil {
-		return err
-	}
+	_ = failpoint.Hit(failpoint.FlushAfterInstall)
+	_ = failpoint.Hit(failpoint.FlushBeforeLogClear)
 	e.dropLogs(gens)
 	return nil
 }

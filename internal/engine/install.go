@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,12 +50,18 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
 		return err
 	}
-	if err := e.manifest.Append(edit); err != nil {
-		err = fmt.Errorf("manifest: %w", err)
-		e.poison(err)
-		return err
+	err := e.manifest.Append(edit)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, base.ErrNoSpace) && e.manifest.Err() == nil:
+		// The manifest was cut back: the edit did not happen, and the job that
+		// wants it is tried again.
+		return fmt.Errorf("manifest: %w", err)
 	}
-	return nil
+	err = fmt.Errorf("manifest: %w", err)
+	e.poison(err)
+	return err
 }
 
 // swap makes next current without the flushed generations. The caller holds

@@ -46,6 +46,7 @@ type Iter struct {
 	copied  base.Trailer // backward: trailer of what is shown
 	value   []byte       // backward: its stored value
 	fetched []byte       // buffer for values out of value files
+	target  []byte       // what a seek looks for
 	bounds  []byte       // backs lower and upper
 	err     error
 	origin  origin
@@ -162,6 +163,7 @@ func (it *Iter) SeekGE(key []byte) bool {
 		return false
 	}
 	it.err = nil
+	key = it.own(key)
 	if it.lower != nil && bytes.Compare(key, it.lower) < 0 {
 		key = it.lower
 	}
@@ -189,10 +191,18 @@ func (it *Iter) SeekLT(key []byte) bool {
 		return false
 	}
 	it.err = nil
+	key = it.own(key)
 	if it.upper != nil && bytes.Compare(key, it.upper) > 0 {
 		key = it.upper
 	}
 	return it.showBack(it.merged.SeekLT(key))
+}
+
+// own copies the target of a seek: it may be what Key or Value returned, a
+// view that the first source to move overwrites before the next one looks.
+func (it *Iter) own(key []byte) []byte {
+	it.target = append(it.target[:0], key...)
+	return it.target
 }
 
 // Next moves to the following key; on an iterator that was never positioned
@@ -315,6 +325,9 @@ func (it *Iter) showBack(kv *base.KV) bool {
 		}
 		it.saved = append(it.saved[:0], kv.Key...)
 		kv = it.newest(kv)
+		if it.err != nil {
+			return false
+		}
 		if it.copied == 0 {
 			continue
 		}
@@ -344,7 +357,12 @@ func (it *Iter) newest(kv *base.KV) *base.KV {
 			return it.merged.SeekLT(it.saved)
 		}
 		if steps > seekAfter {
-			if kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq)); kv != nil && bytes.Equal(kv.Key, it.saved) {
+			kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+			if kv == nil && it.fail() != nil {
+				it.copied = 0 // an older version must not stand in for it
+				return nil
+			}
+			if kv != nil && bytes.Equal(kv.Key, it.saved) {
 				it.keep(kv)
 			}
 			return it.merged.SeekLT(it.saved)

@@ -23,7 +23,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		listener:   listener{o.Listener},
 		tables:     map[base.FileNum]*table{},
 		valueFiles: map[base.FileNum]*valueFile{},
-		rewrites:   map[base.FileNum]bool{},
+		manual:     make(chan struct{}, 1),
 	}
 	e.pacer.e = e
 	e.absorb.Store(32 << 20)

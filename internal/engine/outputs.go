@@ -106,13 +106,18 @@ func (o *outputs) syncDir() error {
 	return failpoint.Hit(failpoint.OutputAfterDirSync)
 }
 
-// discard removes the files of a result that will not be installed.
-func (o *outputs) discard(r compaction.Result) {
+// discardOutputs removes the files of a result that will not be installed. When
+// the engine is poisoned it is not known whether the edit that names them is
+// in the manifest, and they stay for the next Open to judge.
+func (e *Engine) discardOutputs(r compaction.Result) {
+	if e.poisoned.Load() != nil {
+		return
+	}
 	for _, t := range r.Tables {
-		o.e.removeFile(base.FileTypeTable, t.Num, 0)
+		e.removeFile(base.FileTypeTable, t.Num, 0)
 	}
 	for _, v := range r.Values {
-		o.e.removeFile(base.FileTypeValues, v.Num, 0)
+		e.removeFile(base.FileTypeValues, v.Num, 0)
 	}
 }
 
@@ -134,7 +139,7 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 		return res, err
 	}
 	if err := o.syncDir(); err != nil {
-		o.discard(res)
+		o.e.discardOutputs(res)
 		return compaction.Result{}, err
 	}
 	o.e.noteBuilt(res)

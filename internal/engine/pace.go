@@ -18,26 +18,41 @@ type pacer struct {
 // paceGrain is the shortest sleep worth its wake-up. Debts below it carry over.
 const paceGrain = 500 * time.Microsecond
 
+// paceNap is the longest sleep before looking again whether it is still due:
+// the tree may have caught up, or the database be closing.
+const paceNap = 20 * time.Millisecond
+
 // wait delays the caller by what n bytes cost at the current rate.
 func (p *pacer) wait(n int64) {
 	rate := p.rate.Load()
 	if rate == 0 {
 		return
 	}
-	now := int64(time.Since(p.e.opened))
-	cost := n * int64(time.Second) / rate
+	begin := int64(time.Since(p.e.opened))
+	cost := int64(float64(n) / float64(rate) * float64(time.Second))
+	due := begin + cost
 	for {
 		next := p.next.Load()
-		due := max(next, now) + cost
-		if !p.next.CompareAndSwap(next, due) {
-			continue
+		due = max(next, begin) + cost
+		if p.next.CompareAndSwap(next, due) {
+			break
 		}
-		if d := time.Duration(due - now); d > paceGrain {
-			time.Sleep(d)
-			p.e.stats.slowdowns.Add(1)
-			p.e.stats.slowdownTime.Add(int64(d))
-		}
-		return
+	}
+	now := begin
+	for time.Duration(due-now) > paceGrain && p.rate.Load() != 0 && p.e.background.ctx.Err() == nil {
+		time.Sleep(min(time.Duration(due-now), paceNap))
+		now = int64(time.Since(p.e.opened))
+	}
+	if now > begin {
+		p.e.stats.slowdowns.Add(1)
+		p.e.stats.slowdownTime.Add(now - begin)
+	}
+}
+
+// set changes the rate. Debts of another time do not count against a new one.
+func (p *pacer) set(rate int64) {
+	if p.rate.Swap(rate) != 0 && rate == 0 {
+		p.next.Store(0)
 	}
 }
 
@@ -51,12 +66,12 @@ func (e *Engine) updatePace() {
 	}
 	runs, slow, stop := len(s.v.levels[0]), e.opts.L0Slowdown, e.opts.L0Stop
 	if runs < slow || stop <= slow {
-		e.pacer.rate.Store(0)
+		e.pacer.set(0)
 		return
 	}
 	left := float64(stop-runs) / float64(stop-slow)
 	left = max(left, 0.05)
-	e.pacer.rate.Store(max(1<<16, int64(float64(e.absorb.Load())*2*left*left)))
+	e.pacer.set(max(1<<16, int64(float64(e.absorb.Load())*2*left*left)))
 }
 
 // seqCell is a sequence that only grows.

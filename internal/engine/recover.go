@@ -41,6 +41,9 @@ func (e *Engine) recover(names []string) error {
 	if err := e.checkFiles(st.Version); err != nil {
 		return err
 	}
+	if !e.opts.ReadOnly {
+		e.sweepOrphans(names, st.Version)
+	}
 	r := &replay{e: e, needed: st.LogNum}
 	if err := r.logs(names); err != nil {
 		r.free()

@@ -15,8 +15,8 @@ import (
 // returns, with commit.mu held; the caller looks again at everything. A wait
 // ends with room or with an error, never with time.
 func (e *Engine) makeRoom(need int) error {
-	if reason := e.stopReason(); reason != "" {
-		if err := e.background.blocking(); err != nil {
+	if stop, reason := e.stopReason(); stop != noStop {
+		if err := e.background.blocking(stop); err != nil {
 			return err
 		}
 		e.waitForRoom(reason)
@@ -25,20 +25,29 @@ func (e *Engine) makeRoom(need int) error {
 	return e.rotate(need)
 }
 
-// stopReason says why no new generation may be started now, or "". The caller
-// holds commit.mu.
-func (e *Engine) stopReason() string {
+// stop is what writers wait for.
+type stop uint8
+
+const (
+	noStop        stop = iota
+	stopMemtables      // a flush
+	stopL0             // a compaction of L0
+)
+
+// stopReason says whether and why no new generation may be started now. The
+// caller holds commit.mu.
+func (e *Engine) stopReason() (stop, string) {
 	s := e.state.Load()
 	if s == nil {
-		return "" // closing: refused is set, the caller sees it
+		return noStop, "" // closing: refused is set, the caller sees it
 	}
 	if n := len(s.imm); n >= maxImmutable {
-		return fmt.Sprintf("%d full memtables wait for their flush", n)
+		return stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", n)
 	}
 	if n := len(s.v.levels[0]); n >= e.opts.L0Stop {
-		return fmt.Sprintf("%d runs in L0 wait for compaction", n)
+		return stopL0, fmt.Sprintf("%d runs in L0 wait for compaction", n)
 	}
-	return ""
+	return noStop, ""
 }
 
 // waitForRoom parks a writer until something changed. The caller holds
