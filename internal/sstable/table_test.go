@@ -72,7 +72,7 @@ var keyShapes = map[string]func(r *rand.Rand, i int) []byte{
 	"decimal":  func(r *rand.Rand, i int) []byte { return fmt.Appendf(nil, "user%012d", i*3) },
 	"variable": func(r *rand.Rand, i int) []byte { return randomBytes(r, r.IntN(40), 256) },
 	"short":    func(r *rand.Rand, i int) []byte { return randomBytes(r, r.IntN(4), 8) },
-	"zeros":    func(r *rand.Rand, i int) []byte { return make([]byte, r.IntN(3000)) },
+	"zeros":    func(r *rand.Rand, i int) []byte { return make([]byte, r.IntN(500)) },
 	"ffs":      func(r *rand.Rand, i int) []byte { return bytes.Repeat([]byte{0xff}, r.IntN(300)) },
 	"nested":   func(r *rand.Rand, i int) []byte { return bytes.Repeat([]byte("ab"), r.IntN(200)) },
 	"versions": func(r *rand.Rand, i int) []byte { return fmt.Appendf(nil, "k%d", r.IntN(4)) },
@@ -85,7 +85,7 @@ var keyShapes = map[string]func(r *rand.Rand, i int) []byte{
 	"clustered": func(r *rand.Rand, i int) []byte {
 		return fmt.Appendf(nil, "%08d-%04x", r.IntN(6)*1_000_003, r.IntN(1<<16))
 	},
-	"long": func(r *rand.Rand, i int) []byte { return append(make([]byte, 60_000), randomBytes(r, 2, 256)...) },
+	"long": func(r *rand.Rand, i int) []byte { return append(make([]byte, 9_000), randomBytes(r, 2, 256)...) },
 }
 
 var hosts = []string{"example", "golang", "kernel", "a", "wikipedia", "wiki", "openstreetmap", "zz"}
@@ -306,6 +306,10 @@ func TestTableHugeValues(t *testing.T) {
 		}
 		rows = append(rows, row{fmt.Appendf(nil, "k%04d", i), 256, randomBytes(rnd, size, 256)})
 	}
+	for i := range 5 {
+		rows = append(rows, row{append(make([]byte, base.MaxKeySize-1), byte(i)), 256, []byte("largest keys")})
+	}
+	rows = sortRows(rows)
 	for _, index := range modes {
 		data, _ := buildTable(t, rows, WriterOptions{PageSize: 4096, Index: index, Codec: compress.S2})
 		r := openTable(t, data, nil)
