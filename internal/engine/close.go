@@ -107,6 +107,7 @@ func (e *Engine) finishLogs() error {
 	}
 	for _, g := range slices.Backward(gens) {
 		if serr := g.seal(); serr != nil {
+			e.abandonLogs()
 			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), serr)
 		}
 	}
