@@ -117,14 +117,14 @@ func (t *tree) plan(w Workload) {
 	t.room = min(granted/max(1-w.freshness(), 0.01), granted*freshRoom)
 	t.base = lastLevel
 	batch := float64(max(t.cfg.BaseLevelBytes, 1))
-	if granted >= batch*t.hold(lastLevel-1, 1.25, 1.05) {
+	if t.room >= batch*t.hold(lastLevel-1, 1.25, 1.05) {
 		t.base--
-		for t.base > 1 && 2*granted >= batch*t.growth()*t.hold(t.base-1, 1.5, 1.2) {
+		for t.base > 1 && 2*t.room >= batch*t.growth()*t.hold(t.base-1, 1.5, 1.2) {
 			t.base--
 			batch *= t.growth()
 		}
 	}
-	t.lowestRuns = int(min(2*granted/batch, 1e6)) + 1
+	t.lowestRuns = int(min(2*t.room/batch, 1e6)) + 1
 	for level := 1; level < t.base; level++ {
 		if len(t.levels[level]) > 0 {
 			// The tree shrank, or its writes are not as fresh any more. Level

@@ -146,7 +146,7 @@ func TestSimulateValues(t *testing.T) {
 // snapshots that come and go, and jobs that finish in any order, and verifies
 // the whole tree after every job.
 func TestSimulateChecked(t *testing.T) {
-	rounds := 25
+	rounds := 15
 	if testing.Short() {
 		rounds = 6
 	}
