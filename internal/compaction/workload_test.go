@@ -211,6 +211,33 @@ func TestDeleteEverything(t *testing.T) {
 	}
 }
 
+// TestBacklog: work that is not done adds up in the backlog, and doing it works
+// it off.
+func TestBacklog(t *testing.T) {
+	for name, cfg := range map[string]simConfig{"inline": inlineSim(), "values": valueSim()} {
+		s := newSim(t, cfg, 1)
+		keys := 10_000
+		loadShuffled(s, keys)
+		backlog := func() float64 {
+			s.flush()
+			return float64(Backlog(s.v, s.workload(), s.cfg.Config)) / s.liveBytes()
+		}
+		if b := backlog(); b > 0.05 {
+			t.Errorf("%s: a backlog of %.2f of the data with all work done", name, b)
+		}
+		s.cfg.workers = 0
+		overwriteUniform(s, keys, keys)
+		if b := backlog(); b < 0.5 {
+			t.Errorf("%s: a backlog of only %.2f of the data after all was overwritten and nothing merged", name, b)
+		}
+		s.cfg.workers = 1
+		s.work()
+		if b := backlog(); b > 0.05 {
+			t.Errorf("%s: a backlog of %.2f of the data after the work was done", name, b)
+		}
+	}
+}
+
 // TestSnapshotKeepsThenLets: versions that a snapshot holds survive, and the
 // tombstones that it held in the last level go after it.
 func TestSnapshotKeepsThenLets(t *testing.T) {
