@@ -32,12 +32,16 @@ var classMasks = func() (m [len(classes)][4]uint64) {
 	return m
 }()
 
-// Describe appends to dst the description of the code that reads as many
-// positions as fit in 64 bits, each in the narrowest class that holds what was
-// seen there.
+// resolution is how many numbers a code is to tell apart at least, if there are
+// enough bytes: 2^44 for some ten thousand keys leaves room for great
+// unevenness, at two thirds of the symbols that 64 bits could hold.
+const resolution = 1 << 44
+
+// Describe appends to dst the description of a code that reads each position in
+// the narrowest class that holds what was seen there.
 func (s *Sample) Describe(dst []byte) []byte {
 	product, useful := uint64(1), len(dst)
-	for i := range s.seen {
+	for i := 0; i < len(s.seen) && product < resolution; i++ {
 		set := &s.seen[i]
 		count := 0
 		for _, w := range set {

@@ -6,17 +6,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/learned"
 )
 
+// tried is about how many entries a code is judged by. All of them would cost
+// as much as the rest of the writer on keys that take several codes; of a page
+// of 70 entries, 8 are enough to see whether a line fits.
+const tried = 1024
+
 // choose picks the code under which the entries lo to hi need the smallest
 // index, and leaves their numbers in xs. The code that served last is tried
 // first, and is taken unseen by the others if one line covers everything.
 func (p *planner) choose(lo, hi, prefix, least int) uint8 {
 	best, bestCost := p.favour, p.try(lo, hi, p.favour, prefix, least)
-	last := best
 	if bestCost > modelBytes && p.favour != 0 {
 		if c := p.try(lo, hi, 0, prefix, least); c <= bestCost {
 			best, bestCost = 0, c
 		}
-		last = 0
 	}
 	if bestCost > modelBytes {
 		known := len(p.codes)
@@ -30,30 +33,35 @@ func (p *planner) choose(lo, hi, prefix, least int) uint8 {
 			} else {
 				p.codes = p.codes[:known]
 			}
-			last = code
 		}
 	}
-	if last != best {
-		p.number(lo, hi, best, prefix)
-	}
+	p.number(lo, hi, best, prefix)
 	p.favour = best
 	return best
 }
 
-// try says what the index of the entries lo to hi would take under a code, in
-// bytes, without looking deeper.
+// try says about what the index of the entries lo to hi would take under a
+// code, in bytes, without looking deeper. It looks at a sample.
 func (p *planner) try(lo, hi int, code uint8, prefix, least int) int {
-	p.number(lo, hi, code, prefix)
-	cost := 0
-	for i := lo; i < hi; {
-		_, ends := p.fitter.Fit(p.xs[i:hi], p.weights[i:hi+1], p.limits)
-		if n := len(ends); n >= least || n > 0 && i+ends[n-1] == hi {
+	step := max((hi-lo)/tried, 1)
+	c := p.codes[code]
+	p.sampleXs, p.sampleWeights = p.sampleXs[:0], p.sampleWeights[:0]
+	for i := lo; i < hi; i += step {
+		p.sampleXs = append(p.sampleXs, c.Number(p.es[i].Key(p.arena), prefix))
+		p.sampleWeights = append(p.sampleWeights, p.weights[i])
+	}
+	p.sampleWeights = append(p.sampleWeights, p.weights[hi])
+	n, cost := len(p.sampleXs), 0
+	for i := 0; i < n; {
+		_, ends := p.fitter.Fit(p.sampleXs[i:], p.sampleWeights[i:], p.limits)
+		if k := len(ends); k >= least || k > 0 && i+ends[k-1] == n {
 			cost += modelBytes
-			i += ends[n-1]
+			i += ends[k-1]
 			continue
 		}
-		cost += p.separatorBytes(i)
-		i = p.pageEnd(i, hi)
+		cost += p.separatorBytes(lo + i*step)
+		for w := p.sampleWeights[i] + p.limits.Target; i < n && p.sampleWeights[i] < w; i++ {
+		}
 	}
 	return cost
 }

