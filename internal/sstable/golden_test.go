@@ -22,11 +22,11 @@ var golden = []struct {
 	name, shape string
 	o           WriterOptions
 }{
-	{"v1-hex", "hex", WriterOptions{PageSize: 300, FilterBits: 10, Index: IndexLearned}},
-	{"v1-urls", "urls", WriterOptions{PageSize: 500, FilterBits: 8, Index: IndexLearned, Codec: compress.S2}},
-	{"v1-versions", "versions", WriterOptions{PageSize: 400, Codec: compress.Zstd}},
-	{"v1-windows", "sameWindow", WriterOptions{PageSize: 300, FilterBits: 12, Codec: compress.LZ4}},
-	{"v1-fences", "decimal", WriterOptions{PageSize: 250, Index: IndexFences}},
+	{"v1-hex", "hex", WriterOptions{PageSize: 120, FilterBits: 10, Index: IndexLearned}},
+	{"v1-urls", "urls", WriterOptions{PageSize: 200, FilterBits: 8, Index: IndexLearned, Codec: compress.S2}},
+	{"v1-versions", "versions", WriterOptions{PageSize: 250, Codec: compress.Zstd}},
+	{"v1-windows", "sameWindow", WriterOptions{PageSize: 120, FilterBits: 12, Codec: compress.LZ4}},
+	{"v1-fences", "decimal", WriterOptions{PageSize: 120, Index: IndexFences}},
 }
 
 // TestGolden reads what earlier versions wrote.
@@ -35,7 +35,7 @@ func TestGolden(t *testing.T) {
 		file := filepath.Join("testdata", g.name+".sst")
 		data, err := os.ReadFile(file)
 		if os.IsNotExist(err) && *writeGolden {
-			data, _ = buildTable(t, makeRows(rand.New(rand.NewPCG(42, 42)), g.shape, 300), g.o)
+			data, _ = buildTable(t, makeRows(rand.New(rand.NewPCG(42, 42)), g.shape, 90), g.o)
 			err = os.WriteFile(file, data, 0o644)
 		}
 		if err != nil {
