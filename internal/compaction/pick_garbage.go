@@ -171,7 +171,7 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 		}
 	}
 	if best.Inputs == nil {
-		best, most = t.pickBottomTombstones(w, most)
+		best = t.pickBottomTombstones(w, most)
 	}
 	return best, best.Inputs != nil
 }
@@ -185,9 +185,9 @@ func (t *tree) hasTombstones(level int) bool {
 // pickBottomTombstones rewrites tables of the last level that are full of
 // tombstones. All of them go, since every read sees them and nothing is below:
 // the same table is not picked again.
-func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job, gain float64) {
+func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job) {
 	if len(t.levels[lastLevel]) != 1 {
-		return Job{}, 0
+		return Job{}
 	}
 	r := &t.levels[lastLevel][0]
 	for i, f := range r.files {
@@ -199,7 +199,7 @@ func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job, gain fl
 			best.Score = gain
 		}
 	}
-	return best, most
+	return best
 }
 
 // tombstoneGain estimates how many bytes the tombstones among tables free: each

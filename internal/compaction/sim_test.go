@@ -34,7 +34,6 @@ type simConfig struct {
 	threshold int // as in ValueOptions
 	valueFile int
 	workers   int // jobs that may run at once; their order of finishing is random
-	budget    float64
 	snapshots int // how many are held, each for a random while
 	check     bool
 }
@@ -70,13 +69,13 @@ type sim struct {
 	nextFile base.FileNum
 	nextRun  uint64
 
-	userBytes, flushed, tableBytes, valueBytes float64
-	jobCount                                   map[Reason]int
-	moves                                      int
-	spaceSum, spaceMax, runsSum                float64
-	samples                                    int
-	depthSum                                   float64
-	load                                       Workload
+	userBytes, tableBytes, valueBytes float64
+	jobCount                          map[Reason]int
+	moves                             int
+	spaceSum, spaceMax, runsSum       float64
+	samples                           int
+	depthSum                          float64
+	load                              Workload
 }
 
 func newSim(t testing.TB, cfg simConfig, seed uint64) *sim {
@@ -167,8 +166,7 @@ func compareSim(a, b simEntry) int {
 	return cmp.Compare(b.seq, a.seq)
 }
 
-// work runs jobs until nothing is due, or with a budget until the jobs' bytes
-// are that many times the flushed ones.
+// work runs jobs until nothing is due.
 func (s *sim) work() {
 	for range 1_000_000 {
 		for len(s.jobs) < s.cfg.workers && s.start() {
