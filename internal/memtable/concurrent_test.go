@@ -207,7 +207,7 @@ func (h *history) read(t *testing.T, g *Generation, c *commits, rng *rand.Rand) 
 // TestConcurrent checks every read against what it must see, while writers
 // split leaves and buckets under it.
 func TestConcurrent(t *testing.T) {
-	writes := 30_000
+	writes := 15_000
 	if testing.Short() {
 		writes = 4_000
 	}
@@ -236,7 +236,7 @@ func TestConcurrent(t *testing.T) {
 // TestConcurrentAscending has writers contend for the end of the tree, where
 // each insert is beyond the last leaf's fence.
 func TestConcurrentAscending(t *testing.T) {
-	writes := 20_000
+	writes := 12_000
 	if testing.Short() {
 		writes = 3_000
 	}

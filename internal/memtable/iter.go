@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"bytes"
+	"unsafe"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -19,15 +20,15 @@ type Iter struct {
 	limit base.Trailer // entries with a larger trailer are not visible
 	all   bool         // every version, not only the newest visible one
 
-	at     found       // the leaf
-	refs   [fanout]ref // of the leaf, in order
-	n, pos int         // refs in use; where we are, or -1 or n beside them
-	lo, hi ref         // fences of the leaf
-	near   bool        // touch has been here
-	place  place
-	rec    *record  // current; kept at the ends, to come back
-	ver    *version // current
-	kv     base.KV
+	at      found       // the leaf
+	refs    [fanout]ref // of the leaf, in order
+	n, pos  int         // refs in use; where we are, or -1 or n beside them
+	lo, hi  ref         // fences of the leaf
+	touched bool        // touch has been called for the leaf
+	place   place
+	rec     *record  // current; kept at the ends, to come back
+	ver     *version // current
+	kv      base.KV
 }
 
 // place says where an iterator stands.
@@ -102,7 +103,7 @@ func (i *Iter) Next() *base.KV {
 	case afterLast:
 		return nil
 	}
-	if !i.near {
+	if !i.touched {
 		i.touch(i.pos, i.n, 1)
 	}
 	if i.all {
@@ -122,7 +123,7 @@ func (i *Iter) Prev() *base.KV {
 	case beforeFirst:
 		return nil
 	}
-	if !i.near {
+	if !i.touched {
 		i.touch(0, i.pos, -1)
 	}
 	if i.all {
@@ -252,6 +253,7 @@ func (i *Iter) show(v *version) *base.KV {
 // load goes to the leaf of a key, and stands at the first key not less.
 func (i *Iter) load(key []byte, to target) {
 	t := &i.g.tree
+	i.touched = false
 	for {
 		f := t.descend(key, to)
 		i.pos = 0
@@ -259,7 +261,6 @@ func (i *Iter) load(key []byte, to target) {
 			i.pos = f.leaf.search(t.a, f.ctl, key)
 		}
 		if i.copy(f) {
-			i.near = false
 			return
 		}
 	}
@@ -268,14 +269,9 @@ func (i *Iter) load(key []byte, to target) {
 // copy makes f the leaf of the iterator. It answers false, and must be given
 // another, when the leaf was split meanwhile.
 func (i *Iter) copy(f found) bool {
-	n := countOf(f.ctl)
 	yield()
-	perm := f.ctl >> permShift
 	var refs [fanout]ref
-	for at := range n {
-		refs[at] = ref(f.leaf.refs[perm&0xf].Load())
-		perm >>= nibbleBits
-	}
+	n := f.leaf.sorted(f.ctl, &refs)
 	yield()
 	lo, hi := ref(f.leaf.lo.Load()), ref(f.leaf.hi.Load())
 	if f.leaf.version.Load() != f.version {
@@ -285,19 +281,24 @@ func (i *Iter) copy(f found) bool {
 	return true
 }
 
-// touch reads from the records at positions first up to end, and from the leaf
-// that comes after in the direction of the walk. None of these loads depends
-// on another, so memory answers them together; the walk that follows would
-// wait for each in turn.
+// touch asks for the records at positions first up to end, and for the leaf
+// that comes after in the direction of the walk, before the walk gets there:
+// else it would wait for each of them in turn. (To ask for the records of that
+// next leaf as well gained nothing.)
 func (i *Iter) touch(first, end, by int) {
 	t := &i.g.tree
-	i.near = true
-	for _, r := range i.refs[first:end] {
-		t.a.record(r).newest.Load()
+	i.touched = true
+	if end > first {
+		prefetch(t.a.base, &i.refs[first], end-first)
 	}
 	if next := t.peek(&i.at, by); next != 0 {
-		l := t.a.leaf(next)
-		l.ctl.Load()
-		l.refs[0].Load()
+		t.a.prefetchLeaf(next)
 	}
+}
+
+// prefetchLeaf asks for the lines of a leaf that a walk needs.
+func (a *arena) prefetchLeaf(r ref) {
+	refs := r + ref(unsafe.Offsetof(leaf{}.refs)>>wordShift)
+	ahead := [2]ref{r, refs}
+	prefetch(a.base, &ahead[0], 2)
 }

@@ -215,7 +215,7 @@ func keyGen() *rapid.Generator[string] {
 		for i := range len(k) {
 			b = append(b, alphabet[int(k[i]-'0')%len(alphabet)])
 		}
-		switch rapid.IntRange(0, 5).Draw(t, "prefix") {
+		switch rapid.IntRange(0, 9).Draw(t, "prefix") {
 		case 0:
 			b = append(bytes.Repeat([]byte{0}, rapid.IntRange(0, 17).Draw(t, "zeros")), b...)
 		case 1:

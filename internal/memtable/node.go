@@ -113,6 +113,17 @@ func (s *slots) headAt(slot int) uint64 {
 	return (*atomic.Uint64)(p).Load()
 }
 
+// sorted fills in the refs of the entries, in order, and counts them.
+func (l *leaf) sorted(ctl uint64, refs *[fanout]ref) int {
+	perm := ctl >> permShift
+	n := countOf(ctl)
+	for pos := range n {
+		refs[pos] = ref(l.refs[perm&0xf].Load())
+		perm >>= nibbleBits
+	}
+	return n
+}
+
 // search is the number of entries that come before key, which lies within the
 // fences of the leaf.
 func (l *leaf) search(a *arena, ctl uint64, key []byte) int {

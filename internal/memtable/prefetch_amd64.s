@@ -1,0 +1,20 @@
+#include "textflag.h"
+
+// func prefetch(base unsafe.Pointer, refs *ref, n int)
+TEXT ·prefetch(SB), NOSPLIT, $0-24
+	MOVQ base+0(FP), AX
+	MOVQ refs+8(FP), BX
+	MOVQ n+16(FP), CX
+	TESTQ CX, CX
+	JLE  done
+
+loop:
+	MOVL (BX), DX
+	PREFETCHT0 (AX)(DX*8)
+	PREFETCHT0 64(AX)(DX*8)
+	ADDQ $4, BX
+	DECQ CX
+	JNZ  loop
+
+done:
+	RET
