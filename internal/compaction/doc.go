@@ -16,7 +16,12 @@
 //   - lazy-leveled: the last level leveled, those above it tiered (Dayan,
 //     Idreos, "Dostoevsky", SIGMOD 2018).
 //   - base level: the first level below 0 that is in use. Levels between are
-//     empty.
+//     empty. Inner levels are those from the base level to the last but one.
+//   - component: tables of neighbouring levels that hang together by overlaps;
+//     the unit in which levels are merged.
+//   - guard: a key at which every output ends, to keep components small.
+//   - room: how many bytes may lie above the last level.
+//   - in place: a job whose outputs take the very place of its inputs.
 //   - live version: one that some snapshot, or any read from now on, can see.
 //   - garbage: records of a value file that no table refers to.
 package compaction
