@@ -30,7 +30,7 @@ func (p *pacer) wait(n int64) {
 	}
 	begin := int64(time.Since(p.e.opened))
 	cost := int64(float64(n) / float64(rate) * float64(time.Second))
-	due := begin + cost
+	var due int64
 	for {
 		next := p.next.Load()
 		due = max(next, begin) + cost

@@ -60,7 +60,6 @@ func (rec *record) key() []byte                { return unsafe.Slice(rec.bytes()
 func (rec *record) bytes() *byte               { return (*byte)(unsafe.Add(unsafe.Pointer(rec), recordSize)) }
 func (a *arena) key(r ref) []byte              { return a.record(r).key() }
 func (a *arena) newestOf(rec *record) ref      { return ref(rec.newest.Load()) }
-func (a *arena) newest(rec *record) *version   { return a.version(ref(rec.newest.Load())) }
 func (a *arena) equalKey(r ref, k []byte) bool { return bytes.Equal(a.record(r).key(), k) }
 
 // value is the value of the version v of rec.
