@@ -1,11 +1,15 @@
 package sstable
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
@@ -32,6 +36,9 @@ func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) 
 			h.Abort()
 			return err
 		}
+		if invariant.Enabled {
+			r.checkPlace(h.Bytes(), n)
+		}
 		h.Publish()
 	}
 	b := h.Bytes()
@@ -44,6 +51,23 @@ func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) 
 	}
 	*ref = h
 	return nil
+}
+
+// checkPlace panics if page n, whose checksum is good, does not hold together,
+// or if the index leads its keys elsewhere.
+func (r *Reader) checkPlace(b []byte, n int) {
+	var p block.Page
+	if err := errors.Join(p.Open(b), p.Check()); err != nil {
+		panic(fmt.Sprintf("sstable: %s, page %d: %v", r.id.Name(), n, err))
+	}
+	key := bytes.Clone(p.Prefix())
+	var kv base.KV
+	for i := range p.Len() {
+		key = p.Load(i, &kv, key)
+		if at, _ := r.index.find(kv.Key, kv.Trailer); at != n {
+			panic(fmt.Sprintf("sstable: %s: the index leads %q %v to page %d, it is on %d", r.id.Name(), kv.Key, kv.Trailer, at, n))
+		}
+	}
 }
 
 func (r *Reader) openPage(b []byte, off int64, p *block.Page) error {

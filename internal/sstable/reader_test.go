@@ -69,7 +69,9 @@ func TestConcurrentReads(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(g), 1))
 			checkGets(t, rnd, r, rows, "urls", 300)
-			checkWalk(t, rnd, r.NewIter(IterOptions{Scan: g%2 == 0}), rows, "urls", 300)
+			it := r.NewIter(IterOptions{Scan: g%2 == 0})
+			checkWalk(t, rnd, it, rows, "urls", 300)
+			it.Close()
 		})
 	}
 	wg.Wait()
