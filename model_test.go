@@ -62,10 +62,11 @@ func configs() []config {
 		{"small-cache", func(o *seerdb.Options, t *seerdb.TestOptions) { o.MemoryBudget = 64 << 10 }},
 		{"partitions-16", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 16 }},
 		{"partitions-2", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 2 }},
-		{"lazy-leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Shape = seerdb.LazyLeveled }},
-		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) {
-			o.Shape, o.TableSize, o.MemtableSize = seerdb.LazyLeveled, 2<<10, 4<<10
+		{"leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Shape = seerdb.Leveled }},
+		{"leveled-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) {
+			o.Shape, o.TableSize, o.MemtableSize = seerdb.Leveled, 2<<10, 4<<10
 		}},
+		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
 		{"no-filters", func(o *seerdb.Options, t *seerdb.TestOptions) { o.FilterBits = -1 }},
 		{"raw", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.NoCompression }},
 		{"lz4", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.LZ4 }},

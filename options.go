@@ -60,12 +60,12 @@ const (
 type Shape uint8
 
 const (
-	// Leveled keeps one sorted run a level: the fewest places to look, the
-	// least space.
-	Leveled Shape = iota
 	// LazyLeveled keeps several runs in every level but the last (Dayan &
-	// Idreos, "Dostoevsky", SIGMOD 2018): less rewriting, more places to look.
-	LazyLeveled
+	// Idreos, "Dostoevsky", SIGMOD 2018): half the rewriting in large trees,
+	// and a few more places to look, which filters make cheap.
+	LazyLeveled Shape = iota
+	// Leveled keeps one sorted run a level: the fewest places to look.
+	Leveled
 )
 
 // Options configure a database. The zero value of every field means the
@@ -98,7 +98,7 @@ type Options struct {
 	// Compression of pages and values. Default DefaultCompression.
 	Compression Compression
 
-	// Shape of the tree. Default Leveled.
+	// Shape of the tree. Default LazyLeveled.
 	Shape Shape
 	// Jobs is the number of compactions that may run at once. Default half
 	// the processors, at least 1, at most 4.
@@ -128,6 +128,7 @@ type internalOptions struct {
 	l0Trigger  int
 	baseLevel  int64
 	noCache    bool
+	manualOnly bool
 }
 
 // The defaults, with how they were found.
@@ -167,19 +168,23 @@ func (o *Options) resolve() engine.Options {
 		MemoryBudget:   orDefault(o.MemoryBudget, defaultMemoryBudget),
 		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
 		NoCache:        o.internal.noCache,
+		ManualOnly:     o.internal.manualOnly,
 		PageSize:       orDefault(o.PageSize, defaultPageSize),
 		TableSize:      orDefault(o.TableSize, defaultTableSize),
 		Codec:          o.Compression.codec(),
 		FilterBits:     max(orDefault(o.FilterBits, defaultFilterBits), 0),
 		Index:          o.internal.index,
 		ValueThreshold: max(orDefault(o.ValueThreshold, defaultValueThreshold), 0),
-		Shape:          compaction.Shape(o.Shape),
+		Shape:          compaction.LazyLeveled,
 		L0Trigger:      orDefault(o.internal.l0Trigger, defaultL0Trigger),
 		BaseLevelBytes: o.internal.baseLevel,
 		MaxJobs:        orDefault(o.Jobs, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
 		ReadOnly:       o.ReadOnly,
 		MustExist:      o.MustExist,
 		ErrorIfExists:  o.MustCreate,
+	}
+	if o.Shape == Leveled {
+		e.Shape = compaction.Leveled
 	}
 	if e.FS == nil {
 		e.FS = vfs.OS
@@ -196,7 +201,9 @@ func (o *Options) resolve() engine.Options {
 	}
 	e.L0Slowdown, e.L0Stop = e.L0Trigger*l0SlowdownFactor, e.L0Trigger*l0StopFactor
 	if e.BaseLevelBytes == 0 {
-		e.BaseLevelBytes = max(4*int64(e.MemtableSize), e.TableSize)
+		// What L0 holds when it is merged down; tables take about two thirds
+		// of what their entries took in the memtable.
+		e.BaseLevelBytes = max(int64(e.L0Trigger)*int64(e.MemtableSize)*13/20, e.TableSize)
 	}
 	return e
 }

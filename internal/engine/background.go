@@ -23,6 +23,9 @@ type background struct {
 	pick   chan struct{} // dispatcher
 	seals  chan *generation
 
+	seen  base.SeqNum // owned by the dispatcher: the newest commit it saw
+	quiet time.Time   // owned by the dispatcher: when it saw it
+
 	mu            sync.Mutex
 	flushErr      error  // guarded by mu; the last flush failed with it
 	flushFailures uint64 // guarded by mu
@@ -188,24 +191,40 @@ func (b *background) flushPass() (did bool, err error) {
 	return did, err
 }
 
-// dispatcher starts compactions while there are any to pick.
+// dispatcher starts compactions while there are any to pick, and looks again
+// when the database falls idle.
 func (b *background) dispatcher() {
 	defer b.wg.Done()
+	idle := time.NewTicker(idleAfter)
+	defer idle.Stop()
 	for {
 		select {
 		case <-b.ctx.Done():
 			return
 		case <-b.pick:
+		case <-idle.C:
+			if seq := b.e.visibleSeq(); seq != b.seen {
+				b.seen, b.quiet = seq, time.Now()
+				continue
+			}
 		}
 		for b.startCompaction() {
 		}
 	}
 }
 
+// idleFor is for how long no commit was seen. Only the dispatcher asks.
+func (b *background) idleFor() time.Duration {
+	if b.e.visibleSeq() != b.seen {
+		return 0
+	}
+	return time.Since(b.quiet)
+}
+
 // startCompaction picks a job and runs it beside the dispatcher.
 func (b *background) startCompaction() bool {
 	b.mu.Lock()
-	if b.compacting >= b.e.opts.MaxJobs || b.paused > 0 || b.ctx.Err() != nil {
+	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxJobs || b.paused > 0 || b.ctx.Err() != nil {
 		b.mu.Unlock()
 		return false
 	}

@@ -109,6 +109,9 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		if err = e.install(j.Edit(res.Tables, res.Values), nil); err != nil {
 			e.discardOutputs(res)
 		} else {
+			e.mu.Lock()
+			e.observed.Observe(&j.Job, res.Tables)
+			e.mu.Unlock()
 			_ = failpoint.Hit(failpoint.CompactionAfterInstall)
 		}
 	}
@@ -203,13 +206,21 @@ func (e *Engine) table(n base.FileNum) *table {
 	return e.tables[n]
 }
 
+// idleAfter is how long nobody must have written for compactions to use the
+// time.
+const idleAfter = time.Second
+
 // workload is what the picker may know about the use of the database.
 func (e *Engine) workload() compaction.Workload {
-	oldest := e.visibleSeq()
+	e.mu.Lock()
+	w := e.observed
+	e.mu.Unlock()
+	w.OldestSnapshot = e.visibleSeq()
 	if n, s := e.snaps.summary(); n > 0 {
-		oldest = s
+		w.OldestSnapshot = s
 	}
-	return compaction.Workload{OldestSnapshot: oldest}
+	w.Idle = e.background.idleFor() > idleAfter
+	return w
 }
 
 // Compact flushes, then rewrites until every key in [lo, hi) is in one run of

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -35,6 +36,7 @@ type Engine struct {
 	logFull  atomic.Pointer[error] // the last write of the log met a full disk
 	nextFile atomic.Uint64
 	nextJob  atomic.Int64
+	debt     atomic.Int64 // bytes by which the tree is past its limits
 	absorb   atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
 	commit     pipeline
@@ -45,7 +47,8 @@ type Engine struct {
 	stats      stats
 	lifetimes  lifetimes
 
-	manual    chan struct{} // of one place: the caller that compacts by hand
+	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
+	manual    chan struct{}       // of one place: the caller that compacts by hand
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 

@@ -155,11 +155,16 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	}
 	in := merge.New(iters...)
 	defer func() { _ = in.Close() }()
+	var bytes uint64
+	for _, g := range gens {
+		bytes += uint64(g.mem.Bytes())
+	}
 	out := &outputs{e: e, job: job, level: 0}
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
 		MaxTableSize: uint64(e.opts.TableSize),
+		Guards:       compaction.FlushGuards(v.version, 0, bytes, e.pickConfig()),
 		Values:       out.valueOptions(v, nil),
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,

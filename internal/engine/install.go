@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -83,8 +84,10 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	cur := e.state.Load()
 	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation) bool { return slices.Contains(flushed, g) })
 	retire := e.setState(&state{mem: cur.mem, imm: imm, v: v})
+	w, cfg := e.observed, e.pickConfig()
 	e.mu.Unlock()
 	retire()
+	e.debt.Store(int64(compaction.Backlog(next, w, cfg)))
 	for _, g := range flushed {
 		e.durable.raise(g.lastSeq)
 	}

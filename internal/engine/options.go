@@ -59,6 +59,7 @@ type Options struct {
 	L0Stop         int   // L0 runs at which writers are stopped
 	BaseLevelBytes int64 // size of the first level below L0
 	MaxJobs        int   // background jobs at once, flush not counted
+	ManualOnly     bool  // no compaction but by Compact: for tests of what would be compacted away
 
 	ReadOnly      bool
 	ErrorIfExists bool

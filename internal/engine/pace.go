@@ -56,20 +56,32 @@ func (p *pacer) set(rate int64) {
 	}
 }
 
-// updatePace sets the rate from the runs in L0: unlimited below L0Slowdown,
-// then falling with the square of what is left until L0Stop. The scale is what
-// compaction was lately seen to absorb.
+// debtFactor is how many times what L0 holds when it is merged down the tree
+// may be behind before writers are slowed; at twice that they crawl.
+const debtFactor = 4
+
+// updatePace sets the rate from the runs in L0, unlimited below L0Slowdown,
+// then falling with the square of what is left until L0Stop, and in the same
+// way from the bytes by which the tree is past its limits, which bounds the
+// space it takes under overload. The scale is what compaction was lately seen
+// to absorb.
 func (e *Engine) updatePace() {
 	s := e.state.Load()
 	if s == nil {
 		return
 	}
 	runs, slow, stop := len(s.v.levels[0]), e.opts.L0Slowdown, e.opts.L0Stop
-	if runs < slow || stop <= slow {
+	left := 1.0
+	if runs >= slow && stop > slow {
+		left = float64(stop-runs) / float64(stop-slow)
+	}
+	if debt := float64(e.debt.Load()) / float64(debtFactor*e.opts.BaseLevelBytes); debt > 1 {
+		left = min(left, 2-debt)
+	}
+	if left >= 1 {
 		e.pacer.set(0)
 		return
 	}
-	left := float64(stop-runs) / float64(stop-slow)
 	left = max(left, 0.05)
 	e.pacer.set(max(1<<16, int64(float64(e.absorb.Load())*2*left*left)))
 }

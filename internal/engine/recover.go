@@ -44,7 +44,7 @@ func (e *Engine) recover(names []string) error {
 	if !e.opts.ReadOnly {
 		e.sweepOrphans(names, st.Version)
 	}
-	r := &replay{e: e, needed: st.LogNum}
+	r := &replay{e: e, needed: st.LogNum, version: st.Version}
 	if err := r.logs(names); err != nil {
 		r.free()
 		return err
@@ -126,13 +126,14 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 
 // replay turns logs into memtables and these into tables.
 type replay struct {
-	e      *Engine
-	needed base.FileNum // logs from here on are not in tables
-	gens   []*generation
-	cur    *generation // the last of gens, not yet full
-	edit   manifest.Edit
-	event  observe.RecoveryEvent
-	next   base.SeqNum // no batch may begin before it
+	e       *Engine
+	needed  base.FileNum // logs from here on are not in tables
+	version *manifest.Version
+	gens    []*generation
+	cur     *generation // the last of gens, not yet full
+	edit    manifest.Edit
+	event   observe.RecoveryEvent
+	next    base.SeqNum // no batch may begin before it
 }
 
 // logs replays the needed logs in order. The recovered state is a prefix of
@@ -296,7 +297,7 @@ func (r *replay) spill() error {
 		return nil
 	}
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
-	res, err := e.writeGenerations(context.Background(), &view{}, gens, int(e.nextJob.Add(1)))
+	res, err := e.writeGenerations(context.Background(), &view{version: r.version}, gens, int(e.nextJob.Add(1)))
 	if err != nil {
 		return err
 	}
