@@ -142,8 +142,12 @@ func bucketOf(hash uint64, n uint32) uint32 {
 
 // bucket is the address of bucket number b.
 func (a *arena) bucket(state uint64, b uint32) *bucket {
+	return (*bucket)(a.at(a.bucketRef(state, b)))
+}
+
+func (a *arena) bucketRef(state uint64, b uint32) ref {
 	seg := ref(a.directory(ref(state>>32), b/segmentBuckets).Load())
-	return (*bucket)(a.at(seg + ref(b%segmentBuckets*bucketSize>>wordShift)))
+	return seg + ref(b%segmentBuckets*bucketSize>>wordShift)
 }
 
 // lookup is the record of a key, or 0. Any goroutine may call it.

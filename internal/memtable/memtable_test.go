@@ -109,6 +109,11 @@ func TestNoAllocations(t *testing.T) {
 	for name, f := range map[string]func(){
 		"Add": add,
 		"Get": func() { g.Get(key[:], base.Hash(key[:]), base.SeqNumMax) },
+		"Prefetch": func() {
+			for hash := range uint64(1000) { // any hash, present or not
+				g.Prefetch(hash * 0x9e3779b97f4a7c15)
+			}
+		},
 		"Iter": func() {
 			it.Init(g, base.SeqNumMax)
 			it.SeekGE(key[:], base.TrailerMax)
