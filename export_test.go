@@ -15,13 +15,14 @@ type TestOptions struct {
 	L0Trigger  int
 	BaseLevel  int64
 	NoCache    bool
+	ManualOnly bool // no compactions in the background
 }
 
 // With returns a copy of o with internal switches set.
 func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
-		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache,
+		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly,
 	}
 	return &o
 }

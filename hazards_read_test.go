@@ -31,10 +31,11 @@ func (r *rig) places(check func(place string)) {
 // empty value for a deleted one, and swallowed the errors of tables.
 func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
 	r := newRig(t, quiet, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.NoCache = true })
-	r.put("deleted=old", "emptied=old", "kept=old", "again=old")
+	r.put("deleted=old", "just=old", "emptied=old", "kept=old", "again=old")
 	r.compact()
 	r.del("deleted", "again")
 	must(t, r.flush())
+	r.del("just")
 	r.put("emptied=", "again=new")
 	snap := r.db.NewSnapshot()
 	defer snap.Close()
@@ -46,8 +47,10 @@ func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
 				t.Errorf("%s: get %s: %q, %v; want %q", place, k, v, err, want)
 			}
 		}
-		if v, err := snap.Get([]byte("deleted")); !errors.Is(err, seerdb.ErrNotFound) {
-			t.Errorf("%s: a deleted key came back: %q, %v", place, v, err)
+		for _, k := range []string{"deleted", "just"} {
+			if v, err := snap.Get([]byte(k)); !errors.Is(err, seerdb.ErrNotFound) {
+				t.Errorf("%s: %s came back: %q, %v", place, k, v, err)
+			}
 		}
 		if has, err := snap.Has([]byte("emptied")); !has || err != nil {
 			t.Errorf("%s: has emptied: %v, %v", place, has, err)

@@ -38,9 +38,9 @@ type rig struct {
 
 type change = func(*seerdb.Options, *seerdb.TestOptions)
 
-// quiet makes compactions rare: they are not started by the number of flushes,
-// only by what they promise to free.
-func quiet(_ *seerdb.Options, t *seerdb.TestOptions) { t.L0Trigger = 1000 }
+// quiet lets nothing be compacted, and no writer be held back, before the test
+// asks for it.
+func quiet(_ *seerdb.Options, t *seerdb.TestOptions) { t.L0Trigger, t.ManualOnly = 1000, true }
 
 // newRig opens a new database with tiny options, changed.
 func newRig(t testing.TB, changes ...change) *rig {

@@ -1,0 +1,181 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// outcome is what a caller knows of a commit.
+type outcome int
+
+const (
+	acknowledged outcome = iota
+	refused              // definitely not there, ever
+	unknown              // not there now; after reopening wholly there or wholly not
+	unread               // was unknown, and could not be read after reopening
+)
+
+// survivor is a database on a failing disk, and what its caller knows.
+type survivor struct {
+	*rig
+	down     bool // the database could not be opened
+	outcomes []outcome
+}
+
+// TestErrorSweep makes the first, second, third ... operation on the file
+// system fail, once or from there on, through a life of opening, commits,
+// flushes, compactions, reads, closing and reopening that goes on whatever
+// happens. No read may answer wrongly meanwhile; afterwards every acknowledged
+// commit is there, no refused one is, and none is there by half.
+func TestErrorSweep(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+		for _, count := range []int{1, 0} {
+			t.Run(fmt.Sprintf("%s, %s", errno, map[int]string{1: "once", 0: "for ever"}[count]), func(t *testing.T) {
+				t.Parallel()
+				step, runs := 1, 0
+				if testing.Short() || raceEnabled {
+					step = 7
+				}
+				for k := 0; ; k += step {
+					s := &survivor{rig: &rig{TB: t, mem: vfs.NewMem()}}
+					s.o, s.to = tiny()
+					s.o.MemtableSize, s.o.ValueThreshold, s.to.NoCache = 2<<10, 40, true
+					what := fmt.Sprintf("operation %d fails", k+1)
+					fired := s.live(what, vfs.Rule{Op: vfs.OpAll, Skip: k, Count: count, Err: errno})
+					s.checkAfter(what)
+					if !fired {
+						break
+					}
+					runs++
+				}
+				if runs < 20 {
+					t.Fatalf("only %d operations failed", runs)
+				}
+				t.Logf("%d runs", runs)
+			})
+		}
+	}
+}
+
+// live is the life. It reports whether the rule did anything.
+func (s *survivor) live(what string, r vfs.Rule) bool {
+	fault := vfs.NewFault(s.mem)
+	fired := fault.Inject(r)
+	s.start(fault)
+	for _, act := range []string{"ccccc", "f", "ccccc", "f", "ccc", "m", "cc", "r", "x", "ccc", "f", "cc", "m", "r", "x"} {
+		for _, a := range act {
+			switch {
+			case a == 'x':
+				if !s.down {
+					_ = s.db.Close()
+				}
+				s.start(fault)
+			case s.down:
+			case a == 'c':
+				s.commit(what)
+			case a == 'f':
+				_ = s.flush()
+			case a == 'm':
+				_ = s.db.Compact(context.Background(), nil, nil)
+			case a == 'r':
+				s.readAll(what)
+			}
+		}
+	}
+	n := fired.Count()
+	fault.Clear()
+	if !s.down {
+		_ = s.db.Close()
+	}
+	return n > 0
+}
+
+// start opens the database, which settles what was unknown.
+func (s *survivor) start(fault vfs.FS) {
+	to := s.to
+	to.FS = fault
+	db, err := seerdb.Open("db", s.o.With(to))
+	if s.db, s.down = db, err != nil; s.down {
+		return
+	}
+	for i, o := range s.outcomes {
+		if o != unknown {
+			continue
+		}
+		switch _, err := db.Get(fmt.Appendf(nil, "a%03d", i)); {
+		case err == nil:
+			s.outcomes[i] = acknowledged
+		case errors.Is(err, seerdb.ErrNotFound):
+			s.outcomes[i] = refused
+		default:
+			s.outcomes[i] = unread
+		}
+	}
+}
+
+func (s *survivor) commit(what string) {
+	s.Helper()
+	i := len(s.outcomes)
+	b := s.db.NewBatch()
+	value := strings.Repeat(fmt.Sprint(i, "."), 5+i%3*20)
+	must(s, errors.Join(b.Put(fmt.Appendf(nil, "a%03d", i), []byte(value)), b.Put(fmt.Appendf(nil, "b%03d", i), []byte(value))))
+	switch err := s.db.Apply(b, seerdb.DefaultDurability); {
+	case err == nil:
+		s.outcomes = append(s.outcomes, acknowledged)
+	case errors.Is(err, seerdb.ErrCommitUnknown):
+		s.outcomes = append(s.outcomes, unknown)
+	default:
+		s.outcomes = append(s.outcomes, refused)
+	}
+}
+
+// readAll reads every commit, and compares what is read with what is known. An
+// error is no answer.
+func (s *survivor) readAll(what string) {
+	s.Helper()
+	for i, o := range s.outcomes {
+		v, err := s.db.Get(fmt.Appendf(nil, "a%03d", i))
+		missing := errors.Is(err, seerdb.ErrNotFound)
+		if err != nil && !missing {
+			continue
+		}
+		if o == acknowledged && missing || (o == refused || o == unknown) && !missing || !missing && !strings.HasPrefix(string(v), fmt.Sprint(i, ".")) {
+			s.Fatalf("%s: commit %d had outcome %d and reads as %.20q, %v", what, i, o, v, err)
+		}
+	}
+}
+
+// checkAfter opens the database on the healthy disk, as it is and as a crash
+// would leave it.
+func (s *survivor) checkAfter(what string) {
+	s.Helper()
+	for _, keep := range []float64{1, 0} {
+		after := s.disk(keep)
+		if err := after.tryOpen(); err != nil {
+			s.Fatalf("%s: reopening, keeping %v: %v", what, keep, err)
+		}
+		for i, o := range s.outcomes {
+			a, aErr := after.db.Get(fmt.Appendf(nil, "a%03d", i))
+			b, bErr := after.db.Get(fmt.Appendf(nil, "b%03d", i))
+			there := aErr == nil
+			switch {
+			case string(a) != string(b) || there != (bErr == nil) || !there && !errors.Is(aErr, seerdb.ErrNotFound):
+				s.Fatalf("%s: half of commit %d is there: %v, %v", what, i, aErr, bErr)
+			case o == acknowledged && !there:
+				s.Fatalf("%s: acknowledged commit %d is lost (keeping %v)", what, i, keep)
+			case o == refused && there:
+				s.Fatalf("%s: refused commit %d is there (keeping %v)", what, i, keep)
+			}
+		}
+		must(s, after.db.Put([]byte("alive"), nil))
+		after.clean()
+		must(s, after.db.Close())
+	}
+}
