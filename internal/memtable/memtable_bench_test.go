@@ -27,6 +27,11 @@ func hashedKey(dst []byte, i int) []byte {
 
 func sequentialKey(dst []byte, i int) []byte { return fmt.Appendf(dst, "user%012d", i) }
 
+var keySets = []struct {
+	name  string
+	keyOf func([]byte, int) []byte
+}{{"random", hashedKey}, {"sequential", sequentialKey}}
+
 // benchKeySet is the keys, end to end, with their hashes: none is computed
 // while the clock runs.
 func benchKeySet(n int, keyOf func([]byte, int) []byte) (keys []byte, hashes []uint64) {
@@ -70,10 +75,7 @@ func fill(g *Generation, keys []byte, hashes []uint64, first, last, stride int) 
 
 // BenchmarkInsert fills a generation with 500,000 entries again and again.
 func BenchmarkInsert(b *testing.B) {
-	for _, set := range []struct {
-		name  string
-		keyOf func([]byte, int) []byte
-	}{{"random", hashedKey}, {"sequential", sequentialKey}} {
+	for _, set := range keySets {
 		keys, hashes := benchKeySet(benchKeys, set.keyOf)
 		for _, writers := range []int{1, 2} {
 			for _, partitions := range []int{1, 2, 4, 16, 64} {
@@ -131,10 +133,10 @@ func BenchmarkGetMiss(b *testing.B) {
 	}
 }
 
-func BenchmarkNext(b *testing.B) {
-	for _, keyOf := range []func([]byte, int) []byte{hashedKey, sequentialKey} {
-		g, _, _ := filled(b, keyOf)
-		b.Run("", func(b *testing.B) {
+func BenchmarkWalk(b *testing.B) {
+	for _, set := range keySets {
+		g, _, _ := filled(b, set.keyOf)
+		b.Run(set.name+"/next", func(b *testing.B) {
 			it := g.NewIter(base.SeqNumMax)
 			for b.Loop() {
 				if it.Next() == nil {
@@ -142,7 +144,7 @@ func BenchmarkNext(b *testing.B) {
 				}
 			}
 		})
-		b.Run("prev", func(b *testing.B) {
+		b.Run(set.name+"/prev", func(b *testing.B) {
 			it := g.NewIter(base.SeqNumMax)
 			for b.Loop() {
 				if it.Prev() == nil {
@@ -155,10 +157,10 @@ func BenchmarkNext(b *testing.B) {
 
 // BenchmarkSeek is a new iterator and one seek to a random key.
 func BenchmarkSeek(b *testing.B) {
-	for _, keyOf := range []func([]byte, int) []byte{hashedKey, sequentialKey} {
-		g, keys, _ := filled(b, keyOf)
+	for _, set := range keySets {
+		g, keys, _ := filled(b, set.keyOf)
 		for _, rows := range []int{1, 10} {
-			b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/rows=%d", set.name, rows), func(b *testing.B) {
 				var it Iter
 				i := 0
 				for b.Loop() {
