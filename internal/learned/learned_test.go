@@ -58,6 +58,20 @@ func TestCodeMonotone(t *testing.T) {
 	})
 }
 
+// TestCodeFull: sixteen hexadecimal digits use all of 64 bits, and a byte
+// beyond the last digit must not wrap around to 0.
+func TestCodeFull(t *testing.T) {
+	c, err := DecodeCode(bytes.Repeat([]byte{2}, 16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"ffffffffffffffff", "g", "fg", "z\x00"} {
+		if x := c.Number([]byte(k), 0); x != 1<<64-1 {
+			t.Errorf("number of %q is %x", k, x)
+		}
+	}
+}
+
 func TestCodeDescriptionRoundTrip(t *testing.T) {
 	c := describe([][]byte{[]byte("a0-Z\xff"), []byte("b9-y\x00")}, 0)
 	if want := []byte{2, 1, 0, '-', 8, 12}; !bytes.Equal(c.Description(), want) {

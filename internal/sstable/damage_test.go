@@ -201,6 +201,61 @@ func TestFlipResealed(t *testing.T) {
 	}
 }
 
+// sectionAt returns a part of the metadata of a table, in place: 0 the filter, 1
+// the index, 2 the properties.
+func sectionAt(data []byte, i int) []byte {
+	foot := data[len(data)-footerSize:]
+	o, n := le.Uint64(foot[i*16:]), le.Uint64(foot[i*16+8:])
+	return data[o : o+n]
+}
+
+// TestVerifySeesLies: metadata that is well formed and wrong.
+func TestVerifySeesLies(t *testing.T) {
+	rows := makeRows(rand.New(rand.NewPCG(3, 3)), "hex", 500)
+	data, _ := buildTable(t, rows, WriterOptions{PageSize: 400, FilterBits: 10, Index: IndexFences})
+	verify := func(want error, spoil func(d []byte)) {
+		t.Helper()
+		d := bytes.Clone(data)
+		spoil(d)
+		reseal(d, testID)
+		err := openTable(t, d, nil).Verify(context.Background(), nil)
+		if !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	verify(nil, func([]byte) {})
+	verify(errFilter, func(d []byte) { clear(sectionAt(d, 0)[:64]) })
+	verify(errLost, func(d []byte) {
+		heads := sectionAt(d, 1)[indexHeaderSize:]
+		le.PutUint64(heads[8*5:], le.Uint64(heads[8*6:]))
+	})
+	verify(base.ErrCorruption, func(d []byte) {
+		p := sectionAt(d, 2)
+		p[bytes.Index(p, rows[0].key)]--
+	})
+}
+
+// TestNoBombs: an index that says that a page grows a millionfold is refused
+// before any memory is taken for the page.
+func TestNoBombs(t *testing.T) {
+	rows := makeRows(rand.New(rand.NewPCG(3, 3)), "hex", 500)
+	data, _ := buildTable(t, rows, WriterOptions{PageSize: 70_000, Codec: compress.S2})
+	b := sectionAt(data, 1)
+	size := int64(le.Uint64(data[len(data)-footerSize:]))
+	x, err := openIndex(b, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.rawWidth, x.rawLens = 4, make([]byte, 4*x.pages)
+	if !x.checkOffsets(size) {
+		t.Fatal("raw pages are refused")
+	}
+	le.PutUint32(x.rawLens, 1<<30)
+	if x.checkOffsets(size) {
+		t.Fatal("a page of 1 GiB is taken")
+	}
+}
+
 func FuzzTable(f *testing.F) {
 	for _, data := range damageTables(f) {
 		f.Add(data)

@@ -143,6 +143,49 @@ func checkReadErrors(t *testing.T, data []byte, rows []row, c *cache.Cache, o It
 	res.Release()
 }
 
+// countingFile counts reads.
+type countingFile struct {
+	memFile
+	reads int
+}
+
+func (f *countingFile) ReadAt(b []byte, off int64) (int, error) {
+	f.reads++
+	return f.memFile.ReadAt(b, off)
+}
+
+// TestBypassReadsInLargePieces: in both directions.
+func TestBypassReadsInLargePieces(t *testing.T) {
+	value := make([]byte, 1000)
+	var rows []row
+	for i := range 3000 {
+		rows = append(rows, row{fmt.Appendf(nil, "%08d", i), 256, value})
+	}
+	data, _ := buildTable(t, rows, WriterOptions{PageSize: 4096})
+	f := &countingFile{memFile: memFile{bytes.NewReader(data)}}
+	r, err := Open(f, int64(len(data)), ReaderOptions{ID: testID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if f.reads != 2 {
+		t.Errorf("Open took %d reads", f.reads)
+	}
+	limit := len(data)/spanSize + 2
+	it := r.NewIter(IterOptions{Bypass: true})
+	f.reads = 0
+	checkForward(t, it, rows)
+	if f.reads > limit {
+		t.Errorf("%d reads forward, want at most %d", f.reads, limit)
+	}
+	f.reads = 0
+	for kv := it.Last(); kv != nil; kv = it.Prev() {
+	}
+	if f.reads > limit {
+		t.Errorf("%d reads backward, want at most %d", f.reads, limit)
+	}
+}
+
 func TestVerifyStops(t *testing.T) {
 	rows := makeRows(rand.New(rand.NewPCG(1, 1)), "hex", 2000)
 	data, _ := buildTable(t, rows, WriterOptions{PageSize: 1024})
