@@ -70,7 +70,7 @@ func (l *lines) next() ([]byte, error) {
 		for errors.Is(err, bufio.ErrBufferFull) {
 			line, err = l.r.ReadSlice('\n')
 			l.long = append(l.long, line...)
-			if len(l.long) > seerdb.MaxValueSize*2 {
+			if int64(len(l.long)) > 2*seerdb.MaxValueSize {
 				return nil, usagef("line %d is longer than any row can be", l.n)
 			}
 		}
