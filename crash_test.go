@@ -182,7 +182,7 @@ func TestCrashSweep(t *testing.T) {
 
 // recoverAll opens several of the disks that the crash may have left.
 func (l *life) recoverAll(t *testing.T, k int64) (recoveries int) {
-	seeds := 3
+	seeds := 2
 	if testing.Short() {
 		seeds = 1
 	}

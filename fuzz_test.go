@@ -32,7 +32,7 @@ func (t *tape) Uint64() uint64 {
 func FuzzOperations(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range 2 * len(configs()) {
-		seed := make([]byte, 300)
+		seed := make([]byte, 1500)
 		for j := range seed {
 			seed[j] = byte(rng.Uint32())
 		}

@@ -77,7 +77,7 @@ func killJob(dir string) error {
 		if err != nil {
 			return err
 		}
-		for i := c + 1; i <= c+50; i++ {
+		for i := c + 1; i <= c+57; i++ { // the last few stay in the log
 			b := db.NewBatch()
 			if v := killValue(i); v == nil {
 				err = b.Delete(killKey(i))
