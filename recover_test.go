@@ -1,8 +1,10 @@
 package seerdb_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,4 +48,29 @@ func TestMissingLogIsRefused(t *testing.T) {
 		}
 	}
 	must(t, open(t, "db", smallOn(disk, seerdb.Sync)).Put([]byte("whole"), nil))
+}
+
+// TestMissingOnlyLogIsRefused: with a single log no successor remembers it; the
+// manifest does.
+func TestMissingOnlyLogIsRefused(t *testing.T) {
+	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.NoWAL} {
+		fs := vfs.NewMem()
+		db := open(t, "db", smallOn(fs, d))
+		must(t, db.Put([]byte("flushed"), nil))
+		must(t, db.Flush(context.Background()))
+		must(t, db.Put([]byte("logged"), nil))
+		must(t, db.Close())
+		names, err := fs.List("db")
+		must(t, err)
+		logs := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".wal") })
+		if len(logs) != 1 {
+			t.Fatalf("%v: logs: %v", d, logs)
+		}
+		must(t, fs.Remove("db/"+logs[0]))
+		_, err = seerdb.Open("db", smallOn(fs, d))
+		var c *seerdb.CorruptionError
+		if !errors.As(err, &c) || c.File != logs[0] {
+			t.Fatalf("%v: opened without its log: %v", d, err)
+		}
+	}
 }

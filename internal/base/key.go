@@ -20,21 +20,24 @@ const (
 // Kind says what an entry does to its key. The values are part of the format.
 type Kind uint8
 
-// The kinds. Those from KindMerge on, but for KindPutPointer, are reserved:
-// the formats have room for them, and a reader that does not know what to do
-// with one reports damage rather than guess.
+// The kinds. A reader that does not know what to do with one reports damage
+// rather than guess.
 const (
 	KindDelete       Kind = 0 // the key is gone
 	KindPut          Kind = 1 // the value follows
 	KindPutPointer   Kind = 2 // the value is an encoded pointer into a value file
-	KindMerge        Kind = 3
-	KindSingleDelete Kind = 4
-	KindRangeDelete  Kind = 5
-	KindPutTTL       Kind = 6
-	KindMax          Kind = 15 // the largest kind that will ever be assigned
+	KindMerge        Kind = 3 // the value is an operand
+	KindSingleDelete Kind = 4 // the key, which was put once, is gone
+	// KindRangeDelete is an operation only: its tombstones are not entries, they
+	// have lists of their own (package rangedel).
+	KindRangeDelete Kind = 5
+	KindPutTTL      Kind = 6 // an expiry and the value
+	// KindPutTTLPointer is an expiry and an encoded pointer.
+	KindPutTTLPointer Kind = 7
+	KindMax           Kind = 15 // the largest kind that will ever be assigned
 )
 
-var kindNames = [...]string{"DEL", "PUT", "PTR", "MERGE", "SDEL", "RDEL", "TTL"}
+var kindNames = [...]string{"DEL", "PUT", "PTR", "MERGE", "SDEL", "RDEL", "TTL", "TTLPTR"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {

@@ -147,6 +147,9 @@ func (r *replay) logs(names []string) error {
 		}
 	}
 	slices.Sort(nums)
+	if r.needed != 0 && (len(nums) == 0 || nums[0] != r.needed) {
+		return missingLog(r.needed)
+	}
 	if len(nums) > 1 {
 		infos := make([]wal.Info, len(nums))
 		for i, num := range nums {
@@ -211,7 +214,11 @@ func (r *replay) follows(info *wal.Info, last base.FileNum) error {
 	if info.Bytes == 0 || before == 0 || before == last || before < r.needed {
 		return nil
 	}
-	return base.Corruptf(base.FileName(base.FileTypeLog, before), -1, "this log is still needed, and it is missing")
+	return missingLog(before)
+}
+
+func missingLog(num base.FileNum) error {
+	return base.Corruptf(base.FileName(base.FileTypeLog, num), -1, "this log is still needed, and it is missing")
 }
 
 // log reads one log.

@@ -118,11 +118,9 @@ func (e *Engine) newGeneration(capacity int, prev *generation) (*generation, err
 	}
 	g.mem = mem
 	g.logNum = e.newFileNum()
-	if e.opts.Durability != NoWAL {
-		if err := e.createLog(g, prev); err != nil {
-			mem.Free()
-			return nil, err
-		}
+	if err := e.createLog(g, prev); err != nil {
+		mem.Free()
+		return nil, err
 	}
 	if prev != nil && prev.log != nil {
 		g.prev.Store(prev)
@@ -132,6 +130,9 @@ func (e *Engine) newGeneration(capacity int, prev *generation) (*generation, err
 }
 
 // createLog makes the segment of a generation and its directory entry durable.
+// Without a log the file is made all the same, and stays empty: recovery wants
+// the log that the manifest calls the oldest one needed, and can so tell that
+// one was lost from that there was none.
 func (e *Engine) createLog(g, prev *generation) error {
 	o := wal.Options{BufferMax: logBufferMax}
 	if e.opts.Durability == Relaxed {
@@ -151,6 +152,9 @@ func (e *Engine) createLog(g, prev *generation) error {
 		_ = w.Close(false)
 		e.poisonLocked(err)
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, err)
+	}
+	if e.opts.Durability == NoWAL {
+		return w.Close(false)
 	}
 	g.log = w
 	return nil

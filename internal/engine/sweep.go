@@ -34,10 +34,10 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 // the edit that makes them useless is durable).
 func (e *Engine) dropLogs(gens []*generation) {
 	for _, g := range gens {
-		if g.log == nil {
-			continue
+		var size int64
+		if g.log != nil {
+			size = g.log.Size()
 		}
-		size := g.log.Size()
 		g.abandonLog()
 		e.removeFile(base.FileTypeLog, g.logNum, size)
 	}

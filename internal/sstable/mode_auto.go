@@ -1,0 +1,8 @@
+//go:build !fences && !learned
+
+package sstable
+
+// autoMode is what IndexAuto means. The build tags fences and learned force one
+// kind of index on every table, so that all tests of all packages can run
+// under either.
+const autoMode = IndexAuto

@@ -1,0 +1,5 @@
+//go:build fences && !learned
+
+package sstable
+
+const autoMode = IndexFences

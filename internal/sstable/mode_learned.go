@@ -1,0 +1,5 @@
+//go:build learned && !fences
+
+package sstable
+
+const autoMode = IndexLearned
