@@ -126,8 +126,16 @@ func (e *Engine) flushForClose(s *state, gens []*generation) error {
 		return err
 	}
 	edit := flushEdit(res, uint64(e.newFileNum()))
-	next := e.newFileNum()
-	edit.LogNum = &next
+	next := &generation{logNum: e.newFileNum()}
+	e.commit.mu.Lock()
+	err = e.createLog(next, nil)
+	e.commit.mu.Unlock()
+	if err != nil {
+		e.discardOutputs(res)
+		return err
+	}
+	next.abandonLog()
+	edit.LogNum = &next.logNum
 	if err := e.install(edit, nil); err != nil {
 		e.discardOutputs(res)
 		return err
