@@ -47,8 +47,10 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 			m.Memtable.Immutable += int64(g.mem.Bytes())
 			m.Memtable.Entries += int64(g.mem.Len())
 		}
+		if g.logNum != 0 {
+			m.Log.Segments++ // with NoWAL it is an empty file
+		}
 		if g.log != nil {
-			m.Log.Segments++
 			m.Log.Bytes += g.log.Size()
 		}
 	}
