@@ -21,6 +21,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -56,7 +57,8 @@ type Batch struct {
 
 	count   uint32
 	kvBytes int
-	err     error // the first operation that was refused; sticky until Reset
+	spaces  []uint32 // keyspaces of operations but 0, each once
+	err     error    // the first operation that was refused; sticky until Reset
 }
 
 // Put sets key to value. Both are copied. An error (a limit of package base)
@@ -130,6 +132,9 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 	case b.err != nil:
 		return nil, b.err
 	}
+	if keyspace != 0 {
+		b.note(keyspace)
+	}
 	buf := b.Data
 	need := opOverheadMax + len(key) + valueLen
 	if cap(buf)-len(buf) < need || len(buf) == 0 {
@@ -147,6 +152,17 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 	}
 	return buf, nil
 }
+
+// note lists the keyspace of an operation. Few batches write to several.
+func (b *Batch) note(keyspace uint32) {
+	if n := len(b.spaces); n == 0 || b.spaces[n-1] != keyspace && !slices.Contains(b.spaces, keyspace) {
+		b.spaces = append(b.spaces, keyspace)
+	}
+}
+
+// Keyspaces lists the keyspaces but the default one that operations are for,
+// each once. The slice is the batch's own.
+func (b *Batch) Keyspaces() []uint32 { return b.spaces }
 
 // close makes the operation part of the batch.
 func (b *Batch) close(buf []byte, kvBytes int) {
@@ -230,7 +246,7 @@ func (b *Batch) Reset() {
 	if cap(data) > bufferKeep {
 		data = nil
 	}
-	*b = Batch{Data: data}
+	*b = Batch{Data: data, spaces: b.spaces[:0]}
 }
 
 // Reader returns a reader of the operations added so far.

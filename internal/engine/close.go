@@ -93,7 +93,7 @@ func (e *Engine) finishLogs() error {
 	withoutLog := false
 	for _, g := range gens {
 		if g.log == nil {
-			withoutLog = withoutLog || !g.mem.Empty()
+			withoutLog = withoutLog || !g.empty()
 			continue
 		}
 		logged += g.log.Size() + int64(g.log.Pending())
@@ -136,7 +136,7 @@ func (e *Engine) flushForClose(s *state, gens []*generation) error {
 	}
 	next.abandonLog()
 	edit.LogNum = &next.logNum
-	if err := e.install(edit, nil); err != nil {
+	if err := e.install(edit, nil, nil); err != nil {
 		e.discardOutputs(res)
 		return err
 	}

@@ -26,6 +26,7 @@ type Engine struct {
 	cache     *cache.Cache
 	listener  listener
 	opened    time.Time
+	root      *Keyspace // the default one
 
 	// Atomics. A reader touches only these.
 	state    atomic.Pointer[state]
@@ -39,6 +40,7 @@ type Engine struct {
 	debt     atomic.Int64 // bytes by which the tree is past its limits
 	absorb   atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
+	spaces     keyspaces
 	commit     pipeline
 	pacer      pacer
 	background *background

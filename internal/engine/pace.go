@@ -70,7 +70,7 @@ func (e *Engine) updatePace() {
 	if s == nil {
 		return
 	}
-	runs, slow, stop := len(s.v.levels[0]), e.opts.L0Slowdown, e.opts.L0Stop
+	runs, slow, stop := len(s.v.root[0]), e.opts.L0Slowdown, e.opts.L0Stop
 	left := 1.0
 	if runs >= slow && stop > slow {
 		left = float64(stop-runs) / float64(stop-slow)

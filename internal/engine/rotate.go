@@ -44,7 +44,7 @@ func (e *Engine) stopReason() (stop, string) {
 	if n := len(s.imm); n >= maxImmutable {
 		return stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", n)
 	}
-	if n := len(s.v.levels[0]); n >= e.opts.L0Stop {
+	if n := len(s.v.root[0]); n >= e.opts.L0Stop {
 		return stopL0, fmt.Sprintf("%d runs in L0 wait for compaction", n)
 	}
 	return noStop, ""

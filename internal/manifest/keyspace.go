@@ -39,14 +39,11 @@ func (s *State) FindKeyspace(id uint32) *Keyspace {
 
 // advanceKeyspaces takes over what an edit says about keyspaces.
 func (s *State) advanceKeyspaces(e *Edit) error {
-	if len(e.SetKeyspaces)+len(e.DropKeyspaces) > 0 {
-		s.Keyspaces = slices.Clone(s.Keyspaces)
-	}
 	for _, id := range e.DropKeyspaces {
 		if id == 0 || s.FindKeyspace(id) == nil {
 			return fmt.Errorf("keyspace %d is dropped, and is not there", id)
 		}
-		s.Keyspaces = slices.DeleteFunc(s.Keyspaces, func(k Keyspace) bool { return k.ID == id })
+		s.Keyspaces = slices.DeleteFunc(slices.Clone(s.Keyspaces), func(k Keyspace) bool { return k.ID == id })
 	}
 	for _, k := range e.SetKeyspaces {
 		if err := s.setKeyspace(k); err != nil {
@@ -76,14 +73,21 @@ func (s *State) setKeyspace(k Keyspace) error {
 		if old.Name != k.Name {
 			return fmt.Errorf("keyspace %d is called %q, and not %q", k.ID, old.Name, k.Name)
 		}
-		*old = k
+		s.Keyspaces = slices.Clone(s.Keyspaces)
+		*s.FindKeyspace(k.ID) = k
 		return nil
 	}
 	if slices.ContainsFunc(s.Keyspaces, func(o Keyspace) bool { return o.Name == k.Name }) {
 		return fmt.Errorf("there are two keyspaces %q", k.Name)
 	}
-	i, _ := slices.BinarySearchFunc(s.Keyspaces, k.ID, func(o Keyspace, id uint32) int { return cmp.Compare(o.ID, id) })
-	s.Keyspaces = slices.Insert(s.Keyspaces, i, k)
+	if n := len(s.Keyspaces); n == 0 || s.Keyspaces[n-1].ID < k.ID {
+		// What older states see of the array does not change; there is one
+		// newest state.
+		s.Keyspaces = append(s.Keyspaces, k)
+	} else {
+		i, _ := slices.BinarySearchFunc(s.Keyspaces, k.ID, func(o Keyspace, id uint32) int { return cmp.Compare(o.ID, id) })
+		s.Keyspaces = slices.Insert(slices.Clone(s.Keyspaces), i, k)
+	}
 	s.NextKeyspace = max(s.NextKeyspace, k.ID+1)
 	return nil
 }
