@@ -228,3 +228,32 @@ func TestManyKeyspaces(t *testing.T) {
 		}
 	}
 }
+
+// TestKeyspaceBehindStopsOnlyItself: while the compactions of one keyspace
+// cannot keep up its writers wait, and those of another do not.
+func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Relaxed)
+	o = o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
+	db := open(t, "db", o)
+	slow, fast := keyspace(t, db, "slow"), keyspace(t, db, "fast")
+	for range 9 { // 9 triggers stop
+		must(t, slow.Put([]byte("k"), nil))
+		must(t, db.Flush(context.Background()))
+	}
+	blocked := make(chan error, 1)
+	go func() { blocked <- slow.Put([]byte("k"), []byte("waits")) }()
+	for i := range 3 * o.MemtableSize / 1000 {
+		must(t, fast.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 1000)))
+	}
+	select {
+	case err := <-blocked:
+		t.Fatalf("the writer of the crowded keyspace was let through: %v", err)
+	default:
+	}
+	if n := db.Metrics().Memtable.Queue + db.Metrics().Levels[0].Files; n < 10 {
+		t.Fatalf("the other keyspace did not fill a memtable: %d", n)
+	}
+	must(t, slow.Compact(context.Background(), nil, nil))
+	must(t, <-blocked)
+}

@@ -57,7 +57,8 @@ type Batch struct {
 
 	count   uint32
 	kvBytes int
-	spaces  []uint32 // keyspaces of operations but 0, each once
+	others  uint32   // operations on keyspaces but 0
+	spaces  []uint32 // these keyspaces, each once
 	err     error    // the first operation that was refused; sticky until Reset
 }
 
@@ -132,9 +133,6 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 	case b.err != nil:
 		return nil, b.err
 	}
-	if keyspace != 0 {
-		b.note(keyspace)
-	}
 	buf := b.Data
 	need := opOverheadMax + len(key) + valueLen
 	if cap(buf)-len(buf) < need || len(buf) == 0 {
@@ -142,6 +140,9 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 			return nil, b.refuse(base.ErrBatchTooLarge)
 		}
 		buf = grow(buf, need)
+	}
+	if keyspace != 0 {
+		b.note(keyspace)
 	}
 	buf = append(buf, byte(kind))
 	buf = appendUvarint(buf, keyspace)
@@ -155,6 +156,7 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 
 // note lists the keyspace of an operation. Few batches write to several.
 func (b *Batch) note(keyspace uint32) {
+	b.others++
 	if n := len(b.spaces); n == 0 || b.spaces[n-1] != keyspace && !slices.Contains(b.spaces, keyspace) {
 		b.spaces = append(b.spaces, keyspace)
 	}
@@ -163,6 +165,11 @@ func (b *Batch) note(keyspace uint32) {
 // Keyspaces lists the keyspaces but the default one that operations are for,
 // each once. The slice is the batch's own.
 func (b *Batch) Keyspaces() []uint32 { return b.spaces }
+
+// Any reports whether fn answers true for a keyspace that the batch writes to.
+func (b *Batch) Any(fn func(keyspace uint32) bool) bool {
+	return b.count > b.others && fn(0) || slices.ContainsFunc(b.spaces, fn)
+}
 
 // close makes the operation part of the batch.
 func (b *Batch) close(buf []byte, kvBytes int) {

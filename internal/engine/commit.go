@@ -67,7 +67,7 @@ func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
 		return 0, err
 	}
 	begin := e.stats.commits.begin()
-	e.pacer.wait(int64(b.Len()))
+	e.pacer.wait(b)
 	c := commitPool.Get().(*commit)
 	if err := e.enqueue(c, b, d); err != nil {
 		commitPool.Put(c)
@@ -116,6 +116,12 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 	for {
 		if p.refused != nil {
 			return p.refused
+		}
+		if reason := e.pressure.Load().stops(b); reason != "" {
+			if err := e.waitFor(stopL0, reason); err != nil {
+				return err
+			}
+			continue
 		}
 		if p.gen.mem.Reserve(need) {
 			break

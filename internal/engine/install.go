@@ -98,7 +98,9 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	w, cfg := e.observed, e.pickConfig()
 	e.mu.Unlock()
 	retire()
-	e.debt.Store(int64(compaction.Backlog(next, w, cfg)))
+	d := &debts{}
+	d.trees, d.values = compaction.Backlogs(next, w, cfg)
+	e.debts.Store(d)
 	for _, g := range flushed {
 		e.durable.raise(g.lastSeq)
 	}
