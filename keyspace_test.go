@@ -12,83 +12,82 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
+// tree is what a database and a keyspace have in common.
+type tree interface {
+	reader
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	Range(lo, hi []byte) *seerdb.Rows
+}
+
+var apartNames = []string{"", "a", "b", "a\x00", "\xff\xff\xff\xff"}
+
+func apartTrees(t *testing.T, db *seerdb.DB) map[string]tree {
+	m := map[string]tree{"": db}
+	for _, n := range apartNames[1:] {
+		m[n] = keyspace(t, db, n)
+	}
+	return m
+}
+
+func apartKey(i int) []byte { return bytes.Repeat([]byte{byte(i * 7)}, i%5) }
+
+// checkApart looks for every key that each keyspace was given, and for no more.
+func checkApart(t *testing.T, db *seerdb.DB, when string) {
+	t.Helper()
+	for n, s := range apartTrees(t, db) {
+		var want []string
+		for i := range 40 {
+			if i%7 != len(n) {
+				want = append(want, string(apartKey(i))+"="+n)
+			}
+		}
+		slices.Sort(want)
+		got := contents(t, s) // in the order of keys, which is not that of rows
+		slices.Sort(got)
+		if want = slices.Compact(want); !slices.Equal(got, want) {
+			t.Fatalf("%s: %q has %q, want %q", when, n, got, want)
+		}
+		for _, row := range want {
+			k := []byte(row[:len(row)-len(n)-1])
+			v, err := s.AppendGet(nil, k)
+			if has, _ := s.Has(k); err != nil || !has || string(v) != n {
+				t.Fatalf("%s: %q: get %q: %q, %v", when, n, k, v, err)
+			}
+		}
+		it, err := s.NewIter(nil)
+		must(t, err)
+		if !it.Last() || it.Next() || it.Next() || !it.Prev() || !it.First() || it.Prev() || it.Prev() || !it.Next() {
+			t.Fatalf("%s: %q: the ends do not hold", when, n)
+		}
+		must(t, it.Close())
+	}
+}
+
 // TestKeyspacesAreApart: the same keys in several keyspaces do not meet, in the
 // memtable, in tables, after reopening, forward and backward.
 func TestKeyspacesAreApart(t *testing.T) {
 	fs := vfs.NewMem()
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
-	names := []string{"", "a", "b", "a\x00", "\xff\xff\xff\xff"}
-	spaces := func() map[string]interface {
-		reader
-		Put(key, value []byte) error
-		Delete(key []byte) error
-	} {
-		m := map[string]interface {
-			reader
-			Put(key, value []byte) error
-			Delete(key []byte) error
-		}{"": db}
-		for _, n := range names[1:] {
-			k, err := db.Keyspace(n, nil)
-			must(t, err)
-			m[n] = k
-		}
-		return m
-	}
-	key := func(i int) []byte { return bytes.Repeat([]byte{byte(i * 7)}, i%5) }
-	check := func(when string) {
-		t.Helper()
-		for n, s := range spaces() {
-			var want []string
-			for i := range 40 {
-				if i%7 != len(n) {
-					want = append(want, string(key(i))+"="+n)
-				}
-			}
-			slices.Sort(want)
-			want = slices.Compact(want)
-			it, err := s.NewIter(nil)
-			must(t, err)
-			var got, back []string
-			for ok := it.First(); ok; ok = it.Next() {
-				got = append(got, string(it.Key())+"="+string(it.Value()))
-			}
-			if it.Next() || !it.Prev() {
-				t.Fatalf("%s: %q: the end does not hold", when, n)
-			}
-			for ok := it.Last(); ok; ok = it.Prev() {
-				back = append(back, string(it.Key())+"="+string(it.Value()))
-			}
-			must(t, it.Close())
-			slices.Reverse(back)
-			if len(got) == 0 || !slices.Equal(got, back) {
-				t.Fatalf("%s: %q: forward %q, backward %q", when, n, got, back)
-			}
-			for _, row := range got {
-				if !slices.Contains(want, row) {
-					t.Fatalf("%s: %q has %q", when, n, row)
-				}
-			}
-			for _, row := range want {
-				k := []byte(row[:len(row)-len(n)-1])
-				v, err := s.AppendGet(nil, k)
-				if has, _ := s.Has(k); (err == nil) != has || has != slices.Contains(got, row) || has && string(v) != n {
-					t.Fatalf("%s: %q: get %q: %q, %v", when, n, k, v, err)
-				}
-			}
-		}
-	}
 	for i := range 40 {
-		for n, s := range spaces() {
-			must(t, s.Put(key(i), []byte(n)))
+		for n, s := range apartTrees(t, db) {
 			if i%7 == len(n) {
-				must(t, s.Delete(key(i)))
+				must(t, s.Delete(apartKey(i)))
+			} else {
+				must(t, s.Put(apartKey(i), []byte(n)))
 			}
 		}
 	}
-	check("in the memtable")
+	for i := range 40 { // what was written again under another number
+		for n, s := range apartTrees(t, db) {
+			if i%7 != len(n) {
+				must(t, s.Put(apartKey(i), []byte(n)))
+			}
+		}
+	}
+	checkApart(t, db, "in the memtable")
 	must(t, db.Flush(context.Background()))
-	check("in tables")
+	checkApart(t, db, "in tables")
 	must(t, db.Close())
 	db = open(t, "db", smallOn(fs, seerdb.Sync))
 	got, err := db.Keyspaces()
@@ -96,13 +95,13 @@ func TestKeyspacesAreApart(t *testing.T) {
 	if want := []string{"a", "a\x00", "b", "\xff\xff\xff\xff"}; !slices.Equal(got, want) {
 		t.Fatalf("keyspaces %q", got)
 	}
-	check("after reopening")
-	for _, n := range names[1:] {
+	checkApart(t, db, "after reopening")
+	for _, n := range apartNames[1:] {
 		k, err := db.Keyspace(n, &seerdb.KeyspaceOptions{MustExist: true})
 		must(t, err)
 		must(t, k.Compact(context.Background(), nil, nil))
 	}
-	check("compacted")
+	checkApart(t, db, "compacted")
 	report, err := db.Verify(context.Background())
 	must(t, err)
 	if !report.Clean() {
