@@ -28,7 +28,7 @@ type Gen struct {
 func NewGen(seed uint64, keys, values int) *Gen {
 	return &Gen{
 		Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values,
-		Weights: DefaultWeights, Odd: 1000, MaxOperands: 50, MergeOnTTL: true, MaxKeyspaces: 5,
+		Weights: DefaultWeights, Odd: 200, MaxOperands: 50, MergeOnTTL: true, MaxKeyspaces: 5,
 		drawer: drawer{spans: map[int]Span{}, queues: map[int]*queue{}},
 	}
 }

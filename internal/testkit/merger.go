@@ -21,7 +21,7 @@ type Merger struct {
 	Full func(value string, exists bool, operands []string) (string, error)
 }
 
-// The operators that are built in, beside Append.
+// The operators that are built in.
 var (
 	// Counter adds. Value and operands are int64, 8 bytes little-endian; a
 	// missing value is 0. It is an error when the sum of all does not fit, but
@@ -39,6 +39,9 @@ var (
 	// Union joins sets. Value and operands are sets as AppendSet writes them,
 	// and only so; a missing value is the empty set.
 	Union = &Merger{"union", unionFull}
+	// AppendComma and AppendBare are two of Append: with the second an empty
+	// operand cannot be seen, but makes the key be there.
+	AppendComma, AppendBare = Append(", "), Append("")
 )
 
 // Append joins value and operands with a separator between them. A missing

@@ -234,24 +234,27 @@ func (e *entry) visible(commit int) []version {
 	return h[:sort.Search(len(h), func(i int) bool { return h[i].commit > commit })]
 }
 
+// under is the index of the newest version that is no operand, or -1.
+func under(h []version) int {
+	i := len(h) - 1
+	for i >= 0 && h[i].kind == Merge {
+		i--
+	}
+	return i
+}
+
 // resolve reads what a history, cut to what is visible, amounts to. When err
 // is not nil the key is there, and its value cannot be read.
 func (s *space) resolve(h []version, now int64) (value string, exists bool, err error) {
-	i := len(h)
-	for i > 0 && h[i-1].kind == Merge {
-		i--
+	i := under(h)
+	if i >= 0 && (h[i].kind == Put || h[i].kind == PutTTL && h[i].expiry > now) {
+		value, exists = h[i].value, true
 	}
-	if i > 0 {
-		under := &h[i-1]
-		if under.kind == Put || under.kind == PutTTL && under.expiry > now {
-			value, exists = under.value, true
-		}
-	}
-	if i == len(h) {
+	if i == len(h)-1 {
 		return value, exists, nil
 	}
 	operands := make([]string, 0, len(h)-i)
-	for _, v := range h[i:] {
+	for _, v := range h[i+1:] {
 		operands = append(operands, v.value)
 	}
 	value, err = s.merger.Full(value, exists, operands)
@@ -295,13 +298,15 @@ func (m *Model) MaySingleDelete(ops []Op, keyspace int, key string) bool {
 }
 
 // history lists what was done to a key up to a commit, and then by the
-// operations of an overlay.
+// operations of an overlay: not all of it, but all since before the newest that
+// is no operand, on which every answer hangs.
 func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []version {
 	var h []version
 	if e := m.space(keyspace).byKey[key]; e != nil {
 		h = e.visible(commit)
 	}
-	h = slices.Clip(h) // what is appended must not reach the entry
+	from := max(0, under(h)-1)
+	h = slices.Clip(h[from:]) // what is appended must not reach the entry
 	for i := range overlay {
 		op := &overlay[i]
 		switch {
