@@ -1,9 +1,6 @@
 package testkit
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // Kind is what an operation does.
 type Kind uint8
@@ -90,12 +87,14 @@ func KeySpan(key string) Span { return Span{Lo: key, Hi: key + "\x00"} }
 
 // PrefixSpan is the span of the keys that begin with prefix.
 func PrefixSpan(prefix string) Span {
-	end := strings.TrimRight(prefix, "\xff")
-	if end == "" {
+	last := len(prefix) - 1
+	for last >= 0 && prefix[last] == 0xff {
+		last--
+	}
+	if last < 0 {
 		return Span{Lo: prefix, NoEnd: true}
 	}
-	last := len(end) - 1
-	return Span{Lo: prefix, Hi: end[:last] + string([]byte{end[last] + 1})}
+	return Span{Lo: prefix, Hi: prefix[:last] + string([]byte{prefix[last] + 1})}
 }
 
 // Bounds returns the bounds as slices; hi is nil when there is no end.
