@@ -41,6 +41,7 @@ const depsPolicy = `
 	observe:
 
 	base:          | github.com/zeebo/xxh3
+	rangedel:      base
 	learned:
 	filter:
 	compress:      | github.com/klauspost/compress/s2 github.com/klauspost/compress/zstd github.com/pierrec/lz4/v4
