@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
@@ -266,7 +267,7 @@ func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config)
 	for level := range v.Levels {
 		for i := range v.Levels[level] {
 			r := &v.Levels[level][i]
-			if files := r.Overlapping(keyspace, nil, nil); len(files) > 0 {
+			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
 				t.levels[level] = append(t.levels[level], run{r.ID, files})
 			}
 		}
