@@ -485,7 +485,7 @@ func TestRunRefuses(t *testing.T) {
 		want error
 	}{
 		"out of order":  {&sliceIter{entries: []entry{put("b", 1), put("a", 2)}}, base.ErrCorruption},
-		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindMerge), nil}}}, base.ErrCorruption},
+		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindRangeDelete), nil}}}, base.ErrCorruption},
 		"bad pointer":   {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindPutPointer), []byte("not a pointer")}}}, base.ErrCorruption},
 		"read error":    {&sliceIter{entries: []entry{put("a", 1)}, err: eio}, eio},
 	} {
