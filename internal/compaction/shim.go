@@ -5,10 +5,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
+var shimLast []rangedel.Fragment
+
 var shimRanges = map[base.FileNum][]rangedel.Fragment{}
 
 func shimAddRange(t *openTable, f rangedel.Fragment) error {
-	shimRanges[t.out.Num] = append(shimRanges[t.out.Num], f)
+	shimLast = append(shimLast, f)
 	return nil
 }
 

@@ -79,11 +79,6 @@ func (r *runner) emit(kv *base.KV, toAll bool) error {
 
 // addRange gives a piece of a range tombstone to the current table.
 func (r *runner) addRange(f rangedel.Fragment) error {
-	if r.table == nil {
-		if err := r.beginTable(); err != nil {
-			return err
-		}
-	}
 	return shimAddRange(r.table, f)
 }
 
