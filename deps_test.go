@@ -51,7 +51,7 @@ const depsPolicy = `
 	record:        base
 	batch:         base
 	merge:         base
-	memtable:      base | unsafe
+	memtable:      base rangedel | unsafe
 	sstable/block: base
 
 	wal:           base vfs record

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -25,6 +26,15 @@ const (
 	tagAddTable    = 8  // see appendTable
 	tagRemoveTable = 10 // uvarints: level, number
 	tagAddValues   = 12 // uvarints: number, size, bytes, count
+)
+
+// Fields at the end of a table's description, there when they are not all zero.
+// They are even: who does not know of range tombstones would find what they
+// delete, and who does not know of expiries would not make files in which they
+// are right.
+const (
+	tagRanges = 2 // uvarints: fragments, bound
+	tagExpiry = 4 // uvarints: entries, earliest, latest
 )
 
 func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
@@ -97,6 +107,19 @@ func appendTable(dst []byte, n NewFile) []byte {
 		u(r.Bytes)
 		u(r.Count)
 	}
+	field := func(tag uint64, values ...uint64) {
+		if slices.Max(values) == 0 {
+			return
+		}
+		var b [3 * binary.MaxVarintLen64]byte
+		body := b[:0]
+		for _, v := range values {
+			body = binary.AppendUvarint(body, v)
+		}
+		dst = appendField(dst, tag, body)
+	}
+	field(tagRanges, f.Ranges, uint64(f.LargestBound))
+	field(tagExpiry, f.Expiring, f.MinExpiry, f.MaxExpiry)
 	return dst
 }
 
@@ -120,10 +143,7 @@ func DecodeEdit(p []byte) (*Edit, error) {
 			seen |= 1 << tag
 		}
 		e.decodeField(tag, &body)
-		if body.err == nil && body.more() {
-			body.fail("%d bytes after field %d", len(body.p)-body.pos, tag)
-		}
-		d.err = body.err
+		d.err = body.end(tag)
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -167,6 +187,14 @@ func (d *decoder) fail(format string, args ...any) {
 		d.err = base.Corruptf("", int64(d.base+d.pos), "edit: "+format, args...)
 	}
 	d.pos = len(d.p)
+}
+
+// end expects the end of what belongs to a field.
+func (d *decoder) end(tag uint64) error {
+	if d.more() {
+		d.fail("%d bytes after field %d", len(d.p)-d.pos, tag)
+	}
+	return d.err
 }
 
 // unknown skips a field of a later version, or refuses it.
@@ -258,12 +286,34 @@ func (d *decoder) table() NewFile {
 			f.ValueRefs[i] = ValueRef{File: d.fileNum(), Bytes: d.uvarint(), Count: d.uvarint()}
 		}
 	}
+	d.tableFields(f)
+	return n
+}
+
+// tableFields reads what follows in a table's description.
+func (d *decoder) tableFields(f *FileMeta) {
+	seen := uint64(0)
 	for d.more() {
 		tag, body := d.field()
-		if d.err == nil {
-			body.unknown(tag)
-			d.err = body.err
+		if d.err != nil {
+			return
 		}
+		if tag == tagRanges || tag == tagExpiry {
+			if seen&(1<<tag) != 0 {
+				d.fail("field %d is there twice in a table", tag)
+				return
+			}
+			seen |= 1 << tag
+		}
+		switch tag {
+		case tagRanges:
+			f.Ranges = body.uvarint()
+			f.LargestBound = base.Bound(body.limited(uint64(base.BoundNone), "bound"))
+		case tagExpiry:
+			f.Expiring, f.MinExpiry, f.MaxExpiry = body.uvarint(), body.uvarint(), body.uvarint()
+		default:
+			body.unknown(tag)
+		}
+		d.err = body.end(tag)
 	}
-	return n
 }
