@@ -24,9 +24,10 @@ type End struct {
 // NoEnd is the end of a range that has none.
 var NoEnd = End{Bound: BoundNone}
 
-// EndAt is the end of a range up to and without key; nil means no end.
+// EndAt is the end of a range up to and without key. No key is less than the
+// empty one, so that, or nil, means no end.
 func EndAt(key []byte) End {
-	if key == nil {
+	if len(key) == 0 {
 		return NoEnd
 	}
 	return End{key, BoundExclusive}

@@ -37,8 +37,10 @@ func TestEnd(t *testing.T) {
 			}
 		}
 	}
-	if e := EndAt(nil); e.Bound != BoundNone {
-		t.Errorf("EndAt(nil) is %v", e)
+	for _, k := range [][]byte{nil, {}} {
+		if e := EndAt(k); e.Bound != BoundNone {
+			t.Errorf("EndAt of nothing is %v", e)
+		}
 	}
 	if e := EndAt([]byte("k")); e.Before([]byte("j")) || !e.Before([]byte("k")) {
 		t.Errorf("EndAt is %v", e)

@@ -18,7 +18,7 @@ func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, 
 		}
 		s := span{0, lastLevel}
 		for _, c := range t.components(s) {
-			if c.upper.tables == 0 && !t.stacked(&c) || bytes.Compare(c.hi, lo) < 0 || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
+			if c.upper.tables == 0 && !t.stacked(&c) || c.end.Before(lo) || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
 				continue
 			}
 			done = false
