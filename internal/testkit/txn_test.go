@@ -273,7 +273,7 @@ func TestTxnAgreesWithReplay(t *testing.T) {
 	t.Log(verdicts)
 	for i := range verdicts {
 		for v, n := range verdicts[i] {
-			if n < 8 {
+			if n < int(histories()/40) {
 				t.Errorf("level %d, verdict %d: only %d times", i, v, n)
 			}
 		}
