@@ -41,6 +41,7 @@ const depsPolicy = `
 	observe:
 
 	base:          | github.com/zeebo/xxh3
+	rangedel:      base
 	learned:
 	filter:
 	compress:      | github.com/klauspost/compress/s2 github.com/klauspost/compress/zstd github.com/pierrec/lz4/v4
@@ -50,7 +51,7 @@ const depsPolicy = `
 	record:        base
 	batch:         base
 	merge:         base
-	memtable:      base | unsafe
+	memtable:      base rangedel | unsafe
 	sstable/block: base
 
 	wal:           base vfs record

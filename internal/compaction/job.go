@@ -155,7 +155,7 @@ func (j *Job) Elider(v *manifest.Version) *Elider {
 			if level == newest.Level && r.ID > newest.Run {
 				continue
 			}
-			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, hi)),
+			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, base.End{Key: hi})),
 				func(f *manifest.FileMeta) bool { return inputs[f.Num] })
 			if len(rest) > 0 {
 				e.runs = append(e.runs, rest)

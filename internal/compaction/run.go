@@ -70,6 +70,13 @@ type Result struct {
 	Stats  Stats
 }
 
+// Append adds what another Run made.
+func (r *Result) Append(o Result) {
+	r.Tables = append(r.Tables, o.Tables...)
+	r.Values = append(r.Values, o.Values...)
+	r.Stats.add(&o.Stats)
+}
+
 // Stats counts what happened in a Run.
 type Stats struct {
 	EntriesIn, BytesIn uint64 // bytes of keys, trailers and inline values
@@ -82,6 +89,20 @@ type Stats struct {
 	Inlined            uint64 // values of value files that came back inline
 	Rewritten          uint64 // values copied from one value file to another
 	RewrittenBytes     uint64 // their length
+}
+
+func (s *Stats) add(o *Stats) {
+	s.EntriesIn += o.EntriesIn
+	s.BytesIn += o.BytesIn
+	s.EntriesOut += o.EntriesOut
+	s.BytesOut += o.BytesOut
+	s.Shadowed += o.Shadowed
+	s.Duplicates += o.Duplicates
+	s.Tombstones += o.Tombstones
+	s.Separated += o.Separated
+	s.Inlined += o.Inlined
+	s.Rewritten += o.Rewritten
+	s.RewrittenBytes += o.RewrittenBytes
 }
 
 const (
