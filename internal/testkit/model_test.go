@@ -34,7 +34,7 @@ func TestModelAgreesWithReplay(t *testing.T) {
 	}
 	t.Log(total)
 	for _, k := range append(kindNames[:], "crash", "create", "drop", "rows", "error") {
-		if total[k] < 30 {
+		if total[k] < int(histories()/10) {
 			t.Errorf("%s: only %d times", k, total[k])
 		}
 	}
@@ -49,10 +49,11 @@ func TestGenIsDeterministic(t *testing.T) {
 		}
 		return b.story() + fmt.Sprint(b.m.Now(), b.m.Keyspaces(), b.views)
 	}
-	if draw(1) != draw(1) {
+	first, again, other := draw(1), draw(1), draw(2)
+	if first != again {
 		t.Error("one seed, two histories")
 	}
-	if draw(1) == draw(2) {
+	if first == other {
 		t.Error("two seeds, one history")
 	}
 }
@@ -64,7 +65,7 @@ func TestGenMixes(t *testing.T) {
 	g, m := NewGen(3, 200, 40), NewModel()
 	m.UseMerger(Default, Counter)
 	m.CreateKeyspace("other", AppendComma)
-	var rows, failing, looks, covered, ranges, twice, across, reread int
+	var rows, failing, looks, covered, ranges, popped, twice, across, reread int
 	for i := range 20_000 {
 		ops := g.Commit(m)
 		seen := map[keyRef]bool{}
@@ -73,6 +74,8 @@ func TestGenMixes(t *testing.T) {
 			spaces[op.Keyspace] = true
 			if op.Kind == DeleteRange {
 				ranges++
+				q := g.queues[op.Keyspace]
+				popped += map[bool]int{true: 1}[q != nil && q.front > 0 && op.Hi == queueKey(q.front)]
 				if len(m.Scan(m.View(), op.Keyspace, op.Span())) > 0 {
 					covered++
 				}
@@ -94,9 +97,9 @@ func TestGenMixes(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d rows a look, %.2f of them errors; %d of %d ranges met a key; %d operations on a key again in their commit, %d commits across keyspaces, %d merges onto something",
-		rows/looks, float64(failing)/float64(looks), covered, ranges, twice, across, reread)
-	if rows < 50*looks || failing == 0 || failing > looks*2 || covered < ranges/3 || covered == ranges || twice < 1000 || across < 1000 || reread < 1000 {
+	t.Logf("%d rows a look, %.2f of them errors; %d of %d ranges met a key, %d were of a queue; %d operations on a key again in their commit, %d commits across keyspaces, %d merges onto something",
+		rows/looks, float64(failing)/float64(looks), covered, ranges, popped, twice, across, reread)
+	if rows < 50*looks || failing == 0 || failing > looks*2 || covered < ranges/3 || covered == ranges || popped < ranges/5 || twice < 1000 || across < 1000 || reread < 1000 {
 		t.Error("the mix is poor")
 	}
 }
@@ -122,6 +125,10 @@ func TestWeights(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGenLimits checks the other things that Gen can be told.
+func TestGenLimits(t *testing.T) {
 	g, m := NewGen(1, 50, 20), NewModel()
 	g.Weights = Weights{Merge: 1} // and no keyspace takes any
 	if ops := g.Commit(m); len(ops) != 0 {
@@ -141,6 +148,27 @@ func TestWeights(t *testing.T) {
 		if r.Err != nil {
 			t.Error(r)
 		}
+	}
+	onTTL := func(may bool) (n int) {
+		g, m := NewGen(1, 20, 20), NewModel()
+		m.UseMerger(Default, Max)
+		g.MergeOnTTL = may
+		for range 1000 {
+			var ops []Op
+			for range 3 {
+				ops = g.AppendOp(ops, m)
+				op := ops[len(ops)-1]
+				h := m.history(m.Commits(), ops, Default, op.Key)
+				if i := under(h); op.Kind == Merge && i >= 0 && h[i].kind == PutTTL {
+					n++
+				}
+			}
+			m.Commit(ops)
+		}
+		return n
+	}
+	if with, without := onTTL(true), onTTL(false); with == 0 || without != 0 {
+		t.Errorf("merges onto what expires: %d, and %d when they must not be", with, without)
 	}
 }
 
@@ -210,6 +238,12 @@ func TestModelRefuses(t *testing.T) {
 		}()
 	}
 	m := NewModel()
+	if m.Advance(3); m.View() != (View{0, 3}) {
+		t.Errorf("%+v", m.View())
+	}
+	if m.Advance(4); m.Now() != 7 {
+		t.Errorf("it is %d", m.Now())
+	}
 	a := m.CreateKeyspace("a", nil)
 	m.Commit([]Op{{Keyspace: a, Key: "k", Value: "v"}})
 	m.DropKeyspace(a)

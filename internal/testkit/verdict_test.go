@@ -92,3 +92,20 @@ func TestDroppedIsNoConflict(t *testing.T) {
 		t.Errorf("verdicts %d, %d", a, b)
 	}
 }
+
+// TestErrorIsAnAnswer ends an error with a value that is as empty as what one
+// reads beside an error.
+func TestErrorIsAnAnswer(t *testing.T) {
+	m := NewModel()
+	m.UseMerger(Default, Counter)
+	m.Commit([]Op{{Kind: Merge, Key: "a", Value: "x"}})
+	tx := m.Begin()
+	if _, ok, err := tx.Lookup(Default, "a"); !ok || err == nil {
+		t.Errorf("%v, %v", ok, err)
+	}
+	tx.Write(Op{Key: "b"})
+	m.Commit([]Op{{Key: "a"}})
+	if v := tx.Serializable(); v != MustConflict {
+		t.Errorf("verdict %d", v)
+	}
+}
