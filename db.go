@@ -39,11 +39,11 @@ func Open(dir string, opts *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return new(Batch) }}}}, nil
+	return &DB{space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return &Batch{e: e} }}}}, nil
 }
 
 // NewBatch returns an empty batch.
-func (db *DB) NewBatch() *Batch { return new(Batch) }
+func (db *DB) NewBatch() *Batch { return &Batch{e: db.e} }
 
 // Apply commits a batch atomically: readers, snapshots, iterators and crashes
 // see all of it or nothing. d may ask for more durability than the database

@@ -20,6 +20,10 @@ type KeyspaceOptions struct {
 	ValueThreshold int
 	// Compression is Options.Compression for this keyspace.
 	Compression Compression
+	// Merger combines the operands of Merge in this keyspace.
+	Merger Merger
+	// Filter is asked about values when they are compacted.
+	Filter Filter
 	// MustExist fails with ErrNoKeyspace rather than create the keyspace.
 	MustExist bool
 }
@@ -57,24 +61,9 @@ func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions 
 	if o.Compression != DefaultCompression {
 		e.Codec = o.Compression.codec()
 	}
+	e.Merger, e.Filter = o.Merger, o.Filter
 	return e
 }
-
-// BatchIn adds operations on one keyspace to a batch. See Batch.In.
-type BatchIn struct {
-	b *Batch
-	k uint32
-}
-
-// In returns what adds operations on a keyspace to the batch. The keyspace must
-// belong to the database that the batch will be applied to.
-func (b *Batch) In(k *Keyspace) BatchIn { return BatchIn{b, k.k.ID()} }
-
-// Put is Batch.Put in the keyspace.
-func (b BatchIn) Put(key, value []byte) error { return b.b.b.Put(b.k, key, value) }
-
-// Delete is Batch.Delete in the keyspace.
-func (b BatchIn) Delete(key []byte) error { return b.b.b.Delete(b.k, key) }
 
 // SnapshotIn reads one keyspace at a snapshot. See Snapshot.In.
 type SnapshotIn struct{ view }

@@ -3,6 +3,7 @@ package seerdb
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
@@ -18,13 +19,52 @@ type space struct {
 // copied.
 func (s *space) Put(key, value []byte) error {
 	b := s.batches.Get().(*Batch)
-	return s.commit(b, b.b.Put(s.k.ID(), key, value))
+	return s.commit(b, s.in(b).put(key, value))
 }
+
+// in adds operations on this tree to a batch.
+func (s *space) in(b *Batch) ops { return ops{&b.b, s.k.ID(), s.e} }
 
 // Delete removes key. Deleting a key that is not there is no error.
 func (s *space) Delete(key []byte) error {
 	b := s.batches.Get().(*Batch)
-	return s.commit(b, b.b.Delete(s.k.ID(), key))
+	return s.commit(b, s.in(b).delete(key))
+}
+
+// SingleDelete removes a key that was put at most once since it was last
+// removed, and not merged: that is the caller's promise. The tombstone then
+// goes away together with what it hides, where that of Delete has to travel to
+// the bottom of the tree. A broken promise can bring an older value of this key
+// back, and affects no other key; it is counted where it is noticed.
+func (s *space) SingleDelete(key []byte) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).singleDelete(key))
+}
+
+// DeleteRange removes the keys lo <= key < hi; a nil hi means no end. It costs
+// the same however many there are. A range in which hi is not above lo is
+// empty.
+func (s *space) DeleteRange(lo, hi []byte) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).deleteRange(lo, hi))
+}
+
+// Merge adds an operand to the value of key, without reading it: the merge
+// operator of Options or KeyspaceOptions puts them together when the key is
+// read or compacted. Without one it is refused with ErrInvalidOptions.
+func (s *space) Merge(key, operand []byte) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).merge(key, operand))
+}
+
+// PutTTL sets key to value for the time d, in milliseconds rounded up. Then the
+// key is gone as if it had been deleted, for every read that begins later, and
+// its space comes back with compactions. A snapshot keeps the time at which it
+// was taken. A Put that follows clears the expiry; operands merged onto a value
+// that expires are left, on top of nothing.
+func (s *space) PutTTL(key, value []byte, d time.Duration) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).putTTL(key, value, d))
 }
 
 // pooledBatchMax keeps a rare huge value from staying in memory for ever.

@@ -57,6 +57,9 @@ type Batch struct {
 
 	count   uint32
 	kvBytes int
+	ranges  uint32   // operations that are range deletes
+	merges  uint32   // operations that are merges
+	expires bool     // some operation has an expiry
 	others  uint32   // operations on keyspaces but 0
 	spaces  []uint32 // these keyspaces, each once
 	err     error    // the first operation that was refused; sticky until Reset
@@ -141,8 +144,8 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 		}
 		buf = grow(buf, need)
 	}
-	if keyspace != 0 {
-		b.note(keyspace)
+	if kind >= base.KindMerge || keyspace != 0 {
+		b.note(kind, keyspace)
 	}
 	buf = append(buf, byte(kind))
 	buf = appendUvarint(buf, keyspace)
@@ -154,8 +157,20 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 	return buf, nil
 }
 
-// note lists the keyspace of an operation. Few batches write to several.
-func (b *Batch) note(keyspace uint32) {
+// note counts an operation that is not a plain one on the default keyspace, and
+// lists its keyspace. Few batches write to several.
+func (b *Batch) note(kind base.Kind, keyspace uint32) {
+	switch kind {
+	case base.KindRangeDelete:
+		b.ranges++
+	case base.KindMerge:
+		b.merges++
+	case base.KindPutTTL:
+		b.expires = true
+	}
+	if keyspace == 0 {
+		return
+	}
 	b.others++
 	if n := len(b.spaces); n == 0 || b.spaces[n-1] != keyspace && !slices.Contains(b.spaces, keyspace) {
 		b.spaces = append(b.spaces, keyspace)
@@ -165,6 +180,15 @@ func (b *Batch) note(keyspace uint32) {
 // Keyspaces lists the keyspaces but the default one that operations are for,
 // each once. The slice is the batch's own.
 func (b *Batch) Keyspaces() []uint32 { return b.spaces }
+
+// RangeDeletes is the number of range deletes.
+func (b *Batch) RangeDeletes() int { return int(b.ranges) }
+
+// Merges is the number of merges.
+func (b *Batch) Merges() int { return int(b.merges) }
+
+// Expires reports whether some operation has an expiry.
+func (b *Batch) Expires() bool { return b.expires }
 
 // Any reports whether fn answers true for a keyspace that the batch writes to.
 func (b *Batch) Any(fn func(keyspace uint32) bool) bool {

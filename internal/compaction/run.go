@@ -41,7 +41,7 @@ type RunOptions struct {
 	// newer in the input hides, and told them as their user knows them. It keeps
 	// neither slice, and Run takes newValue before it asks again. Who reads at
 	// one of the snapshots sees what the filter made. An error fails the Run.
-	Filter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
+	Filter Filter
 
 	MaxTableSize uint64
 	// Guards are keys, ascending, at which a new table begins.
@@ -136,7 +136,7 @@ type runner struct {
 	keep   keeper
 	ranges rangeWalker
 	single single
-	fold   folder
+	fold   Folder
 	res    Result
 	split  splitter
 

@@ -66,6 +66,14 @@ func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
 	if err := e.checkSpaces(b.Keyspaces()); err != nil {
 		return 0, err
 	}
+	if b.Merges() > 0 {
+		if err := e.checkMergers(b); err != nil {
+			return 0, err
+		}
+	}
+	if b.Expires() {
+		e.clock.inUse.Store(true) // before anybody can see it
+	}
 	begin := e.stats.commits.begin()
 	e.pacer.wait(b)
 	c := commitPool.Get().(*commit)
@@ -110,6 +118,7 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 	if len(b.Keyspaces()) > 0 {
 		need += b.Count() * prefixSize
 	}
+	need += b.RangeDeletes() * (memtable.RangeBound(0, 0) + 2*prefixSize)
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -203,7 +212,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 		if !ok {
 			return
 		}
-		c.buf = c.gen.add(&op, seq, c.buf)
+		c.buf = c.gen.add(&op, seq, c.buf, e)
 	}
 }
 

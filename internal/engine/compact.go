@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -159,7 +160,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
-	in, err := e.inputs(j)
+	in, ranges, err := e.inputs(j)
 	if err != nil {
 		return compaction.Result{}, err
 	}
@@ -170,6 +171,11 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
 		Elide:        elider.Elidable,
+		Ranges:       ranges,
+		ElideRange:   elider.ElidableRange,
+		Merger:       out.opts.Merger,
+		ExpireAt:     e.snaps.expired(&e.clock),
+		Filter:       out.opts.Filter,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,
@@ -186,18 +192,23 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	return res, err
 }
 
-// inputs merges the input tables, newest run first.
-func (e *Engine) inputs(j *job) (base.Iterator, error) {
+// inputs merges the input tables, newest run first, and their range tombstones.
+func (e *Engine) inputs(j *job) (base.Iterator, *rangedel.List, error) {
 	var iters []base.Iterator
+	var ranges []*rangedel.List
 	for _, in := range j.Inputs {
 		tables := make([]*table, 0, len(in.Files))
 		for _, f := range in.Files {
 			t := e.table(f.Num)
-			if _, err := t.open(); err != nil {
+			r, err := t.open()
+			if err != nil {
 				for _, it := range iters {
 					_ = it.Close()
 				}
-				return nil, err
+				return nil, nil, err
+			}
+			if l := r.Ranges(); l != nil {
+				ranges = append(ranges, l)
 			}
 			tables = append(tables, t)
 		}
@@ -205,7 +216,8 @@ func (e *Engine) inputs(j *job) (base.Iterator, error) {
 		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
 		iters = append(iters, run)
 	}
-	return merge.New(iters...), nil
+	tombstones := rangedel.Merge(ranges...)
+	return merge.New(iters...), &tombstones, nil
 }
 
 // table is the handle of a table that a pinned state names.

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -180,20 +181,28 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 // hold of all.
 func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
+	var ranges []*rangedel.List
 	for _, g := range gens {
 		if it := g.allIter(k); it != nil {
 			iters = append(iters, it)
+		}
+		if l := g.rangeList(k); l != nil {
+			ranges = append(ranges, l)
 		}
 	}
 	if len(iters) == 0 {
 		return compaction.Result{}, nil
 	}
+	tombstones := rangedel.Merge(ranges...)
 	in := merge.New(iters...)
 	defer func() { _ = in.Close() }()
 	out.opts = k.options()
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Ranges:       &tombstones,
+		Merger:       k.options().Merger,
+		ExpireAt:     e.snaps.expired(&e.clock),
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       compaction.FlushGuards(v.version, k.id, bytes, e.pickConfig()),
 		Values:       out.valueOptions(v, nil),

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
@@ -9,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
 
@@ -41,6 +43,14 @@ func (g *generation) table(k *Keyspace) *memtable.Generation {
 		return g.mem
 	}
 	return g.others.Load()
+}
+
+// ranges are the range tombstones in the memtable of a keyspace, or nil.
+func (g *generation) ranges(k *Keyspace) *rangedel.View {
+	if m := g.table(k); m != nil {
+		return m.Ranges()
+	}
+	return nil
 }
 
 // openOthers makes the memtable of the other keyspaces.
@@ -89,6 +99,9 @@ func (g *generation) len() int {
 // need is what an operation takes from the reservation.
 func need(op *batch.Op) int {
 	n := memtable.EntryBound(len(op.Key), len(op.Value))
+	if op.Kind == base.KindRangeDelete {
+		n = memtable.RangeBound(len(op.Key), len(op.Value)) + prefixSize
+	}
 	if op.Keyspace != 0 {
 		n += prefixSize
 	}
@@ -97,7 +110,11 @@ func need(op *batch.Op) int {
 
 // add applies an operation. buf is for the key with its prefix, and is returned
 // for the next operation.
-func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte) []byte {
+func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte, e *Engine) []byte {
+	if op.Kind == base.KindRangeDelete {
+		g.addRange(op, seq, e.snaps.stripes(e.visibleSeq))
+		return buf
+	}
 	t := base.MakeTrailer(seq, op.Kind)
 	if op.Keyspace == 0 {
 		g.mem.Add(op.Key, base.Hash(op.Key), t, op.Value)
@@ -106,6 +123,56 @@ func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte) []byte {
 	buf = append(binary.BigEndian.AppendUint32(buf[:0], op.Keyspace), op.Key...)
 	g.others.Load().Add(buf, base.Hash(buf), t, op.Value)
 	return buf
+}
+
+// addRange applies a range delete. Among the others a range without an end
+// ends where the next keyspace begins.
+func (g *generation) addRange(op *batch.Op, seq base.SeqNum, stripes []base.SeqNum) {
+	if op.Keyspace == 0 {
+		g.mem.AddRange(op.Key, op.Value, seq, stripes)
+		return
+	}
+	lo := append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Key...)
+	hi := binary.BigEndian.AppendUint32(nil, op.Keyspace+1)
+	if len(op.Value) > 0 {
+		hi = append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Value...)
+	}
+	g.others.Load().AddRange(lo, hi, seq, stripes)
+}
+
+// rangeList is the range tombstones of a keyspace, nil if there are none.
+func (g *generation) rangeList(k *Keyspace) *rangedel.List {
+	v := g.ranges(k)
+	if v == nil {
+		return nil
+	}
+	l := v.List()
+	if k.id == 0 {
+		return &l
+	}
+	end := binary.BigEndian.AppendUint32(nil, k.id+1)
+	l = l.Truncate(k.prefix[:], end)
+	if l.Len() == 0 {
+		return nil
+	}
+	own := make([]rangedel.Fragment, l.Len())
+	for i := range own {
+		own[i] = stripped(*l.At(i), end)
+	}
+	l = rangedel.FromFragments(own)
+	return &l
+}
+
+// stripped takes the prefix off a fragment of one keyspace, the next one of
+// which begins at end.
+func stripped(f rangedel.Fragment, end []byte) rangedel.Fragment {
+	f.Lo = f.Lo[prefixSize:]
+	if bytes.Equal(f.Hi, end) {
+		f.Hi = nil
+	} else {
+		f.Hi = f.Hi[prefixSize:]
+	}
+	return f
 }
 
 // sync makes the log durable up to lsn, and all logs before it.

@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -42,7 +46,8 @@ type Keyspace struct {
 type KeyspaceOptions struct {
 	ValueThreshold int // 0 = never
 	Codec          compress.Codec
-	Merger         base.Merger // nil: operands are neither accepted nor combined
+	Merger         base.Merger       // nil: operands are neither accepted nor combined
+	Filter         compaction.Filter // nil: none
 }
 
 // prefixSize is the bytes of a keyspace's number before a key.
@@ -102,7 +107,7 @@ func (k *Keyspace) options() *KeyspaceOptions {
 
 func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
 	c := *o
-	c.Merger = nil
+	c.Merger, c.Filter = nil, nil
 	return &c
 }
 
@@ -159,6 +164,13 @@ func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspac
 		return nil, err
 	}
 	return k, nil
+}
+
+// openRoot checks the merge operator of the default keyspace.
+func (e *Engine) openRoot() error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	return e.openKeyspace(e.root, *e.root.opts.Load())
 }
 
 // openKeyspace gives a keyspace its options. The caller holds installMu.
@@ -285,6 +297,23 @@ func (e *Engine) checkSpaces(ids []uint32) error {
 	return nil
 }
 
+// checkMergers says whether every keyspace that a batch merges in has a merge
+// operator.
+func (e *Engine) checkMergers(b *batch.Batch) error {
+	for r := b.Reader(); ; {
+		op, ok, err := r.Next()
+		if err != nil || !ok {
+			return err
+		}
+		if op.Kind != base.KindMerge {
+			continue
+		}
+		if k := e.space(op.Keyspace); k != nil && k.options().Merger == nil {
+			return fmt.Errorf("%w: Merge needs a merge operator, and %s was opened without one", base.ErrInvalidOptions, k.describe())
+		}
+	}
+}
+
 // withoutDropped takes out of an edit, which some job made, the tables of
 // keyspaces that were dropped meanwhile, and returns them. The caller holds
 // installMu.
@@ -312,4 +341,33 @@ func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
 		return true
 	})
 	return dead
+}
+
+// collapseFrom is how many operands a read may have to merge before its key is
+// compacted: that is when merging them takes as long as a dozen reads.
+const collapseFrom = 1 << 10
+
+// collapseEvery is the time between two such compactions, each of which begins
+// with a flush.
+const collapseEvery = 5 * time.Second
+
+// collapseLater compacts the versions of a key in the background, unless that
+// was done for some key lately.
+func (k *Keyspace) collapseLater(key []byte) {
+	e := k.e
+	last, now := e.collapsed.Load(), int64(time.Since(e.opened))+1
+	if last != 0 && now-last < int64(collapseEvery) || !e.collapsed.CompareAndSwap(last, now) || e.opts.ReadOnly || e.opts.ManualOnly {
+		return
+	}
+	if !e.background.enter() {
+		return
+	}
+	lo := bytes.Clone(key)
+	go func() {
+		defer e.background.leave()
+		hi := append(bytes.Clone(lo), 0)
+		if err := k.Compact(e.background.ctx, lo, hi); err != nil {
+			e.background.report("compaction of a key with many operands", err)
+		}
+	}()
 }

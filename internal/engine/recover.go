@@ -39,6 +39,11 @@ func (e *Engine) recover(names []string) error {
 	e.nextFile.Store(uint64(st.NextFile))
 	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
 	e.loadKeyspaces(st.Keyspaces)
+	e.clock.raise(st.Clock)
+	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
+		e.clock.inUse.Store(f.Expiring > 0)
+		return f.Expiring == 0
+	})
 	if err := e.checkFiles(st.Version); err != nil {
 		return err
 	}
@@ -247,8 +252,12 @@ func (r *replay) apply(payload []byte) error {
 		if !ok {
 			break
 		}
-		if k := op.Kind; k != base.KindPut && k != base.KindDelete {
-			return base.Corruptf("", 0, "an operation of kind %v on keyspace %d cannot be replayed by this version", k, op.Keyspace)
+		switch op.Kind {
+		case base.KindPutTTL:
+			r.e.clock.inUse.Store(true)
+		case base.KindPut, base.KindDelete, base.KindMerge, base.KindSingleDelete, base.KindRangeDelete:
+		default:
+			return base.Corruptf("", 0, "an operation of kind %v cannot be replayed", op.Kind)
 		}
 		if r.dropped(&op) {
 			continue
@@ -269,7 +278,7 @@ func (r *replay) apply(payload []byte) error {
 					return err
 				}
 			}
-			r.buf = r.cur.add(&op, seq, r.buf)
+			r.buf = r.cur.add(&op, seq, r.buf, r.e)
 		}
 		seq++
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -144,6 +145,7 @@ func (v *view) eachTable(fn func(level int, t *table)) {
 type tableRun struct {
 	id     uint64
 	tables []*table
+	ranges bool // some table has range tombstones
 }
 
 // setState makes s current and retires its predecessor. The caller holds e.mu;
@@ -228,7 +230,10 @@ func (e *Engine) newView(ver *manifest.Version) *view {
 					n++
 				}
 				of := v.open(ks)
-				of[l] = append(of[l], tableRun{id: r.ID, tables: e.handles(files[:n])})
+				of[l] = append(of[l], tableRun{
+					id: r.ID, tables: e.handles(files[:n]),
+					ranges: slices.ContainsFunc(files[:n], func(f *manifest.FileMeta) bool { return f.Ranges > 0 }),
+				})
 				files = files[n:]
 			}
 		}
