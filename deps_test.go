@@ -57,7 +57,7 @@ const depsPolicy = `
 	wal:           base vfs record
 	manifest:      base vfs record
 	valuelog:      base cache compress
-	sstable:       base filter learned compress cache sstable/block
+	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base manifest valuelog sstable
 
 	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
