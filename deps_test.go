@@ -57,10 +57,10 @@ const depsPolicy = `
 	wal:           base vfs record
 	manifest:      base vfs record
 	valuelog:      base cache compress
-	sstable:       base filter learned compress cache sstable/block
+	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
+	engine:        observe base rangedel vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
 	.:             observe base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe base vfs batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra golang.org/x/term os os/exec

@@ -82,24 +82,24 @@ func (s *space) commit(b *Batch, err error) error {
 }
 
 // Get returns a copy of the value of key, or ErrNotFound.
-func (s *space) Get(key []byte) ([]byte, error) { return copied(s.k.AppendGet(nil, key, newest)) }
+func (s *space) Get(key []byte) ([]byte, error) { return copied(s.k.AppendGet(nil, key, engine.Newest)) }
 
 // AppendGet appends the value of key to dst and returns the extended slice.
 // It does not allocate when dst has room. When there is no value it returns
 // dst and ErrNotFound.
-func (s *space) AppendGet(dst, key []byte) ([]byte, error) { return s.k.AppendGet(dst, key, newest) }
+func (s *space) AppendGet(dst, key []byte) ([]byte, error) { return s.k.AppendGet(dst, key, engine.Newest) }
 
 // Has reports whether key has a value, without reading it.
-func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, newest) }
+func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, engine.Newest) }
 
 // NewIter opens an iterator over what is visible now.
 func (s *space) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(s.k.NewIter(o.engine(), newest))
+	return wrapIter(s.k.NewIter(o.engine(), engine.Newest))
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (s *space) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.k.NewIter(o, newest) }
+	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.k.NewIter(o, engine.Newest) }
 	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 

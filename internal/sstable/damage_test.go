@@ -10,6 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 // damageTables are small tables that have between them every part of the
@@ -23,6 +24,9 @@ func damageTables(t testing.TB) map[string][]byte {
 		out[shape], _ = buildTable(t, rows, WriterOptions{PageSize: 200, Index: IndexLearned, FilterBits: 10})
 		out[shape+"/s2"], _ = buildTable(t, rows, WriterOptions{PageSize: 400, Codec: compress.S2, FilterBits: 10})
 	}
+	rows := makeRows(rnd, "hex", 20)
+	out["ranges"], _ = buildRanged(t, rows, makeRanges(rnd, rows, 6), WriterOptions{PageSize: 200, FilterBits: 10})
+	out["only ranges"], _ = buildRanged(t, nil, makeRanges(rnd, rows, 9), WriterOptions{FilterBits: 10})
 	return out
 }
 
@@ -290,13 +294,15 @@ func FuzzIndex(f *testing.F) {
 func FuzzProperties(f *testing.F) {
 	p := Properties{Entries: 5, Smallest: []byte("a"), Largest: []byte("b"), FilterBits: 9.5, Codec: 3}
 	f.Add(p.append(nil))
+	p.Ranges = rangedel.Build([]rangedel.Tombstone{{Lo: []byte("a"), Hi: []byte("c"), Seq: 5}, {Lo: []byte("b"), Seq: 7}})
+	f.Add(p.append(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, ok := parseProperties(data)
 		if !ok {
 			return
 		}
 		q, ok := parseProperties(p.append(nil))
-		if !ok || q.Entries != p.Entries || !bytes.Equal(q.Largest, p.Largest) || q.ByKind != p.ByKind {
+		if !ok || q.Entries != p.Entries || !bytes.Equal(q.Largest, p.Largest) || q.ByKind != p.ByKind || !bytes.Equal(q.Ranges.Append(nil), p.Ranges.Append(nil)) {
 			t.Fatalf("%+v became %+v", p, q)
 		}
 	})

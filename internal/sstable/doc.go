@@ -11,6 +11,9 @@
 //   - segment: one or more pages behind one separator of the index.
 //   - fence: a segment of one page. model: tells apart the pages of a longer
 //     segment, by arithmetic on the key.
+//   - ranges: the table's range tombstones (package rangedel), a property of it.
+//     Entries under them
+//     are shown like all others: a read asks for both.
 //   - chunk: the entries that a writer holds back to plan their pages at once
 //     (plan.go).
 //

@@ -33,9 +33,11 @@ func (r *Reader) Dump(w io.Writer, o DumpOptions) error {
 	d.printf("sequences  %d to %d\n", p.SmallestSeq, p.LargestSeq)
 	d.printf("pages      %d (%d learned, %d fences) of about %d bytes, %d bytes, %d stored, codec %v\n",
 		p.Pages, p.LearnedPages, p.FencePages, p.PageSize, p.RawBytes, p.DataBytes, compress.Codec(p.Codec))
-	d.printf("index      %d segments, %d bytes, %.4f bytes a key\n", p.Segments, p.IndexBytes, float64(p.IndexBytes)/float64(p.Keys))
-	d.printf("filter     %d bytes, %.2f bits a key\n", p.FilterBytes, float64(p.FilterBytes)*8/float64(p.Keys))
-	if o.Index {
+	keys := float64(max(p.Keys, 1))
+	d.printf("index      %d segments, %d bytes, %.4f bytes a key\n", p.Segments, p.IndexBytes, float64(p.IndexBytes)/keys)
+	d.printf("filter     %d bytes, %.2f bits a key\n", p.FilterBytes, float64(p.FilterBytes)*8/keys)
+	r.dumpRanges(&d)
+	if o.Index && r.index.pages > 0 {
 		r.dumpIndex(&d)
 	}
 	if o.Pages || o.Entries {
@@ -52,6 +54,22 @@ type dumper struct {
 func (d *dumper) printf(format string, args ...any) {
 	if d.err == nil {
 		_, d.err = fmt.Fprintf(d.w, format, args...)
+	}
+}
+
+// dumpRanges writes the range tombstones, if there are any.
+func (r *Reader) dumpRanges(d *dumper) {
+	l := r.Ranges()
+	if l == nil {
+		return
+	}
+	d.printf("ranges     %d\n", l.Len())
+	for i := range l.Len() {
+		if f := l.At(i); f.Hi == nil {
+			d.printf("  from %q on, at %d\n", f.Lo, f.Seqs)
+		} else {
+			d.printf("  from %q to before %q, at %d\n", f.Lo, f.Hi, f.Seqs)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package sstable
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 const (
@@ -100,14 +102,15 @@ func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 }
 
 // Properties describe a table. They are filled by the writer and read back by
-// Open.
+// Open. What they say of keys and sequences is about entries; Bounds is about
+// range tombstones as well.
 type Properties struct {
 	Entries       uint64
 	Keys          uint64 // distinct user keys
 	ByKind        [base.KindMax + 1]uint64
 	RawKeyBytes   uint64
 	RawValueBytes uint64
-	Smallest      []byte // user keys
+	Smallest      []byte // user keys; empty when there are no entries
 	Largest       []byte
 	SmallestSeq   base.SeqNum
 	LargestSeq    base.SeqNum
@@ -124,6 +127,7 @@ type Properties struct {
 	PageSize      uint64
 	MinExpiry     uint64 // reserved for entries with an expiry
 	MaxExpiry     uint64
+	Ranges        rangedel.List // range tombstones
 	// TrainNanos is the time spent on deciding where pages end. It is not
 	// stored: equal input makes equal files.
 	TrainNanos int64
@@ -145,6 +149,7 @@ const (
 	tagLargest    = 33
 	tagCodec      = 34
 	tagFilterBits = 35 // in 1/256 bits
+	tagRanges     = 36 // as rangedel encodes them
 	tagKind       = 48 // + kind
 )
 
@@ -160,10 +165,55 @@ func (p *Properties) append(dst []byte) []byte {
 	dst = appendBytes(dst, tagLargest, p.Largest)
 	dst = appendNumber(dst, tagCodec, uint64(p.Codec))
 	dst = appendNumber(dst, tagFilterBits, uint64(p.FilterBits*256))
+	if p.Ranges.Len() > 0 {
+		dst = appendBytes(dst, tagRanges, p.Ranges.Append(nil))
+	}
 	for k, n := range p.ByKind {
 		dst = appendNumber(dst, tagKind+k, n)
 	}
 	return dst
+}
+
+// bounds are those of all entries and range tombstones.
+type bounds struct {
+	smallest               []byte
+	end                    base.End
+	smallestSeq, newestSeq base.SeqNum
+}
+
+func (p *Properties) bounds() bounds {
+	b := bounds{p.Smallest, base.End{Key: p.Largest}, p.SmallestSeq, p.LargestSeq}
+	if p.Ranges.Len() == 0 {
+		return b
+	}
+	lo, hi, oldest, newest := p.Ranges.Bounds()
+	end := base.EndAt(hi)
+	if p.Entries == 0 {
+		b = bounds{lo, end, oldest, newest}
+	} else {
+		b.smallestSeq, b.newestSeq = min(b.smallestSeq, oldest), max(b.newestSeq, newest)
+		if bytes.Compare(lo, b.smallest) < 0 {
+			b.smallest = lo
+		}
+		if end.Compare(b.end) > 0 {
+			b.end = end
+		}
+	}
+	if b.end.Bound == base.BoundNone {
+		// Name the largest key there is.
+		b.end.Key = p.Ranges.At(p.Ranges.Len() - 1).Lo
+		if p.Entries > 0 && bytes.Compare(p.Largest, b.end.Key) > 0 {
+			b.end.Key = p.Largest
+		}
+	}
+	return b
+}
+
+// Bounds returns the smallest user key of all entries and range tombstones, and
+// where they end. If that is nowhere, its key is the largest that is named.
+func (p *Properties) Bounds() (smallest []byte, end base.End) {
+	b := p.bounds()
+	return b.smallest, b.end
 }
 
 func appendNumber(dst []byte, tag int, v uint64) []byte {
@@ -208,6 +258,12 @@ func parseProperties(b []byte) (*Properties, bool) {
 				p.Smallest = key
 			} else {
 				p.Largest = key
+			}
+			continue
+		case tag == tagRanges:
+			var err error
+			if p.Ranges, err = rangedel.Decode(payload); err != nil {
+				return nil, false
 			}
 			continue
 		case tag < uint64(len(numbers)) && numbers[tag] != nil:

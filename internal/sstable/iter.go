@@ -51,6 +51,9 @@ func (it *Iter) Init(r *Reader, o IterOptions) {
 	it.r, it.o, it.err = r, o, nil
 	it.n, it.i, it.used = -1, 0, false
 	it.spans.reset()
+	if r.index.pages == 0 {
+		it.r = nil // there is nothing to walk
+	}
 }
 
 // leave gives up the open page.

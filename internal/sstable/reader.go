@@ -11,6 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/filter"
 	"github.com/seerdb-go/seerdb/internal/offheap"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
@@ -90,15 +91,19 @@ func (r *Reader) openMeta() error {
 	if err != nil {
 		return err
 	}
-	if r.index, err = openIndex(indexBytes, metaOff); err != nil {
-		return damaged(name, int64(foot.index.off), "index", err)
+	r.index = &index{} // of a table without entries
+	if len(indexBytes) > 0 || metaOff > 0 {
+		if r.index, err = openIndex(indexBytes, metaOff); err != nil {
+			return damaged(name, int64(foot.index.off), "index", err)
+		}
 	}
 	propBytes, err := r.section(foot.props, metaOff, "properties")
 	if err != nil {
 		return err
 	}
 	var ok bool
-	if r.props, ok = parseProperties(propBytes); !ok || r.props.Pages != uint64(r.index.pages) || r.props.Entries == 0 {
+	if r.props, ok = parseProperties(propBytes); !ok || r.props.Pages != uint64(r.index.pages) ||
+		(r.props.Entries == 0) != (r.index.pages == 0) || r.props.Entries == 0 && r.props.Ranges.Len() == 0 {
 		return base.Corruptf(name, int64(foot.props.off), "malformed properties")
 	}
 	hi, lo := bits.Mul64(min(r.props.Entries*8, max(r.props.RawBytes, 1)), 1<<16)
@@ -140,7 +145,20 @@ func (r *Reader) Properties() *Properties { return r.props }
 
 // MemBytes is the memory that the open table occupies outside the cache.
 func (r *Reader) MemBytes() int64 {
-	return int64(len(r.meta)) + r.index.memBytes() + 1024
+	n := int64(len(r.meta)) + r.index.memBytes() + 1024
+	for i := range r.props.Ranges.Len() {
+		n += 96 + int64(rangedel.EncodedBound(r.props.Ranges.At(i)))
+	}
+	return n
+}
+
+// Ranges returns the range tombstones of the table, or nil when it has none.
+// They stay as long as the reader.
+func (r *Reader) Ranges() *rangedel.List {
+	if r.props.Ranges.Len() == 0 {
+		return nil
+	}
+	return &r.props.Ranges
 }
 
 // MayContain reports whether the table may hold the user key with this hash
@@ -182,6 +200,9 @@ func (res *Result) Release() {
 // the table has none. After true, res must be released. The caller has asked
 // MayContain, or does not care.
 func (r *Reader) Get(key []byte, s base.SeqNum, res *Result) (bool, error) {
+	if r.index.pages == 0 {
+		return false, nil
+	}
 	t := base.SeekTrailer(s)
 	n, hint := r.index.find(key, t)
 	var p block.Page

@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 var testID = base.Identity{DB: 0x5eed, Type: base.FileTypeTable, Num: 7}
@@ -37,14 +38,31 @@ func sortRows(rows []row) []row {
 
 func buildTable(t testing.TB, rows []row, o WriterOptions) ([]byte, Info) {
 	t.Helper()
+	return buildRanged(t, rows, rangedel.List{}, o)
+}
+
+// buildRanged makes a table with range tombstones, which it adds among the
+// entries.
+func buildRanged(t testing.TB, rows []row, ranges rangedel.List, o WriterOptions) ([]byte, Info) {
+	t.Helper()
+	added := 0
+	addRanges := func(w *Writer, n int) {
+		for ; added < n; added++ {
+			if err := w.AddRange(*ranges.At(added)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	o.ID = testID
 	var buf bytes.Buffer
 	w := NewWriter(&buf, o)
-	for _, r := range rows {
+	for i, r := range rows {
+		addRanges(w, ranges.Len()*i/len(rows))
 		if err := w.Add(r.key, r.t, r.value); err != nil {
 			t.Fatal(err)
 		}
 	}
+	addRanges(w, ranges.Len())
 	info, err := w.Finish()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +291,7 @@ func TestTableManyVersions(t *testing.T) {
 	for i := n; i > 0; i-- {
 		rows = append(rows, row{[]byte("hot"), base.MakeTrailer(base.SeqNum(2*i), base.KindPut), fmt.Append(nil, i)})
 	}
-	rows = append(rows, row{[]byte("hot"), 0, nil}, row{[]byte("hotter"), 5, []byte("x")})
+	rows = append(rows, row{[]byte("hot"), 0, nil}, row{[]byte("hotter"), 6, []byte("x")})
 	for mode, index := range modes {
 		t.Run(mode, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(1, 1))
@@ -321,13 +339,14 @@ func TestTableHugeValues(t *testing.T) {
 
 func TestWriterRefuses(t *testing.T) {
 	for name, second := range map[string]row{
-		"lesser key":    {key: []byte("a"), t: 5},
-		"same entry":    {key: []byte("b"), t: 5},
-		"newer version": {key: []byte("b"), t: 6},
+		"lesser key":    {key: []byte("a"), t: 1},
+		"same entry":    {key: []byte("b"), t: 1},
+		"newer version": {key: []byte("b"), t: 2},
 		"too long":      {key: make([]byte, base.MaxKeySize+1), t: 6},
+		"a range":       {key: []byte("c"), t: base.MakeTrailer(1, base.KindRangeDelete)},
 	} {
 		w := NewWriter(io.Discard, WriterOptions{ID: testID})
-		if err := w.Add([]byte("b"), 5, nil); err != nil {
+		if err := w.Add([]byte("b"), 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := w.Add(second.key, second.t, nil); err == nil {

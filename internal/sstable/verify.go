@@ -70,7 +70,7 @@ var (
 	errOrder  = errors.New("out of order with the page before")
 	errLost   = errors.New("the index leads elsewhere")
 	errFilter = errors.New("the filter does not know it")
-	errKind   = errors.New("unknown kind")
+	errKind   = errors.New("no entry has this kind")
 )
 
 func (v *verifier) entry(n int, key []byte, t base.Trailer, value []byte) error {
@@ -86,7 +86,7 @@ func (v *verifier) entry(n int, key []byte, t base.Trailer, value []byte) error 
 	if page, _ := v.r.index.find(key, t); page != n {
 		return errLost
 	}
-	if t.Kind() > base.KindMax {
+	if t.Kind() > base.KindMax || t.Kind() == base.KindRangeDelete {
 		return errKind
 	}
 	if newKey {

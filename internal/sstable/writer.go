@@ -1,6 +1,7 @@
 package sstable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/filter"
 	"github.com/seerdb-go/seerdb/internal/invariant"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
@@ -47,6 +49,8 @@ type Writer struct {
 	chunkSize int
 	planAt    int // size of the arena at which to lay out
 	props     Properties
+	ranges    []rangedel.Fragment
+	rangeSize int   // about what ranges take in the file
 	off       int64 // written so far, including what waits in out
 	prevT     base.Trailer
 	*scratch
@@ -98,8 +102,8 @@ func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
 	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
 		return w.fail(fmt.Errorf("sstable: entry of %d + %d bytes is too large", len(key), len(value)))
 	}
-	if t.Kind() > base.KindMax {
-		return w.fail(fmt.Errorf("sstable: unknown kind %d", t.Kind()))
+	if t.Kind() > base.KindMax || t.Kind() == base.KindRangeDelete {
+		return w.fail(fmt.Errorf("sstable: no entry has kind %d", t.Kind()))
 	}
 	newKey := true
 	if n := len(w.es); n > 0 {
@@ -124,6 +128,32 @@ func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
 	w.count(key, t, value)
 	w.es = append(w.es, block.Entry{Trailer: t, Off: uint32(len(w.arena)), KeyLen: uint32(len(key)), ValLen: uint32(len(value))})
 	w.arena = append(append(w.arena, key...), value...)
+	return nil
+}
+
+// AddRange adds a fragment of range tombstones, which must lie behind all before
+// it; its place among the entries does not matter. The bytes are copied. An
+// error is sticky.
+func (w *Writer) AddRange(f rangedel.Fragment) error {
+	if w.err != nil {
+		return w.err
+	}
+	if len(f.Lo) > base.MaxKeySize || len(f.Hi) > base.MaxKeySize || len(f.Seqs) == 0 {
+		return w.fail(fmt.Errorf("sstable: bad range from %d bytes of key to %d, of %d sequences", len(f.Lo), len(f.Hi), len(f.Seqs)))
+	}
+	ordered := f.Hi == nil || bytes.Compare(f.Lo, f.Hi) < 0
+	if n := len(w.ranges); n > 0 && ordered {
+		last := &w.ranges[n-1]
+		ordered = last.Hi != nil && bytes.Compare(last.Hi, f.Lo) <= 0
+	}
+	for i := 1; i < len(f.Seqs); i++ {
+		ordered = ordered && f.Seqs[i-1] > f.Seqs[i]
+	}
+	if !ordered || f.Seqs[0] > base.SeqNumMax || f.Seqs[len(f.Seqs)-1] == 0 {
+		return w.fail(fmt.Errorf("sstable: range %q to %q of %d is out of order", f.Lo, f.Hi, f.Seqs))
+	}
+	w.ranges = append(w.ranges, rangedel.Fragment{Lo: bytes.Clone(f.Lo), Hi: bytes.Clone(f.Hi), Seqs: slices.Clone(f.Seqs)})
+	w.rangeSize += rangedel.EncodedBound(&f)
 	return nil
 }
 
@@ -291,36 +321,41 @@ func (w *Writer) EstimatedSize() uint64 {
 	}
 	const perEntry = 16 // more than a head and a row take besides the bytes themselves
 	return uint64(w.off) + uint64(len(w.arena)+perEntry*len(w.es)) +
-		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)) + footerSize + 256
+		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)+w.rangeSize) + footerSize + 256
 }
 
 // Info is what the manifest wants to know of a table.
 type Info struct {
 	Size                    uint64
-	Smallest, Largest       []byte // user keys
+	Smallest, Largest       []byte // user keys of entries and range tombstones
+	LargestBound            base.Bound
+	Ranges                  uint64 // fragments of range tombstones
 	SmallestSeq, LargestSeq base.SeqNum
 	Props                   Properties
 }
 
 // Finish writes what is left. It does not sync or close the file. A table has
-// at least one entry; Finish of an empty one is an error.
+// an entry or a range tombstone at least; Finish of an empty one is an error.
 func (w *Writer) Finish() (Info, error) {
 	if w.err != nil {
 		return Info{}, w.err
 	}
-	if len(w.es) == 0 {
+	if len(w.es) == 0 && len(w.ranges) == 0 {
 		return Info{}, w.fail(errors.New("sstable: Finish of an empty table"))
 	}
 	p := &w.props
-	p.Largest = append([]byte{}, w.es[len(w.es)-1].Key(w.arena)...)
-	if err := w.layOut(true); err != nil {
-		return Info{}, err
+	p.Ranges = rangedel.FromFragments(w.ranges)
+	if len(w.es) > 0 {
+		p.Largest = append([]byte{}, w.es[len(w.es)-1].Key(w.arena)...)
+		if err := w.layOut(true); err != nil {
+			return Info{}, err
+		}
 	}
 	p.DataBytes, p.Segments = uint64(w.off), uint64(len(w.index.segs))
 	var f footer
 	f.db, f.num, f.format = w.o.ID.DB, uint64(w.o.ID.Num), base.FormatNewest
 	f.filter = w.section(func(dst []byte) []byte {
-		if w.o.FilterBits > 0 {
+		if w.o.FilterBits > 0 && p.Entries > 0 {
 			dst = w.filter.Finish(dst, w.o.FilterBits)
 		}
 		return dst
@@ -331,6 +366,9 @@ func (w *Writer) Finish() (Info, error) {
 	}
 	end := int64(p.DataBytes)
 	f.index = w.section(func(dst []byte) []byte {
+		if p.Entries == 0 {
+			return dst
+		}
 		return w.index.finish(dst, p.Smallest[:block.CommonPrefix(p.Smallest, p.Largest)], end)
 	})
 	p.FilterBytes, p.IndexBytes = f.filter.len, f.index.len
@@ -345,9 +383,10 @@ func (w *Writer) Finish() (Info, error) {
 		scratches.Put(w.scratch)
 	}
 	w.scratch, w.err = nil, errFinished
+	b := p.bounds()
 	return Info{
-		Size: uint64(w.off), Smallest: p.Smallest, Largest: p.Largest,
-		SmallestSeq: p.SmallestSeq, LargestSeq: p.LargestSeq, Props: *p,
+		Size: uint64(w.off), Smallest: b.smallest, Largest: b.end.Key, LargestBound: b.end.Bound,
+		Ranges: uint64(p.Ranges.Len()), SmallestSeq: b.smallestSeq, LargestSeq: b.newestSeq, Props: *p,
 	}, nil
 }
 
