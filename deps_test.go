@@ -39,6 +39,7 @@ const depsPolicy = `
 	failpoint:     | os
 	offheap:       | golang.org/x/sys/unix
 	observe:
+	keycodec:
 
 	base:          | github.com/zeebo/xxh3
 	learned:
