@@ -40,6 +40,7 @@ const depsPolicy = `
 	offheap:       | golang.org/x/sys/unix
 	observe:
 	keycodec:
+	merger:
 
 	base:          | github.com/zeebo/xxh3
 	learned:

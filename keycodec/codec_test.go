@@ -329,4 +329,9 @@ func TestFloatNames(t *testing.T) {
 	if a, b := Float32.Append(nil, float32(math.NaN())), Float32.Append(nil, math.Float32frombits(0xffffffff)); !bytes.Equal(a, b) {
 		t.Errorf("two NaNs are %x and %x", a, b)
 	}
+	for _, b := range []string{"\x7f\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff", "\x00\x00\x00\x00\x00\x00\x00\x01"} {
+		if k, err := Float64.Decode([]byte(b)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%x, the bits of -0 or another NaN, is %v, %v", b, k, err)
+		}
+	}
 }
