@@ -184,21 +184,21 @@ type TypedRows[K, V any] struct {
 
 // From is those of the rows with lo <= key.
 func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
-	out := *r
+	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
 	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
 		out.lo = b
 	}
-	return &out
+	return out
 }
 
 // Before is those of the rows with key < hi.
 func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
-	out := *r
-	// The key may be empty, and must not become no bound.
+	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+	// The key may have no bytes, and must not become no bound.
 	if b := r.c.key.Append([]byte{}, hi); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
 		out.hi = b
 	}
-	return &out
+	return out
 }
 
 // All yields keys and values in ascending order.
@@ -210,10 +210,7 @@ func (r *TypedRows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*Rows).Back
 // Keys yields the keys in ascending order without reading values.
 func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
-		rows := r.begin()
-		if rows == nil {
-			return
-		}
+		rows := r.r.Range(r.lo, r.hi)
 		var err error
 		for key := range rows.Keys() {
 			var k K
@@ -228,21 +225,9 @@ func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
 // Err is what ended the last loop early, or nil.
 func (r *TypedRows[K, V]) Err() error { return r.err }
 
-// begin opens the range for a loop, or returns nil when it has no keys.
-func (r *TypedRows[K, V]) begin() *Rows {
-	r.err = nil
-	if r.hi != nil && bytes.Compare(r.lo, r.hi) >= 0 {
-		return nil
-	}
-	return r.r.Range(r.lo, r.hi)
-}
-
 func (r *TypedRows[K, V]) seq(order func(*Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		rows := r.begin()
-		if rows == nil {
-			return
-		}
+		rows := r.r.Range(r.lo, r.hi)
 		var err error
 		for key, value := range order(rows) {
 			var k K

@@ -100,3 +100,8 @@ func TestGoldenTuples(t *testing.T) {
 	same(t, Desc(Desc(String)), "a", "6100")
 	golden(t, PairOf(Desc(Uint8), String), Pair[uint8, string]{1, "b"}, "fe62", "fe6200")
 }
+
+// TestGoldenExamples has the examples of docs/FORMAT.md.
+func TestGoldenExamples(t *testing.T) {
+	golden(t, PairOf(String, Desc(Varint)), Pair[string, int64]{"ada", 5}, "616461007a", "616461007a")
+}
