@@ -44,6 +44,7 @@ const depsPolicy = `
 	valuecodec:
 
 	base:          | github.com/zeebo/xxh3
+	rangedel:      base
 	learned:
 	filter:
 	compress:      | github.com/klauspost/compress/s2 github.com/klauspost/compress/zstd github.com/pierrec/lz4/v4
@@ -53,14 +54,14 @@ const depsPolicy = `
 	record:        base
 	batch:         base
 	merge:         base
-	memtable:      base | unsafe
+	memtable:      base rangedel | unsafe
 	sstable/block: base
 
 	wal:           base vfs record
 	manifest:      base vfs record
 	valuelog:      base cache compress
 	sstable:       base filter learned compress cache sstable/block
-	compaction:    base manifest valuelog sstable
+	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
 	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine

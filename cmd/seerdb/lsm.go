@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -125,7 +126,7 @@ func treeOf(dir string, s *manifest.State) *lsmTree {
 			for _, f := range r.Files {
 				run.Tables = append(run.Tables, lsmTable{
 					Num: uint64(f.Num), Size: f.Size, Entries: f.Entries, Deletes: f.Deletes,
-					Lo: escape(f.Smallest), Hi: escape(f.Largest), X0: pos[string(f.Smallest)], X1: pos[string(f.Largest)],
+					Lo: escape(f.Smallest), Hi: escapeEnd(f), X0: pos[string(f.Smallest)], X1: endPosition(pos, f),
 					SeqLo: uint64(f.SmallestSeq), SeqHi: uint64(f.LargestSeq),
 					Heat: float64(f.LargestSeq) / float64(max(s.LastSeq, 1)), Values: refBytes(f),
 				})
@@ -160,6 +161,25 @@ func positions(v *manifest.Version) map[string]float64 {
 		pos[k] = float64(i) / float64(max(len(keys)-1, 1))
 	}
 	return pos
+}
+
+// endPosition is where a table ends. One that has no end reaches to the margin.
+func endPosition(pos map[string]float64, f *manifest.FileMeta) float64 {
+	if f.LargestBound == base.BoundNone {
+		return 1
+	}
+	return pos[string(f.Largest)]
+}
+
+// escapeEnd is the text of where a table ends.
+func escapeEnd(f *manifest.FileMeta) string {
+	switch f.LargestBound {
+	case base.BoundExclusive:
+		return escape(f.Largest) + " (exclusive)"
+	case base.BoundNone:
+		return "(no end)"
+	}
+	return escape(f.Largest)
 }
 
 func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -24,6 +24,7 @@ var (
 	ErrInvalidOptions = errors.New("seerdb: invalid options")
 	ErrNotExist       = errors.New("seerdb: database does not exist")
 	ErrExists         = errors.New("seerdb: database already exists")
+	ErrNoKeyspace     = errors.New("seerdb: no such keyspace")
 )
 
 // CorruptionError reports bytes on disk that are not what was written there.

@@ -21,6 +21,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -56,7 +57,9 @@ type Batch struct {
 
 	count   uint32
 	kvBytes int
-	err     error // the first operation that was refused; sticky until Reset
+	others  uint32   // operations on keyspaces but 0
+	spaces  []uint32 // these keyspaces, each once
+	err     error    // the first operation that was refused; sticky until Reset
 }
 
 // Put sets key to value. Both are copied. An error (a limit of package base)
@@ -138,6 +141,9 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 		}
 		buf = grow(buf, need)
 	}
+	if keyspace != 0 {
+		b.note(keyspace)
+	}
 	buf = append(buf, byte(kind))
 	buf = appendUvarint(buf, keyspace)
 	buf = appendUvarint(buf, uint32(len(key)))
@@ -146,6 +152,23 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 		buf = appendUvarint(buf, uint32(valueLen))
 	}
 	return buf, nil
+}
+
+// note lists the keyspace of an operation. Few batches write to several.
+func (b *Batch) note(keyspace uint32) {
+	b.others++
+	if n := len(b.spaces); n == 0 || b.spaces[n-1] != keyspace && !slices.Contains(b.spaces, keyspace) {
+		b.spaces = append(b.spaces, keyspace)
+	}
+}
+
+// Keyspaces lists the keyspaces but the default one that operations are for,
+// each once. The slice is the batch's own.
+func (b *Batch) Keyspaces() []uint32 { return b.spaces }
+
+// Any reports whether fn answers true for a keyspace that the batch writes to.
+func (b *Batch) Any(fn func(keyspace uint32) bool) bool {
+	return b.count > b.others && fn(0) || slices.ContainsFunc(b.spaces, fn)
 }
 
 // close makes the operation part of the batch.
@@ -230,7 +253,7 @@ func (b *Batch) Reset() {
 	if cap(data) > bufferKeep {
 		data = nil
 	}
-	*b = Batch{Data: data}
+	*b = Batch{Data: data, spaces: b.spaces[:0]}
 }
 
 // Reader returns a reader of the operations added so far.

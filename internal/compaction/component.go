@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"sort"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
@@ -26,10 +28,10 @@ type placed struct {
 // component is tables that hang together, or a group of neighbours.
 type component struct {
 	tables  []placed // ascending by smallest key
-	hi      []byte   // the largest key
+	end     base.End // where the keys end
 	bytes   uint64   // of all tables
 	upper   extent   // what lies above the lowest level
-	deletes bool     // there are tombstones
+	deletes bool     // there are tombstones whose gain can be told
 	depth   int      // runs of the uppermost level
 	busy    bool     // a running job has one of the tables
 	single  bool     // one large table, or a group of such
@@ -53,9 +55,9 @@ func (t *tree) components(s span) []component {
 	all := make([]placed, 0, len(upper)+len(lower))
 	for at := 0; len(upper) > 0; {
 		first := upper[0].f.Smallest
-		skipped, _ := slices.BinarySearchFunc(lower[at:], first, func(p placed, key []byte) int { return bytes.Compare(p.f.Largest, key) })
+		skipped := sort.Search(len(lower)-at, func(i int) bool { return !lower[at+i].f.EndsBefore(first) })
 		at += skipped
-		start, hi := len(all), []byte(nil)
+		start, end := len(all), base.End{}
 		for {
 			// The next table of either, if it begins within what there is.
 			from := &upper
@@ -63,18 +65,18 @@ func (t *tree) components(s span) []component {
 			if len(upper) == 0 || len(rest) > 0 && bytes.Compare(rest[0].f.Smallest, upper[0].f.Smallest) <= 0 {
 				from = &rest
 			}
-			if len(*from) == 0 || len(all) > start && bytes.Compare((*from)[0].f.Smallest, hi) > 0 {
+			if len(*from) == 0 || len(all) > start && end.Before((*from)[0].f.Smallest) {
 				break
 			}
 			p := (*from)[0]
 			if *from = (*from)[1:]; from == &rest {
 				at++
 			}
-			if all = append(all, p); len(all) == start+1 || bytes.Compare(p.f.Largest, hi) > 0 {
-				hi = p.f.Largest
+			if all = append(all, p); len(all) == start+1 || p.f.End().Compare(end) > 0 {
+				end = p.f.End()
 			}
 		}
-		c := t.component(s, all[start:len(all):len(all)], hi)
+		c := t.component(s, all[start:len(all):len(all)], end)
 		c.apart = skipped > 0
 		out = append(out, c)
 	}
@@ -103,13 +105,13 @@ func (t *tree) collect(s span) (upper, lower []placed) {
 	return upper, lower
 }
 
-func (t *tree) component(s span, tables []placed, hi []byte) component {
-	c := component{tables: tables, hi: hi}
+func (t *tree) component(s span, tables []placed, end base.End) component {
+	c := component{tables: tables, end: end}
 	var runs []int
 	for _, p := range tables {
 		c.bytes += p.f.Size
 		c.busy = c.busy || t.busy[p.f.Num] != nil
-		c.deletes = c.deletes || p.f.Deletes > 0
+		c.deletes = c.deletes || p.f.Deletes > 0 || isWipe(p.f)
 		if p.level != s.to {
 			c.upper.add(p.f)
 		}
@@ -118,7 +120,7 @@ func (t *tree) component(s span, tables []placed, hi []byte) component {
 		}
 	}
 	c.depth = len(runs)
-	c.busy = c.busy || t.blocked(s.to, c.lo(), hi)
+	c.busy = c.busy || t.blocked(s.to, c.lo(), end)
 	if p := tables[0]; len(tables) == 1 && p.level != s.to {
 		c.single = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.levels[p.level][p.run].files) >= 4*t.cfg.TableSize
 	}
@@ -162,7 +164,7 @@ func (t *tree) mayJoin(s span, group, c *component) bool {
 
 func join(a, b component) component {
 	a.tables = append(slices.Clip(a.tables), b.tables...)
-	a.hi = b.hi
+	a.end = b.end
 	a.bytes += b.bytes
 	a.upper.tables += b.upper.tables
 	a.upper.values += b.upper.values
@@ -175,7 +177,7 @@ func join(a, b component) component {
 func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 	j := Job{
 		Reason: reason, Score: score, Keyspace: t.keyspace,
-		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.hi),
+		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.end),
 		Move: g.single,
 	}
 	tables := slices.Clone(g.tables)
@@ -236,11 +238,11 @@ func (t *tree) innerCursors() [][]*manifest.FileMeta {
 	return out
 }
 
-// spanned reports whether a table begins before key and ends at or after it.
+// spanned reports whether a table begins before key and does not end before it.
 // It advances the runs, and is asked about ascending keys.
 func spanned(runs [][]*manifest.FileMeta, key []byte) bool {
 	for i, files := range runs {
-		for len(files) > 0 && bytes.Compare(files[0].Largest, key) < 0 {
+		for len(files) > 0 && files[0].EndsBefore(key) {
 			files = files[1:]
 		}
 		runs[i] = files
@@ -262,10 +264,15 @@ func totalSize(files []*manifest.FileMeta) uint64 {
 // FlushGuards are the guards of a flush: keys at which its tables have to end.
 // bytes is how much table it will write, or an estimate of it.
 func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
-	for _, t := range trees(v, nil, Workload{}, cfg) {
-		if t.keyspace == keyspace {
-			return t.guards(0, bytes)
+	t := &tree{cfg: cfg, keyspace: keyspace}
+	for level := range v.Levels {
+		for i := range v.Levels[level] {
+			r := &v.Levels[level][i]
+			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
+				t.levels[level] = append(t.levels[level], run{r.ID, files})
+			}
 		}
 	}
-	return nil
+	t.plan(Workload{})
+	return t.guards(0, bytes)
 }

@@ -71,19 +71,19 @@ func (j *Job) Size() uint64 {
 	return n
 }
 
-// Bounds returns the smallest and the largest user key of the inputs.
-func (j *Job) Bounds() (lo, hi []byte) {
+// Bounds returns the smallest user key of the inputs, and where they end.
+func (j *Job) Bounds() (lo []byte, end base.End) {
 	first := true
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		if first || bytes.Compare(f.Smallest, lo) < 0 {
 			lo = f.Smallest
 		}
-		if first || bytes.Compare(f.Largest, hi) > 0 {
-			hi = f.Largest
+		if e := f.End(); first || e.Compare(end) > 0 {
+			end = e
 		}
 		first = false
 	})
-	return lo, hi
+	return lo, end
 }
 
 // Edit is the change of the manifest that installs the job: outputs are the
@@ -134,10 +134,13 @@ func (j *Job) String() string {
 	return b.String()
 }
 
-// Elider answers whether a key has nothing left below a job: no table that is
-// not an input, and not newer than all of them, covers it. It must be asked
-// about ascending keys and by one goroutine.
-type Elider struct{ runs [][]*manifest.FileMeta }
+// Elider answers whether a key, or a range of keys, has nothing left below a
+// job: no table that is not an input, and not newer than all of them, covers it.
+// It is asked about what lies within the job's bounds, by one goroutine.
+type Elider struct {
+	runs  [][]*manifest.FileMeta // immutable; ascending and disjoint each
+	ahead [][]*manifest.FileMeta // of runs, what Elidable has not passed
+}
 
 // Elider makes an Elider for the job, which was picked from v. It stays right
 // while other jobs finish: what is deeper now can only go deeper or away.
@@ -148,31 +151,45 @@ func (j *Job) Elider(v *manifest.Version) *Elider {
 	}
 	inputs := make(map[base.FileNum]bool)
 	j.Files(func(_ int, f *manifest.FileMeta) { inputs[f.Num] = true })
-	lo, hi := j.Bounds()
+	lo, end := j.Bounds()
 	newest := j.Inputs[0]
 	for level := newest.Level; level < base.NumLevels; level++ {
 		for _, r := range v.Levels[level] {
 			if level == newest.Level && r.ID > newest.Run {
 				continue
 			}
-			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, hi)),
+			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, end)),
 				func(f *manifest.FileMeta) bool { return inputs[f.Num] })
 			if len(rest) > 0 {
 				e.runs = append(e.runs, rest)
 			}
 		}
 	}
+	e.ahead = slices.Clone(e.runs)
 	return e
 }
 
-// Elidable reports whether nothing below overlaps key.
+// Elidable reports whether nothing below overlaps key. It must be asked about
+// ascending keys.
 func (e *Elider) Elidable(key []byte) bool {
-	for i, files := range e.runs {
-		for len(files) > 0 && bytes.Compare(files[0].Largest, key) < 0 {
+	for i, files := range e.ahead {
+		for len(files) > 0 && files[0].EndsBefore(key) {
 			files = files[1:]
 		}
-		e.runs[i] = files
-		if len(files) > 0 && bytes.Compare(files[0].Smallest, key) <= 0 {
+		e.ahead[i] = files
+		if len(files) > 0 && !files[0].StartsAfter(key) {
+			return false
+		}
+	}
+	return true
+}
+
+// ElidableRange reports whether nothing below overlaps [lo, hi); a nil hi is no
+// end. It may be asked in any order.
+func (e *Elider) ElidableRange(lo, hi []byte) bool {
+	end := base.EndAt(hi)
+	for _, files := range e.runs {
+		if i := reaching(files, lo); i < len(files) && !end.Before(files[i].Smallest) {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package compaction
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -120,7 +121,7 @@ func (t *tree) mostVictimBytes(level int, r *run, victims map[base.FileNum]bool)
 	begin, n := 0, uint64(0)
 	for i, f := range r.files {
 		b := victimBytes(f, victims)
-		if b == 0 || t.busy[f.Num] != nil || t.blocked(level, f.Smallest, f.Largest) {
+		if b == 0 || t.busy[f.Num] != nil || t.blocked(level, f.Smallest, f.End()) {
 			begin, n = i+1, 0
 			continue
 		}
@@ -178,7 +179,7 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 
 func (t *tree) hasTombstones(level int) bool {
 	return slices.ContainsFunc(t.levels[level], func(r run) bool {
-		return slices.ContainsFunc(r.files, func(f *manifest.FileMeta) bool { return f.Deletes > 0 })
+		return slices.ContainsFunc(r.files, func(f *manifest.FileMeta) bool { return f.Deletes > 0 || isWipe(f) })
 	})
 }
 
@@ -191,7 +192,7 @@ func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job) {
 	}
 	r := &t.levels[lastLevel][0]
 	for i, f := range r.files {
-		if f.Deletes == 0 || t.busy[f.Num] != nil || f.LargestSeq > w.OldestSnapshot || t.blocked(lastLevel, f.Smallest, f.Largest) {
+		if f.Deletes == 0 && !isWipe(f) || t.busy[f.Num] != nil || f.LargestSeq > w.OldestSnapshot || t.blocked(lastLevel, f.Smallest, f.End()) {
 			continue
 		}
 		if gain := tombstoneGain([]placed{{f: f}}) / float64(f.Size); gain > most {
@@ -203,17 +204,33 @@ func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job) {
 }
 
 // tombstoneGain estimates how many bytes the tombstones among tables free: each
-// meets one other entry of average size, with its value in a value file, and
-// both go.
+// of a key meets one other entry of average size, with its value in a value
+// file, and both go. What the range tombstones beside entries free is not known,
+// and is not counted.
 func tombstoneGain(tables []placed) float64 {
-	var deletes, entries, bytes float64
+	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool { return !isWipe(p.f) })
+	var deletes, entries, wiped, rest float64
 	for _, p := range tables {
+		var e extent
+		e.add(p.f)
+		if isWipe(p.f) || slices.ContainsFunc(wipes, func(w placed) bool { return w.wipes(&p) }) {
+			wiped += e.sum()
+			continue
+		}
+		rest += e.sum()
 		deletes += float64(p.f.Deletes)
 		entries += float64(p.f.Entries)
-		bytes += float64(p.f.Size)
-		for _, ref := range p.f.ValueRefs {
-			bytes += float64(ref.Bytes)
-		}
 	}
-	return bytes * min(1, 2*deletes/entries)
+	return wiped + rest*min(1, 2*deletes/max(entries, 1))
+}
+
+// isWipe reports whether a table is one range tombstone and nothing else. From
+// its description alone one knows what it deletes.
+func isWipe(f *manifest.FileMeta) bool { return f.Entries == 0 && f.Ranges == 1 }
+
+// wipes reports whether a table that is a wipe deletes all of another, as is
+// so if that is older. Of one key, what lies deeper is.
+func (p *placed) wipes(o *placed) bool {
+	older := o.level > p.level || o.level == p.level && o.run > p.run
+	return older && bytes.Compare(p.f.Smallest, o.f.Smallest) <= 0 && o.f.End().Compare(p.f.End()) <= 0
 }

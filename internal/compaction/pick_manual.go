@@ -10,7 +10,7 @@ import (
 // lying in one run of the last level; a nil hi has no end. It answers false when
 // they are there, or when other jobs are in the way: then done is false.
 func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, cfg Config) (j Job, ok, done bool) {
-	ts := trees(v, busy, Workload{}, cfg)
+	ts := treesOf(v, busy, Workload{}, cfg)
 	done = true
 	for _, t := range ts {
 		if t.keyspace != keyspace {
@@ -18,7 +18,7 @@ func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, 
 		}
 		s := span{0, lastLevel}
 		for _, c := range t.components(s) {
-			if c.upper.tables == 0 && !t.stacked(&c) || bytes.Compare(c.hi, lo) < 0 || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
+			if c.upper.tables == 0 && !t.stacked(&c) || c.end.Before(lo) || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
 				continue
 			}
 			done = false

@@ -23,14 +23,17 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	tree [keep] key=value ... the settings, then the tree, line by line; with
 //	                          keep, jobs go on running
 //	    L0 5                      level and run
-//	    12 a-c 100                table, keys, bytes; then, optionally:
-//	       n=50 d=10 seq=3-9 ks=1 v=7:1000   entries, deletes, sequences,
-//	                              keyspace, bytes it refers to in file 7
+//	    12 a-c 100                table, keys ("a-c)" ends before c, and "a-c*"
+//	                              nowhere, by a range tombstone), bytes; then,
+//	                              optionally:
+//	       n=50 d=10 r=2 seq=3-9 ks=1 v=7:1000   entries, deletes, ranges,
+//	                              sequences, keyspace, bytes it refers to in file 7
 //	    values 7 2000             value file, bytes
 //	pick [idle] [oldest=n] [hiding=f] [run]   run: the job stays busy
 //	end n                     the n-th running job is not busy any more
 //	manual lo hi              hi may be "-"
-//	elide key ...             of the job picked last
+//	elide key ...             of the job picked last; "a-c" is a range, "a-" has
+//	                          no end
 //	guards level bytes
 func TestPick(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -110,11 +113,15 @@ func (p *player) play(cmd string) string {
 		e := p.last.Elider(p.v)
 		var out []string
 		for _, k := range args[1:] {
+			if lo, hi, ok := strings.Cut(k, "-"); ok {
+				out = append(out, fmt.Sprintf("%s:%v", k, e.ElidableRange([]byte(lo), []byte(hi))))
+				continue
+			}
 			out = append(out, fmt.Sprintf("%s:%v", k, e.Elidable([]byte(k))))
 		}
 		return strings.Join(out, " ")
 	case "guards":
-		t := trees(p.v, nil, Workload{}, p.cfg)[0]
+		t := treesOf(p.v, nil, Workload{}, p.cfg)[0]
 		return fmt.Sprintf("%q", t.guards(int(p.number(args[1])), p.number(args[2])))
 	}
 	p.t.Fatalf("unknown command %q", cmd)
@@ -229,7 +236,7 @@ func (p *player) tree(settings, lines []string) string {
 		p.t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
 	}
 	p.v = v
-	ts := trees(v, nil, Workload{}, p.cfg)
+	ts := treesOf(v, nil, Workload{}, p.cfg)
 	var out []string
 	for _, t := range ts {
 		out = append(out, fmt.Sprintf("base L%d, room %.0f", t.base, t.room))
@@ -242,6 +249,11 @@ func (p *player) table(args []string) *manifest.FileMeta {
 	num := base.FileNum(p.number(args[0]))
 	f := &manifest.FileMeta{Num: num, Smallest: []byte(lo), Largest: []byte(hi), Size: p.number(args[2]), Entries: 100,
 		Format: base.FormatNewest, SmallestSeq: base.SeqNum(num), LargestSeq: base.SeqNum(num)}
+	for suffix, b := range map[string]base.Bound{")": base.BoundExclusive, "*": base.BoundNone} {
+		if key, ok := strings.CutSuffix(hi, suffix); ok {
+			f.Largest, f.LargestBound, f.Ranges = []byte(key), b, 1
+		}
+	}
 	refs := map[base.FileNum]uint64{}
 	for _, a := range args[3:] {
 		switch k, v, _ := strings.Cut(a, "="); k {
@@ -249,6 +261,8 @@ func (p *player) table(args []string) *manifest.FileMeta {
 			f.Entries = p.number(v)
 		case "d":
 			f.Deletes = p.number(v)
+		case "r":
+			f.Ranges = p.number(v)
 		case "ks":
 			f.Keyspace = uint32(p.number(v))
 		case "seq":

@@ -178,25 +178,64 @@ func (s *shop) read(num base.FileNum) []entry {
 	return out
 }
 
+// pointerOf is where the value of a stored entry is, if that is elsewhere.
+func pointerOf(e entry) (valuelog.Pointer, bool) {
+	kind := e.t.Kind()
+	if kind != base.KindPutPointer && kind != base.KindPutTTLPointer {
+		return valuelog.Pointer{}, false
+	}
+	_, p, err := splitPointer(&base.KV{Key: []byte(e.key), Trailer: e.t, Value: e.value})
+	if err != nil {
+		panic(err)
+	}
+	return p, true
+}
+
+// plainLen is the length of the user's value.
+func (s *shop) plainLen(e entry) int {
+	if e = s.follow(e); e.t.Kind() == base.KindPutTTL {
+		return len(e.value) - base.ExpirySize
+	}
+	return len(e.value)
+}
+
 // follow turns a stored entry into one with its user's value.
 func (s *shop) follow(e entry) entry {
-	if e.t.Kind() != base.KindPutPointer {
+	p, ok := pointerOf(e)
+	if !ok {
 		return e
 	}
-	p, err := valuelog.DecodePointer(e.value)
+	kind, expiry := base.KindPut, []byte(nil)
+	if e.t.Kind() == base.KindPutTTLPointer {
+		kind, expiry = base.KindPutTTL, bytes.Clone(e.value[:base.ExpirySize])
+	}
+	v, err := s.fetch(expiry, p)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	v, err := s.fetch(nil, p)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return entry{e.key, base.MakeTrailer(e.t.Seq(), base.KindPut), v}
+	return entry{e.key, base.MakeTrailer(e.t.Seq(), kind), v}
 }
 
 // check compares a result with the entries that should be in it, and its
 // descriptions with what is there. It returns the entries as stored.
 func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
+	s.t.Helper()
+	stored = s.checkShape(res, o)
+	var got []entry
+	for _, e := range stored {
+		got = append(got, s.follow(e))
+	}
+	if !slices.EqualFunc(got, want, func(a, b entry) bool {
+		return a.key == b.key && a.t == b.t && bytes.Equal(a.value, b.value)
+	}) {
+		s.t.Fatalf("got  %v\nwant %v", got, want)
+	}
+	return stored
+}
+
+// checkShape compares the descriptions of a result with what is there. It
+// returns the entries as stored.
+func (s *shop) checkShape(res Result, o *RunOptions) (stored []entry) {
 	s.t.Helper()
 	live := map[base.FileNum]*manifest.ValueRef{}
 	e := &manifest.Edit{AddValues: res.Values}
@@ -215,15 +254,6 @@ func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
 		s.checkOrder(m)
 		m.Run = 1
 		e.Add = append(e.Add, manifest.NewFile{Level: 1, Meta: m})
-	}
-	var got []entry
-	for _, e := range stored {
-		got = append(got, s.follow(e))
-	}
-	if !slices.EqualFunc(got, want, func(a, b entry) bool {
-		return a.key == b.key && a.t == b.t && bytes.Equal(a.value, b.value)
-	}) {
-		s.t.Fatalf("got  %v\nwant %v", got, want)
 	}
 	for _, v := range res.Values {
 		if out := s.values[v.Num]; int(v.Size) != out.Len() || live[v.Num] == nil || live[v.Num].Bytes != v.Bytes || live[v.Num].Count != v.Count {
@@ -245,14 +275,14 @@ func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
 func (s *shop) checkPlaces(res Result, o *RunOptions, stored []entry) {
 	s.t.Helper()
 	for _, e := range stored {
-		n, separate := len(s.follow(e).value), e.t.Kind() == base.KindPutPointer
+		n := s.plainLen(e)
+		p, separate := pointerOf(e)
 		if separate {
-			p, _ := valuelog.DecodePointer(e.value)
 			if !slices.ContainsFunc(res.Values, func(v manifest.ValueMeta) bool { return v.Num == p.File }) {
 				continue // it was so before
 			}
 		}
-		if e.t.Kind() != base.KindDelete && separate != (o.Values.Threshold > 0 && n >= o.Values.Threshold) {
+		if isValue(e.t.Kind()) && separate != (o.Values.Threshold > 0 && n >= o.Values.Threshold) {
 			s.t.Fatalf("threshold %d: %v", o.Values.Threshold, e)
 		}
 	}
@@ -268,12 +298,14 @@ func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.File
 		want.Entries++
 		want.SmallestSeq, want.LargestSeq = min(want.SmallestSeq, e.t.Seq()), max(want.LargestSeq, e.t.Seq())
 		want.RawKeyBytes += uint64(len(e.key))
-		want.RawValueBytes += uint64(len(s.follow(e).value))
+		want.RawValueBytes += uint64(s.plainLen(e))
 		switch e.t.Kind() {
-		case base.KindDelete:
+		case base.KindDelete, base.KindSingleDelete:
 			want.Deletes++
-		case base.KindPutPointer:
-			p, _ := valuelog.DecodePointer(e.value)
+		case base.KindPutTTL, base.KindPutTTLPointer:
+			s.wantExpiry(&want, expiryOf(e.value))
+		}
+		if p, ok := pointerOf(e); ok {
 			r := refs[p.File]
 			refs[p.File] = manifest.ValueRef{File: p.File, Bytes: r.Bytes + uint64(p.Length), Count: r.Count + 1}
 			if live[p.File] == nil {
@@ -485,7 +517,7 @@ func TestRunRefuses(t *testing.T) {
 		want error
 	}{
 		"out of order":  {&sliceIter{entries: []entry{put("b", 1), put("a", 2)}}, base.ErrCorruption},
-		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindMerge), nil}}}, base.ErrCorruption},
+		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindRangeDelete), nil}}}, base.ErrCorruption},
 		"bad pointer":   {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindPutPointer), []byte("not a pointer")}}}, base.ErrCorruption},
 		"read error":    {&sliceIter{entries: []entry{put("a", 1)}, err: eio}, eio},
 	} {

@@ -1,9 +1,9 @@
 package compaction
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
+	"sort"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
@@ -36,8 +36,8 @@ type tree struct {
 	lowestRuns int
 }
 
-// trees splits a version by keyspace.
-func trees(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
+// treesOf splits a version by keyspace.
+func treesOf(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
 	var out []*tree
 	byKeyspace := make(map[uint32]*tree)
 	for level := range v.Levels {
@@ -193,7 +193,7 @@ func (t *tree) below(level int) int {
 // leveled level that is the newest there is, which is an input too. In a tiered
 // one it is a new run, or one of the newest as long as they have nothing in the
 // component's range: then the level has fewer runs and reads fewer to ask.
-func (t *tree) outputRun(level int, lo, hi []byte) uint64 {
+func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
 	ids, runs := t.runIDs[level], t.levels[level]
 	if len(ids) == 0 {
 		return 1
@@ -206,7 +206,7 @@ func (t *tree) outputRun(level int, lo, hi []byte) uint64 {
 	}
 	id := ids[0] + 1
 	for i := range runs {
-		if len(runs[i].overlapping(lo, hi)) > 0 {
+		if len(runs[i].overlapping(lo, end)) > 0 {
 			break
 		}
 		id = runs[i].id
@@ -214,29 +214,36 @@ func (t *tree) outputRun(level int, lo, hi []byte) uint64 {
 	return id
 }
 
-// overlapping returns the tables of the run that meet [lo, hi].
-func (r *run) overlapping(lo, hi []byte) []*manifest.FileMeta {
-	i, _ := slices.BinarySearchFunc(r.files, lo, func(f *manifest.FileMeta, key []byte) int { return bytes.Compare(f.Largest, key) })
+// overlapping returns the tables of the run that have keys from lo to end.
+func (r *run) overlapping(lo []byte, end base.End) []*manifest.FileMeta {
+	i := reaching(r.files, lo)
 	j := i
-	for j < len(r.files) && bytes.Compare(r.files[j].Smallest, hi) <= 0 {
+	for j < len(r.files) && !end.Before(r.files[j].Smallest) {
 		j++
 	}
 	return r.files[i:j:j]
 }
 
-// blocked reports whether a running job writes into a level within [lo, hi].
+// reaching returns the index of the first of a run's tables that does not end
+// before key.
+func reaching(files []*manifest.FileMeta, key []byte) int {
+	return sort.Search(len(files), func(i int) bool { return !files[i].EndsBefore(key) })
+}
+
+// blocked reports whether a running job writes into a level from lo to end.
 // Its outputs may span keys between its inputs, where tables have come to lie
 // since.
-func (t *tree) blocked(level int, lo, hi []byte) bool {
+func (t *tree) blocked(level int, lo []byte, end base.End) bool {
 	return slices.ContainsFunc(t.running, func(r runningJob) bool {
-		return r.level == level && bytes.Compare(r.lo, hi) <= 0 && bytes.Compare(lo, r.hi) <= 0
+		return r.level == level && !end.Before(r.lo) && !r.end.Before(lo)
 	})
 }
 
 // runningJob is where a running job of this keyspace writes.
 type runningJob struct {
-	level  int
-	lo, hi []byte
+	level int
+	lo    []byte
+	end   base.End
 }
 
 func (t *tree) noteRunning() {
@@ -244,8 +251,8 @@ func (t *tree) noteRunning() {
 	for _, j := range t.busy {
 		if j != nil && j.Keyspace == t.keyspace && !seen[j] {
 			seen[j] = true
-			lo, hi := j.Bounds()
-			t.running = append(t.running, runningJob{j.OutputLevel, lo, hi})
+			lo, end := j.Bounds()
+			t.running = append(t.running, runningJob{j.OutputLevel, lo, end})
 		}
 	}
 }

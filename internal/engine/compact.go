@@ -18,6 +18,7 @@ import (
 type job struct {
 	compaction.Job
 	id    int
+	space *Keyspace
 	s     *state
 	shard int
 }
@@ -64,7 +65,12 @@ func (e *Engine) startJob(pick picker) *job {
 			s.release(shard)
 			return nil
 		}
-		started := &job{Job: j, id: int(e.nextJob.Add(1)), s: s, shard: shard}
+		space := e.space(j.Keyspace)
+		if space == nil { // being dropped: the version is about to move on
+			space = e.newKeyspace(manifest.Keyspace{ID: j.Keyspace})
+			space.dropped.Store(true)
+		}
+		started := &job{Job: j, id: int(e.nextJob.Add(1)), space: space, s: s, shard: shard}
 		e.markInputs(&started.Job, &started.Job)
 		e.mu.Unlock()
 		return started
@@ -106,7 +112,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	e.listener.compactionBegin(ev)
 	res, err := e.rewrite(ctx, j)
 	if err == nil {
-		if err = e.install(j.Edit(res.Tables, res.Values), nil); err != nil {
+		if err = e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
 			e.discardOutputs(res)
 		} else {
 			e.mu.Lock()
@@ -129,6 +135,9 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		e.noteCompaction(j, ev, begin)
 	}
 	e.listener.compactionEnd(ev)
+	if err == errNoKeyspace {
+		return nil // its keyspace was dropped, and all its tables with it
+	}
 	return err
 }
 
@@ -155,7 +164,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	out := &outputs{e: e, job: j.id, level: j.OutputLevel}
+	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options()}
 	elider := j.Elider(j.s.v.version)
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
@@ -223,9 +232,14 @@ func (e *Engine) workload() compaction.Workload {
 	return w
 }
 
-// Compact flushes, then rewrites until every key in [lo, hi) is in one run of
-// the last level that holds any. Background compactions wait meanwhile.
-func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
+// Compact flushes, then rewrites until every key of the keyspace in [lo, hi) is
+// in one run of the last level that holds any. Background compactions wait
+// meanwhile.
+func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
+	e := k.e
+	if err := k.usable(); err != nil {
+		return err
+	}
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
@@ -257,7 +271,7 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			j, ok, _ := compaction.PickManual(s.v.version, busy, 0, lo, hi, cfg)
+			j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg)
 			return j, ok
 		})
 		if j == nil {

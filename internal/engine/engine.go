@@ -26,6 +26,7 @@ type Engine struct {
 	cache     *cache.Cache
 	listener  listener
 	opened    time.Time
+	root      *Keyspace // the default one
 
 	// Atomics. A reader touches only these.
 	state    atomic.Pointer[state]
@@ -36,9 +37,11 @@ type Engine struct {
 	logFull  atomic.Pointer[error] // the last write of the log met a full disk
 	nextFile atomic.Uint64
 	nextJob  atomic.Int64
-	debt     atomic.Int64 // bytes by which the tree is past its limits
-	absorb   atomic.Int64 // bytes a second that flush and compaction lately absorbed
+	debts    atomic.Pointer[debts]
+	pressure atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped
+	absorb   atomic.Int64             // bytes a second that flush and compaction lately absorbed
 
+	spaces     keyspaces
 	commit     pipeline
 	pacer      pacer
 	background *background

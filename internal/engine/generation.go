@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/wal"
@@ -14,7 +16,11 @@ import (
 // switched, flushed and forgotten as one (the original's S1 to S9 came from
 // treating them apart).
 type generation struct {
-	mem      *memtable.Generation
+	mem *memtable.Generation
+	// others holds what the keyspaces but the default one wrote, each key after
+	// its keyspace's number; nil until the first does. Its entries are counted
+	// in the reservation of mem. Stored under commit.mu.
+	others   atomic.Pointer[memtable.Generation]
 	log      *wal.Writer  // nil without a log, and for recovered generations
 	logNum   base.FileNum // the segment, or the first one that is still needed
 	lastSeq  base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
@@ -27,6 +33,79 @@ type generation struct {
 	prev     atomic.Pointer[generation]
 	sealOnce sync.Once
 	sealErr  error // immutable after sealOnce
+}
+
+// table is the memtable of a keyspace, or nil.
+func (g *generation) table(k *Keyspace) *memtable.Generation {
+	if k.id == 0 {
+		return g.mem
+	}
+	return g.others.Load()
+}
+
+// openOthers makes the memtable of the other keyspaces.
+func (g *generation) openOthers(partitions int) error {
+	if g.others.Load() != nil {
+		return nil
+	}
+	m, err := memtable.New(memtable.Options{Capacity: int(g.capacity), Partitions: partitions})
+	if err != nil {
+		return err
+	}
+	g.others.Store(m)
+	return nil
+}
+
+// empty reports whether nothing was added, to any keyspace.
+func (g *generation) empty() bool {
+	m := g.others.Load()
+	return g.mem.Empty() && (m == nil || m.Empty())
+}
+
+// allIter walks every version that a keyspace has here; nil when there is none.
+func (g *generation) allIter(k *Keyspace) base.Iterator {
+	m := g.table(k)
+	switch {
+	case m == nil || m.Empty():
+		return nil
+	case k.id == 0:
+		return m.NewAllIter()
+	}
+	p := new(prefixIter)
+	p.it.InitAll(m)
+	p.bound(k)
+	return p
+}
+
+// len is the number of entries.
+func (g *generation) len() int {
+	n := g.mem.Len()
+	if m := g.others.Load(); m != nil {
+		n += m.Len()
+	}
+	return n
+}
+
+// need is what an operation takes from the reservation.
+func need(op *batch.Op) int {
+	n := memtable.EntryBound(len(op.Key), len(op.Value))
+	if op.Keyspace != 0 {
+		n += prefixSize
+	}
+	return n
+}
+
+// add applies an operation. buf is for the key with its prefix, and is returned
+// for the next operation.
+func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte) []byte {
+	t := base.MakeTrailer(seq, op.Kind)
+	if op.Keyspace == 0 {
+		g.mem.Add(op.Key, base.Hash(op.Key), t, op.Value)
+		return buf
+	}
+	buf = append(binary.BigEndian.AppendUint32(buf[:0], op.Keyspace), op.Key...)
+	g.others.Load().Add(buf, base.Hash(buf), t, op.Value)
+	return buf
 }
 
 // sync makes the log durable up to lsn, and all logs before it.
@@ -90,6 +169,9 @@ func (g *generation) abandonLog() {
 // free gives the memory back. Nothing reads or writes it any more.
 func (g *generation) free(e *Engine) {
 	g.mem.Free()
+	if m := g.others.Load(); m != nil {
+		m.Free()
+	}
 	e.chargeMemtables(-g.capacity)
 }
 

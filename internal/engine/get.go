@@ -9,20 +9,24 @@ import (
 // newest visible one when at is base.SeqNumMax. It returns base.ErrNotFound
 // when there is none. It takes no lock, builds no iterator and allocates only
 // when dst has no room.
-func (e *Engine) AppendGet(dst, key []byte, at base.SeqNum) ([]byte, error) {
-	return e.lookup(dst, key, at, true)
+func (k *Keyspace) AppendGet(dst, key []byte, at base.SeqNum) ([]byte, error) {
+	return k.lookup(dst, key, at, true)
 }
 
 // Has reports whether key exists, without reading its value.
-func (e *Engine) Has(key []byte, at base.SeqNum) (bool, error) {
-	_, err := e.lookup(nil, key, at, false)
+func (k *Keyspace) Has(key []byte, at base.SeqNum) (bool, error) {
+	_, err := k.lookup(nil, key, at, false)
 	if err == base.ErrNotFound {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (e *Engine) lookup(dst, key []byte, at base.SeqNum, want bool) ([]byte, error) {
+func (k *Keyspace) lookup(dst, key []byte, at base.SeqNum, want bool) ([]byte, error) {
+	if k.dropped.Load() {
+		return dst, k.usable()
+	}
+	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return dst, base.ErrClosed
@@ -35,7 +39,7 @@ func (e *Engine) lookup(dst, key []byte, at base.SeqNum, want bool) ([]byte, err
 	}
 	st := &e.stats.reads[shard]
 	timed := st.begin()
-	dst, err := s.get(dst, key, at, want, st)
+	dst, err := s.get(dst, k, key, at, want, st)
 	s.release(shard)
 	st.end(timed)
 	return dst, err
@@ -43,8 +47,14 @@ func (e *Engine) lookup(dst, key []byte, at base.SeqNum, want bool) ([]byte, err
 
 // get walks from the newest place to the oldest (I6): the first entry found
 // is the answer.
-func (s *state) get(dst, key []byte, at base.SeqNum, want bool, st *readStats) ([]byte, error) {
+func (s *state) get(dst []byte, k *Keyspace, key []byte, at base.SeqNum, want bool, st *readStats) ([]byte, error) {
 	hash := base.Hash(key)
+	if k.id != 0 {
+		if t, v, ok := s.getOthers(k, key, at); ok {
+			return s.found(dst, t, v, want, st)
+		}
+		return s.getTables(dst, s.v.of(k), key, hash, at, want, st)
+	}
 	if t, v, ok := s.mem.mem.Get(key, hash, at); ok {
 		return s.found(dst, t, v, want, st)
 	}
@@ -53,9 +63,34 @@ func (s *state) get(dst, key []byte, at base.SeqNum, want bool, st *readStats) (
 			return s.found(dst, t, v, want, st)
 		}
 	}
-	for l := range s.v.levels {
-		for i := range s.v.levels[l] {
-			t := s.v.levels[l][i].find(key)
+	return s.getTables(dst, &s.v.root, key, hash, at, want, st)
+}
+
+// getOthers looks a key up in the memtables that keyspaces share.
+func (s *state) getOthers(k *Keyspace, key []byte, at base.SeqNum) (t base.Trailer, v []byte, ok bool) {
+	var room [128]byte
+	key = append(append(room[:0], k.prefix[:]...), key...)
+	hash := base.Hash(key)
+	if m := s.mem.others.Load(); m != nil {
+		if t, v, ok = m.Get(key, hash, at); ok {
+			return t, v, true
+		}
+	}
+	for _, g := range s.imm {
+		if m := g.others.Load(); m != nil {
+			if t, v, ok = m.Get(key, hash, at); ok {
+				return t, v, true
+			}
+		}
+	}
+	return 0, nil, false
+}
+
+// getTables looks a key up in the tables of a keyspace.
+func (s *state) getTables(dst []byte, ls *levels, key []byte, hash uint64, at base.SeqNum, want bool, st *readStats) ([]byte, error) {
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].find(key)
 			if t == nil {
 				continue
 			}

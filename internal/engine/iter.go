@@ -36,6 +36,7 @@ type Iter struct {
 	merged   merge.Iter
 	children []base.Iterator
 	mems     []memtable.Iter
+	parts    []prefixIter
 	runs     []runIter
 
 	at      *base.KV // forward: the entry shown, or nil
@@ -60,7 +61,11 @@ const seekAfter = 8
 
 // NewIter opens an iterator at sequence at, or at the newest visible one when
 // at is base.SeqNumMax. It pins what it reads until it is closed.
-func (e *Engine) NewIter(o IterOptions, at base.SeqNum) (*Iter, error) {
+func (k *Keyspace) NewIter(o IterOptions, at base.SeqNum) (*Iter, error) {
+	if err := k.usable(); err != nil {
+		return nil, err
+	}
+	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return nil, base.ErrClosed
@@ -71,7 +76,7 @@ func (e *Engine) NewIter(o IterOptions, at base.SeqNum) (*Iter, error) {
 	it := iterPool.Get().(*Iter)
 	it.e, it.s, it.shard, it.seq, it.keysOnly = e, s, shard, at, o.KeysOnly
 	it.setBounds(o)
-	it.addChildren(sstable.IterOptions{Scan: o.Bulk})
+	it.addChildren(k, sstable.IterOptions{Scan: o.Bulk})
 	it.at, it.valid, it.err, it.forward = nil, false, nil, true
 	it.saved = it.saved[:0]
 	e.open.add(&it.origin, originIter)
@@ -93,15 +98,35 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(o sstable.IterOptions) {
-	s := it.s
-	nm, nr := 1+len(s.imm), 0
-	for l := range s.v.levels {
-		nr += len(s.v.levels[l])
+func (it *Iter) addChildren(k *Keyspace, o sstable.IterOptions) {
+	ls := it.s.v.of(k)
+	nr := 0
+	for l := range ls {
+		nr += len(ls[l])
 	}
-	it.mems = grow(it.mems, nm)
 	it.runs = grow(it.runs, nr)
 	it.children = it.children[:0]
+	if k.id == 0 {
+		it.addMems()
+	} else {
+		it.addOthers(k)
+	}
+	n := 0
+	for l := range ls {
+		for i := range ls[l] {
+			run := &it.runs[n]
+			n++
+			run.init(ls[l][i].tables, o, it.upper)
+			it.children = append(it.children, run)
+		}
+	}
+	it.merged.Init(it.children)
+}
+
+// addMems lists the memtables of the default keyspace.
+func (it *Iter) addMems() {
+	s := it.s
+	it.mems = grow(it.mems, 1+len(s.imm))
 	if !s.mem.mem.Empty() {
 		it.mems[0].Init(s.mem.mem, it.seq)
 		it.children = append(it.children, &it.mems[0])
@@ -112,16 +137,23 @@ func (it *Iter) addChildren(o sstable.IterOptions) {
 			it.children = append(it.children, &it.mems[i+1])
 		}
 	}
-	n := 0
-	for l := range s.v.levels {
-		for i := range s.v.levels[l] {
-			run := &it.runs[n]
-			n++
-			run.init(s.v.levels[l][i].tables, o, it.upper)
-			it.children = append(it.children, run)
+}
+
+// addOthers lists a keyspace's parts of the memtables that several share.
+func (it *Iter) addOthers(k *Keyspace) {
+	s := it.s
+	it.parts = grow(it.parts, 1+len(s.imm))
+	add := func(p *prefixIter, g *generation) {
+		if m := g.others.Load(); m != nil && !m.Empty() {
+			p.it.Init(m, it.seq)
+			p.bound(k)
+			it.children = append(it.children, p)
 		}
 	}
-	it.merged.Init(it.children)
+	add(&it.parts[0], s.mem)
+	for i, g := range s.imm {
+		add(&it.parts[i+1], g)
+	}
 }
 
 // grow returns s with length n, keeping the buffers of its elements.

@@ -75,34 +75,34 @@ func (e *Engine) NewSnapshot() *Snapshot {
 // Seq is the sequence that the snapshot sees.
 func (s *Snapshot) Seq() base.SeqNum { return s.seq }
 
-// AppendGet is Engine.AppendGet at the snapshot.
-func (s *Snapshot) AppendGet(dst, key []byte) ([]byte, error) {
+// AppendGet is Keyspace.AppendGet at the snapshot.
+func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return dst, base.ErrClosed
 	}
-	return s.e.AppendGet(dst, key, s.seq)
+	return k.AppendGet(dst, key, s.seq)
 }
 
-// Has is Engine.Has at the snapshot.
-func (s *Snapshot) Has(key []byte) (bool, error) {
+// Has is Keyspace.Has at the snapshot.
+func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return false, base.ErrClosed
 	}
-	return s.e.Has(key, s.seq)
+	return k.Has(key, s.seq)
 }
 
-// NewIter is Engine.NewIter at the snapshot. The iterator outlives it.
-func (s *Snapshot) NewIter(o IterOptions) (*Iter, error) {
+// NewIter is Keyspace.NewIter at the snapshot. The iterator outlives it.
+func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, base.ErrClosed
 	}
-	return s.e.NewIter(o, s.seq)
+	return k.NewIter(o, s.seq)
 }
 
 // Close lets the snapshot go. It is idempotent.

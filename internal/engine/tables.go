@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -72,22 +71,22 @@ func (t *table) close() {
 	}
 }
 
-// find returns the table of a run that can hold key, or nil: the first whose
-// largest key is not below it, if its smallest is not above.
+// find returns the table of a run that can hold key, or a range tombstone over
+// it, or nil: the first that does not end before key, if it begins by then.
 func (r *tableRun) find(key []byte) *table {
 	i := r.search(key)
-	if i == len(r.tables) || bytes.Compare(r.tables[i].meta.Smallest, key) > 0 {
+	if i == len(r.tables) || r.tables[i].meta.StartsAfter(key) {
 		return nil
 	}
 	return r.tables[i]
 }
 
-// search returns the index of the first table whose largest key is >= key.
+// search returns the index of the first table that does not end before key.
 func (r *tableRun) search(key []byte) int {
 	lo, hi := 0, len(r.tables)
 	for lo < hi {
 		m := int(uint(lo+hi) >> 1)
-		if bytes.Compare(r.tables[m].meta.Largest, key) < 0 {
+		if r.tables[m].meta.EndsBefore(key) {
 			lo = m + 1
 		} else {
 			hi = m

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -25,6 +26,22 @@ const (
 	tagAddTable    = 8  // see appendTable
 	tagRemoveTable = 10 // uvarints: level, number
 	tagAddValues   = 12 // uvarints: number, size, bytes, count
+	tagSetKeyspace = 14 // see appendKeyspace
+	tagDropSpace   = 16 // uvarint
+	tagNextSpace   = 18 // uvarint
+	tagClock       = 20 // uvarint
+)
+
+// counters are the fields that an edit has once at most.
+var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock}
+
+// Fields at the end of a table's description, there when they are not all zero.
+// They are even: who does not know of range tombstones would find what they
+// delete, and who does not know of expiries would not make files in which they
+// are right.
+const (
+	tagRanges = 2 // uvarints: fragments, bound
+	tagExpiry = 4 // uvarints: entries, earliest, latest
 )
 
 func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
@@ -50,6 +67,18 @@ func AppendEdit(dst []byte, e *Edit) []byte {
 	}
 	if e.LastSeq != 0 {
 		field(tagLastSeq, uint64(e.LastSeq))
+	}
+	if e.NextKeyspace != 0 {
+		field(tagNextSpace, uint64(e.NextKeyspace))
+	}
+	if e.Clock != 0 {
+		field(tagClock, e.Clock)
+	}
+	for _, id := range e.DropKeyspaces {
+		field(tagDropSpace, uint64(id))
+	}
+	for _, k := range e.SetKeyspaces {
+		dst = appendField(dst, tagSetKeyspace, appendKeyspace(body[:0], k))
 	}
 	for _, m := range e.AddValues {
 		field(tagAddValues, uint64(m.Num), m.Size, m.Bytes, m.Count)
@@ -97,6 +126,19 @@ func appendTable(dst []byte, n NewFile) []byte {
 		u(r.Bytes)
 		u(r.Count)
 	}
+	field := func(tag uint64, values ...uint64) {
+		if slices.Max(values) == 0 {
+			return
+		}
+		var b [3 * binary.MaxVarintLen64]byte
+		body := b[:0]
+		for _, v := range values {
+			body = binary.AppendUvarint(body, v)
+		}
+		dst = appendField(dst, tag, body)
+	}
+	field(tagRanges, f.Ranges, uint64(f.LargestBound))
+	field(tagExpiry, f.Expiring, f.MinExpiry, f.MaxExpiry)
 	return dst
 }
 
@@ -112,7 +154,7 @@ func DecodeEdit(p []byte) (*Edit, error) {
 		if d.err != nil {
 			break
 		}
-		if tag == tagLogNum || tag == tagNextFile || tag == tagLastSeq {
+		if slices.Contains(counters, tag) {
 			if seen&(1<<tag) != 0 {
 				d.fail("field %d is there twice", tag)
 				break
@@ -120,10 +162,7 @@ func DecodeEdit(p []byte) (*Edit, error) {
 			seen |= 1 << tag
 		}
 		e.decodeField(tag, &body)
-		if body.err == nil && body.more() {
-			body.fail("%d bytes after field %d", len(body.p)-body.pos, tag)
-		}
-		d.err = body.err
+		d.err = body.end(tag)
 	}
 	if d.err != nil {
 		return nil, d.err
@@ -140,6 +179,14 @@ func (e *Edit) decodeField(tag uint64, d *decoder) {
 		e.NextFile = d.fileNum()
 	case tagLastSeq:
 		e.LastSeq = d.seq()
+	case tagNextSpace:
+		e.NextKeyspace = d.keyspaceID()
+	case tagClock:
+		e.Clock = d.clock()
+	case tagDropSpace:
+		e.DropKeyspaces = append(e.DropKeyspaces, d.keyspaceID())
+	case tagSetKeyspace:
+		e.SetKeyspaces = append(e.SetKeyspaces, d.keyspace())
 	case tagAddValues:
 		e.AddValues = append(e.AddValues, ValueMeta{Num: d.fileNum(), Size: d.uvarint(), Bytes: d.uvarint(), Count: d.uvarint()})
 	case tagRemoveTable:
@@ -167,6 +214,14 @@ func (d *decoder) fail(format string, args ...any) {
 		d.err = base.Corruptf("", int64(d.base+d.pos), "edit: "+format, args...)
 	}
 	d.pos = len(d.p)
+}
+
+// end expects the end of what belongs to a field.
+func (d *decoder) end(tag uint64) error {
+	if d.more() {
+		d.fail("%d bytes after field %d", len(d.p)-d.pos, tag)
+	}
+	return d.err
 }
 
 // unknown skips a field of a later version, or refuses it.
@@ -223,15 +278,18 @@ func (d *decoder) seq() base.SeqNum {
 
 func (d *decoder) level() int { return int(d.limited(base.NumLevels-1, "level")) }
 
-func (d *decoder) key() []byte {
-	n := int(d.limited(base.MaxKeySize, "key length"))
+func (d *decoder) key() []byte { return d.bytes(base.MaxKeySize, "key") }
+
+// bytes reads a length, at most limit, and as many bytes.
+func (d *decoder) bytes(limit uint64, what string) []byte {
+	n := int(d.limited(limit, "length of a "+what))
 	if n > len(d.p)-d.pos {
-		d.fail("a key of %d bytes does not fit", n)
+		d.fail("a %s of %d bytes does not fit", what, n)
 		return nil
 	}
-	k := bytes.Clone(d.p[d.pos : d.pos+n])
+	b := bytes.Clone(d.p[d.pos : d.pos+n])
 	d.pos += n
-	return k
+	return b
 }
 
 func (d *decoder) table() NewFile {
@@ -258,12 +316,34 @@ func (d *decoder) table() NewFile {
 			f.ValueRefs[i] = ValueRef{File: d.fileNum(), Bytes: d.uvarint(), Count: d.uvarint()}
 		}
 	}
+	d.tableFields(f)
+	return n
+}
+
+// tableFields reads what follows in a table's description.
+func (d *decoder) tableFields(f *FileMeta) {
+	seen := uint64(0)
 	for d.more() {
 		tag, body := d.field()
-		if d.err == nil {
-			body.unknown(tag)
-			d.err = body.err
+		if d.err != nil {
+			return
 		}
+		if tag == tagRanges || tag == tagExpiry {
+			if seen&(1<<tag) != 0 {
+				d.fail("field %d is there twice in a table", tag)
+				return
+			}
+			seen |= 1 << tag
+		}
+		switch tag {
+		case tagRanges:
+			f.Ranges = body.uvarint()
+			f.LargestBound = base.Bound(body.limited(uint64(base.BoundNone), "bound"))
+		case tagExpiry:
+			f.Expiring, f.MinExpiry, f.MaxExpiry = body.uvarint(), body.uvarint(), body.uvarint()
+		default:
+			body.unknown(tag)
+		}
+		d.err = body.end(tag)
 	}
-	return n
 }

@@ -18,6 +18,8 @@ func sampleEdit() *Edit {
 	num := base.FileNum(1234567)
 	f := table(50, 51, "smallest", "smallest\xff\x00", 100, 1<<40, ValueRef{9, 100, 2}, ValueRef{300, 1 << 33, 5})
 	f.Keyspace = 77
+	f.Ranges, f.LargestBound = 3, base.BoundExclusive
+	f.Expiring, f.MinExpiry, f.MaxExpiry = 2, 1<<40, 1<<41
 	return &Edit{
 		LogNum: &num, NextFile: 99, LastSeq: 1 << 50,
 		AddValues: []ValueMeta{{Num: 300, Size: 1 << 34, Bytes: 1 << 33, Count: 5}, {Num: 9, Size: 1, Bytes: 1, Count: 1}},
@@ -61,6 +63,8 @@ func TestEditRoundTrip(t *testing.T) {
 				SmallestSeq: base.SeqNum(rapid.Uint64Range(0, uint64(base.SeqNumMax)).Draw(t, "seq")),
 				Entries:     rapid.Uint64().Draw(t, "entries"), Deletes: rapid.Uint64().Draw(t, "deletes"),
 				RawKeyBytes: rapid.Uint64().Draw(t, "keys"), RawValueBytes: rapid.Uint64().Draw(t, "values"),
+				Ranges: rapid.Uint64Range(0, 2).Draw(t, "ranges"), LargestBound: base.Bound(rapid.IntRange(0, 2).Draw(t, "bound")),
+				Expiring: rapid.Uint64Range(0, 2).Draw(t, "expiring"), MinExpiry: rapid.Uint64().Draw(t, "min"), MaxExpiry: rapid.Uint64().Draw(t, "max"),
 			}
 			for range rapid.IntRange(0, 3).Draw(t, "refs") {
 				f.ValueRefs = append(f.ValueRefs, ValueRef{base.FileNum(rapid.Uint64Range(0, fileNumMax).Draw(t, "file")), rapid.Uint64().Draw(t, "bytes"), rapid.Uint64().Draw(t, "count")})
@@ -95,6 +99,24 @@ func TestFieldsOfTheFuture(t *testing.T) {
 	}
 }
 
+// TestOldPrograms: a table without ranges and expiries is described as ever, and
+// one with them by fields that older versions refuse.
+func TestOldPrograms(t *testing.T) {
+	plain := table(1, 1, "a", "b", 1, 2)
+	body := appendTable(nil, NewFile{1, plain})
+	if n := len(body); body[n-1] != 0 { // the count of value references
+		t.Errorf("%x has a field at its end", body)
+	}
+	for tag, f := range map[uint64]FileMeta{tagRanges: {Ranges: 1}, tagExpiry: {Expiring: 1}} {
+		with := *plain
+		with.Ranges, with.Expiring = f.Ranges, f.Expiring
+		got := appendTable(nil, NewFile{1, &with})
+		if !bytes.HasPrefix(got, body) || uint64(got[len(body)]) != tag || mayBeSkipped(tag) {
+			t.Errorf("tag %d: %x after %x", tag, got, body)
+		}
+	}
+}
+
 func TestBadEdits(t *testing.T) {
 	field := func(tag uint64, values ...uint64) []byte {
 		var body []byte
@@ -119,6 +141,11 @@ func TestBadEdits(t *testing.T) {
 		"many references":       appendField(nil, tagAddTable, append(table[:len(table)-1:len(table)-1], 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f)),
 		"half a field":          appendField(nil, tagAddTable, append(bytes.Clone(table), 3, 9)),
 		"tag 0 in a table":      appendField(nil, tagAddTable, append(bytes.Clone(table), 0, 0)),
+		"an unknown bound":      appendField(nil, tagAddTable, append(bytes.Clone(table), field(tagRanges, 1, 3)...)),
+		"ranges twice":          appendField(nil, tagAddTable, append(bytes.Clone(table), append(field(tagRanges, 1, 1), field(tagRanges, 1, 1)...)...)),
+		"more than ranges":      appendField(nil, tagAddTable, append(bytes.Clone(table), field(tagRanges, 1, 1, 1)...)),
+		"half of ranges":        appendField(nil, tagAddTable, append(bytes.Clone(table), field(tagRanges, 1)...)),
+		"half an expiry":        appendField(nil, tagAddTable, append(bytes.Clone(table), field(tagExpiry, 1, 2)...)),
 	} {
 		e, err := DecodeEdit(p)
 		var c *base.CorruptionError

@@ -34,13 +34,13 @@ func (r *Run) Find(keyspace uint32, key []byte) *FileMeta {
 	if i == len(r.Files) {
 		return nil
 	}
-	if f := r.Files[i]; f.Keyspace == keyspace && bytes.Compare(f.Smallest, key) <= 0 {
+	if f := r.Files[i]; f.Keyspace == keyspace && !f.StartsAfter(key) {
 		return f
 	}
 	return nil
 }
 
-// search returns the index of the first table whose largest key is >= key.
+// search returns the index of the first table that does not end before key.
 func (r *Run) search(keyspace uint32, key []byte) int {
 	lo, hi := 0, len(r.Files)
 	if r.heads != nil && r.heads.keyspace == keyspace {
@@ -49,7 +49,7 @@ func (r *Run) search(keyspace uint32, key []byte) int {
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
 		f := r.Files[mid]
-		if f.Keyspace < keyspace || f.Keyspace == keyspace && bytes.Compare(f.Largest, key) < 0 {
+		if f.Keyspace < keyspace || f.Keyspace == keyspace && f.EndsBefore(key) {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -58,14 +58,14 @@ func (r *Run) search(keyspace uint32, key []byte) int {
 	return lo
 }
 
-// Overlapping returns the tables of the run with keys in [lo, hi]; a nil hi
-// means to the end of the keyspace. The result is a part of r.Files.
-func (r *Run) Overlapping(keyspace uint32, lo, hi []byte) []*FileMeta {
+// Overlapping returns the tables of the run with keys from lo to an end. The
+// result is a part of r.Files.
+func (r *Run) Overlapping(keyspace uint32, lo []byte, end base.End) []*FileMeta {
 	i := r.search(keyspace, lo)
 	j := i
 	for j < len(r.Files) {
 		f := r.Files[j]
-		if f.Keyspace != keyspace || hi != nil && bytes.Compare(f.Smallest, hi) > 0 {
+		if f.Keyspace != keyspace || end.Before(f.Smallest) {
 			break
 		}
 		j++
@@ -80,6 +80,8 @@ type runHeads struct {
 	keyspace uint32
 	prefix   []byte   // what the largest keys of all tables begin with
 	largest  []uint64 // of each table: the next 8 bytes of its largest key
+	// A last table without an end has no part in them: what lies behind all
+	// others is in it.
 }
 
 // headsMin is the number of tables from which on heads are worth their memory.
@@ -91,6 +93,7 @@ func newRunHeads(files []*FileMeta) *runHeads {
 	if len(files) < headsMin || files[0].Keyspace != files[len(files)-1].Keyspace {
 		return nil
 	}
+	files = bounded(files)
 	first, last := files[0].Largest, files[len(files)-1].Largest
 	n := 0
 	for n < min(len(first), len(last)) && first[n] == last[n] {
@@ -101,6 +104,14 @@ func newRunHeads(files []*FileMeta) *runHeads {
 		h.largest[i] = head(f.Largest[n:])
 	}
 	return h
+}
+
+// bounded is the tables of one keyspace that have an end.
+func bounded(files []*FileMeta) []*FileMeta {
+	if n := len(files) - 1; n >= 0 && files[n].LargestBound == base.BoundNone {
+		return files[:n]
+	}
+	return files
 }
 
 // head is the first 8 bytes of a key, as a number in the same order. Keys with
@@ -114,8 +125,8 @@ func head(key []byte) uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// search returns the bounds of the first table whose largest key is >= key:
-// every table before lo is too small, and the one at hi is not.
+// search returns the bounds of the first table that does not end before key:
+// every table before lo does, and the one at hi does not.
 func (h *runHeads) search(key []byte) (lo, hi int) {
 	n := len(h.prefix)
 	if c := bytes.Compare(key[:min(n, len(key))], h.prefix); c < 0 {
@@ -151,7 +162,18 @@ func (r *Run) check(level int, seen map[base.FileNum]bool) error {
 		if i > 0 && !before(r.Files[i-1], f) {
 			return overlapError(level, r.Files[i-1], f)
 		}
-		if h := r.heads; h != nil && (len(h.largest) != len(r.Files) || h.largest[i] != head(f.Largest[len(h.prefix):])) {
+	}
+	return r.heads.check(level, r)
+}
+
+// check compares the heads with the tables of their run.
+func (h *runHeads) check(level int, r *Run) error {
+	if h == nil {
+		return nil
+	}
+	files := bounded(r.Files)
+	for i, f := range files {
+		if len(h.largest) != len(files) || h.largest[i] != head(f.Largest[len(h.prefix):]) {
 			return fmt.Errorf("level %d run %d: search heads are out of date", level, r.ID)
 		}
 	}
@@ -159,8 +181,8 @@ func (r *Run) check(level int, seen map[base.FileNum]bool) error {
 }
 
 func overlapError(level int, f, g *FileMeta) error {
-	return fmt.Errorf("level %d run %d: tables %d [%q, %q] and %d [%q, %q] are not in order or overlap",
-		level, f.Run, f.Num, f.Smallest, f.Largest, g.Num, g.Smallest, g.Largest)
+	return fmt.Errorf("level %d run %d: tables %d %s and %d %s are not in order or overlap",
+		level, f.Run, f.Num, f.keys(), g.Num, g.keys())
 }
 
 // compareStart orders tables by where their keys begin.
@@ -176,7 +198,7 @@ func before(a, b *FileMeta) bool {
 	if a.Keyspace != b.Keyspace {
 		return a.Keyspace < b.Keyspace
 	}
-	return bytes.Compare(a.Largest, b.Smallest) < 0
+	return a.EndsBefore(b.Smallest)
 }
 
 // Overlaps reports whether the key ranges of two tables meet.

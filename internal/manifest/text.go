@@ -28,14 +28,31 @@ func (v *Version) String() string {
 	return b.String()
 }
 
+// keys is the range of the table's keys.
+func (f *FileMeta) keys() string {
+	switch f.LargestBound {
+	case base.BoundExclusive:
+		return fmt.Sprintf("[%q, %q)", f.Smallest, f.Largest)
+	case base.BoundNone:
+		return fmt.Sprintf("[%q, ...)", f.Smallest)
+	}
+	return fmt.Sprintf("[%q, %q]", f.Smallest, f.Largest)
+}
+
 func (f *FileMeta) String() string {
-	s := fmt.Sprintf("table %d [%q, %q] seq %d-%d entries %d size %d",
-		f.Num, f.Smallest, f.Largest, f.SmallestSeq, f.LargestSeq, f.Entries, f.Size)
+	s := fmt.Sprintf("table %d %s seq %d-%d entries %d size %d",
+		f.Num, f.keys(), f.SmallestSeq, f.LargestSeq, f.Entries, f.Size)
 	if f.Keyspace != 0 {
 		s += fmt.Sprintf(" keyspace %d", f.Keyspace)
 	}
 	if f.Deletes != 0 {
 		s += fmt.Sprintf(" deletes %d", f.Deletes)
+	}
+	if f.Ranges != 0 {
+		s += fmt.Sprintf(" ranges %d", f.Ranges)
+	}
+	if f.Expiring != 0 {
+		s += fmt.Sprintf(" expiring %d (%d-%d)", f.Expiring, f.MinExpiry, f.MaxExpiry)
 	}
 	for _, r := range f.ValueRefs {
 		s += fmt.Sprintf(" -> %d (%d values, %d bytes)", r.File, r.Count, r.Bytes)

@@ -32,13 +32,21 @@ type FileMeta struct {
 	// Run is which run of its level the table belongs to; larger is newer.
 	Run uint64
 
-	Smallest, Largest       []byte // user keys, both inclusive
-	SmallestSeq, LargestSeq base.SeqNum
+	// Smallest is the first user key of all entries and range tombstones. Where
+	// they end, Largest and LargestBound say together: see End.
+	Smallest, Largest       []byte
+	LargestBound            base.Bound
+	SmallestSeq, LargestSeq base.SeqNum // of range tombstones too
 
-	Entries       uint64
+	Ranges        uint64 // fragments of range tombstones
+	Entries       uint64 // 0 only where there are range tombstones
 	Deletes       uint64 // of the entries: tombstones of every kind
 	RawKeyBytes   uint64
 	RawValueBytes uint64
+
+	// Expiring counts the entries that have an expiry; MinExpiry and MaxExpiry
+	// are the earliest and the latest.
+	Expiring, MinExpiry, MaxExpiry uint64
 
 	ValueRefs []ValueRef // ascending by File, each with at least one value
 }
@@ -107,6 +115,17 @@ func (v *Version) All(fn func(level int, f *FileMeta) bool) {
 	}
 }
 
+// End is where the table's keys end. With range tombstones that may be a key
+// that is not in the table any more, at which the next table begins, or nowhere.
+// Without an end, Largest is only the largest key that is named.
+func (f *FileMeta) End() base.End { return base.End{Key: f.Largest, Bound: f.LargestBound} }
+
+// EndsBefore reports whether all of the table lies before key.
+func (f *FileMeta) EndsBefore(key []byte) bool { return f.End().Before(key) }
+
+// StartsAfter reports whether all of the table lies after key.
+func (f *FileMeta) StartsAfter(key []byte) bool { return bytes.Compare(f.Smallest, key) > 0 }
+
 // check validates what a table's description says by itself.
 func (f *FileMeta) check() error {
 	switch {
@@ -126,8 +145,14 @@ func (f *FileMeta) check() error {
 		return fmt.Errorf("table %d: smallest key %q after largest %q", f.Num, f.Smallest, f.Largest)
 	case f.SmallestSeq > f.LargestSeq || f.LargestSeq > base.SeqNumMax:
 		return fmt.Errorf("table %d: sequences %d to %d", f.Num, f.SmallestSeq, f.LargestSeq)
-	case f.Entries == 0 || f.Deletes > f.Entries:
-		return fmt.Errorf("table %d: %d entries, %d deletes", f.Num, f.Entries, f.Deletes)
+	case f.Entries == 0 && f.Ranges == 0 || f.Deletes > f.Entries:
+		return fmt.Errorf("table %d: %d entries, %d deletes, %d ranges", f.Num, f.Entries, f.Deletes, f.Ranges)
+	case f.LargestBound > base.BoundNone || f.LargestBound != base.BoundInclusive && f.Ranges == 0:
+		return fmt.Errorf("table %d: bound %d with %d ranges", f.Num, f.LargestBound, f.Ranges)
+	case f.EndsBefore(f.Smallest):
+		return fmt.Errorf("table %d: smallest key %q is where it ends", f.Num, f.Smallest)
+	case f.Expiring > f.Entries || f.MinExpiry > f.MaxExpiry || f.Expiring == 0 && f.MaxExpiry != 0:
+		return fmt.Errorf("table %d: %d entries expire, from %d to %d", f.Num, f.Expiring, f.MinExpiry, f.MaxExpiry)
 	}
 	for i, r := range f.ValueRefs {
 		if r.File == 0 || r.Count == 0 || i > 0 && f.ValueRefs[i-1].File >= r.File {
@@ -177,7 +202,7 @@ func checkL0(runs []Run) error {
 	for i := range runs {
 		for j := i + 1; j < len(runs); j++ {
 			for _, f := range runs[i].Files {
-				for _, g := range runs[j].Overlapping(f.Keyspace, f.Smallest, f.Largest) {
+				for _, g := range runs[j].Overlapping(f.Keyspace, f.Smallest, f.End()) {
 					if f.SmallestSeq <= g.LargestSeq {
 						return fmt.Errorf("level 0: table %d (run %d, sequences from %d) is not newer than table %d (run %d, sequences to %d)",
 							f.Num, f.Run, f.SmallestSeq, g.Num, g.Run, g.LargestSeq)

@@ -144,6 +144,9 @@ func TestImpossibleEdits(t *testing.T) {
 		"level 1 run 5":                    {Add: []NewFile{{1, table(50, 5, "d", "e", 1, 2)}}},
 		"tables 50 [\"h\"":                 {Add: []NewFile{{2, table(50, 5, "h", "k", 1, 2)}, {2, table(51, 5, "k", "m", 1, 2)}}},
 		"is not newer than table 4":        {Add: []NewFile{{0, table(50, 50, "a", "z", 30, 40)}}},
+		"newer than table 4 (run 8":        {Add: []NewFile{{0, ranged(table(50, 50, "a", "b", 30, 40), base.BoundNone)}}},
+		"tables 50 [\"h\", \"k\") and 51":  {Add: []NewFile{{2, ranged(table(50, 5, "h", "k", 1, 2), base.BoundExclusive)}, {2, table(51, 5, "j", "m", 1, 2)}}},
+		"50 [\"h\", ...) and 51":           {Add: []NewFile{{2, ranged(table(50, 5, "h", "i", 1, 2), base.BoundNone)}, {2, table(51, 5, "k", "m", 1, 2)}}},
 		"level 7 of 7":                     {Add: []NewFile{{7, table(50, 5, "x", "y", 1, 2)}}},
 		"level -1 of 7":                    {Add: []NewFile{{-1, table(50, 5, "x", "y", 1, 2)}}},
 		"level 3 of 7":                     {Add: []NewFile{{3, nil}}},
@@ -160,7 +163,14 @@ func TestImpossibleEdits(t *testing.T) {
 		"smallest key \"q\" after":         with(func(f *FileMeta) { f.Smallest = []byte("q") }),
 		"sequences 111 to 110":             with(func(f *FileMeta) { f.SmallestSeq = 111 }),
 		"sequences 100 to 720575940379279": with(func(f *FileMeta) { f.LargestSeq = base.SeqNumMax + 1 }),
-		"0 entries":                        with(func(f *FileMeta) { f.Entries, f.Deletes = 0, 0 }),
+		"0 entries, 0 deletes, 0 ranges":   with(func(f *FileMeta) { f.Entries, f.Deletes = 0, 0 }),
+		"bound 1 with 0 ranges":            with(func(f *FileMeta) { f.LargestBound = base.BoundExclusive }),
+		"bound 2 with 0 ranges":            with(func(f *FileMeta) { f.LargestBound = base.BoundNone }),
+		"bound 3 with 1 ranges":            with(func(f *FileMeta) { f.LargestBound, f.Ranges = 3, 1 }),
+		"key \"p\" is where it ends":       with(func(f *FileMeta) { f.Smallest, f.LargestBound, f.Ranges = f.Largest, base.BoundExclusive, 1 }),
+		"11 entries expire":                with(func(f *FileMeta) { f.Expiring, f.MaxExpiry = 11, 5 }),
+		"1 entries expire, from 6 to 5":    with(func(f *FileMeta) { f.Expiring, f.MinExpiry, f.MaxExpiry = 1, 6, 5 }),
+		"0 entries expire":                 with(func(f *FileMeta) { f.MaxExpiry = 5 }),
 		"11 deletes":                       with(func(f *FileMeta) { f.Deletes = 11 }),
 	} {
 		v := sampleVersion(t)
@@ -174,6 +184,54 @@ func TestImpossibleEdits(t *testing.T) {
 		if v.String() != before {
 			t.Errorf("%s: the version changed", want)
 		}
+	}
+}
+
+// ranged gives a table range tombstones.
+func ranged(f *FileMeta, b base.Bound) *FileMeta {
+	f.Ranges, f.LargestBound = 1, b
+	return f
+}
+
+// TestTouching: a table that ends where the next begins, without that key, does
+// not overlap it, and may hide nothing that is newer.
+func TestTouching(t *testing.T) {
+	only := ranged(table(2, 5, "c", "e", 1, 10), base.BoundExclusive)
+	only.Entries, only.Deletes = 0, 0
+	v := build(t,
+		&Edit{Add: []NewFile{
+			{1, ranged(table(1, 5, "a", "c", 1, 10), base.BoundExclusive)},
+			{1, only},
+			{1, table(3, 5, "e", "e", 1, 10)},
+			{1, ranged(table(4, 5, "f", "f", 1, 10), base.BoundNone)},
+			{0, table(5, 7, "c", "d", 11, 20)},
+		}},
+		&Edit{Add: []NewFile{{0, ranged(table(6, 8, "a", "c", 1, 5), base.BoundExclusive)}}},
+	)
+	want := `L0 run 8
+  table 6 ["a", "c") seq 1-5 entries 10 size 1006 deletes 1 ranges 1
+L0 run 7
+  table 5 ["c", "d"] seq 11-20 entries 10 size 1005 deletes 1
+L1 run 5
+  table 1 ["a", "c") seq 1-10 entries 10 size 1001 deletes 1 ranges 1
+  table 2 ["c", "e") seq 1-10 entries 0 size 1002 ranges 1
+  table 3 ["e", "e"] seq 1-10 entries 10 size 1003 deletes 1
+  table 4 ["f", ...) seq 1-10 entries 10 size 1004 deletes 1 ranges 1
+`
+	if got := v.String(); got != want {
+		t.Fatalf("got\n%s", got)
+	}
+	for key, num := range map[string]base.FileNum{"a": 1, "bz": 1, "c": 2, "dz": 2, "e": 3, "f": 4, "zz": 4} {
+		if f := v.Levels[1][0].Find(0, []byte(key)); f == nil || f.Num != num {
+			t.Errorf("%q is in %v, want table %d", key, f, num)
+		}
+	}
+	if f := v.Levels[1][0].Find(0, []byte("ea")); f != nil {
+		t.Errorf("between tables: %v", f)
+	}
+	a, b := v.Levels[1][0].Files[0], v.Levels[1][0].Files[1]
+	if a.Overlaps(b) || b.Overlaps(a) || !a.EndsBefore([]byte("c")) || a.EndsBefore([]byte("bz")) || !b.StartsAfter([]byte("bz")) || b.StartsAfter([]byte("c")) {
+		t.Error("tables that touch overlap")
 	}
 }
 
@@ -233,6 +291,12 @@ func randomRun(rng *rand.Rand) (r Run, all []string) {
 			f := table(base.FileNum(len(r.Files)+1), 1, keys[0], keys[n-1], 1, 1)
 			f.Keyspace = 2 * ks
 			r.Files = append(r.Files, f)
+			if n == 2 && rng.IntN(2) == 0 { // ends where the next may begin
+				ranged(f, base.BoundExclusive)
+				n = 1
+			} else if n == len(keys) && rng.IntN(2) == 0 {
+				ranged(f, base.BoundNone)
+			}
 			keys = keys[n:]
 		}
 	}
@@ -249,19 +313,19 @@ func TestRunSearch(t *testing.T) {
 		if bytes.Compare(lo, hi) > 0 {
 			lo, hi = hi, lo
 		}
-		if rng.IntN(8) == 0 {
-			hi = nil
-		}
+		end := base.End{Key: hi, Bound: base.Bound(rng.IntN(3))}
 		var found *FileMeta
 		var overlapping []*FileMeta
 		for _, f := range r.Files {
 			if f.Keyspace != ks {
 				continue
 			}
-			if bytes.Compare(f.Smallest, lo) <= 0 && bytes.Compare(lo, f.Largest) <= 0 {
+			reaches := f.LargestBound == base.BoundNone || bytes.Compare(lo, f.Largest) < 0 ||
+				f.LargestBound == base.BoundInclusive && bytes.Equal(lo, f.Largest)
+			if bytes.Compare(f.Smallest, lo) <= 0 && reaches {
 				found = f
 			}
-			if bytes.Compare(f.Largest, lo) >= 0 && (hi == nil || bytes.Compare(f.Smallest, hi) <= 0) {
+			if c := bytes.Compare(f.Smallest, end.Key); reaches && (end.Bound == base.BoundNone || c < 0 || c == 0 && end.Bound == base.BoundInclusive) {
 				overlapping = append(overlapping, f)
 			}
 		}
@@ -270,8 +334,8 @@ func TestRunSearch(t *testing.T) {
 			if got := r.Find(ks, lo); got != found {
 				t.Fatalf("Find(%d, %q) = %v, want %v (heads %+v)", ks, lo, got, found, heads)
 			}
-			if got := r.Overlapping(ks, lo, hi); !slices.Equal(got, overlapping) {
-				t.Fatalf("Overlapping(%d, %q, %q) = %v, want %v (heads %+v)", ks, lo, hi, got, overlapping, heads)
+			if got := r.Overlapping(ks, lo, end); !slices.Equal(got, overlapping) {
+				t.Fatalf("Overlapping(%d, %q, %q) = %v, want %v (heads %+v)", ks, lo, end, got, overlapping, heads)
 			}
 		}
 	}
@@ -363,6 +427,9 @@ func drawEdit(t *rapid.T, model map[base.FileNum]NewFile, values map[base.FileNu
 		hi := lo + rapid.IntRange(0, 5).Draw(t, "width")
 		f := table(*next, rapid.Uint64Range(1, 4).Draw(t, "run"), string(rune('A'+lo)), string(rune('A'+hi)), 1, 2)
 		*next++
+		if b := base.Bound(rapid.IntRange(0, 5).Draw(t, "bound")); b == base.BoundNone || b == base.BoundExclusive && hi > lo {
+			ranged(f, b)
+		}
 		for _, r := range refs {
 			if rapid.IntRange(0, 2).Draw(t, "ref") == 0 {
 				f.ValueRefs = append(f.ValueRefs, ValueRef{r, rapid.Uint64Range(1, 6).Draw(t, "bytes"), rapid.Uint64Range(1, 3).Draw(t, "count")})
@@ -371,6 +438,20 @@ func drawEdit(t *rapid.T, model map[base.FileNum]NewFile, values map[base.FileNu
 		e.Add = append(e.Add, NewFile{rapid.IntRange(1, 3).Draw(t, "level"), f})
 	}
 	return e
+}
+
+// meet is Overlaps for the keys of drawEdit, one by one.
+func meet(f, g *FileMeta) bool {
+	has := func(f *FileMeta, key rune) bool {
+		lo, hi := rune(f.Smallest[0]), rune(f.Largest[0])
+		return lo <= key && (key < hi || f.LargestBound == base.BoundNone || key == hi && f.LargestBound == base.BoundInclusive)
+	}
+	for key := 'A'; key <= 'A'+60; key++ {
+		if has(f, key) && has(g, key) {
+			return true
+		}
+	}
+	return false
 }
 
 // applyModel is Apply by brute force.
@@ -392,7 +473,7 @@ func applyModel(model map[base.FileNum]NewFile, values map[base.FileNum]ValueMet
 	for _, n := range e.Add {
 		f := *n.Meta
 		for _, o := range tables {
-			if o.Level == n.Level && o.Meta.Run == f.Run && f.Overlaps(o.Meta) {
+			if o.Level == n.Level && o.Meta.Run == f.Run && meet(&f, o.Meta) {
 				return nil, nil, false
 			}
 		}

@@ -13,6 +13,8 @@
 //     which its keys are written, and the hash index that finds them.
 //   - tree: the one ordered set of all records of the generation.
 //   - fence: a bound on the keys a tree node may hold, as a ref to a record.
+//   - ranges: the range tombstones, in a set of their own (package rangedel).
+//     They hide entries from nobody here: a read asks for both.
 //
 // # Shape
 //
@@ -40,6 +42,6 @@
 //     over the life of the generation; so what Reserve granted always fits.
 //  5. Along a chain, trailers strictly descend; also along its jump pointers.
 //
-// All of it lies in one region outside the Go heap. Numbers in it are in the
-// machine's byte order: none of it is ever written to a file.
+// All of it, but for the ranges, lies in one region outside the Go heap. Numbers
+// in it are in the machine's byte order: none of it is ever written to a file.
 package memtable

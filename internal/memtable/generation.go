@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/invariant"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 // EntryOverhead is the most bytes of the arena, averaged over a generation,
@@ -45,6 +46,7 @@ type Generation struct {
 	capacity   int64       // immutable
 	mask       uint64      // immutable; partitions - 1
 	partitions []partition // immutable slice
+	ranges     rangedel.Set
 	arena      arena
 	tree       tree
 	writers    writers
@@ -111,6 +113,7 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 	p := &g.partitions[hash&g.mask]
 	p.mu.Lock()
 	p.versions++
+	p.newest = max(p.newest, t.Seq())
 	if r := g.record(p, key, hash); r != 0 {
 		g.arena.addVersion(g.arena.record(r), t, value)
 	} else {
@@ -123,6 +126,10 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 		p.insert(&g.arena, r, hash)
 	}
 	p.mu.Unlock()
+	yield()
+	if v := g.ranges.View(); v != nil {
+		v.Reuse(key, t.Seq())
+	}
 }
 
 func (g *Generation) record(p *partition, key []byte, hash uint64) ref {
@@ -178,7 +185,7 @@ func (g *Generation) NewAllIter() *Iter {
 	return i
 }
 
-// Len is the number of entries.
+// Len is the number of entries. Range tombstones are none.
 func (g *Generation) Len() int {
 	n := 0
 	for i := range g.partitions {
@@ -191,7 +198,9 @@ func (g *Generation) Len() int {
 }
 
 // Empty reports whether nothing was added.
-func (g *Generation) Empty() bool { return g.arena.bottom.Load() == 1<<wordShift }
+func (g *Generation) Empty() bool {
+	return g.arena.bottom.Load() == 1<<wordShift && g.ranges.View() == nil
+}
 
 // Bytes is how much of the capacity is reserved.
 func (g *Generation) Bytes() int { return int(g.reserved.Load()) }

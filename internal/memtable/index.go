@@ -108,6 +108,7 @@ type partition struct {
 	spilled  atomic.Bool   // some keys are only in the tree
 	keys     int           // guarded by mu
 	versions int           // guarded by mu
+	newest   base.SeqNum   // guarded by mu; of all versions
 	memory   int           // guarded by mu; bytes of the index, directories included
 	dirLen   int           // guarded by mu; refs that fit the directory
 	moves    []uint16      // guarded by mu; scratch of split

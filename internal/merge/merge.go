@@ -15,6 +15,7 @@ type Iter struct {
 	second   int    // place in the heap of the best child but the top; 0: none
 	flip     uint64 // all ones when going backward: turns the order of heads
 	placed   bool   // positioned since Init
+	skipped  bool   // a child has passed entries that others have not come to
 	err      error
 }
 
@@ -52,7 +53,7 @@ func (i *Iter) Init(iters []base.Iterator) {
 		i.children[n] = child{iter: it, order: n}
 	}
 	i.heap = i.heap[:0]
-	i.placed, i.err = false, nil
+	i.placed, i.skipped, i.err = false, false, nil
 }
 
 // First lands on the first entry.
@@ -136,6 +137,9 @@ func (i *Iter) turnForward() *base.KV {
 	case i.err != nil, i.flip == 0: // at the end
 		return nil
 	}
+	if i.skipped && len(i.heap) > 0 {
+		return i.turnAfterSkip(0)
+	}
 	i.start(0)
 	for n := range i.children {
 		i.enter(&i.children[n], i.children[n].iter.Next())
@@ -150,6 +154,9 @@ func (i *Iter) turnBackward() *base.KV {
 	case i.err != nil, i.flip != 0: // before the first
 		return nil
 	}
+	if i.skipped && len(i.heap) > 0 {
+		return i.turnAfterSkip(backward)
+	}
 	i.start(backward)
 	for n := range i.children {
 		i.enter(&i.children[n], i.children[n].iter.Prev())
@@ -159,7 +166,7 @@ func (i *Iter) turnBackward() *base.KV {
 
 // start begins to position all children for one direction.
 func (i *Iter) start(flip uint64) {
-	i.flip, i.placed, i.err = flip, true, nil
+	i.flip, i.placed, i.skipped, i.err = flip, true, false, nil
 	i.heap = i.heap[:0]
 }
 

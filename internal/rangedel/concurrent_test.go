@@ -1,0 +1,186 @@
+package rangedel
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// TestConcurrent has commits of tombstones run at once, out of order, while
+// reads at what is visible, by the rule of Set.View, are held to brute force.
+func TestConcurrent(t *testing.T) {
+	n := 4000
+	if testing.Short() {
+		n = 600
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	history := make([]Tombstone, n)
+	for i := range history {
+		history[i] = randomTombstone(rng, base.SeqNum(i+1))
+	}
+	var s Set
+	var next, visible atomic.Int64
+	done := make([]atomic.Bool, n+1)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
+				h := history[i-1]
+				v := s.Add(h.Lo, h.Hi, h.Seq, []base.SeqNum{base.SeqNum(visible.Load())})
+				v.ReuseRange(h.Lo, h.Hi, base.SeqNum(i%7*int64(n)))
+				done[i].Store(true)
+				for at := visible.Load(); at < int64(n) && done[at+1].Load(); at = visible.Load() {
+					visible.CompareAndSwap(at, at+1)
+				}
+			}
+		})
+	}
+	for r := range 3 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(5, uint64(r)))
+			for at := int64(0); at < int64(n) && !t.Failed(); {
+				v := s.View()
+				at = visible.Load()
+				if s.View() != v {
+					continue
+				}
+				for range 4 {
+					k := testKeys[rng.IntN(len(testKeys))]
+					f, _ := v.Find(k)
+					if got, want := f.coverOrNone(base.SeqNum(at)), cover(history[:at], k, base.SeqNum(at)); got != want {
+						t.Errorf("%q at %d: %d, want %d", k, at, got, want)
+					}
+					v.Reuse(k, base.SeqNum(rng.IntN(n)))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	checkTree(t, s.View().root)
+	checkList(t, s.View().List())
+}
+
+// TestCleanConcurrent races entries with tombstones: none may be in a clean
+// fragment and newer than it, as soon as both are done.
+func TestCleanConcurrent(t *testing.T) {
+	rounds := 3000
+	if testing.Short() {
+		rounds = 500
+	}
+	for round := range rounds {
+		rng := rand.New(rand.NewPCG(uint64(round), 6))
+		var s Set
+		var newest atomic.Uint64
+		seqs := rng.Perm(12)
+		entries := make([]Tombstone, 6)
+		var wg sync.WaitGroup
+		for i, seq := range seqs {
+			tomb := randomTombstone(rng, base.SeqNum(seq+1))
+			if i < len(entries) {
+				entries[i] = tomb
+				wg.Go(func() {
+					for {
+						old := newest.Load()
+						if old >= uint64(tomb.Seq) || newest.CompareAndSwap(old, uint64(tomb.Seq)) {
+							break
+						}
+					}
+					s.View().Reuse(tomb.Lo, tomb.Seq)
+				})
+				continue
+			}
+			wg.Go(func() {
+				v := s.Add(tomb.Lo, tomb.Hi, tomb.Seq, []base.SeqNum{0})
+				v.ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
+			})
+		}
+		wg.Wait()
+		for _, e := range entries {
+			if f, clean := s.View().Find(e.Lo); f != nil && clean && f.Seqs[0] < e.Seq {
+				t.Fatalf("round %d: %q at %d is in a clean fragment of %d", round, e.Lo, e.Seq, f.Seqs)
+			}
+		}
+	}
+}
+
+func TestDecodeRejects(t *testing.T) {
+	u := func(vs ...uint64) (b []byte) {
+		for _, v := range vs {
+			b = binary.AppendUvarint(b, v)
+		}
+		return b
+	}
+	good := u(0, 1, 'a', 1, 'b', 1, 5)
+	for name, b := range map[string][]byte{
+		"unknown form":         u(4, 1, 'a', 1, 'b', 1, 5),
+		"adjacent to nothing":  u(1, 1, 'b', 1, 5),
+		"empty range":          u(0, 1, 'b', 1, 'b', 1, 5),
+		"backward range":       u(0, 1, 'b', 1, 'a', 1, 5),
+		"no sequences":         u(0, 1, 'a', 1, 'b', 0),
+		"sequence 0":           u(0, 1, 'a', 1, 'b', 1, 0),
+		"sequence too large":   u(0, 1, 'a', 1, 'b', 1, uint64(base.SeqNumMax)+1),
+		"sequence twice":       u(0, 1, 'a', 1, 'b', 2, 5, 0),
+		"sequences below 1":    u(0, 1, 'a', 1, 'b', 2, 5, 5),
+		"sequences that wrap":  u(0, 1, 'a', 1, 'b', 2, 5, 1<<63),
+		"many sequences":       u(0, 1, 'a', 1, 'b', 1<<40),
+		"key past the end":     u(0, 100, 'a'),
+		"key too large":        append(u(2, base.MaxKeySize+1), make([]byte, base.MaxKeySize+10)...),
+		"overlap":              append(bytes.Clone(good), u(0, 1, 'a', 1, 'c', 1, 5)...),
+		"a lo that is the hi":  append(bytes.Clone(good), u(0, 1, 'b', 1, 'c', 1, 6)...),
+		"behind an endless":    append(u(2, 1, 'a', 1, 5), u(1, 1, 'c', 1, 5)...),
+		"behind an endless, 2": append(u(2, 1, 'a', 1, 5), u(0, 1, 'b', 1, 'c', 1, 5)...),
+		"half a number":        {0x80},
+	} {
+		if l, err := Decode(b); err == nil {
+			t.Errorf("%s: decoded as\n%s", name, text(l))
+		}
+	}
+	for n := 1; n < len(good); n++ {
+		if _, err := Decode(good[:n]); err == nil {
+			t.Errorf("%d of %d bytes decoded", n, len(good))
+		}
+	}
+	if l, err := Decode(append(good, u(1, 1, 'c', 1, 6)...)); err != nil || l.Len() != 2 {
+		t.Errorf("the good one: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 20 {
+		var ts []Tombstone
+		for range rng.IntN(6) {
+			ts = append(ts, randomTombstone(rng, base.SeqNum(1+rng.Uint64N(1<<56-1))))
+		}
+		l := Build(ts)
+		f.Add(l.Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := Decode(l.Append(nil))
+		if err != nil || text(again) != text(l) {
+			t.Fatalf("%v:\n%s became\n%s", err, text(l), text(again))
+		}
+		for i := range l.Len() {
+			f := l.At(i)
+			if got := l.Find(f.Lo); got != f || f.Cover(base.SeqNumMax) != f.Seqs[0] || f.Cover(0) != 0 {
+				t.Fatalf("fragment %d of\n%s", i, text(l))
+			}
+		}
+		bound := 0
+		for i := range l.Len() {
+			bound += EncodedBound(l.At(i))
+		}
+		if n := len(l.Append(nil)); n > bound {
+			t.Fatalf("%d bytes, bound %d", n, bound)
+		}
+	})
+}
