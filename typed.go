@@ -13,13 +13,15 @@ import (
 
 // What typed access needs of the store beneath it.
 type (
-	// Reader is what can be read: a DB, or a Snapshot.
+	// Reader is what can be read: a DB, a Keyspace, a Snapshot, or what
+	// Snapshot.In gives.
 	Reader interface {
 		AppendGet(dst, key []byte) ([]byte, error)
 		Has(key []byte) (bool, error)
 		Range(lo, hi []byte) *Rows
 	}
-	// Writer is what can be written to: a DB, or a Batch.
+	// Writer is what can be written to: a DB, a Keyspace, a Batch, or what
+	// Batch.In gives.
 	Writer interface {
 		Put(key, value []byte) error
 		Delete(key []byte) error
@@ -31,8 +33,8 @@ type (
 	}
 )
 
-// Typed is a store of keys of type K and values of type V: a view of a DB, whose
-// every key and value it encodes and decodes.
+// Typed is a store of keys of type K and values of type V: a view of a DB or a
+// Keyspace, whose every key and value it encodes and decodes.
 //
 //	users := seerdb.NewTyped(db, keycodec.Uint64, valuecodec.JSON[User]())
 //	err := users.Put(7, User{Name: "Ada"})
@@ -60,12 +62,14 @@ func (t *Typed[K, V]) With(store ReadWriter) *Typed[K, V] {
 	return NewTyped(store, t.TypedReader.c.key, t.TypedReader.c.value)
 }
 
-// At reads from something else, such as a snapshot.
+// At reads from something else, such as a snapshot. That says which keyspace is
+// read too: s.In(k) for a view of k, and s alone for one of the database.
 func (t *Typed[K, V]) At(r Reader) *TypedReader[K, V] {
 	return &TypedReader[K, V]{r, t.TypedReader.c}
 }
 
-// Into writes to something else, such as a batch.
+// Into writes to something else, such as a batch. That says which keyspace is
+// written to too: b.In(k) for a view of k, and b alone for one of the database.
 func (t *Typed[K, V]) Into(w Writer) *TypedWriter[K, V] {
 	return &TypedWriter[K, V]{w, t.TypedWriter.c}
 }

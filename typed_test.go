@@ -22,8 +22,11 @@ import (
 // What typed access is for, by type.
 var (
 	_ seerdb.ReadWriter = (*seerdb.DB)(nil)
+	_ seerdb.ReadWriter = (*seerdb.Keyspace)(nil)
 	_ seerdb.Reader     = (*seerdb.Snapshot)(nil)
+	_ seerdb.Reader     = (*seerdb.SnapshotIn)(nil)
 	_ seerdb.Writer     = (*seerdb.Batch)(nil)
+	_ seerdb.Writer     = seerdb.BatchIn{}
 )
 
 func openInMemory(t testing.TB) *seerdb.DB {
@@ -193,6 +196,47 @@ func TestTypedEmptyKey(t *testing.T) {
 		}
 		if must(t, c.rows.Err()); !slices.Equal(got, c.want) || n != len(got) {
 			t.Errorf("%s: %q, and %d backward; want %q", what, got, n, c.want)
+		}
+	}
+}
+
+// TestTypedKeyspaces checks that typed views of two keyspaces and the default
+// one, over a batch and a snapshot too, do not see one another's keys.
+func TestTypedKeyspaces(t *testing.T) {
+	db := openInMemory(t)
+	space := func(name string) *seerdb.Keyspace {
+		k, err := db.Keyspace(name, nil)
+		must(t, err)
+		return k
+	}
+	one, two := space("one"), space("two")
+	typed := seerdb.NewTyped(one, keycodec.Int64, valuecodec.String)
+	must(t, typed.Put(1, "one"))
+	must(t, typed.With(two).Put(1, "two"))
+	must(t, typed.With(db).Put(1, "default"))
+	s := db.NewSnapshot()
+	defer s.Close()
+	b := db.NewBatch()
+	must(t, typed.Into(b.In(one)).Delete(1))
+	must(t, typed.Into(b.In(two)).Put(1, "changed"))
+	must(t, typed.Into(b).Put(2, "new"))
+	must(t, db.Apply(b, seerdb.DefaultDurability))
+	for _, c := range []struct {
+		what string
+		r    seerdb.Reader
+		want map[int64]string
+	}{
+		{"one", one, map[int64]string{}},
+		{"two", two, map[int64]string{1: "changed"}},
+		{"default", db, map[int64]string{1: "default", 2: "new"}},
+		{"one then", s.In(one), map[int64]string{1: "one"}},
+		{"two then", s.In(two), map[int64]string{1: "two"}},
+		{"default then", s, map[int64]string{1: "default"}},
+	} {
+		rows := typed.At(c.r).Rows()
+		got := maps.Collect(rows.All())
+		if d := gocmp.Diff(c.want, got); d != "" || rows.Err() != nil {
+			t.Errorf("%s: %v\n%s", c.what, rows.Err(), d)
 		}
 	}
 }
