@@ -39,6 +39,9 @@ const depsPolicy = `
 	failpoint:     | os
 	offheap:       | golang.org/x/sys/unix
 	observe:
+	keycodec:
+	merger:
+	valuecodec:
 
 	base:          | github.com/zeebo/xxh3
 	rangedel:      base
@@ -61,7 +64,7 @@ const depsPolicy = `
 	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base rangedel vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
-	.:             observe base vfs compress batch sstable compaction engine
+	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe base vfs batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra golang.org/x/term os os/exec
 `
