@@ -82,12 +82,16 @@ func (s *space) commit(b *Batch, err error) error {
 }
 
 // Get returns a copy of the value of key, or ErrNotFound.
-func (s *space) Get(key []byte) ([]byte, error) { return copied(s.k.AppendGet(nil, key, engine.Newest)) }
+func (s *space) Get(key []byte) ([]byte, error) {
+	return copied(s.k.AppendGet(nil, key, engine.Newest))
+}
 
 // AppendGet appends the value of key to dst and returns the extended slice.
 // It does not allocate when dst has room. When there is no value it returns
 // dst and ErrNotFound.
-func (s *space) AppendGet(dst, key []byte) ([]byte, error) { return s.k.AppendGet(dst, key, engine.Newest) }
+func (s *space) AppendGet(dst, key []byte) ([]byte, error) {
+	return s.k.AppendGet(dst, key, engine.Newest)
+}
 
 // Has reports whether key has a value, without reading it.
 func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, engine.Newest) }
