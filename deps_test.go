@@ -58,7 +58,7 @@ const depsPolicy = `
 	manifest:      base vfs record
 	valuelog:      base cache compress
 	sstable:       base rangedel filter learned compress cache sstable/block
-	compaction:    base manifest valuelog sstable
+	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
 	.:             observe base vfs compress batch sstable compaction engine

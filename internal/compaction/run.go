@@ -7,30 +7,8 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
-
-// TableOutput is a new table, open for writing.
-type TableOutput struct {
-	Num    base.FileNum
-	Writer *sstable.Writer
-	// Close makes the file durable and closes it. It is called once, after
-	// Writer.Finish and after every value file that the table refers to was
-	// closed (invariant I4).
-	Close func() error
-	// Abort closes the file, if it is open, and removes it.
-	Abort func()
-}
-
-// ValueOutput is a new value file, open for writing. Its functions are those of
-// TableOutput.
-type ValueOutput struct {
-	Num    base.FileNum
-	Writer *valuelog.Writer
-	Close  func() error
-	Abort  func()
-}
 
 // RunOptions say what Run works on.
 type RunOptions struct {
@@ -48,6 +26,22 @@ type RunOptions struct {
 	// deeper overlaps, which makes them take no room. Not for level 0, whose
 	// runs are held to the order of their sequences.
 	ZeroSeq bool
+
+	// Ranges are the range tombstones of all inputs; nil is none.
+	Ranges *rangedel.List
+	// ElideRange reports whether nothing deeper in the tree overlaps [lo, hi);
+	// a nil hi is no end. It is asked in any order. nil never does.
+	ElideRange func(lo, hi []byte) bool
+	// Merger collapses merge operands; nil leaves them as they are.
+	Merger base.Merger
+	// ExpireAt is the time of the live reader that is furthest behind: an entry
+	// with an expiry at or before it is expired for everybody. 0 is none.
+	ExpireAt uint64
+	// Filter, if set, is asked about values that all Snapshots see and nothing
+	// newer in the input hides, and told them as their user knows them. It keeps
+	// neither slice, and Run takes newValue before it asks again. Who reads at
+	// one of the snapshots sees what the filter made. An error fails the Run.
+	Filter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
 
 	MaxTableSize uint64
 	// Guards are keys, ascending, at which a new table begins.
@@ -78,21 +72,21 @@ type Stats struct {
 	Shadowed           uint64 // versions that no read can reach
 	Duplicates         uint64 // versions that came twice
 	Tombstones         uint64 // tombstones with nothing left to hide
+	RangeCovered       uint64 // versions under a range tombstone
+	Merged             uint64 // operands, and values under them, that became part of another entry
+	MergeFailures      uint64 // times the merger refused operands; they stayed
+	Expired            uint64 // values that became tombstones by their expiry
+	Filtered           uint64 // values that the filter removed or changed
+	SingleDeleteMisuse uint64 // single deletes over more than one value
 	Separated          uint64 // inline values that went to a value file
 	Inlined            uint64 // values of value files that came back inline
 	Rewritten          uint64 // values copied from one value file to another
 	RewrittenBytes     uint64 // their length
 }
 
-const (
-	// pollBytes is how much input passes between two looks at the context and
-	// calls of Progress. A job of 100 MB/s looks 1600 times a second.
-	pollBytes = 64 << 10
-	// maxWaiting is how many finished tables may wait for a value file to
-	// fill before it is closed as it is: each holds an open file, and bytes
-	// that are not synced.
-	maxWaiting = 8
-)
+// pollBytes is how much input passes between two looks at the context and calls
+// of Progress. A job of 100 MB/s looks 1600 times a second.
+const pollBytes = 64 << 10
 
 // Run streams the input into new tables, dropping what is dead. When it fails
 // it has called Abort on all outputs, and the result is empty.
@@ -111,13 +105,17 @@ func Run(ctx context.Context, o RunOptions) (Result, error) {
 
 // runner is the state of one Run.
 type runner struct {
-	o     RunOptions
-	keep  keeper
-	res   Result
-	split splitter
+	o      RunOptions
+	keep   keeper
+	ranges rangeWalker
+	single single
+	fold   folder
+	res    Result
+	split  splitter
 
 	key     []byte // the current user key; a copy
 	started bool   // key is valid
+	wrote   bool   // an entry of the current key
 	polled  int    // bytes of input since the last poll
 
 	table   *openTable    // nil between tables
@@ -126,15 +124,10 @@ type runner struct {
 	values  valueRouter
 }
 
-// openTable is the table being written.
-type openTable struct {
-	out  TableOutput
-	meta *manifest.FileMeta
-	refs refCounts
-}
-
 func (r *runner) run(ctx context.Context) error {
 	r.values.init(r)
+	r.ranges.init(&r.o, &r.keep)
+	r.fold.merger = r.o.Merger
 	for kv := r.o.Input.First(); kv != nil; kv = r.o.Input.Next() {
 		size := len(kv.Key) + 8 + len(kv.Value)
 		r.res.Stats.EntriesIn++
@@ -147,20 +140,14 @@ func (r *runner) run(ctx context.Context) error {
 		if err := r.enterKey(kv); err != nil {
 			return err
 		}
-		switch r.keep.judge(kv.Trailer, r.elidable) {
-		case dropShadowed:
-			r.res.Stats.Shadowed++
-		case dropDuplicate:
-			r.res.Stats.Duplicates++
-		case dropTombstone:
-			r.res.Stats.Tombstones++
-		default:
-			if err := r.emit(kv); err != nil {
-				return err
-			}
+		if err := r.version(kv); err != nil {
+			return err
 		}
 	}
 	if err := r.o.Input.Err(); err != nil {
+		return err
+	}
+	if err := r.endKey(); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -184,108 +171,50 @@ func (r *runner) enterKey(kv *base.KV) error {
 		case c < 0:
 			return fmt.Errorf("%w: compaction input out of order: %q after %q", base.ErrCorruption, kv.Key, r.key)
 		}
+		if err := r.endKey(); err != nil {
+			return err
+		}
 	}
-	r.started = true
+	r.started, r.wrote = true, false
 	r.key = append(r.key[:0], kv.Key...)
 	r.keep.startKey()
+	r.ranges.enter(r.key)
 
 	r.split.enter(r.key)
+	if len(r.split.passed) > 0 {
+		return r.passGuards()
+	}
 	if r.table != nil && r.split.cut(r.table.out.Writer.EstimatedSize(), r.o.MaxTableSize) {
-		return r.endTable()
+		return r.endTable(r.key)
+	}
+	return nil
+}
+
+// passGuards ends the current table at the first guard passed. What range
+// tombstones lie between one guard and the next makes a table of its own.
+func (r *runner) passGuards() error {
+	for _, g := range r.split.passed {
+		if len(g) == 0 {
+			continue // nothing lies before it
+		}
+		if err := r.endTable(g); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 func (r *runner) elidable() bool { return r.o.Elide != nil && r.o.Elide(r.key) }
 
-// emit writes a version that lives.
-func (r *runner) emit(kv *base.KV) error {
-	if r.table == nil {
-		if err := r.beginTable(); err != nil {
-			return err
-		}
-	}
-	t := r.table
-	v, err := r.values.route(kv)
-	if err != nil {
-		return err
-	}
-	trailer := base.MakeTrailer(kv.Trailer.Seq(), v.kind)
-	if r.o.ZeroSeq && trailer.Seq() != 0 && v.kind != base.KindDelete && r.keep.visibleToAll() && r.elidable() {
-		trailer = base.MakeTrailer(0, v.kind)
-	}
-	if err := t.out.Writer.Add(kv.Key, trailer, v.data); err != nil {
-		return err
-	}
-	m := t.meta
-	m.Entries++
-	m.RawKeyBytes += uint64(len(kv.Key))
-	m.RawValueBytes += uint64(v.raw)
-	if v.kind == base.KindDelete {
-		m.Deletes++
-	}
-	r.res.Stats.EntriesOut++
-	return nil
-}
-
-func (r *runner) beginTable() error {
-	out, err := r.o.NewTable()
-	if err != nil {
-		return err
-	}
-	r.tables = append(r.tables, out)
-	r.table = &openTable{out: out, meta: &manifest.FileMeta{Num: out.Num, Format: base.FormatNewest}}
-	return nil
-}
-
-// endTable finishes the current table and closes it, or lets it wait for the
-// value file that it refers to.
-func (r *runner) endTable() error {
-	t := r.table
-	info, err := t.out.Writer.Finish()
-	if err != nil {
-		return err
-	}
-	m := t.meta
-	m.Size = info.Size
-	m.Smallest, m.Largest = bytes.Clone(info.Smallest), bytes.Clone(info.Largest)
-	m.SmallestSeq, m.LargestSeq = info.SmallestSeq, info.LargestSeq
-	m.ValueRefs = t.refs.list()
-	r.res.Tables = append(r.res.Tables, m)
-	r.res.Stats.BytesOut += m.Size
-	r.table = nil
-
-	if !r.values.isOpen() || !t.refs.has(r.values.out.Num) {
-		return t.out.Close()
-	}
-	r.waiting = append(r.waiting, t.out)
-	if r.values.wantsClose() || len(r.waiting) >= maxWaiting {
-		return r.closeValues()
-	}
-	return nil
-}
-
-// closeValues makes the value file durable, then the tables that waited for
-// it.
-func (r *runner) closeValues() error {
-	if err := r.values.close(); err != nil {
-		return err
-	}
-	for len(r.waiting) > 0 {
-		t := r.waiting[0]
-		r.waiting = r.waiting[1:]
-		if err := t.Close(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (r *runner) finish() error {
-	if r.table != nil {
-		if err := r.endTable(); err != nil {
+	r.split.end()
+	if r.ranges.any() {
+		if err := r.passGuards(); err != nil {
 			return err
 		}
+	}
+	if err := r.endTable(nil); err != nil {
+		return err
 	}
 	if r.values.isOpen() {
 		if err := r.closeValues(); err != nil {

@@ -178,44 +178,49 @@ func (s *shop) read(num base.FileNum) []entry {
 	return out
 }
 
+// pointerOf is where the value of a stored entry is, if that is elsewhere.
+func pointerOf(e entry) (valuelog.Pointer, bool) {
+	kind := e.t.Kind()
+	if kind != base.KindPutPointer && kind != base.KindPutTTLPointer {
+		return valuelog.Pointer{}, false
+	}
+	_, p, err := splitPointer(&base.KV{Key: []byte(e.key), Trailer: e.t, Value: e.value})
+	if err != nil {
+		panic(err)
+	}
+	return p, true
+}
+
+// plainLen is the length of the user's value.
+func (s *shop) plainLen(e entry) int {
+	if e = s.follow(e); e.t.Kind() == base.KindPutTTL {
+		return len(e.value) - base.ExpirySize
+	}
+	return len(e.value)
+}
+
 // follow turns a stored entry into one with its user's value.
 func (s *shop) follow(e entry) entry {
-	if e.t.Kind() != base.KindPutPointer {
+	p, ok := pointerOf(e)
+	if !ok {
 		return e
 	}
-	p, err := valuelog.DecodePointer(e.value)
+	kind, expiry := base.KindPut, []byte(nil)
+	if e.t.Kind() == base.KindPutTTLPointer {
+		kind, expiry = base.KindPutTTL, bytes.Clone(e.value[:base.ExpirySize])
+	}
+	v, err := s.fetch(expiry, p)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	v, err := s.fetch(nil, p)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return entry{e.key, base.MakeTrailer(e.t.Seq(), base.KindPut), v}
+	return entry{e.key, base.MakeTrailer(e.t.Seq(), kind), v}
 }
 
 // check compares a result with the entries that should be in it, and its
 // descriptions with what is there. It returns the entries as stored.
 func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
 	s.t.Helper()
-	live := map[base.FileNum]*manifest.ValueRef{}
-	e := &manifest.Edit{AddValues: res.Values}
-	for i, m := range res.Tables {
-		list := s.read(m.Num)
-		s.checkTable(m, list, live)
-		if i > 0 && string(res.Tables[i-1].Largest) >= string(m.Smallest) {
-			s.t.Fatalf("table %d begins with %q, the one before ends with %q", m.Num, m.Smallest, res.Tables[i-1].Largest)
-		}
-		for _, g := range o.Guards {
-			if string(m.Smallest) < string(g) && string(g) <= string(m.Largest) {
-				s.t.Fatalf("table %d [%q, %q] spans the guard %q", m.Num, m.Smallest, m.Largest, g)
-			}
-		}
-		stored = append(stored, list...)
-		s.checkOrder(m)
-		m.Run = 1
-		e.Add = append(e.Add, manifest.NewFile{Level: 1, Meta: m})
-	}
+	stored = s.checkShape(res, o)
 	var got []entry
 	for _, e := range stored {
 		got = append(got, s.follow(e))
@@ -224,6 +229,31 @@ func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
 		return a.key == b.key && a.t == b.t && bytes.Equal(a.value, b.value)
 	}) {
 		s.t.Fatalf("got  %v\nwant %v", got, want)
+	}
+	return stored
+}
+
+// checkShape compares the descriptions of a result with what is there. It
+// returns the entries as stored.
+func (s *shop) checkShape(res Result, o *RunOptions) (stored []entry) {
+	s.t.Helper()
+	live := map[base.FileNum]*manifest.ValueRef{}
+	e := &manifest.Edit{AddValues: res.Values}
+	for i, m := range res.Tables {
+		list := s.read(m.Num)
+		s.checkTable(m, list, live)
+		if i > 0 && !res.Tables[i-1].EndsBefore(m.Smallest) {
+			s.t.Fatalf("table %d begins with %q, the one before ends with %v", m.Num, m.Smallest, res.Tables[i-1].End())
+		}
+		for _, g := range o.Guards {
+			if string(m.Smallest) < string(g) && !m.EndsBefore(g) {
+				s.t.Fatalf("table %d [%q, %q] spans the guard %q", m.Num, m.Smallest, m.Largest, g)
+			}
+		}
+		stored = append(stored, list...)
+		s.checkOrder(m)
+		m.Run = 1
+		e.Add = append(e.Add, manifest.NewFile{Level: 1, Meta: m})
 	}
 	for _, v := range res.Values {
 		if out := s.values[v.Num]; int(v.Size) != out.Len() || live[v.Num] == nil || live[v.Num].Bytes != v.Bytes || live[v.Num].Count != v.Count {
@@ -245,14 +275,14 @@ func (s *shop) check(res Result, o *RunOptions, want []entry) (stored []entry) {
 func (s *shop) checkPlaces(res Result, o *RunOptions, stored []entry) {
 	s.t.Helper()
 	for _, e := range stored {
-		n, separate := len(s.follow(e).value), e.t.Kind() == base.KindPutPointer
+		n := s.plainLen(e)
+		p, separate := pointerOf(e)
 		if separate {
-			p, _ := valuelog.DecodePointer(e.value)
 			if !slices.ContainsFunc(res.Values, func(v manifest.ValueMeta) bool { return v.Num == p.File }) {
 				continue // it was so before
 			}
 		}
-		if e.t.Kind() != base.KindDelete && separate != (o.Values.Threshold > 0 && n >= o.Values.Threshold) {
+		if isValue(e.t.Kind()) && separate != (o.Values.Threshold > 0 && n >= o.Values.Threshold) {
 			s.t.Fatalf("threshold %d: %v", o.Values.Threshold, e)
 		}
 	}
@@ -261,19 +291,28 @@ func (s *shop) checkPlaces(res Result, o *RunOptions, stored []entry) {
 // checkTable compares a table's description with its entries.
 func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.FileNum]*manifest.ValueRef) {
 	s.t.Helper()
-	want := manifest.FileMeta{Num: m.Num, Size: uint64(s.tables[m.Num].Len()), Format: base.FormatNewest, ValueRefs: m.ValueRefs,
-		Smallest: []byte(list[0].key), Largest: []byte(list[len(list)-1].key), SmallestSeq: base.SeqNumMax}
+	want := manifest.FileMeta{Num: m.Num, Size: uint64(s.tables[m.Num].Len()), Format: base.FormatNewest, ValueRefs: m.ValueRefs, SmallestSeq: base.SeqNumMax}
+	if len(list) > 0 {
+		want.Smallest, want.Largest = []byte(list[0].key), []byte(list[len(list)-1].key)
+	}
+	s.wantRanges(&want, list)
 	refs := map[base.FileNum]manifest.ValueRef{}
 	for _, e := range list {
 		want.Entries++
 		want.SmallestSeq, want.LargestSeq = min(want.SmallestSeq, e.t.Seq()), max(want.LargestSeq, e.t.Seq())
 		want.RawKeyBytes += uint64(len(e.key))
-		want.RawValueBytes += uint64(len(s.follow(e).value))
+		want.RawValueBytes += uint64(s.plainLen(e))
 		switch e.t.Kind() {
-		case base.KindDelete:
+		case base.KindDelete, base.KindSingleDelete:
 			want.Deletes++
-		case base.KindPutPointer:
-			p, _ := valuelog.DecodePointer(e.value)
+		case base.KindPutTTL, base.KindPutTTLPointer:
+			at := expiryOf(e.value)
+			if want.Expiring++; want.Expiring == 1 {
+				want.MinExpiry = at
+			}
+			want.MinExpiry, want.MaxExpiry = min(want.MinExpiry, at), max(want.MaxExpiry, at)
+		}
+		if p, ok := pointerOf(e); ok {
 			r := refs[p.File]
 			refs[p.File] = manifest.ValueRef{File: p.File, Bytes: r.Bytes + uint64(p.Length), Count: r.Count + 1}
 			if live[p.File] == nil {
@@ -282,6 +321,9 @@ func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.File
 			live[p.File].Bytes += uint64(p.Length)
 			live[p.File].Count++
 		}
+	}
+	if m.Expiring != want.Expiring || m.MinExpiry != want.MinExpiry || m.MaxExpiry != want.MaxExpiry {
+		s.t.Fatalf("%d expire from %d to %d, want %d from %d to %d", m.Expiring, m.MinExpiry, m.MaxExpiry, want.Expiring, want.MinExpiry, want.MaxExpiry)
 	}
 	if got := m.String(); got != want.String() || m.RawKeyBytes != want.RawKeyBytes || m.RawValueBytes != want.RawValueBytes {
 		s.t.Fatalf("description %s\nof          %s", got, want.String())
@@ -485,7 +527,7 @@ func TestRunRefuses(t *testing.T) {
 		want error
 	}{
 		"out of order":  {&sliceIter{entries: []entry{put("b", 1), put("a", 2)}}, base.ErrCorruption},
-		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindMerge), nil}}}, base.ErrCorruption},
+		"reserved kind": {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindRangeDelete), nil}}}, base.ErrCorruption},
 		"bad pointer":   {&sliceIter{entries: []entry{{"a", base.MakeTrailer(1, base.KindPutPointer), []byte("not a pointer")}}}, base.ErrCorruption},
 		"read error":    {&sliceIter{entries: []entry{put("a", 1)}, err: eio}, eio},
 	} {

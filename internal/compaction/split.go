@@ -6,18 +6,21 @@ import "bytes"
 // full, and at every guard.
 type splitter struct {
 	guards [][]byte // those beyond the current key
-	passed bool     // the current key is the first beyond a guard
+	passed [][]byte // those between the key before and the current one
 }
 
 // enter moves on to a user key.
 func (s *splitter) enter(key []byte) {
-	s.passed = false
-	for len(s.guards) > 0 && bytes.Compare(s.guards[0], key) <= 0 {
-		s.guards = s.guards[1:]
-		s.passed = true
+	n := 0
+	for n < len(s.guards) && bytes.Compare(s.guards[n], key) <= 0 {
+		n++
 	}
+	s.passed, s.guards = s.guards[:n], s.guards[n:]
 }
+
+// end moves on beyond all keys.
+func (s *splitter) end() { s.passed, s.guards = s.guards, nil }
 
 // cut reports whether the current table, of a size so far, ends before the
 // current key.
-func (s *splitter) cut(size, sizeMax uint64) bool { return s.passed || size >= sizeMax }
+func (s *splitter) cut(size, sizeMax uint64) bool { return len(s.passed) > 0 || size >= sizeMax }

@@ -34,12 +34,14 @@ type routed struct {
 // valueRouter decides for each value where it lives, and owns the value file
 // being written.
 type valueRouter struct {
-	r    *runner
-	out  *ValueOutput  // nil between files
-	all  []ValueOutput // all that were made
-	ptr  []byte        // scratch: an encoded pointer
-	buf  []byte        // scratch: a fetched value
-	last struct {      // the file asked about last, as neighbours often share one
+	r   *runner
+	out *ValueOutput  // nil between files
+	all []ValueOutput // all that were made
+	ptr []byte        // scratch: an encoded pointer, behind its expiry
+	buf []byte        // scratch: a value to rewrite, behind its expiry
+	// scratch: a value for the merger or the filter
+	fetched []byte
+	last    struct { // the file asked about last, as neighbours often share one
 		num     base.FileNum
 		rewrite bool
 	}
@@ -49,46 +51,92 @@ func (v *valueRouter) init(r *runner) { v.r = r }
 
 func (v *valueRouter) isOpen() bool { return v.out != nil }
 
-// route says what the table stores for kv.
+// route says what the table stores for kv, which is of a kind that actsAs
+// passes.
 func (v *valueRouter) route(kv *base.KV) (routed, error) {
-	switch kv.Trailer.Kind() {
-	case base.KindDelete:
-		return routed{kind: base.KindDelete, data: kv.Value, raw: len(kv.Value)}, nil
+	kind := kv.Trailer.Kind()
+	switch kind {
 	case base.KindPut:
-		if v.r.o.Values.Threshold == 0 || len(kv.Value) < v.r.o.Values.Threshold {
-			return routed{kind: base.KindPut, data: kv.Value, raw: len(kv.Value)}, nil
-		}
-		v.r.res.Stats.Separated++
-		return v.separate(kv.Key, kv.Value)
-	case base.KindPutPointer:
+		return v.place(kv.Key, nil, kv.Value, kv.Value)
+	case base.KindPutTTL:
+		return v.place(kv.Key, kv.Value[:base.ExpirySize], kv.Value[base.ExpirySize:], kv.Value)
+	case base.KindPutPointer, base.KindPutTTLPointer:
 		return v.follow(kv)
 	}
-	return routed{}, fmt.Errorf("%w: compaction met an entry of kind %v under key %q, which this version cannot have written",
-		base.ErrCorruption, kv.Trailer.Kind(), kv.Key)
+	return routed{kind: kind, data: kv.Value, raw: len(kv.Value)}, nil
+}
+
+// place leaves a value inline or separates it. whole is the expiry and the
+// value as they are stored inline.
+func (v *valueRouter) place(key, expiry, value, whole []byte) (routed, error) {
+	if n := v.r.o.Values.Threshold; n > 0 && len(value) >= n {
+		v.r.res.Stats.Separated++
+		return v.separate(key, expiry, value)
+	}
+	return routed{kind: kindOf(expiry, base.KindPut, base.KindPutTTL), data: whole, raw: len(value)}, nil
+}
+
+// kindOf is one kind or the other, as there is no expiry or one.
+func kindOf(expiry []byte, never, ever base.Kind) base.Kind {
+	if len(expiry) == 0 {
+		return never
+	}
+	return ever
 }
 
 // follow keeps a pointer as it is, unless its file is to be left.
 func (v *valueRouter) follow(kv *base.KV) (routed, error) {
-	p, err := valuelog.DecodePointer(kv.Value)
-	if err != nil {
-		return routed{}, fmt.Errorf("%w: key %q: %w", base.ErrCorruption, kv.Key, err)
-	}
-	if !v.rewrites(p.File) {
-		v.r.table.refs.add(p)
-		return routed{kind: base.KindPutPointer, data: kv.Value, raw: int(p.RawLength)}, nil
-	}
-	v.buf, err = v.r.o.Values.Fetch(v.buf[:0], p)
+	expiry, p, err := splitPointer(kv)
 	if err != nil {
 		return routed{}, err
 	}
-	v.r.polled += len(v.buf)
-	if n := v.r.o.Values.Threshold; n == 0 || len(v.buf) < n {
+	if !v.rewrites(p.File) {
+		v.r.table.refs.add(p)
+		return routed{kind: kv.Trailer.Kind(), data: kv.Value, raw: int(p.RawLength)}, nil
+	}
+	v.buf, err = v.r.o.Values.Fetch(append(v.buf[:0], expiry...), p)
+	if err != nil {
+		return routed{}, err
+	}
+	value := v.buf[len(expiry):]
+	v.r.polled += len(value)
+	if n := v.r.o.Values.Threshold; n == 0 || len(value) < n {
 		v.r.res.Stats.Inlined++
-		return routed{kind: base.KindPut, data: v.buf, raw: len(v.buf)}, nil
+		return routed{kind: kindOf(expiry, base.KindPut, base.KindPutTTL), data: v.buf, raw: len(value)}, nil
 	}
 	v.r.res.Stats.Rewritten++
-	v.r.res.Stats.RewrittenBytes += uint64(len(v.buf))
-	return v.separate(kv.Key, v.buf)
+	v.r.res.Stats.RewrittenBytes += uint64(len(value))
+	return v.separate(kv.Key, expiry, value)
+}
+
+// splitPointer takes the value of a pointer entry apart.
+func splitPointer(kv *base.KV) (expiry []byte, p valuelog.Pointer, err error) {
+	data := kv.Value
+	if kv.Trailer.Kind() == base.KindPutTTLPointer {
+		expiry, data = data[:base.ExpirySize], data[base.ExpirySize:]
+	}
+	if p, err = valuelog.DecodePointer(data); err != nil {
+		err = fmt.Errorf("%w: key %q: %w", base.ErrCorruption, kv.Key, err)
+	}
+	return expiry, p, err
+}
+
+// plain is the value of an entry as its user knows it. It is valid until the
+// next call.
+func (v *valueRouter) plain(kv *base.KV) ([]byte, error) {
+	switch kv.Trailer.Kind() {
+	case base.KindPut:
+		return kv.Value, nil
+	case base.KindPutTTL:
+		return kv.Value[base.ExpirySize:], nil
+	}
+	_, p, err := splitPointer(kv)
+	if err != nil {
+		return nil, err
+	}
+	v.fetched, err = v.r.o.Values.Fetch(v.fetched[:0], p)
+	v.r.polled += len(v.fetched)
+	return v.fetched, err
 }
 
 func (v *valueRouter) rewrites(num base.FileNum) bool {
@@ -102,7 +150,7 @@ func (v *valueRouter) rewrites(num base.FileNum) bool {
 }
 
 // separate writes a value to the value file.
-func (v *valueRouter) separate(key, value []byte) (routed, error) {
+func (v *valueRouter) separate(key, expiry, value []byte) (routed, error) {
 	if v.out != nil && v.out.Writer.Size()+valuelog.RecordSize(len(key), len(value)) > v.r.o.Values.MaxFileSize {
 		if err := v.r.closeValues(); err != nil {
 			return routed{}, err
@@ -121,8 +169,8 @@ func (v *valueRouter) separate(key, value []byte) (routed, error) {
 		return routed{}, err
 	}
 	v.r.table.refs.add(p)
-	v.ptr = valuelog.AppendPointer(v.ptr[:0], p)
-	return routed{kind: base.KindPutPointer, data: v.ptr, raw: len(value)}, nil
+	v.ptr = valuelog.AppendPointer(append(v.ptr[:0], expiry...), p)
+	return routed{kind: kindOf(expiry, base.KindPutPointer, base.KindPutTTLPointer), data: v.ptr, raw: len(value)}, nil
 }
 
 // wantsClose reports whether the value file had better end with the table that

@@ -1,0 +1,52 @@
+package compaction
+
+import (
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// FilterVerdict is what a filter wants done with a value.
+type FilterVerdict uint8
+
+// The verdicts.
+const (
+	FilterKeep   FilterVerdict = iota
+	FilterRemove               // the key is deleted, as of the value's sequence
+	FilterChange               // the value is replaced, an expiry stays
+)
+
+// filterAndEmit writes a version that every snapshot sees, after the filter was
+// asked about it, if it may be: about values that nothing newer hides.
+func (r *runner) filterAndEmit(kv *base.KV) error {
+	kind := kv.Trailer.Kind()
+	if !isValue(kind) || r.wrote || r.ranges.newest() > kv.Trailer.Seq() {
+		return r.emit(kv, true)
+	}
+	value, err := r.values.plain(kv)
+	if err != nil {
+		return err
+	}
+	verdict, changed, err := r.o.Filter(r.key, value)
+	if err != nil {
+		return err
+	}
+	switch verdict {
+	case FilterRemove:
+		r.res.Stats.Filtered++
+		if r.elidable() {
+			r.res.Stats.Tombstones++
+			return nil
+		}
+		return r.emitDelete(kv.Trailer.Seq())
+	case FilterChange:
+		r.res.Stats.Filtered++
+		out := base.KV{Key: r.key, Trailer: base.MakeTrailer(kv.Trailer.Seq(), base.KindPut), Value: changed}
+		if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+			out.Trailer = base.MakeTrailer(kv.Trailer.Seq(), base.KindPutTTL)
+			out.Value = slices.Concat(kv.Value[:base.ExpirySize], changed)
+		}
+		return r.emit(&out, true)
+	}
+	return r.emit(kv, true)
+}

@@ -1,0 +1,162 @@
+package compaction
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/valuelog"
+)
+
+// TableOutput is a new table, open for writing.
+type TableOutput struct {
+	Num    base.FileNum
+	Writer *sstable.Writer
+	// Close makes the file durable and closes it. It is called once, after
+	// Writer.Finish and after every value file that the table refers to was
+	// closed (invariant I4).
+	Close func() error
+	// Abort closes the file, if it is open, and removes it.
+	Abort func()
+}
+
+// ValueOutput is a new value file, open for writing. Its functions are those of
+// TableOutput.
+type ValueOutput struct {
+	Num    base.FileNum
+	Writer *valuelog.Writer
+	Close  func() error
+	Abort  func()
+}
+
+// maxWaiting is how many finished tables may wait for a value file to fill
+// before it is closed as it is: each holds an open file, and bytes that are not
+// synced.
+const maxWaiting = 8
+
+// openTable is the table being written.
+type openTable struct {
+	out  TableOutput
+	meta *manifest.FileMeta
+	refs refCounts
+}
+
+// emit writes a version that lives. toAll is whether every snapshot sees it.
+func (r *runner) emit(kv *base.KV, toAll bool) error {
+	if r.table == nil {
+		if err := r.beginTable(); err != nil {
+			return err
+		}
+	}
+	r.wrote = true
+	t := r.table
+	v, err := r.values.route(kv)
+	if err != nil {
+		return err
+	}
+	trailer := base.MakeTrailer(kv.Trailer.Seq(), v.kind)
+	if r.o.ZeroSeq && toAll && trailer.Seq() != 0 && isValue(v.kind) && !r.ranges.oldest() && r.elidable() {
+		trailer = base.MakeTrailer(0, v.kind)
+	}
+	if err := t.out.Writer.Add(kv.Key, trailer, v.data); err != nil {
+		return err
+	}
+	m := t.meta
+	m.Entries++
+	m.RawKeyBytes += uint64(len(kv.Key))
+	m.RawValueBytes += uint64(v.raw)
+	switch v.kind {
+	case base.KindDelete, base.KindSingleDelete:
+		m.Deletes++
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		t.expires(expiryOf(v.data))
+	}
+	r.res.Stats.EntriesOut++
+	return nil
+}
+
+// expires notes an entry with an expiry.
+func (t *openTable) expires(at uint64) {
+	m := t.meta
+	if m.Expiring == 0 {
+		m.MinExpiry = at
+	}
+	m.Expiring++
+	m.MinExpiry, m.MaxExpiry = min(m.MinExpiry, at), max(m.MaxExpiry, at)
+}
+
+// addRange gives a piece of a range tombstone to the current table.
+func (r *runner) addRange(f rangedel.Fragment) error {
+	if r.table == nil {
+		if err := r.beginTable(); err != nil {
+			return err
+		}
+	}
+	return r.table.out.Writer.AddRange(f)
+}
+
+func (r *runner) beginTable() error {
+	out, err := r.o.NewTable()
+	if err != nil {
+		return err
+	}
+	r.tables = append(r.tables, out)
+	r.table = &openTable{out: out, meta: &manifest.FileMeta{Num: out.Num, Format: base.FormatNewest}}
+	return nil
+}
+
+// endTable finishes the current table, whose keys and range tombstones end
+// before the key end; nil is the end of all. It closes the table, or lets it
+// wait for the value file that it refers to. If there is none the range
+// tombstones up to end make one.
+func (r *runner) endTable(end []byte) error {
+	if r.ranges.any() {
+		if err := r.ranges.take(bytes.Clone(end), r.addRange); err != nil {
+			return err
+		}
+	}
+	t := r.table
+	if t == nil {
+		return nil
+	}
+	info, err := t.out.Writer.Finish()
+	if err != nil {
+		return err
+	}
+	m := t.meta
+	m.Size = info.Size
+	m.Smallest, m.Largest, m.LargestBound = bytes.Clone(info.Smallest), bytes.Clone(info.Largest), info.LargestBound
+	m.Ranges = info.Ranges
+	m.SmallestSeq, m.LargestSeq = info.SmallestSeq, info.LargestSeq
+	m.ValueRefs = t.refs.list()
+	r.res.Tables = append(r.res.Tables, m)
+	r.res.Stats.BytesOut += m.Size
+	r.table = nil
+
+	if !r.values.isOpen() || !t.refs.has(r.values.out.Num) {
+		return t.out.Close()
+	}
+	r.waiting = append(r.waiting, t.out)
+	if r.values.wantsClose() || len(r.waiting) >= maxWaiting {
+		return r.closeValues()
+	}
+	return nil
+}
+
+// closeValues makes the value file durable, then the tables that waited for
+// it.
+func (r *runner) closeValues() error {
+	if err := r.values.close(); err != nil {
+		return err
+	}
+	for len(r.waiting) > 0 {
+		t := r.waiting[0]
+		r.waiting = r.waiting[1:]
+		if err := t.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
