@@ -46,12 +46,14 @@ import (
 //
 // A single delete and the value next under it vanish together, so that neither
 // travels down to where the other would have ended; what is left is the key as
-// it was before the value, which is to say without one. That is the caller's
-// promise. It is broken if the next under the two is a value or an operand:
-// then, as over an operand, the single delete is taken for a tombstone and the
-// case counted. So it is, without being counted, over another tombstone. Under
-// a value a single delete stays, unlike a tombstone: the value may yet vanish
-// with a newer single delete, and must not uncover what the older was for.
+// it was before the value, which is to say without one. That is what the caller
+// promised: since the single delete before, the key was put once, without an
+// expiry, and neither merged nor deleted otherwise than by range. The promise
+// is broken if the next under the two is a value or an operand: then, as over
+// an operand, the single delete is taken for a tombstone and the case counted.
+// So it is, without being counted, over another tombstone. Under a value a
+// single delete stays, unlike a tombstone: the value may yet vanish with a
+// newer single delete, and must not uncover what the older was for.
 //
 // The filter is asked about values of stripe 0 with nothing newer over them.
 

@@ -250,7 +250,6 @@ func (s *kindsSim) run(in kindRun, o *RunOptions) kindRun {
 	}
 	ranges := rangedel.Merge(lists...)
 	o.Ranges = &ranges
-	shimLast = nil
 	res, err := Run(context.Background(), *o)
 	if err != nil {
 		s.t.Fatal(err)
@@ -278,7 +277,9 @@ func (s *kindsSim) count(st Stats) {
 // collect reads what a Run made.
 func (s *kindsSim) collect(res Result, o *RunOptions) (out kindRun) {
 	out.stored = s.shop.checkShape(res, o)
-	out.plain.ranges = shimLast
+	for _, m := range res.Tables {
+		out.plain.ranges = append(out.plain.ranges, s.shop.ranges(m.Num)...)
+	}
 	for _, e := range out.stored {
 		out.plain.entries = append(out.plain.entries, s.shop.follow(e))
 	}

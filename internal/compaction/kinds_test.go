@@ -154,6 +154,10 @@ func TestRunByKind(t *testing.T) {
 			"k 5 DEL; k 4 SDEL; k 3 PUT c", "k 5 DEL"},
 		{"a single delete over a tombstone", RunOptions{Snapshots: seqs(9)},
 			"k 5 SDEL; k 4 DEL; k 3 PUT c", "k 5 DEL"},
+		{"a single delete over a tombstone, not of all snapshots", RunOptions{Snapshots: seqs(3, 9), Elide: always},
+			"k 5 SDEL; k 4 DEL; k 3 PUT c", "k 5 DEL; k 3 PUT c"},
+		{"a single delete over a tombstone, at the bottom", RunOptions{Snapshots: seqs(9), Elide: always},
+			"k 5 SDEL; k 4 DEL; k 3 PUT c", ""},
 		{"a pair over a tombstone", RunOptions{Snapshots: seqs(9)},
 			"k 5 SDEL; k 4 PUT d; k 3 DEL; k 2 PUT b", "k 3 DEL"},
 		{"a pair over a range tombstone of another stripe", RunOptions{Snapshots: seqs(2, 9), Ranges: over(3)},
@@ -178,6 +182,8 @@ func TestRunByKind(t *testing.T) {
 			"k 5 PUT d; k 3 PUT c", "k 5 PUT d; k 3 PUT c"},
 		{"over a range tombstone that stays", RunOptions{Snapshots: seqs(9), Ranges: over(5), Elide: always, ZeroSeq: true},
 			"j 6 PUT f; k 6 PUT f; k 4 PUT d", "j 0 PUT f; k 6 PUT f"},
+		{"over a range tombstone that goes", RunOptions{Snapshots: seqs(9), Ranges: over(5), Elide: always, ElideRange: alwaysRange, ZeroSeq: true},
+			"j 6 PUT f; k 6 PUT f; k 4 PUT d", "j 0 PUT f; k 0 PUT f"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, threshold := range []int{0, 1} {

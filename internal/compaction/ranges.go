@@ -19,7 +19,7 @@ type rangeWalker struct {
 	inside bool          // the current key is in it
 	seqs   []base.SeqNum // of the fragment next that stay: one a stripe, newest first
 	seqsOf int           // whose seqs they are; -1 none
-	last   bool          // the last of them is in stripe 0
+	last   bool          // the last of them is in stripe 0 and will not go
 
 	from  []byte // what lies before went into tables already
 	taken int    // the first fragment that ends beyond from
@@ -52,7 +52,7 @@ func (w *rangeWalker) enter(key []byte) {
 	}
 	if w.inside = bytes.Compare(f.Lo, key) <= 0; w.inside && w.seqsOf != w.next {
 		w.seqs, w.last = w.staying(w.seqs[:0], f.Seqs)
-		w.seqsOf = w.next
+		w.seqsOf, w.last = w.next, w.last && !w.elides(f.Lo, f.Hi)
 	}
 }
 
@@ -96,7 +96,7 @@ func (w *rangeWalker) between(older, newer base.SeqNum) bool {
 	return w.inside && slices.ContainsFunc(w.seqs, func(r base.SeqNum) bool { return older < r && r < newer })
 }
 
-// oldest reports whether a tombstone of stripe 0 lies over the current key.
+// oldest reports whether a tombstone of stripe 0 stays over the current key.
 // Then no version may lose its sequence: it would come to lie under it.
 func (w *rangeWalker) oldest() bool { return w.inside && w.last }
 
@@ -146,10 +146,14 @@ func give(f rangedel.Fragment, fn func(rangedel.Fragment) error) error {
 	return fn(f)
 }
 
+// elides reports whether tombstones of stripe 0 over [lo, hi) may go. If so they
+// may over each part of it.
+func (w *rangeWalker) elides(lo, hi []byte) bool { return w.elide != nil && w.elide(lo, hi) }
+
 // pieceSeqs is what stays of a fragment's sequences in a piece of it.
 func (w *rangeWalker) pieceSeqs(lo, hi []byte, seqs []base.SeqNum) []base.SeqNum {
 	out, last := w.staying(nil, seqs)
-	if last && w.elide != nil && w.elide(lo, hi) {
+	if last && w.elides(lo, hi) {
 		out = out[:len(out)-1]
 	}
 	return out

@@ -30,7 +30,7 @@ type RunOptions struct {
 	// Ranges are the range tombstones of all inputs; nil is none.
 	Ranges *rangedel.List
 	// ElideRange reports whether nothing deeper in the tree overlaps [lo, hi);
-	// a nil hi is no end. It is asked about ascending ranges. nil never does.
+	// a nil hi is no end. It is asked in any order. nil never does.
 	ElideRange func(lo, hi []byte) bool
 	// Merger collapses merge operands; nil leaves them as they are.
 	Merger base.Merger

@@ -242,11 +242,11 @@ func (s *shop) checkShape(res Result, o *RunOptions) (stored []entry) {
 	for i, m := range res.Tables {
 		list := s.read(m.Num)
 		s.checkTable(m, list, live)
-		if i > 0 && string(res.Tables[i-1].Largest) >= string(m.Smallest) {
-			s.t.Fatalf("table %d begins with %q, the one before ends with %q", m.Num, m.Smallest, res.Tables[i-1].Largest)
+		if i > 0 && !res.Tables[i-1].EndsBefore(m.Smallest) {
+			s.t.Fatalf("table %d begins with %q, the one before ends with %v", m.Num, m.Smallest, res.Tables[i-1].End())
 		}
 		for _, g := range o.Guards {
-			if string(m.Smallest) < string(g) && string(g) <= string(m.Largest) {
+			if string(m.Smallest) < string(g) && !m.EndsBefore(g) {
 				s.t.Fatalf("table %d [%q, %q] spans the guard %q", m.Num, m.Smallest, m.Largest, g)
 			}
 		}
@@ -291,8 +291,11 @@ func (s *shop) checkPlaces(res Result, o *RunOptions, stored []entry) {
 // checkTable compares a table's description with its entries.
 func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.FileNum]*manifest.ValueRef) {
 	s.t.Helper()
-	want := manifest.FileMeta{Num: m.Num, Size: uint64(s.tables[m.Num].Len()), Format: base.FormatNewest, ValueRefs: m.ValueRefs,
-		Smallest: []byte(list[0].key), Largest: []byte(list[len(list)-1].key), SmallestSeq: base.SeqNumMax}
+	want := manifest.FileMeta{Num: m.Num, Size: uint64(s.tables[m.Num].Len()), Format: base.FormatNewest, ValueRefs: m.ValueRefs, SmallestSeq: base.SeqNumMax}
+	if len(list) > 0 {
+		want.Smallest, want.Largest = []byte(list[0].key), []byte(list[len(list)-1].key)
+	}
+	s.wantRanges(&want, list)
 	refs := map[base.FileNum]manifest.ValueRef{}
 	for _, e := range list {
 		want.Entries++
@@ -303,7 +306,11 @@ func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.File
 		case base.KindDelete, base.KindSingleDelete:
 			want.Deletes++
 		case base.KindPutTTL, base.KindPutTTLPointer:
-			s.wantExpiry(&want, expiryOf(e.value))
+			at := expiryOf(e.value)
+			if want.Expiring++; want.Expiring == 1 {
+				want.MinExpiry = at
+			}
+			want.MinExpiry, want.MaxExpiry = min(want.MinExpiry, at), max(want.MaxExpiry, at)
 		}
 		if p, ok := pointerOf(e); ok {
 			r := refs[p.File]
@@ -314,6 +321,9 @@ func (s *shop) checkTable(m *manifest.FileMeta, list []entry, live map[base.File
 			live[p.File].Bytes += uint64(p.Length)
 			live[p.File].Count++
 		}
+	}
+	if m.Expiring != want.Expiring || m.MinExpiry != want.MinExpiry || m.MaxExpiry != want.MaxExpiry {
+		s.t.Fatalf("%d expire from %d to %d, want %d from %d to %d", m.Expiring, m.MinExpiry, m.MaxExpiry, want.Expiring, want.MinExpiry, want.MaxExpiry)
 	}
 	if got := m.String(); got != want.String() || m.RawKeyBytes != want.RawKeyBytes || m.RawValueBytes != want.RawValueBytes {
 		s.t.Fatalf("description %s\nof          %s", got, want.String())

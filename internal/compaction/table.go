@@ -77,9 +77,24 @@ func (r *runner) emit(kv *base.KV, toAll bool) error {
 	return nil
 }
 
+// expires notes an entry with an expiry.
+func (t *openTable) expires(at uint64) {
+	m := t.meta
+	if m.Expiring == 0 {
+		m.MinExpiry = at
+	}
+	m.Expiring++
+	m.MinExpiry, m.MaxExpiry = min(m.MinExpiry, at), max(m.MaxExpiry, at)
+}
+
 // addRange gives a piece of a range tombstone to the current table.
 func (r *runner) addRange(f rangedel.Fragment) error {
-	return shimAddRange(r.table, f)
+	if r.table == nil {
+		if err := r.beginTable(); err != nil {
+			return err
+		}
+	}
+	return r.table.out.Writer.AddRange(f)
 }
 
 func (r *runner) beginTable() error {
@@ -106,18 +121,14 @@ func (r *runner) endTable(end []byte) error {
 	if t == nil {
 		return nil
 	}
-	if t.meta.Entries == 0 {
-		r.table = nil
-		t.out.Abort()
-		return nil
-	}
 	info, err := t.out.Writer.Finish()
 	if err != nil {
 		return err
 	}
 	m := t.meta
 	m.Size = info.Size
-	m.Smallest, m.Largest = bytes.Clone(info.Smallest), bytes.Clone(info.Largest)
+	m.Smallest, m.Largest, m.LargestBound = bytes.Clone(info.Smallest), bytes.Clone(info.Largest), info.LargestBound
+	m.Ranges = info.Ranges
 	m.SmallestSeq, m.LargestSeq = info.SmallestSeq, info.LargestSeq
 	m.ValueRefs = t.refs.list()
 	r.res.Tables = append(r.res.Tables, m)

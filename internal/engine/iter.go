@@ -296,7 +296,9 @@ func (it *Iter) Next() bool {
 	}
 	switch {
 	case !it.forward:
-		return it.showAfter(it.merged.Next())
+		// Not a step: going back, a memtable shows one version of a key, and
+		// would step to what that lies on.
+		return it.showAfter(it.merged.SeekGE(it.saved, 0))
 	case it.copied:
 		return it.showAfter(it.after)
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/memtable"
@@ -88,30 +89,30 @@ func (p *prefixIter) Err() error   { return p.it.Err() }
 func (p *prefixIter) Close() error { return p.it.Close() }
 
 // spacesIn lists the numbers of the keyspaces, the default one left out, that
-// generations hold entries of, ascending.
+// generations hold entries or range tombstones of, ascending.
 func spacesIn(gens []*generation) []uint32 {
-	var its []*memtable.Iter
-	for _, g := range gens {
-		if m := g.others.Load(); m != nil {
-			its = append(its, m.NewAllIter())
-		}
-	}
 	var out []uint32
-	var next [prefixSize]byte
-	for len(its) > 0 {
-		found, least := false, uint32(0)
-		for _, it := range its {
-			if kv := it.SeekGE(next[:], base.TrailerMax); kv != nil {
-				if id := binary.BigEndian.Uint32(kv.Key); !found || id < least {
-					found, least = true, id
-				}
+	for _, g := range gens {
+		m := g.others.Load()
+		if m == nil {
+			continue
+		}
+		var next [prefixSize]byte
+		it := m.NewAllIter()
+		for kv := it.SeekGE(next[:], base.TrailerMax); kv != nil; kv = it.SeekGE(next[:], base.TrailerMax) {
+			id := binary.BigEndian.Uint32(kv.Key)
+			out = append(out, id)
+			binary.BigEndian.PutUint32(next[:], id+1)
+		}
+		l := m.Ranges().List()
+		for i := range l.Len() {
+			// Neighbouring ranges of two keyspaces may have become one fragment.
+			f := l.At(i)
+			for id := binary.BigEndian.Uint32(f.Lo); bytes.Compare(binary.BigEndian.AppendUint32(nil, id), f.Hi) < 0; id++ {
+				out = append(out, id)
 			}
 		}
-		if !found {
-			break
-		}
-		out = append(out, least)
-		binary.BigEndian.PutUint32(next[:], least+1)
 	}
-	return out
+	slices.Sort(out)
+	return slices.Compact(out)
 }
