@@ -274,9 +274,10 @@ func comparePoints(a, b point) int {
 	return bytes.Compare(a.key, b.key)
 }
 
-// merge sorts the ranges and joins those that overlap or touch. What remains
-// is copied, so that the chunks of what was joined become free.
+// merge sorts the ranges and joins those that overlap or touch. Where that
+// leaves few, they are copied, so that the chunks of the others become free.
 func (s *Set) merge() {
+	was := len(s.ranges)
 	slices.SortFunc(s.ranges, func(a, b Range) int {
 		if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
 			return c
@@ -297,7 +298,11 @@ func (s *Set) merge() {
 		out = append(out, g)
 	}
 	clear(s.ranges[len(out):])
-	s.ranges, s.tidy, s.rangeKeys = out, len(out), nil
+	s.ranges, s.tidy = out, len(out)
+	if len(out) > was/2 {
+		return
+	}
+	s.rangeKeys = nil
 	for i := range out {
 		g := &out[i]
 		g.Lo = s.rangeKeys.copy(g.Lo)
