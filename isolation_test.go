@@ -76,6 +76,8 @@ type isolationStore struct {
 func isolationStores() []isolationStore {
 	return []isolationStore{
 		{"model", func(testing.TB) isolationDB { return newModelDB(modelBugs{}) }},
+		{"tracker", func(testing.TB) isolationDB { return newTrackerDB(1 << 20) }},
+		{"tracker without memory", func(testing.TB) isolationDB { return newTrackerDB(0) }},
 	}
 }
 

@@ -222,3 +222,29 @@ func TestRecordsStayShallow(t *testing.T) {
 	}
 	rs.check(t)
 }
+
+// TestTree puts in and takes out what no order of sequences would.
+func TestTree(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 6))
+		var tr tree
+		var in []*record
+		for range 300 {
+			if i := rng.IntN(60); i < len(in) {
+				tr.remove(in[i])
+				in[i] = in[len(in)-1]
+				in = in[:len(in)-1]
+			} else {
+				r := &record{seq: base.SeqNum(rng.IntN(1000)), prio: rng.Uint32()}
+				r.setKey(rng.Uint32N(3), fmt.Appendf(nil, "key%06d", rng.IntN(1e6)))
+				if p := tr.atMost(r.keyspace, r.key); p == nil || p.compare(r.keyspace, r.prefix, r.key) != 0 {
+					tr.insert(r)
+					in = append(in, r)
+				}
+			}
+			if n := tr.check(t); n != len(in) {
+				t.Fatalf("%d in the tree of %d", n, len(in))
+			}
+		}
+	}
+}
