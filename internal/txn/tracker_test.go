@@ -50,6 +50,16 @@ func (w *world) commit(b *batch.Batch) {
 	w.pending = append(w.pending, b)
 }
 
+// drop takes a sequence for the dropping of a keyspace.
+func (w *world) drop() {
+	ks := w.rng.Uint32N(3)
+	w.last++
+	w.history = append(w.history, write{ks, "", "", true, w.last})
+	w.tr.RecordRange(ks, nil, nil, w.last)
+	w.publish(len(w.pending))
+	w.visible = w.last
+}
+
 func (w *world) publish(n int) {
 	for ; n > 0 && len(w.pending) > 0; n-- {
 		b := w.pending[0]
@@ -136,6 +146,9 @@ func (w *world) finish(x *testTxn) {
 			w.commit(w.batch())
 			w.publish(w.rng.IntN(3))
 		}
+		if w.rng.IntN(10) == 0 {
+			w.drop()
+		}
 		a = w.tr.Validate(&x.Txn, w.last)
 	}
 	got := newer || a.Verdict == Conflict
@@ -167,12 +180,7 @@ func (w *world) step() {
 	case n < 6:
 		w.publish(1 + w.rng.IntN(4))
 	case n == 6 && w.rng.IntN(8) == 0: // a keyspace is dropped
-		ks := w.rng.Uint32N(3)
-		w.last++
-		w.history = append(w.history, write{ks, "", "", true, w.last})
-		w.tr.RecordRange(ks, nil, nil, w.last)
-		w.publish(len(w.pending))
-		w.visible = w.last
+		w.drop()
 	case len(w.open) > 0:
 		i := w.rng.IntN(len(w.open))
 		x := w.open[i]
@@ -304,7 +312,21 @@ func TestManyKeysAndARange(t *testing.T) {
 		if want := []Verdict{NeedTree, Valid}[i]; a.Verdict != want {
 			t.Errorf("validation %d: %+v, want %v", i, a, want)
 		}
-		w.tr.End(z)
+	}
+	w.tr.End(&y)
+	if s := w.tr.Stats(); s != (Stats{Watched: 1}) {
+		t.Errorf("only a watched one is open: %+v", s)
+	}
+	w = &world{t: t, tr: New(64 << 20)}
+	var alone Txn
+	w.tr.Begin(&alone, 0, 1<<20, nil)
+	for i := range orderMax + 10 {
+		w.commit(put(0, fmt.Sprintf("key%06d", i)))
+	}
+	must(t, alone.Range(0, []byte("kex"), []byte("key")))
+	must(t, alone.Seal())
+	if a, s := w.tr.Validate(&alone, w.last), w.tr.Stats(); a.Verdict != NeedTree || s != (Stats{Watched: 1}) {
+		t.Errorf("%+v, and records that nobody needs: %+v", a, s)
 	}
 }
 
