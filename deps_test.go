@@ -53,6 +53,7 @@ const depsPolicy = `
 	vfs:           base | golang.org/x/sys/unix golang.org/x/sys/windows os syscall
 	record:        base
 	batch:         base
+	txn:           base batch
 	merge:         base
 	memtable:      base rangedel | unsafe
 	sstable/block: base
