@@ -133,3 +133,29 @@ func TestBoundsElider(t *testing.T) {
 		}
 	}
 }
+
+// TestJobBounds: the end of a job's inputs goes by more than their largest keys.
+func TestJobBounds(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for range 500 {
+		v := randomBounds(t, rng)
+		var j Job
+		want := map[int]bool{}
+		v.All(func(level int, f *manifest.FileMeta) bool {
+			if rng.IntN(4) == 0 {
+				j.Inputs = append(j.Inputs, Input{Level: level, Run: f.Run, Files: []*manifest.FileMeta{f}})
+				for _, k := range keysOf(f) {
+					want[k] = true
+				}
+			}
+			return true
+		})
+		lo, end := j.Bounds()
+		for k := range 2 * boundKeys {
+			beyond := end.Before(boundKey(k))
+			if want[k] && (beyond || string(boundKey(k)) < string(lo)) || beyond && want[k+1] {
+				t.Fatalf("%q is out of %q to %q (%d)\n%s", boundKey(k), lo, end.Key, end.Bound, v)
+			}
+		}
+	}
+}
