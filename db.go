@@ -22,10 +22,9 @@ type (
 
 // DB is an open database. All methods are safe for concurrent use. After
 // Close they return ErrClosed.
-type DB struct {
-	e       *engine.Engine
-	batches sync.Pool // of *Batch, for single operations
-}
+//
+// Its methods on keys work on the default keyspace; see Keyspace for others.
+type DB struct{ space }
 
 // Open opens the database in the directory dir, creating both if missing. A
 // nil opts is a good default. Only one DB at a time can have a directory; a
@@ -40,40 +39,11 @@ func Open(dir string, opts *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{e: e, batches: sync.Pool{New: func() any { return new(Batch) }}}, nil
-}
-
-// Put sets key to value, with the durability of the database. Both slices are
-// copied.
-func (db *DB) Put(key, value []byte) error {
-	b := db.batches.Get().(*Batch)
-	err := b.Put(key, value)
-	return db.commit(b, err)
-}
-
-// Delete removes key. Deleting a key that is not there is no error.
-func (db *DB) Delete(key []byte) error {
-	b := db.batches.Get().(*Batch)
-	err := b.Delete(key)
-	return db.commit(b, err)
-}
-
-// pooledBatchMax keeps a rare huge value from staying in memory for ever.
-const pooledBatchMax = 1 << 20
-
-func (db *DB) commit(b *Batch, err error) error {
-	if err == nil {
-		_, err = db.e.Commit(&b.b, engine.DefaultDurability)
-	}
-	if b.Size() <= pooledBatchMax {
-		b.Reset()
-		db.batches.Put(b)
-	}
-	return err
+	return &DB{space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return &Batch{e: e} }}}}, nil
 }
 
 // NewBatch returns an empty batch.
-func (db *DB) NewBatch() *Batch { return new(Batch) }
+func (db *DB) NewBatch() *Batch { return &Batch{e: db.e} }
 
 // Apply commits a batch atomically: readers, snapshots, iterators and crashes
 // see all of it or nothing. d may ask for more durability than the database
@@ -87,33 +57,8 @@ func (db *DB) Apply(b *Batch, d Durability) error {
 	return err
 }
 
-// Get returns a copy of the value of key, or ErrNotFound.
-func (db *DB) Get(key []byte) ([]byte, error) { return copied(db.e.AppendGet(nil, key, newest)) }
-
-// AppendGet appends the value of key to dst and returns the extended slice.
-// It does not allocate when dst has room. When there is no value it returns
-// dst and ErrNotFound.
-func (db *DB) AppendGet(dst, key []byte) ([]byte, error) { return db.e.AppendGet(dst, key, newest) }
-
-// Has reports whether key has a value, without reading it.
-func (db *DB) Has(key []byte) (bool, error) { return db.e.Has(key, newest) }
-
-// NewIter opens an iterator over what is visible now.
-func (db *DB) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(db.e.NewIter(o.engine(), newest))
-}
-
-// Range is the keys lo <= key < hi; nil means unbounded. See Rows.
-func (db *DB) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return db.e.NewIter(o, newest) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
-}
-
-// Prefix is the keys that begin with p. See Rows.
-func (db *DB) Prefix(p []byte) *Rows { return db.Range(p, prefixEnd(p)) }
-
 // NewSnapshot pins the database as it is now.
-func (db *DB) NewSnapshot() *Snapshot { return &Snapshot{db.e.NewSnapshot()} }
+func (db *DB) NewSnapshot() *Snapshot { return &Snapshot{view{db.e.NewSnapshot(), db.k}} }
 
 // Sync makes every commit acknowledged so far durable.
 func (db *DB) Sync() error { return db.e.SyncLog() }
@@ -121,10 +66,6 @@ func (db *DB) Sync() error { return db.e.SyncLog() }
 // Flush returns once everything committed before the call is in tables and
 // durable. It returns early when ctx ends; the flush then goes on by itself.
 func (db *DB) Flush(ctx context.Context) error { return db.e.Flush(ctx) }
-
-// Compact rewrites the tables with keys in [lo, hi) until each key is in one
-// place; nil means unbounded. It is never needed for correctness.
-func (db *DB) Compact(ctx context.Context, lo, hi []byte) error { return db.e.Compact(ctx, lo, hi) }
 
 // Verify reads every file and checks checksums, order, bounds, levels and
 // references. Damage is in the report; the error says that the check itself

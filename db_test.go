@@ -36,7 +36,9 @@ func must(t testing.TB, err error) {
 
 // contents lists a database as "key=value" lines, forward, after checking
 // that backward gives the same.
-func contents(t testing.TB, db *seerdb.DB) []string {
+func contents(t testing.TB, db interface {
+	Range(lo, hi []byte) *seerdb.Rows
+}) []string {
 	t.Helper()
 	var fwd, back []string
 	rows := db.Range(nil, nil)

@@ -39,6 +39,9 @@ const depsPolicy = `
 	failpoint:     | os
 	offheap:       | golang.org/x/sys/unix
 	observe:
+	keycodec:
+	merger:
+	valuecodec:
 
 	base:          | github.com/zeebo/xxh3
 	rangedel:      base
@@ -50,6 +53,7 @@ const depsPolicy = `
 	vfs:           base | golang.org/x/sys/unix golang.org/x/sys/windows os syscall
 	record:        base
 	batch:         base
+	txn:           base batch
 	merge:         base
 	memtable:      base rangedel | unsafe
 	sstable/block: base
@@ -60,8 +64,8 @@ const depsPolicy = `
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
-	.:             observe base vfs compress batch sstable compaction engine
+	engine:        observe base rangedel vfs compress cache batch merge memtable wal manifest valuelog sstable compaction
+	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe base vfs batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra golang.org/x/term os os/exec
 `

@@ -102,7 +102,7 @@ func TestDocNames(t *testing.T) {
 // declaredNames lists, for each package by name, its functions, types and
 // methods as Type.Method; under "" the base names of all files.
 func declaredNames(tree fs.FS) (map[string][]string, error) {
-	names := map[string][]string{}
+	names, embedded := map[string][]string{}, map[string][][2]string{}
 	err := walkGo(tree, func(name string, src []byte) error {
 		names[""] = append(names[""], path.Base(name))
 		if strings.HasSuffix(name, "_test.go") {
@@ -121,13 +121,37 @@ func declaredNames(tree fs.FS) (map[string][]string, error) {
 				for _, s := range d.Specs {
 					if s, ok := s.(*ast.TypeSpec); ok {
 						names[pkg] = append(names[pkg], s.Name.Name)
+						embedded[pkg] = append(embedded[pkg], embeddedIn(s)...)
 					}
 				}
 			}
 		}
 		return nil
 	})
+	for pkg, pairs := range embedded {
+		for _, p := range pairs {
+			for _, n := range names[pkg] {
+				if method, ok := strings.CutPrefix(n, p[1]+"."); ok {
+					names[pkg] = append(names[pkg], p[0]+"."+method)
+				}
+			}
+		}
+	}
 	return names, err
+}
+
+// embeddedIn pairs a struct with each type of its package that it embeds.
+func embeddedIn(s *ast.TypeSpec) (pairs [][2]string) {
+	st, ok := s.Type.(*ast.StructType)
+	if !ok {
+		return nil
+	}
+	for _, f := range st.Fields.List {
+		if id, ok := f.Type.(*ast.Ident); ok && f.Names == nil {
+			pairs = append(pairs, [2]string{s.Name.Name, id.Name})
+		}
+	}
+	return pairs
 }
 
 // receiverOf is "Type." for a method and "" for a function.

@@ -26,6 +26,8 @@ var (
 	ErrValueTooLarge = base.ErrValueTooLarge
 	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded.
 	ErrBatchTooLarge = base.ErrBatchTooLarge
+	// ErrNoKeyspace: there is no keyspace of that name, or it was dropped.
+	ErrNoKeyspace = base.ErrNoKeyspace
 	// ErrCorruption: bytes on disk are not what was written. errors.As gives
 	// the *CorruptionError that says where.
 	ErrCorruption = base.ErrCorruption

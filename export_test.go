@@ -1,6 +1,8 @@
 package seerdb
 
 import (
+	"time"
+
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -16,13 +18,14 @@ type TestOptions struct {
 	BaseLevel  int64
 	NoCache    bool
 	ManualOnly bool // no compactions in the background
+	Clock      func() time.Time
 }
 
 // With returns a copy of o with internal switches set.
 func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
-		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly,
+		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock,
 	}
 	return &o
 }

@@ -3,7 +3,6 @@ package seerdb
 import (
 	"iter"
 
-	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
 
@@ -166,6 +165,3 @@ func (o *IterOptions) engine() engine.IterOptions {
 	}
 	return engine.IterOptions{Lower: o.LowerBound, Upper: o.UpperBound, KeysOnly: o.KeysOnly, Bulk: o.Bulk}
 }
-
-// newest asks for what is visible now.
-const newest = base.SeqNumMax

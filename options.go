@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/engine"
@@ -56,6 +57,28 @@ const (
 	Zstd
 )
 
+// Merger combines the operands of merges: what RocksDB calls a merge operator.
+// Package merger has counters, sets and others ready to use.
+type Merger = base.Merger
+
+// Filter decides, during compactions, about a value that no snapshot needs and
+// that nothing newer hides: to keep it, to remove the key, or to change the
+// value. It sees user keys and plain values, and must not keep them. It may be
+// asked at any time, repeatedly, or never, and by several goroutines. Who reads
+// at a snapshot that sees the value sees what the filter made of it. An error
+// ends the compaction and leaves the data as it is.
+type Filter = compaction.Filter
+
+// FilterVerdict is what a Filter decides.
+type FilterVerdict = compaction.FilterVerdict
+
+// The verdicts of a Filter.
+const (
+	FilterKeep   = compaction.FilterKeep
+	FilterRemove = compaction.FilterRemove
+	FilterChange = compaction.FilterChange
+)
+
 // Shape is how compaction trades writing against reading.
 type Shape uint8
 
@@ -98,6 +121,13 @@ type Options struct {
 	// Compression of pages and values. Default DefaultCompression.
 	Compression Compression
 
+	// Merger combines the operands of DB.Merge. Its name is stored: a database
+	// that was written with one cannot be opened with another, or none.
+	Merger Merger
+	// Filter is asked about values of the default keyspace when they are
+	// compacted. Default: none.
+	Filter Filter
+
 	// Shape of the tree. Default LazyLeveled.
 	Shape Shape
 	// Jobs is the number of compactions that may run at once. Default half
@@ -129,6 +159,7 @@ type internalOptions struct {
 	baseLevel  int64
 	noCache    bool
 	manualOnly bool
+	clock      func() time.Time
 }
 
 // The defaults, with how they were found.
@@ -169,6 +200,9 @@ func (o *Options) resolve() engine.Options {
 		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
 		NoCache:        o.internal.noCache,
 		ManualOnly:     o.internal.manualOnly,
+		Clock:          o.internal.clock,
+		Merger:         o.Merger,
+		Filter:         o.Filter,
 		PageSize:       orDefault(o.PageSize, defaultPageSize),
 		TableSize:      orDefault(o.TableSize, defaultTableSize),
 		Codec:          o.Compression.codec(),
@@ -188,6 +222,9 @@ func (o *Options) resolve() engine.Options {
 	}
 	if e.FS == nil {
 		e.FS = vfs.OS
+	}
+	if e.Clock == nil {
+		e.Clock = time.Now
 	}
 	if e.Logger == nil {
 		e.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))

@@ -6,28 +6,35 @@ import "github.com/seerdb-go/seerdb/internal/engine"
 // compacted or deleted later, it reads the same. It keeps old versions from
 // being dropped, so it must be closed. It is safe for concurrent use and does
 // not outlive the process.
-type Snapshot struct{ s *engine.Snapshot }
+type Snapshot struct{ view }
+
+// view is what a snapshot shows of one keyspace.
+type view struct {
+	s *engine.Snapshot
+	k *engine.Keyspace
+}
 
 // Get returns a copy of the value of key, or ErrNotFound.
-func (s *Snapshot) Get(key []byte) ([]byte, error) { return copied(s.s.AppendGet(nil, key)) }
+func (s *view) Get(key []byte) ([]byte, error) { return copied(s.s.AppendGet(s.k, nil, key)) }
 
 // AppendGet appends the value of key to dst and returns the result, or dst
 // and ErrNotFound.
-func (s *Snapshot) AppendGet(dst, key []byte) ([]byte, error) { return s.s.AppendGet(dst, key) }
+func (s *view) AppendGet(dst, key []byte) ([]byte, error) { return s.s.AppendGet(s.k, dst, key) }
 
 // Has reports whether key has a value.
-func (s *Snapshot) Has(key []byte) (bool, error) { return s.s.Has(key) }
+func (s *view) Has(key []byte) (bool, error) { return s.s.Has(s.k, key) }
 
 // NewIter opens an iterator at the snapshot. It may outlive the snapshot.
-func (s *Snapshot) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.s.NewIter(o.engine())) }
+func (s *view) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.s.NewIter(s.k, o.engine())) }
 
 // Range is DB.Range at the snapshot.
-func (s *Snapshot) Range(lo, hi []byte) *Rows {
-	return &Rows{open: s.s.NewIter, o: engine.IterOptions{Lower: lo, Upper: hi}}
+func (s *view) Range(lo, hi []byte) *Rows {
+	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.s.NewIter(s.k, o) }
+	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is DB.Prefix at the snapshot.
-func (s *Snapshot) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
+func (s *view) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
 
 // Seq is the sequence number that the snapshot sees.
 func (s *Snapshot) Seq() uint64 { return uint64(s.s.Seq()) }

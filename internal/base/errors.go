@@ -15,6 +15,7 @@ var (
 	ErrNoSpace        = errors.New("seerdb: no space left on device")
 	ErrLocked         = errors.New("seerdb: database is locked by another user")
 	ErrConflict       = errors.New("seerdb: conflict with a concurrent commit")
+	ErrTxnTooLarge    = errors.New("seerdb: transaction is too large")
 	ErrCommitUnknown  = errors.New("seerdb: outcome of the commit is unknown until the database is reopened")
 	ErrKeyTooLarge    = errors.New("seerdb: key is too large")
 	ErrValueTooLarge  = errors.New("seerdb: value is too large")
@@ -24,6 +25,7 @@ var (
 	ErrInvalidOptions = errors.New("seerdb: invalid options")
 	ErrNotExist       = errors.New("seerdb: database does not exist")
 	ErrExists         = errors.New("seerdb: database already exists")
+	ErrNoKeyspace     = errors.New("seerdb: no such keyspace")
 )
 
 // CorruptionError reports bytes on disk that are not what was written there.

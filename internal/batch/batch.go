@@ -21,6 +21,7 @@ package batch
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -56,7 +57,12 @@ type Batch struct {
 
 	count   uint32
 	kvBytes int
-	err     error // the first operation that was refused; sticky until Reset
+	ranges  uint32   // operations that are range deletes
+	merges  uint32   // operations that are merges
+	expires bool     // some operation has an expiry
+	others  uint32   // operations on keyspaces but 0
+	spaces  []uint32 // these keyspaces, each once
+	err     error    // the first operation that was refused; sticky until Reset
 }
 
 // Put sets key to value. Both are copied. An error (a limit of package base)
@@ -138,6 +144,9 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 		}
 		buf = grow(buf, need)
 	}
+	if kind >= base.KindMerge || keyspace != 0 {
+		b.note(kind, keyspace)
+	}
 	buf = append(buf, byte(kind))
 	buf = appendUvarint(buf, keyspace)
 	buf = appendUvarint(buf, uint32(len(key)))
@@ -146,6 +155,44 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 		buf = appendUvarint(buf, uint32(valueLen))
 	}
 	return buf, nil
+}
+
+// note counts an operation that is not a plain one on the default keyspace, and
+// lists its keyspace. Few batches write to several.
+func (b *Batch) note(kind base.Kind, keyspace uint32) {
+	switch kind {
+	case base.KindRangeDelete:
+		b.ranges++
+	case base.KindMerge:
+		b.merges++
+	case base.KindPutTTL:
+		b.expires = true
+	}
+	if keyspace == 0 {
+		return
+	}
+	b.others++
+	if n := len(b.spaces); n == 0 || b.spaces[n-1] != keyspace && !slices.Contains(b.spaces, keyspace) {
+		b.spaces = append(b.spaces, keyspace)
+	}
+}
+
+// Keyspaces lists the keyspaces but the default one that operations are for,
+// each once. The slice is the batch's own.
+func (b *Batch) Keyspaces() []uint32 { return b.spaces }
+
+// RangeDeletes is the number of range deletes.
+func (b *Batch) RangeDeletes() int { return int(b.ranges) }
+
+// Merges is the number of merges.
+func (b *Batch) Merges() int { return int(b.merges) }
+
+// Expires reports whether some operation has an expiry.
+func (b *Batch) Expires() bool { return b.expires }
+
+// Any reports whether fn answers true for a keyspace that the batch writes to.
+func (b *Batch) Any(fn func(keyspace uint32) bool) bool {
+	return b.count > b.others && fn(0) || slices.ContainsFunc(b.spaces, fn)
 }
 
 // close makes the operation part of the batch.
@@ -230,7 +277,7 @@ func (b *Batch) Reset() {
 	if cap(data) > bufferKeep {
 		data = nil
 	}
-	*b = Batch{Data: data}
+	*b = Batch{Data: data, spaces: b.spaces[:0]}
 }
 
 // Reader returns a reader of the operations added so far.

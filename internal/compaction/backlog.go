@@ -2,15 +2,15 @@ package compaction
 
 import "github.com/seerdb-go/seerdb/internal/manifest"
 
-// Backlog is how many bytes a tree is past its limits: what lies above the last
-// level beyond the room there is, and garbage of value files beyond the space
-// target. It is near 0 while compactions keep up. Whoever paces writers by it
-// keeps the space that the database takes bounded under overload too, which
-// counting the runs of level 0 does not: those can be merged away quickly, to
-// where they still take space.
-func Backlog(v *manifest.Version, w Workload, cfg Config) uint64 {
-	var over float64
-	for _, t := range trees(v, nil, w, cfg) {
+// Backlogs is how many bytes the tree of each keyspace is past its limits: what
+// lies above the last level beyond the room there is. values is how much more
+// garbage the value files of all hold than the space target allows. Both are
+// near 0 while compactions keep up; trees without a backlog are left out.
+// Whoever paces writers by it keeps the space that the database takes bounded
+// under overload too, which counting the runs of level 0 does not: those can be
+// merged away quickly, to where they still take space.
+func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uint64, values uint64) {
+	for _, t := range treesOf(v, nil, w, cfg) {
 		var upper extent
 		for level := range lastLevel {
 			for i := range t.levels[level] {
@@ -20,7 +20,12 @@ func Backlog(v *manifest.Version, w Workload, cfg Config) uint64 {
 			}
 		}
 		// What level 0 gathers before it is due is no backlog.
-		over += max(upper.sum()-max(t.room, float64(cfg.BaseLevelBytes)), 0)
+		if over := upper.sum() - max(t.room, float64(cfg.BaseLevelBytes)); over >= 1 {
+			if trees == nil {
+				trees = make(map[uint32]uint64)
+			}
+			trees[t.keyspace] = uint64(over)
+		}
 	}
 	if cfg.ValueSpaceTarget > 1 {
 		var total, live float64
@@ -28,7 +33,7 @@ func Backlog(v *manifest.Version, w Workload, cfg Config) uint64 {
 			total += float64(f.Bytes)
 			live += float64(f.LiveBytes)
 		}
-		over += max(total-live*cfg.ValueSpaceTarget, 0)
+		values = uint64(max(total-live*cfg.ValueSpaceTarget, 0))
 	}
-	return uint64(over)
+	return trees, values
 }

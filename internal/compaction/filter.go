@@ -6,6 +6,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
+// Filter decides about a value: see RunOptions.Filter.
+type Filter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
+
 // FilterVerdict is what a filter wants done with a value.
 type FilterVerdict uint8
 

@@ -33,11 +33,11 @@ type operand struct {
 	apart bool
 }
 
-// folder holds the operands of one stripe of one key, and combines them as they
+// Folder holds the operands of one stripe of one key, and combines them as they
 // come. Only those of equal weight are combined at first, as in a binary
 // counter: a million make twenty that are held, and each was copied twenty
 // times.
-type folder struct {
+type Folder struct {
 	merger base.Merger
 	ops    []operand // newest first
 	stripe int
@@ -50,10 +50,28 @@ type folder struct {
 	out   []byte   // scratch of full
 }
 
-func (f *folder) empty() bool { return len(f.ops) == 0 }
+// Reset forgets everything, and takes operands of another key.
+func (f *Folder) Reset(m base.Merger) {
+	f.drop(len(f.ops))
+	f.merger, f.pushed = m, 0
+}
+
+// Len is how many operands were pushed.
+func (f *Folder) Len() int { return f.pushed }
+
+// Push adds the next older operand of key. The bytes are copied.
+func (f *Folder) Push(key, data []byte, s base.SeqNum) { f.push(key, data, s) }
+
+// Full returns the value that the operands make on top of existing. It is valid
+// until the next call of any method.
+func (f *Folder) Full(key, existing []byte, exists bool) ([]byte, error) {
+	return f.full(key, existing, exists)
+}
+
+func (f *Folder) empty() bool { return len(f.ops) == 0 }
 
 // push adds the next older operand. The bytes are copied.
-func (f *folder) push(key, data []byte, s base.SeqNum) {
+func (f *Folder) push(key, data []byte, s base.SeqNum) {
 	f.ops = append(f.ops, operand{data: append(f.buffer(), data...), seq: s, n: 1})
 	f.oldest = s
 	f.pushed++
@@ -67,7 +85,7 @@ func (f *folder) push(key, data []byte, s base.SeqNum) {
 }
 
 // combineAll combines what push left of different weights.
-func (f *folder) combineAll(key []byte) {
+func (f *Folder) combineAll(key []byte) {
 	last := 0 // the oldest of those done
 	for i := 1; i < len(f.ops); i++ {
 		if f.combine(key, last, i) {
@@ -85,7 +103,7 @@ func (f *folder) combineAll(key []byte) {
 // combine puts operands newer and older, which are neighbours, into the place
 // of newer. It answers false when they stay two. An error of the merger is no
 // more than that: whether the operands make sense turns out over their base.
-func (f *folder) combine(key []byte, newer, older int) bool {
+func (f *Folder) combine(key []byte, newer, older int) bool {
 	a, b := &f.ops[older], &f.ops[newer]
 	if a.apart || len(a.data)+len(b.data) > maxCombined {
 		return false
@@ -113,7 +131,7 @@ func (f *folder) combine(key []byte, newer, older int) bool {
 
 // full returns the value that the operands make on top of existing. It is valid
 // until the next call.
-func (f *folder) full(key, existing []byte, exists bool) ([]byte, error) {
+func (f *Folder) full(key, existing []byte, exists bool) ([]byte, error) {
 	f.list = f.list[:0]
 	for i := len(f.ops) - 1; i >= 0; i-- {
 		f.list = append(f.list, f.ops[i].data)
@@ -136,10 +154,10 @@ func (f *folder) full(key, existing []byte, exists bool) ([]byte, error) {
 }
 
 // overflows reports whether more is held than should be.
-func (f *folder) overflows() bool { return f.held > maxHeld }
+func (f *Folder) overflows() bool { return f.held > maxHeld }
 
 // drop forgets the newest n operands.
-func (f *folder) drop(n int) {
+func (f *Folder) drop(n int) {
 	for i := range f.ops[:n] {
 		o := &f.ops[i]
 		f.held -= len(o.data) + operandCost
@@ -155,7 +173,7 @@ func (f *folder) drop(n int) {
 }
 
 // buffer is an empty buffer.
-func (f *folder) buffer() []byte {
+func (f *Folder) buffer() []byte {
 	n := len(f.spare)
 	if n == 0 {
 		return nil
@@ -165,7 +183,7 @@ func (f *folder) buffer() []byte {
 	return b[:0]
 }
 
-func (f *folder) recycle(b []byte) {
+func (f *Folder) recycle(b []byte) {
 	if cap(b) > 0 && cap(b) <= 2*maxCombined && len(f.spare) < maxSpare {
 		f.spare = append(f.spare, b)
 	}

@@ -160,7 +160,7 @@ func TestRunOperandsOverflow(t *testing.T) {
 // again.
 func TestFolderAsksOnce(t *testing.T) {
 	calls := 0
-	f := folder{merger: adder{apart: true, calls: &calls}}
+	f := Folder{merger: adder{apart: true, calls: &calls}}
 	for i := range 1000 {
 		f.push(nil, make([]byte, 8), base.SeqNum(1000-i))
 	}
@@ -179,7 +179,7 @@ func (keeperOfInputs) Partial(_, _, older, newer []byte) ([]byte, bool, error) {
 
 // TestFolderAliases: a merger that returns its input does not ruin what is held.
 func TestFolderAliases(t *testing.T) {
-	f := folder{merger: keeperOfInputs{}}
+	f := Folder{merger: keeperOfInputs{}}
 	for i := range 100 {
 		f.push(nil, fmt.Appendf(nil, "operand %d", i), base.SeqNum(1000-i))
 	}

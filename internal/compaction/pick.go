@@ -68,7 +68,7 @@ type Busy map[base.FileNum]*Job
 // answers false when nothing is due. It is pure: the answer depends on the
 // arguments alone. Repeating it on what each job leaves behind comes to an end.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
-	ts := trees(v, busy, w, cfg)
+	ts := treesOf(v, busy, w, cfg)
 	var best Job
 	found := false
 	for _, t := range ts {

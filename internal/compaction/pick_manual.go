@@ -10,7 +10,7 @@ import (
 // lying in one run of the last level; a nil hi has no end. It answers false when
 // they are there, or when other jobs are in the way: then done is false.
 func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, cfg Config) (j Job, ok, done bool) {
-	ts := trees(v, busy, Workload{}, cfg)
+	ts := treesOf(v, busy, Workload{}, cfg)
 	done = true
 	for _, t := range ts {
 		if t.keyspace != keyspace {

@@ -121,7 +121,7 @@ func (p *player) play(cmd string) string {
 		}
 		return strings.Join(out, " ")
 	case "guards":
-		t := trees(p.v, nil, Workload{}, p.cfg)[0]
+		t := treesOf(p.v, nil, Workload{}, p.cfg)[0]
 		return fmt.Sprintf("%q", t.guards(int(p.number(args[1])), p.number(args[2])))
 	}
 	p.t.Fatalf("unknown command %q", cmd)
@@ -236,7 +236,7 @@ func (p *player) tree(settings, lines []string) string {
 		p.t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
 	}
 	p.v = v
-	ts := trees(v, nil, Workload{}, p.cfg)
+	ts := treesOf(v, nil, Workload{}, p.cfg)
 	var out []string
 	for _, t := range ts {
 		out = append(out, fmt.Sprintf("base L%d, room %.0f", t.base, t.room))

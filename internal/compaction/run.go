@@ -41,7 +41,7 @@ type RunOptions struct {
 	// newer in the input hides, and told them as their user knows them. It keeps
 	// neither slice, and Run takes newValue before it asks again. Who reads at
 	// one of the snapshots sees what the filter made. An error fails the Run.
-	Filter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
+	Filter Filter
 
 	MaxTableSize uint64
 	// Guards are keys, ascending, at which a new table begins.
@@ -64,6 +64,13 @@ type Result struct {
 	Stats  Stats
 }
 
+// Append adds what another Run made.
+func (r *Result) Append(o Result) {
+	r.Tables = append(r.Tables, o.Tables...)
+	r.Values = append(r.Values, o.Values...)
+	r.Stats.add(&o.Stats)
+}
+
 // Stats counts what happened in a Run.
 type Stats struct {
 	EntriesIn, BytesIn uint64 // bytes of keys, trailers and inline values
@@ -82,6 +89,26 @@ type Stats struct {
 	Inlined            uint64 // values of value files that came back inline
 	Rewritten          uint64 // values copied from one value file to another
 	RewrittenBytes     uint64 // their length
+}
+
+func (s *Stats) add(o *Stats) {
+	s.EntriesIn += o.EntriesIn
+	s.BytesIn += o.BytesIn
+	s.EntriesOut += o.EntriesOut
+	s.BytesOut += o.BytesOut
+	s.Shadowed += o.Shadowed
+	s.Duplicates += o.Duplicates
+	s.Tombstones += o.Tombstones
+	s.RangeCovered += o.RangeCovered
+	s.Merged += o.Merged
+	s.MergeFailures += o.MergeFailures
+	s.Expired += o.Expired
+	s.Filtered += o.Filtered
+	s.SingleDeleteMisuse += o.SingleDeleteMisuse
+	s.Separated += o.Separated
+	s.Inlined += o.Inlined
+	s.Rewritten += o.Rewritten
+	s.RewrittenBytes += o.RewrittenBytes
 }
 
 // pollBytes is how much input passes between two looks at the context and calls
@@ -109,7 +136,7 @@ type runner struct {
 	keep   keeper
 	ranges rangeWalker
 	single single
-	fold   folder
+	fold   Folder
 	res    Result
 	split  splitter
 

@@ -36,8 +36,8 @@ type tree struct {
 	lowestRuns int
 }
 
-// trees splits a version by keyspace.
-func trees(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
+// treesOf splits a version by keyspace.
+func treesOf(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
 	var out []*tree
 	byKeyspace := make(map[uint32]*tree)
 	for level := range v.Levels {

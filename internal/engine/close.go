@@ -93,7 +93,7 @@ func (e *Engine) finishLogs() error {
 	withoutLog := false
 	for _, g := range gens {
 		if g.log == nil {
-			withoutLog = withoutLog || !g.mem.Empty()
+			withoutLog = withoutLog || !g.empty()
 			continue
 		}
 		logged += g.log.Size() + int64(g.log.Pending())
@@ -126,9 +126,17 @@ func (e *Engine) flushForClose(s *state, gens []*generation) error {
 		return err
 	}
 	edit := flushEdit(res, uint64(e.newFileNum()))
-	next := e.newFileNum()
-	edit.LogNum = &next
-	if err := e.install(edit, nil); err != nil {
+	next := &generation{logNum: e.newFileNum()}
+	e.commit.mu.Lock()
+	err = e.createLog(next, nil)
+	e.commit.mu.Unlock()
+	if err != nil {
+		e.discardOutputs(res)
+		return err
+	}
+	next.abandonLog()
+	edit.LogNum = &next.logNum
+	if err := e.install(edit, nil, nil); err != nil {
 		e.discardOutputs(res)
 		return err
 	}

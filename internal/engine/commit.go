@@ -41,8 +41,9 @@ type commit struct {
 	lsn    int64
 	end    base.SeqNum // its last sequence
 	next   *commit
-	done   bool // guarded by pipeline.mu
-	parked bool // guarded by pipeline.mu; somebody waits on wake
+	buf    []byte // owned by the committer: a key after its keyspace's number
+	done   bool   // guarded by pipeline.mu
+	parked bool   // guarded by pipeline.mu; somebody waits on wake
 	wake   chan struct{}
 }
 
@@ -62,8 +63,19 @@ func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := e.checkSpaces(b.Keyspaces()); err != nil {
+		return 0, err
+	}
+	if b.Merges() > 0 {
+		if err := e.checkMergers(b); err != nil {
+			return 0, err
+		}
+	}
+	if b.Expires() {
+		e.clock.inUse.Store(true) // before anybody can see it
+	}
 	begin := e.stats.commits.begin()
-	e.pacer.wait(int64(b.Len()))
+	e.pacer.wait(b)
 	c := commitPool.Get().(*commit)
 	if err := e.enqueue(c, b, d); err != nil {
 		commitPool.Put(c)
@@ -103,6 +115,10 @@ func (e *Engine) durability(d Durability) (Durability, error) {
 // enqueue is stage 1.
 func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 	need := b.KeyValueBytes() + b.Count()*memtable.EntryOverhead
+	if len(b.Keyspaces()) > 0 {
+		need += b.Count() * prefixSize
+	}
+	need += b.RangeDeletes() * (memtable.RangeBound(0, 0) + 2*prefixSize)
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,10 +126,21 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 		if p.refused != nil {
 			return p.refused
 		}
+		if reason := e.pressure.Load().stops(b); reason != "" {
+			if err := e.waitFor(stopL0, reason); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.gen.mem.Reserve(need) {
 			break
 		}
 		if err := e.makeRoom(need); err != nil {
+			return err
+		}
+	}
+	if len(b.Keyspaces()) > 0 {
+		if err := p.gen.openOthers(e.opts.Partitions); err != nil {
 			return err
 		}
 	}
@@ -185,7 +212,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 		if !ok {
 			return
 		}
-		c.gen.mem.Add(op.Key, base.Hash(op.Key), base.MakeTrailer(seq, op.Kind), op.Value)
+		c.buf = c.gen.add(&op, seq, c.buf, e)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -18,6 +19,7 @@ import (
 type job struct {
 	compaction.Job
 	id    int
+	space *Keyspace
 	s     *state
 	shard int
 }
@@ -64,7 +66,12 @@ func (e *Engine) startJob(pick picker) *job {
 			s.release(shard)
 			return nil
 		}
-		started := &job{Job: j, id: int(e.nextJob.Add(1)), s: s, shard: shard}
+		space := e.space(j.Keyspace)
+		if space == nil { // being dropped: the version is about to move on
+			space = e.newKeyspace(manifest.Keyspace{ID: j.Keyspace})
+			space.dropped.Store(true)
+		}
+		started := &job{Job: j, id: int(e.nextJob.Add(1)), space: space, s: s, shard: shard}
 		e.markInputs(&started.Job, &started.Job)
 		e.mu.Unlock()
 		return started
@@ -106,7 +113,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	e.listener.compactionBegin(ev)
 	res, err := e.rewrite(ctx, j)
 	if err == nil {
-		if err = e.install(j.Edit(res.Tables, res.Values), nil); err != nil {
+		if err = e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
 			e.discardOutputs(res)
 		} else {
 			e.mu.Lock()
@@ -129,6 +136,9 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		e.noteCompaction(j, ev, begin)
 	}
 	e.listener.compactionEnd(ev)
+	if err == errNoKeyspace {
+		return nil // its keyspace was dropped, and all its tables with it
+	}
 	return err
 }
 
@@ -150,17 +160,22 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
-	in, err := e.inputs(j)
+	in, ranges, err := e.inputs(j)
 	if err != nil {
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	out := &outputs{e: e, job: j.id, level: j.OutputLevel}
+	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options()}
 	elider := j.Elider(j.s.v.version)
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
 		Elide:        elider.Elidable,
+		Ranges:       ranges,
+		ElideRange:   elider.ElidableRange,
+		Merger:       out.opts.Merger,
+		ExpireAt:     e.snaps.expired(&e.clock),
+		Filter:       out.opts.Filter,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,
@@ -177,18 +192,23 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	return res, err
 }
 
-// inputs merges the input tables, newest run first.
-func (e *Engine) inputs(j *job) (base.Iterator, error) {
+// inputs merges the input tables, newest run first, and their range tombstones.
+func (e *Engine) inputs(j *job) (base.Iterator, *rangedel.List, error) {
 	var iters []base.Iterator
+	var ranges []*rangedel.List
 	for _, in := range j.Inputs {
 		tables := make([]*table, 0, len(in.Files))
 		for _, f := range in.Files {
 			t := e.table(f.Num)
-			if _, err := t.open(); err != nil {
+			r, err := t.open()
+			if err != nil {
 				for _, it := range iters {
 					_ = it.Close()
 				}
-				return nil, err
+				return nil, nil, err
+			}
+			if l := r.Ranges(); l != nil {
+				ranges = append(ranges, l)
 			}
 			tables = append(tables, t)
 		}
@@ -196,7 +216,8 @@ func (e *Engine) inputs(j *job) (base.Iterator, error) {
 		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
 		iters = append(iters, run)
 	}
-	return merge.New(iters...), nil
+	tombstones := rangedel.Merge(ranges...)
+	return merge.New(iters...), &tombstones, nil
 }
 
 // table is the handle of a table that a pinned state names.
@@ -223,9 +244,14 @@ func (e *Engine) workload() compaction.Workload {
 	return w
 }
 
-// Compact flushes, then rewrites until every key in [lo, hi) is in one run of
-// the last level that holds any. Background compactions wait meanwhile.
-func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
+// Compact flushes, then rewrites until every key of the keyspace in [lo, hi) is
+// in one run of the last level that holds any. Background compactions wait
+// meanwhile.
+func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
+	e := k.e
+	if err := k.usable(); err != nil {
+		return err
+	}
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
@@ -257,7 +283,7 @@ func (e *Engine) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			j, ok, _ := compaction.PickManual(s.v.version, busy, 0, lo, hi, cfg)
+			j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg)
 			return j, ok
 		})
 		if j == nil {

@@ -26,19 +26,24 @@ type Engine struct {
 	cache     *cache.Cache
 	listener  listener
 	opened    time.Time
+	root      *Keyspace // the default one
 
 	// Atomics. A reader touches only these.
-	state    atomic.Pointer[state]
-	visible  atomic.Uint64 // I2
-	durable  seqCell
-	closed   atomic.Bool
-	poisoned atomic.Pointer[error] // the first cause (I9)
-	logFull  atomic.Pointer[error] // the last write of the log met a full disk
-	nextFile atomic.Uint64
-	nextJob  atomic.Int64
-	debt     atomic.Int64 // bytes by which the tree is past its limits
-	absorb   atomic.Int64 // bytes a second that flush and compaction lately absorbed
+	state     atomic.Pointer[state]
+	visible   atomic.Uint64 // I2
+	durable   seqCell
+	closed    atomic.Bool
+	poisoned  atomic.Pointer[error] // the first cause (I9)
+	logFull   atomic.Pointer[error] // the last write of the log met a full disk
+	nextFile  atomic.Uint64
+	nextJob   atomic.Int64
+	debts     atomic.Pointer[debts]
+	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped
+	collapsed atomic.Int64             // when a key's operands were last compacted, ns since opened
+	absorb    atomic.Int64             // bytes a second that flush and compaction lately absorbed
 
+	spaces     keyspaces
+	clock      clock
 	commit     pipeline
 	pacer      pacer
 	background *background

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -23,7 +24,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 		return err
 	}
 	g := e.commit.gen
-	if !g.mem.Empty() || e.commit.head != nil {
+	if !g.empty() || e.commit.head != nil {
 		if err := e.rotateFor(ctx, g); err != nil {
 			e.commit.mu.Unlock()
 			return err
@@ -148,33 +149,68 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	if err := failpoint.Hit(failpoint.FlushStart); err != nil {
 		return compaction.Result{}, err
 	}
-	iters := make([]base.Iterator, 0, len(gens))
-	for _, g := range gens {
-		g.mem.WaitWriters()
-		iters = append(iters, g.mem.NewAllIter())
-	}
-	in := merge.New(iters...)
-	defer func() { _ = in.Close() }()
 	var bytes uint64
 	for _, g := range gens {
+		g.mem.WaitWriters()
 		bytes += uint64(g.mem.Bytes())
 	}
+	var all compaction.Result
 	out := &outputs{e: e, job: job, level: 0}
+	for _, id := range append([]uint32{0}, spacesIn(gens)...) {
+		k := e.space(id)
+		if k == nil {
+			continue // dropped
+		}
+		res, err := e.writeSpace(ctx, v, gens, k, bytes, out)
+		if err != nil {
+			e.discardOutputs(all)
+			return compaction.Result{}, err
+		}
+		all.Append(res)
+	}
+	all, err := out.finish(all, nil)
+	if err == nil {
+		if err = failpoint.Hit(failpoint.FlushAfterTableWrite); err != nil {
+			e.discardOutputs(all)
+		}
+	}
+	return all, err
+}
+
+// writeSpace writes what generations hold of one keyspace; bytes is what they
+// hold of all.
+func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
+	iters := make([]base.Iterator, 0, len(gens))
+	var ranges []*rangedel.List
+	for _, g := range gens {
+		if it := g.allIter(k); it != nil {
+			iters = append(iters, it)
+		}
+		if l := g.rangeList(k); l != nil {
+			ranges = append(ranges, l)
+		}
+	}
+	if len(iters) == 0 {
+		return compaction.Result{}, nil
+	}
+	tombstones := rangedel.Merge(ranges...)
+	in := merge.New(iters...)
+	defer func() { _ = in.Close() }()
+	out.opts = k.options()
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Ranges:       &tombstones,
+		Merger:       k.options().Merger,
+		ExpireAt:     e.snaps.expired(&e.clock),
 		MaxTableSize: uint64(e.opts.TableSize),
-		Guards:       compaction.FlushGuards(v.version, 0, bytes, e.pickConfig()),
+		Guards:       compaction.FlushGuards(v.version, k.id, bytes, e.pickConfig()),
 		Values:       out.valueOptions(v, nil),
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
 	})
-	res, err = out.finish(res, err)
-	if err == nil {
-		err = failpoint.Hit(failpoint.FlushAfterTableWrite)
-		if err != nil {
-			e.discardOutputs(res)
-		}
+	for _, m := range res.Tables {
+		m.Keyspace = k.id
 	}
 	return res, err
 }
@@ -194,7 +230,7 @@ func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
 	e.mu.Unlock()
 	e.commit.mu.Unlock()
 	edit.LogNum = &oldest.logNum
-	if err := e.install(edit, gens); err != nil {
+	if err := e.install(edit, gens, nil); err != nil {
 		return err
 	}
 	_ = failpoint.Hit(failpoint.FlushAfterInstall)

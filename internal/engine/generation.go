@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"bytes"
+	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
 
@@ -14,7 +18,11 @@ import (
 // switched, flushed and forgotten as one (the original's S1 to S9 came from
 // treating them apart).
 type generation struct {
-	mem      *memtable.Generation
+	mem *memtable.Generation
+	// others holds what the keyspaces but the default one wrote, each key after
+	// its keyspace's number; nil until the first does. Its entries are counted
+	// in the reservation of mem. Stored under commit.mu.
+	others   atomic.Pointer[memtable.Generation]
 	log      *wal.Writer  // nil without a log, and for recovered generations
 	logNum   base.FileNum // the segment, or the first one that is still needed
 	lastSeq  base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
@@ -27,6 +35,144 @@ type generation struct {
 	prev     atomic.Pointer[generation]
 	sealOnce sync.Once
 	sealErr  error // immutable after sealOnce
+}
+
+// table is the memtable of a keyspace, or nil.
+func (g *generation) table(k *Keyspace) *memtable.Generation {
+	if k.id == 0 {
+		return g.mem
+	}
+	return g.others.Load()
+}
+
+// ranges are the range tombstones in the memtable of a keyspace, or nil.
+func (g *generation) ranges(k *Keyspace) *rangedel.View {
+	if m := g.table(k); m != nil {
+		return m.Ranges()
+	}
+	return nil
+}
+
+// openOthers makes the memtable of the other keyspaces.
+func (g *generation) openOthers(partitions int) error {
+	if g.others.Load() != nil {
+		return nil
+	}
+	m, err := memtable.New(memtable.Options{Capacity: int(g.capacity), Partitions: partitions})
+	if err != nil {
+		return err
+	}
+	g.others.Store(m)
+	return nil
+}
+
+// empty reports whether nothing was added, to any keyspace.
+func (g *generation) empty() bool {
+	m := g.others.Load()
+	return g.mem.Empty() && (m == nil || m.Empty())
+}
+
+// allIter walks every version that a keyspace has here; nil when there is none.
+func (g *generation) allIter(k *Keyspace) base.Iterator {
+	m := g.table(k)
+	switch {
+	case m == nil || m.Empty():
+		return nil
+	case k.id == 0:
+		return m.NewAllIter()
+	}
+	p := new(prefixIter)
+	p.it.InitAll(m)
+	p.bound(k)
+	return p
+}
+
+// len is the number of entries.
+func (g *generation) len() int {
+	n := g.mem.Len()
+	if m := g.others.Load(); m != nil {
+		n += m.Len()
+	}
+	return n
+}
+
+// need is what an operation takes from the reservation.
+func need(op *batch.Op) int {
+	n := memtable.EntryBound(len(op.Key), len(op.Value))
+	if op.Kind == base.KindRangeDelete {
+		n = memtable.RangeBound(len(op.Key), len(op.Value)) + prefixSize
+	}
+	if op.Keyspace != 0 {
+		n += prefixSize
+	}
+	return n
+}
+
+// add applies an operation. buf is for the key with its prefix, and is returned
+// for the next operation.
+func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte, e *Engine) []byte {
+	if op.Kind == base.KindRangeDelete {
+		g.addRange(op, seq, e.snaps.stripes(e.visibleSeq))
+		return buf
+	}
+	t := base.MakeTrailer(seq, op.Kind)
+	if op.Keyspace == 0 {
+		g.mem.Add(op.Key, base.Hash(op.Key), t, op.Value)
+		return buf
+	}
+	buf = append(binary.BigEndian.AppendUint32(buf[:0], op.Keyspace), op.Key...)
+	g.others.Load().Add(buf, base.Hash(buf), t, op.Value)
+	return buf
+}
+
+// addRange applies a range delete. Among the others a range without an end
+// ends where the next keyspace begins.
+func (g *generation) addRange(op *batch.Op, seq base.SeqNum, stripes []base.SeqNum) {
+	if op.Keyspace == 0 {
+		g.mem.AddRange(op.Key, op.Value, seq, stripes)
+		return
+	}
+	lo := append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Key...)
+	hi := binary.BigEndian.AppendUint32(nil, op.Keyspace+1)
+	if len(op.Value) > 0 {
+		hi = append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Value...)
+	}
+	g.others.Load().AddRange(lo, hi, seq, stripes)
+}
+
+// rangeList is the range tombstones of a keyspace, nil if there are none.
+func (g *generation) rangeList(k *Keyspace) *rangedel.List {
+	v := g.ranges(k)
+	if v == nil {
+		return nil
+	}
+	l := v.List()
+	if k.id == 0 {
+		return &l
+	}
+	end := binary.BigEndian.AppendUint32(nil, k.id+1)
+	l = l.Truncate(k.prefix[:], end)
+	if l.Len() == 0 {
+		return nil
+	}
+	own := make([]rangedel.Fragment, l.Len())
+	for i := range own {
+		own[i] = stripped(*l.At(i), end)
+	}
+	l = rangedel.FromFragments(own)
+	return &l
+}
+
+// stripped takes the prefix off a fragment of one keyspace, the next one of
+// which begins at end.
+func stripped(f rangedel.Fragment, end []byte) rangedel.Fragment {
+	f.Lo = f.Lo[prefixSize:]
+	if bytes.Equal(f.Hi, end) {
+		f.Hi = nil
+	} else {
+		f.Hi = f.Hi[prefixSize:]
+	}
+	return f
 }
 
 // sync makes the log durable up to lsn, and all logs before it.
@@ -90,6 +236,9 @@ func (g *generation) abandonLog() {
 // free gives the memory back. Nothing reads or writes it any more.
 func (g *generation) free(e *Engine) {
 	g.mem.Free()
+	if m := g.others.Load(); m != nil {
+		m.Free()
+	}
 	e.chargeMemtables(-g.capacity)
 }
 

@@ -1,61 +1,159 @@
 package engine
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// AppendGet appends the value of key to dst, as seen at sequence at, or at the
-// newest visible one when at is base.SeqNumMax. It returns base.ErrNotFound
-// when there is none. It takes no lock, builds no iterator and allocates only
-// when dst has no room.
-func (e *Engine) AppendGet(dst, key []byte, at base.SeqNum) ([]byte, error) {
-	return e.lookup(dst, key, at, true)
+// query is a point read on its way.
+type query struct {
+	k    *Keyspace
+	key  []byte
+	hash uint64 // of key
+	at   Moment
+	want bool // the value, and not only whether there is one
+	// newest is whether it reads at what is visible and not at a snapshot, for
+	// which range tombstones are kept.
+	newest bool
+	// views are the range tombstones of the generations, newest first, if they
+	// were pinned.
+	views []*rangedel.View
+	st    *readStats
+}
+
+// errMoved ends a read at the newest sequence that meets range tombstones of a
+// generation without having pinned them.
+var errMoved = errors.New("engine: range tombstones have to be pinned")
+
+// AppendGet appends the value of key to dst, as seen at a moment. It returns
+// base.ErrNotFound when there is none. It takes no lock, builds no iterator
+// and allocates only when dst has no room; but for keys with merge operands,
+// which are read through an iterator.
+func (k *Keyspace) AppendGet(dst, key []byte, at Moment) ([]byte, error) {
+	return k.lookup(dst, key, at, true)
 }
 
 // Has reports whether key exists, without reading its value.
-func (e *Engine) Has(key []byte, at base.SeqNum) (bool, error) {
-	_, err := e.lookup(nil, key, at, false)
+func (k *Keyspace) Has(key []byte, at Moment) (bool, error) {
+	_, err := k.lookup(nil, key, at, false)
 	if err == base.ErrNotFound {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (e *Engine) lookup(dst, key []byte, at base.SeqNum, want bool) ([]byte, error) {
+func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error) {
+	if k.dropped.Load() {
+		return dst, k.usable()
+	}
+	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return dst, base.ErrClosed
 	}
+	st := &e.stats.reads[shard]
+	timed := st.begin()
+	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, newest: at.Seq == base.SeqNumMax, st: st}
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
 	// that is newer than the state is simply not seen, as if it came later.
-	if visible := e.visibleSeq(); at > visible {
-		at = visible
+	if visible := e.visibleSeq(); q.at.Seq > visible {
+		q.at.Seq = visible
 	}
-	st := &e.stats.reads[shard]
-	timed := st.begin()
-	dst, err := s.get(dst, key, at, want, st)
+	res, err := s.get(dst, &q)
+	if err == errMoved {
+		var room [8]*rangedel.View
+		q.views = room[:0]
+		s.pinRanges(&q)
+		res, err = s.get(dst, &q)
+	}
 	s.release(shard)
+	if err == errMerge {
+		res, err = k.getMerged(dst, key, at)
+	}
 	st.end(timed)
-	return dst, err
+	return res, err
 }
 
-// get walks from the newest place to the oldest (I6): the first entry found
-// is the answer.
-func (s *state) get(dst, key []byte, at base.SeqNum, want bool, st *readStats) ([]byte, error) {
-	hash := base.Hash(key)
-	if t, v, ok := s.mem.mem.Get(key, hash, at); ok {
-		return s.found(dst, t, v, want, st)
-	}
-	for _, g := range s.imm {
-		if t, v, ok := g.mem.Get(key, hash, at); ok {
-			return s.found(dst, t, v, want, st)
+// pinRanges fixes the range tombstones of the generations together with the
+// newest sequence, as rangedel.Set.View says.
+func (s *state) pinRanges(q *query) {
+	for {
+		q.views = q.views[:0]
+		for i := range 1 + len(s.imm) {
+			q.views = append(q.views, s.generation(i).ranges(q.k))
+		}
+		q.at.Seq = s.e.visibleSeq()
+		same := true
+		for i, v := range q.views {
+			same = same && v == s.generation(i).ranges(q.k)
+		}
+		if same {
+			return
 		}
 	}
-	for l := range s.v.levels {
-		for i := range s.v.levels[l] {
-			t := s.v.levels[l][i].find(key)
+}
+
+// generation is the i-th newest one.
+func (s *state) generation(i int) *generation {
+	if i == 0 {
+		return s.mem
+	}
+	return s.imm[i-1]
+}
+
+// get walks from the newest place to the oldest (I6): the first entry found,
+// or the first range tombstone that holds the key, is the answer.
+func (s *state) get(dst []byte, q *query) ([]byte, error) {
+	key, hash := q.key, q.hash
+	if q.k.id != 0 {
+		var room [128]byte
+		key = append(append(room[:0], q.k.prefix[:]...), key...)
+		hash = base.Hash(key)
+	}
+	for i := range 1 + len(s.imm) {
+		m := s.generation(i).table(q.k)
+		if m == nil {
+			continue
+		}
+		t, v, ok := m.Get(key, hash, q.at.Seq)
+		if view := m.Ranges(); view != nil {
+			if q.newest {
+				if q.views == nil {
+					return dst, errMoved
+				}
+				view = q.views[i]
+			}
+			if c := cover(view, key, q.at.Seq); c != 0 && (!ok || c > t.Seq()) {
+				return dst, base.ErrNotFound
+			}
+		}
+		if ok {
+			return s.found(dst, q, t, v)
+		}
+	}
+	return s.getTables(dst, q)
+}
+
+// cover is the newest range tombstone over a key that a read at s sees, or 0.
+func cover(v *rangedel.View, key []byte, s base.SeqNum) base.SeqNum {
+	if f, _ := v.Find(key); f != nil {
+		return f.Cover(s)
+	}
+	return 0
+}
+
+// getTables looks a key up in the tables of its keyspace.
+func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
+	ls := s.v.of(q.k)
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].find(q.key)
 			if t == nil {
 				continue
 			}
@@ -63,23 +161,36 @@ func (s *state) get(dst, key []byte, at base.SeqNum, want bool, st *readStats) (
 			if err != nil {
 				return dst, err
 			}
-			st.levels[l].reads.Add(1)
-			if !r.MayContain(hash) {
-				st.levels[l].negatives.Add(1)
+			st := &q.st.levels[l]
+			st.reads.Add(1)
+			var c base.SeqNum
+			if t.meta.Ranges > 0 {
+				if f := r.Ranges().Find(q.key); f != nil {
+					c = f.Cover(q.at.Seq)
+				}
+			}
+			if !r.MayContain(q.hash) {
+				st.negatives.Add(1)
+				if c != 0 {
+					return dst, base.ErrNotFound
+				}
 				continue
 			}
-			st.levels[l].pages.Add(1)
+			st.pages.Add(1)
 			var res sstable.Result
-			ok, err := r.Get(key, at, &res)
-			if err != nil {
+			ok, err := r.Get(q.key, q.at.Seq, &res)
+			switch {
+			case err != nil:
 				s.e.damaged(err)
 				return dst, err
-			}
-			if !ok {
-				st.levels[l].falsePositives.Add(1)
+			case c != 0 && (!ok || c > res.Trailer.Seq()):
+				res.Release()
+				return dst, base.ErrNotFound
+			case !ok:
+				st.falsePositives.Add(1)
 				continue
 			}
-			dst, err = s.found(dst, res.Trailer, res.Value, want, st)
+			dst, err = s.found(dst, q, res.Trailer, res.Value)
 			res.Release()
 			return dst, err
 		}
@@ -87,26 +198,91 @@ func (s *state) get(dst, key []byte, at base.SeqNum, want bool, st *readStats) (
 	return dst, base.ErrNotFound
 }
 
+// errMerge ends a point read that finds an operand.
+var errMerge = errors.New("engine: a merge operand needs what is under it")
+
 // found turns the newest visible entry of a key into an answer.
-func (s *state) found(dst []byte, t base.Trailer, value []byte, want bool, st *readStats) ([]byte, error) {
-	switch t.Kind() {
+func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byte, error) {
+	kind := t.Kind()
+	switch kind {
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		expiry, rest, err := splitExpiry(value)
+		switch {
+		case err != nil:
+			return dst, err
+		case expiry <= s.e.timeOf(q.at):
+			return dst, base.ErrNotFound
+		}
+		value = rest
+		kind = withoutExpiry(kind)
+	}
+	switch kind {
 	case base.KindPut:
-		if want {
+		if q.want {
 			dst = append(dst, value...)
 		}
 		return dst, nil
 	case base.KindPutPointer:
-		if !want {
+		if !q.want {
 			return dst, nil
 		}
-		st.values.Add(1)
+		q.st.values.Add(1)
 		dst, err := s.v.appendValue(dst, value)
 		if err != nil {
 			s.e.damaged(err)
 		}
 		return dst, err
-	case base.KindDelete:
+	case base.KindMerge:
+		if q.want {
+			return dst, errMerge
+		}
+		return dst, nil
+	case base.KindDelete, base.KindSingleDelete:
 		return dst, base.ErrNotFound
 	}
-	return dst, unknownKind(t.Kind())
+	return dst, unknownKind(kind)
+}
+
+// timeOf is the time at a moment.
+func (e *Engine) timeOf(at Moment) uint64 {
+	if at.Time != 0 {
+		return at.Time
+	}
+	return e.clock.now()
+}
+
+// splitExpiry takes the expiry off a value.
+func splitExpiry(value []byte) (expiry uint64, rest []byte, err error) {
+	if len(value) < base.ExpirySize {
+		return 0, nil, base.Corruptf("database", -1, "an expiry of %d bytes", len(value))
+	}
+	return binary.LittleEndian.Uint64(value), value[base.ExpirySize:], nil
+}
+
+// withoutExpiry is the kind of a value whose expiry was taken off.
+func withoutExpiry(k base.Kind) base.Kind {
+	if k == base.KindPutTTLPointer {
+		return base.KindPutPointer
+	}
+	return base.KindPut
+}
+
+// getMerged reads a key with operands.
+func (k *Keyspace) getMerged(dst, key []byte, at Moment) ([]byte, error) {
+	it, err := k.NewIter(IterOptions{Lower: key}, at)
+	if err != nil {
+		return dst, err
+	}
+	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
+		dst = append(dst, it.Value()...)
+	} else if it.Err() == nil {
+		_ = it.Close()
+		return dst, base.ErrNotFound
+	}
+	n := it.folded
+	err = it.Close()
+	if err == nil && n >= collapseFrom {
+		k.collapseLater(key)
+	}
+	return dst, err
 }

@@ -16,7 +16,11 @@ import (
 // synced, and their directory (I4). The generations in flushed leave the state
 // in the same step that their tables enter it, so no reader sees both or
 // neither (the original's S5 and S6). A failure of the manifest poisons.
-func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
+//
+// Tables of keyspaces that were dropped meanwhile are left out, and removed. A
+// job of one keyspace names it, and ends with errNoKeyspace when its inputs went
+// with it.
+func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	if p := e.poisoned.Load(); p != nil {
@@ -28,9 +32,16 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
 	if cur == nil {
 		return base.ErrClosed
 	}
+	if k != nil && k.dropped.Load() {
+		return errNoKeyspace
+	}
+	dead := e.withoutDropped(edit)
 	edit.NextFile = base.FileNum(e.nextFile.Load())
 	if s := e.lastSeq(); s > edit.LastSeq {
 		edit.LastSeq = s
+	}
+	if e.clock.inUse.Load() {
+		edit.Clock = e.clock.high.Load()
 	}
 	next, err := cur.v.version.Apply(edit)
 	if err != nil {
@@ -43,6 +54,9 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
 	}
 	dropped := cur.v.version.DroppedBy(edit, next)
 	e.swap(next, flushed, dropped)
+	for _, d := range dead {
+		e.removeFile(d.Type, d.Num, 0)
+	}
 	return nil
 }
 
@@ -87,7 +101,9 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	w, cfg := e.observed, e.pickConfig()
 	e.mu.Unlock()
 	retire()
-	e.debt.Store(int64(compaction.Backlog(next, w, cfg)))
+	d := &debts{}
+	d.trees, d.values = compaction.Backlogs(next, w, cfg)
+	e.debts.Store(d)
 	for _, g := range flushed {
 		e.durable.raise(g.lastSeq)
 	}

@@ -5,8 +5,10 @@ import (
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
@@ -23,12 +25,15 @@ type IterOptions struct {
 // Forward, merged stands on the entry that is shown, and Key and Value are
 // views into it. Backward, the newest visible version of a key comes last, so
 // merged stands on the entry before the key that is shown, and key and value
-// are copies.
+// are copies. So they are where the value was merged from several entries; then
+// merged stands behind the key.
 type Iter struct {
 	e        *Engine
+	k        *Keyspace
 	s        *state
 	shard    int
 	seq      base.SeqNum
+	time     uint64 // by which values are expired
 	lower    []byte
 	upper    []byte
 	keysOnly bool
@@ -36,18 +41,25 @@ type Iter struct {
 	merged   merge.Iter
 	children []base.Iterator
 	mems     []memtable.Iter
+	parts    []prefixIter
 	runs     []runIter
+	ranges   []rangeSource // range tombstones, newest first; nearly always none
+	views    []*rangedel.View
 
 	at      *base.KV // forward: the entry shown, or nil
-	before  *base.KV // backward: the entry that merged stands on, or nil
+	after   *base.KV // what merged stands on, behind the key that is shown as a copy
 	forward bool
+	copied  bool // what is shown is a copy: saved, trailer and value
 	valid   bool
-	saved   []byte       // backward: the key shown; forward: the last key left
-	copied  base.Trailer // backward: trailer of what is shown
-	value   []byte       // backward: its stored value
+	saved   []byte       // the key shown as a copy, or the last key left
+	trailer base.Trailer // of the copy
+	value   []byte       // its stored value
 	fetched []byte       // buffer for values out of value files
 	target  []byte       // what a seek looks for
 	bounds  []byte       // backs lower and upper
+	hit     hit          // what covered found
+	fold    compaction.Folder
+	folded  int // operands of the key shown
 	err     error
 	origin  origin
 }
@@ -58,21 +70,23 @@ var iterPool = sync.Pool{New: func() any { return new(Iter) }}
 // past the rest.
 const seekAfter = 8
 
-// NewIter opens an iterator at sequence at, or at the newest visible one when
-// at is base.SeqNumMax. It pins what it reads until it is closed.
-func (e *Engine) NewIter(o IterOptions, at base.SeqNum) (*Iter, error) {
+// NewIter opens an iterator at a moment. It pins what it reads until it is
+// closed.
+func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
+	if err := k.usable(); err != nil {
+		return nil, err
+	}
+	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return nil, base.ErrClosed
 	}
-	if visible := e.visibleSeq(); at > visible {
-		at = visible
-	}
 	it := iterPool.Get().(*Iter)
-	it.e, it.s, it.shard, it.seq, it.keysOnly = e, s, shard, at, o.KeysOnly
+	it.e, it.k, it.s, it.shard, it.keysOnly = e, k, s, shard, o.KeysOnly
+	it.pin(at)
 	it.setBounds(o)
-	it.addChildren(sstable.IterOptions{Scan: o.Bulk})
-	it.at, it.valid, it.err, it.forward = nil, false, nil, true
+	it.addChildren(k, sstable.IterOptions{Scan: o.Bulk})
+	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
 	e.open.add(&it.origin, originIter)
 	return it, nil
@@ -93,35 +107,100 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(o sstable.IterOptions) {
-	s := it.s
-	nm, nr := 1+len(s.imm), 0
-	for l := range s.v.levels {
-		nr += len(s.v.levels[l])
+func (it *Iter) addChildren(k *Keyspace, o sstable.IterOptions) {
+	ls := it.s.v.of(k)
+	nr := 0
+	for l := range ls {
+		nr += len(ls[l])
 	}
-	it.mems = grow(it.mems, nm)
 	it.runs = grow(it.runs, nr)
 	it.children = it.children[:0]
-	if !s.mem.mem.Empty() {
-		it.mems[0].Init(s.mem.mem, it.seq)
-		it.children = append(it.children, &it.mems[0])
-	}
-	for i, g := range s.imm {
-		if !g.mem.Empty() {
-			it.mems[i+1].Init(g.mem, it.seq)
-			it.children = append(it.children, &it.mems[i+1])
-		}
+	it.ranges = it.ranges[:0]
+	if k.id == 0 {
+		it.addMems()
+	} else {
+		it.addOthers(k)
 	}
 	n := 0
-	for l := range s.v.levels {
-		for i := range s.v.levels[l] {
+	for l := range ls {
+		for i := range ls[l] {
 			run := &it.runs[n]
 			n++
-			run.init(s.v.levels[l][i].tables, o, it.upper)
+			run.init(ls[l][i].tables, o, it.upper)
+			if ls[l][i].ranges {
+				it.ranges = append(it.ranges, rangeSource{order: len(it.children), run: &ls[l][i]})
+			}
 			it.children = append(it.children, run)
 		}
 	}
 	it.merged.Init(it.children)
+}
+
+// pin fixes the sequence, the time, and the range tombstones of the generations
+// that go with it: see rangedel.Set.View.
+func (it *Iter) pin(at Moment) {
+	it.seq, it.time = at.Seq, at.Time
+	for {
+		it.views = it.views[:0]
+		for i := range 1 + len(it.s.imm) {
+			it.views = append(it.views, it.s.generation(i).ranges(it.k))
+		}
+		visible := it.e.visibleSeq()
+		if at.Seq > visible {
+			it.seq = visible
+		}
+		if it.viewsCurrent() {
+			break
+		}
+	}
+	if it.time == 0 {
+		it.time = it.e.clock.ifUsed()
+	}
+}
+
+func (it *Iter) viewsCurrent() bool {
+	for i, v := range it.views {
+		if v != it.s.generation(i).ranges(it.k) {
+			return false
+		}
+	}
+	return true
+}
+
+// addMems lists the memtables of the default keyspace.
+func (it *Iter) addMems() {
+	s := it.s
+	it.mems = grow(it.mems, 1+len(s.imm))
+	for i := range it.mems {
+		if m := s.generation(i).mem; !m.Empty() {
+			it.mems[i].Init(m, it.seq)
+			it.addView(i, nil)
+			it.children = append(it.children, &it.mems[i])
+		}
+	}
+}
+
+// addOthers lists a keyspace's parts of the memtables that several share.
+func (it *Iter) addOthers(k *Keyspace) {
+	s := it.s
+	it.parts = grow(it.parts, 1+len(s.imm))
+	for i := range it.parts {
+		p := &it.parts[i]
+		if m := s.generation(i).others.Load(); m != nil && !m.Empty() {
+			p.it.Init(m, it.seq)
+			p.bound(k)
+			it.addView(i, k.prefix[:])
+			it.children = append(it.children, p)
+		}
+	}
+}
+
+// addView lists the range tombstones of a generation, if it has any, as those
+// of the next child.
+func (it *Iter) addView(i int, prefix []byte) {
+	if v := it.views[i]; v != nil {
+		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
+	}
 }
 
 // grow returns s with length n, keeping the buffers of its elements.
@@ -142,6 +221,7 @@ func (it *Iter) ready() bool {
 		it.err = base.ErrClosed
 		return false
 	}
+	it.copied, it.folded = false, 0
 	return true
 }
 
@@ -214,10 +294,15 @@ func (it *Iter) Next() bool {
 	if it.e.closed.Load() {
 		return it.ready()
 	}
-	if it.forward {
-		it.saved = append(it.saved[:0], it.at.Key...)
-		return it.showAfter(it.merged.Next())
+	switch {
+	case !it.forward:
+		// Not a step: going back, a memtable shows one version of a key, and
+		// would step to what that lies on.
+		return it.showAfter(it.merged.SeekGE(it.saved, 0))
+	case it.copied:
+		return it.showAfter(it.after)
 	}
+	it.saved = append(it.saved[:0], it.at.Key...)
 	return it.showAfter(it.merged.Next())
 }
 
@@ -242,11 +327,13 @@ func (it *Iter) Prev() bool {
 	if it.e.closed.Load() {
 		return it.ready()
 	}
-	if it.forward {
+	switch {
+	case !it.forward:
+		return it.showBack(it.after)
+	case !it.copied:
 		it.saved = append(it.saved[:0], it.at.Key...)
-		return it.showBack(it.merged.SeekLT(it.saved))
 	}
-	return it.showBack(it.before)
+	return it.showBack(it.merged.SeekLT(it.saved))
 }
 
 func (it *Iter) prevInvalid() bool {
@@ -257,127 +344,6 @@ func (it *Iter) prevInvalid() bool {
 		return false
 	}
 	return it.Last()
-}
-
-// show finds the first visible key from kv on.
-func (it *Iter) show(kv *base.KV) bool {
-	it.forward = true
-	skipping := false
-	return it.scan(kv, skipping)
-}
-
-// showAfter is show, leaving out what remains of the key in saved.
-func (it *Iter) showAfter(kv *base.KV) bool {
-	it.forward = true
-	return it.scan(kv, true)
-}
-
-// scan goes forward from kv to the newest visible version of a live key. While
-// skipping, versions of the key in saved are passed over.
-func (it *Iter) scan(kv *base.KV, skipping bool) bool {
-	steps := 0
-	for kv != nil {
-		if it.upper != nil && bytes.Compare(kv.Key, it.upper) >= 0 {
-			break
-		}
-		switch {
-		case !kv.Trailer.Visible(it.seq):
-			if steps++; steps > seekAfter {
-				steps = 0
-				it.fetched = append(it.fetched[:0], kv.Key...)
-				kv = it.merged.SeekGE(it.fetched, base.SeekTrailer(it.seq))
-				continue
-			}
-		case skipping && bytes.Equal(kv.Key, it.saved):
-			if steps++; steps > seekAfter {
-				steps = 0
-				kv = it.merged.SeekGE(it.saved, 0)
-				continue
-			}
-		case kv.Trailer.Kind() == base.KindPut || kv.Trailer.Kind() == base.KindPutPointer:
-			it.at, it.valid = kv, true
-			return true
-		case kv.Trailer.Kind() == base.KindDelete:
-			it.saved = append(it.saved[:0], kv.Key...)
-			skipping, steps = true, 0
-		default:
-			it.err = unknownKind(kv.Trailer.Kind())
-			it.at, it.valid = nil, false
-			return false
-		}
-		kv = it.merged.Next()
-	}
-	it.at, it.valid = nil, false
-	it.fail()
-	if len(it.saved) == 0 {
-		it.saved = append(it.saved, 0) // positioned: Next stays at the end
-	}
-	return false
-}
-
-// showBack goes backward from kv, the oldest version of some key, to the
-// newest visible version of a live key, and leaves merged before that key.
-func (it *Iter) showBack(kv *base.KV) bool {
-	it.forward, it.at, it.valid = false, nil, false
-	for kv != nil {
-		if it.lower != nil && bytes.Compare(kv.Key, it.lower) < 0 {
-			break
-		}
-		it.saved = append(it.saved[:0], kv.Key...)
-		kv = it.newest(kv)
-		if it.err != nil {
-			return false
-		}
-		if it.copied == 0 {
-			continue
-		}
-		switch it.copied.Kind() {
-		case base.KindPut, base.KindPutPointer:
-			it.before = kv
-			it.valid = it.fail() == nil
-			return it.valid
-		case base.KindDelete:
-		default:
-			it.err = unknownKind(it.copied.Kind())
-			return false
-		}
-	}
-	it.fail()
-	return false
-}
-
-// newest walks back over the versions of the key in saved, keeping a copy of
-// the newest visible one in copied and value (copied is zero when there is
-// none), and returns the entry before that key.
-func (it *Iter) newest(kv *base.KV) *base.KV {
-	it.copied = 0
-	for steps := 0; kv != nil && bytes.Equal(kv.Key, it.saved); steps++ {
-		if !kv.Trailer.Visible(it.seq) {
-			// What comes before is newer still.
-			return it.merged.SeekLT(it.saved)
-		}
-		if steps > seekAfter {
-			kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
-			if kv == nil && it.fail() != nil {
-				it.copied = 0 // an older version must not stand in for it
-				return nil
-			}
-			if kv != nil && bytes.Equal(kv.Key, it.saved) {
-				it.keep(kv)
-			}
-			return it.merged.SeekLT(it.saved)
-		}
-		it.keep(kv)
-		kv = it.merged.Prev()
-	}
-	return kv
-}
-
-func (it *Iter) keep(kv *base.KV) {
-	it.copied = kv.Trailer
-	if !it.keysOnly {
-		it.value = append(it.value[:0], kv.Value...)
-	}
 }
 
 // fail picks up an error of the sources.
@@ -398,10 +364,10 @@ func (it *Iter) Key() []byte {
 	switch {
 	case !it.valid:
 		return nil
-	case it.forward:
-		return it.at.Key
+	case it.copied:
+		return it.saved
 	}
-	return it.saved
+	return it.at.Key
 }
 
 // Value is the value shown, valid until the next positioning call. A value
@@ -410,21 +376,35 @@ func (it *Iter) Value() []byte {
 	if !it.valid || it.keysOnly {
 		return nil
 	}
-	t, v := it.copied, it.value
-	if it.forward {
+	t, v := it.trailer, it.value
+	if !it.copied {
 		t, v = it.at.Trailer, it.at.Value
 	}
 	if t.Kind() == base.KindPut {
 		return v
 	}
-	b, err := it.s.v.appendValue(it.fetched[:0], v)
+	b, err := it.plain(t.Kind(), v)
 	if err != nil {
 		it.e.damaged(err)
 		it.err, it.valid = err, false
 		return nil
 	}
-	it.fetched = b
 	return b
+}
+
+// plain is the value that an entry stands for. It is valid until the next call.
+func (it *Iter) plain(kind base.Kind, v []byte) ([]byte, error) {
+	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+		v, kind = v[base.ExpirySize:], withoutExpiry(kind)
+	}
+	if kind == base.KindPut {
+		return v, nil
+	}
+	b, err := it.s.v.appendValue(it.fetched[:0], v)
+	if err == nil {
+		it.fetched = b
+	}
+	return b, err
 }
 
 // Err is what ended the walk early, or nil.
@@ -440,7 +420,10 @@ func (it *Iter) Close() error {
 	_ = it.merged.Close()
 	e, s := it.e, it.s
 	e.open.remove(&it.origin)
-	it.e, it.s, it.at, it.valid, it.err = nil, nil, nil, false, nil
+	it.e, it.k, it.s, it.at, it.after, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
+	clear(it.views)
+	clear(it.ranges)
+	it.hit = hit{}
 	s.release(it.shard)
 	iterPool.Put(it)
 	return err

@@ -39,33 +39,39 @@ func (e *Engine) Metrics() *observe.Metrics {
 // treeMetrics describes memtables, levels and value files of a state.
 func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 	m.Memtable.Active = int64(s.mem.mem.Bytes())
-	m.Memtable.Entries = int64(s.mem.mem.Len())
+	m.Memtable.Entries = int64(s.mem.len())
 	m.Memtable.Queue = len(s.imm)
 	gens := append([]*generation{s.mem}, s.imm...)
 	for i, g := range gens {
 		if i > 0 {
 			m.Memtable.Immutable += int64(g.mem.Bytes())
-			m.Memtable.Entries += int64(g.mem.Len())
+			m.Memtable.Entries += int64(g.len())
+		}
+		if g.logNum != 0 {
+			m.Log.Segments++ // with NoWAL it is an empty file
 		}
 		if g.log != nil {
-			m.Log.Segments++
 			m.Log.Bytes += g.log.Size()
 		}
 	}
-	for l := range s.v.levels {
-		lm := observe.LevelMetrics{Level: l, Runs: len(s.v.levels[l])}
-		for _, r := range s.v.levels[l] {
-			for _, t := range r.tables {
-				lm.Files++
-				lm.Bytes += int64(t.meta.Size)
-				lm.Entries += int64(t.meta.Entries)
-				lm.Deletes += int64(t.meta.Deletes)
-				e.indexMetrics(&m.Index, t)
-			}
-		}
-		e.stats.level(l, &lm)
-		m.Levels = append(m.Levels, lm)
+	m.Levels = make([]observe.LevelMetrics, base.NumLevels)
+	for l := range m.Levels {
+		m.Levels[l].Level = l
+		e.stats.level(l, &m.Levels[l])
 	}
+	s.v.each(func(ls *levels) {
+		for l := range ls {
+			m.Levels[l].Runs = max(m.Levels[l].Runs, len(ls[l]))
+		}
+	})
+	s.v.eachTable(func(l int, t *table) {
+		lm := &m.Levels[l]
+		lm.Files++
+		lm.Bytes += int64(t.meta.Size)
+		lm.Entries += int64(t.meta.Entries)
+		lm.Deletes += int64(t.meta.Deletes)
+		e.indexMetrics(&m.Index, t)
+	})
 	for _, f := range s.v.version.Values {
 		m.Values.Files++
 		m.Values.Bytes += int64(f.Bytes)

@@ -26,6 +26,10 @@ func Open(dir string, o Options) (*Engine, error) {
 		manual:     make(chan struct{}, 1),
 	}
 	e.pacer.e = e
+	e.root = e.newKeyspace(manifest.Keyspace{})
+	e.root.opts.Store(&KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
+	e.loadKeyspaces(nil)
+	e.clock.system = o.Clock
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	budget := o.MemoryBudget
@@ -135,7 +139,10 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit) error {
 	e.mu.Unlock()
 	retire()
 	edit.LogNum = &g.logNum
-	if err := e.install(edit, nil); err != nil {
+	if err := e.install(edit, nil, nil); err != nil {
+		return err
+	}
+	if err := e.openRoot(); err != nil {
 		return err
 	}
 	e.durable.raise(e.commit.nextSeq - 1)

@@ -51,7 +51,11 @@ type Options struct {
 	FilterBits float64 // bits a key in the filters; 0 = no filters
 	Index      sstable.IndexMode
 
-	ValueThreshold int // values at least this long go to value files; 0 = never
+	ValueThreshold int               // values at least this long go to value files; 0 = never
+	Merger         base.Merger       // of the default keyspace; nil = none
+	Filter         compaction.Filter // of the default keyspace; nil = none
+
+	Clock func() time.Time
 
 	Shape          compaction.Shape
 	L0Trigger      int   // L0 runs that start a compaction

@@ -19,6 +19,7 @@ type outputs struct {
 	e     *Engine
 	job   int
 	level int // where the tables go: filters are sized by level
+	opts  *KeyspaceOptions
 	made  int
 }
 
@@ -40,7 +41,7 @@ func (o *outputs) newTable() (compaction.TableOutput, error) {
 		return compaction.TableOutput{}, err
 	}
 	w := sstable.NewWriter(f, sstable.WriterOptions{
-		ID: id, PageSize: o.e.opts.PageSize, Codec: o.e.opts.Codec,
+		ID: id, PageSize: o.e.opts.PageSize, Codec: o.opts.Codec,
 		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index,
 	})
 	out := compaction.TableOutput{Num: id.Num, Writer: w}
@@ -53,7 +54,7 @@ func (o *outputs) newValues() (compaction.ValueOutput, error) {
 	if err != nil {
 		return compaction.ValueOutput{}, err
 	}
-	out := compaction.ValueOutput{Num: id.Num, Writer: valuelog.NewWriter(f, id, o.e.opts.Codec)}
+	out := compaction.ValueOutput{Num: id.Num, Writer: valuelog.NewWriter(f, id, o.opts.Codec)}
 	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterValuesSync)
 	return out, nil
 }
@@ -149,7 +150,7 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 // valueOptions say where the values of a job go.
 func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compaction.ValueOptions {
 	return compaction.ValueOptions{
-		Threshold:   o.e.opts.ValueThreshold,
+		Threshold:   o.opts.ValueThreshold,
 		MaxFileSize: uint64(max(o.e.opts.TableSize*2, 1<<12)),
 		Rewrite:     func(n base.FileNum) bool { return rewrite[n] },
 		Fetch: func(dst []byte, p valuelog.Pointer) ([]byte, error) {

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 )
 
 // pacer slows writers smoothly: commits are let through at a byte rate that
@@ -22,12 +24,13 @@ const paceGrain = 500 * time.Microsecond
 // the tree may have caught up, or the database be closing.
 const paceNap = 20 * time.Millisecond
 
-// wait delays the caller by what n bytes cost at the current rate.
-func (p *pacer) wait(n int64) {
+// wait delays the caller by what a batch costs at the current rate.
+func (p *pacer) wait(b *batch.Batch) {
 	rate := p.rate.Load()
-	if rate == 0 {
+	if rate == 0 || !p.e.pressure.Load().slows(b) {
 		return
 	}
+	n := int64(b.Len())
 	begin := int64(time.Since(p.e.opened))
 	cost := int64(float64(n) / float64(rate) * float64(time.Second))
 	var due int64
@@ -56,34 +59,100 @@ func (p *pacer) set(rate int64) {
 	}
 }
 
-// debtFactor is how many times what L0 holds when it is merged down the tree
-// may be behind before writers are slowed; at twice that they crawl.
+// debts are the bytes by which trees, and value files, are past their limits.
+type debts struct {
+	trees  map[uint32]uint64
+	values uint64
+}
+
+// pressure says which keyspaces are behind. Writers of others are let through:
+// no keyspace slows or stops another one.
+type pressure struct {
+	slowed  map[uint32]bool
+	stopped map[uint32]int // with the runs in L0
+}
+
+// slows reports whether a batch writes to a keyspace that is slowed.
+func (p *pressure) slows(b *batch.Batch) bool {
+	return p != nil && b.Any(func(id uint32) bool { return p.slowed[id] })
+}
+
+// stops returns why a batch has to wait for a compaction, or "".
+func (p *pressure) stops(b *batch.Batch) (reason string) {
+	if p == nil || len(p.stopped) == 0 {
+		return ""
+	}
+	b.Any(func(id uint32) bool {
+		if n := p.stopped[id]; n > 0 {
+			reason = fmt.Sprintf("%d runs in L0 wait for compaction", n)
+		}
+		return reason != ""
+	})
+	return reason
+}
+
+// debtFactor is how many times what L0 holds when it is merged down a tree may
+// be behind before writers are slowed; at twice that they crawl.
 const debtFactor = 4
 
-// updatePace sets the rate from the runs in L0, unlimited below L0Slowdown,
-// then falling with the square of what is left until L0Stop, and in the same
-// way from the bytes by which the tree is past its limits, which bounds the
-// space it takes under overload. The scale is what compaction was lately seen
-// to absorb.
+// updatePace sets the rate of writers from the worst of the keyspaces. Each
+// counts by its runs in L0, unlimited below L0Slowdown, then falling with the
+// square of what is left until L0Stop, and in the same way by the bytes by which
+// it is past its limits, which bounds the space it takes under overload. The
+// scale is what compaction was lately seen to absorb.
 func (e *Engine) updatePace() {
 	s := e.state.Load()
 	if s == nil {
 		return
 	}
-	runs, slow, stop := len(s.v.levels[0]), e.opts.L0Slowdown, e.opts.L0Stop
+	d := e.debts.Load()
+	if d == nil {
+		d = &debts{}
+	}
+	var p pressure
+	worst := 1.0
+	look := func(id uint32, ls *levels) {
+		left := e.paceLeft(len(ls[0]), d.trees[id]+d.values)
+		if left < 1 {
+			if p.slowed == nil {
+				p.slowed = map[uint32]bool{}
+			}
+			p.slowed[id] = true
+			worst = min(worst, left)
+		}
+		if n := len(ls[0]); n >= e.opts.L0Stop {
+			if p.stopped == nil {
+				p.stopped = map[uint32]int{}
+			}
+			p.stopped[id] = n
+		}
+	}
+	look(0, &s.v.root)
+	for id, ls := range s.v.others {
+		look(id, ls)
+	}
+	if p.slowed == nil && p.stopped == nil {
+		e.pressure.Store(nil)
+		e.pacer.set(0)
+		return
+	}
+	e.pressure.Store(&p)
+	worst = max(worst, 0.05)
+	e.pacer.set(max(1<<16, int64(float64(e.absorb.Load())*2*worst*worst)))
+}
+
+// paceLeft is how much of the way to a standstill is left for a keyspace: 1
+// when it is not behind.
+func (e *Engine) paceLeft(runs int, debt uint64) float64 {
+	slow, stop := e.opts.L0Slowdown, e.opts.L0Stop
 	left := 1.0
 	if runs >= slow && stop > slow {
 		left = float64(stop-runs) / float64(stop-slow)
 	}
-	if debt := float64(e.debt.Load()) / float64(debtFactor*e.opts.BaseLevelBytes); debt > 1 {
-		left = min(left, 2-debt)
+	if over := float64(debt) / float64(debtFactor*e.opts.BaseLevelBytes); over > 1 {
+		left = min(left, 2-over)
 	}
-	if left >= 1 {
-		e.pacer.set(0)
-		return
-	}
-	left = max(left, 0.05)
-	e.pacer.set(max(1<<16, int64(float64(e.absorb.Load())*2*left*left)))
+	return left
 }
 
 // seqCell is a sequence that only grows.

@@ -38,6 +38,12 @@ func (e *Engine) recover(names []string) error {
 	e.dbID = st.DBID
 	e.nextFile.Store(uint64(st.NextFile))
 	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
+	e.loadKeyspaces(st.Keyspaces)
+	e.clock.raise(st.Clock)
+	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
+		e.clock.inUse.Store(f.Expiring > 0)
+		return f.Expiring == 0
+	})
 	if err := e.checkFiles(st.Version); err != nil {
 		return err
 	}
@@ -134,6 +140,7 @@ type replay struct {
 	edit    manifest.Edit
 	event   observe.RecoveryEvent
 	next    base.SeqNum // no batch may begin before it
+	buf     []byte
 }
 
 // logs replays the needed logs in order. The recovered state is a prefix of
@@ -236,7 +243,7 @@ func (r *replay) apply(payload []byte) error {
 	if b.Seq() < r.next {
 		return base.Corruptf("", 0, "batch with sequence %d follows one that ends at %d", b.Seq(), r.next-1)
 	}
-	seq, need := b.Seq(), 0
+	seq, bytes := b.Seq(), 0
 	for rd := b; ; {
 		op, ok, err := rd.Next()
 		if err != nil {
@@ -245,12 +252,19 @@ func (r *replay) apply(payload []byte) error {
 		if !ok {
 			break
 		}
-		if k := op.Kind; op.Keyspace != 0 || k != base.KindPut && k != base.KindDelete {
-			return base.Corruptf("", 0, "an operation of kind %v on keyspace %d cannot be replayed by this version", k, op.Keyspace)
+		switch op.Kind {
+		case base.KindPutTTL:
+			r.e.clock.inUse.Store(true)
+		case base.KindPut, base.KindDelete, base.KindMerge, base.KindSingleDelete, base.KindRangeDelete:
+		default:
+			return base.Corruptf("", 0, "an operation of kind %v cannot be replayed", op.Kind)
 		}
-		need += memtable.EntryBound(len(op.Key), len(op.Value))
+		if r.dropped(&op) {
+			continue
+		}
+		bytes += need(&op)
 	}
-	if err := r.room(need); err != nil {
+	if err := r.room(bytes); err != nil {
 		return err
 	}
 	for {
@@ -258,7 +272,14 @@ func (r *replay) apply(payload []byte) error {
 		if !ok {
 			break
 		}
-		r.cur.mem.Add(op.Key, base.Hash(op.Key), base.MakeTrailer(seq, op.Kind), op.Value)
+		if !r.dropped(&op) {
+			if op.Keyspace != 0 {
+				if err := r.cur.openOthers(r.e.opts.Partitions); err != nil {
+					return err
+				}
+			}
+			r.buf = r.cur.add(&op, seq, r.buf, r.e)
+		}
 		seq++
 	}
 	r.next = seq
@@ -267,6 +288,11 @@ func (r *replay) apply(payload []byte) error {
 	r.event.Records++
 	r.event.Bytes += int64(len(payload))
 	return nil
+}
+
+// dropped reports whether an operation was for a keyspace that is gone.
+func (r *replay) dropped(op *batch.Op) bool {
+	return op.Keyspace != 0 && r.e.space(op.Keyspace) == nil
 }
 
 // room makes sure that the current memtable takes need bytes more. Full ones

@@ -15,12 +15,9 @@ import (
 // returns, with commit.mu held; the caller looks again at everything. A wait
 // ends with room or with an error, never with time.
 func (e *Engine) makeRoom(need int) error {
-	if stop, reason := e.stopReason(); stop != noStop {
-		if err := e.background.blocking(stop); err != nil {
-			return err
-		}
-		e.waitForRoom(reason)
-		return nil
+	// Without a state the engine is closing: refused is set, the caller sees it.
+	if s := e.state.Load(); s != nil && len(s.imm) >= maxImmutable {
+		return e.waitFor(stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.imm)))
 	}
 	return e.rotate(need)
 }
@@ -29,25 +26,18 @@ func (e *Engine) makeRoom(need int) error {
 type stop uint8
 
 const (
-	noStop        stop = iota
-	stopMemtables      // a flush
-	stopL0             // a compaction of L0
+	stopMemtables stop = iota // a flush
+	stopL0                    // a compaction of L0
 )
 
-// stopReason says whether and why no new generation may be started now. The
+// waitFor waits for what stops writers, or says why it will not come. The
 // caller holds commit.mu.
-func (e *Engine) stopReason() (stop, string) {
-	s := e.state.Load()
-	if s == nil {
-		return noStop, "" // closing: refused is set, the caller sees it
+func (e *Engine) waitFor(s stop, reason string) error {
+	if err := e.background.blocking(s); err != nil {
+		return err
 	}
-	if n := len(s.imm); n >= maxImmutable {
-		return stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", n)
-	}
-	if n := len(s.v.levels[0]); n >= e.opts.L0Stop {
-		return stopL0, fmt.Sprintf("%d runs in L0 wait for compaction", n)
-	}
-	return noStop, ""
+	e.waitForRoom(reason)
+	return nil
 }
 
 // waitForRoom parks a writer until something changed. The caller holds

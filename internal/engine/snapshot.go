@@ -12,24 +12,44 @@ import (
 type snapshots struct {
 	mu   sync.Mutex
 	seqs []base.SeqNum // guarded by mu; ascending, with repetitions
+	// times are the times of those that care, ascending: time goes forward as
+	// sequences do. Guarded by mu.
+	times []uint64
 }
 
 // take registers the newest visible sequence.
-func (s *snapshots) take(visible func() base.SeqNum) base.SeqNum {
+func (s *snapshots) take(e *Engine) Moment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	seq := visible()
-	i, _ := slices.BinarySearch(s.seqs, seq+1)
-	s.seqs = slices.Insert(s.seqs, i, seq)
-	return seq
+	at := Moment{Seq: e.visibleSeq()}
+	i, _ := slices.BinarySearch(s.seqs, at.Seq+1)
+	s.seqs = slices.Insert(s.seqs, i, at.Seq)
+	if at.Time = e.clock.ifUsed(); at.Time != 0 {
+		s.times = append(s.times, at.Time)
+	}
+	return at
 }
 
-func (s *snapshots) drop(seq base.SeqNum) {
+func (s *snapshots) drop(at Moment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, ok := slices.BinarySearch(s.seqs, seq); ok {
+	if i, ok := slices.BinarySearch(s.seqs, at.Seq); ok {
 		s.seqs = slices.Delete(s.seqs, i, i+1)
 	}
+	if i, ok := slices.BinarySearch(s.times, at.Time); ok {
+		s.times = slices.Delete(s.times, i, i+1)
+	}
+}
+
+// expired is the latest time such that what expires by it is gone for every
+// open snapshot and every read to come.
+func (s *snapshots) expired(c *clock) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.times) > 0 {
+		return s.times[0]
+	}
+	return c.ifUsed()
 }
 
 // stripes lists, ascending and without repetitions, the sequences at which a
@@ -54,7 +74,7 @@ func (s *snapshots) summary() (n int, oldest base.SeqNum) {
 // concurrent use.
 type Snapshot struct {
 	e      *Engine
-	seq    base.SeqNum
+	at     Moment
 	origin origin
 	mu     sync.RWMutex
 	closed bool // guarded by mu
@@ -67,42 +87,42 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		s.closed = true
 		return s
 	}
-	s.seq = e.snaps.take(e.visibleSeq)
+	s.at = e.snaps.take(e)
 	e.open.add(&s.origin, originSnapshot)
 	return s
 }
 
 // Seq is the sequence that the snapshot sees.
-func (s *Snapshot) Seq() base.SeqNum { return s.seq }
+func (s *Snapshot) Seq() base.SeqNum { return s.at.Seq }
 
-// AppendGet is Engine.AppendGet at the snapshot.
-func (s *Snapshot) AppendGet(dst, key []byte) ([]byte, error) {
+// AppendGet is Keyspace.AppendGet at the snapshot.
+func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return dst, base.ErrClosed
 	}
-	return s.e.AppendGet(dst, key, s.seq)
+	return k.AppendGet(dst, key, s.at)
 }
 
-// Has is Engine.Has at the snapshot.
-func (s *Snapshot) Has(key []byte) (bool, error) {
+// Has is Keyspace.Has at the snapshot.
+func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return false, base.ErrClosed
 	}
-	return s.e.Has(key, s.seq)
+	return k.Has(key, s.at)
 }
 
-// NewIter is Engine.NewIter at the snapshot. The iterator outlives it.
-func (s *Snapshot) NewIter(o IterOptions) (*Iter, error) {
+// NewIter is Keyspace.NewIter at the snapshot. The iterator outlives it.
+func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
 		return nil, base.ErrClosed
 	}
-	return s.e.NewIter(o, s.seq)
+	return k.NewIter(o, s.at)
 }
 
 // Close lets the snapshot go. It is idempotent.
@@ -113,7 +133,7 @@ func (s *Snapshot) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.e.snaps.drop(s.seq)
+	s.e.snaps.drop(s.at)
 	s.e.open.remove(&s.origin)
 	return nil
 }

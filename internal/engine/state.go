@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -81,15 +82,70 @@ func (s *state) tryReclaim() {
 // share one view while only memtables change.
 type view struct {
 	version *manifest.Version
-	levels  [base.NumLevels][]tableRun
-	values  []*valueFile // sorted by number
-	refs    int          // states that use it; guarded by Engine.mu
+	root    levels             // of the default keyspace
+	others  map[uint32]*levels // of the others that have tables
+	values  []*valueFile       // sorted by number
+	refs    int                // states that use it; guarded by Engine.mu
+}
+
+// levels are the runs of one keyspace, newest first.
+type levels [base.NumLevels][]tableRun
+
+var noLevels levels
+
+// of returns the levels of a keyspace.
+func (v *view) of(k *Keyspace) *levels {
+	if k.id == 0 {
+		return &v.root
+	}
+	if l := v.others[k.id]; l != nil {
+		return l
+	}
+	return &noLevels
+}
+
+// open is of for a keyspace's number, and makes what is missing.
+func (v *view) open(id uint32) *levels {
+	if id == 0 {
+		return &v.root
+	}
+	l := v.others[id]
+	if l == nil {
+		if v.others == nil {
+			v.others = map[uint32]*levels{}
+		}
+		l = new(levels)
+		v.others[id] = l
+	}
+	return l
+}
+
+// each calls fn for the levels of every keyspace.
+func (v *view) each(fn func(*levels)) {
+	fn(&v.root)
+	for _, l := range v.others {
+		fn(l)
+	}
+}
+
+// eachTable calls fn for every table.
+func (v *view) eachTable(fn func(level int, t *table)) {
+	v.each(func(ls *levels) {
+		for l := range ls {
+			for _, r := range ls[l] {
+				for _, t := range r.tables {
+					fn(l, t)
+				}
+			}
+		}
+	})
 }
 
 // tableRun is one sorted run: disjoint tables in key order.
 type tableRun struct {
 	id     uint64
 	tables []*table
+	ranges bool // some table has range tombstones
 }
 
 // setState makes s current and retires its predecessor. The caller holds e.mu;
@@ -147,16 +203,12 @@ func (e *Engine) releaseView(v *view) (tables []*table, values []*valueFile) {
 	if invariant.Enabled && v.refs < 0 {
 		panic("engine: a view was released twice")
 	}
-	for l := range v.levels {
-		for _, r := range v.levels[l] {
-			for _, t := range r.tables {
-				if t.refs--; t.refs == 0 {
-					delete(e.tables, t.meta.Num)
-					tables = append(tables, t)
-				}
-			}
+	v.eachTable(func(_ int, t *table) {
+		if t.refs--; t.refs == 0 {
+			delete(e.tables, t.meta.Num)
+			tables = append(tables, t)
 		}
-	}
+	})
 	for _, f := range v.values {
 		if f.refs--; f.refs == 0 {
 			delete(e.valueFiles, f.meta.Num)
@@ -172,17 +224,18 @@ func (e *Engine) newView(ver *manifest.Version) *view {
 	v := &view{version: ver}
 	for l := range ver.Levels {
 		for _, r := range ver.Levels[l] {
-			run := tableRun{id: r.ID, tables: make([]*table, 0, len(r.Files))}
-			for _, m := range r.Files {
-				t := e.tables[m.Num]
-				if t == nil {
-					t = newTable(e, m)
-					e.tables[m.Num] = t
+			for files := r.Files; len(files) > 0; {
+				ks, n := files[0].Keyspace, 1
+				for n < len(files) && files[n].Keyspace == ks {
+					n++
 				}
-				t.refs++
-				run.tables = append(run.tables, t)
+				of := v.open(ks)
+				of[l] = append(of[l], tableRun{
+					id: r.ID, tables: e.handles(files[:n]),
+					ranges: slices.ContainsFunc(files[:n], func(f *manifest.FileMeta) bool { return f.Ranges > 0 }),
+				})
+				files = files[n:]
 			}
-			v.levels[l] = append(v.levels[l], run)
 		}
 	}
 	for _, m := range sortedValues(ver) {
@@ -195,6 +248,22 @@ func (e *Engine) newView(ver *manifest.Version) *view {
 		v.values = append(v.values, f)
 	}
 	return v
+}
+
+// handles makes or finds the handles of tables, and counts a use of each. The
+// caller holds e.mu.
+func (e *Engine) handles(files []*manifest.FileMeta) []*table {
+	out := make([]*table, len(files))
+	for i, m := range files {
+		t := e.tables[m.Num]
+		if t == nil {
+			t = newTable(e, m)
+			e.tables[m.Num] = t
+		}
+		t.refs++
+		out[i] = t
+	}
+	return out
 }
 
 // lifetimes counts what must be gone before the engine's memory can be: the

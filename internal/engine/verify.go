@@ -24,22 +24,20 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 	if err := s.v.version.Check(); err != nil {
 		r.Damage = append(r.Damage, err)
 	}
-	for l := range s.v.levels {
-		for _, run := range s.v.levels[l] {
-			for _, t := range run.tables {
-				if err := ctx.Err(); err != nil {
-					return r, err
-				}
-				if err := t.verify(ctx, s.v, r); err != nil {
-					if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-						return r, err
-					}
-					r.Damage = append(r.Damage, err)
-				}
-				r.Tables++
-				r.Bytes += int64(t.meta.Size)
-			}
+	var tables []*table
+	s.v.eachTable(func(_ int, t *table) { tables = append(tables, t) })
+	for _, t := range tables {
+		if err := ctx.Err(); err != nil {
+			return r, err
 		}
+		if err := t.verify(ctx, s.v, r); err != nil {
+			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+				return r, err
+			}
+			r.Damage = append(r.Damage, err)
+		}
+		r.Tables++
+		r.Bytes += int64(t.meta.Size)
 	}
 	for _, f := range s.v.values {
 		if err := f.verify(ctx); err != nil {

@@ -26,7 +26,14 @@ const (
 	tagAddTable    = 8  // see appendTable
 	tagRemoveTable = 10 // uvarints: level, number
 	tagAddValues   = 12 // uvarints: number, size, bytes, count
+	tagSetKeyspace = 14 // see appendKeyspace
+	tagDropSpace   = 16 // uvarint
+	tagNextSpace   = 18 // uvarint
+	tagClock       = 20 // uvarint
 )
+
+// counters are the fields that an edit has once at most.
+var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock}
 
 // Fields at the end of a table's description, there when they are not all zero.
 // They are even: who does not know of range tombstones would find what they
@@ -60,6 +67,18 @@ func AppendEdit(dst []byte, e *Edit) []byte {
 	}
 	if e.LastSeq != 0 {
 		field(tagLastSeq, uint64(e.LastSeq))
+	}
+	if e.NextKeyspace != 0 {
+		field(tagNextSpace, uint64(e.NextKeyspace))
+	}
+	if e.Clock != 0 {
+		field(tagClock, e.Clock)
+	}
+	for _, id := range e.DropKeyspaces {
+		field(tagDropSpace, uint64(id))
+	}
+	for _, k := range e.SetKeyspaces {
+		dst = appendField(dst, tagSetKeyspace, appendKeyspace(body[:0], k))
 	}
 	for _, m := range e.AddValues {
 		field(tagAddValues, uint64(m.Num), m.Size, m.Bytes, m.Count)
@@ -135,7 +154,7 @@ func DecodeEdit(p []byte) (*Edit, error) {
 		if d.err != nil {
 			break
 		}
-		if tag == tagLogNum || tag == tagNextFile || tag == tagLastSeq {
+		if slices.Contains(counters, tag) {
 			if seen&(1<<tag) != 0 {
 				d.fail("field %d is there twice", tag)
 				break
@@ -160,6 +179,14 @@ func (e *Edit) decodeField(tag uint64, d *decoder) {
 		e.NextFile = d.fileNum()
 	case tagLastSeq:
 		e.LastSeq = d.seq()
+	case tagNextSpace:
+		e.NextKeyspace = d.keyspaceID()
+	case tagClock:
+		e.Clock = d.clock()
+	case tagDropSpace:
+		e.DropKeyspaces = append(e.DropKeyspaces, d.keyspaceID())
+	case tagSetKeyspace:
+		e.SetKeyspaces = append(e.SetKeyspaces, d.keyspace())
 	case tagAddValues:
 		e.AddValues = append(e.AddValues, ValueMeta{Num: d.fileNum(), Size: d.uvarint(), Bytes: d.uvarint(), Count: d.uvarint()})
 	case tagRemoveTable:
@@ -251,15 +278,18 @@ func (d *decoder) seq() base.SeqNum {
 
 func (d *decoder) level() int { return int(d.limited(base.NumLevels-1, "level")) }
 
-func (d *decoder) key() []byte {
-	n := int(d.limited(base.MaxKeySize, "key length"))
+func (d *decoder) key() []byte { return d.bytes(base.MaxKeySize, "key") }
+
+// bytes reads a length, at most limit, and as many bytes.
+func (d *decoder) bytes(limit uint64, what string) []byte {
+	n := int(d.limited(limit, "length of a "+what))
 	if n > len(d.p)-d.pos {
-		d.fail("a key of %d bytes does not fit", n)
+		d.fail("a %s of %d bytes does not fit", what, n)
 		return nil
 	}
-	k := bytes.Clone(d.p[d.pos : d.pos+n])
+	b := bytes.Clone(d.p[d.pos : d.pos+n])
 	d.pos += n
-	return k
+	return b
 }
 
 func (d *decoder) table() NewFile {

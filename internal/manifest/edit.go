@@ -27,6 +27,14 @@ type Edit struct {
 	// counts, so 0, or a value that is out of date, changes nothing.
 	NextFile base.FileNum
 	LastSeq  base.SeqNum
+
+	// SetKeyspaces adds keyspaces, or replaces what is said of them;
+	// DropKeyspaces removes some, whose tables the same edit removes. Drops come
+	// first. NextKeyspace and Clock follow the rule of NextFile.
+	SetKeyspaces  []Keyspace
+	DropKeyspaces []uint32
+	NextKeyspace  uint32
+	Clock         uint64
 }
 
 // NewFile places a table in a level.

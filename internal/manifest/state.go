@@ -26,6 +26,12 @@ type State struct {
 	// LogNum is the oldest log segment that is still needed.
 	LogNum base.FileNum
 
+	Keyspaces    []Keyspace // ascending by number; immutable
+	NextKeyspace uint32     // above the number of every keyspace there ever was
+	// Clock is the latest time, in Unix milliseconds, at which something was
+	// seen to have expired. Time never goes back before it.
+	Clock uint64
+
 	// ManifestNum is the manifest that was read or is being written. Manifests
 	// are numbered by themselves.
 	ManifestNum base.FileNum
@@ -48,6 +54,10 @@ func (s *State) advance(e *Edit) error {
 		s.NextFile = max(s.NextFile, n.Meta.Num+1)
 		s.LastSeq = max(s.LastSeq, n.Meta.LargestSeq)
 	}
+	s.Clock = max(s.Clock, e.Clock)
+	if err := s.advanceKeyspaces(e); err != nil {
+		return err
+	}
 	if s.NextFile > fileNumMax || s.LastSeq > base.SeqNumMax {
 		return fmt.Errorf("next file %d or last sequence %d is past the limit", s.NextFile, s.LastSeq)
 	}
@@ -69,7 +79,10 @@ func (s *State) apply(e *Edit) (*State, error) {
 
 // snapshot is the edit that makes s from nothing.
 func (s *State) snapshot() *Edit {
-	e := &Edit{LogNum: &s.LogNum, NextFile: s.NextFile, LastSeq: s.LastSeq}
+	e := &Edit{
+		LogNum: &s.LogNum, NextFile: s.NextFile, LastSeq: s.LastSeq,
+		SetKeyspaces: s.Keyspaces, NextKeyspace: s.NextKeyspace, Clock: s.Clock,
+	}
 	for _, vf := range s.Version.Values {
 		e.AddValues = append(e.AddValues, vf.ValueMeta)
 	}

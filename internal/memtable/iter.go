@@ -19,6 +19,7 @@ type Iter struct {
 	g     *Generation
 	limit base.Trailer // entries with a larger trailer are not visible
 	all   bool         // every version, not only the newest visible one
+	ahead bool         // the last step was forward
 
 	at      found       // the leaf
 	refs    [fanout]ref // of the leaf, in order
@@ -45,7 +46,9 @@ var _ base.Iterator = (*Iter)(nil)
 
 // Init makes the iterator ready to walk what a read at sequence s sees: of
 // each user key the newest visible version, whatever number lie above or below
-// it.
+// it. Where that is a merge operand, Next goes on to what it lies on: older
+// operands, and the first version that is none. A walk back shows the newest
+// version alone, and Next from there goes to the next key.
 func (i *Iter) Init(g *Generation, s base.SeqNum) {
 	i.g, i.limit, i.all = g, base.SeekTrailer(s), false
 	i.place = unpositioned
@@ -106,7 +109,7 @@ func (i *Iter) Next() *base.KV {
 	if !i.touched {
 		i.touch(i.pos, i.n, 1)
 	}
-	if i.all {
+	if i.all || i.ahead && i.kv.Trailer.Kind() == base.KindMerge {
 		if older := ref(i.ver.older.Load()); older != 0 {
 			return i.show(i.g.arena.version(older))
 		}
@@ -149,6 +152,7 @@ func (i *Iter) Close() error {
 
 // forward shows the first visible entry from pos on.
 func (i *Iter) forward() *base.KV {
+	i.ahead = true
 	a := &i.g.arena
 	for {
 		for ; i.pos < i.n; i.pos++ {
@@ -212,6 +216,7 @@ func (i *Iter) crossBack() {
 
 // backward shows the last visible entry from pos down.
 func (i *Iter) backward() *base.KV {
+	i.ahead = false
 	a := &i.g.arena
 	for {
 		for ; i.pos >= 0; i.pos-- {

@@ -72,3 +72,14 @@ func (i *Iter) turnAfterSkip(flip uint64) *base.KV {
 	}
 	return i.arrange()
 }
+
+// EndTop is SkipTop past all entries of the child.
+func (i *Iter) EndTop() *base.KV {
+	if len(i.heap) == 0 {
+		return nil
+	}
+	top := i.heap[0]
+	i.skipped = true
+	top.iter.Last()
+	return i.replaceTop(top, top.iter.Next())
+}

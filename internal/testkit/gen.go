@@ -6,16 +6,31 @@ import (
 	"strings"
 )
 
-// Gen draws keys, values and commits. Equal seeds draw equal sequences.
+// Gen draws keys, values and commits. Equal seeds draw equal sequences. It
+// knows of a model only what can be asked of it, and changes nothing there.
 type Gen struct {
 	*rand.Rand
 	keys   int // how many different keys of each shape
 	values int // the longest common value
+
+	// What Commit draws; tests may change it at any time.
+
+	Weights      Weights
+	Odd          int  // one operand in so many is one that its operator may refuse; 0: none
+	MaxOperands  int  // how many operands may lie on one another
+	MergeOnTTL   bool // whether to merge onto what expires
+	MaxKeyspaces int  // how many Create knows
+
+	drawer
 }
 
 // NewGen returns a generator of keys from a space of about keys keys.
 func NewGen(seed uint64, keys, values int) *Gen {
-	return &Gen{Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values}
+	return &Gen{
+		Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values,
+		Weights: DefaultWeights, Odd: 200, MaxOperands: 50, MergeOnTTL: true, MaxKeyspaces: 5,
+		drawer: drawer{spans: map[int]Span{}, queues: map[int]*queue{}},
+	}
 }
 
 // Key draws a key: mostly from one crowded space, so that versions pile up,
@@ -63,7 +78,8 @@ func (g *Gen) Value() string {
 	return b.String()[:n]
 }
 
-// Ops draws the operations of one commit.
+// Ops draws the operations of one commit that only puts and deletes, in the
+// default keyspace.
 func (g *Gen) Ops() []Op {
 	n := 1
 	if g.IntN(5) == 0 {

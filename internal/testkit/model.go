@@ -1,157 +1,323 @@
 // Package testkit holds what the whole-engine tests share: a model of a
 // database that is too simple to be wrong, and a generator of operations. Only
 // test files import it.
+//
+// The model keeps, for every key, the list of everything that was ever done to
+// it, and answers a read by walking that list back. It knows nothing of
+// memtables, tables, compaction or sequences. What it says is what the engine
+// means:
+//
+//   - Put, Delete and SingleDelete hide all that is older. A SingleDelete is a
+//     Delete here; with it the caller promises that the key was put exactly
+//     once, and nothing else, since it was last deleted, and MaySingleDelete
+//     says whether that holds.
+//   - DeleteRange is a Delete of every key there is in [lo, hi).
+//   - PutTTL is a Put up to its expiry, and a Delete for every read at or after
+//     it. This holds for the operands merged onto it too: they stay, and have
+//     then nothing under them. (That an operand should vanish with the value
+//     under it cannot be meant: whether it was written before or after the
+//     expiry is not known, so the answer would hang on when compaction came by.)
+//   - Merge adds an operand. Reading hands the newest thing that is no operand,
+//     and all operands since, to the merge operator at once. It may fail; then
+//     the key is there, reading its value is an error, and a later Put or
+//     Delete ends that. Whether a key is there needs no operator: Has and reads
+//     of keys only never fail for one.
+//   - The operations of one commit act one after the other.
+//   - A keyspace begins and ends at once and durably, outside commits. One that
+//     is created under the name of a dropped one is another, and empty.
+//
+// A read is made at a View: a commit and a time, both fixed when a snapshot, an
+// iterator or a transaction is taken.
 package testkit
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 )
 
-// Model is a sorted map that remembers every version: the state after commit
+// Default is the keyspace that every database has. It cannot be dropped.
+const Default = 0
+
+// Model is a database that remembers every version: the state after commit
 // number c, for any c, can be asked for. Commits are numbered from 1; 0 is the
 // empty database.
 type Model struct {
-	keys    []string // sorted, every key that ever had a version
-	history map[string][]version
-	commits int
+	spaces []*space // by id; those that were dropped are nil
+	log    [][]Op   // log[c-1] is commit c
+	now    int64    // milliseconds
+}
+
+// space is one keyspace.
+type space struct {
+	name   string
+	merger *Merger  // nil: it takes no merges
+	keys   []*entry // sorted, every key that ever had a version
+	byKey  map[string]*entry
+}
+
+// entry is a key, and what was done to it, oldest first.
+type entry struct {
+	key     string
+	history []version
 }
 
 type version struct {
-	commit  int
-	value   string
-	deleted bool
+	commit int
+	kind   Kind // never DeleteRange, which leaves a Delete at each key
+	value  string
+	expiry int64 // of a PutTTL
 }
 
-// Op is one operation of a commit.
-type Op struct {
-	Key, Value string
-	Delete     bool
+// deletes says whether nothing is left after v, whatever the time.
+func (v *version) deletes() bool { return v.kind == Delete || v.kind == SingleDelete }
+
+// View is what a read sees: the commits up to one, at one time.
+type View struct {
+	Commit int
+	Now    int64
 }
 
-// NewModel returns an empty model.
-func NewModel() *Model { return &Model{history: map[string][]version{}} }
+// NewModel returns an empty model. Its default keyspace takes no merges.
+func NewModel() *Model {
+	m := &Model{}
+	m.CreateKeyspace("default", nil)
+	return m
+}
+
+// CreateKeyspace begins a keyspace, at once and durably, and returns its id.
+// Ids are never used again, names may be.
+func (m *Model) CreateKeyspace(name string, merger *Merger) int {
+	if _, live := m.Find(name); live {
+		panic(fmt.Sprintf("testkit: keyspace %q exists", name))
+	}
+	m.spaces = append(m.spaces, &space{name: name, merger: merger, byKey: map[string]*entry{}})
+	return len(m.spaces) - 1
+}
+
+// DropKeyspace ends a keyspace with all it holds, at once and durably, for
+// every view.
+func (m *Model) DropKeyspace(id int) {
+	if id == Default {
+		panic("testkit: the default keyspace cannot be dropped")
+	}
+	m.space(id)
+	m.spaces[id] = nil
+}
+
+// UseMerger gives a keyspace its merge operator; nil takes it away.
+func (m *Model) UseMerger(id int, merger *Merger) { m.space(id).merger = merger }
+
+// Keyspaces lists the ids of what exists, in the order of creation.
+func (m *Model) Keyspaces() []int {
+	var ids []int
+	for id, s := range m.spaces {
+		if s != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Live says whether a keyspace exists. All other methods are for those that do.
+func (m *Model) Live(id int) bool { return id >= 0 && id < len(m.spaces) && m.spaces[id] != nil }
+
+// Find returns the keyspace of a name.
+func (m *Model) Find(name string) (id int, ok bool) {
+	id = slices.IndexFunc(m.spaces, func(s *space) bool { return s != nil && s.name == name })
+	return id, id >= 0
+}
+
+// KeyspaceName is the name of a keyspace.
+func (m *Model) KeyspaceName(id int) string { return m.space(id).name }
+
+// Merger is the merge operator of a keyspace, nil when it has none.
+func (m *Model) Merger(id int) *Merger { return m.space(id).merger }
+
+func (m *Model) space(id int) *space {
+	if !m.Live(id) {
+		panic(fmt.Sprintf("testkit: there is no keyspace %d", id))
+	}
+	return m.spaces[id]
+}
+
+// Now is the time in milliseconds. It begins at 0.
+func (m *Model) Now() int64 { return m.now }
+
+// Advance moves the time on. It never goes back, not even in a crash.
+func (m *Model) Advance(milliseconds int64) {
+	if milliseconds < 0 {
+		panic("testkit: time goes forward only")
+	}
+	m.now += milliseconds
+}
+
+// View is the view of who reads now.
+func (m *Model) View() View { return View{m.Commits(), m.now} }
 
 // Commit applies operations atomically and returns the number of the commit.
+// It keeps the slice.
 func (m *Model) Commit(ops []Op) int {
-	m.commits++
-	for _, op := range ops {
-		h, known := m.history[op.Key]
-		if !known {
-			i := sort.SearchStrings(m.keys, op.Key)
-			m.keys = slices.Insert(m.keys, i, op.Key)
-		}
-		v := version{m.commits, op.Value, op.Delete}
-		if n := len(h); n > 0 && h[n-1].commit == m.commits {
-			h[n-1] = v // the last operation of a batch wins
-		} else {
-			h = append(h, v)
-		}
-		m.history[op.Key] = h
+	m.log = append(m.log, ops)
+	for i := range ops {
+		m.apply(len(m.log), &ops[i])
 	}
-	return m.commits
+	return len(m.log)
+}
+
+func (m *Model) apply(commit int, op *Op) {
+	s := m.space(op.Keyspace)
+	switch kind := op.kind(); kind {
+	case DeleteRange:
+		for _, e := range s.between(op.Span()) {
+			if n := len(e.history); n > 0 && !e.history[n-1].deletes() {
+				e.history = append(e.history, version{commit: commit, kind: Delete})
+			}
+		}
+	default:
+		if kind == Merge && s.merger == nil {
+			panic(fmt.Sprintf("testkit: keyspace %q takes no merges", s.name))
+		}
+		e := s.entry(op.Key)
+		e.history = append(e.history, op.version(commit))
+	}
+}
+
+// entry returns the entry of a key, a new one when there is none.
+func (s *space) entry(key string) *entry {
+	e := s.byKey[key]
+	if e == nil {
+		e = &entry{key: key}
+		s.byKey[key] = e
+		s.keys = slices.Insert(s.keys, s.search(key), e)
+	}
+	return e
+}
+
+// search is the index of the first entry at or after key.
+func (s *space) search(key string) int {
+	return sort.Search(len(s.keys), func(i int) bool { return s.keys[i].key >= key })
+}
+
+// between lists the entries within a span, versions or not.
+func (s *space) between(r Span) []*entry {
+	i, j := s.search(r.Lo), len(s.keys)
+	if !r.NoEnd {
+		j = s.search(r.Hi)
+	}
+	return s.keys[i:max(i, j)]
 }
 
 // Commits is the number of the newest commit.
-func (m *Model) Commits() int { return m.commits }
+func (m *Model) Commits() int { return len(m.log) }
 
-// Truncate forgets every commit after number c, as a crash may.
+// Truncate forgets every commit after number c, as a crash may. Keyspaces and
+// the time stay as they are.
 func (m *Model) Truncate(c int) {
-	for k, h := range m.history {
-		for len(h) > 0 && h[len(h)-1].commit > c {
-			h = h[:len(h)-1]
+	for _, s := range m.spaces {
+		if s == nil {
+			continue
 		}
-		m.history[k] = h
+		for _, e := range s.keys {
+			e.history = e.visible(c)
+		}
 	}
-	m.commits = min(m.commits, c)
+	m.log = m.log[:min(len(m.log), c)]
 }
 
-// Get returns the value of a key after commit at.
+// visible is the part of the history up to a commit.
+func (e *entry) visible(commit int) []version {
+	h := e.history
+	if n := len(h); n == 0 || h[n-1].commit <= commit {
+		return h
+	}
+	return h[:sort.Search(len(h), func(i int) bool { return h[i].commit > commit })]
+}
+
+// under is the index of the newest version that is no operand, or -1.
+func under(h []version) int {
+	i := len(h) - 1
+	for i >= 0 && h[i].kind == Merge {
+		i--
+	}
+	return i
+}
+
+// resolve reads what a history, cut to what is visible, amounts to. When err
+// is not nil the key is there, and its value cannot be read.
+func (s *space) resolve(h []version, now int64) (value string, exists bool, err error) {
+	i := under(h)
+	if i >= 0 && (h[i].kind == Put || h[i].kind == PutTTL && h[i].expiry > now) {
+		value, exists = h[i].value, true
+	}
+	if i == len(h)-1 {
+		return value, exists, nil
+	}
+	operands := make([]string, 0, len(h)-i)
+	for _, v := range h[i+1:] {
+		operands = append(operands, v.value)
+	}
+	value, err = s.merger.Full(value, exists, operands)
+	return value, true, err
+}
+
+// Lookup returns the value of a key. An error is that of the merge operator,
+// and wraps ErrMerge.
+func (m *Model) Lookup(v View, keyspace int, key string) (value string, exists bool, err error) {
+	s := m.space(keyspace)
+	e := s.byKey[key]
+	if e == nil {
+		return "", false, nil
+	}
+	return s.resolve(e.visible(v.Commit), v.Now)
+}
+
+// Has says whether a key is there, readable or not.
+func (m *Model) Has(v View, keyspace int, key string) bool {
+	_, exists, _ := m.Lookup(v, keyspace, key)
+	return exists
+}
+
+// Get returns the value of a key of the default keyspace after commit at, now.
+// It is for tests that neither merge nor keep views over time.
 func (m *Model) Get(key string, at int) (string, bool) {
-	h := m.history[key]
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].commit <= at {
-			return h[i].value, !h[i].deleted
+	value, exists, err := m.Lookup(View{at, m.now}, Default, key)
+	if err != nil {
+		panic(err)
+	}
+	return value, exists
+}
+
+// MaySingleDelete says whether the promise of a SingleDelete holds for a key
+// after the newest commit and the operations ops, which come next: put exactly
+// once since the last delete, and nothing else.
+func (m *Model) MaySingleDelete(ops []Op, keyspace int, key string) bool {
+	h := m.history(m.Commits(), ops, keyspace, key)
+	n := len(h)
+	return n > 0 && h[n-1].kind == Put && (n == 1 || h[n-2].deletes())
+}
+
+// history lists what was done to a key up to a commit, and then by the
+// operations of an overlay: not all of it, but all since before the newest that
+// is no operand, on which every answer hangs.
+func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []version {
+	var h []version
+	if e := m.space(keyspace).byKey[key]; e != nil {
+		h = e.visible(commit)
+	}
+	from := max(0, under(h)-1)
+	h = slices.Clip(h[from:]) // what is appended must not reach the entry
+	for i := range overlay {
+		op := &overlay[i]
+		switch {
+		case op.Keyspace != keyspace:
+		case op.kind() != DeleteRange:
+			if op.Key == key {
+				h = append(h, op.version(commit+1))
+			}
+		case op.Span().Contains(key):
+			h = append(h, version{commit: commit + 1, kind: Delete})
 		}
 	}
-	return "", false
-}
-
-// Row is a key and its value.
-type Row struct{ Key, Value string }
-
-// Rows lists what is there after commit at within [lo, hi); nil means
-// unbounded.
-func (m *Model) Rows(lo, hi []byte, at int) []Row {
-	var out []Row
-	i := 0
-	if lo != nil {
-		i = sort.SearchStrings(m.keys, string(lo))
-	}
-	for ; i < len(m.keys); i++ {
-		k := m.keys[i]
-		if hi != nil && k >= string(hi) {
-			break
-		}
-		if v, ok := m.Get(k, at); ok {
-			out = append(out, Row{k, v})
-		}
-	}
-	return out
-}
-
-// Cursor walks over rows as an iterator must.
-type Cursor struct {
-	rows []Row
-	at   int // -1 before the first, len(rows) after the last
-	used bool
-}
-
-// NewCursor returns a cursor that stands nowhere.
-func NewCursor(rows []Row) *Cursor { return &Cursor{rows: rows} }
-
-// First moves to the first row.
-func (c *Cursor) First() bool { return c.to(0) }
-
-// Last moves to the last row.
-func (c *Cursor) Last() bool { return c.to(len(c.rows) - 1) }
-
-// SeekGE moves to the first row at or after key.
-func (c *Cursor) SeekGE(key string) bool {
-	return c.to(sort.Search(len(c.rows), func(i int) bool { return c.rows[i].Key >= key }))
-}
-
-// SeekLT moves to the last row before key.
-func (c *Cursor) SeekLT(key string) bool {
-	return c.to(sort.Search(len(c.rows), func(i int) bool { return c.rows[i].Key >= key }) - 1)
-}
-
-// Next moves on.
-func (c *Cursor) Next() bool {
-	if !c.used {
-		return c.First()
-	}
-	return c.to(min(c.at+1, len(c.rows)))
-}
-
-// Prev moves back.
-func (c *Cursor) Prev() bool {
-	if !c.used {
-		return c.Last()
-	}
-	return c.to(max(c.at-1, -1))
-}
-
-// Row is the current row; false when there is none.
-func (c *Cursor) Row() (Row, bool) {
-	if !c.used || c.at < 0 || c.at >= len(c.rows) {
-		return Row{}, false
-	}
-	return c.rows[c.at], true
-}
-
-func (c *Cursor) to(i int) bool {
-	c.at, c.used = i, true
-	_, ok := c.Row()
-	return ok
+	return h
 }

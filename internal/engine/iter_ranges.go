@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+)
+
+// Range tombstones under an iterator. An entry is gone if a tombstone that the
+// iterator sees, of the same source or of a newer one, holds its key and is
+// newer. Tombstones of older sources are older (I6).
+//
+// If nothing that the entry's source has within the tombstone's fragment can be
+// newer than the tombstone, the whole source jumps over the fragment. That is
+// so for every source older than that of the tombstone; for the tombstone's own
+// memtable while the fragment is clean, and for its own table when the table's
+// newest entry is older.
+
+// rangeSource is the range tombstones of one child of an iterator.
+type rangeSource struct {
+	order  int // of the child
+	view   *rangedel.View
+	prefix []byte // of the keys in view; nil for the default keyspace
+	run    *tableRun
+
+	// The last answer: no fragment holds a key from gapLo on and before gapHi;
+	// or, if frag is set, that fragment does.
+	frag         *rangedel.Fragment
+	clean        bool
+	gapLo, gapHi []byte
+	gapEndless   bool
+	gap          bool
+	own          rangedel.Fragment // frag without the prefix
+	buf          []byte
+}
+
+// hit is what covered found out about the entry it was asked about.
+type hit struct {
+	frag *rangedel.Fragment
+	jump bool // the entry's source has nothing newer in the fragment
+}
+
+// covered reports whether a range tombstone deletes kv, which merged stands on
+// and the iterator sees.
+func (it *Iter) covered(kv *base.KV) bool {
+	order := it.merged.Order()
+	for i := range it.ranges {
+		r := &it.ranges[i]
+		if r.order > order {
+			break
+		}
+		f, err := r.find(kv.Key)
+		if err != nil {
+			it.err, it.hit = err, hit{}
+			return true // whoever asks looks at err
+		}
+		if f == nil {
+			continue
+		}
+		c := f.Cover(it.seq)
+		if c <= kv.Trailer.Seq() {
+			continue
+		}
+		it.hit = hit{frag: f, jump: r.order < order || r.mayJump(c)}
+		return true
+	}
+	return false
+}
+
+// mayJump reports whether the source's own entries in the fragment found last
+// are all older than c.
+func (r *rangeSource) mayJump(c base.SeqNum) bool {
+	if r.run != nil {
+		t := r.run.find(r.frag.Lo)
+		return t != nil && t.meta.LargestSeq <= c
+	}
+	return r.clean && c == r.frag.Seqs[0]
+}
+
+// jump takes the source of the entry that was covered to the end of the
+// fragment.
+func (it *Iter) jump() (*base.KV, bool) {
+	if !it.hit.jump {
+		return nil, false
+	}
+	if it.hit.frag.Hi == nil {
+		return it.merged.EndTop(), true
+	}
+	return it.merged.SkipTop(it.hit.frag.Hi), true
+}
+
+// jumpBack takes it to before the fragment.
+func (it *Iter) jumpBack() (*base.KV, bool) {
+	if !it.hit.jump {
+		return nil, false
+	}
+	return it.merged.SkipTopBack(it.hit.frag.Lo), true
+}
+
+// find returns the fragment that holds key, or nil.
+func (r *rangeSource) find(key []byte) (*rangedel.Fragment, error) {
+	if r.frag != nil && r.frag.Contains(key) {
+		return r.frag, nil
+	}
+	if r.gap && bytes.Compare(r.gapLo, key) <= 0 && (r.gapEndless || bytes.Compare(key, r.gapHi) < 0) {
+		return nil, nil
+	}
+	r.frag, r.gap = nil, false
+	if r.run != nil {
+		return r.findInRun(key)
+	}
+	k := key
+	if r.prefix != nil {
+		r.buf = append(append(r.buf[:0], r.prefix...), key...)
+		k = r.buf
+	}
+	f, clean := r.view.Next(k)
+	switch {
+	case f != nil && r.prefix != nil && !bytes.HasPrefix(f.Lo, r.prefix):
+		f = nil // another keyspace's
+	case f != nil && r.prefix != nil:
+		r.own = stripped(*f, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(r.prefix)+1))
+		f = &r.own
+	}
+	r.note(key, f, clean)
+	return r.frag, nil
+}
+
+// note remembers an answer: f is the first fragment that ends after key.
+func (r *rangeSource) note(key []byte, f *rangedel.Fragment, clean bool) {
+	if f != nil && f.Contains(key) {
+		r.frag, r.clean = f, clean
+		return
+	}
+	r.gap, r.gapEndless = true, f == nil
+	r.gapLo = append(r.gapLo[:0], key...)
+	if f != nil {
+		r.gapHi = append(r.gapHi[:0], f.Lo...)
+	}
+}
+
+// findInRun looks in the table that may hold key.
+func (r *rangeSource) findInRun(key []byte) (*rangedel.Fragment, error) {
+	t := r.run.find(key)
+	if t == nil || t.meta.Ranges == 0 {
+		return nil, nil
+	}
+	rd, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	r.frag, r.clean = rd.Ranges().Find(key), false
+	return r.frag, nil
+}

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// How an Iter gets from entries to keys and values.
+
+// show finds the first visible key from kv on.
+func (it *Iter) show(kv *base.KV) bool {
+	it.forward = true
+	return it.scan(kv, false)
+}
+
+// showAfter is show, leaving out what remains of the key in saved.
+func (it *Iter) showAfter(kv *base.KV) bool {
+	it.forward, it.copied = true, false
+	return it.scan(kv, true)
+}
+
+// scan goes forward from kv to the newest visible version of a live key. While
+// skipping, versions of the key in saved are passed over.
+func (it *Iter) scan(kv *base.KV, skipping bool) bool {
+	steps := 0
+	for kv != nil {
+		if it.upper != nil && bytes.Compare(kv.Key, it.upper) >= 0 {
+			break
+		}
+		switch {
+		case !kv.Trailer.Visible(it.seq):
+			if steps++; steps > seekAfter {
+				steps = 0
+				it.fetched = append(it.fetched[:0], kv.Key...)
+				kv = it.merged.SeekGE(it.fetched, base.SeekTrailer(it.seq))
+				continue
+			}
+		case skipping && bytes.Equal(kv.Key, it.saved):
+			if steps++; steps > seekAfter {
+				steps = 0
+				kv = it.merged.SeekGE(it.saved, 0)
+				continue
+			}
+		case len(it.ranges) > 0 && it.covered(kv):
+			if it.err != nil {
+				it.at, it.valid = nil, false
+				return false
+			}
+			if next, jumped := it.jump(); jumped {
+				kv = next
+				continue
+			}
+			it.saved = append(it.saved[:0], kv.Key...)
+			skipping, steps = true, 0
+		default:
+			switch it.judge(kv) {
+			case shown:
+				it.at, it.valid = kv, true
+				return true
+			case operand:
+				return it.showMerged(kv)
+			case failed:
+				return false
+			}
+			it.saved = append(it.saved[:0], kv.Key...)
+			skipping, steps = true, 0
+		}
+		kv = it.merged.Next()
+	}
+	it.at, it.valid = nil, false
+	it.fail()
+	if len(it.saved) == 0 {
+		it.saved = append(it.saved, 0) // positioned: Next stays at the end
+	}
+	return false
+}
+
+// meaning is what the newest visible entry of a key says.
+type meaning uint8
+
+const (
+	absent  meaning = iota
+	shown           // there is a value
+	operand         // there is one, to be merged
+	failed          // err says why it cannot be told
+)
+
+// judge says what an entry that no range tombstone covers means.
+func (it *Iter) judge(kv *base.KV) meaning {
+	switch kv.Trailer.Kind() {
+	case base.KindPut, base.KindPutPointer:
+		return shown
+	case base.KindDelete, base.KindSingleDelete:
+		return absent
+	case base.KindMerge:
+		return operand
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		expiry, _, err := splitExpiry(kv.Value)
+		switch {
+		case err != nil:
+			it.broken(err)
+			return failed
+		case expiry <= it.time:
+			return absent
+		}
+		return shown
+	}
+	it.broken(unknownKind(kv.Trailer.Kind()))
+	return failed
+}
+
+// broken ends the walk.
+func (it *Iter) broken(err error) {
+	it.err, it.at, it.valid = err, nil, false
+}
+
+// showMerged shows the key of kv, an operand, with a value made of the entries
+// from there on, and leaves merged behind what it took.
+func (it *Iter) showMerged(kv *base.KV) bool {
+	it.saved = append(it.saved[:0], kv.Key...)
+	it.at, it.copied, it.valid = nil, true, false
+	after, ok := it.merge(kv)
+	it.after, it.valid = after, ok
+	return ok
+}
+
+// merge makes a copy of what the operand kv and the entries of its key behind
+// it stand for. The key is in saved. It returns the entry where it stopped,
+// which may still be one of the key.
+func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
+	it.trailer = base.MakeTrailer(kv.Trailer.Seq(), base.KindPut)
+	if it.keysOnly {
+		return kv, true
+	}
+	m := it.k.options().Merger
+	if m == nil {
+		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.saved, it.k.describe()))
+		return nil, false
+	}
+	f := &it.fold
+	f.Reset(m)
+	it.folded = 0
+	for kv != nil && bytes.Equal(kv.Key, it.saved) && kv.Trailer.Kind() == base.KindMerge {
+		if len(it.ranges) > 0 && it.covered(kv) {
+			break
+		}
+		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
+		kv = it.merged.Next()
+	}
+	it.folded = f.Len()
+	if kv == nil && it.fail() != nil {
+		return nil, false
+	}
+	value, exists, err := it.under(kv)
+	if err != nil {
+		it.broken(err)
+		return nil, false
+	}
+	if value, err = f.Full(it.saved, value, exists); err != nil {
+		it.broken(fmt.Errorf("seerdb: merge of key %q: %w", it.saved, err))
+		return nil, false
+	}
+	it.value = append(it.value[:0], value...)
+	return kv, true
+}
+
+// under is the value that operands of the key in saved lie on, where kv is the
+// first entry behind them.
+func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
+	if kv == nil || !bytes.Equal(kv.Key, it.saved) || len(it.ranges) > 0 && it.covered(kv) {
+		return nil, false, it.err
+	}
+	switch it.judge(kv) {
+	case shown:
+		value, err = it.plain(kv.Trailer.Kind(), kv.Value)
+		return value, err == nil, err
+	case failed:
+		return nil, false, it.err
+	}
+	return nil, false, nil
+}
+
+// showBack goes backward from kv, the oldest version of some key, to the
+// newest visible version of a live key, and leaves merged before that key.
+func (it *Iter) showBack(kv *base.KV) bool {
+	it.forward, it.at, it.valid, it.copied = false, nil, false, true
+	for kv != nil {
+		if it.lower != nil && bytes.Compare(kv.Key, it.lower) < 0 {
+			break
+		}
+		if len(it.ranges) > 0 && kv.Trailer.Visible(it.seq) && it.covered(kv) {
+			if next, jumped := it.jumpBack(); jumped && it.err == nil {
+				kv = next
+				continue
+			}
+		}
+		it.saved = append(it.saved[:0], kv.Key...)
+		kv = it.newest(kv)
+		if it.err != nil {
+			return false
+		}
+		if it.trailer == 0 {
+			continue
+		}
+		found := base.KV{Key: it.saved, Trailer: it.trailer, Value: it.value}
+		switch it.judge(&found) {
+		case failed:
+			return false
+		case operand:
+			if kv = it.mergeBack(); it.err != nil {
+				return false
+			}
+		case absent:
+			continue
+		}
+		it.after = kv
+		it.valid = it.fail() == nil
+		return it.valid
+	}
+	it.fail()
+	return false
+}
+
+// mergeBack merges the key in saved, and returns the entry before it.
+func (it *Iter) mergeBack() *base.KV {
+	kv := it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+	if kv == nil || !bytes.Equal(kv.Key, it.saved) {
+		if it.fail() == nil {
+			it.broken(base.Corruptf("database", -1, "key %q was there going backward and is not going forward", it.saved))
+		}
+		return nil
+	}
+	if _, ok := it.merge(kv); !ok {
+		return nil
+	}
+	return it.merged.SeekLT(it.saved)
+}
+
+// newest walks back over the versions of the key in saved, keeping a copy of
+// the newest visible one in trailer and value (trailer is zero when there is
+// none, or none that no range tombstone covers), and returns the entry before
+// that key.
+func (it *Iter) newest(kv *base.KV) *base.KV {
+	it.trailer = 0
+	for steps := 0; kv != nil && bytes.Equal(kv.Key, it.saved); steps++ {
+		if !kv.Trailer.Visible(it.seq) {
+			// What comes before is newer still.
+			return it.merged.SeekLT(it.saved)
+		}
+		if steps > seekAfter {
+			kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+			if kv == nil && it.fail() != nil {
+				it.trailer = 0 // an older version must not stand in for it
+				return nil
+			}
+			if kv != nil && bytes.Equal(kv.Key, it.saved) {
+				it.keep(kv)
+			}
+			return it.merged.SeekLT(it.saved)
+		}
+		it.keep(kv)
+		kv = it.merged.Prev()
+	}
+	return kv
+}
+
+// keep makes a copy of an entry, unless it is covered: then nothing that is
+// older counts either.
+func (it *Iter) keep(kv *base.KV) {
+	if len(it.ranges) > 0 && it.covered(kv) {
+		it.trailer = 0
+		return
+	}
+	it.trailer = kv.Trailer
+	if kind := kv.Trailer.Kind(); !it.keysOnly || kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+		it.value = append(it.value[:0], kv.Value...)
+	}
+}

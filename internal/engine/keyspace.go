@@ -1,0 +1,373 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Keyspaces. Each is a tree of its own: its tables, and what options say of
+// them. All share the log, the sequence, the generations, the manifest, the
+// cache, the budget and the workers.
+//
+// Keyspace 0, the default one, has a memtable of its own in each generation.
+// The others share a second one, in which a key is preceded by the number of
+// its keyspace: ten thousand of them cost no more than what was written, and
+// an idle one pins neither memory nor a log.
+//
+// Creating and dropping are edits of the manifest. Numbers are not used twice,
+// so what generations, logs and running jobs still hold of a keyspace that was
+// dropped is recognised by its number and passed over.
+
+// Keyspace is an open keyspace. It is safe for concurrent use.
+type Keyspace struct {
+	// Immutable.
+	e      *Engine
+	id     uint32
+	name   string
+	prefix [prefixSize]byte // of its keys in the memtable of the others
+
+	dropped atomic.Bool                     // stored under installMu
+	opts    atomic.Pointer[KeyspaceOptions] // stored under installMu; nil: not opened by the program yet
+}
+
+// KeyspaceOptions are what may differ between keyspaces.
+type KeyspaceOptions struct {
+	ValueThreshold int // 0 = never
+	Codec          compress.Codec
+	Merger         base.Merger       // nil: operands are neither accepted nor combined
+	Filter         compaction.Filter // nil: none
+}
+
+// prefixSize is the bytes of a keyspace's number before a key.
+const prefixSize = 4
+
+// errNoKeyspace ends a job of a keyspace that was dropped meanwhile.
+var errNoKeyspace = base.ErrNoKeyspace
+
+// keyspaces are those that exist.
+type keyspaces struct {
+	byID   sync.Map             // uint32 to *Keyspace, the default one included; changed under installMu
+	byName map[string]*Keyspace // guarded by installMu; the others
+}
+
+// space is the keyspace with a number, or nil.
+func (e *Engine) space(id uint32) *Keyspace {
+	if id == 0 {
+		return e.root
+	}
+	if k, ok := e.spaces.byID.Load(id); ok {
+		return k.(*Keyspace)
+	}
+	return nil
+}
+
+// addSpace makes a keyspace known. The caller holds installMu, or is alone.
+func (e *Engine) addSpace(k *Keyspace) {
+	e.spaces.byID.Store(k.id, k)
+	e.spaces.byName[k.name] = k
+}
+
+func (e *Engine) newKeyspace(m manifest.Keyspace) *Keyspace {
+	k := &Keyspace{e: e, id: m.ID, name: m.Name}
+	binary.BigEndian.PutUint32(k.prefix[:], m.ID)
+	return k
+}
+
+// Root is the default keyspace.
+func (e *Engine) Root() *Keyspace { return e.root }
+
+// Name is the keyspace's name; that of the default one is empty.
+func (k *Keyspace) Name() string { return k.name }
+
+// ID is the keyspace's number, as operations of a batch carry it.
+func (k *Keyspace) ID() uint32 { return k.id }
+
+// Options are those that hold for the keyspace, but for its merge operator.
+func (k *Keyspace) Options() KeyspaceOptions { return *k.options().withoutMerger() }
+
+// options are those that the program gave, or defaults.
+func (k *Keyspace) options() *KeyspaceOptions {
+	if o := k.opts.Load(); o != nil {
+		return o
+	}
+	return k.e.root.opts.Load().withoutMerger()
+}
+
+func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
+	c := *o
+	c.Merger, c.Filter = nil, nil
+	return &c
+}
+
+// usable says why a keyspace cannot be used, or nil.
+func (k *Keyspace) usable() error {
+	if k.dropped.Load() {
+		return fmt.Errorf("%w: %q was dropped", base.ErrNoKeyspace, k.name)
+	}
+	return nil
+}
+
+// loadKeyspaces takes over what the manifest lists.
+func (e *Engine) loadKeyspaces(list []manifest.Keyspace) {
+	e.spaces.byName = make(map[string]*Keyspace, len(list))
+	for _, m := range list {
+		if m.ID != 0 {
+			e.addSpace(e.newKeyspace(m))
+		}
+	}
+}
+
+// Keyspaces lists the names of the keyspaces but the default one, sorted.
+func (e *Engine) Keyspaces() ([]string, error) {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	if e.closed.Load() {
+		return nil, base.ErrClosed
+	}
+	return slices.Sorted(maps.Keys(e.spaces.byName)), nil
+}
+
+// Keyspace opens a keyspace, or creates it unless create is false. The first
+// to open one since the engine was opened sets its options.
+func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspace, error) {
+	switch {
+	case name == "":
+		return nil, fmt.Errorf("%w: a keyspace needs a name; the database itself is the one without", base.ErrInvalidOptions)
+	case len(name) > manifest.MaxKeyspaceName:
+		return nil, fmt.Errorf("%w: the name of a keyspace has %d bytes; at most %d are allowed", base.ErrInvalidOptions, len(name), manifest.MaxKeyspaceName)
+	}
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	if e.closed.Load() {
+		return nil, base.ErrClosed
+	}
+	k := e.spaces.byName[name]
+	if k == nil {
+		if !create {
+			return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
+		}
+		return e.createKeyspace(name, o)
+	}
+	if err := e.openKeyspace(k, o); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// openRoot checks the merge operator of the default keyspace.
+func (e *Engine) openRoot() error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	return e.openKeyspace(e.root, *e.root.opts.Load())
+}
+
+// openKeyspace gives a keyspace its options. The caller holds installMu.
+func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
+	if e.manifest == nil { // read-only: nothing can be recorded
+		k.opts.CompareAndSwap(nil, &o)
+		return nil
+	}
+	known := manifest.Keyspace{ID: k.id, Name: k.name}
+	if m := e.manifest.State().FindKeyspace(k.id); m != nil {
+		known = *m
+	}
+	merger := mergerName(o.Merger)
+	switch {
+	case merger == known.Merger:
+	case known.Merger == "":
+		known.Merger = merger
+		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{known}}); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
+			k.describe(), known.Merger, describeMerger(merger))
+	}
+	if old := k.opts.Load(); old != nil && mergerName(old.Merger) == merger {
+		return nil // who opened it first decided
+	}
+	k.opts.Store(&o)
+	return nil
+}
+
+func (k *Keyspace) describe() string {
+	if k.id == 0 {
+		return "the database"
+	}
+	return fmt.Sprintf("keyspace %q", k.name)
+}
+
+func mergerName(m base.Merger) string {
+	if m == nil {
+		return ""
+	}
+	return m.Name()
+}
+
+func describeMerger(name string) string {
+	if name == "" {
+		return "none"
+	}
+	return fmt.Sprintf("%q", name)
+}
+
+// createKeyspace adds a keyspace. The caller holds installMu.
+func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, error) {
+	if e.manifest == nil {
+		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
+	}
+	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: mergerName(o.Merger)}
+	if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
+		return nil, err
+	}
+	k := e.newKeyspace(m)
+	k.opts.Store(&o)
+	e.addSpace(k)
+	return k, nil
+}
+
+// editKeyspaces makes an edit durable. The caller holds installMu.
+func (e *Engine) editKeyspaces(edit *manifest.Edit) error {
+	if p := e.poisoned.Load(); p != nil {
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	}
+	return e.appendEdit(edit)
+}
+
+// DropKeyspace removes a keyspace and all that is in it, at once for readers
+// that begin now; iterators that are open go on. The files go with the last
+// reader.
+func (e *Engine) DropKeyspace(name string) error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	if e.closed.Load() {
+		return base.ErrClosed
+	}
+	if e.manifest == nil {
+		return fmt.Errorf("%w: keyspace %q cannot be dropped", base.ErrReadOnly, name)
+	}
+	k := e.spaces.byName[name]
+	if k == nil {
+		return fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
+	}
+	if p := e.poisoned.Load(); p != nil {
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	}
+	edit := &manifest.Edit{DropKeyspaces: []uint32{k.id}}
+	cur := e.manifest.Version()
+	cur.All(func(level int, f *manifest.FileMeta) bool {
+		if f.Keyspace == k.id {
+			edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
+		}
+		return true
+	})
+	next, err := cur.Apply(edit)
+	if err != nil {
+		return err
+	}
+	if err := e.appendEdit(edit); err != nil {
+		return err
+	}
+	k.dropped.Store(true)
+	e.spaces.byID.Delete(k.id)
+	delete(e.spaces.byName, name)
+	e.swap(next, nil, cur.DroppedBy(edit, next))
+	return nil
+}
+
+// checkSpaces says whether the keyspaces that a batch writes to are there.
+func (e *Engine) checkSpaces(ids []uint32) error {
+	for _, id := range ids {
+		if e.space(id) == nil {
+			return fmt.Errorf("%w: number %d was dropped", base.ErrNoKeyspace, id)
+		}
+	}
+	return nil
+}
+
+// checkMergers says whether every keyspace that a batch merges in has a merge
+// operator.
+func (e *Engine) checkMergers(b *batch.Batch) error {
+	for r := b.Reader(); ; {
+		op, ok, err := r.Next()
+		if err != nil || !ok {
+			return err
+		}
+		if op.Kind != base.KindMerge {
+			continue
+		}
+		if k := e.space(op.Keyspace); k != nil && k.options().Merger == nil {
+			return fmt.Errorf("%w: Merge needs a merge operator, and %s was opened without one", base.ErrInvalidOptions, k.describe())
+		}
+	}
+}
+
+// withoutDropped takes out of an edit, which some job made, the tables of
+// keyspaces that were dropped meanwhile, and returns them. The caller holds
+// installMu.
+func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
+	gone := func(n manifest.NewFile) bool { return e.space(n.Meta.Keyspace) == nil }
+	if !slices.ContainsFunc(edit.Add, gone) {
+		return nil
+	}
+	referenced := map[base.FileNum]bool{}
+	for _, n := range edit.Add {
+		if gone(n) {
+			dead = append(dead, manifest.Dropped{Type: base.FileTypeTable, Num: n.Meta.Num})
+			continue
+		}
+		for _, r := range n.Meta.ValueRefs {
+			referenced[r.File] = true
+		}
+	}
+	edit.Add = slices.DeleteFunc(edit.Add, gone)
+	edit.AddValues = slices.DeleteFunc(edit.AddValues, func(m manifest.ValueMeta) bool {
+		if referenced[m.Num] {
+			return false
+		}
+		dead = append(dead, manifest.Dropped{Type: base.FileTypeValues, Num: m.Num})
+		return true
+	})
+	return dead
+}
+
+// collapseFrom is how many operands a read may have to merge before its key is
+// compacted: that is when merging them takes as long as a dozen reads.
+const collapseFrom = 1 << 10
+
+// collapseEvery is the time between two such compactions, each of which begins
+// with a flush.
+const collapseEvery = 5 * time.Second
+
+// collapseLater compacts the versions of a key in the background, unless that
+// was done for some key lately.
+func (k *Keyspace) collapseLater(key []byte) {
+	e := k.e
+	last, now := e.collapsed.Load(), int64(time.Since(e.opened))+1
+	if last != 0 && now-last < int64(collapseEvery) || !e.collapsed.CompareAndSwap(last, now) || e.opts.ReadOnly || e.opts.ManualOnly {
+		return
+	}
+	if !e.background.enter() {
+		return
+	}
+	lo := bytes.Clone(key)
+	go func() {
+		defer e.background.leave()
+		hi := append(bytes.Clone(lo), 0)
+		if err := k.Compact(e.background.ctx, lo, hi); err != nil {
+			e.background.report("compaction of a key with many operands", err)
+		}
+	}()
+}

@@ -1,0 +1,115 @@
+package manifest
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Keyspace describes one tree of the database. Its number is never used again,
+// not even for another one of the same name, so what a log still holds of a
+// keyspace that was dropped can be told from what belongs to its successor.
+//
+// Keyspace 0, the default one, has no name and is always there; it is listed
+// once there is something to say about it.
+type Keyspace struct {
+	ID     uint32
+	Name   string
+	Merger string // name of the merge operator whose operands may be stored; "" = none
+}
+
+// MaxKeyspaceName bounds the name of a keyspace, in bytes.
+const MaxKeyspaceName = 1 << 10
+
+// maxKeyspace leaves room for the number after the last one, and none for a
+// wrap-around.
+const maxKeyspace = 1<<32 - 2
+
+// FindKeyspace returns the keyspace with a number, or nil.
+func (s *State) FindKeyspace(id uint32) *Keyspace {
+	i, ok := slices.BinarySearchFunc(s.Keyspaces, id, func(k Keyspace, id uint32) int { return cmp.Compare(k.ID, id) })
+	if !ok {
+		return nil
+	}
+	return &s.Keyspaces[i]
+}
+
+// advanceKeyspaces takes over what an edit says about keyspaces.
+func (s *State) advanceKeyspaces(e *Edit) error {
+	for _, id := range e.DropKeyspaces {
+		if id == 0 || s.FindKeyspace(id) == nil {
+			return fmt.Errorf("keyspace %d is dropped, and is not there", id)
+		}
+		s.Keyspaces = slices.DeleteFunc(slices.Clone(s.Keyspaces), func(k Keyspace) bool { return k.ID == id })
+	}
+	for _, k := range e.SetKeyspaces {
+		if err := s.setKeyspace(k); err != nil {
+			return err
+		}
+	}
+	s.NextKeyspace = max(s.NextKeyspace, e.NextKeyspace, 1)
+	for _, n := range e.Add {
+		if id := n.Meta.Keyspace; id != 0 && s.FindKeyspace(id) == nil {
+			return fmt.Errorf("table %d belongs to keyspace %d, which is not there", n.Meta.Num, id)
+		}
+	}
+	return nil
+}
+
+// setKeyspace adds a keyspace, or says more about one.
+func (s *State) setKeyspace(k Keyspace) error {
+	switch {
+	case k.ID > maxKeyspace:
+		return fmt.Errorf("keyspace %d is past the limit", k.ID)
+	case len(k.Name) > MaxKeyspaceName || len(k.Merger) > MaxKeyspaceName:
+		return fmt.Errorf("keyspace %d: a name of %d bytes", k.ID, max(len(k.Name), len(k.Merger)))
+	case (k.ID == 0) != (k.Name == ""):
+		return fmt.Errorf("keyspace %d has the name %q", k.ID, k.Name)
+	}
+	if old := s.FindKeyspace(k.ID); old != nil {
+		if old.Name != k.Name {
+			return fmt.Errorf("keyspace %d is called %q, and not %q", k.ID, old.Name, k.Name)
+		}
+		s.Keyspaces = slices.Clone(s.Keyspaces)
+		*s.FindKeyspace(k.ID) = k
+		return nil
+	}
+	if slices.ContainsFunc(s.Keyspaces, func(o Keyspace) bool { return o.Name == k.Name }) {
+		return fmt.Errorf("there are two keyspaces %q", k.Name)
+	}
+	if n := len(s.Keyspaces); n == 0 || s.Keyspaces[n-1].ID < k.ID {
+		// What older states see of the array does not change; there is one
+		// newest state.
+		s.Keyspaces = append(s.Keyspaces, k)
+	} else {
+		i, _ := slices.BinarySearchFunc(s.Keyspaces, k.ID, func(o Keyspace, id uint32) int { return cmp.Compare(o.ID, id) })
+		s.Keyspaces = slices.Insert(slices.Clone(s.Keyspaces), i, k)
+	}
+	s.NextKeyspace = max(s.NextKeyspace, k.ID+1)
+	return nil
+}
+
+// appendKeyspace appends a keyspace: its number, and two strings, each a length
+// and bytes.
+func appendKeyspace(dst []byte, k Keyspace) []byte {
+	dst = binary.AppendUvarint(dst, uint64(k.ID))
+	for _, s := range []string{k.Name, k.Merger} {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	}
+	return dst
+}
+
+func (d *decoder) keyspace() Keyspace {
+	k := Keyspace{ID: d.keyspaceID()}
+	k.Name = string(d.bytes(MaxKeyspaceName, "name"))
+	k.Merger = string(d.bytes(MaxKeyspaceName, "name of a merge operator"))
+	return k
+}
+
+func (d *decoder) keyspaceID() uint32 { return uint32(d.limited(maxKeyspace+1, "keyspace")) }
+
+// clock is a time in Unix milliseconds.
+func (d *decoder) clock() uint64 { return d.limited(uint64(base.SeqNumMax), "time") }

@@ -1,0 +1,216 @@
+package testkit
+
+import "slices"
+
+// Txn is an optimistic transaction: it reads the database as it was when the
+// transaction began with its own operations on top, and notes what it read, so
+// that a test can say whether its commit must conflict.
+type Txn struct {
+	m         *Model
+	view      View
+	ops       []Op
+	reads     []txnRead
+	forUpdate []keyRef
+}
+
+type keyRef struct {
+	keyspace int
+	key      string
+}
+
+// txnRead is a read that was made, and its answer.
+type txnRead struct {
+	read    Read
+	overlay []Op // the own operations at that time
+	rows    []Row
+	seen    Span // what of the span the answer hangs on
+}
+
+// Begin begins a transaction, now.
+func (m *Model) Begin() *Txn { return &Txn{m: m, view: m.View()} }
+
+// View is what the transaction sees beneath its own operations.
+func (t *Txn) View() View { return t.view }
+
+// Ops lists its operations. The caller must not change it.
+func (t *Txn) Ops() []Op { return t.ops }
+
+// Write adds an operation. A DeleteRange of nothing is none.
+func (t *Txn) Write(op Op) {
+	if !op.Span().Empty() {
+		t.ops = append(t.ops, op)
+	}
+}
+
+// Savepoint is a mark for RollbackTo.
+func (t *Txn) Savepoint() int { return len(t.ops) }
+
+// RollbackTo takes back the operations since a savepoint. What was read stays
+// read.
+func (t *Txn) RollbackTo(savepoint int) { t.ops = t.ops[:savepoint:savepoint] }
+
+// overlay is the operations so far, safe from later ones.
+func (t *Txn) overlay() []Op { return slices.Clip(t.ops) }
+
+// Lookup reads a key.
+func (t *Txn) Lookup(keyspace int, key string) (value string, exists bool, err error) {
+	rows := t.Scan(Read{Keyspace: keyspace, Span: KeySpan(key)})
+	if len(rows) == 0 {
+		return "", false, nil
+	}
+	return rows[0].Value, true, rows[0].Err
+}
+
+// Has reads whether a key is there.
+func (t *Txn) Has(keyspace int, key string) bool {
+	return len(t.Scan(Read{Keyspace: keyspace, Span: KeySpan(key), KeysOnly: true})) > 0
+}
+
+// LookupForUpdate reads a key as if it were written too.
+func (t *Txn) LookupForUpdate(keyspace int, key string) (value string, exists bool, err error) {
+	t.forUpdate = append(t.forUpdate, keyRef{keyspace, key})
+	return t.Lookup(keyspace, key)
+}
+
+// Scan reads. It ends at the first row that cannot be read, which is the last
+// one it returns.
+func (t *Txn) Scan(r Read) []Row { return t.scan(r, t.overlay()) }
+
+func (t *Txn) scan(r Read, overlay []Op) []Row {
+	rows, ended := t.answer(t.view, r, overlay)
+	seen := r.Span
+	if ended {
+		if last := rows[len(rows)-1].Key; r.Reverse {
+			seen.Lo = last
+		} else {
+			seen.Hi, seen.NoEnd = last+"\x00", false
+		}
+	}
+	t.reads = append(t.reads, txnRead{r, overlay, rows, seen})
+	return rows
+}
+
+// answer is what a read returns, and whether it ended before its span did.
+func (t *Txn) answer(v View, r Read, overlay []Op) (rows []Row, ended bool) {
+	rows = t.m.read(v, overlay, r)
+	if i := slices.IndexFunc(rows, func(r Row) bool { return r.Err != nil }); i >= 0 {
+		return rows[:i+1], true
+	}
+	return rows, r.Limit > 0 && len(rows) == r.Limit
+}
+
+// Commit makes the operations of the transaction the next commit, conflict or
+// not.
+func (t *Txn) Commit() int { return t.m.Commit(t.ops) }
+
+// Verdict is what a commit of a transaction does.
+type Verdict int
+
+// The verdicts, in order.
+const (
+	MustCommit   Verdict = iota // a conflict would be a false one
+	MayConflict                 // either is right
+	MustConflict                // a commit would break the isolation level
+)
+
+// Serializable judges a commit of the transaction, now, at the serializable
+// level.
+//
+// It must conflict if one of its reads, made again now with the same own
+// operations on top, would have another answer: another row, value or error, a
+// row more or less. (Only then: if every answer is the same the transaction
+// could have run as a whole now.)
+//
+// It must not conflict if no commit since its snapshot wrote, with whatever
+// effect, a key or a range that overlaps what it read; nor if it writes
+// nothing. A scan has read as far as it came: up to its last row if it ended
+// by its limit or by an error, else the whole span. What it only wrote is not
+// read, so two blind writes never conflict. The time does not conflict: its
+// reads are made again at the time of its snapshot.
+//
+// In between it may: what it read was written, and is the same.
+//
+// Keyspaces that were dropped meanwhile are not looked at. A commit into one
+// fails for a reason of its own.
+func (t *Txn) Serializable() Verdict {
+	verdict := MustCommit
+	for _, r := range t.reads {
+		if len(t.ops) == 0 || !t.m.Live(r.read.Keyspace) {
+			continue
+		}
+		rows, _ := t.answer(View{t.m.Commits(), t.view.Now}, r.read, r.overlay)
+		if !slices.EqualFunc(rows, r.rows, sameRow) {
+			return MustConflict
+		}
+		if t.written(r.read.Keyspace, r.seen) {
+			verdict = MayConflict
+		}
+	}
+	return max(verdict, t.locks())
+}
+
+// SnapshotIsolation judges a commit of the transaction, now, at the level of
+// snapshot isolation, where reads do not count.
+//
+// It must conflict if a key that it wrote (deleted within a range too, but not
+// one that it only merged into, which loses nothing) or read for update was
+// changed by a commit since its snapshot: one that reads differently now, at
+// the time of the snapshot.
+//
+// It must not conflict if no commit since its snapshot wrote, with whatever
+// effect, a key or range that overlaps one it wrote or a key it read for
+// update. In between it may. One that writes nothing need not conflict.
+func (t *Txn) SnapshotIsolation() Verdict {
+	verdict := t.locks()
+	for i := range t.ops {
+		op := &t.ops[i]
+		if !t.m.Live(op.Keyspace) || !t.written(op.Keyspace, op.Span()) {
+			continue
+		}
+		verdict = max(verdict, MayConflict)
+		if op.kind() != Merge && t.changed(op.Keyspace, op.Span()) {
+			return MustConflict
+		}
+	}
+	for _, k := range t.forUpdate {
+		if len(t.ops) > 0 && t.m.Live(k.keyspace) && t.changed(k.keyspace, KeySpan(k.key)) {
+			return MustConflict
+		}
+	}
+	return verdict
+}
+
+// locks says that a key that was read for update may conflict: if it was
+// written, even for a transaction that writes nothing.
+func (t *Txn) locks() Verdict {
+	for _, k := range t.forUpdate {
+		if t.m.Live(k.keyspace) && t.written(k.keyspace, KeySpan(k.key)) {
+			return MayConflict
+		}
+	}
+	return MustCommit
+}
+
+// changed says whether a span reads differently now than at the snapshot.
+func (t *Txn) changed(keyspace int, span Span) bool {
+	before := t.m.Scan(t.view, keyspace, span)
+	after := t.m.Scan(View{t.m.Commits(), t.view.Now}, keyspace, span)
+	return !slices.EqualFunc(before, after, sameRow)
+}
+
+// written says whether a commit since the snapshot has an operation that
+// overlaps a span.
+func (t *Txn) written(keyspace int, span Span) bool {
+	for _, ops := range t.m.log[t.view.Commit:] {
+		for i := range ops {
+			if ops[i].Keyspace == keyspace && ops[i].Span().Overlaps(span) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sameRow(a, b Row) bool {
+	return a.Key == b.Key && a.Value == b.Value && (a.Err == nil) == (b.Err == nil)
+}

@@ -1,0 +1,362 @@
+package txn
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+)
+
+// Range is the keys in [Lo, Hi) of a keyspace. A nil Hi is no end.
+type Range struct {
+	Keyspace uint32
+	Lo, Hi   []byte
+}
+
+// point is one key of a set.
+type point struct {
+	hash     uint64
+	key      []byte
+	keyspace uint32
+}
+
+// Set is what a transaction depends on. One goroutine adds to it; once it is
+// sealed it does not change any more, and any may read it.
+type Set struct {
+	points  []point
+	table   []uint32 // index+1 into points by hash, open addressing; nil while there are few
+	ranges  []Range  // the first tidy are sorted and apart, the rest as it came
+	tidy    int
+	walks   []*Walk // that are still open
+	bytes   int
+	limit   int
+	sealed  bool
+	ordered bool  // points are sorted, since the tree or a watcher wants them so
+	err     error // sticky: a set that lacks something must not be validated
+
+	pointKeys, rangeKeys arena
+}
+
+const (
+	// pointSize and rangeSize are what a key and a range are counted with
+	// besides their bytes: the struct, the table, and the slack of both.
+	pointSize = 96
+	rangeSize = 96
+	// fewPoints is up to how many points are compared one by one.
+	fewPoints = 8
+	// untidyMin is how many ranges may wait before they are merged.
+	untidyMin  = 32
+	pointsKeep = 128
+	arenaMin   = 512
+	arenaMax   = 64 << 10
+	arenaKeep  = 8 << 10
+)
+
+// arena is the chunk that keys are copied to. It lets go of full chunks: they
+// live as long as a key in them.
+type arena []byte
+
+// copy puts bytes where they do not move.
+func (a *arena) copy(b []byte) []byte {
+	if len(b) > cap(*a)-len(*a) {
+		*a = make(arena, 0, max(len(b), min(arenaMax, max(arenaMin, 2*cap(*a)))))
+	}
+	n := len(*a)
+	*a = append(*a, b...)
+	return (*a)[n:len(*a):len(*a)]
+}
+
+// again returns the arena for reuse, when nothing in it is needed.
+func (a arena) again() arena {
+	if cap(a) > arenaKeep {
+		return nil
+	}
+	return a[:0]
+}
+
+// Key adds a key: it was read, whether or not it was there. It fails with
+// base.ErrTxnTooLarge when the set would pass its limit, and then always.
+func (s *Set) Key(keyspace uint32, key []byte) error {
+	hash := keyHash(keyspace, key)
+	if s.hasPoint(hash, keyspace, key) {
+		return s.err
+	}
+	if err := s.charge(pointSize + len(key)); err != nil {
+		return s.fail(err)
+	}
+	s.points = append(s.points, point{hash, s.pointKeys.copy(key), keyspace})
+	if n := len(s.points); n > fewPoints {
+		if 4*n > 3*len(s.table) {
+			s.index(2 * len(s.table))
+		} else {
+			s.enter(n - 1)
+		}
+	}
+	return nil
+}
+
+// Range adds the keys in [lo, hi), those that are not there included. A nil hi
+// is no end.
+func (s *Set) Range(keyspace uint32, lo, hi []byte) error {
+	if hi != nil && bytes.Compare(lo, hi) >= 0 {
+		return s.err
+	}
+	if n := len(s.ranges); n > 0 && s.ranges[n-1].contains(&Range{keyspace, lo, hi}) {
+		return s.err
+	}
+	if err := s.charge(rangeSize + len(lo) + len(hi)); err != nil {
+		// What was read twice is counted twice until it is merged.
+		if s.err != nil || s.tidy == len(s.ranges) {
+			return s.fail(err)
+		}
+		s.merge()
+		if err := s.charge(rangeSize + len(lo) + len(hi)); err != nil {
+			return s.fail(err)
+		}
+	}
+	g := Range{Keyspace: keyspace, Lo: s.rangeKeys.copy(lo)}
+	if hi != nil {
+		g.Hi = s.rangeKeys.copy(hi)
+	}
+	s.ranges = append(s.ranges, g)
+	if len(s.ranges)-s.tidy > untidyMin+s.tidy {
+		s.merge()
+	}
+	return nil
+}
+
+// Batch adds what a batch writes.
+func (s *Set) Batch(b *batch.Batch) error {
+	for r := b.Reader(); ; {
+		op, ok, err := r.Next()
+		switch {
+		case err != nil || !ok:
+			return err
+		case op.Kind != base.KindRangeDelete:
+			err = s.Key(op.Keyspace, op.Key)
+		default:
+			err = s.Range(op.Keyspace, op.Key, upper(op.Value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// upper is the end of a range delete: empty is none.
+func upper(hi []byte) []byte {
+	if len(hi) == 0 {
+		return nil
+	}
+	return hi
+}
+
+// Bytes is what the set is counted with.
+func (s *Set) Bytes() int { return s.bytes }
+
+// Empty reports whether nothing was added.
+func (s *Set) Empty() bool { return len(s.points)+len(s.ranges)+len(s.walks) == 0 }
+
+func (s *Set) charge(n int) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.sealed:
+		return base.ErrClosed
+	case n > s.limit-s.bytes:
+		return base.ErrTxnTooLarge
+	}
+	s.bytes += n
+	return nil
+}
+
+func (s *Set) fail(err error) error {
+	if s.err == nil && err == base.ErrTxnTooLarge {
+		s.err = err
+	}
+	return err
+}
+
+// index makes the table anew.
+func (s *Set) index(size int) {
+	s.table = make([]uint32, max(4*fewPoints, size))
+	for i := range s.points {
+		s.enter(i)
+	}
+}
+
+func (s *Set) enter(i int) {
+	mask := uint64(len(s.table) - 1)
+	at := s.points[i].hash & mask
+	for s.table[at] != 0 {
+		at = (at + 1) & mask
+	}
+	s.table[at] = uint32(i + 1)
+}
+
+func (p *point) is(hash uint64, keyspace uint32, key []byte) bool {
+	return p.hash == hash && p.keyspace == keyspace && bytes.Equal(p.key, key)
+}
+
+// hasPoint reports whether a key was added by itself.
+func (s *Set) hasPoint(hash uint64, keyspace uint32, key []byte) bool {
+	if len(s.points) <= fewPoints {
+		for i := range s.points {
+			if s.points[i].is(hash, keyspace, key) {
+				return true
+			}
+		}
+		return false
+	}
+	mask := uint64(len(s.table) - 1)
+	for at := hash & mask; s.table[at] != 0; at = (at + 1) & mask {
+		if s.points[s.table[at]-1].is(hash, keyspace, key) {
+			return true
+		}
+	}
+	return false
+}
+
+// has reports whether a write of a key touches the sealed set.
+func (s *Set) has(hash uint64, keyspace uint32, key []byte) bool {
+	if s.hasPoint(hash, keyspace, key) {
+		return true
+	}
+	if len(s.ranges) == 0 {
+		return false
+	}
+	i := s.endsAfter(keyspace, key)
+	return i < len(s.ranges) && s.ranges[i].Keyspace == keyspace && bytes.Compare(s.ranges[i].Lo, key) <= 0
+}
+
+// endsAfter is the first range of the sealed set that ends after a key.
+func (s *Set) endsAfter(keyspace uint32, key []byte) int {
+	i, _ := slices.BinarySearchFunc(s.ranges, 0, func(g Range, _ int) int {
+		if g.Keyspace != keyspace {
+			return cmp.Compare(g.Keyspace, keyspace)
+		}
+		if g.Hi == nil || bytes.Compare(g.Hi, key) > 0 {
+			return 1
+		}
+		return -1
+	})
+	return i
+}
+
+// overlaps reports whether a range delete touches the sealed set.
+func (s *Set) overlaps(g *Range) bool {
+	if i := s.endsAfter(g.Keyspace, g.Lo); i < len(s.ranges) && s.ranges[i].Keyspace == g.Keyspace &&
+		(g.Hi == nil || bytes.Compare(s.ranges[i].Lo, g.Hi) < 0) {
+		return true
+	}
+	if !s.ordered {
+		return slices.ContainsFunc(s.points, func(p point) bool { return g.holds(p.keyspace, p.key) })
+	}
+	i, _ := slices.BinarySearchFunc(s.points, point{key: g.Lo, keyspace: g.Keyspace}, comparePoints)
+	return i < len(s.points) && g.holds(s.points[i].keyspace, s.points[i].key)
+}
+
+func (g *Range) holds(keyspace uint32, key []byte) bool {
+	return g.Keyspace == keyspace && bytes.Compare(g.Lo, key) <= 0 && (g.Hi == nil || bytes.Compare(key, g.Hi) < 0)
+}
+
+func (g *Range) contains(o *Range) bool {
+	return g.Keyspace == o.Keyspace && bytes.Compare(g.Lo, o.Lo) <= 0 &&
+		(g.Hi == nil || o.Hi != nil && bytes.Compare(o.Hi, g.Hi) <= 0)
+}
+
+func comparePoints(a, b point) int {
+	if c := cmp.Compare(a.keyspace, b.keyspace); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.key, b.key)
+}
+
+// merge sorts the ranges and joins those that overlap or touch. Where that
+// leaves few, they are copied, so that the chunks of the others become free.
+func (s *Set) merge() {
+	was := len(s.ranges)
+	slices.SortFunc(s.ranges, func(a, b Range) int {
+		if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.Lo, b.Lo)
+	})
+	out := s.ranges[:0]
+	for _, g := range s.ranges {
+		if n := len(out); n > 0 && out[n-1].Keyspace == g.Keyspace && (out[n-1].Hi == nil || bytes.Compare(g.Lo, out[n-1].Hi) <= 0) {
+			last := &out[n-1]
+			s.bytes -= rangeSize + len(last.Hi) + len(g.Lo) + len(g.Hi)
+			if last.Hi != nil && (g.Hi == nil || bytes.Compare(g.Hi, last.Hi) > 0) {
+				last.Hi = g.Hi
+			}
+			s.bytes += len(last.Hi)
+			continue
+		}
+		out = append(out, g)
+	}
+	clear(s.ranges[len(out):])
+	s.ranges, s.tidy = out, len(out)
+	if len(out) > was/2 {
+		return
+	}
+	s.rangeKeys = nil
+	for i := range out {
+		g := &out[i]
+		g.Lo = s.rangeKeys.copy(g.Lo)
+		if g.Hi != nil {
+			g.Hi = s.rangeKeys.copy(g.Hi)
+		}
+	}
+}
+
+// seal ends the set.
+func (s *Set) seal() error {
+	for len(s.walks) > 0 {
+		if err := s.walks[0].Close(); err != nil {
+			return err
+		}
+	}
+	if s.err != nil {
+		return s.err
+	}
+	if s.tidy < len(s.ranges) {
+		s.merge()
+	}
+	s.sealed = true
+	return nil
+}
+
+// order sorts the points of a set that is about to be held against the tree,
+// where neighbours are cheaper, or against range deletes.
+func (s *Set) order() {
+	if s.ordered {
+		return
+	}
+	slices.SortFunc(s.points, comparePoints)
+	if s.table != nil {
+		s.index(len(s.table))
+	}
+	s.ordered = true
+}
+
+// reset empties the set and keeps a little memory.
+func (s *Set) reset(limit int) {
+	for _, w := range s.walks {
+		w.set = nil
+	}
+	clear(s.points)
+	clear(s.ranges)
+	*s = Set{
+		points: s.points[:0], ranges: s.ranges[:0], walks: s.walks[:0],
+		pointKeys: s.pointKeys.again(), rangeKeys: s.rangeKeys.again(), limit: limit,
+	}
+	if cap(s.points) > pointsKeep {
+		s.points = nil
+	}
+	if cap(s.ranges) > pointsKeep {
+		s.ranges = nil
+	}
+}

@@ -1,0 +1,298 @@
+package txn
+
+import (
+	"fmt"
+	"iter"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/invariant"
+)
+
+// Txn is an open transaction, as far as conflicts go. The zero value is one
+// that has not begun. It may begin again after it ended.
+type Txn struct {
+	Set
+	snapshot base.SeqNum
+
+	// Guarded by the mutex of the pipeline.
+	phase        phase
+	hit          bool // while watched: a commit touched the set
+	older, newer *Txn // among those of its phase
+
+	lost atomic.Bool // its history is gone; only a hint to whoever seals
+}
+
+// phase says what the tracker does for a transaction.
+type phase uint8
+
+const (
+	idle    phase = iota // not open
+	tracked              // all commits after its snapshot are in the records
+	lost                 // some are not; nothing is kept for it
+	watched              // each new commit is held against its set
+)
+
+// Snapshot is the sequence that the transaction reads at.
+func (x *Txn) Snapshot() base.SeqNum { return x.snapshot }
+
+// Seal ends the set before it is validated. It fails when the set passed its
+// limit. It needs no mutex.
+func (x *Txn) Seal() error {
+	if err := x.seal(); err != nil {
+		return err
+	}
+	if x.lost.Load() {
+		x.order()
+	}
+	return nil
+}
+
+// Tracker remembers what was written since the oldest open transaction began.
+// All methods are called under the mutex of the commit pipeline.
+type Tracker struct {
+	rs    records
+	limit int
+	floor base.SeqNum // every later commit is in rs, while any transaction is tracked
+	last  base.SeqNum // the newest sequence recorded
+
+	// active counts the transactions for whose sake commits must be looked at:
+	// tracked and watched ones.
+	active  int
+	tracked txnList // ascending by snapshot
+	watched txnList
+	lost    int
+}
+
+// New returns a tracker whose records take at most limit bytes.
+func New(limit int) *Tracker { return &Tracker{limit: max(limit, 0)} }
+
+// txnList is a list of transactions of one phase.
+type txnList struct{ oldest, newest *Txn }
+
+func (l *txnList) add(x *Txn) {
+	x.older, x.newer = l.newest, nil
+	if l.newest == nil {
+		l.oldest = x
+	} else {
+		l.newest.newer = x
+	}
+	l.newest = x
+}
+
+func (l *txnList) remove(x *Txn) {
+	if x.older == nil {
+		l.oldest = x.newer
+	} else {
+		x.older.newer = x.newer
+	}
+	if x.newer == nil {
+		l.newest = x.older
+	} else {
+		x.newer.older = x.older
+	}
+	x.older, x.newer = nil, nil
+}
+
+// Begin opens a transaction that reads at the sequence that is visible now,
+// and whose set may take limit bytes. Pending yields, in order, the commits
+// that have sequences and are not visible yet: they are newer than the
+// snapshot, and when nothing was recorded until now they must be. It may be
+// nil when there are none.
+func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq[*batch.Batch]) {
+	if x.phase != idle {
+		panic("txn: a transaction begins twice")
+	}
+	x.reset(limit)
+	x.snapshot, x.hit = visible, false
+	x.lost.Store(false)
+	first := t.tracked.oldest == nil
+	if invariant.Enabled && !first && visible < t.tracked.newest.snapshot {
+		panic("txn: the visible sequence went back")
+	}
+	x.phase = tracked
+	t.tracked.add(x)
+	t.active++
+	if !first {
+		return
+	}
+	t.floor, t.last = visible, visible
+	if pending == nil {
+		return
+	}
+	for b := range pending {
+		if t.keep(b); x.phase == lost {
+			return // to one of those: nobody needs the others
+		}
+	}
+}
+
+// End closes a transaction, however it ended. A transaction that commits ends
+// before its own commit is recorded, which saves recording it when it is alone.
+func (t *Tracker) End(x *Txn) {
+	switch x.phase {
+	case idle:
+		return
+	case tracked:
+		t.active--
+		t.tracked.remove(x)
+		t.prune()
+	case watched:
+		t.active--
+		t.watched.remove(x)
+	case lost:
+		t.lost--
+	}
+	x.phase = idle
+}
+
+// Record notes a commit that has just got its sequences, plain or not. A
+// commit that fails later stays recorded: its sequences are taken.
+func (t *Tracker) Record(b *batch.Batch) {
+	if t.active != 0 {
+		t.record(b)
+	}
+}
+
+func (t *Tracker) record(b *batch.Batch) {
+	for x := t.watched.oldest; x != nil; x = x.newer {
+		x.hit = x.hit || x.touched(b)
+	}
+	if t.tracked.oldest != nil {
+		t.keep(b)
+	}
+}
+
+// RecordRange notes that everything in [lo, hi) of a keyspace may have changed
+// at seq, as when the keyspace is dropped or tables are put in from outside.
+func (t *Tracker) RecordRange(keyspace uint32, lo, hi []byte, seq base.SeqNum) {
+	if t.active == 0 || hi != nil && string(lo) >= string(hi) {
+		return
+	}
+	g := Range{keyspace, lo, hi}
+	for x := t.watched.oldest; x != nil; x = x.newer {
+		x.hit = x.hit || x.overlaps(&g)
+	}
+	if t.tracked.oldest != nil {
+		t.advance(seq)
+		t.rs.putSpan(keyspace, lo, hi, seq)
+		t.shrink()
+	}
+}
+
+func (t *Tracker) advance(seq base.SeqNum) {
+	if invariant.Enabled && seq <= t.last {
+		panic(fmt.Sprintf("txn: sequence %d is recorded after %d", seq, t.last))
+	}
+	t.last = seq
+}
+
+// keep puts a commit into the records.
+func (t *Tracker) keep(b *batch.Batch) {
+	seq := b.Seq()
+	t.advance(seq)
+	end := seq + base.SeqNum(b.Count()) - 1
+	if b.Count() > t.limit/recordSize/2 {
+		// It would push out most of what is there, and itself. The mutex is not
+		// held for that: what it wrote will be asked of the tree.
+		t.forget(end)
+		t.last = end
+		return
+	}
+	for r := b.Reader(); ; seq++ {
+		op, ok := next(&r)
+		if !ok {
+			break
+		}
+		switch {
+		case op.Kind != base.KindRangeDelete:
+			t.rs.put(op.Keyspace, op.Key, seq)
+		case len(op.Value) == 0 || string(op.Key) < string(op.Value):
+			t.rs.putSpan(op.Keyspace, op.Key, upper(op.Value), seq)
+		}
+	}
+	t.last = end
+	t.shrink()
+}
+
+func next(r *batch.Reader) (batch.Op, bool) {
+	op, ok, err := r.Next()
+	if err != nil {
+		panic(fmt.Sprintf("txn: a batch that was just encoded does not decode: %v", err))
+	}
+	return op, ok
+}
+
+// touched reports whether a batch writes into the sealed set.
+func (x *Txn) touched(b *batch.Batch) bool {
+	for r := b.Reader(); ; {
+		op, ok := next(&r)
+		switch {
+		case !ok:
+			return false
+		case op.Kind != base.KindRangeDelete:
+			if x.has(keyHash(op.Keyspace, op.Key), op.Keyspace, op.Key) {
+				return true
+			}
+		case len(op.Value) == 0 || string(op.Key) < string(op.Value):
+			if x.overlaps(&Range{op.Keyspace, op.Key, upper(op.Value)}) {
+				return true
+			}
+		}
+	}
+}
+
+// shrink brings the records below their limit.
+func (t *Tracker) shrink() {
+	for t.rs.bytes > t.limit {
+		t.forget(t.rs.oldest.seq)
+	}
+}
+
+// forget lets go of all records up to seq. Who needed them is lost, and what
+// then nobody needs goes too: one transaction that stays open for an hour
+// costs the others nothing.
+func (t *Tracker) forget(seq base.SeqNum) {
+	t.floor = max(t.floor, seq)
+	for x := t.tracked.oldest; x != nil && x.snapshot < t.floor; x = t.tracked.oldest {
+		t.tracked.remove(x)
+		t.active--
+		t.lost++
+		x.phase = lost
+		x.lost.Store(true)
+	}
+	t.prune()
+}
+
+// prune drops the records that no tracked transaction needs.
+func (t *Tracker) prune() {
+	if t.tracked.oldest == nil {
+		t.rs.reset()
+		return
+	}
+	t.floor = max(t.floor, t.tracked.oldest.snapshot)
+	for t.rs.oldest != nil && t.rs.oldest.seq <= t.floor {
+		t.rs.drop(t.rs.oldest)
+	}
+}
+
+// Stats is how a tracker stands.
+type Stats struct {
+	Tracked, Lost, Watched int // open transactions, by what is done for them
+	Records, Bytes         int
+	Oldest                 base.SeqNum // snapshot of the oldest tracked one, 0 when there is none
+}
+
+// Stats tells how the tracker stands.
+func (t *Tracker) Stats() Stats {
+	s := Stats{Lost: t.lost, Records: t.rs.n, Bytes: t.rs.bytes}
+	for x := t.watched.oldest; x != nil; x = x.newer {
+		s.Watched++
+	}
+	s.Tracked = t.active - s.Watched
+	if x := t.tracked.oldest; x != nil {
+		s.Oldest = x.snapshot
+	}
+	return s
+}

@@ -1,0 +1,149 @@
+package txn
+
+import (
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Verdict is what Validate says.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Valid    Verdict = iota // the transaction may take its sequence now
+	Conflict                // a commit after its snapshot touched its set
+	NeedTree                // the tree must be asked up to Answer.Upto, then Validate again
+)
+
+// Answer is a verdict.
+type Answer struct {
+	Verdict Verdict
+	Upto    base.SeqNum
+}
+
+// orderMax is how many keys one validation brings into the tree of keys, which
+// takes about a millisecond. With more to do the versions are asked of the
+// tree instead of holding up all commits.
+const orderMax = 4096
+
+// rangeSteps is what one range costs, in records looked at.
+const rangeSteps = 16
+
+// Validate says whether a transaction whose set is sealed may commit. Last is
+// the last sequence given to any commit.
+func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
+	switch {
+	case x.phase == idle:
+		panic("txn: a transaction that is not open is validated")
+	case !x.sealed:
+		panic("txn: a set that is not sealed is validated")
+	case x.phase == watched:
+		return verdictOf(x.hit)
+	}
+	v := t.check(&x.Set, max(x.snapshot, t.floor))
+	switch {
+	case v == Conflict:
+		return Answer{Verdict: Conflict}
+	case v == Valid && x.phase == tracked:
+		return Answer{Verdict: Valid}
+	}
+	t.watch(x)
+	return Answer{NeedTree, last}
+}
+
+func verdictOf(conflict bool) Answer {
+	if conflict {
+		return Answer{Verdict: Conflict}
+	}
+	return Answer{Verdict: Valid}
+}
+
+// watch has every commit from now on held against the set.
+func (t *Tracker) watch(x *Txn) {
+	if x.phase == lost {
+		t.lost--
+	} else {
+		t.tracked.remove(x)
+		t.active--
+		t.prune()
+	}
+	x.phase = watched
+	t.watched.add(x)
+	t.active++
+}
+
+// check holds a set against the records after a sequence. It costs the lesser
+// of what was written since and what the set holds.
+func (t *Tracker) check(s *Set, after base.SeqNum) Verdict {
+	rs := &t.rs
+	if rs.newest == nil || rs.newest.seq <= after {
+		return Valid
+	}
+	if rs.spans.root != nil && rs.spans.root.max > after {
+		for i := range s.points {
+			if p := &s.points[i]; rs.spanNewer(p.keyspace, p.key, after) {
+				return Conflict
+			}
+		}
+		for i := range s.ranges {
+			if rs.spanOverlaps(&s.ranges[i], after) {
+				return Conflict
+			}
+		}
+	}
+	steps := len(s.points) + rangeSteps*len(s.ranges)
+	r := rs.newest
+	for ; r != nil && r.seq > after && steps > 0; r, steps = r.older, steps-1 {
+		if !r.span && s.has(r.hash, r.keyspace, r.key) {
+			return Conflict
+		}
+	}
+	if r == nil || r.seq <= after {
+		return Valid
+	}
+	for i := range s.points {
+		p := &s.points[i]
+		if r := rs.find(p.hash, p.keyspace, p.key); r != nil && r.seq > after {
+			return Conflict
+		}
+	}
+	if len(s.ranges) > 0 && !rs.order(orderMax) {
+		return NeedTree
+	}
+	for i := range s.ranges {
+		if rs.keys.anyNewer(&s.ranges[i], after) {
+			return Conflict
+		}
+	}
+	return Valid
+}
+
+// Tree answers from the stored versions. What range deletes covered counts as
+// written.
+type Tree interface {
+	// NewestSeq is the sequence of the newest version of a key, deletions
+	// included, or 0.
+	NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error)
+	// AnyNewer reports whether any version in [lo, hi) is newer than after. A
+	// nil hi is no end.
+	AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error)
+}
+
+// CheckTree holds the sealed set against the tree: it reports whether anything
+// in it was written after the snapshot. Everything up to the answer's Upto
+// must be visible; that newer commits are there too does no harm, for they are
+// conflicts as well.
+func (x *Txn) CheckTree(t Tree) (newer bool, err error) {
+	for i := range x.points {
+		p := &x.points[i]
+		if seq, err := t.NewestSeq(p.keyspace, p.key); err != nil || seq > x.snapshot {
+			return err == nil, err
+		}
+	}
+	for i := range x.ranges {
+		g := &x.ranges[i]
+		if newer, err := t.AnyNewer(g.Keyspace, g.Lo, g.Hi, x.snapshot); err != nil || newer {
+			return newer, err
+		}
+	}
+	return false, nil
+}

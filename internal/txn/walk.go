@@ -1,0 +1,100 @@
+package txn
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// Walk is the trail of one iterator: how far it really went. Steps extend one
+// range; only a jump elsewhere begins another. What it covered enters the set
+// when it jumps, when it is closed and when the transaction commits.
+type Walk struct {
+	set      *Set
+	keyspace uint32
+	lo, hi   []byte // [lo, hi), or from lo on when endless
+	step     []byte // buffer
+	endless  bool
+	any      bool
+}
+
+// Start begins the trail of an iterator over a keyspace.
+func (w *Walk) Start(s *Set, keyspace uint32) {
+	*w = Walk{set: s, keyspace: keyspace, lo: w.lo[:0], hi: w.hi[:0], step: w.step[:0]}
+	s.walks = append(s.walks, w)
+}
+
+// Forward notes a step to the first key at or after from: to found, or, when
+// ok is false, to the upper bound of the iterator, nil being no end. For a
+// step from one key to the next, from is the one left.
+func (w *Walk) Forward(from, found []byte, ok bool, end []byte) error {
+	if !ok {
+		return w.cover(from, end, end == nil)
+	}
+	w.step = append(append(w.step[:0], found...), 0) // the first key after it
+	return w.cover(from, w.step, false)
+}
+
+// Backward notes a step to the last key before from, nil being the end: to
+// found, or, when ok is false, to the lower bound of the iterator.
+func (w *Walk) Backward(from, found []byte, ok bool, begin []byte) error {
+	if !ok {
+		found = begin
+	}
+	return w.cover(found, from, from == nil)
+}
+
+// cover adds [lo, hi).
+func (w *Walk) cover(lo, hi []byte, endless bool) error {
+	switch {
+	case w.set == nil:
+		return base.ErrClosed // the transaction ended under the iterator
+	case !endless && bytes.Compare(lo, hi) >= 0:
+		return w.set.err
+	}
+	apart := w.any && (!w.endless && bytes.Compare(lo, w.hi) > 0 || !endless && bytes.Compare(hi, w.lo) < 0)
+	if apart {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if !w.any || bytes.Compare(lo, w.lo) < 0 {
+		w.lo = append(w.lo[:0], lo...)
+	}
+	if !w.any || !endless && bytes.Compare(hi, w.hi) > 0 {
+		w.hi = append(w.hi[:0], hi...)
+	}
+	w.endless = endless || w.any && w.endless
+	w.any = true
+	return w.set.err
+}
+
+// flush gives what was covered to the set.
+func (w *Walk) flush() error {
+	if !w.any {
+		return w.set.err
+	}
+	w.any = false
+	if w.endless {
+		return w.set.Range(w.keyspace, w.lo, nil)
+	}
+	return w.set.Range(w.keyspace, w.lo, w.hi)
+}
+
+// Close ends the trail. A second Close does nothing.
+func (w *Walk) Close() error {
+	if w.set == nil {
+		return nil
+	}
+	s := w.set
+	err := w.flush()
+	for i, o := range s.walks {
+		if o == w {
+			s.walks[i] = s.walks[len(s.walks)-1]
+			s.walks = s.walks[:len(s.walks)-1]
+			break
+		}
+	}
+	w.set = nil
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build race
+
+package keycodec
+
+const raceEnabled = true

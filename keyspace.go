@@ -1,0 +1,73 @@
+package seerdb
+
+import "github.com/seerdb-go/seerdb/internal/engine"
+
+// Keyspace is a tree of keys of its own within a database: what RocksDB calls
+// a column family and bbolt a bucket. The methods of the database itself work
+// on the default keyspace, which has no name.
+//
+// Keyspaces share the log, so one batch may write to several of them
+// atomically, and memory and workers; a snapshot covers all. They differ in
+// their options. An idle one costs next to nothing. All methods are safe for
+// concurrent use; those of a keyspace that was dropped return ErrNoKeyspace.
+type Keyspace struct{ space }
+
+// KeyspaceOptions configure one keyspace. The zero value of every field means
+// what the database's own Options say. Whoever opens a keyspace first after
+// Open decides.
+type KeyspaceOptions struct {
+	// ValueThreshold is Options.ValueThreshold for this keyspace.
+	ValueThreshold int
+	// Compression is Options.Compression for this keyspace.
+	Compression Compression
+	// Merger combines the operands of Merge in this keyspace.
+	Merger Merger
+	// Filter is asked about values when they are compacted.
+	Filter Filter
+	// MustExist fails with ErrNoKeyspace rather than create the keyspace.
+	MustExist bool
+}
+
+// Keyspace opens the keyspace of that name, and creates it if it is missing,
+// durably. The name is any string but the empty one, of at most 1024 bytes. A
+// nil o is a good default.
+func (db *DB) Keyspace(name string, o *KeyspaceOptions) (*Keyspace, error) {
+	if o == nil {
+		o = &KeyspaceOptions{}
+	}
+	k, err := db.e.Keyspace(name, o.resolve(db.k), !o.MustExist)
+	if err != nil {
+		return nil, err
+	}
+	return &Keyspace{space{e: db.e, k: k, batches: db.batches}}, nil
+}
+
+// Keyspaces lists the names of all keyspaces but the default one, sorted.
+func (db *DB) Keyspaces() ([]string, error) { return db.e.Keyspaces() }
+
+// DropKeyspace removes a keyspace and all that is in it, durably. Reads that
+// begin afterwards do not find it; iterators that are open go on. It costs the
+// same whatever the keyspace holds. A new keyspace of that name is empty.
+func (db *DB) DropKeyspace(name string) error { return db.e.DropKeyspace(name) }
+
+// Name is the keyspace's name.
+func (k *Keyspace) Name() string { return k.k.Name() }
+
+func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions {
+	e := root.Options()
+	if o.ValueThreshold != 0 {
+		e.ValueThreshold = max(o.ValueThreshold, 0)
+	}
+	if o.Compression != DefaultCompression {
+		e.Codec = o.Compression.codec()
+	}
+	e.Merger, e.Filter = o.Merger, o.Filter
+	return e
+}
+
+// SnapshotIn reads one keyspace at a snapshot. See Snapshot.In.
+type SnapshotIn struct{ view }
+
+// In returns what reads a keyspace at the snapshot. A keyspace that was created
+// after it is empty there.
+func (s *Snapshot) In(k *Keyspace) *SnapshotIn { return &SnapshotIn{view{s.s, k.k}} }

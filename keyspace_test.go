@@ -1,0 +1,258 @@
+package seerdb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// tree is what a database and a keyspace have in common.
+type tree interface {
+	reader
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	Range(lo, hi []byte) *seerdb.Rows
+}
+
+var apartNames = []string{"", "a", "b", "a\x00", "\xff\xff\xff\xff"}
+
+func apartTrees(t *testing.T, db *seerdb.DB) map[string]tree {
+	m := map[string]tree{"": db}
+	for _, n := range apartNames[1:] {
+		m[n] = keyspace(t, db, n)
+	}
+	return m
+}
+
+func apartKey(i int) []byte { return bytes.Repeat([]byte{byte(i * 7)}, i%5) }
+
+// checkApart looks for every key that each keyspace was given, and for no more.
+func checkApart(t *testing.T, db *seerdb.DB, when string) {
+	t.Helper()
+	for n, s := range apartTrees(t, db) {
+		var want []string
+		for i := range 40 {
+			if i%7 != len(n) {
+				want = append(want, string(apartKey(i))+"="+n)
+			}
+		}
+		slices.Sort(want)
+		got := contents(t, s) // in the order of keys, which is not that of rows
+		slices.Sort(got)
+		if want = slices.Compact(want); !slices.Equal(got, want) {
+			t.Fatalf("%s: %q has %q, want %q", when, n, got, want)
+		}
+		for _, row := range want {
+			k := []byte(row[:len(row)-len(n)-1])
+			v, err := s.AppendGet(nil, k)
+			if has, _ := s.Has(k); err != nil || !has || string(v) != n {
+				t.Fatalf("%s: %q: get %q: %q, %v", when, n, k, v, err)
+			}
+		}
+		it, err := s.NewIter(nil)
+		must(t, err)
+		if !it.Last() || it.Next() || it.Next() || !it.Prev() || !it.First() || it.Prev() || it.Prev() || !it.Next() {
+			t.Fatalf("%s: %q: the ends do not hold", when, n)
+		}
+		must(t, it.Close())
+	}
+}
+
+// TestKeyspacesAreApart: the same keys in several keyspaces do not meet, in the
+// memtable, in tables, after reopening, forward and backward.
+func TestKeyspacesAreApart(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	for i := range 40 {
+		for n, s := range apartTrees(t, db) {
+			if i%7 == len(n) {
+				must(t, s.Delete(apartKey(i)))
+			} else {
+				must(t, s.Put(apartKey(i), []byte(n)))
+			}
+		}
+	}
+	for i := range 40 { // what was written again under another number
+		for n, s := range apartTrees(t, db) {
+			if i%7 != len(n) {
+				must(t, s.Put(apartKey(i), []byte(n)))
+			}
+		}
+	}
+	checkApart(t, db, "in the memtable")
+	must(t, db.Flush(context.Background()))
+	checkApart(t, db, "in tables")
+	must(t, db.Close())
+	db = open(t, "db", smallOn(fs, seerdb.Sync))
+	got, err := db.Keyspaces()
+	must(t, err)
+	if want := []string{"a", "a\x00", "b", "\xff\xff\xff\xff"}; !slices.Equal(got, want) {
+		t.Fatalf("keyspaces %q", got)
+	}
+	checkApart(t, db, "after reopening")
+	for _, n := range apartNames[1:] {
+		k, err := db.Keyspace(n, &seerdb.KeyspaceOptions{MustExist: true})
+		must(t, err)
+		must(t, k.Compact(context.Background(), nil, nil))
+	}
+	checkApart(t, db, "compacted")
+	report, err := db.Verify(context.Background())
+	must(t, err)
+	if !report.Clean() {
+		t.Fatal(report.Damage)
+	}
+}
+
+// TestBatchAcrossKeyspaces: all or nothing, also across a crash.
+func TestBatchAcrossKeyspaces(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	a, err := db.Keyspace("a", nil)
+	must(t, err)
+	b, err := db.Keyspace("b", nil)
+	must(t, err)
+	snap := db.NewSnapshot()
+	defer snap.Close()
+	batch := db.NewBatch()
+	must(t, batch.Put([]byte("k"), []byte("root")))
+	must(t, batch.In(a).Put([]byte("k"), []byte("a")))
+	must(t, batch.In(b).Put([]byte("k"), []byte("b")))
+	must(t, batch.In(b).Delete([]byte("other")))
+	must(t, db.Apply(batch, seerdb.DefaultDurability))
+	if _, err := snap.In(a).Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatalf("the snapshot moved: %v", err)
+	}
+	disk := fs.CrashClone(vfs.CrashOptions{})
+	db = open(t, "db", smallOn(disk, seerdb.Sync))
+	for name, get := range map[string]func([]byte) ([]byte, error){"root": db.Get, "a": keyspace(t, db, "a").Get, "b": keyspace(t, db, "b").Get} {
+		if v, err := get([]byte("k")); err != nil || string(v) != name {
+			t.Fatalf("%s: %q, %v", name, v, err)
+		}
+	}
+}
+
+func keyspace(t *testing.T, db *seerdb.DB, name string) *seerdb.Keyspace {
+	t.Helper()
+	k, err := db.Keyspace(name, nil)
+	must(t, err)
+	return k
+}
+
+// TestDropKeyspace: gone at once for new readers, there for open iterators, the
+// files go, the log brings nothing back, and a namesake begins empty.
+func TestDropKeyspace(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	k := keyspace(t, db, "doomed")
+	must(t, db.Put([]byte("stays"), nil))
+	for i := range 300 {
+		must(t, k.Put(fmt.Appendf(nil, "flushed%04d", i), make([]byte, 300)))
+	}
+	must(t, db.Flush(context.Background()))
+	must(t, k.Put([]byte("logged"), []byte("x")))
+	it, err := k.NewIter(nil)
+	must(t, err)
+	if !it.First() {
+		t.Fatal(it.Err())
+	}
+	must(t, db.DropKeyspace("doomed"))
+	n := 1
+	for it.Next() {
+		n++
+	}
+	if n != 301 || it.Err() != nil {
+		t.Fatalf("the open iterator saw %d rows, %v", n, it.Err())
+	}
+	must(t, it.Close())
+	if _, err := k.Get([]byte("logged")); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Fatalf("get: %v", err)
+	}
+	if err := k.Put([]byte("x"), nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Fatalf("put: %v", err)
+	}
+	if err := db.DropKeyspace("doomed"); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Fatalf("dropped twice: %v", err)
+	}
+	if files := db.Metrics().IO.Tables.Files + db.Metrics().IO.Values.Files; files != 1 {
+		t.Fatalf("%d files are left", files)
+	}
+	for _, disk := range []*vfs.MemFS{fs, fs.CrashClone(vfs.CrashOptions{})} {
+		if disk == fs {
+			must(t, db.Close())
+		}
+		again := open(t, "db", smallOn(disk, seerdb.Sync))
+		if _, err := again.Keyspace("doomed", &seerdb.KeyspaceOptions{MustExist: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
+			t.Fatalf("it came back: %v", err)
+		}
+		namesake := keyspace(t, again, "doomed")
+		if n := len(contents(t, namesake)); n != 0 {
+			t.Fatalf("its namesake has %d keys", n)
+		}
+		if v, err := again.Get([]byte("stays")); err != nil || len(v) != 0 {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestManyKeyspaces: ten thousand cost what is in them.
+func TestManyKeyspaces(t *testing.T) {
+	n := 10_000
+	if testing.Short() {
+		n = 1000
+	}
+	fs := vfs.NewMem()
+	db := open(t, "db", smallOn(fs, seerdb.Buffered))
+	for i := range n {
+		k := keyspace(t, db, fmt.Sprintf("space%05d", i))
+		if i%100 == 0 {
+			must(t, k.Put([]byte("k"), fmt.Appendf(nil, "%d", i)))
+		}
+	}
+	must(t, db.Close())
+	db = open(t, "db", smallOn(fs, seerdb.Buffered))
+	names, err := db.Keyspaces()
+	must(t, err)
+	if len(names) != n {
+		t.Fatalf("%d keyspaces", len(names))
+	}
+	for i := 0; i < n; i += 100 {
+		if v, err := keyspace(t, db, fmt.Sprintf("space%05d", i)).Get([]byte("k")); err != nil || string(v) != fmt.Sprint(i) {
+			t.Fatalf("keyspace %d: %q, %v", i, v, err)
+		}
+	}
+}
+
+// TestKeyspaceBehindStopsOnlyItself: while the compactions of one keyspace
+// cannot keep up its writers wait, and those of another do not.
+func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Relaxed)
+	o = o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
+	db := open(t, "db", o)
+	slow, fast := keyspace(t, db, "slow"), keyspace(t, db, "fast")
+	for range 9 { // 9 triggers stop
+		must(t, slow.Put([]byte("k"), nil))
+		must(t, db.Flush(context.Background()))
+	}
+	blocked := make(chan error, 1)
+	go func() { blocked <- slow.Put([]byte("k"), []byte("waits")) }()
+	for i := range 3 * o.MemtableSize / 1000 {
+		must(t, fast.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 1000)))
+	}
+	select {
+	case err := <-blocked:
+		t.Fatalf("the writer of the crowded keyspace was let through: %v", err)
+	default:
+	}
+	if n := db.Metrics().Memtable.Queue + db.Metrics().Levels[0].Files; n < 10 {
+		t.Fatalf("the other keyspace did not fill a memtable: %d", n)
+	}
+	must(t, slow.Compact(context.Background(), nil, nil))
+	must(t, <-blocked)
+}

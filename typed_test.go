@@ -1,0 +1,343 @@
+package seerdb_test
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/keycodec"
+	"github.com/seerdb-go/seerdb/valuecodec"
+)
+
+// What typed access is for, by type.
+var (
+	_ seerdb.ReadWriter = (*seerdb.DB)(nil)
+	_ seerdb.ReadWriter = (*seerdb.Keyspace)(nil)
+	_ seerdb.Reader     = (*seerdb.Snapshot)(nil)
+	_ seerdb.Reader     = (*seerdb.SnapshotIn)(nil)
+	_ seerdb.Writer     = (*seerdb.Batch)(nil)
+	_ seerdb.Writer     = seerdb.BatchIn{}
+)
+
+func openInMemory(t testing.TB) *seerdb.DB {
+	t.Helper()
+	return open(t, "db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+}
+
+type (
+	typedKey = keycodec.Pair[string, int64]
+	typedRow = keycodec.Pair[typedKey, string]
+)
+
+var typedCodec = keycodec.PairOf(keycodec.String, keycodec.Desc(keycodec.Varint))
+
+func compareTypedKeys(a, b typedKey) int {
+	return cmp.Or(strings.Compare(a.First, b.First), cmp.Compare(b.Second, a.Second)) // the second descends
+}
+
+func drawTypedKey(t *rapid.T, label string) typedKey {
+	return typedKey{
+		First:  rapid.SampledFrom([]string{"", "\x00", "\x00\x01", "a", "a\x00", "ab", "b", "\xff"}).Draw(t, label),
+		Second: rapid.SampledFrom([]int64{-1 << 63, -121, -1, 0, 1, 500}).Draw(t, label),
+	}
+}
+
+// typedModel is what the store should hold.
+type typedModel map[typedKey]string
+
+func (m typedModel) rows(in func(typedKey) bool) []typedRow {
+	rows := []typedRow{}
+	for _, k := range slices.SortedFunc(maps.Keys(m), compareTypedKeys) {
+		if in(k) {
+			rows = append(rows, typedRow{First: k, Second: m[k]})
+		}
+	}
+	return rows
+}
+
+// checkTypedRows compares rows in every way of walking with what they should be.
+func checkTypedRows(t *rapid.T, what string, rows *seerdb.TypedRows[typedKey, string], want []typedRow) {
+	t.Helper()
+	got, back, keys := []typedRow{}, []typedRow{}, []typedRow{}
+	for k, v := range rows.All() {
+		got = append(got, typedRow{First: k, Second: v})
+	}
+	err := rows.Err()
+	for k, v := range rows.Backward() {
+		back = append(back, typedRow{First: k, Second: v})
+	}
+	err = errors.Join(err, rows.Err())
+	for k := range rows.Keys() {
+		if len(keys) < len(want) {
+			keys = append(keys, typedRow{First: k, Second: want[len(keys)].Second})
+		}
+	}
+	if err = errors.Join(err, rows.Err()); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	slices.Reverse(back)
+	for how, rows := range map[string][]typedRow{"forward": got, "backward": back, "keys only": keys} {
+		if d := gocmp.Diff(want, rows); d != "" {
+			t.Fatalf("%s, %s:\n%s", what, how, d)
+		}
+	}
+	for range rows.All() {
+		break
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: left early: %v", what, err)
+	}
+}
+
+// TestTypedModel runs typed operations against a map.
+func TestTypedModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+		must(t, err)
+		defer db.Close()
+		typed := seerdb.NewTyped(db, typedCodec, valuecodec.String)
+		model := typedModel{}
+		put := func(w *seerdb.TypedWriter[typedKey, string]) {
+			k, v := drawTypedKey(rt, "key"), rapid.StringN(0, 5, 9).Draw(rt, "value")
+			must(t, w.Put(k, v))
+			model[k] = v
+		}
+		remove := func(w *seerdb.TypedWriter[typedKey, string]) {
+			k := drawTypedKey(rt, "key")
+			must(t, w.Delete(k))
+			delete(model, k)
+		}
+		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
+			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			case 0, 1:
+				put(&typed.TypedWriter)
+			case 2:
+				remove(&typed.TypedWriter)
+			case 3:
+				b := db.NewBatch()
+				put(typed.Into(b))
+				remove(typed.Into(b))
+				put(typed.Into(b))
+				must(t, db.Apply(b, seerdb.DefaultDurability))
+			case 4:
+				checkTyped(rt, &typed.TypedReader, model)
+			}
+		}
+		s := db.NewSnapshot()
+		defer s.Close()
+		then := maps.Clone(model)
+		put(&typed.With(db).TypedWriter)
+		remove(&typed.TypedWriter)
+		checkTyped(rt, typed.At(s), then)
+		checkTyped(rt, &typed.TypedReader, model)
+	})
+}
+
+func checkTyped(t *rapid.T, r *seerdb.TypedReader[typedKey, string], m typedModel) {
+	lo, hi := drawTypedKey(t, "lo"), drawTypedKey(t, "hi")
+	from := func(k typedKey) bool { return compareTypedKeys(lo, k) <= 0 }
+	before := func(k typedKey) bool { return compareTypedKeys(k, hi) < 0 }
+	first := func(k typedKey) bool { return k.First == lo.First }
+	checkTypedRows(t, "all", r.Rows(), m.rows(func(typedKey) bool { return true }))
+	checkTypedRows(t, "from", r.Rows().From(lo), m.rows(from))
+	checkTypedRows(t, "before", r.Rows().Before(hi), m.rows(before))
+	checkTypedRows(t, "range", r.Range(lo, hi), m.rows(func(k typedKey) bool { return from(k) && before(k) }))
+	prefix := r.Prefix(typedCodec.First(lo.First))
+	checkTypedRows(t, "prefix", prefix, m.rows(first))
+	checkTypedRows(t, "prefix from", prefix.From(hi), m.rows(func(k typedKey) bool { return first(k) && compareTypedKeys(hi, k) <= 0 }))
+	checkTypedRows(t, "prefix before", prefix.Before(hi), m.rows(func(k typedKey) bool { return first(k) && before(k) }))
+	checkTypedRows(t, "prefix again", prefix, m.rows(first))
+	want, in := m[lo]
+	got, err := r.Get(lo)
+	if in && err != nil || !in && !errors.Is(err, seerdb.ErrNotFound) || got != want {
+		t.Fatalf("Get(%v) is %q, %v; want %q, %v", lo, got, err, want, in)
+	}
+	if has, err := r.Has(lo); err != nil || has != in {
+		t.Fatalf("Has(%v) is %v, %v; want %v", lo, has, err, in)
+	}
+}
+
+// TestTypedEmptyKey checks that a key of no bytes is a bound like any other.
+func TestTypedEmptyKey(t *testing.T) {
+	names := seerdb.NewTyped(openInMemory(t), keycodec.String, valuecodec.Empty)
+	for _, k := range []string{"", "a", "ab", "b"} {
+		must(t, names.Put(k, struct{}{}))
+	}
+	for what, c := range map[string]struct {
+		rows *seerdb.TypedRows[string, struct{}]
+		want []string
+	}{
+		"before the empty key":  {names.Rows().Before(""), nil},
+		"from the empty key":    {names.Rows().From(""), []string{"", "a", "ab", "b"}},
+		"from it to it":         {names.Range("", ""), nil},
+		"upside down":           {names.Range("b", "a"), nil},
+		"begin of a string":     {names.Prefix(keycodec.String.Prefix("a")), []string{"a", "ab"}},
+		"both ends, and wider":  {names.Range("a", "b").From("").Before("z"), []string{"a", "ab"}},
+		"a prefix of no string": {names.Prefix(keycodec.String.Prefix("c")), nil},
+	} {
+		var got []string
+		for k := range c.rows.Keys() {
+			got = append(got, k)
+		}
+		must(t, c.rows.Err())
+		n := 0
+		for range c.rows.Backward() {
+			n++
+		}
+		if must(t, c.rows.Err()); !slices.Equal(got, c.want) || n != len(got) {
+			t.Errorf("%s: %q, and %d backward; want %q", what, got, n, c.want)
+		}
+	}
+}
+
+// TestTypedKeyspaces checks that typed views of two keyspaces and the default
+// one, over a batch and a snapshot too, do not see one another's keys.
+func TestTypedKeyspaces(t *testing.T) {
+	db := openInMemory(t)
+	space := func(name string) *seerdb.Keyspace {
+		k, err := db.Keyspace(name, nil)
+		must(t, err)
+		return k
+	}
+	one, two := space("one"), space("two")
+	typed := seerdb.NewTyped(one, keycodec.Int64, valuecodec.String)
+	must(t, typed.Put(1, "one"))
+	must(t, typed.With(two).Put(1, "two"))
+	must(t, typed.With(db).Put(1, "default"))
+	s := db.NewSnapshot()
+	defer s.Close()
+	b := db.NewBatch()
+	must(t, typed.Into(b.In(one)).Delete(1))
+	must(t, typed.Into(b.In(two)).Put(1, "changed"))
+	must(t, typed.Into(b).Put(2, "new"))
+	must(t, db.Apply(b, seerdb.DefaultDurability))
+	for _, c := range []struct {
+		what string
+		r    seerdb.Reader
+		want map[int64]string
+	}{
+		{"one", one, map[int64]string{}},
+		{"two", two, map[int64]string{1: "changed"}},
+		{"default", db, map[int64]string{1: "default", 2: "new"}},
+		{"one then", s.In(one), map[int64]string{1: "one"}},
+		{"two then", s.In(two), map[int64]string{1: "two"}},
+		{"default then", s, map[int64]string{1: "default"}},
+	} {
+		rows := typed.At(c.r).Rows()
+		got := maps.Collect(rows.All())
+		if d := gocmp.Diff(c.want, got); d != "" || rows.Err() != nil {
+			t.Errorf("%s: %v\n%s", c.what, rows.Err(), d)
+		}
+	}
+}
+
+// TestTypedErrors checks that what does not decode or encode is an error that
+// names the key, that it ends loops, and that nothing was written.
+func TestTypedErrors(t *testing.T) {
+	db := openInMemory(t)
+	refused := errors.New("refused")
+	typed := seerdb.NewTyped(db, keycodec.Uint16, valuecodec.Func(
+		func(dst []byte, v string) ([]byte, error) {
+			if v == "bad" {
+				return dst, refused
+			}
+			return append(dst, v...), nil
+		},
+		func(b []byte) (string, error) {
+			if string(b) == "rotten" {
+				return "half", refused
+			}
+			return string(b), nil
+		}))
+	must(t, typed.Put(1, "good"))
+	if err := typed.Put(2, "bad"); !errors.Is(err, refused) || !strings.Contains(err.Error(), `"\x00\x02"`) {
+		t.Errorf("Put of a bad value: %v", err)
+	}
+	if has, err := typed.Has(2); has || err != nil {
+		t.Errorf("a refused value is there: %v", err)
+	}
+	must(t, db.Put([]byte("\x00\x03"), []byte("rotten")))
+	if v, err := typed.Get(3); !errors.Is(err, refused) || v != "" || !strings.Contains(err.Error(), `"\x00\x03"`) {
+		t.Errorf("Get of a bad value: %q, %v", v, err)
+	}
+	must(t, typed.Put(4, "after"))
+	count := func(rows *seerdb.TypedRows[uint16, string]) (n int) {
+		for range rows.All() {
+			n++
+		}
+		return n
+	}
+	rows := typed.Rows()
+	if n := count(rows); n != 1 || !errors.Is(rows.Err(), refused) {
+		t.Errorf("a bad value after %d rows: %v", n, rows.Err())
+	}
+	must(t, typed.Delete(3))
+	if n := count(rows); n != 2 || rows.Err() != nil {
+		t.Errorf("without it %d rows: %v", n, rows.Err())
+	}
+	must(t, db.Put([]byte("\x00\x02long"), nil))
+	if n := count(rows); n != 1 || !errors.Is(rows.Err(), keycodec.ErrInvalid) {
+		t.Errorf("a bad key after %d rows: %v", n, rows.Err())
+	}
+	n := 0
+	for range rows.Keys() {
+		n++
+	}
+	if n != 1 || !errors.Is(rows.Err(), keycodec.ErrInvalid) {
+		t.Errorf("a bad key after %d keys: %v", n, rows.Err())
+	}
+	s := db.NewSnapshot()
+	must(t, s.Close())
+	view := typed.At(s)
+	if _, err := view.Get(1); !errors.Is(err, seerdb.ErrClosed) {
+		t.Errorf("Get at a closed snapshot: %v", err)
+	}
+	if rows := view.Rows(); count(rows) != 0 || !errors.Is(rows.Err(), seerdb.ErrClosed) {
+		t.Errorf("rows at a closed snapshot: %v", rows.Err())
+	}
+}
+
+// TestTypedCosts checks that the types cost no memory beyond the bytes.
+func TestTypedCosts(t *testing.T) {
+	if raceEnabled {
+		t.Skip("pools forget at random")
+	}
+	db := openInMemory(t)
+	type key = keycodec.Pair[uint64, time.Time]
+	typed := seerdb.NewTyped(db, keycodec.PairOf(keycodec.Uint64, keycodec.Desc(keycodec.Time)), valuecodec.Func(
+		func(dst []byte, v uint64) ([]byte, error) { return binary.LittleEndian.AppendUint64(dst, v), nil },
+		func(b []byte) (uint64, error) { return binary.LittleEndian.Uint64(b), nil }))
+	k := key{First: 1, Second: time.Unix(5, 0)}
+	raw, value := make([]byte, 20), make([]byte, 8)
+	var err error
+	note := func(e error) {
+		if e != nil {
+			err = e
+		}
+	}
+	must(t, typed.Put(k, 7))
+	must(t, db.Put(raw, value))
+	buf := make([]byte, 0, 64)
+	get := testing.AllocsPerRun(200, func() { _, e := db.AppendGet(buf, raw); note(e) })
+	put := testing.AllocsPerRun(200, func() { note(db.Put(raw, value)) })
+	if n := testing.AllocsPerRun(200, func() { _, e := typed.Get(k); note(e) }); n > get {
+		t.Errorf("Get allocates %v times, and without types %v", n, get)
+	}
+	if n := testing.AllocsPerRun(200, func() { note(typed.Put(k, 8)) }); n > put {
+		t.Errorf("Put allocates %v times, and without types %v", n, put)
+	}
+	if n := testing.AllocsPerRun(200, func() { _, e := typed.Has(k); note(e) }); n > 0 {
+		t.Errorf("Has allocates %v times", n)
+	}
+	must(t, err)
+}

@@ -1,0 +1,127 @@
+// Package valuecodec turns Go values into byte strings and back, for the values
+// of a key-value store: strings, JSON, types that marshal themselves, and pairs
+// of functions for all others. Order does not matter here; for keys there is
+// package keycodec.
+package valuecodec
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+)
+
+// Codec encodes values of type V. Implementations are immutable and safe for
+// concurrent use.
+type Codec[V any] interface {
+	// Append appends the encoding of v to dst. When it fails it returns dst.
+	Append(dst []byte, v V) ([]byte, error)
+	// Decode decodes all of b. What it returns does not point into b.
+	Decode(b []byte) (V, error)
+}
+
+var (
+	// Bytes stores byte strings as they are. It decodes to fresh slices, never
+	// nil; nil is stored as the empty string.
+	Bytes Codec[[]byte] = bytesCodec{}
+	// String stores strings as they are.
+	String Codec[string] = stringCodec{}
+	// Empty stores nothing, for keys that say it all: sets, and indexes. It
+	// refuses to decode anything else.
+	Empty Codec[struct{}] = emptyCodec{}
+)
+
+type bytesCodec struct{}
+
+func (bytesCodec) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
+func (bytesCodec) Decode(b []byte) ([]byte, error)      { return append([]byte{}, b...), nil }
+
+type stringCodec struct{}
+
+func (stringCodec) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (stringCodec) Decode(b []byte) (string, error)             { return string(b), nil }
+
+type emptyCodec struct{}
+
+func (emptyCodec) Append(dst []byte, _ struct{}) ([]byte, error) { return dst, nil }
+
+func (emptyCodec) Decode(b []byte) (struct{}, error) {
+	if len(b) > 0 {
+		return struct{}{}, fmt.Errorf("valuecodec: %d bytes where nothing is stored", len(b))
+	}
+	return struct{}{}, nil
+}
+
+// JSON stores values as package encoding/json writes them.
+func JSON[V any]() Codec[V] { return jsonCodec[V]{} }
+
+type jsonCodec[V any] struct{}
+
+func (jsonCodec[V]) Append(dst []byte, v V) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, b...), nil
+}
+
+func (jsonCodec[V]) Decode(b []byte) (v V, err error) {
+	if err := json.Unmarshal(b, &v); err != nil {
+		var zero V // not one that is half decoded
+		return zero, err
+	}
+	return v, nil
+}
+
+// Binary stores values as they marshal themselves: Binary[time.Time]() does it
+// with the methods of *time.Time. Where there is an AppendBinary it is used,
+// and spares a copy.
+func Binary[V any, P interface {
+	*V
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}]() Codec[V] {
+	return binaryCodec[V, P]{}
+}
+
+type binaryCodec[V any, P interface {
+	*V
+	encoding.BinaryMarshaler
+	encoding.BinaryUnmarshaler
+}] struct{}
+
+func (binaryCodec[V, P]) Append(dst []byte, v V) ([]byte, error) {
+	p := P(&v)
+	if a, ok := any(p).(encoding.BinaryAppender); ok {
+		out, err := a.AppendBinary(dst)
+		if err != nil {
+			return dst, err
+		}
+		return out, nil
+	}
+	b, err := p.MarshalBinary()
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, b...), nil
+}
+
+func (binaryCodec[V, P]) Decode(b []byte) (v V, err error) {
+	if err := P(&v).UnmarshalBinary(b); err != nil {
+		var zero V
+		return zero, err
+	}
+	return v, nil
+}
+
+// Func makes a codec of two functions, which do what the methods of Codec say.
+func Func[V any](appendTo func(dst []byte, v V) ([]byte, error), decode func(b []byte) (V, error)) Codec[V] {
+	return funcCodec[V]{appendTo, decode}
+}
+
+type funcCodec[V any] struct {
+	appendTo func(dst []byte, v V) ([]byte, error)
+	decode   func(b []byte) (V, error)
+}
+
+func (c funcCodec[V]) Append(dst []byte, v V) ([]byte, error) { return c.appendTo(dst, v) }
+func (c funcCodec[V]) Decode(b []byte) (V, error)             { return c.decode(b) }
