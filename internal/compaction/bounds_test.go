@@ -70,7 +70,7 @@ func TestBoundsComponents(t *testing.T) {
 	cfg := DefaultConfig()
 	for range 500 {
 		v := randomBounds(t, rng)
-		tr := trees(v, nil, Workload{}, cfg)[0]
+		tr := treesOf(v, nil, Workload{}, cfg)[0]
 		from := 1 + rng.IntN(lastLevel-1)
 		s := span{from, from + 1 + rng.IntN(lastLevel-from)}
 		cs := tr.components(s)
