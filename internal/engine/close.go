@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
@@ -47,6 +48,7 @@ func (e *Engine) close() error {
 	errs = append(errs, e.closeLeaks())
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
+		errs = append(errs, e.keepClock())
 		errs = append(errs, e.manifest.Close())
 		e.manifest = nil
 	}
@@ -57,6 +59,17 @@ func (e *Engine) close() error {
 	e.releaseDir()
 	e.lifetimes.Done()
 	return errors.Join(errs...)
+}
+
+// keepClock notes the time in the manifest, if it matters and went on since the
+// last edit: what a reader was told is gone stays gone, whatever the system's
+// clock says at the next Open. The caller holds installMu.
+func (e *Engine) keepClock() error {
+	high := e.clock.high.Load()
+	if e.poisoned.Load() != nil || !e.clock.inUse.Load() || high <= e.manifest.State().Clock {
+		return nil
+	}
+	return e.appendEdit(&manifest.Edit{Clock: high})
 }
 
 // refuseCommits lets no new commit in and waits for those inside.
