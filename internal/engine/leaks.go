@@ -13,6 +13,7 @@ type originKind uint8
 const (
 	originIter originKind = iota
 	originSnapshot
+	originTxn
 )
 
 // origin remembers where an iterator or a snapshot was made, so that Close
@@ -113,7 +114,7 @@ func (l *openObjects) leaked() (n int, places []string) {
 
 // place is the first caller outside this module's library packages.
 func (o *origin) place() string {
-	what := [...]string{"iterator", "snapshot"}[o.kind]
+	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.pcs[:o.n])
 	for {
 		f, more := frames.Next()
