@@ -22,6 +22,9 @@ type job struct {
 	space *Keyspace
 	s     *state
 	shard int
+	// unread is the bytes of inputs that need not be read: all of a drop, and
+	// what range tombstones among the inputs delete.
+	unread int64
 }
 
 // pickConfig are the numbers the picker works with.
@@ -104,7 +107,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := observe.CompactionEvent{
 		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
-		InputBytes: int64(j.Size()), Move: j.Move,
+		InputBytes: int64(j.Size()), Move: j.Move, Drop: j.Drop,
 	}
 	for _, in := range j.Inputs {
 		ev.InputTables += len(in.Files)
@@ -117,12 +120,16 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	e.mu.Unlock()
 	j.s.release(j.shard)
 	e.stats.compact.running.Add(-1)
+	ev.InputBytes -= j.unread
 	ev.OutputTables, ev.OutputBytes = len(res.Tables), int64(res.Stats.BytesOut)
 	ev.Duration, ev.Err = time.Since(begin), err
 	if err != nil {
 		e.stats.compact.failures.Add(1)
 		e.damaged(err)
 	} else {
+		if j.Drop {
+			e.stats.versions.add(&res.Stats)
+		}
 		e.noteCompaction(j, ev, begin)
 	}
 	e.listener.compactionEnd(ev)
@@ -134,7 +141,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 
 func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.Time) {
 	e.stats.reason(ev.Reason)
-	if j.Move {
+	if j.Move || j.Drop {
 		return
 	}
 	e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
@@ -185,13 +192,18 @@ func (e *Engine) filterMayShow() bool {
 	return true
 }
 
-// rewrite streams the inputs into new tables; a move needs none. The filter is
-// left out unless it may be used.
+// rewrite streams the inputs into new tables; a move needs none, and a drop
+// leaves none. The filter is left out unless it may be used.
 func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
-	in, ranges, err := e.inputs(j)
+	if j.Drop {
+		j.unread = int64(j.Size())
+		return compaction.Result{Stats: j.Dropped()}, nil
+	}
+	snapshots := e.snaps.stripes(e.visibleSeq)
+	in, ranges, covered, err := e.inputs(j, snapshots)
 	if err != nil {
 		return compaction.Result{}, err
 	}
@@ -204,7 +216,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 	}
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
-		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Snapshots:    snapshots,
 		Elide:        elider.Elidable,
 		Ranges:       ranges,
 		ElideRange:   elider.ElidableRange,
@@ -218,6 +230,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
 	})
+	res.Stats.RangeCovered += covered
 	res, err = out.finish(res, err)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err != nil {
@@ -228,31 +241,50 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 }
 
 // inputs merges the input tables, newest run first, and their range tombstones.
-func (e *Engine) inputs(j *job) (base.Iterator, *rangedel.List, error) {
+// Tables that those delete wholly are left out, and their entries counted.
+func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, ranges *rangedel.List, covered uint64, err error) {
+	tombstones, err := e.inputRanges(j)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	unread := j.Unread(tombstones, snapshots)
 	var iters []base.Iterator
-	var ranges []*rangedel.List
 	for _, in := range j.Inputs {
 		tables := make([]*table, 0, len(in.Files))
 		for _, f := range in.Files {
-			t := e.table(f.Num)
-			r, err := t.open()
-			if err != nil {
-				for _, it := range iters {
-					_ = it.Close()
-				}
-				return nil, nil, err
+			if unread[f.Num] {
+				j.unread += int64(f.Size)
+				covered += f.Entries
+				continue
 			}
-			if l := r.Ranges(); l != nil {
-				ranges = append(ranges, l)
-			}
-			tables = append(tables, t)
+			tables = append(tables, e.table(f.Num))
 		}
 		run := new(runIter)
 		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
 		iters = append(iters, run)
 	}
-	tombstones := rangedel.Merge(ranges...)
-	return merge.New(iters...), &tombstones, nil
+	return merge.New(iters...), tombstones, covered, nil
+}
+
+// inputRanges merges the range tombstones of the input tables.
+func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
+	var lists []*rangedel.List
+	for _, in := range j.Inputs {
+		for _, f := range in.Files {
+			if f.Ranges == 0 {
+				continue
+			}
+			r, err := e.table(f.Num).open()
+			if err != nil {
+				return nil, err
+			}
+			if l := r.Ranges(); l != nil {
+				lists = append(lists, l)
+			}
+		}
+	}
+	l := rangedel.Merge(lists...)
+	return &l, nil
 }
 
 // table is the handle of a table that a pinned state names.
@@ -266,15 +298,16 @@ func (e *Engine) table(n base.FileNum) *table {
 // time.
 const idleAfter = time.Second
 
-// workload is what the picker may know about the use of the database.
+// workload is what the picker may know about the use of the database. Only the
+// dispatcher asks.
 func (e *Engine) workload() compaction.Workload {
 	e.mu.Lock()
 	w := e.observed
 	e.mu.Unlock()
-	w.OldestSnapshot = e.visibleSeq()
-	if n, s := e.snaps.summary(); n > 0 {
-		w.OldestSnapshot = s
-	}
+	stripes := e.snaps.stripes(e.visibleSeq)
+	w.OldestSnapshot = stripes[0]
+	w.ExpireAt = e.snaps.expired(&e.clock)
+	w.Covers = e.background.coverage.of(e, stripes)
 	w.Idle = e.background.idleFor() > idleAfter
 	return w
 }

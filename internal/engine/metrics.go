@@ -27,6 +27,7 @@ func (e *Engine) Metrics() *observe.Metrics {
 		m.CompactionsByReason[reason] = n
 	}
 	m.Stalls = e.stats.stalls()
+	e.stats.versions.metrics(m)
 	m.Ops = e.stats.ops()
 	if s, shard := e.acquire(); s != nil {
 		e.treeMetrics(m, s)
