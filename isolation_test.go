@@ -33,6 +33,7 @@ func (l isolationLevel) String() string { return [...]string{"serializable", "sn
 
 // isolationDB is what the suite asks of a store.
 type isolationDB interface {
+	// Begin opens a transaction; what it reads is as of now.
 	Begin(isolationLevel) (isolationTxn, error)
 	// Disturb lets the store do, between two steps, what it does in the
 	// background; n chooses what. Like Begin it is safe for concurrent use.
@@ -78,6 +79,9 @@ func isolationStores() []isolationStore {
 		{"model", func(testing.TB) isolationDB { return newModelDB(modelBugs{}) }},
 		{"tracker", func(testing.TB) isolationDB { return newTrackerDB(1 << 20) }},
 		{"tracker without memory", func(testing.TB) isolationDB { return newTrackerDB(0) }},
+		{"engine", func(t testing.TB) isolationDB { return newEngineDB(t, false, 1<<20) }},
+		{"engine, another keyspace", func(t testing.TB) isolationDB { return newEngineDB(t, true, 1<<20) }},
+		{"engine, history forgotten", func(t testing.TB) isolationDB { return newEngineDB(t, false, 8<<10) }},
 	}
 }
 

@@ -36,10 +36,11 @@ type Metrics struct {
 	Stalls StallMetrics
 	// VisibleSeq and DurableSeq are the newest visible and durable sequences.
 	VisibleSeq, DurableSeq uint64
-	// Snapshots and Iterators are now open; OldestSnapshotSeq is zero without
-	// snapshots.
-	Snapshots, Iterators int64
-	OldestSnapshotSeq    uint64
+	// Snapshots, Transactions and Iterators are now open. OldestSnapshotSeq is
+	// the oldest sequence that a snapshot or a transaction reads at, zero
+	// without any.
+	Snapshots, Transactions, Iterators int64
+	OldestSnapshotSeq                  uint64
 	// UserBytes is the sum of key and value bytes of all commits.
 	UserBytes int64
 	// Uptime is the time since Open.

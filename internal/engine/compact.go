@@ -114,17 +114,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	}
 	e.stats.compact.running.Add(1)
 	e.listener.compactionBegin(ev)
-	res, err := e.rewrite(ctx, j)
-	if err == nil {
-		if err = e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
-			e.discardOutputs(res)
-		} else {
-			e.mu.Lock()
-			e.observed.Observe(&j.Job, res.Tables)
-			e.mu.Unlock()
-			_ = failpoint.Hit(failpoint.CompactionAfterInstall)
-		}
-	}
+	res, err := e.rewriteAndInstall(ctx, j)
 	e.mu.Lock()
 	e.markInputs(&j.Job, nil)
 	e.mu.Unlock()
@@ -162,9 +152,49 @@ func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.T
 	e.noteAbsorbed(ev.InputBytes, ev.Duration)
 }
 
+// rewriteAndInstall does the work of a job.
+func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Result, error) {
+	n, _ := e.snaps.summary()
+	res, err := e.rewrite(ctx, j, n == 0)
+	if err == nil && res.Stats.Filtered > 0 {
+		if e.filterMayShow() {
+			defer e.snaps.filterMu.Unlock()
+		} else {
+			// A snapshot was taken meanwhile, which must not see what the filter
+			// did. With transactions coming and going that can happen each time,
+			// so this job does without the filter.
+			e.discardOutputs(res)
+			res, err = e.rewrite(ctx, j, false)
+		}
+	}
+	if err != nil {
+		return res, err
+	}
+	if err := e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
+		e.discardOutputs(res)
+		return res, err
+	}
+	e.mu.Lock()
+	e.observed.Observe(&j.Job, res.Tables)
+	e.mu.Unlock()
+	_ = failpoint.Hit(failpoint.CompactionAfterInstall)
+	return res, nil
+}
+
+// filterMayShow reports whether no snapshot is open. Then filterMu is locked, so
+// that none will be until what the filter did is installed.
+func (e *Engine) filterMayShow() bool {
+	e.snaps.filterMu.Lock()
+	if n, _ := e.snaps.summary(); n > 0 {
+		e.snaps.filterMu.Unlock()
+		return false
+	}
+	return true
+}
+
 // rewrite streams the inputs into new tables; a move needs none, and a drop
-// leaves none.
-func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error) {
+// leaves none. The filter is left out unless it may be used.
+func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
@@ -180,6 +210,10 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 	defer func() { _ = in.Close() }()
 	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options()}
 	elider := j.Elider(j.s.v.version)
+	var ask compaction.Filter
+	if filter {
+		ask = out.opts.Filter
+	}
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    snapshots,
@@ -188,7 +222,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 		ElideRange:   elider.ElidableRange,
 		Merger:       out.opts.Merger,
 		ExpireAt:     e.snaps.expired(&e.clock),
-		Filter:       out.opts.Filter,
+		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,

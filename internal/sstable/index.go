@@ -384,8 +384,8 @@ func (x *index) checkOffsets(size int64) bool {
 // memBytes is what the index occupies besides its bytes.
 func (x *index) memBytes() int64 {
 	n := int64(256)
-	for i, c := range x.codes { // none in a table without entries
-		if i > 0 {
+	for _, c := range x.codes {
+		if c != nil { // the first is the raw one; a table without entries has none
 			n += int64(c.MemBytes())
 		}
 	}
