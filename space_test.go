@@ -233,6 +233,25 @@ func TestSpaceComesBackWithoutAFlush(t *testing.T) {
 	}
 }
 
+// Who writes a little all the time, and flushes nothing, does not keep what has
+// expired.
+func TestSpaceComesBackUnderFewWrites(t *testing.T) {
+	r := newSpaceRig(t)
+	r.fill(time.Hour)
+	peak := r.used()
+	for n := range 300 {
+		if n == 50 {
+			r.later(2 * time.Hour)
+		}
+		must(t, r.db.Put([]byte("tick"), nil))
+		if r.used() < peak/100 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%d of %d bytes are left", r.used(), peak)
+}
+
 // What lives among much that has expired is kept, for the cost of itself.
 func TestSpaceOfMostComesBack(t *testing.T) {
 	r := newSpaceRig(t)

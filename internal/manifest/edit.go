@@ -307,7 +307,7 @@ func (b *builder) openRun(level int, id uint64) ([]Run, int, error) {
 		return nil, i, fmt.Errorf("level %d has no run %d", level, id)
 	}
 	if k := (runKey{level, id}); !b.ownedR[k] {
-		runs[i].Files = slices.Clone(runs[i].Files)
+		runs[i].Files, runs[i].heads = slices.Clone(runs[i].Files), nil
 		b.ownedR[k] = true
 	}
 	return runs, i, nil

@@ -341,6 +341,24 @@ func TestRunSearch(t *testing.T) {
 	}
 }
 
+// TestHeadsOfARunThatShrinks: a run of level 0 is rewritten in place into fewer
+// tables, and checked against the others before its heads are made anew.
+func TestHeadsOfARunThatShrinks(t *testing.T) {
+	e, swap := &Edit{}, &Edit{}
+	for i := range 10 {
+		e.Add = append(e.Add, NewFile{0, table(base.FileNum(i+1), 1, fmt.Sprintf("%02da", i), fmt.Sprintf("%02db", i), 1, 1)})
+		swap.Remove = append(swap.Remove, OldFile{0, base.FileNum(i + 1)})
+	}
+	e.Add = append(e.Add, NewFile{0, table(20, 2, "a", "z", 2, 2)}, NewFile{0, table(21, 3, "09b", "09c", 3, 3)})
+	v := build(t, e)
+	swap.Remove = swap.Remove[:9]
+	swap.Add = []NewFile{{0, table(30, 1, "00a", "00b", 1, 1)}}
+	next, err := v.Apply(swap)
+	if err != nil || next.Check() != nil {
+		t.Fatal(err, next.Check())
+	}
+}
+
 // TestHeadsFollow: the heads of a run are made anew by every edit of it.
 func TestHeadsFollow(t *testing.T) {
 	e := &Edit{}
