@@ -225,7 +225,7 @@ func (r *wideRun) rows() {
 		limit := r.g.IntN(2) * (1 + r.g.IntN(10))
 		err := wideSeq(rows, want, r.g.IntN(2) == 0, limit)
 		if err != nil {
-				}
+		}
 		r.must(fmt.Sprintf("rows of %d in %+v", id, span), err)
 		return
 	}
