@@ -48,7 +48,7 @@ func (e *Engine) close() error {
 	errs = append(errs, e.closeLeaks())
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
-		errs = append(errs, e.keepClock())
+		e.keepTime()
 		errs = append(errs, e.manifest.Close())
 		e.manifest = nil
 	}
@@ -61,15 +61,14 @@ func (e *Engine) close() error {
 	return errors.Join(errs...)
 }
 
-// keepClock notes the time in the manifest, if it matters and went on since the
-// last edit: what a reader was told is gone stays gone, whatever the system's
-// clock says at the next Open. The caller holds installMu.
-func (e *Engine) keepClock() error {
-	high := e.clock.high.Load()
-	if e.poisoned.Load() != nil || !e.clock.inUse.Load() || high <= e.manifest.State().Clock {
-		return nil
+// keepTime writes down the latest time told, as far as that works: it is only
+// needed should the system's clock go back. The caller holds installMu.
+func (e *Engine) keepTime() {
+	if t := e.clock.high.Load(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
+		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
+			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
+		}
 	}
-	return e.appendEdit(&manifest.Edit{Clock: high})
 }
 
 // refuseCommits lets no new commit in and waits for those inside.

@@ -385,7 +385,7 @@ func (x *index) checkOffsets(size int64) bool {
 func (x *index) memBytes() int64 {
 	n := int64(256)
 	for _, c := range x.codes {
-		if c != nil { // the raw one; a table without entries has not even that
+		if c != nil { // the first is the raw one; a table without entries has none
 			n += int64(c.MemBytes())
 		}
 	}
