@@ -32,7 +32,8 @@ type Metrics struct {
 	// snapshots.
 	Snapshots, Iterators int64
 	OldestSnapshotSeq    uint64
-	// UserBytes is the sum of key and value bytes of all commits.
+	// UserBytes is the sum of key and value bytes of all commits and
+	// loads.
 	UserBytes int64
 	// Uptime is the time since Open.
 	Uptime time.Duration
@@ -92,8 +93,8 @@ type ValueMetrics struct {
 
 // MemoryMetrics itemises what MemoryBudget covers, in bytes.
 type MemoryMetrics struct {
-	Budget                                                  int64
-	Pages, Memtables, Tables, Iterators, Transactions, Used int64
+	Budget                                                         int64
+	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
 }
 
 // IOMetrics counts bytes at the file layer, so that no write is forgotten.

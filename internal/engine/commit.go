@@ -32,6 +32,7 @@ type pipeline struct {
 	refused error       // guarded by mu; why commits are refused, nil when not
 	changed sync.Cond   // on mu; room or refusal changed
 	waiting int         // guarded by mu; writers in a stop
+	held    bool        // guarded by mu; a load takes its place, commits wait
 	closing bool        // guarded by mu; Close waits for the queue to empty
 }
 
@@ -125,6 +126,10 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 	for {
 		if p.refused != nil {
 			return p.refused
+		}
+		if p.held {
+			p.changed.Wait()
+			continue
 		}
 		if reason := e.pressure.Load().stops(b); reason != "" {
 			if err := e.waitFor(stopL0, reason); err != nil {
