@@ -227,8 +227,15 @@ func (s *Sorter) Sort() error {
 	}
 	s.chunks, s.spare, s.es = nil, nil, nil
 	fanIn := int(min(max(s.o.Memory/int64(2*max(s.maxBlock, s.blockSize)), 2), maxFanIn))
-	for len(s.runs) > fanIn {
-		if err := s.mergeOldest(min(fanIn, len(s.runs)-fanIn+1)); err != nil {
+	// In passes over all runs, so that none is written again before the others
+	// were; but no more than it takes.
+	for at := 0; len(s.runs) > fanIn; at++ {
+		n := min(fanIn, len(s.runs)-fanIn+1, len(s.runs)-at)
+		if n < 2 {
+			at = -1
+			continue
+		}
+		if err := s.mergeRuns(at, n); err != nil {
 			return s.fail(err)
 		}
 	}
@@ -240,9 +247,9 @@ func (s *Sorter) Sort() error {
 	return nil
 }
 
-// mergeOldest makes one run of the oldest n.
-func (s *Sorter) mergeOldest(n int) error {
-	m, err := s.newMerger(s.runs[:n])
+// mergeRuns makes one run of n neighbours.
+func (s *Sorter) mergeRuns(at, n int) error {
+	m, err := s.newMerger(s.runs[at : at+n])
 	if err != nil {
 		return err
 	}
@@ -250,8 +257,8 @@ func (s *Sorter) mergeOldest(n int) error {
 	if err != nil {
 		return err
 	}
-	s.merging = slices.Clone(s.runs[:n])
-	s.runs = append([]*run{r}, s.runs[n:]...)
+	s.merging = slices.Clone(s.runs[at : at+n])
+	s.runs = slices.Replace(s.runs, at, at+n, r)
 	return s.dropMerged()
 }
 
