@@ -26,6 +26,12 @@ var (
 	ErrValueTooLarge = base.ErrValueTooLarge
 	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded.
 	ErrBatchTooLarge = base.ErrBatchTooLarge
+	// ErrConflict: a commit since the transaction began touched what it
+	// depends on. Nothing was applied; a new transaction may succeed.
+	ErrConflict = base.ErrConflict
+	// ErrTxnTooLarge: the transaction has read or written more than its share
+	// of the memory budget. It can still be rolled back.
+	ErrTxnTooLarge = base.ErrTxnTooLarge
 	// ErrNoKeyspace: there is no keyspace of that name, or it was dropped.
 	ErrNoKeyspace = base.ErrNoKeyspace
 	// ErrKeyOrder: the rows of a BulkLoad are not in strictly ascending order.
@@ -42,8 +48,6 @@ var (
 	ErrNotExist = base.ErrNotExist
 	// ErrExists: there is a database, and Options.MustCreate is set.
 	ErrExists = base.ErrExists
-	// ErrConflict is reserved for transactions.
-	ErrConflict = base.ErrConflict
 )
 
 // CorruptionError says which file is damaged, where, and which keys may be

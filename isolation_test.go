@@ -79,6 +79,9 @@ func isolationStores() []isolationStore {
 		{"model", func(testing.TB) isolationDB { return newModelDB(modelBugs{}) }},
 		{"tracker", func(testing.TB) isolationDB { return newTrackerDB(1 << 20) }},
 		{"tracker without memory", func(testing.TB) isolationDB { return newTrackerDB(0) }},
+		{"engine", func(t testing.TB) isolationDB { return newEngineDB(t, false, 1<<20) }},
+		{"engine, another keyspace", func(t testing.TB) isolationDB { return newEngineDB(t, true, 1<<20) }},
+		{"engine, history forgotten", func(t testing.TB) isolationDB { return newEngineDB(t, false, 8<<10) }},
 	}
 }
 

@@ -111,10 +111,12 @@ func (Counter) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 // a value. Values and operands are any bytes.
 type Append struct{ Sep string }
 
+const appendPrefix = "seerdb.append/"
+
 // Name identifies the operator and its separator, as a Go string literal:
 // seerdb.append/",". What is not ASCII is escaped: what else Go takes for
 // printable changes with Unicode.
-func (a Append) Name() string { return "seerdb.append/" + strconv.QuoteToASCII(a.Sep) }
+func (a Append) Name() string { return appendPrefix + strconv.QuoteToASCII(a.Sep) }
 
 // Full appends operands to existing.
 func (a Append) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]byte, error) {

@@ -21,7 +21,7 @@ import (
 // comparison with other engines is the program in bench/.
 type benchRun struct {
 	w         io.Writer
-	db        *seerdb.DB
+	db        tree
 	n         int
 	valueSize int
 	rng       *rand.Rand
@@ -52,6 +52,7 @@ var benchSteps = []benchStep{
 
 func benchCommand() *cobra.Command {
 	b := benchRun{n: 200_000, valueSize: 100}
+	var p place
 	steps, durability := "fill,read,miss,seek,scan", "relaxed"
 	cmd := &cobra.Command{
 		Use: "bench [DIR]", Short: "Measure this machine (a new database in DIR, or a temporary one)",
@@ -72,19 +73,21 @@ func benchCommand() *cobra.Command {
 			if !ok {
 				return usagef("--durability is %q; expected sync, buffered or relaxed", durability)
 			}
-			db, err := seerdb.Open(dir, &seerdb.Options{Durability: d, MustCreate: true})
+			s, err := openStore(dir, &seerdb.Options{Durability: d, MustCreate: true}, nil)
 			if err != nil {
 				return err
 			}
-			defer closing(db, &err)
-			b.db, b.w, b.rng = db, cmd.OutOrStdout(), rand.New(rand.NewPCG(1, 2))
-			return b.steps(cmd, strings.Split(steps, ","))
+			return s.within(p, true, func(_ *store, t tree) error {
+				b.db, b.w, b.rng = t, cmd.OutOrStdout(), rand.New(rand.NewPCG(1, 2))
+				return b.steps(cmd, strings.Split(steps, ","))
+			})
 		},
 	}
 	cmd.Flags().IntVarP(&b.n, "keys", "n", b.n, "number of keys")
 	cmd.Flags().IntVar(&b.valueSize, "value-size", b.valueSize, "bytes in a value, half of them random")
 	cmd.Flags().StringVar(&durability, "durability", durability, "sync, buffered or relaxed")
 	cmd.Flags().StringVar(&steps, "steps", steps, "comma-separated: fill, read, miss, seek, scan, ycsb-a to ycsb-f")
+	p.flag(cmd)
 	return cmd
 }
 

@@ -212,7 +212,7 @@ func (d *demo) finish(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	reportText(d.w, r)
+	reportText(d.w, r, nil)
 	if !r.Clean() {
 		return errDamage
 	}

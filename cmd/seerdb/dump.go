@@ -23,7 +23,14 @@ import (
 type dumper struct {
 	t     base.FileType
 	short string
-	dump  func(w io.Writer, path string, id base.Identity, o dumpOptions) error
+	dump  func(w io.Writer, f *subject, o dumpOptions) error
+}
+
+// subject is the file that is dumped.
+type subject struct {
+	path  string
+	id    base.Identity
+	state *manifest.State // of its database; nil for a manifest, which has its own
 }
 
 type dumpOptions struct{ entries, pages, index bool }
@@ -40,15 +47,15 @@ func dumpCommand() *cobra.Command {
 		sub := &cobra.Command{
 			Use: name + " FILE", Short: d.short, Args: exactArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				id, err := identify(args[0], d.t)
+				f, err := identify(args[0], d.t)
 				if err != nil {
 					return err
 				}
-				return d.dump(cmd.OutOrStdout(), args[0], id, o)
+				return d.dump(cmd.OutOrStdout(), f, o)
 			},
 		}
 		if name == "sst" {
-			sub.Flags().BoolVar(&o.entries, "entries", false, "print every entry")
+			sub.Flags().BoolVar(&o.entries, "entries", false, "print every entry, and when it expires")
 			sub.Flags().BoolVar(&o.pages, "pages", false, "print every page")
 			sub.Flags().BoolVar(&o.index, "index", false, "print every window of the index")
 		}
@@ -58,33 +65,36 @@ func dumpCommand() *cobra.Command {
 }
 
 // identify finds out which file this is from its name and its directory.
-func identify(path string, want base.FileType) (base.Identity, error) {
+func identify(path string, want base.FileType) (*subject, error) {
 	name := filepath.Base(path)
 	t, num, ok := base.ParseFileName(name)
 	if !ok || t != want {
-		return base.Identity{}, usagef("%s is not the name of a %v file, such as %s", name, want, base.FileName(want, 7))
+		return nil, usagef("%s is not the name of a %v file, such as %s", name, want, base.FileName(want, 7))
 	}
 	if _, err := os.Stat(path); err != nil {
-		return base.Identity{}, err
+		return nil, err
 	}
-	id := base.Identity{Type: t, Num: num}
+	f := &subject{path: path, id: base.Identity{Type: t, Num: num}}
 	if t == base.FileTypeManifest {
-		return id, nil // it says itself whose it is
+		return f, nil // it says itself whose it is
 	}
-	s, err := manifest.Recover(vfs.OS, filepath.Dir(path))
-	if err != nil {
-		return id, fmt.Errorf("cannot tell which database %s belongs to: %w", name, err)
+	var err error
+	if f.state, err = manifest.Recover(vfs.OS, filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("cannot tell which database %s belongs to: %w", name, err)
 	}
-	id.DB = s.DBID
-	return id, nil
+	f.id.DB = f.state.DBID
+	return f, nil
 }
 
-func dumpManifest(w io.Writer, path string, _ base.Identity, _ dumpOptions) error {
-	return manifest.Dump(vfs.OS, path, w)
+func dumpManifest(w io.Writer, f *subject, _ dumpOptions) error {
+	if err := manifest.Dump(vfs.OS, f.path, w); err != nil {
+		return err
+	}
+	return dumpKeyspaces(w, f.path)
 }
 
-func dumpLog(w io.Writer, path string, id base.Identity, _ dumpOptions) error {
-	info, err := wal.Replay(vfs.OS, path, id, func(payload []byte, off int64) error {
+func dumpLog(w io.Writer, f *subject, _ dumpOptions) error {
+	info, err := wal.Replay(vfs.OS, f.path, f.id, func(payload []byte, off int64) error {
 		r, err := batch.Decode(payload)
 		if err != nil {
 			return err
@@ -96,11 +106,7 @@ func dumpLog(w io.Writer, path string, id base.Identity, _ dumpOptions) error {
 			if err != nil || !ok {
 				return err
 			}
-			fmt.Fprintf(w, "  %d %v %s", seq, op.Kind, escape(op.Key))
-			if batch.HasValue(op.Kind) {
-				fmt.Fprintf(w, " = %s", escape(op.Value))
-			}
-			fmt.Fprintln(w)
+			fmt.Fprintf(w, "  %d %s\n", seq, opText(&op, f.state))
 		}
 	})
 	if err != nil {
@@ -114,26 +120,31 @@ func dumpLog(w io.Writer, path string, id base.Identity, _ dumpOptions) error {
 	return nil
 }
 
-func dumpTable(w io.Writer, path string, id base.Identity, o dumpOptions) error {
-	f, size, err := openFile(path)
+func dumpTable(w io.Writer, s *subject, o dumpOptions) error {
+	f, size, err := openFile(s.path)
 	if err != nil {
 		return err
 	}
-	r, err := sstable.Open(f, size, sstable.ReaderOptions{ID: id})
+	r, err := sstable.Open(f, size, sstable.ReaderOptions{ID: s.id})
 	if err != nil {
 		_ = f.Close()
 		return err
 	}
 	defer func() { _ = r.Close() }()
-	return r.Dump(w, sstable.DumpOptions{Index: o.index, Pages: o.pages, Entries: o.entries})
+	dumpOwner(w, s.state, s.id.Num)
+	err = r.Dump(w, sstable.DumpOptions{Index: o.index, Pages: o.pages, Entries: o.entries})
+	if err == nil && o.entries {
+		err = dumpExpiries(w, r)
+	}
+	return err
 }
 
-func dumpValues(w io.Writer, path string, id base.Identity, _ dumpOptions) error {
-	f, size, err := openFile(path)
+func dumpValues(w io.Writer, s *subject, _ dumpOptions) error {
+	f, size, err := openFile(s.path)
 	if err != nil {
 		return err
 	}
-	r, err := valuelog.Open(f, size, valuelog.ReaderOptions{ID: id})
+	r, err := valuelog.Open(f, size, valuelog.ReaderOptions{ID: s.id})
 	if err != nil {
 		_ = f.Close()
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -12,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -21,7 +24,7 @@ var errDamage = errors.New("the database is damaged")
 func statsCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use: "stats DIR", Short: "Print levels, sizes, amplification, memory",
+		Use: "stats DIR", Short: "Print levels, sizes, amplification, memory, keyspaces",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			db, err := openExisting(args[0], true)
@@ -30,12 +33,27 @@ func statsCommand() *cobra.Command {
 			}
 			defer closing(db, &err)
 			m := db.Metrics()
+			// The manifest does not change while the database is open here.
+			state, err := manifest.Recover(vfs.OS, args[0])
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
-				return e.Encode(m)
+				return e.Encode(struct {
+					*observe.Metrics
+					Keyspaces []spaceFigures
+				}{m, figuresOf(state)})
 			}
-			return printStats(cmd.OutOrStdout(), m)
+			if err := printStats(cmd.OutOrStdout(), m); err != nil {
+				return err
+			}
+			if len(state.Keyspaces) == 0 {
+				return nil
+			}
+			fmt.Fprintln(cmd.OutOrStdout())
+			return printFigures(cmd.OutOrStdout(), figuresOf(state))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
@@ -94,10 +112,14 @@ func checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			state, err := manifest.Recover(vfs.OS, args[0])
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				err = reportJSON(cmd.OutOrStdout(), r)
+				err = reportJSON(cmd.OutOrStdout(), r, state)
 			} else {
-				reportText(cmd.OutOrStdout(), r)
+				reportText(cmd.OutOrStdout(), r, state)
 			}
 			if err == nil && !r.Clean() {
 				return errDamage
@@ -109,9 +131,28 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-func reportText(w io.Writer, r *seerdb.Report) {
+// damagedSpace is the keyspace whose table is damaged; "" when that is none but
+// the default one.
+func damagedSpace(s *manifest.State, err error) string {
+	var c *seerdb.CorruptionError
+	if s == nil || !errors.As(err, &c) {
+		return ""
+	}
+	if k := spaceOfFile(s, filepath.Base(c.File)); k != nil {
+		return k.Name
+	}
+	return ""
+}
+
+// reportText prints a report. The state, if there is one, says which keyspaces
+// what is damaged belongs to.
+func reportText(w io.Writer, r *seerdb.Report, s *manifest.State) {
 	for _, d := range r.Damage {
-		fmt.Fprintln(w, "damage:", sentence(d))
+		where := ""
+		if name := damagedSpace(s, d); name != "" {
+			where = fmt.Sprintf(" (keyspace %q)", name)
+		}
+		fmt.Fprintf(w, "damage: %s%s\n", sentence(d), where)
 	}
 	for _, f := range r.Foreign {
 		fmt.Fprintln(w, "not ours, left alone:", f)
@@ -124,13 +165,14 @@ func reportText(w io.Writer, r *seerdb.Report) {
 		humanize.Comma(r.Entries), humanize.Comma(r.Pages), r.ValueFiles, size(r.Bytes))
 }
 
-func reportJSON(w io.Writer, r *seerdb.Report) error {
+func reportJSON(w io.Writer, r *seerdb.Report, s *manifest.State) error {
 	type damage struct {
-		File   string `json:"file,omitempty"`
-		Offset int64  `json:"offset,omitempty"`
-		Lo     string `json:"lo,omitempty"`
-		Hi     string `json:"hi,omitempty"`
-		Detail string `json:"detail"`
+		File     string `json:"file,omitempty"`
+		Keyspace string `json:"keyspace,omitempty"`
+		Offset   int64  `json:"offset,omitempty"`
+		Lo       string `json:"lo,omitempty"`
+		Hi       string `json:"hi,omitempty"`
+		Detail   string `json:"detail"`
 	}
 	out := struct {
 		Clean                 bool `json:"clean"`
@@ -140,7 +182,7 @@ func reportJSON(w io.Writer, r *seerdb.Report) error {
 		Foreign               []string `json:"foreign,omitempty"`
 	}{Clean: r.Clean(), Tables: r.Tables, ValueFiles: r.ValueFiles, Pages: r.Pages, Entries: r.Entries, Bytes: r.Bytes, Foreign: r.Foreign}
 	for _, err := range r.Damage {
-		d := damage{Detail: sentence(err)}
+		d := damage{Detail: sentence(err), Keyspace: damagedSpace(s, err)}
 		var c *seerdb.CorruptionError
 		if errors.As(err, &c) {
 			d.File, d.Offset, d.Lo, d.Hi = c.File, c.Offset, escape(c.Lo), escape(c.Hi)
@@ -153,34 +195,46 @@ func reportJSON(w io.Writer, r *seerdb.Report) error {
 }
 
 func compactCommand() *cobra.Command {
-	var from, to string
+	var f rangeFlags
 	cmd := &cobra.Command{
 		Use: "compact DIR", Short: "Rewrite until every key is in one place",
+		Long: "Rewrite the tables of every keyspace, or of the one that --keyspace names, until each key is in\n" +
+			"one place. Bounds are those of the default keyspace unless another is named.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			db, err := openExisting(args[0], false)
+			lo, hi, err := f.bounds()
 			if err != nil {
 				return err
 			}
-			defer closing(db, &err)
-			before := db.Metrics()
-			var lo, hi []byte
-			if from != "" {
-				lo = []byte(from)
-			}
-			if to != "" {
-				hi = []byte(to)
-			}
-			if err := db.Compact(cmd.Context(), lo, hi); err != nil {
+			s, err := openExisting(args[0], false)
+			if err != nil {
 				return err
 			}
-			after := db.Metrics()
+			defer closing(s, &err)
+			names := []string{f.keyspace}
+			if f.keyspace == "" && f.unbounded() {
+				others, err := s.Keyspaces()
+				if err != nil {
+					return err
+				}
+				names = append(names, others...)
+			}
+			before := s.Metrics()
+			for _, name := range names {
+				t, err := s.tree(name, false)
+				if err != nil {
+					return err
+				}
+				if err := t.Compact(cmd.Context(), lo, hi); err != nil {
+					return err
+				}
+			}
+			after := s.Metrics()
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s in tables and value files before, %s after\n", size(stored(before)), size(stored(after)))
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&from, "from", "", "first key")
-	cmd.Flags().StringVar(&to, "to", "", "end before this key")
+	f.flags(cmd)
 	return cmd
 }
 

@@ -1,217 +1,212 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
 	"io"
-	"strconv"
+	"maps"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
-// encoding says how keys and values appear on the command line: escaped as in
-// a Go string without its quotes, or in hexadecimal.
-type encoding struct{ hex bool }
-
-func (e *encoding) flag(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&e.hex, "hex", false, "read and print keys and values in hexadecimal")
+// keyFlags are the flags of commands on one key.
+type keyFlags struct {
+	encoding
+	place
 }
 
-func (e *encoding) parse(what, s string) ([]byte, error) {
-	if !e.hex {
-		return []byte(s), nil
-	}
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		return nil, usagef("%s %q is not hexadecimal: %w", what, s, err)
-	}
-	return b, nil
-}
-
-func (e *encoding) format(b []byte) string {
-	if e.hex {
-		return hex.EncodeToString(b)
-	}
-	return escape(b)
-}
-
-// escape prints b so that it fits on one line and can be read back.
-func escape(b []byte) string {
-	q := strconv.Quote(string(b))
-	return q[1 : len(q)-1]
+func (f *keyFlags) flags(cmd *cobra.Command) {
+	f.encoding.flag(cmd)
+	f.place.flag(cmd)
 }
 
 func getCommand() *cobra.Command {
-	var e encoding
+	var f keyFlags
 	cmd := &cobra.Command{
 		Use: "get DIR KEY", Short: "Print the value of a key, exactly as stored",
+		Long: "Print the value of a key, exactly as stored. Counters are printed as decimal numbers and\n" +
+			"sets as their elements with commas between them, where the keyspace has that merge operator.",
 		Args: exactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			key, err := e.parse("key", args[1])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := f.parse("key", args[1])
 			if err != nil {
 				return err
 			}
-			db, err := openExisting(args[0], true)
-			if err != nil {
+			return reading(args[0], f.place, func(s *store, t tree) error {
+				v, err := t.Get(key)
+				if err != nil {
+					return fmt.Errorf("key %s: %w", f.format(key), err)
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", f.exact(s.operators[f.keyspace], v))
 				return err
-			}
-			defer closing(db, &err)
-			v, err := db.Get(key)
-			if err != nil {
-				return fmt.Errorf("key %s: %w", e.format(key), err)
-			}
-			if e.hex {
-				v = []byte(hex.EncodeToString(v))
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", v)
-			return err
+			})
 		},
 	}
-	e.flag(cmd)
+	f.flags(cmd)
 	return cmd
+}
+
+// exact is a value by itself: it may have several lines.
+func (e *encoding) exact(operator string, v []byte) string {
+	if s, ok := e.special(operator, v); ok {
+		return s
+	}
+	if e.hex {
+		return e.format(v)
+	}
+	return string(v)
 }
 
 func putCommand() *cobra.Command {
-	var e encoding
+	var f keyFlags
+	var ttl time.Duration
 	cmd := &cobra.Command{
 		Use: "put DIR KEY VALUE", Short: "Set a key; VALUE - reads standard input",
+		Long: "Set a key; VALUE - reads standard input. The database and the keyspace are created if missing.",
 		Args: exactArgs(3),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			key, err := e.parse("key", args[1])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := f.parse("key", args[1])
 			if err != nil {
 				return err
 			}
-			var value []byte
+			if cmd.Flags().Changed("ttl") && ttl <= 0 {
+				return usagef("--ttl is %v; it must be more than nothing", ttl)
+			}
 			if args[2] == "-" {
-				value, err = io.ReadAll(cmd.InOrStdin())
-			} else {
-				value, err = e.parse("value", args[2])
+				b, err := io.ReadAll(cmd.InOrStdin())
+				if err != nil {
+					return err
+				}
+				return f.put(args[0], key, string(b), true, ttl)
 			}
-			if err != nil {
-				return err
-			}
-			return write(args[0], func(db *seerdb.DB) error { return db.Put(key, value) })
+			return f.put(args[0], key, args[2], false, ttl)
 		},
 	}
-	e.flag(cmd)
+	f.flags(cmd)
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "the key is gone after this time, such as 90s, 10m or 36h")
 	return cmd
 }
 
+// put sets a key. What comes from a file is never hexadecimal.
+func (f *keyFlags) put(dir string, key []byte, text string, file bool, ttl time.Duration) error {
+	return writing(dir, f.place, true, func(s *store, t tree) error {
+		e := encoding{hex: f.hex && !file}
+		operator := s.operators[f.keyspace]
+		if f.hex {
+			operator = ""
+		}
+		value, err := e.parseValue(operator, "value", text)
+		switch {
+		case err != nil:
+			return err
+		case ttl > 0:
+			return t.PutTTL(key, value, ttl)
+		}
+		return t.Put(key, value)
+	})
+}
+
 func delCommand() *cobra.Command {
-	var e encoding
+	var f keyFlags
 	cmd := &cobra.Command{
 		Use: "del DIR KEY", Short: "Delete a key",
 		Args: exactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := e.parse("key", args[1])
+			key, err := f.parse("key", args[1])
 			if err != nil {
 				return err
 			}
-			return write(args[0], func(db *seerdb.DB) error { return db.Delete(key) })
+			return writing(args[0], f.place, false, func(_ *store, t tree) error { return t.Delete(key) })
 		},
 	}
-	e.flag(cmd)
+	f.flags(cmd)
 	return cmd
 }
 
-// write opens a database, creating it if missing, for one commit.
-func write(dir string, f func(*seerdb.DB) error) (err error) {
-	db, err := seerdb.Open(dir, nil)
-	if err != nil {
-		return err
+// operators are the merge operators that the command line has a short name for.
+var operators = map[string]func(separator string) seerdb.Merger{
+	"counter": func(string) seerdb.Merger { return merger.Counter{} },
+	"append":  func(sep string) seerdb.Merger { return merger.Append{Sep: sep} },
+	"max":     func(string) seerdb.Merger { return merger.Max{} },
+	"min":     func(string) seerdb.Merger { return merger.Min{} },
+	"union":   func(string) seerdb.Merger { return merger.Union{} },
+}
+
+func operatorNames() string { return strings.Join(slices.Sorted(maps.Keys(operators)), ", ") }
+
+// storedName is the name that an operator is stored under.
+func storedName(short, separator string) (string, error) {
+	make, ok := operators[short]
+	if !ok {
+		return "", usagef("there is no merge operator %q; there are %s", short, operatorNames())
 	}
-	defer closing(db, &err)
-	return f(db)
+	return make(separator).Name(), nil
 }
 
-// scanFlags are the flags of scan.
-type scanFlags struct {
-	encoding
-	prefix, from, to  string
-	limit             int
-	reverse, keysOnly bool
-}
-
-func scanCommand() *cobra.Command {
-	var f scanFlags
+func mergeCommand() *cobra.Command {
+	var f keyFlags
+	var operator, separator string
 	cmd := &cobra.Command{
-		Use: "scan DIR", Short: "Print keys and values in order, a tab between them",
-		Args: exactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			lo, hi, err := f.bounds()
+		Use: "merge DIR KEY OPERAND", Short: "Merge an operand into a key, without reading it",
+		Long: "Merge an operand into a key. The first merge in a keyspace says with which operator, and it\n" +
+			"is stored; from then on it need not be given, and no other can be. The operators:\n\n" +
+			"  counter  adds decimal numbers; put -- before a negative one\n" +
+			"  append   appends, with --separator between each two operands\n" +
+			"  max      keeps the largest value, bytewise\n" +
+			"  min      keeps the smallest value, bytewise\n" +
+			"  union    adds an element to a set",
+		Args: exactArgs(3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := f.parse("key", args[1])
 			if err != nil {
 				return err
 			}
-			db, err := openExisting(args[0], true)
+			if operator == "" && cmd.Flags().Changed("separator") {
+				return usagef("--separator needs --operator append")
+			}
+			names := storedOperators(args[0])
+			if err := chooseOperator(names, f.keyspace, operator, separator); err != nil {
+				return err
+			}
+			operand, err := f.parseValue(names[f.keyspace], "operand", args[2])
 			if err != nil {
 				return err
 			}
-			defer closing(db, &err)
-			return f.print(db, cmd.OutOrStdout(), lo, hi)
+			s, err := openStore(args[0], &seerdb.Options{}, names)
+			if err != nil {
+				return err
+			}
+			return s.within(f.place, true, func(_ *store, t tree) error { return t.Merge(key, operand) })
 		},
 	}
-	f.flag(cmd)
-	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only keys that begin with this")
-	cmd.Flags().StringVar(&f.from, "from", "", "first key")
-	cmd.Flags().StringVar(&f.to, "to", "", "end before this key")
-	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many rows (0: all)")
-	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "from the last key to the first")
-	cmd.Flags().BoolVar(&f.keysOnly, "keys", false, "print keys only")
+	f.flags(cmd)
+	cmd.Flags().StringVar(&operator, "operator", "", operatorNames())
+	cmd.Flags().StringVar(&separator, "separator", ",", "what the operator append puts between operands")
 	return cmd
 }
 
-func (f *scanFlags) bounds() (lo, hi []byte, err error) {
-	if f.prefix != "" && (f.from != "" || f.to != "") {
-		return nil, nil, usagef("--prefix cannot be used with --from or --to")
-	}
-	if f.prefix != "" {
-		p, err := f.parse("prefix", f.prefix)
-		return p, prefixEnd(p), err
-	}
-	if f.from != "" {
-		if lo, err = f.parse("--from", f.from); err != nil {
-			return nil, nil, err
+// chooseOperator adds the operator that the command line names to those that
+// are stored, with which it must agree.
+func chooseOperator(names map[string]string, keyspace, operator, separator string) error {
+	stored := names[keyspace]
+	if operator == "" {
+		if stored == "" {
+			return usagef("nothing was merged in this keyspace yet: --operator must say how, with one of %s", operatorNames())
 		}
+		return nil
 	}
-	if f.to != "" {
-		hi, err = f.parse("--to", f.to)
-	}
-	return lo, hi, err
-}
-
-// prefixEnd is the first key after all keys with a prefix; nil: none.
-func prefixEnd(p []byte) []byte {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] < 0xff {
-			end := append([]byte(nil), p[:i+1]...)
-			end[i]++
-			return end
-		}
-	}
-	return nil
-}
-
-func (f *scanFlags) print(db *seerdb.DB, w io.Writer, lo, hi []byte) error {
-	it, err := db.NewIter(&seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: f.keysOnly, Bulk: f.limit == 0})
-	if err != nil {
+	name, err := storedName(operator, separator)
+	switch {
+	case err != nil:
 		return err
+	case stored != "" && stored != name:
+		return usagef("the keyspace has the merge operator %s, and cannot have %s", stored, name)
 	}
-	step, ok := it.Next, it.First()
-	if f.reverse {
-		step, ok = it.Prev, it.Last()
-	}
-	for n := 0; ok && (f.limit == 0 || n < f.limit); n++ {
-		line := f.format(it.Key())
-		if !f.keysOnly {
-			line += "\t" + f.format(it.Value())
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			_ = it.Close()
-			return err
-		}
-		ok = step()
-	}
-	return it.Close()
+	names[keyspace] = name
+	return nil
 }

@@ -21,9 +21,10 @@ const loadBatchBytes = 256 << 10
 
 func loadCommand() *cobra.Command {
 	format := "tsv"
+	var p place
 	cmd := &cobra.Command{
 		Use: "load DIR [FILE]", Short: "Load rows from a file or standard input (FILE -)",
-		Long: "Load rows into a database, creating it if missing. FILE - or none reads standard input.\n\n" +
+		Long: "Load rows into a database, creating it and the keyspace if missing. FILE - or none reads standard input.\n\n" +
 			"  tsv     key TAB value, with \\t \\n \\r \\\\ escaped\n" +
 			"  jsonl   {\"key\":\"…\",\"value\":\"…\"}; key64 and value64 hold base64\n" +
 			"  binary  uvarint length and bytes of key, then of value",
@@ -41,8 +42,8 @@ func loadCommand() *cobra.Command {
 			}
 			begin := time.Now()
 			var n, bytes int64
-			err = openToLoad(args[0], func(db *seerdb.DB) error {
-				n, bytes, err = load(db, rows)
+			err = openToLoad(args[0], p, func(db *seerdb.DB, b *seerdb.Batch, put putter) error {
+				n, bytes, err = load(db, b, put, rows)
 				return err
 			})
 			_ = bar.Finish()
@@ -56,6 +57,7 @@ func loadCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
+	p.flag(cmd)
 	return cmd
 }
 
@@ -75,23 +77,31 @@ func input(cmd *cobra.Command, args []string) (r io.Reader, size int64, done fun
 	return f, size, func() { _ = f.Close() }, nil
 }
 
+// putter adds rows to a batch, in one keyspace.
+type putter interface{ Put(key, value []byte) error }
+
 // openToLoad opens a database for loading: commits go to the operating system at
 // once, and are synced at the end.
-func openToLoad(dir string, f func(*seerdb.DB) error) (err error) {
-	db, err := seerdb.Open(dir, &seerdb.Options{Durability: seerdb.Buffered})
+func openToLoad(dir string, p place, f func(*seerdb.DB, *seerdb.Batch, putter) error) error {
+	s, err := openStore(dir, &seerdb.Options{Durability: seerdb.Buffered}, storedOperators(dir))
 	if err != nil {
 		return err
 	}
-	defer closing(db, &err)
-	if err := f(db); err != nil {
-		return err
-	}
-	return db.Sync()
+	return s.within(p, true, func(_ *store, t tree) error {
+		b := s.NewBatch()
+		var put putter = b
+		if k, ok := t.(*seerdb.Keyspace); ok {
+			put = b.In(k)
+		}
+		if err := f(s.DB, b, put); err != nil {
+			return err
+		}
+		return s.Sync()
+	})
 }
 
 // load commits rows in batches.
-func load(db *seerdb.DB, rows rowReader) (n, bytes int64, err error) {
-	b := db.NewBatch()
+func load(db *seerdb.DB, b *seerdb.Batch, to putter, rows rowReader) (n, bytes int64, err error) {
 	commit := func() error {
 		if b.Len() == 0 {
 			return nil
@@ -108,7 +118,7 @@ func load(db *seerdb.DB, rows rowReader) (n, bytes int64, err error) {
 		if err != nil {
 			return n, bytes, err
 		}
-		if err := b.Put(key, value); err != nil {
+		if err := to.Put(key, value); err != nil {
 			return n, bytes, fmt.Errorf("row %d: %w", n+1, err)
 		}
 		n++
@@ -133,8 +143,11 @@ func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
 func exportCommand() *cobra.Command {
 	format := "tsv"
 	var out string
+	var p place
 	cmd := &cobra.Command{
 		Use: "export DIR", Short: "Write every row, in key order, to standard output or a file",
+		Long: "Write every row of a keyspace, in key order, to standard output or a file, in the formats of load.\n" +
+			"Values are written exactly as stored, counters too, and without their expiry.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			var w io.Writer = cmd.OutOrStdout()
@@ -155,24 +168,22 @@ func exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			db, err := openExisting(args[0], true)
-			if err != nil {
-				return err
-			}
-			defer closing(db, &err)
-			if err := export(db, rows); err != nil {
-				return err
-			}
-			return buffered.Flush()
+			return reading(args[0], p, func(_ *store, t tree) error {
+				if err := export(t, rows); err != nil {
+					return err
+				}
+				return buffered.Flush()
+			})
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write instead of standard output")
+	p.flag(cmd)
 	return cmd
 }
 
-func export(db *seerdb.DB, rows rowWriter) error {
-	it, err := db.NewIter(&seerdb.IterOptions{Bulk: true})
+func export(t tree, rows rowWriter) error {
+	it, err := t.NewIter(&seerdb.IterOptions{Bulk: true})
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -28,8 +30,15 @@ type lsmTree struct {
 	Dir     string     `json:"dir"`
 	Made    string     `json:"made"`
 	LastSeq uint64     `json:"lastSeq"`
-	Levels  []lsmLevel `json:"levels"`
+	Spaces  []lsmSpace `json:"spaces"`
 	Values  []lsmValue `json:"values"`
+}
+
+// lsmSpace is a keyspace, which is a tree of its own.
+type lsmSpace struct {
+	Name     string     `json:"name"`
+	Operator string     `json:"operator"`
+	Levels   []lsmLevel `json:"levels"`
 }
 
 type lsmLevel struct {
@@ -47,6 +56,8 @@ type lsmTable struct {
 	Size    uint64  `json:"size"`
 	Entries uint64  `json:"entries"`
 	Deletes uint64  `json:"deletes"`
+	Ranges  uint64  `json:"ranges"`
+	Expire  uint64  `json:"expire"` // entries with an expiry
 	Lo      string  `json:"lo"`
 	Hi      string  `json:"hi"`
 	X0      float64 `json:"x0"` // where its keys begin and end among the
@@ -75,8 +86,7 @@ func lsmCommand() *cobra.Command {
 				return err
 			}
 			if out == "" {
-				_, err := fmt.Fprint(cmd.OutOrStdout(), s.Version.String())
-				return err
+				return printTree(cmd.OutOrStdout(), s)
 			}
 			if err := drawTree(out, args[0], s); err != nil {
 				return err
@@ -87,6 +97,27 @@ func lsmCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&out, "html", "", "write a self-contained page to this file; without it print text")
 	return cmd
+}
+
+// printTree prints the tables of each keyspace. Where there is only the default
+// one nothing names it.
+func printTree(w io.Writer, s *manifest.State) error {
+	spaces := allSpaces(s)
+	if len(spaces) == 1 {
+		_, err := fmt.Fprint(w, s.Version.String())
+		return err
+	}
+	for _, k := range spaces {
+		text := versionOf(s.Version, k.ID).String()
+		if text == "" {
+			text = "nothing in tables\n"
+		}
+		if _, err := fmt.Fprintf(w, "%s\n%s\n", describeSpace(&k), text); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprint(w, (&manifest.Version{Values: s.Version.Values}).String())
+	return err
 }
 
 // drawTree writes the page.
@@ -115,8 +146,20 @@ func drawTree(out, dir string, s *manifest.State) error {
 
 func treeOf(dir string, s *manifest.State) *lsmTree {
 	t := &lsmTree{Dir: dir, Made: time.Now().UTC().Format("2006-01-02 15:04 MST"), LastSeq: uint64(s.LastSeq)}
-	pos := positions(s.Version)
-	for level, runs := range s.Version.Levels {
+	for _, k := range allSpaces(s) {
+		part := versionOf(s.Version, k.ID)
+		t.Spaces = append(t.Spaces, lsmSpace{spaceName(&k), k.Merger, levelsOf(part, s.LastSeq)})
+	}
+	for _, v := range s.Version.Values {
+		t.Values = append(t.Values, lsmValue{uint64(v.Num), v.Size, v.LiveBytes, v.Garbage()})
+	}
+	return t
+}
+
+// levelsOf are the levels of one keyspace.
+func levelsOf(v *manifest.Version, last base.SeqNum) (levels []lsmLevel) {
+	pos := positions(v)
+	for level, runs := range v.Levels {
 		if len(runs) == 0 {
 			continue
 		}
@@ -125,20 +168,17 @@ func treeOf(dir string, s *manifest.State) *lsmTree {
 			run := lsmRun{ID: r.ID}
 			for _, f := range r.Files {
 				run.Tables = append(run.Tables, lsmTable{
-					Num: uint64(f.Num), Size: f.Size, Entries: f.Entries, Deletes: f.Deletes,
+					Num: uint64(f.Num), Size: f.Size, Entries: f.Entries, Deletes: f.Deletes, Ranges: f.Ranges, Expire: f.Expiring,
 					Lo: escape(f.Smallest), Hi: escapeEnd(f), X0: pos[string(f.Smallest)], X1: endPosition(pos, f),
 					SeqLo: uint64(f.SmallestSeq), SeqHi: uint64(f.LargestSeq),
-					Heat: float64(f.LargestSeq) / float64(max(s.LastSeq, 1)), Values: refBytes(f),
+					Heat: float64(f.LargestSeq) / float64(max(last, 1)), Values: refBytes(f),
 				})
 			}
 			l.Runs = append(l.Runs, run)
 		}
-		t.Levels = append(t.Levels, l)
+		levels = append(levels, l)
 	}
-	for _, v := range s.Version.Values {
-		t.Values = append(t.Values, lsmValue{uint64(v.Num), v.Size, v.LiveBytes, v.Garbage()})
-	}
-	return t
+	return levels
 }
 
 func refBytes(f *manifest.FileMeta) (n uint64) {
@@ -182,4 +222,4 @@ func escapeEnd(f *manifest.FileMeta) string {
 	return escape(f.Largest)
 }
 
-func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -44,7 +44,8 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		demoCommand(), writerCommand(), crashTestCommand(), batchWriterCommand(),
 		loadCommand(), exportCommand(),
-		getCommand(), putCommand(), delCommand(), scanCommand(),
+		getCommand(), putCommand(), delCommand(), mergeCommand(), scanCommand(), delrangeCommand(),
+		keyspacesCommand(), dropCommand(),
 		statsCommand(), checkCommand(), compactCommand(), dumpCommand(), lsmCommand(), benchCommand(),
 	)
 	return root
@@ -73,7 +74,7 @@ func exitCode(err error) int {
 	var u usageError
 	switch {
 	case errors.As(err, &u), errors.Is(err, seerdb.ErrInvalidOptions), errors.Is(err, seerdb.ErrNotExist),
-		errors.Is(err, seerdb.ErrKeyTooLarge), errors.Is(err, seerdb.ErrValueTooLarge):
+		errors.Is(err, seerdb.ErrNoKeyspace), errors.Is(err, seerdb.ErrKeyTooLarge), errors.Is(err, seerdb.ErrValueTooLarge):
 		return exitUsage
 	case errors.Is(err, seerdb.ErrCorruption), errors.Is(err, errDamage), errors.Is(err, seerdb.ErrNotFound):
 		return exitDamage
@@ -91,16 +92,4 @@ func sentence(err error) string {
 		return s[len(prefix):]
 	}
 	return s
-}
-
-// openExisting opens a database that must be there.
-func openExisting(dir string, readOnly bool) (*seerdb.DB, error) {
-	return seerdb.Open(dir, &seerdb.Options{MustExist: true, ReadOnly: readOnly})
-}
-
-// closing adds the error of closing to err.
-func closing(db *seerdb.DB, err *error) {
-	if cerr := db.Close(); *err == nil {
-		*err = cerr
-	}
 }

@@ -292,3 +292,24 @@ func (b *Batch) Reader() Reader {
 func HasValue(k base.Kind) bool {
 	return k != base.KindDelete && k != base.KindSingleDelete
 }
+
+// Mark is a place in a batch.
+type Mark struct {
+	state Batch
+	size  int
+}
+
+// Mark returns the end of the batch as it is now.
+func (b *Batch) Mark() Mark { return Mark{*b, len(b.Data)} }
+
+// Rollback takes the batch back to a mark: operations added since are gone.
+// What they occupied is not written over, so slices of them stay valid.
+func (b *Batch) Rollback(m Mark) {
+	data := b.Data[:m.size:m.size]
+	*b = m.state
+	b.Data, b.spaces = data, slices.Clip(m.state.spaces)
+	if m.size > 0 {
+		b.Data = slices.Clone(data)
+		binary.LittleEndian.PutUint32(b.Data[countOffset:], b.count)
+	}
+}

@@ -151,3 +151,14 @@ func uvarint(p []byte, i int) (v uint32, end int) {
 	}
 	return uint32(x), i + n
 }
+
+// OpAt decodes the operation of a batch that begins at an offset of Data, which
+// Len was before it was added (HeaderSize for the first).
+func (b *Batch) OpAt(off int) (Op, error) {
+	r := Reader{rest: b.Data[off:], size: len(b.Data), left: 1}
+	op, ok, err := r.Next()
+	if !ok && err == nil {
+		err = r.damaged("no operation here")
+	}
+	return op, err
+}

@@ -82,7 +82,7 @@ type Stats struct {
 	Shadowed           uint64 // versions that no read can reach
 	Duplicates         uint64 // versions that came twice
 	Tombstones         uint64 // tombstones with nothing left to hide
-	RangeCovered       uint64 // versions under a range tombstone
+	RangeCovered       uint64 // versions under a range tombstone, as far as they were read
 	Merged             uint64 // operands, and values under them, that became part of another entry
 	MergeFailures      uint64 // times the merger refused operands; they stayed
 	Expired            uint64 // values that became tombstones by their expiry

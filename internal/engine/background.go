@@ -26,6 +26,8 @@ type background struct {
 	seen  base.SeqNum // owned by the dispatcher: the newest commit it saw
 	quiet time.Time   // owned by the dispatcher: when it saw it
 
+	coverage coverage // owned by the dispatcher
+
 	mu            sync.Mutex
 	flushErr      error  // guarded by mu; the last flush failed with it
 	flushFailures uint64 // guarded by mu
@@ -197,7 +199,7 @@ func (b *background) noteFlush(err error) {
 }
 
 // dispatcher starts compactions while there are any to pick, and looks again
-// when the database falls idle.
+// when the database falls idle or time has passed.
 func (b *background) dispatcher() {
 	defer b.wg.Done()
 	idle := time.NewTicker(idleAfter)
@@ -210,7 +212,11 @@ func (b *background) dispatcher() {
 		case <-idle.C:
 			if seq := b.e.visibleSeq(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
-				continue
+				if !b.e.clock.inUse.Load() {
+					continue
+				}
+				// Something may have expired, and who writes but little
+				// flushes nothing for long.
 			}
 		}
 		for b.startCompaction() {

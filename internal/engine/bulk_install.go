@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -107,7 +109,7 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	if p.refused != nil {
 		return nil, nil, p.refused
 	}
-	if p.nextSeq >= base.SeqNumMax {
+	if p.nextSeq >= ownSeq {
 		return nil, nil, fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
 	}
 	at := &loading{seq: p.nextSeq, first: tables[0].Num}
@@ -124,6 +126,7 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	p.nextSeq++
 	c := commitPool.Get().(*commit)
 	c.gen, c.end, c.next, c.done, c.parked = p.gen, at.seq, nil, false, false
+	c.batch = p.noteLoad(l.k.id, tables[0].Smallest, tables[len(tables)-1].Largest, at.seq)
 	if p.head == nil {
 		p.head = c
 	} else {
@@ -131,6 +134,37 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	}
 	p.tail = c
 	return c, at, nil
+}
+
+// noteLoad tells the conflict checks of transactions about a load of keys from
+// lo to hi: to them it is a batch that writes that range. The batch is also for
+// transactions that begin before the load is visible. The caller holds mu.
+func (p *pipeline) noteLoad(keyspace uint32, lo, hi []byte, seq base.SeqNum) *batch.Batch {
+	b := new(batch.Batch)
+	if err := b.DeleteRange(keyspace, lo, rightAfter(hi)); err != nil {
+		panic(fmt.Sprintf("engine: the range of a load: %v", err)) // both are keys
+	}
+	b.SetSeq(seq)
+	p.tracker.Record(b)
+	return b
+}
+
+// rightAfter is an end of ranges that hold key, right after it or, if that were
+// too long for a key, at the next that is not; nil is no end.
+func rightAfter(key []byte) []byte {
+	if len(key) < base.MaxKeySize {
+		return append(bytes.Clone(key), 0)
+	}
+	n := len(key)
+	for n > 0 && key[n-1] == 0xff {
+		n--
+	}
+	if n == 0 {
+		return nil
+	}
+	hi := bytes.Clone(key[:n])
+	hi[n-1]++
+	return hi
 }
 
 // enter is step 3.

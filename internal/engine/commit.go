@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
 // The commit pipeline. A commit passes five stages:
@@ -25,15 +26,16 @@ import (
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
 	mu      sync.Mutex
-	nextSeq base.SeqNum // guarded by mu
-	gen     *generation // guarded by mu; the active generation, as in the state
-	head    *commit     // guarded by mu; oldest commit not yet published
-	tail    *commit     // guarded by mu
-	refused error       // guarded by mu; why commits are refused, nil when not
-	changed sync.Cond   // on mu; room or refusal changed
-	waiting int         // guarded by mu; writers in a stop
-	held    bool        // guarded by mu; a load takes its place, commits wait
-	closing bool        // guarded by mu; Close waits for the queue to empty
+	nextSeq base.SeqNum  // guarded by mu
+	gen     *generation  // guarded by mu; the active generation, as in the state
+	head    *commit      // guarded by mu; oldest commit not yet published
+	tail    *commit      // guarded by mu
+	refused error        // guarded by mu; why commits are refused, nil when not
+	changed sync.Cond    // on mu; room or refusal changed
+	waiting int          // guarded by mu; writers in a stop
+	tracker *txn.Tracker // its methods are called under mu
+	held    bool         // guarded by mu; a load takes its place, commits wait
+	closing bool         // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.
@@ -42,9 +44,10 @@ type commit struct {
 	lsn    int64
 	end    base.SeqNum // its last sequence
 	next   *commit
-	buf    []byte // owned by the committer: a key after its keyspace's number
-	done   bool   // guarded by pipeline.mu
-	parked bool   // guarded by pipeline.mu; somebody waits on wake
+	batch  *batch.Batch // until it is published
+	buf    []byte       // owned by the committer: a key after its keyspace's number
+	done   bool         // guarded by pipeline.mu
+	parked bool         // guarded by pipeline.mu; somebody waits on wake
 	wake   chan struct{}
 }
 
@@ -54,6 +57,12 @@ var commitPool = sync.Pool{New: func() any { return &commit{wake: make(chan stru
 // may be reused afterwards. The error is definite (nothing was or will be
 // applied) unless errors.Is(err, base.ErrCommitUnknown).
 func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
+	return e.commitBatch(b, d, nil)
+}
+
+// commitBatch is Commit, for a transaction if x is not nil: then the error may
+// be base.ErrConflict.
+func (e *Engine) commitBatch(b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
 	if err := b.Err(); err != nil {
 		return 0, err
 	}
@@ -78,7 +87,7 @@ func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
 	begin := e.stats.commits.begin()
 	e.pacer.wait(b)
 	c := commitPool.Get().(*commit)
-	if err := e.enqueue(c, b, d); err != nil {
+	if err := e.enqueue(c, b, d, x); err != nil {
 		commitPool.Put(c)
 		return 0, err
 	}
@@ -114,7 +123,7 @@ func (e *Engine) durability(d Durability) (Durability, error) {
 }
 
 // enqueue is stage 1.
-func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
+func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability, x *txn.Txn) error {
 	need := b.KeyValueBytes() + b.Count()*memtable.EntryOverhead
 	if len(b.Keyspaces()) > 0 {
 		need += b.Count() * prefixSize
@@ -137,6 +146,15 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 			}
 			continue
 		}
+		if x != nil {
+			again, err := e.validate(x)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue // the lock was let go
+			}
+		}
 		if p.gen.mem.Reserve(need) {
 			break
 		}
@@ -149,7 +167,10 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 			return err
 		}
 	}
-	if base.SeqNumMax-p.nextSeq < base.SeqNum(b.Count()) {
+	if x != nil {
+		p.tracker.End(x)
+	}
+	if ownSeq-p.nextSeq < base.SeqNum(b.Count()) {
 		return fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
 	}
 	b.SetSeq(p.nextSeq)
@@ -161,6 +182,8 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability) error {
 		c.lsn = lsn
 	}
 	p.nextSeq += base.SeqNum(b.Count())
+	p.tracker.Record(b)
+	c.batch = b
 	c.gen, c.end, c.next, c.done, c.parked = p.gen, p.nextSeq-1, nil, false, false
 	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
 	if p.head == nil {
@@ -209,6 +232,14 @@ func (e *Engine) persist(c *commit, d Durability) error {
 func (e *Engine) apply(c *commit, b *batch.Batch) {
 	_ = failpoint.Hit(failpoint.CommitBeforeApply)
 	seq := b.Seq()
+	var stripes []base.SeqNum
+	if b.RangeDeletes() > 0 {
+		stripes = e.snaps.stripes(e.visibleSeq)
+		if stripes[len(stripes)-1] == seq-1 {
+			// No read can come to stand inside the batch.
+			stripes = append(stripes, c.end)
+		}
+	}
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {
@@ -217,7 +248,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 		if !ok {
 			return
 		}
-		c.buf = c.gen.add(&op, seq, c.buf, e)
+		c.buf = c.gen.add(&op, seq, c.buf, stripes)
 	}
 }
 
@@ -230,7 +261,7 @@ func (e *Engine) publish(c *commit) {
 	c.done = true
 	for p.head != nil && p.head.done {
 		h := p.head
-		p.head = h.next
+		p.head, h.batch = h.next, nil
 		e.visible.Store(uint64(h.end))
 		if h.parked {
 			h.wake <- struct{}{}

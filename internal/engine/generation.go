@@ -109,10 +109,10 @@ func need(op *batch.Op) int {
 }
 
 // add applies an operation. buf is for the key with its prefix, and is returned
-// for the next operation.
-func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte, e *Engine) []byte {
+// for the next operation. stripes are those of rangedel.Set.Add.
+func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte, stripes []base.SeqNum) []byte {
 	if op.Kind == base.KindRangeDelete {
-		g.addRange(op, seq, e.snaps.stripes(e.visibleSeq))
+		g.addRange(op, seq, stripes)
 		return buf
 	}
 	t := base.MakeTrailer(seq, op.Kind)

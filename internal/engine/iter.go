@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
 // IterOptions restrict an iterator.
@@ -33,7 +34,8 @@ type Iter struct {
 	s        *state
 	shard    int
 	seq      base.SeqNum
-	time     uint64 // by which values are expired
+	seek     base.Trailer // what to seek a key's newest entry with
+	time     uint64       // by which values are expired
 	lower    []byte
 	upper    []byte
 	keysOnly bool
@@ -43,6 +45,7 @@ type Iter struct {
 	mems     []memtable.Iter
 	parts    []prefixIter
 	runs     []runIter
+	refs     refIter       // the writes of an open transaction
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
 	views    []*rangedel.View
 
@@ -57,6 +60,9 @@ type Iter struct {
 	fetched []byte       // buffer for values out of value files
 	target  []byte       // what a seek looks for
 	bounds  []byte       // backs lower and upper
+	tracked bool         // moves are noted in walk
+	walk    txn.Walk     // see track
+	from    []byte       // where a tracked move began
 	hit     hit          // what covered found
 	fold    compaction.Folder
 	folded  int // operands of the key shown
@@ -73,6 +79,11 @@ const seekAfter = 8
 // NewIter opens an iterator at a moment. It pins what it reads until it is
 // closed.
 func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
+	return k.newIter(o, at, nil)
+}
+
+// newIter is NewIter; with own, the writes of an open transaction lie on top.
+func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error) {
 	if err := k.usable(); err != nil {
 		return nil, err
 	}
@@ -85,7 +96,7 @@ func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
 	it.e, it.k, it.s, it.shard, it.keysOnly = e, k, s, shard, o.KeysOnly
 	it.pin(at)
 	it.setBounds(o)
-	it.addChildren(k, sstable.IterOptions{Scan: o.Bulk})
+	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
 	e.open.add(&it.origin, originIter)
@@ -107,7 +118,7 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(k *Keyspace, o sstable.IterOptions) {
+func (it *Iter) addChildren(k *Keyspace, own *overlay, o sstable.IterOptions) {
 	ls := it.s.v.of(k)
 	nr := 0
 	for l := range ls {
@@ -116,6 +127,10 @@ func (it *Iter) addChildren(k *Keyspace, o sstable.IterOptions) {
 	it.runs = grow(it.runs, nr)
 	it.children = it.children[:0]
 	it.ranges = it.ranges[:0]
+	it.seek = base.SeekTrailer(it.seq)
+	if own != nil {
+		it.addOwn(k, own)
+	}
 	if k.id == 0 {
 		it.addMems()
 	} else {
@@ -167,6 +182,20 @@ func (it *Iter) viewsCurrent() bool {
 	return true
 }
 
+// addOwn lists what an open transaction wrote.
+func (it *Iter) addOwn(k *Keyspace, own *overlay) {
+	refs, view := own.of(k), own.view(k)
+	if len(refs) == 0 && view == nil {
+		return
+	}
+	it.seek = base.SeekTrailer(base.SeqNumMax)
+	it.refs.init(refs)
+	if view != nil {
+		it.ranges = append(it.ranges, rangeSource{order: 0, view: view, own: true})
+	}
+	it.children = append(it.children, &it.refs)
+}
+
 // addMems lists the memtables of the default keyspace.
 func (it *Iter) addMems() {
 	s := it.s
@@ -203,6 +232,12 @@ func (it *Iter) addView(i int, prefix []byte) {
 	}
 }
 
+// sees reports whether an entry is visible: by its sequence, or because the
+// transaction wrote it itself.
+func (it *Iter) sees(t base.Trailer) bool {
+	return t.Seq() <= it.seq || t.Seq() >= ownSeq
+}
+
 // grow returns s with length n, keeping the buffers of its elements.
 func grow[T any](s []T, n int) []T {
 	if n <= cap(s) {
@@ -231,8 +266,11 @@ func (it *Iter) First() bool {
 		return false
 	}
 	it.err = nil
+	if it.tracked {
+		return it.ahead(it.lower, it.First)
+	}
 	if it.lower != nil {
-		return it.show(it.merged.SeekGE(it.lower, base.SeekTrailer(it.seq)))
+		return it.show(it.merged.SeekGE(it.lower, it.seek))
 	}
 	return it.show(it.merged.First())
 }
@@ -247,8 +285,11 @@ func (it *Iter) SeekGE(key []byte) bool {
 	if it.lower != nil && bytes.Compare(key, it.lower) < 0 {
 		key = it.lower
 	}
+	if it.tracked {
+		return it.ahead(key, func() bool { return it.SeekGE(it.from) })
+	}
 	timed := it.e.stats.seek.begin()
-	ok := it.show(it.merged.SeekGE(key, base.SeekTrailer(it.seq)))
+	ok := it.show(it.merged.SeekGE(key, it.seek))
 	it.e.stats.seek.end(timed)
 	return ok
 }
@@ -259,6 +300,9 @@ func (it *Iter) Last() bool {
 		return false
 	}
 	it.err = nil
+	if it.tracked {
+		return it.back(it.upper, it.Last)
+	}
 	if it.upper != nil {
 		return it.showBack(it.merged.SeekLT(it.upper))
 	}
@@ -275,6 +319,9 @@ func (it *Iter) SeekLT(key []byte) bool {
 	if it.upper != nil && bytes.Compare(key, it.upper) > 0 {
 		key = it.upper
 	}
+	if it.tracked {
+		return it.back(key, func() bool { return it.SeekLT(it.from) })
+	}
 	return it.showBack(it.merged.SeekLT(key))
 }
 
@@ -288,8 +335,8 @@ func (it *Iter) own(key []byte) []byte {
 // Next moves to the following key; on an iterator that was never positioned
 // it is First.
 func (it *Iter) Next() bool {
-	if !it.valid {
-		return it.nextInvalid()
+	if !it.valid || it.tracked {
+		return it.nextSlow()
 	}
 	if it.e.closed.Load() {
 		return it.ready()
@@ -306,9 +353,12 @@ func (it *Iter) Next() bool {
 	return it.showAfter(it.merged.Next())
 }
 
-// nextInvalid is Next where nothing is shown: after the end it stays there,
-// before the beginning it turns around.
-func (it *Iter) nextInvalid() bool {
+// nextSlow is Next where nothing is shown, or moves are tracked: after the end
+// it stays there, before the beginning it turns around.
+func (it *Iter) nextSlow() bool {
+	if it.valid {
+		return it.ahead(it.Key(), it.Next)
+	}
 	if !it.ready() || it.err != nil {
 		return false
 	}
@@ -321,8 +371,8 @@ func (it *Iter) nextInvalid() bool {
 // Prev moves to the key before; on an iterator that was never positioned it
 // is Last.
 func (it *Iter) Prev() bool {
-	if !it.valid {
-		return it.prevInvalid()
+	if !it.valid || it.tracked {
+		return it.prevSlow()
 	}
 	if it.e.closed.Load() {
 		return it.ready()
@@ -336,7 +386,10 @@ func (it *Iter) Prev() bool {
 	return it.showBack(it.merged.SeekLT(it.saved))
 }
 
-func (it *Iter) prevInvalid() bool {
+func (it *Iter) prevSlow() bool {
+	if it.valid {
+		return it.back(it.Key(), it.Prev)
+	}
 	if !it.ready() || it.err != nil {
 		return false
 	}
@@ -417,6 +470,12 @@ func (it *Iter) Close() error {
 		return base.ErrClosed
 	}
 	err := it.err
+	if it.tracked {
+		it.tracked = false
+		if werr := it.walk.Close(); err == nil {
+			err = werr
+		}
+	}
 	_ = it.merged.Close()
 	e, s := it.e, it.s
 	e.open.remove(&it.origin)

@@ -24,6 +24,7 @@ type rangeSource struct {
 	view   *rangedel.View
 	prefix []byte // of the keys in view; nil for the default keyspace
 	run    *tableRun
+	own    bool // of the open transaction
 
 	// The last answer: no fragment holds a key from gapLo on and before gapHi;
 	// or, if frag is set, that fragment does.
@@ -32,7 +33,7 @@ type rangeSource struct {
 	gapLo, gapHi []byte
 	gapEndless   bool
 	gap          bool
-	own          rangedel.Fragment // frag without the prefix
+	bare         rangedel.Fragment // frag without the prefix
 	buf          []byte
 }
 
@@ -59,7 +60,11 @@ func (it *Iter) covered(kv *base.KV) bool {
 		if f == nil {
 			continue
 		}
-		c := f.Cover(it.seq)
+		limit := it.seq
+		if r.own {
+			limit = base.SeqNumMax
+		}
+		c := f.Cover(limit)
 		if c <= kv.Trailer.Seq() {
 			continue
 		}
@@ -76,7 +81,7 @@ func (r *rangeSource) mayJump(c base.SeqNum) bool {
 		t := r.run.find(r.frag.Lo)
 		return t != nil && t.meta.LargestSeq <= c
 	}
-	return r.clean && c == r.frag.Seqs[0]
+	return !r.own && r.clean && c == r.frag.Seqs[0]
 }
 
 // jump takes the source of the entry that was covered to the end of the
@@ -121,8 +126,8 @@ func (r *rangeSource) find(key []byte) (*rangedel.Fragment, error) {
 	case f != nil && r.prefix != nil && !bytes.HasPrefix(f.Lo, r.prefix):
 		f = nil // another keyspace's
 	case f != nil && r.prefix != nil:
-		r.own = stripped(*f, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(r.prefix)+1))
-		f = &r.own
+		r.bare = stripped(*f, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(r.prefix)+1))
+		f = &r.bare
 	}
 	r.note(key, f, clean)
 	return r.frag, nil

@@ -30,7 +30,7 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 			break
 		}
 		switch {
-		case !kv.Trailer.Visible(it.seq):
+		case !it.sees(kv.Trailer):
 			if steps++; steps > seekAfter {
 				steps = 0
 				it.fetched = append(it.fetched[:0], kv.Key...)
@@ -190,7 +190,7 @@ func (it *Iter) showBack(kv *base.KV) bool {
 		if it.lower != nil && bytes.Compare(kv.Key, it.lower) < 0 {
 			break
 		}
-		if len(it.ranges) > 0 && kv.Trailer.Visible(it.seq) && it.covered(kv) {
+		if len(it.ranges) > 0 && it.sees(kv.Trailer) && it.covered(kv) {
 			if next, jumped := it.jumpBack(); jumped && it.err == nil {
 				kv = next
 				continue
@@ -225,7 +225,10 @@ func (it *Iter) showBack(kv *base.KV) bool {
 
 // mergeBack merges the key in saved, and returns the entry before it.
 func (it *Iter) mergeBack() *base.KV {
-	kv := it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+	kv := it.merged.SeekGE(it.saved, it.seek)
+	for kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
+		kv = it.merged.Next()
+	}
 	if kv == nil || !bytes.Equal(kv.Key, it.saved) {
 		if it.fail() == nil {
 			it.broken(base.Corruptf("database", -1, "key %q was there going backward and is not going forward", it.saved))
@@ -245,12 +248,19 @@ func (it *Iter) mergeBack() *base.KV {
 func (it *Iter) newest(kv *base.KV) *base.KV {
 	it.trailer = 0
 	for steps := 0; kv != nil && bytes.Equal(kv.Key, it.saved); steps++ {
-		if !kv.Trailer.Visible(it.seq) {
+		if !it.sees(kv.Trailer) {
+			if it.seek != base.SeekTrailer(it.seq) {
+				kv = it.merged.Prev() // there may be own writes beyond it
+				continue
+			}
 			// What comes before is newer still.
 			return it.merged.SeekLT(it.saved)
 		}
 		if steps > seekAfter {
-			kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+			kv = it.merged.SeekGE(it.saved, it.seek)
+			if kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
+				kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq)) // no own write here
+			}
 			if kv == nil && it.fail() != nil {
 				it.trailer = 0 // an older version must not stand in for it
 				return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -32,6 +33,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.clock.system = o.Clock
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
+	e.commit.tracker = txn.New(int(o.MemoryBudget / trackerShare))
 	budget := o.MemoryBudget
 	if o.NoCache {
 		budget = 0

@@ -384,8 +384,10 @@ func (x *index) checkOffsets(size int64) bool {
 // memBytes is what the index occupies besides its bytes.
 func (x *index) memBytes() int64 {
 	n := int64(256)
-	for _, c := range x.codes[1:] {
-		n += int64(c.MemBytes())
+	for _, c := range x.codes {
+		if c != nil { // the first is the raw one; a table without entries has none
+			n += int64(c.MemBytes())
+		}
 	}
 	return n
 }

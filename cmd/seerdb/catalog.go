@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// storedOperators reads the names of the merge operators that a database was
+// written with, by keyspace. When that fails there are none: opening the
+// database then fails too, and says why.
+func storedOperators(dir string) map[string]string {
+	names := map[string]string{}
+	s, err := manifest.Recover(vfs.OS, dir)
+	if err != nil {
+		return names
+	}
+	for _, k := range s.Keyspaces {
+		if k.Merger != "" {
+			names[k.Name] = k.Merger
+		}
+	}
+	return names
+}
+
+// defaultName stands for the keyspace that has no name, where people read.
+const defaultName = "(default)"
+
+// spaceName is the name of a keyspace for people.
+func spaceName(k *manifest.Keyspace) string {
+	if k == nil || k.ID == 0 {
+		return defaultName
+	}
+	return escape([]byte(k.Name))
+}
+
+// allSpaces lists the keyspaces by name, the default one first, which the
+// manifest names only when there is something to say about it.
+func allSpaces(s *manifest.State) []manifest.Keyspace {
+	all := slices.Clone(s.Keyspaces)
+	if s.FindKeyspace(0) == nil {
+		all = append(all, manifest.Keyspace{})
+	}
+	slices.SortFunc(all, func(a, b manifest.Keyspace) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// versionOf is the part of a version that belongs to one keyspace.
+func versionOf(v *manifest.Version, id uint32) *manifest.Version {
+	part := &manifest.Version{}
+	for l, runs := range v.Levels {
+		for i := range runs {
+			r := manifest.Run{ID: runs[i].ID}
+			for _, f := range runs[i].Files {
+				if f.Keyspace == id {
+					r.Files = append(r.Files, f)
+				}
+			}
+			if len(r.Files) > 0 {
+				part.Levels[l] = append(part.Levels[l], r)
+			}
+		}
+	}
+	return part
+}
+
+// spaceFigures are what the manifest knows of a keyspace. What is in the log
+// only is not counted.
+type spaceFigures struct {
+	Name     string
+	Operator string `json:",omitempty"`
+	Tables   int
+	Bytes    uint64 // of tables
+	Values   uint64 // bytes in value files that the tables refer to
+	Entries  uint64
+	Deletes  uint64 // of the entries: tombstones
+	Ranges   uint64 // range tombstones
+	Expiring uint64 // entries with an expiry
+}
+
+func figuresOf(s *manifest.State) []spaceFigures {
+	byID := map[uint32]*spaceFigures{}
+	spaces := allSpaces(s)
+	all := make([]spaceFigures, len(spaces))
+	for i, k := range spaces {
+		all[i].Name, all[i].Operator = k.Name, k.Merger
+		byID[k.ID] = &all[i]
+	}
+	s.Version.All(func(_ int, f *manifest.FileMeta) bool {
+		if g := byID[f.Keyspace]; g != nil {
+			g.Tables++
+			g.Bytes += f.Size
+			g.Values += refBytes(f)
+			g.Entries += f.Entries
+			g.Deletes += f.Deletes
+			g.Ranges += f.Ranges
+			g.Expiring += f.Expiring
+		}
+		return true
+	})
+	return all
+}
+
+// printFigures prints a table of keyspaces.
+func printFigures(w io.Writer, all []spaceFigures) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "keyspace\ttables\tsize\tvalues\tentries\tdeletes\tranges\texpiring\tmerge operator")
+	comma := func(n uint64) string { return humanize.Comma(int64(n)) }
+	for _, f := range all {
+		name, operator := defaultName, f.Operator
+		if f.Name != "" {
+			name = escape([]byte(f.Name))
+		}
+		if operator == "" {
+			operator = "-"
+		}
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, f.Tables, size(int64(f.Bytes)), size(int64(f.Values)),
+			comma(f.Entries), comma(f.Deletes), comma(f.Ranges), comma(f.Expiring), operator)
+	}
+	return t.Flush()
+}
+
+// spaceOfFile is the keyspace of a table, by the name of its file; nil when
+// the manifest does not have it.
+func spaceOfFile(s *manifest.State, name string) *manifest.Keyspace {
+	t, num, ok := base.ParseFileName(name)
+	if !ok || t != base.FileTypeTable {
+		return nil
+	}
+	var found *manifest.Keyspace
+	s.Version.All(func(_ int, f *manifest.FileMeta) bool {
+		if f.Num != num {
+			return true
+		}
+		if found = s.FindKeyspace(f.Keyspace); found == nil {
+			found = &manifest.Keyspace{} // the default one need not be listed
+		}
+		return false
+	})
+	return found
+}

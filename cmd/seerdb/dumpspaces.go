@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+)
+
+// What dumps show of keyspaces, range deletes and expiry.
+
+// expiryText is an expiry for people.
+func expiryText(ms uint64) string {
+	return time.UnixMilli(int64(min(ms, 1<<56))).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+// opText describes an operation of a commit.
+func opText(op *batch.Op, s *manifest.State) string {
+	text := op.Kind.String()
+	if op.Keyspace != 0 {
+		name := fmt.Sprintf("number %d", op.Keyspace) // dropped since
+		if k := s.FindKeyspace(op.Keyspace); k != nil {
+			name = spaceName(k)
+		}
+		text += " [" + name + "]"
+	}
+	switch op.Kind {
+	case base.KindRangeDelete:
+		if len(op.Value) == 0 {
+			return fmt.Sprintf("%s from %s on", text, escape(op.Key))
+		}
+		return fmt.Sprintf("%s from %s to before %s", text, escape(op.Key), escape(op.Value))
+	case base.KindPutTTL:
+		expiry, value := op.Expiry()
+		return fmt.Sprintf("%s %s = %s until %s", text, escape(op.Key), escape(value), expiryText(expiry))
+	}
+	text += " " + escape(op.Key)
+	if batch.HasValue(op.Kind) {
+		text += " = " + escape(op.Value)
+	}
+	return text
+}
+
+// dumpOwner writes which keyspace a table belongs to, and when what is in it
+// expires: the file does not say the one, and the manifest sums up the other.
+func dumpOwner(w io.Writer, s *manifest.State, num base.FileNum) {
+	s.Version.All(func(level int, f *manifest.FileMeta) bool {
+		if f.Num != num {
+			return true
+		}
+		if k := s.FindKeyspace(f.Keyspace); k != nil && k.ID != 0 {
+			fmt.Fprintf(w, "keyspace   %s\n", spaceName(k))
+		}
+		if f.Expiring > 0 {
+			fmt.Fprintf(w, "expiring   %d entries, from %s to %s\n", f.Expiring, expiryText(f.MinExpiry), expiryText(f.MaxExpiry))
+		}
+		return false
+	})
+}
+
+// dumpExpiries writes the entries that have an expiry, in clear.
+func dumpExpiries(w io.Writer, r *sstable.Reader) error {
+	p := r.Properties()
+	if p.ByKind[base.KindPutTTL]+p.ByKind[base.KindPutTTLPointer] == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "expiries")
+	it := r.NewIter(sstable.IterOptions{Bypass: true})
+	for kv := it.First(); kv != nil; kv = it.Next() {
+		kind := kv.Trailer.Kind()
+		if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+			if len(kv.Value) < base.ExpirySize {
+				fmt.Fprintf(w, "  %q %v has no expiry\n", kv.Key, kv.Trailer)
+				continue
+			}
+			fmt.Fprintf(w, "  %q %v until %s\n", kv.Key, kv.Trailer, expiryText(binary.LittleEndian.Uint64(kv.Value)))
+		}
+	}
+	return it.Close()
+}
+
+// dumpKeyspaces writes what the edits of a manifest say of keyspaces and of the
+// time, and the keyspaces that there are in the end.
+func dumpKeyspaces(w io.Writer, path string) error {
+	f, size, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	head, ok := record.Identify(f, size)
+	if !ok {
+		return base.Corruptf(path, 0, "not a manifest")
+	}
+	r := record.NewReader(f, size, head.ID)
+	if _, err := r.ReadFileHeader(); err != nil {
+		return err
+	}
+	spaces, clock := map[uint32]manifest.Keyspace{}, uint64(0)
+	for {
+		p, off, err := r.Next()
+		if err == io.EOF || err == record.ErrTorn {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if r.Kind() != record.KindData {
+			continue
+		}
+		e, err := manifest.DecodeEdit(p)
+		if err != nil {
+			return err
+		}
+		for _, id := range e.DropKeyspaces {
+			fmt.Fprintf(w, "@%d keyspace %d dropped, %s\n", off, id, escape([]byte(spaces[id].Name)))
+			delete(spaces, id)
+		}
+		for _, k := range e.SetKeyspaces {
+			fmt.Fprintf(w, "@%d %s\n", off, describeSpace(&k))
+			spaces[k.ID] = k
+		}
+		clock = max(clock, e.Clock)
+	}
+	for _, id := range sortedKeys(spaces) {
+		k := spaces[id]
+		fmt.Fprintln(w, describeSpace(&k))
+	}
+	if clock != 0 {
+		fmt.Fprintf(w, "clock %s\n", expiryText(clock))
+	}
+	return nil
+}
+
+func describeSpace(k *manifest.Keyspace) string {
+	text := fmt.Sprintf("keyspace %d %s", k.ID, spaceName(k))
+	if k.Merger != "" {
+		text += " merges with " + k.Merger
+	}
+	return text
+}

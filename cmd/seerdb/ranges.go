@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+// rangeFlags say which keys of which keyspace.
+type rangeFlags struct {
+	encoding
+	place
+	prefix, from, to string
+}
+
+func (f *rangeFlags) flags(cmd *cobra.Command) {
+	f.encoding.flag(cmd)
+	f.place.flag(cmd)
+	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only keys that begin with this")
+	cmd.Flags().StringVar(&f.from, "from", "", "first key")
+	cmd.Flags().StringVar(&f.to, "to", "", "end before this key")
+}
+
+func (f *rangeFlags) unbounded() bool { return f.prefix == "" && f.from == "" && f.to == "" }
+
+func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
+	if f.prefix != "" && (f.from != "" || f.to != "") {
+		return nil, nil, usagef("--prefix cannot be used with --from or --to")
+	}
+	if f.prefix != "" {
+		p, err := f.parse("prefix", f.prefix)
+		return p, prefixEnd(p), err
+	}
+	if f.from != "" {
+		if lo, err = f.parse("--from", f.from); err != nil {
+			return nil, nil, err
+		}
+	}
+	if f.to != "" {
+		hi, err = f.parse("--to", f.to)
+	}
+	return lo, hi, err
+}
+
+// prefixEnd is the first key after all keys with a prefix; nil: none.
+func prefixEnd(p []byte) []byte {
+	for i := len(p) - 1; i >= 0; i-- {
+		if p[i] < 0xff {
+			end := append([]byte(nil), p[:i+1]...)
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}
+
+// scanFlags are the flags of scan.
+type scanFlags struct {
+	rangeFlags
+	limit             int
+	reverse, keysOnly bool
+}
+
+func scanCommand() *cobra.Command {
+	var f scanFlags
+	cmd := &cobra.Command{
+		Use: "scan DIR", Short: "Print keys and values in order, a tab between them",
+		Long: "Print keys and values in order, a tab between them. Counters are printed as decimal numbers and\n" +
+			"sets as their elements with commas between them, where the keyspace has that merge operator.",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lo, hi, err := f.bounds()
+			if err != nil {
+				return err
+			}
+			return reading(args[0], f.place, func(s *store, t tree) error {
+				it, err := t.NewIter(f.options(lo, hi))
+				if err != nil {
+					return err
+				}
+				return f.print(cmd.OutOrStdout(), it, s.operators[f.keyspace], func() error { return nil })
+			})
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many rows (0: all)")
+	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "from the last key to the first")
+	cmd.Flags().BoolVar(&f.keysOnly, "keys", false, "print keys only")
+	return cmd
+}
+
+func (f *scanFlags) options(lo, hi []byte) *seerdb.IterOptions {
+	return &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: f.keysOnly, Bulk: f.limit == 0}
+}
+
+// print prints rows and closes the iterator. Between rows it asks whether to
+// stop.
+func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop func() error) error {
+	step, ok := it.Next, it.First()
+	if f.reverse {
+		step, ok = it.Prev, it.Last()
+	}
+	for n := 0; ok && (f.limit == 0 || n < f.limit); n++ {
+		line := f.format(it.Key())
+		if !f.keysOnly {
+			v := it.Value()
+			if !it.Valid() {
+				break // the value cannot be read, and Close says why
+			}
+			line += "\t" + f.formatValue(operator, v)
+		}
+		_, err := fmt.Fprintln(w, line)
+		if err == nil {
+			err = stop()
+		}
+		if err != nil {
+			_ = it.Close()
+			return err
+		}
+		ok = step()
+	}
+	return it.Close()
+}
+
+func delrangeCommand() *cobra.Command {
+	var f rangeFlags
+	all := false
+	cmd := &cobra.Command{
+		Use: "delrange DIR", Short: "Delete a range of keys, at the cost of one",
+		Long: "Delete the keys --from up to, but not including, --to, or those with a --prefix. Every key of\n" +
+			"the keyspace is deleted only with --all.",
+		Args: exactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch {
+			case all && !f.unbounded():
+				return usagef("--all cannot be used with --prefix, --from or --to")
+			case !all && f.unbounded():
+				return usagef("give --prefix, --from or --to, or --all to delete every key")
+			}
+			lo, hi, err := f.bounds()
+			if err != nil {
+				return err
+			}
+			return writing(args[0], f.place, false, func(_ *store, t tree) error { return t.DeleteRange(lo, hi) })
+		},
+	}
+	f.flags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "delete every key of the keyspace")
+	return cmd
+}

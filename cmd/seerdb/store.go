@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// tree is what the database, as its default keyspace, and the other keyspaces
+// have in common.
+type tree interface {
+	Get(key []byte) ([]byte, error)
+	AppendGet(dst, key []byte) ([]byte, error)
+	Put(key, value []byte) error
+	PutTTL(key, value []byte, d time.Duration) error
+	Delete(key []byte) error
+	DeleteRange(lo, hi []byte) error
+	Merge(key, operand []byte) error
+	NewIter(o *seerdb.IterOptions) (*seerdb.Iter, error)
+	Range(lo, hi []byte) *seerdb.Rows
+	Compact(ctx context.Context, lo, hi []byte) error
+}
+
+// place is which keyspace a command works on.
+type place struct{ keyspace string }
+
+func (p *place) flag(cmd *cobra.Command) {
+	cmd.Flags().StringVarP(&p.keyspace, "keyspace", "k", "", "keyspace to work on (default: the one without a name)")
+}
+
+// store is an open database, with the merge operators of its keyspaces.
+type store struct {
+	*seerdb.DB
+	operators map[string]string // names, by keyspace; the default one is ""
+}
+
+// openExisting opens a database that must be there.
+func openExisting(dir string, readOnly bool) (*store, error) {
+	return openStore(dir, &seerdb.Options{MustExist: true, ReadOnly: readOnly}, storedOperators(dir))
+}
+
+// openStore opens a database with these merge operators: it must be opened with
+// those that it was written with.
+func openStore(dir string, o *seerdb.Options, operators map[string]string) (*store, error) {
+	o.Merger = operatorNamed(operators[""])
+	db, err := seerdb.Open(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return &store{db, operators}, nil
+}
+
+// closing adds the error of closing to err.
+func closing(c io.Closer, err *error) {
+	if cerr := c.Close(); *err == nil {
+		*err = cerr
+	}
+}
+
+// tree opens a keyspace, and with create makes it if it is missing.
+func (s *store) tree(keyspace string, create bool) (tree, error) {
+	if keyspace == "" {
+		return s.DB, nil
+	}
+	return s.space(keyspace, create)
+}
+
+func (s *store) space(name string, create bool) (*seerdb.Keyspace, error) {
+	return s.Keyspace(name, &seerdb.KeyspaceOptions{Merger: operatorNamed(s.operators[name]), MustExist: !create})
+}
+
+// reading and writing open a database for one command on one keyspace. What
+// writing finds missing, it makes if create says so.
+func reading(dir string, p place, f func(s *store, t tree) error) (err error) {
+	s, err := openExisting(dir, true)
+	if err != nil {
+		return err
+	}
+	return s.within(p, false, f)
+}
+
+func writing(dir string, p place, create bool, f func(s *store, t tree) error) error {
+	s, err := openStore(dir, &seerdb.Options{MustExist: !create}, storedOperators(dir))
+	if err != nil {
+		return err
+	}
+	return s.within(p, create, f)
+}
+
+// within does one thing and closes.
+func (s *store) within(p place, create bool, f func(s *store, t tree) error) (err error) {
+	defer closing(s, &err)
+	t, err := s.tree(p.keyspace, create)
+	if err != nil {
+		return err
+	}
+	return f(s, t)
+}
+
+// operatorNamed returns the merge operator of a name, nil for none. Of one that
+// is not ours there is only the name.
+func operatorNamed(name string) seerdb.Merger {
+	if name == "" {
+		return nil
+	}
+	if op, ok := merger.ByName(name); ok {
+		return op
+	}
+	return foreignOperator(name)
+}
+
+// foreignOperator stands in for an operator of some program. It has its name, so
+// that all works that needs no result of it; operands stay as they are.
+type foreignOperator string
+
+func (f foreignOperator) Name() string { return string(f) }
+
+func (f foreignOperator) Full(_, _, _ []byte, _ bool, _ [][]byte) ([]byte, error) {
+	return nil, fmt.Errorf("the merge operator %q belongs to the program that wrote the database; this tool has only its name", string(f))
+}
+
+func (foreignOperator) Partial(_, _, _, _ []byte) ([]byte, bool, error) { return nil, false, nil }

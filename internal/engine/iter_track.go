@@ -1,0 +1,42 @@
+package engine
+
+import "github.com/seerdb-go/seerdb/internal/txn"
+
+// An iterator of a serializable transaction notes how far it went, so that
+// phantoms are noticed: package txn has the trail.
+
+// track makes every move from now on enter a set.
+func (it *Iter) track(s *txn.Set, k *Keyspace) {
+	it.walk.Start(s, k.id)
+	it.tracked = true
+}
+
+// ahead makes a tracked move to the first key at or after from.
+func (it *Iter) ahead(from []byte, move func() bool) bool {
+	it.from = append(it.from[:0], from...)
+	it.tracked = false
+	ok := move()
+	it.tracked = true
+	return it.noted(ok, it.walk.Forward(it.from, it.Key(), ok, it.upper))
+}
+
+// back makes a tracked move to the last key before from; nil is the end.
+func (it *Iter) back(from []byte, move func() bool) bool {
+	it.from = append(it.from[:0], from...)
+	if from != nil {
+		from = it.from
+	}
+	it.tracked = false
+	ok := move()
+	it.tracked = true
+	return it.noted(ok, it.walk.Backward(from, it.Key(), ok, it.lower))
+}
+
+// noted ends the walk if the trail could not be kept.
+func (it *Iter) noted(ok bool, err error) bool {
+	if err != nil {
+		it.broken(err)
+		return false
+	}
+	return ok
+}

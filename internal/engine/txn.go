@@ -1,0 +1,522 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/txn"
+)
+
+// Isolation says which anomalies a transaction excludes.
+type Isolation uint8
+
+// The levels.
+const (
+	Serializable Isolation = iota
+	SnapshotIsolation
+)
+
+// TxnOptions of a transaction.
+type TxnOptions struct {
+	Isolation  Isolation
+	Durability Durability
+	ReadOnly   bool
+}
+
+// Txn is an optimistic transaction: it reads at a snapshot and through its own
+// writes, which are a batch until Commit. Package txn decides whether that may
+// be committed. It is used by one goroutine.
+type Txn struct {
+	e        *Engine
+	o        TxnOptions
+	at       Moment
+	conflict txn.Txn
+	batch    batch.Batch
+	own      overlay
+	charged  int64 // to the budget
+	origin   origin
+	done     bool
+}
+
+// chargeGrain is in what steps a transaction is charged to the budget.
+const chargeGrain = 64 << 10
+
+// trackerShare is which part of the budget the records of what was written
+// while transactions are open may take, and txnShare the part that one
+// transaction may: its reads, and its writes.
+const (
+	trackerShare = 32
+	txnShare     = 4
+)
+
+// Begin opens a transaction at what is visible now.
+func (e *Engine) Begin(o TxnOptions) (*Txn, error) {
+	if o.Isolation > SnapshotIsolation {
+		return nil, fmt.Errorf("%w: unknown isolation %d", base.ErrInvalidOptions, o.Isolation)
+	}
+	if _, err := e.durability(o.Durability); err != nil {
+		return nil, err
+	}
+	t := &Txn{e: e, o: o}
+	p := &e.commit
+	e.snaps.filterMu.RLock()
+	defer e.snaps.filterMu.RUnlock()
+	p.mu.Lock()
+	if e.closed.Load() {
+		p.mu.Unlock()
+		return nil, base.ErrClosed
+	}
+	t.at = e.snaps.take(e)
+	if !o.ReadOnly {
+		p.tracker.Begin(&t.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), p.pending)
+	}
+	p.mu.Unlock()
+	e.open.add(&t.origin, originTxn)
+	return t, nil
+}
+
+// pending yields the batches of the commits that are not visible yet. The
+// caller holds mu.
+func (p *pipeline) pending(yield func(*batch.Batch) bool) {
+	for c := p.head; c != nil; c = c.next {
+		if !yield(c.batch) {
+			return
+		}
+	}
+}
+
+// usable says why the transaction cannot be used any more, or nil.
+func (t *Txn) usable() error {
+	if t.done || t.e.closed.Load() {
+		return base.ErrClosed
+	}
+	return nil
+}
+
+// Snapshot is the moment at which the transaction reads.
+func (t *Txn) Snapshot() Moment { return t.at }
+
+// AppendGet is Keyspace.AppendGet in the transaction.
+func (t *Txn) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
+	return t.lookup(k, dst, key, true, t.o.Isolation == Serializable)
+}
+
+// Has is Keyspace.Has in the transaction.
+func (t *Txn) Has(k *Keyspace, key []byte) (bool, error) {
+	_, err := t.lookup(k, nil, key, false, t.o.Isolation == Serializable)
+	if err == base.ErrNotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// AppendGetForUpdate is AppendGet, and the transaction does not commit if
+// somebody else writes the key meanwhile, whatever its isolation.
+func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
+	if err := t.writable(); err != nil {
+		return dst, err
+	}
+	if err := t.conflict.Key(k.id, key); err != nil {
+		return dst, err
+	}
+	return t.lookup(k, dst, key, true, false)
+}
+
+func (t *Txn) writable() error {
+	if err := t.usable(); err != nil {
+		return err
+	}
+	if t.o.ReadOnly {
+		return fmt.Errorf("%w: the transaction was begun to read only", base.ErrReadOnly)
+	}
+	return nil
+}
+
+// lookup looks among the transaction's own writes, then at the snapshot. What
+// own writes decide alone is no dependence on others.
+func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
+	if err := t.usable(); err != nil {
+		return dst, err
+	}
+	r, deleted := t.own.get(k, key)
+	switch {
+	case deleted:
+		return dst, base.ErrNotFound
+	case r != nil && r.trailer.Kind() != base.KindMerge:
+		return t.ownValue(dst, r, want)
+	}
+	if track && !t.o.ReadOnly {
+		if err := t.conflict.Key(k.id, key); err != nil {
+			return dst, err
+		}
+	}
+	switch {
+	case r == nil:
+		return k.lookup(dst, key, t.at, want)
+	case !want:
+		return dst, nil
+	}
+	it, err := k.newIter(IterOptions{Lower: key}, t.at, &t.own)
+	if err != nil {
+		return dst, err
+	}
+	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
+		dst = append(dst, it.Value()...)
+	} else if it.Err() == nil {
+		_ = it.Close()
+		return dst, base.ErrNotFound
+	}
+	return dst, it.Close()
+}
+
+// ownValue is what a write of the transaction itself says.
+func (t *Txn) ownValue(dst []byte, r *opRef, want bool) ([]byte, error) {
+	value := r.value
+	switch r.trailer.Kind() {
+	case base.KindPut:
+	case base.KindPutTTL:
+		expiry, rest, err := splitExpiry(value)
+		if err != nil {
+			return dst, err
+		}
+		if expiry <= t.time() {
+			return dst, base.ErrNotFound
+		}
+		value = rest
+	default:
+		return dst, base.ErrNotFound
+	}
+	if want {
+		dst = append(dst, value...)
+	}
+	return dst, nil
+}
+
+// time is the transaction's time; one that began before anything had an expiry
+// gets it with its first.
+func (t *Txn) time() uint64 {
+	if t.at.Time == 0 {
+		t.at.Time = t.e.clock.now()
+	}
+	return t.at.Time
+}
+
+// NewIter is Keyspace.NewIter in the transaction: it shows the snapshot and the
+// writes made so far.
+func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
+	if err := t.usable(); err != nil {
+		return nil, err
+	}
+	it, err := k.newIter(o, t.at, &t.own)
+	if err == nil && t.o.Isolation == Serializable && !t.o.ReadOnly {
+		it.track(&t.conflict.Set, k)
+	}
+	return it, err
+}
+
+// Write adds an operation with add, which gets the batch.
+func (t *Txn) Write(add func(*batch.Batch) error) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	off, count := max(len(t.batch.Data), batch.HeaderSize), t.batch.Count()
+	mark := t.batch.Mark()
+	if err := add(&t.batch); err != nil {
+		t.batch.Rollback(mark) // a write that was refused leaves the others as they are
+		return err
+	}
+	if t.batch.Count() == count {
+		return nil
+	}
+	if int64(len(t.batch.Data)) > t.e.opts.MemoryBudget/txnShare {
+		t.batch.Rollback(mark)
+		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
+	}
+	op, err := t.batch.OpAt(off)
+	if err != nil {
+		return err
+	}
+	if op.Kind == base.KindPutTTL && t.at.Time == 0 {
+		t.e.clock.inUse.Store(true)
+		t.time()
+	}
+	t.own.add(&op)
+	t.charge()
+	return nil
+}
+
+// charge takes what the transaction occupies from the budget.
+func (t *Txn) charge() {
+	n := int64(len(t.batch.Data)) + int64(len(t.own.refs))*96 + int64(t.conflict.Bytes())
+	if n-t.charged >= chargeGrain {
+		t.e.cache.Charge(cache.Transactions, n-t.charged)
+		t.charged = n
+	}
+}
+
+// Savepoint is a place to which a transaction can be rolled back.
+type Savepoint struct {
+	t    *Txn
+	mark batch.Mark
+	ops  int
+}
+
+// Savepoint returns the place where the transaction is now.
+func (t *Txn) Savepoint() Savepoint { return Savepoint{t, t.batch.Mark(), t.batch.Count()} }
+
+// RollbackTo undoes the writes since a savepoint. What was read since still
+// counts as read.
+func (t *Txn) RollbackTo(s Savepoint) error {
+	if err := t.usable(); err != nil {
+		return err
+	}
+	if s.t != t || s.ops > t.batch.Count() {
+		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
+	}
+	t.batch.Rollback(s.mark)
+	t.own.reset()
+	for r := t.batch.Reader(); ; {
+		op, ok, err := r.Next()
+		if err != nil || !ok {
+			return err
+		}
+		t.own.add(&op)
+	}
+}
+
+// Commit applies the writes, atomically, unless a commit since the snapshot
+// touched what the transaction depends on: then it is base.ErrConflict, and
+// nothing was applied. The transaction is over in any case.
+func (t *Txn) Commit() (base.SeqNum, error) {
+	if err := t.usable(); err != nil {
+		t.Rollback()
+		return 0, err
+	}
+	defer t.Rollback()
+	if t.batch.Count() == 0 {
+		return t.at.Seq, nil // it is as if it had run at its snapshot
+	}
+	if t.o.Isolation == SnapshotIsolation {
+		if err := t.conflict.Batch(&t.batch); err != nil {
+			return 0, err
+		}
+	}
+	if err := t.conflict.Seal(); err != nil {
+		return 0, err
+	}
+	return t.e.commitBatch(&t.batch, t.o.Durability, &t.conflict)
+}
+
+// Rollback ends the transaction without applying anything. It is idempotent,
+// and does nothing after Commit.
+func (t *Txn) Rollback() {
+	if t.done {
+		return
+	}
+	t.done = true
+	e := t.e
+	if !t.o.ReadOnly {
+		e.commit.mu.Lock()
+		e.commit.tracker.End(&t.conflict)
+		e.commit.mu.Unlock()
+	}
+	e.snaps.drop(t.at)
+	e.open.remove(&t.origin)
+	if t.charged != 0 && !e.closed.Load() {
+		e.cache.Charge(cache.Transactions, -t.charged)
+	}
+}
+
+// validate asks whether a transaction may take its place in the log now. When
+// the tree has to be asked first the lock is let go meanwhile, and the answer
+// is to try again. The caller holds commit.mu.
+func (e *Engine) validate(x *txn.Txn) (again bool, err error) {
+	p := &e.commit
+	a := p.tracker.Validate(x, p.nextSeq-1)
+	switch a.Verdict {
+	case txn.Valid:
+		return false, nil
+	case txn.Conflict:
+		return false, base.ErrConflict
+	}
+	p.mu.Unlock()
+	newer, err := e.checkTree(x, a.Upto)
+	p.mu.Lock()
+	switch {
+	case err != nil:
+		return false, err
+	case newer:
+		return false, base.ErrConflict
+	}
+	return true, nil
+}
+
+// checkTree asks the stored versions, once everything up to a sequence is
+// visible. That takes as long as the commits before it: they are on their way.
+func (e *Engine) checkTree(x *txn.Txn, upto base.SeqNum) (newer bool, err error) {
+	for e.visibleSeq() < upto {
+		time.Sleep(20 * time.Microsecond)
+	}
+	return x.CheckTree(versions{e})
+}
+
+// versions asks the tree for what package txn wants to know.
+type versions struct{ e *Engine }
+
+// NewestSeq implements txn.Tree.
+func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
+	k := v.e.space(keyspace)
+	if k == nil {
+		return 0, nil
+	}
+	s, shard := v.e.acquire()
+	if s == nil {
+		return 0, base.ErrClosed
+	}
+	defer s.release(shard)
+	return s.newestSeq(k, key)
+}
+
+// newestSeq is the newest sequence at which a key was written or deleted.
+func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
+	mkey := key
+	if k.id != 0 {
+		mkey = append(append(make([]byte, 0, prefixSize+len(key)), k.prefix[:]...), key...)
+	}
+	mhash := base.Hash(mkey)
+	for i := range 1 + len(s.imm) {
+		m := s.generation(i).table(k)
+		if m == nil {
+			continue
+		}
+		t, _, _ := m.Get(mkey, mhash, base.SeqNumMax)
+		seq := t.Seq()
+		if view := m.Ranges(); view != nil {
+			seq = max(seq, cover(view, mkey, base.SeqNumMax))
+		}
+		if seq != 0 {
+			return seq, nil
+		}
+	}
+	ls, hash := s.v.of(k), base.Hash(key)
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].find(key)
+			if t == nil {
+				continue
+			}
+			seq, err := t.newestSeq(key, hash)
+			if err != nil || seq != 0 {
+				return seq, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
+	r, err := t.open()
+	if err != nil {
+		return 0, err
+	}
+	if t.meta.Ranges > 0 {
+		if f := r.Ranges().Find(key); f != nil {
+			seq = f.Cover(base.SeqNumMax)
+		}
+	}
+	if !r.MayContain(hash) {
+		return seq, nil
+	}
+	var res sstable.Result
+	ok, err := r.Get(key, base.SeqNumMax, &res)
+	if ok {
+		seq = max(seq, res.Trailer.Seq())
+		res.Release()
+	}
+	return seq, err
+}
+
+// AnyNewer implements txn.Tree. Only memtables and tables with something newer
+// are looked at.
+func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
+	k := v.e.space(keyspace)
+	if k == nil {
+		return false, nil
+	}
+	s, shard := v.e.acquire()
+	if s == nil {
+		return false, base.ErrClosed
+	}
+	defer s.release(shard)
+	for i := range 1 + len(s.imm) {
+		g := s.generation(i)
+		it := g.allIter(k)
+		if it == nil {
+			continue
+		}
+		l := g.rangeList(k)
+		newer, err := anyNewer(it, lo, hi, after)
+		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
+			return newer, err
+		}
+	}
+	ls := s.v.of(k)
+	for l := range ls {
+		for i := range ls[l] {
+			for _, t := range ls[l][i].tables[ls[l][i].search(lo):] {
+				if hi != nil && bytes.Compare(t.meta.Smallest, hi) >= 0 {
+					break
+				}
+				if t.meta.LargestSeq <= after {
+					continue
+				}
+				if newer, err := t.anyNewer(lo, hi, after); newer || err != nil {
+					return newer, err
+				}
+			}
+		}
+	}
+	return false, nil
+}
+
+func (t *table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
+	r, err := t.open()
+	if err != nil {
+		return false, err
+	}
+	if l := r.Ranges(); l != nil && rangesNewer(l, lo, hi, after) {
+		return true, nil
+	}
+	return anyNewer(r.NewIter(sstable.IterOptions{Scan: true}), lo, hi, after)
+}
+
+// anyNewer closes the iterator.
+func anyNewer(it base.Iterator, lo, hi []byte, after base.SeqNum) (newer bool, err error) {
+	for kv := it.SeekGE(lo, base.TrailerMax); kv != nil && !newer; kv = it.Next() {
+		if hi != nil && bytes.Compare(kv.Key, hi) >= 0 {
+			break
+		}
+		newer = kv.Trailer.Seq() > after
+	}
+	return newer, it.Close()
+}
+
+// rangesNewer reports whether a range tombstone newer than after meets [lo, hi).
+func rangesNewer(l *rangedel.List, lo, hi []byte, after base.SeqNum) bool {
+	for i := l.Search(lo); i < l.Len(); i++ {
+		f := l.At(i)
+		if hi != nil && bytes.Compare(f.Lo, hi) >= 0 {
+			return false
+		}
+		if f.Seqs[0] > after {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,287 @@
+package seerdb
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/engine"
+)
+
+// Isolation says which anomalies a transaction excludes.
+type Isolation uint8
+
+const (
+	// Serializable transactions behave as if they had run one after the other,
+	// in the order of real time. A transaction that read what somebody else
+	// wrote before it committed fails with ErrConflict.
+	Serializable = Isolation(engine.Serializable)
+	// SnapshotIsolation looks only at what is written: the first of two
+	// concurrent writers of a key commits. It allows write skew: two
+	// transactions that each read what the other writes may both commit. See
+	// Txn.GetForUpdate.
+	SnapshotIsolation = Isolation(engine.SnapshotIsolation)
+)
+
+// TxnOptions configure a transaction. The zero value, and nil, are good
+// defaults.
+type TxnOptions struct {
+	// Isolation, Serializable by default.
+	Isolation Isolation
+	// Durability of the commit; never less than that of the database.
+	Durability Durability
+	// ReadOnly transactions cannot write, and cost what a snapshot costs.
+	ReadOnly bool
+}
+
+// Txn is a transaction over all keyspaces. It reads the database as it was when
+// the transaction began, and through it its own writes; Commit applies them all
+// or none. It is optimistic: it takes no locks and never waits for another
+// transaction, and Commit returns ErrConflict, with nothing applied, if a
+// commit since its beginning, of a transaction or not, touched what it depends
+// on. Transactions that only read, or that wrote nothing, never conflict.
+//
+// A Txn is used by one goroutine and must be ended by Commit or Rollback: an
+// open one keeps old versions from being dropped. There is no limit to its size
+// but the memory budget: past a quarter of it operations return
+// ErrTxnTooLarge.
+//
+// Its methods on keys work on the default keyspace; see Txn.In for others.
+type Txn struct{ txnSpace }
+
+// txnSpace is one keyspace in a transaction.
+type txnSpace struct {
+	t *engine.Txn
+	k *engine.Keyspace
+	e *engine.Engine
+}
+
+// TxnIn is one keyspace in a transaction. See Txn.In.
+type TxnIn struct{ txnSpace }
+
+// Begin opens a transaction. Update is simpler where it fits: it begins,
+// commits, and tries again after conflicts.
+func (db *DB) Begin(o *TxnOptions) (*Txn, error) {
+	if o == nil {
+		o = &TxnOptions{}
+	}
+	t, err := db.e.Begin(engine.TxnOptions{
+		Isolation: engine.Isolation(o.Isolation), Durability: engine.Durability(o.Durability), ReadOnly: o.ReadOnly,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Txn{txnSpace{t: t, k: db.k, e: db.e}}, nil
+}
+
+// In returns the transaction on another keyspace.
+func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{txnSpace{t: t.t, k: k.k, e: t.e}} }
+
+// Get returns a copy of the value of key, or ErrNotFound.
+func (t *txnSpace) Get(key []byte) ([]byte, error) { return copied(t.t.AppendGet(t.k, nil, key)) }
+
+// AppendGet appends the value of key to dst and returns the result, or dst and
+// ErrNotFound.
+func (t *txnSpace) AppendGet(dst, key []byte) ([]byte, error) { return t.t.AppendGet(t.k, dst, key) }
+
+// GetForUpdate is Get, and the transaction will not commit if somebody else
+// writes the key meanwhile. Serializable transactions have that for every key
+// they read; with SnapshotIsolation it prevents write skew.
+func (t *txnSpace) GetForUpdate(key []byte) ([]byte, error) {
+	return copied(t.t.AppendGetForUpdate(t.k, nil, key))
+}
+
+// Has reports whether key has a value.
+func (t *txnSpace) Has(key []byte) (bool, error) { return t.t.Has(t.k, key) }
+
+// NewIter opens an iterator over the snapshot and the writes made so far;
+// later writes do not show in it. It must be closed before Commit.
+func (t *txnSpace) NewIter(o *IterOptions) (*Iter, error) {
+	return wrapIter(t.t.NewIter(t.k, o.engine()))
+}
+
+// Range is the keys lo <= key < hi; nil means unbounded. See Rows.
+func (t *txnSpace) Range(lo, hi []byte) *Rows {
+	open := func(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
+	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+}
+
+// Prefix is the keys that begin with p. See Rows.
+func (t *txnSpace) Prefix(p []byte) *Rows { return t.Range(p, prefixEnd(p)) }
+
+func (t *txnSpace) write(fn func(ops) error) error {
+	return t.t.Write(func(b *batch.Batch) error { return fn(ops{b, t.k.ID(), t.e}) })
+}
+
+// Put sets key to value. Both are copied.
+func (t *txnSpace) Put(key, value []byte) error {
+	return t.write(func(o ops) error { return o.put(key, value) })
+}
+
+// Delete removes key.
+func (t *txnSpace) Delete(key []byte) error {
+	return t.write(func(o ops) error { return o.delete(key) })
+}
+
+// SingleDelete is DB.SingleDelete in the transaction.
+func (t *txnSpace) SingleDelete(key []byte) error {
+	return t.write(func(o ops) error { return o.singleDelete(key) })
+}
+
+// DeleteRange is DB.DeleteRange in the transaction.
+func (t *txnSpace) DeleteRange(lo, hi []byte) error {
+	return t.write(func(o ops) error { return o.deleteRange(lo, hi) })
+}
+
+// Merge is DB.Merge in the transaction. It is no read: transactions that only
+// merge into the same key do not conflict when they are Serializable.
+func (t *txnSpace) Merge(key, operand []byte) error {
+	return t.write(func(o ops) error { return o.merge(key, operand) })
+}
+
+// PutTTL is DB.PutTTL in the transaction. The time runs from this call.
+func (t *txnSpace) PutTTL(key, value []byte, d time.Duration) error {
+	return t.write(func(o ops) error { return o.putTTL(key, value, d) })
+}
+
+// Savepoint is a place in a transaction.
+type Savepoint struct{ s engine.Savepoint }
+
+// Savepoint marks the place where the transaction is now.
+func (t *Txn) Savepoint() Savepoint { return Savepoint{t.t.Savepoint()} }
+
+// RollbackTo undoes the writes made since a savepoint, which can be rolled back
+// to again. What was read since still counts for conflicts; iterators that are
+// open show what they showed.
+func (t *Txn) RollbackTo(s Savepoint) error { return t.t.RollbackTo(s.s) }
+
+// Commit applies the writes atomically, with the durability that was asked
+// for. ErrConflict means that nothing was applied, and that the same work may
+// succeed in a new transaction. The transaction is over whatever Commit
+// returns.
+func (t *Txn) Commit() error {
+	_, err := t.t.Commit()
+	return err
+}
+
+// Rollback ends the transaction and applies nothing. After Commit, or a second
+// time, it does nothing, so that it can be deferred.
+func (t *Txn) Rollback() { t.t.Rollback() }
+
+// Seq is the sequence number that the transaction reads at.
+func (t *Txn) Seq() uint64 { return uint64(t.t.Snapshot().Seq) }
+
+// updateTries is how often Update runs a transaction before it gives up. With
+// the pauses between them that is about two seconds.
+const updateTries = 64
+
+// Update runs fn in a serializable transaction and commits it. After a conflict
+// it does so again, in a new transaction, after a pause that grows and is drawn
+// at random; so fn may run several times and should have no other effects. It
+// gives up with ErrConflict after 64 times, or with the error of ctx when that
+// ends. An error of fn rolls back and is returned as it is, unless it is
+// ErrConflict. fn must not end the transaction itself.
+func (db *DB) Update(ctx context.Context, fn func(*Txn) error) error {
+	return db.UpdateWith(ctx, nil, fn)
+}
+
+// UpdateWith is Update with options for the transactions.
+func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error) error {
+	pause := 20 * time.Microsecond
+	for try := 1; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := db.once(o, fn)
+		if !errors.Is(err, ErrConflict) || try == updateTries {
+			return err
+		}
+		if err := sleep(ctx, time.Duration(rand.Int64N(int64(pause)))); err != nil {
+			return err
+		}
+		pause = min(2*pause, 50*time.Millisecond)
+	}
+}
+
+// once runs fn in one transaction.
+func (db *DB) once(o *TxnOptions, fn func(*Txn) error) error {
+	t, err := db.Begin(o)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback() // fn may panic
+	if err := fn(t); err != nil {
+		return err
+	}
+	return t.Commit()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// View runs fn with a snapshot, which it closes.
+func (db *DB) View(fn func(*Snapshot) error) error {
+	s := db.NewSnapshot()
+	defer func() { _ = s.Close() }()
+	return fn(s)
+}
+
+// PutIfAbsent sets key to value if it has none, and reports whether it did.
+func (s *space) PutIfAbsent(key, value []byte) (bool, error) {
+	return s.putIf(key, value, func(_ []byte, exists bool) bool { return !exists })
+}
+
+// CompareAndSwap sets key to value if its value is old, where nil means that it
+// has none, and reports whether it did. A nil value removes the key.
+func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
+	return s.putIf(key, value, func(now []byte, exists bool) bool {
+		return exists == (old != nil) && string(now) == string(old)
+	})
+}
+
+// putIf sets a key to a value on a condition. Somebody who wins the race for
+// the key has made progress, so trying again ends.
+func (s *space) putIf(key, value []byte, cond func(now []byte, exists bool) bool) (bool, error) {
+	for {
+		t, err := s.e.Begin(engine.TxnOptions{})
+		if err != nil {
+			return false, err
+		}
+		now, err := t.AppendGet(s.k, nil, key)
+		if err != nil && !errors.Is(err, ErrNotFound) || !cond(now, err == nil) {
+			t.Rollback()
+			return false, ignoreNotFound(err)
+		}
+		err = t.Write(func(b *batch.Batch) error {
+			o := ops{b, s.k.ID(), s.e}
+			if value == nil {
+				return o.delete(key)
+			}
+			return o.put(key, value)
+		})
+		if err == nil {
+			_, err = t.Commit()
+		}
+		t.Rollback()
+		if !errors.Is(err, ErrConflict) {
+			return err == nil, err
+		}
+	}
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
