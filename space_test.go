@@ -146,6 +146,7 @@ func TestSpaceOfEverythingComesBackAfterSnapshots(t *testing.T) {
 	for name, way := range spaceWays {
 		for _, merged := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/merged=%v", name, merged), func(t *testing.T) {
+				t.Parallel() // it mostly waits
 				r := newSpaceRig(t)
 				r.fill(way.ttl)
 				peak := r.used()
@@ -203,6 +204,32 @@ func TestSpaceComesBackUnread(t *testing.T) {
 				t.Errorf("%d entries were counted as gone, of %d", n, r.keys)
 			}
 		})
+	}
+}
+
+// A range delete need not wait for the memtable to be full, in any keyspace, if
+// it is worth a flush.
+func TestSpaceComesBackWithoutAFlush(t *testing.T) {
+	r := newSpaceRig(t)
+	k, err := r.db.Keyspace("other", nil)
+	must(t, err)
+	r.fill(0)
+	for n := range r.keys {
+		must(t, k.Put(spaceKey(n), r.value(n)))
+	}
+	must(t, r.db.Flush(context.Background()))
+	peak := r.used()
+	must(t, k.DeleteRange(nil, nil))
+	eventually(t, 30*time.Second, "one keyspace is gone", func() bool { return r.used() < peak*9/10 })
+	must(t, r.db.DeleteRange(nil, nil))
+	r.waitBelow(peak)
+
+	flushes := r.db.Metrics().Flushes.Count
+	must(t, r.db.Put([]byte("k"), []byte("v")))
+	must(t, r.db.DeleteRange([]byte("a"), []byte("b")))
+	time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
+	if n := r.db.Metrics().Flushes.Count; n != flushes {
+		t.Errorf("%d flushes of a range delete that is worth none", n-flushes)
 	}
 }
 
