@@ -1,7 +1,6 @@
 package seerdb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
@@ -437,9 +434,3 @@ func TestBulkLoadKeyspaces(t *testing.T) {
 	}
 	bulkVerify(t, db)
 }
-
-var (
-	_ = bytes.Equal
-	_ sync.Mutex
-	_ atomic.Int32
-)
