@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -232,13 +233,17 @@ func TestHistory(t *testing.T) {
 	if h.err != nil || h.Len() != maxHistory || h.At(0) != "get last" || h.At(1) != fmt.Sprint("get ", 2*maxHistory+9) {
 		t.Fatalf("%d lines, %q before %q, %v", h.Len(), h.At(1), h.At(0), h.err)
 	}
+	private := func() {
+		if info, err := os.Stat(file); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Fatal(info.Mode(), err)
+		}
+	}
+	private()
 	for range 2 { // the first time the file is too long
 		again := openHistory(file)
+		private()
 		if again.err != nil || !reflect.DeepEqual(again.lines, h.lines) {
 			t.Fatalf("%d lines, %v", again.Len(), again.err)
-		}
-		if info, err := os.Stat(file); err != nil || info.Mode().Perm()&0o077 != 0 {
-			t.Fatal(info.Mode(), err)
 		}
 	}
 	b, err := os.ReadFile(file)

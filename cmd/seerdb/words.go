@@ -87,7 +87,7 @@ func unescapeWord(s string) (string, error) {
 // be.
 func quoteWord(b []byte) string {
 	s := string(b)
-	if s == "" || strings.ContainsAny(s, " \"`#") || s[0] == '-' {
+	if s == "" || strings.ContainsAny(s, " \"`#") {
 		return strconv.Quote(s)
 	}
 	return escape(b)
