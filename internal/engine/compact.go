@@ -89,6 +89,9 @@ func (e *Engine) busyTables() compaction.Busy {
 			busy[n] = t.job
 		}
 	}
+	if l := e.loading; l != nil && l.job != nil {
+		l.job.Files(func(_ int, f *manifest.FileMeta) { busy[f.Num] = l.job })
+	}
 	return busy
 }
 

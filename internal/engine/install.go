@@ -23,6 +23,11 @@ import (
 func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
+	return e.installLocked(edit, flushed, k)
+}
+
+// installLocked is install for a caller that holds installMu.
+func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	if p := e.poisoned.Load(); p != nil {
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
 	}
