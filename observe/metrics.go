@@ -41,7 +41,8 @@ type Metrics struct {
 	// without any.
 	Snapshots, Transactions, Iterators int64
 	OldestSnapshotSeq                  uint64
-	// UserBytes is the sum of key and value bytes of all commits.
+	// UserBytes is the sum of key and value bytes of all commits and
+	// loads.
 	UserBytes int64
 	// Uptime is the time since Open.
 	Uptime time.Duration
@@ -101,8 +102,8 @@ type ValueMetrics struct {
 
 // MemoryMetrics itemises what MemoryBudget covers, in bytes.
 type MemoryMetrics struct {
-	Budget                                                  int64
-	Pages, Memtables, Tables, Iterators, Transactions, Used int64
+	Budget                                                         int64
+	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
 }
 
 // IOMetrics counts bytes at the file layer, so that no write is forgotten.

@@ -264,15 +264,7 @@ func totalSize(files []*manifest.FileMeta) uint64 {
 // FlushGuards are the guards of a flush: keys at which its tables have to end.
 // bytes is how much table it will write, or an estimate of it.
 func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
-	t := &tree{cfg: cfg, keyspace: keyspace}
-	for level := range v.Levels {
-		for i := range v.Levels[level] {
-			r := &v.Levels[level][i]
-			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
-				t.levels[level] = append(t.levels[level], run{r.ID, files})
-			}
-		}
-	}
+	t := keyspaceTree(v, keyspace, cfg)
 	t.plan(Workload{})
 	return t.guards(0, bytes)
 }

@@ -181,6 +181,12 @@ func (b *background) flusher() {
 // flushPass flushes what waits and notes how it went.
 func (b *background) flushPass() (did bool, err error) {
 	did, err = b.e.flushImmutable(b.ctx)
+	b.noteFlush(err)
+	return did, err
+}
+
+// noteFlush notes how a flush went, and tells those who wait for one.
+func (b *background) noteFlush(err error) {
 	b.mu.Lock()
 	b.flushErr = err
 	if err != nil {
@@ -190,7 +196,6 @@ func (b *background) flushPass() (did bool, err error) {
 	b.mu.Unlock()
 	b.report("flush", err)
 	b.e.commitChanged()
-	return did, err
 }
 
 // dispatcher starts compactions while there are any to pick, and looks again

@@ -115,9 +115,10 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 		Tables:       c.Charged[cache.Tables],
 		Iterators:    c.Charged[cache.Iterators],
 		Transactions: c.Charged[cache.Transactions],
+		Loads:        c.Charged[cache.Loads],
 	}
 	mm := &m.Memory
-	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions
+	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
 }
 
 // ioMetrics counts at the file layer (the original counted what it thought it

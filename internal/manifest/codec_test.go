@@ -20,6 +20,7 @@ func sampleEdit() *Edit {
 	f.Keyspace = 77
 	f.Ranges, f.LargestBound = 3, base.BoundExclusive
 	f.Expiring, f.MinExpiry, f.MaxExpiry = 2, 1<<40, 1<<41
+	f.OneSeq = 1 << 39
 	return &Edit{
 		LogNum: &num, NextFile: 99, LastSeq: 1 << 50,
 		AddValues: []ValueMeta{{Num: 300, Size: 1 << 34, Bytes: 1 << 33, Count: 5}, {Num: 9, Size: 1, Bytes: 1, Count: 1}},
@@ -65,6 +66,7 @@ func TestEditRoundTrip(t *testing.T) {
 				RawKeyBytes: rapid.Uint64().Draw(t, "keys"), RawValueBytes: rapid.Uint64().Draw(t, "values"),
 				Ranges: rapid.Uint64Range(0, 2).Draw(t, "ranges"), LargestBound: base.Bound(rapid.IntRange(0, 2).Draw(t, "bound")),
 				Expiring: rapid.Uint64Range(0, 2).Draw(t, "expiring"), MinExpiry: rapid.Uint64().Draw(t, "min"), MaxExpiry: rapid.Uint64().Draw(t, "max"),
+				OneSeq: base.SeqNum(rapid.Uint64Range(0, 2).Draw(t, "one")),
 			}
 			for range rapid.IntRange(0, 3).Draw(t, "refs") {
 				f.ValueRefs = append(f.ValueRefs, ValueRef{base.FileNum(rapid.Uint64Range(0, fileNumMax).Draw(t, "file")), rapid.Uint64().Draw(t, "bytes"), rapid.Uint64().Draw(t, "count")})
@@ -107,9 +109,9 @@ func TestOldPrograms(t *testing.T) {
 	if n := len(body); body[n-1] != 0 { // the count of value references
 		t.Errorf("%x has a field at its end", body)
 	}
-	for tag, f := range map[uint64]FileMeta{tagRanges: {Ranges: 1}, tagExpiry: {Expiring: 1}} {
+	for tag, f := range map[uint64]FileMeta{tagRanges: {Ranges: 1}, tagExpiry: {Expiring: 1}, tagOneSeq: {OneSeq: 1}} {
 		with := *plain
-		with.Ranges, with.Expiring = f.Ranges, f.Expiring
+		with.Ranges, with.Expiring, with.OneSeq = f.Ranges, f.Expiring, f.OneSeq
 		got := appendTable(nil, NewFile{1, &with})
 		if !bytes.HasPrefix(got, body) || uint64(got[len(body)]) != tag || mayBeSkipped(tag) {
 			t.Errorf("tag %d: %x after %x", tag, got, body)

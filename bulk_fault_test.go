@@ -1,0 +1,358 @@
+package seerdb_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/testkit"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// load is one commit of the model, by a bulk load.
+func (l *life) load(n int, unsorted bool) error {
+	c := l.m.Commits() + 1
+	ops := []testkit.Op{{Key: counterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(c)))}}
+	for i := range n {
+		// Between and upon what Gen writes.
+		ops = append(ops, testkit.Op{Key: fmt.Sprintf("k%03d", i*3+c%3), Value: strings.Repeat(fmt.Sprint(c, "."), 1+i%20)})
+	}
+	slices.SortFunc(ops, func(a, b testkit.Op) int { return cmp.Compare(a.Key, b.Key) })
+	l.m.Commit(ops)
+	if unsorted {
+		slices.Reverse(ops)
+	}
+	_, err := l.db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+		for _, op := range ops {
+			if !yield([]byte(op.Key), []byte(op.Value)) {
+				return
+			}
+		}
+	}, &seerdb.BulkOptions{Unsorted: unsorted})
+	if err == nil {
+		l.durable = c // in every mode
+	}
+	return err
+}
+
+// TestBulkCrashSweep loses power at every operation on the file system.
+func TestBulkCrashSweep(t *testing.T) {
+	for _, s := range []struct {
+		name string
+		d    seerdb.Durability
+		run  func(l *life) error
+	}{
+		{"empty", seerdb.Sync, func(l *life) error {
+			return steps(l.open, func() error { return l.load(60, false) }, func() error { return l.commits(2) })
+		}},
+		{"over", seerdb.Sync, func(l *life) error {
+			more := func() error { return l.commits(4) }
+			return steps(l.open, more, l.flush, more, func() error { return l.load(40, false) }, more, func() error { return l.load(20, false) }, l.compact)
+		}},
+		{"buffered", seerdb.Buffered, func(l *life) error {
+			more := func() error { return l.commits(4) }
+			return steps(l.open, more, func() error { return l.load(20, false) }, more, l.close, l.open)
+		}},
+		{"no-wal", seerdb.NoWAL, func(l *life) error {
+			more := func() error { return l.commits(4) }
+			return steps(l.open, more, func() error { return l.load(20, false) }, more)
+		}},
+		{"unsorted", seerdb.Sync, func(l *life) error {
+			more := func() error { return l.commits(3) }
+			return steps(l.open, more, func() error { return l.load(900, true) }, more)
+		}},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			crashes, recoveries, step := 0, 0, int64(1)
+			if s.name == "unsorted" && (testing.Short() || raceEnabled) {
+				step = 7
+			}
+			for k := int64(1); ; k += step {
+				fs := vfs.NewMem()
+				fs.FreezeAt(k)
+				l := newLife(fs, s.d)
+				l.o.MemoryBudget = 128 << 10 // for the sort, all there is to be had
+				err := s.run(l)
+				frozen := fs.Frozen()
+				if l.db != nil {
+					_ = l.db.Close()
+				}
+				if !frozen {
+					must(t, err)
+					break
+				}
+				crashes++
+				recoveries += recoverAll(t, l, fs, k)
+			}
+			t.Logf("%d crash points, %d recoveries", crashes, recoveries)
+			if crashes < 10 {
+				t.Fatal("hardly anything crashed")
+			}
+		})
+	}
+}
+
+// TestBulkErrorSweep makes every operation on the file system fail, once or
+// from there on: the load is there wholly or not at all, as its error says, and
+// nothing is left of one that is not.
+func TestBulkErrorSweep(t *testing.T) {
+	for _, unsorted := range []bool{false, true} {
+		for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+			for _, count := range []int{1, 0} {
+				t.Run(fmt.Sprintf("unsorted=%v, %s, %d times", unsorted, errno, count), func(t *testing.T) {
+					t.Parallel()
+					step, runs, definite := 1, 0, 0
+					if testing.Short() || raceEnabled || unsorted {
+						step = 5
+					}
+					for k := int(errno) % step; ; k += step {
+						fired, failed := bulkFault(t, unsorted, vfs.Rule{Op: vfs.OpAll, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
+						if !fired {
+							break
+						}
+						runs++
+						if failed {
+							definite++
+						}
+					}
+					t.Logf("%d faults, %d failed loads", runs, definite)
+					if runs < 5 || definite < 3 {
+						t.Fatal("hardly anything failed")
+					}
+				})
+			}
+		}
+	}
+}
+
+// bulkFault loads while a rule holds.
+func bulkFault(t *testing.T, unsorted bool, rule vfs.Rule) (fired, failed bool) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	o, to := tiny()
+	to.FS, to.ManualOnly, o.MemoryBudget = fault, true, 128<<10
+	db, err := seerdb.Open("db", o.With(to))
+	must(t, err)
+	old := bulkMap(bulkKeys(0, 100, 2), bulkValue("old"))
+	for k, v := range old {
+		must(t, db.Put([]byte(k), []byte(v)))
+	}
+	must(t, db.Flush(context.Background()))
+	must(t, db.Put([]byte("z"), []byte("1")))
+	old["z"] = "1"
+	n := 120
+	if unsorted {
+		n = 1200
+	}
+	keys, loaded := bulkKeys(50, n, 1), map[string]string{}
+	for k, v := range old {
+		loaded[k] = v
+	}
+	for k, v := range bulkMap(keys, bulkValue("new")) {
+		loaded[k] = v
+	}
+	active := fault.Inject(rule)
+	_, err = db.BulkLoad(context.Background(), bulkRows(keys, bulkValue("new")), &seerdb.BulkOptions{Unsorted: unsorted})
+	fired = active.Count() > 0
+	fault.Clear()
+	what := fmt.Sprintf("operation %d fails: %v", rule.Skip, err)
+	if rule.Err == syscall.ENOSPC && err != nil && !errors.Is(err, seerdb.ErrNoSpace) && !errors.Is(err, seerdb.ErrCommitUnknown) && !errors.Is(err, seerdb.ErrReadOnly) {
+		t.Fatalf("%s: that is not ErrNoSpace", what)
+	}
+	want := old
+	if err == nil {
+		want = loaded
+	}
+	bulkCheck(t, what, db, want)
+	poisoned := db.Put([]byte("y"), []byte("2")) != nil
+	if !poisoned {
+		old["y"], loaded["y"] = "2", "2"
+		bulkCheck(t, what+", then a commit", db, want)
+	}
+	cerr := db.Close()
+	if !poisoned && cerr != nil {
+		t.Fatalf("%s: close: %v", what, cerr)
+	}
+	for _, keep := range []float64{0, 1} {
+		disk := mem.CrashClone(vfs.CrashOptions{Keep: keep})
+		db := bulkSmall(t, disk)
+		bulkNoLeftovers(t, disk)
+		if errors.Is(err, seerdb.ErrCommitUnknown) {
+			want = old
+			if ok, gerr := db.Has([]byte(keys[1])); gerr == nil && ok {
+				want = loaded
+			}
+		}
+		bulkCheck(t, what+", reopened", db, want)
+		bulkVerify(t, db)
+		must(t, db.Close())
+	}
+	return fired, err != nil
+}
+
+// TestBulkLoadBeside loads beside writers, readers, snapshots, flushes and
+// compactions. A load is seen whole or not at all, never goes back, and what was
+// committed after it is never seen without it.
+func TestBulkLoadBeside(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.MemtableSize, o.TableSize, o.Jobs, o.Durability = 4<<10, 2<<10, 2, seerdb.Buffered
+		to.Partitions, to.BaseLevel = 4, 8<<10
+	})
+	const keys = 30
+	loaded := bulkKeys(0, keys, 10)
+	c := &crowd{TB: t}
+	var acked atomic.Int64
+	number := strconv.Itoa
+	c.each(func(i int) {
+		i++
+		_, err := r.db.BulkLoad(context.Background(), bulkRows(loaded, func(int) string { return number(i) }), nil)
+		if c.ok(err) && c.ok(r.db.Put([]byte("after"), []byte(number(i)))) {
+			acked.Store(int64(i))
+		}
+	})
+	c.each(func(i int) { // neighbours of the loaded keys
+		c.ok(r.db.Put(fmt.Appendf(nil, "key%06d", i%400/10*10+1+i%9), []byte(strings.Repeat("x", 100))))
+	})
+	c.each(func(i int) {
+		_, err := r.db.BulkLoad(context.Background(), bulkRows(bulkKeys(1000+i%7*100, 50, 1), bulkValue("other")), nil)
+		c.ok(err)
+	})
+	scan := func(src interface {
+		NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
+	}) (load int) {
+		it, err := src.NewIter(nil)
+		if !c.ok(err) {
+			return 0
+		}
+		after, seen := 0, 0
+		for ok := it.First(); ok; ok = it.Next() {
+			if k := string(it.Key()); k == "after" {
+				after, _ = strconv.Atoi(string(it.Value()))
+			} else if slices.Contains(loaded, k) {
+				n, _ := strconv.Atoi(string(it.Value()))
+				if seen > 0 && n != load {
+					t.Errorf("loads %d and %d in one scan", load, n)
+				}
+				load = n
+				seen++
+			}
+		}
+		c.ok(it.Close())
+		if seen != 0 && seen != keys || after > load {
+			t.Errorf("%d keys of load %d, and what came after load %d", seen, load, after)
+		}
+		return load
+	}
+	for range 2 {
+		c.each(func(int) {
+			least := int(acked.Load())
+			if n := scan(r.db); n < least {
+				t.Errorf("load %d was acknowledged, and %d read", least, n)
+			}
+		})
+	}
+	c.each(func(i int) {
+		least := acked.Load()
+		v, err := r.db.Get([]byte(loaded[i%keys]))
+		if least > 0 && c.ok(err) {
+			if n, _ := strconv.Atoi(string(v)); int64(n) < least {
+				t.Errorf("load %d was acknowledged, and Get reads %d", least, n)
+			}
+		}
+	})
+	c.each(func(int) {
+		s := r.db.NewSnapshot()
+		first := scan(s)
+		time.Sleep(time.Millisecond)
+		if again := scan(s); again != first {
+			t.Errorf("a snapshot moved from load %d to %d", first, again)
+		}
+		c.ok(s.Close())
+	})
+	c.each(func(int) { c.ok(r.flush()); time.Sleep(3 * time.Millisecond) })
+	c.each(func(int) {
+		c.ok(r.db.Compact(context.Background(), nil, nil))
+		time.Sleep(20 * time.Millisecond)
+	})
+	c.run(crowdTime())
+	if acked.Load() < 3 {
+		t.Errorf("only %d loads", acked.Load())
+	}
+	r.clean()
+}
+
+// TestBulkLoadConflicts: to transactions a load is a write of its range.
+func TestBulkLoadConflicts(t *testing.T) {
+	db := bulkSmall(t, vfs.NewMem())
+	must(t, db.Put([]byte("key000005"), []byte("1")))
+	for _, c := range []struct {
+		read     string
+		conflict bool
+	}{{"key000005", true}, {"key000000", true}, {"key000009", true}, {"key0000041", true}, {"key00000", false}, {"key0000090", false}} {
+		x, err := db.Begin(nil)
+		must(t, err)
+		if _, err := x.Get([]byte(c.read)); err != nil && !errors.Is(err, seerdb.ErrNotFound) {
+			t.Fatal(err)
+		}
+		_, err = db.BulkLoad(context.Background(), bulkRows(bulkKeys(0, 10, 1), bulkValue("x")), nil)
+		must(t, err)
+		must(t, x.Put([]byte("other"), nil))
+		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) != c.conflict || err != nil && !c.conflict {
+			t.Errorf("a transaction that read %q: %v", c.read, err)
+		}
+	}
+}
+
+// TestBulkLoadMemory loads much more than the memory it may take.
+func TestBulkLoadMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory of its own")
+	}
+	const rows, budget = 300_000, 8 << 20
+	for _, unsorted := range []bool{false, true} {
+		db, err := seerdb.Open(t.TempDir(), &seerdb.Options{MemoryBudget: budget, TableSize: 1 << 20})
+		must(t, err)
+		runtime.GC()
+		var before, now runtime.MemStats
+		runtime.ReadMemStats(&before)
+		most := uint64(0)
+		value := []byte(strings.Repeat("v", 200))
+		st, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+			var k []byte
+			for i := range rows {
+				n := i
+				if unsorted {
+					n = i * 7919 % rows
+				}
+				if k = fmt.Appendf(k[:0], "key%08d", n); !yield(k, value) {
+					return
+				}
+			}
+		}, &seerdb.BulkOptions{Unsorted: unsorted, Progress: func(p seerdb.BulkProgress) {
+			if p.Bytes>>20%8 == 0 {
+				runtime.GC()
+				runtime.ReadMemStats(&now)
+				most = max(most, now.HeapAlloc)
+			}
+		}})
+		must(t, err)
+		must(t, db.Close())
+		if held := int64(most) - int64(before.HeapAlloc); st.Rows != rows || held > budget {
+			t.Errorf("unsorted=%v: %d bytes of %d were held", unsorted, held, st.Bytes)
+		} else {
+			t.Logf("unsorted=%v: at most %d KiB held for %d MiB; %+v", unsorted, held>>10, st.Bytes>>20, st)
+		}
+	}
+}

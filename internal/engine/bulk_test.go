@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"io"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// TestLoadTakesPlace stops a load between its place and its tables. Commits
+// wait, and a read that pinned the state of that moment sees none of those that
+// follow, for it does not see the load either.
+func TestLoadTakesPlace(t *testing.T) {
+	e, err := Open("db", Options{
+		FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
+		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
+		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	put := func(key string) (base.SeqNum, error) {
+		var b batch.Batch
+		if err := b.Put(0, []byte(key), []byte("value")); err != nil {
+			return 0, err
+		}
+		return e.Commit(&b, DefaultDurability)
+	}
+	if _, err := put("before"); err != nil {
+		t.Fatal(err)
+	}
+	l := &load{e: e, k: e.root, ctx: t.Context()}
+	e.flushMu.Lock()
+	defer e.flushMu.Unlock()
+	c, at, err := l.takePlace([]*manifest.FileMeta{{Num: e.newFileNum(), Smallest: []byte("a"), Largest: []byte("z")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, shard := e.acquire()
+	defer s.release(shard)
+	after := make(chan base.SeqNum)
+	go func() {
+		seq, _ := put("after")
+		after <- seq
+	}()
+	select {
+	case seq := <-after:
+		t.Fatalf("a commit got sequence %d while a load takes its place at %d", seq, at.seq)
+	case <-time.After(30 * time.Millisecond):
+	}
+	e.commit.mu.Lock()
+	if next := e.commit.nextSeq; next != at.seq+1 {
+		t.Errorf("the next sequence is %d, the load has %d", next, at.seq)
+	}
+	e.commit.mu.Unlock()
+	e.endLoading()
+	e.publish(c)
+	e.letCommits()
+	seq := <-after
+	if seq <= at.seq || e.visibleSeq() != seq {
+		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.visibleSeq())
+	}
+	q := &query{k: e.root, key: []byte("after"), hash: base.Hash([]byte("after")), at: Moment{Seq: s.visible()}, st: &e.stats.reads[0]}
+	if _, err := s.get(nil, q); err != base.ErrNotFound || s.visible() >= at.seq {
+		t.Errorf("the state without the load shows what follows it: %v, visible %d", err, s.visible())
+	}
+	if ok, err := e.root.Has([]byte("after"), Newest); !ok || err != nil {
+		t.Errorf("the commit after a load that failed is not seen: %v", err)
+	}
+}
