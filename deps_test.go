@@ -53,6 +53,7 @@ const depsPolicy = `
 	vfs:           base | golang.org/x/sys/unix golang.org/x/sys/windows os syscall
 	record:        base
 	batch:         base
+	extsort:       base vfs compress
 	txn:           base batch
 	merge:         base
 	memtable:      base rangedel | unsafe
@@ -64,7 +65,7 @@ const depsPolicy = `
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base rangedel vfs compress cache batch txn merge memtable wal manifest valuelog sstable compaction
+	engine:        observe base rangedel vfs compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra golang.org/x/sys/windows golang.org/x/term os os/exec

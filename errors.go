@@ -34,6 +34,8 @@ var (
 	ErrTxnTooLarge = base.ErrTxnTooLarge
 	// ErrNoKeyspace: there is no keyspace of that name, or it was dropped.
 	ErrNoKeyspace = base.ErrNoKeyspace
+	// ErrKeyOrder: the rows of a BulkLoad are not in strictly ascending order.
+	ErrKeyOrder = base.ErrKeyOrder
 	// ErrCorruption: bytes on disk are not what was written. errors.As gives
 	// the *CorruptionError that says where.
 	ErrCorruption = base.ErrCorruption

@@ -46,6 +46,7 @@ type CompactionEvent struct {
 	OutputTables            int
 	InputBytes, OutputBytes int64
 	Move                    bool // files changed level without being rewritten
+	Drop                    bool // files went without being read: nothing was left in them
 	Duration                time.Duration
 	Err                     error
 }

@@ -19,6 +19,14 @@ type Metrics struct {
 	Compactions JobMetrics
 	// CompactionsByReason counts finished compactions by why they were picked.
 	CompactionsByReason map[string]int64
+	// What flushes and compactions did with entries that are more than a key
+	// and its value. Expired counts values whose time was over; RangeCovered
+	// entries that a range delete removed; Merged operands, and values under
+	// them, that became part of another entry; MergeFailures how often a merge
+	// operator refused; Filtered what a compaction filter removed or changed;
+	// SingleDeleteMisuse single deletes of keys that had been put more than
+	// once.
+	Expired, RangeCovered, Merged, MergeFailures, Filtered, SingleDeleteMisuse int64
 	// Index says what the learned indexes of the live tables are made of.
 	Index IndexMetrics
 	// Ops are the latency histograms of public operations. Frequent ones are
@@ -28,11 +36,13 @@ type Metrics struct {
 	Stalls StallMetrics
 	// VisibleSeq and DurableSeq are the newest visible and durable sequences.
 	VisibleSeq, DurableSeq uint64
-	// Snapshots and Iterators are now open; OldestSnapshotSeq is zero without
-	// snapshots.
-	Snapshots, Iterators int64
-	OldestSnapshotSeq    uint64
-	// UserBytes is the sum of key and value bytes of all commits.
+	// Snapshots, Transactions and Iterators are now open. OldestSnapshotSeq is
+	// the oldest sequence that a snapshot or a transaction reads at, zero
+	// without any.
+	Snapshots, Transactions, Iterators int64
+	OldestSnapshotSeq                  uint64
+	// UserBytes is the sum of key and value bytes of all commits and
+	// loads.
 	UserBytes int64
 	// Uptime is the time since Open.
 	Uptime time.Duration
@@ -92,8 +102,8 @@ type ValueMetrics struct {
 
 // MemoryMetrics itemises what MemoryBudget covers, in bytes.
 type MemoryMetrics struct {
-	Budget                                                  int64
-	Pages, Memtables, Tables, Iterators, Transactions, Used int64
+	Budget                                                         int64
+	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
 }
 
 // IOMetrics counts bytes at the file layer, so that no write is forgotten.

@@ -26,6 +26,7 @@ var (
 	ErrNotExist       = errors.New("seerdb: database does not exist")
 	ErrExists         = errors.New("seerdb: database already exists")
 	ErrNoKeyspace     = errors.New("seerdb: no such keyspace")
+	ErrKeyOrder       = errors.New("seerdb: keys are not in ascending order")
 )
 
 // CorruptionError reports bytes on disk that are not what was written there.

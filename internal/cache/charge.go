@@ -10,10 +10,11 @@ const (
 	Tables                   // resident metadata of open tables
 	Iterators                // buffers of iterators
 	Transactions             // write sets and conflict tracking
+	Loads                    // what bulk loads sort
 	NumKinds
 )
 
-var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions"}
+var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions", "loads"}
 
 func (k Kind) String() string {
 	if k < NumKinds {

@@ -31,7 +31,7 @@ type component struct {
 	end     base.End // where the keys end
 	bytes   uint64   // of all tables
 	upper   extent   // what lies above the lowest level
-	deletes bool     // there are tombstones whose gain can be told
+	deletes bool     // there are tombstones, or entries that have expired
 	depth   int      // runs of the uppermost level
 	busy    bool     // a running job has one of the tables
 	single  bool     // one large table, or a group of such
@@ -111,7 +111,7 @@ func (t *tree) component(s span, tables []placed, end base.End) component {
 	for _, p := range tables {
 		c.bytes += p.f.Size
 		c.busy = c.busy || t.busy[p.f.Num] != nil
-		c.deletes = c.deletes || p.f.Deletes > 0 || isWipe(p.f)
+		c.deletes = c.deletes || t.hasGarbage(p.f)
 		if p.level != s.to {
 			c.upper.add(p.f)
 		}
@@ -264,15 +264,7 @@ func totalSize(files []*manifest.FileMeta) uint64 {
 // FlushGuards are the guards of a flush: keys at which its tables have to end.
 // bytes is how much table it will write, or an estimate of it.
 func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
-	t := &tree{cfg: cfg, keyspace: keyspace}
-	for level := range v.Levels {
-		for i := range v.Levels[level] {
-			r := &v.Levels[level][i]
-			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
-				t.levels[level] = append(t.levels[level], run{r.ID, files})
-			}
-		}
-	}
+	t := keyspaceTree(v, keyspace, cfg)
 	t.plan(Workload{})
 	return t.guards(0, bytes)
 }

@@ -22,9 +22,11 @@ const (
 	ReasonValues                   // value files hold too much garbage
 	ReasonIdle                     // nothing else to do: fewer runs to read
 	ReasonManual                   // somebody asked
+	ReasonExpired                  // too much has expired
+	ReasonRanges                   // range tombstones cover whole tables
 )
 
-var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "idle", "manual"}
+var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "idle", "manual", "expired", "ranges"}
 
 func (r Reason) String() string { return reasonNames[r] }
 
@@ -48,6 +50,9 @@ type Job struct {
 	// Move means that the inputs' tables themselves go to the output run: they
 	// overlap nothing there. No byte is rewritten.
 	Move bool
+	// Drop means that the inputs go and nothing comes in their place: nothing is
+	// left in them. No byte is read.
+	Drop bool
 	// RewriteValues are the value files whose values are copied out as their
 	// pointers pass by.
 	RewriteValues map[base.FileNum]bool
@@ -86,6 +91,16 @@ func (j *Job) Bounds() (lo []byte, end base.End) {
 	return lo, end
 }
 
+// Dropped is what a job that drops its inputs did.
+func (j *Job) Dropped() (s Stats) {
+	n := &s.RangeCovered
+	if j.Reason == ReasonExpired {
+		n = &s.Expired
+	}
+	j.Files(func(_ int, f *manifest.FileMeta) { *n += f.Entries })
+	return s
+}
+
 // Edit is the change of the manifest that installs the job: outputs are the
 // tables and values the value files that Run made, none of them for a Move.
 // It sets the outputs' Keyspace and Run.
@@ -108,8 +123,11 @@ func (j *Job) Edit(outputs []*manifest.FileMeta, values []manifest.ValueMeta) *m
 func (j *Job) String() string {
 	var b strings.Builder
 	verb := "compact"
-	if j.Move {
+	switch {
+	case j.Move:
 		verb = "move"
+	case j.Drop:
+		verb = "drop"
 	}
 	fmt.Fprintf(&b, "%s (%v, score %.2f)", verb, j.Reason, j.Score)
 	for _, in := range j.Inputs {
@@ -122,7 +140,9 @@ func (j *Job) String() string {
 		}
 		b.WriteByte(']')
 	}
-	fmt.Fprintf(&b, " -> L%d.%d", j.OutputLevel, j.OutputRun)
+	if !j.Drop {
+		fmt.Fprintf(&b, " -> L%d.%d", j.OutputLevel, j.OutputRun)
+	}
 	if len(j.RewriteValues) > 0 {
 		nums := make([]base.FileNum, 0, len(j.RewriteValues))
 		for n := range j.RewriteValues {

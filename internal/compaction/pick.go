@@ -85,8 +85,12 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
 	return Job{}, false
 }
 
-// moreUrgent puts level 0 before all else, since writers wait for it.
+// moreUrgent puts what costs nothing before all else, and then level 0, since
+// writers wait for it.
 func moreUrgent(a, b *Job) bool {
+	if a.Drop != b.Drop {
+		return a.Drop
+	}
 	if a0, b0 := a.Reason == ReasonL0, b.Reason == ReasonL0; a0 != b0 {
 		return a0
 	}
@@ -95,6 +99,9 @@ func moreUrgent(a, b *Job) bool {
 
 // pick chooses the most urgent job of one keyspace.
 func (t *tree) pick(w Workload) (Job, bool) {
+	if j, ok := t.pickDrop(w); ok {
+		return j, true
+	}
 	if j, ok := t.pickRuns(0); ok {
 		return j, true
 	}
@@ -249,6 +256,9 @@ func (t *tree) pickIdle() (Job, bool) {
 // complete fills in what needs the whole picture: the value files to leave, and
 // where the outputs end.
 func complete(v *manifest.Version, ts []*tree, j Job, w Workload, cfg Config) Job {
+	if j.Drop {
+		return j
+	}
 	victims := victimValues(v.Values, hiddenBy(&j, w), cfg)
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		for _, ref := range f.ValueRefs {

@@ -1,7 +1,6 @@
 package compaction
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 
@@ -145,92 +144,4 @@ func victimBytes(f *manifest.FileMeta, victims map[base.FileNum]bool) uint64 {
 		}
 	}
 	return n
-}
-
-// pickTombstones takes tombstones all the way down where they free enough for
-// what that costs, and out of the last level where a snapshot that is gone had
-// kept them.
-func (t *tree) pickTombstones(w Workload) (Job, bool) {
-	if t.cfg.TombstoneDensity <= 0 {
-		return Job{}, false
-	}
-	var best Job
-	most := t.cfg.TombstoneDensity
-	for level := 0; level < lastLevel; level++ {
-		if !t.hasTombstones(level) {
-			continue
-		}
-		s := span{level, lastLevel}
-		for _, g := range t.groups(s, t.components(s)) {
-			if !g.deletes {
-				continue
-			}
-			if gain := tombstoneGain(g.tables) / float64(g.bytes); gain > most {
-				best, most = t.job(ReasonTombstones, gain, s, g), gain
-				best.Move = false
-			}
-		}
-	}
-	if best.Inputs == nil {
-		best = t.pickBottomTombstones(w, most)
-	}
-	return best, best.Inputs != nil
-}
-
-func (t *tree) hasTombstones(level int) bool {
-	return slices.ContainsFunc(t.levels[level], func(r run) bool {
-		return slices.ContainsFunc(r.files, func(f *manifest.FileMeta) bool { return f.Deletes > 0 || isWipe(f) })
-	})
-}
-
-// pickBottomTombstones rewrites tables of the last level that are full of
-// tombstones. All of them go, since every read sees them and nothing is below:
-// the same table is not picked again.
-func (t *tree) pickBottomTombstones(w Workload, most float64) (best Job) {
-	if len(t.levels[lastLevel]) != 1 {
-		return Job{}
-	}
-	r := &t.levels[lastLevel][0]
-	for i, f := range r.files {
-		if f.Deletes == 0 && !isWipe(f) || t.busy[f.Num] != nil || f.LargestSeq > w.OldestSnapshot || t.blocked(lastLevel, f.Smallest, f.End()) {
-			continue
-		}
-		if gain := tombstoneGain([]placed{{f: f}}) / float64(f.Size); gain > most {
-			best, most = t.inPlace(ReasonTombstones, lastLevel, r.id, r.files[i:i+1:i+1]), gain
-			best.Score = gain
-		}
-	}
-	return best
-}
-
-// tombstoneGain estimates how many bytes the tombstones among tables free: each
-// of a key meets one other entry of average size, with its value in a value
-// file, and both go. What the range tombstones beside entries free is not known,
-// and is not counted.
-func tombstoneGain(tables []placed) float64 {
-	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool { return !isWipe(p.f) })
-	var deletes, entries, wiped, rest float64
-	for _, p := range tables {
-		var e extent
-		e.add(p.f)
-		if isWipe(p.f) || slices.ContainsFunc(wipes, func(w placed) bool { return w.wipes(&p) }) {
-			wiped += e.sum()
-			continue
-		}
-		rest += e.sum()
-		deletes += float64(p.f.Deletes)
-		entries += float64(p.f.Entries)
-	}
-	return wiped + rest*min(1, 2*deletes/max(entries, 1))
-}
-
-// isWipe reports whether a table is one range tombstone and nothing else. From
-// its description alone one knows what it deletes.
-func isWipe(f *manifest.FileMeta) bool { return f.Entries == 0 && f.Ranges == 1 }
-
-// wipes reports whether a table that is a wipe deletes all of another, as is
-// so if that is older. Of one key, what lies deeper is.
-func (p *placed) wipes(o *placed) bool {
-	older := o.level > p.level || o.level == p.level && o.run > p.run
-	return older && bytes.Compare(p.f.Smallest, o.f.Smallest) <= 0 && o.f.End().Compare(p.f.End()) <= 0
 }

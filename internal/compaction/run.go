@@ -46,6 +46,9 @@ type RunOptions struct {
 	MaxTableSize uint64
 	// Guards are keys, ascending, at which a new table begins.
 	Guards [][]byte
+	// GuardMin is the size below which a table does not end at a guard. It is
+	// for inputs of unknown size, with guards for large ones.
+	GuardMin uint64
 
 	Values    ValueOptions
 	NewTable  func() (TableOutput, error)
@@ -79,7 +82,7 @@ type Stats struct {
 	Shadowed           uint64 // versions that no read can reach
 	Duplicates         uint64 // versions that came twice
 	Tombstones         uint64 // tombstones with nothing left to hide
-	RangeCovered       uint64 // versions under a range tombstone
+	RangeCovered       uint64 // versions under a range tombstone, as far as they were read
 	Merged             uint64 // operands, and values under them, that became part of another entry
 	MergeFailures      uint64 // times the merger refused operands; they stayed
 	Expired            uint64 // values that became tombstones by their expiry
@@ -208,10 +211,10 @@ func (r *runner) enterKey(kv *base.KV) error {
 	r.ranges.enter(r.key)
 
 	r.split.enter(r.key)
-	if len(r.split.passed) > 0 {
+	if len(r.split.passed) > 0 && r.o.GuardMin == 0 {
 		return r.passGuards()
 	}
-	if r.table != nil && r.split.cut(r.table.out.Writer.EstimatedSize(), r.o.MaxTableSize) {
+	if r.table != nil && r.split.cut(r.table.out.Writer.EstimatedSize(), r.o.MaxTableSize, r.o.GuardMin) {
 		return r.endTable(r.key)
 	}
 	return nil

@@ -273,7 +273,7 @@ func (s *sim) install(j *simJob, entries []simEntry) {
 		if i == 0 || entries[i-1].key != e.key {
 			keep.startKey()
 			split.enter(key)
-			if o.meta != nil && split.cut(o.meta.Size, s.cfg.TableSize) {
+			if o.meta != nil && split.cut(o.meta.Size, s.cfg.TableSize, 0) {
 				s.endTable(&o)
 			}
 		}

@@ -23,4 +23,6 @@ func (s *splitter) end() { s.passed, s.guards = s.guards, nil }
 
 // cut reports whether the current table, of a size so far, ends before the
 // current key.
-func (s *splitter) cut(size, sizeMax uint64) bool { return len(s.passed) > 0 || size >= sizeMax }
+func (s *splitter) cut(size, sizeMax, guardMin uint64) bool {
+	return len(s.passed) > 0 && size >= guardMin || size >= sizeMax
+}

@@ -24,6 +24,7 @@ type tree struct {
 	busy     Busy
 	running  []runningJob
 	keyspace uint32
+	expireAt uint64
 	levels   [base.NumLevels][]run    // newest run first
 	runIDs   [base.NumLevels][]uint64 // of all keyspaces, newest first
 
@@ -50,7 +51,7 @@ func treesOf(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
 				}
 				t := byKeyspace[ks]
 				if t == nil {
-					t = &tree{cfg: cfg, busy: busy, keyspace: ks}
+					t = &tree{cfg: cfg, busy: busy, keyspace: ks, expireAt: w.ExpireAt}
 					byKeyspace[ks] = t
 					out = append(out, t)
 				}
@@ -249,7 +250,7 @@ type runningJob struct {
 func (t *tree) noteRunning() {
 	seen := make(map[*Job]bool)
 	for _, j := range t.busy {
-		if j != nil && j.Keyspace == t.keyspace && !seen[j] {
+		if j != nil && j.Keyspace == t.keyspace && !j.Drop && !seen[j] {
 			seen[j] = true
 			lo, end := j.Bounds()
 			t.running = append(t.running, runningJob{j.OutputLevel, lo, end})

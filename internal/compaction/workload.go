@@ -13,6 +13,11 @@ type Workload struct {
 	// OldestSnapshot is the oldest sequence that is still read: that of the
 	// oldest snapshot, or else the visible one.
 	OldestSnapshot base.SeqNum
+	// ExpireAt is as in RunOptions.
+	ExpireAt uint64
+	// Covers are the tables that range tombstones delete, as Covers found. What
+	// it found in an older version still holds of the tables that are left.
+	Covers map[base.FileNum]Cover
 
 	// Of the entries that reached the last level lately, how many replaced
 	// nothing there. Older jobs count less and less.
@@ -25,7 +30,7 @@ const observeDecay = 0.8
 
 // Observe learns from a job that was installed what its writes were like.
 func (w *Workload) Observe(j *Job, outputs []*manifest.FileMeta) {
-	if j.OutputLevel != lastLevel || j.Inputs[0].Level == lastLevel {
+	if j.Drop || j.OutputLevel != lastLevel || j.Inputs[0].Level == lastLevel {
 		return
 	}
 	var upper, lower, out float64

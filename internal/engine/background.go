@@ -26,6 +26,8 @@ type background struct {
 	seen  base.SeqNum // owned by the dispatcher: the newest commit it saw
 	quiet time.Time   // owned by the dispatcher: when it saw it
 
+	coverage coverage // owned by the dispatcher
+
 	mu            sync.Mutex
 	flushErr      error  // guarded by mu; the last flush failed with it
 	flushFailures uint64 // guarded by mu
@@ -179,6 +181,12 @@ func (b *background) flusher() {
 // flushPass flushes what waits and notes how it went.
 func (b *background) flushPass() (did bool, err error) {
 	did, err = b.e.flushImmutable(b.ctx)
+	b.noteFlush(err)
+	return did, err
+}
+
+// noteFlush notes how a flush went, and tells those who wait for one.
+func (b *background) noteFlush(err error) {
 	b.mu.Lock()
 	b.flushErr = err
 	if err != nil {
@@ -188,11 +196,10 @@ func (b *background) flushPass() (did bool, err error) {
 	b.mu.Unlock()
 	b.report("flush", err)
 	b.e.commitChanged()
-	return did, err
 }
 
 // dispatcher starts compactions while there are any to pick, and looks again
-// when the database falls idle.
+// when the database falls idle or time has passed.
 func (b *background) dispatcher() {
 	defer b.wg.Done()
 	idle := time.NewTicker(idleAfter)
@@ -205,7 +212,11 @@ func (b *background) dispatcher() {
 		case <-idle.C:
 			if seq := b.e.visibleSeq(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
-				continue
+				if !b.e.clock.inUse.Load() {
+					continue
+				}
+				// Something may have expired, and who writes but little
+				// flushes nothing for long.
 			}
 		}
 		for b.startCompaction() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
@@ -47,6 +48,7 @@ func (e *Engine) close() error {
 	errs = append(errs, e.closeLeaks())
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
+		e.keepTime()
 		errs = append(errs, e.manifest.Close())
 		e.manifest = nil
 	}
@@ -57,6 +59,16 @@ func (e *Engine) close() error {
 	e.releaseDir()
 	e.lifetimes.Done()
 	return errors.Join(errs...)
+}
+
+// keepTime writes down the latest time told, as far as that works: it is only
+// needed should the system's clock go back. The caller holds installMu.
+func (e *Engine) keepTime() {
+	if t := e.clock.high.Load(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
+		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
+			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
+		}
+	}
 }
 
 // refuseCommits lets no new commit in and waits for those inside.

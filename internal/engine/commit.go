@@ -34,6 +34,7 @@ type pipeline struct {
 	changed sync.Cond    // on mu; room or refusal changed
 	waiting int          // guarded by mu; writers in a stop
 	tracker *txn.Tracker // its methods are called under mu
+	held    bool         // guarded by mu; a load takes its place, commits wait
 	closing bool         // guarded by mu; Close waits for the queue to empty
 }
 
@@ -134,6 +135,10 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability, x *txn.Txn) er
 	for {
 		if p.refused != nil {
 			return p.refused
+		}
+		if p.held {
+			p.changed.Wait()
+			continue
 		}
 		if reason := e.pressure.Load().stops(b); reason != "" {
 			if err := e.waitFor(stopL0, reason); err != nil {

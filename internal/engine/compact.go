@@ -22,6 +22,9 @@ type job struct {
 	space *Keyspace
 	s     *state
 	shard int
+	// unread is the bytes of inputs that need not be read: all of a drop, and
+	// what range tombstones among the inputs delete.
+	unread int64
 }
 
 // pickConfig are the numbers the picker works with.
@@ -86,6 +89,9 @@ func (e *Engine) busyTables() compaction.Busy {
 			busy[n] = t.job
 		}
 	}
+	if l := e.loading; l != nil && l.job != nil {
+		l.job.Files(func(_ int, f *manifest.FileMeta) { busy[f.Num] = l.job })
+	}
 	return busy
 }
 
@@ -104,35 +110,29 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := observe.CompactionEvent{
 		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
-		InputBytes: int64(j.Size()), Move: j.Move,
+		InputBytes: int64(j.Size()), Move: j.Move, Drop: j.Drop,
 	}
 	for _, in := range j.Inputs {
 		ev.InputTables += len(in.Files)
 	}
 	e.stats.compact.running.Add(1)
 	e.listener.compactionBegin(ev)
-	res, err := e.rewrite(ctx, j)
-	if err == nil {
-		if err = e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
-			e.discardOutputs(res)
-		} else {
-			e.mu.Lock()
-			e.observed.Observe(&j.Job, res.Tables)
-			e.mu.Unlock()
-			_ = failpoint.Hit(failpoint.CompactionAfterInstall)
-		}
-	}
+	res, err := e.rewriteAndInstall(ctx, j)
 	e.mu.Lock()
 	e.markInputs(&j.Job, nil)
 	e.mu.Unlock()
 	j.s.release(j.shard)
 	e.stats.compact.running.Add(-1)
+	ev.InputBytes -= j.unread
 	ev.OutputTables, ev.OutputBytes = len(res.Tables), int64(res.Stats.BytesOut)
 	ev.Duration, ev.Err = time.Since(begin), err
 	if err != nil {
 		e.stats.compact.failures.Add(1)
 		e.damaged(err)
 	} else {
+		if j.Drop {
+			e.stats.versions.add(&res.Stats)
+		}
 		e.noteCompaction(j, ev, begin)
 	}
 	e.listener.compactionEnd(ev)
@@ -144,7 +144,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 
 func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.Time) {
 	e.stats.reason(ev.Reason)
-	if j.Move {
+	if j.Move || j.Drop {
 		return
 	}
 	e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
@@ -155,27 +155,77 @@ func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.T
 	e.noteAbsorbed(ev.InputBytes, ev.Duration)
 }
 
-// rewrite streams the inputs into new tables; a move needs none.
-func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error) {
+// rewriteAndInstall does the work of a job.
+func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Result, error) {
+	n, _ := e.snaps.summary()
+	res, err := e.rewrite(ctx, j, n == 0)
+	if err == nil && res.Stats.Filtered > 0 {
+		if e.filterMayShow() {
+			defer e.snaps.filterMu.Unlock()
+		} else {
+			// A snapshot was taken meanwhile, which must not see what the filter
+			// did. With transactions coming and going that can happen each time,
+			// so this job does without the filter.
+			e.discardOutputs(res)
+			res, err = e.rewrite(ctx, j, false)
+		}
+	}
+	if err != nil {
+		return res, err
+	}
+	if err := e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
+		e.discardOutputs(res)
+		return res, err
+	}
+	e.mu.Lock()
+	e.observed.Observe(&j.Job, res.Tables)
+	e.mu.Unlock()
+	_ = failpoint.Hit(failpoint.CompactionAfterInstall)
+	return res, nil
+}
+
+// filterMayShow reports whether no snapshot is open. Then filterMu is locked, so
+// that none will be until what the filter did is installed.
+func (e *Engine) filterMayShow() bool {
+	e.snaps.filterMu.Lock()
+	if n, _ := e.snaps.summary(); n > 0 {
+		e.snaps.filterMu.Unlock()
+		return false
+	}
+	return true
+}
+
+// rewrite streams the inputs into new tables; a move needs none, and a drop
+// leaves none. The filter is left out unless it may be used.
+func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
-	in, ranges, err := e.inputs(j)
+	if j.Drop {
+		j.unread = int64(j.Size())
+		return compaction.Result{Stats: j.Dropped()}, nil
+	}
+	snapshots := e.snaps.stripes(e.visibleSeq)
+	in, ranges, covered, err := e.inputs(j, snapshots)
 	if err != nil {
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
 	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options()}
 	elider := j.Elider(j.s.v.version)
+	var ask compaction.Filter
+	if filter {
+		ask = out.opts.Filter
+	}
 	res, err := compaction.Run(ctx, compaction.RunOptions{
 		Input:        in,
-		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Snapshots:    snapshots,
 		Elide:        elider.Elidable,
 		Ranges:       ranges,
 		ElideRange:   elider.ElidableRange,
 		Merger:       out.opts.Merger,
 		ExpireAt:     e.snaps.expired(&e.clock),
-		Filter:       out.opts.Filter,
+		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,
@@ -183,6 +233,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
 	})
+	res.Stats.RangeCovered += covered
 	res, err = out.finish(res, err)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err != nil {
@@ -193,31 +244,50 @@ func (e *Engine) rewrite(ctx context.Context, j *job) (compaction.Result, error)
 }
 
 // inputs merges the input tables, newest run first, and their range tombstones.
-func (e *Engine) inputs(j *job) (base.Iterator, *rangedel.List, error) {
+// Tables that those delete wholly are left out, and their entries counted.
+func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, ranges *rangedel.List, covered uint64, err error) {
+	tombstones, err := e.inputRanges(j)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	unread := j.Unread(tombstones, snapshots)
 	var iters []base.Iterator
-	var ranges []*rangedel.List
 	for _, in := range j.Inputs {
 		tables := make([]*table, 0, len(in.Files))
 		for _, f := range in.Files {
-			t := e.table(f.Num)
-			r, err := t.open()
-			if err != nil {
-				for _, it := range iters {
-					_ = it.Close()
-				}
-				return nil, nil, err
+			if unread[f.Num] {
+				j.unread += int64(f.Size)
+				covered += f.Entries
+				continue
 			}
-			if l := r.Ranges(); l != nil {
-				ranges = append(ranges, l)
-			}
-			tables = append(tables, t)
+			tables = append(tables, e.table(f.Num))
 		}
 		run := new(runIter)
 		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
 		iters = append(iters, run)
 	}
-	tombstones := rangedel.Merge(ranges...)
-	return merge.New(iters...), &tombstones, nil
+	return merge.New(iters...), tombstones, covered, nil
+}
+
+// inputRanges merges the range tombstones of the input tables.
+func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
+	var lists []*rangedel.List
+	for _, in := range j.Inputs {
+		for _, f := range in.Files {
+			if f.Ranges == 0 {
+				continue
+			}
+			r, err := e.table(f.Num).open()
+			if err != nil {
+				return nil, err
+			}
+			if l := r.Ranges(); l != nil {
+				lists = append(lists, l)
+			}
+		}
+	}
+	l := rangedel.Merge(lists...)
+	return &l, nil
 }
 
 // table is the handle of a table that a pinned state names.
@@ -231,22 +301,23 @@ func (e *Engine) table(n base.FileNum) *table {
 // time.
 const idleAfter = time.Second
 
-// workload is what the picker may know about the use of the database.
+// workload is what the picker may know about the use of the database. Only the
+// dispatcher asks.
 func (e *Engine) workload() compaction.Workload {
 	e.mu.Lock()
 	w := e.observed
 	e.mu.Unlock()
-	w.OldestSnapshot = e.visibleSeq()
-	if n, s := e.snaps.summary(); n > 0 {
-		w.OldestSnapshot = s
-	}
+	stripes := e.snaps.stripes(e.visibleSeq)
+	w.OldestSnapshot = stripes[0]
+	w.ExpireAt = e.snaps.expired(&e.clock)
+	w.Covers = e.background.coverage.of(e, stripes)
 	w.Idle = e.background.idleFor() > idleAfter
 	return w
 }
 
 // Compact flushes, then rewrites until every key of the keyspace in [lo, hi) is
-// in one run of the last level that holds any. Background compactions wait
-// meanwhile.
+// in one run of the last level that holds any, and has passed the filter if
+// there is one. Background compactions wait meanwhile.
 func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	e := k.e
 	if err := k.usable(); err != nil {
@@ -274,6 +345,7 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.background.ctx, cancel)()
+	before := base.FileNum(e.nextFile.Load())
 	for {
 		if err := ctx.Err(); err != nil {
 			if e.background.ctx.Err() != nil {
@@ -283,8 +355,10 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg)
-			return j, ok
+			if j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg); ok {
+				return j, true
+			}
+			return compaction.PickRewrite(s.v.version, busy, k.id, lo, hi, before, k.options().Filter != nil, cfg)
 		})
 		if j == nil {
 			return nil

@@ -53,7 +53,9 @@ type Engine struct {
 	lifetimes  lifetimes
 
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
+	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
+	flushMu   sync.Mutex
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 

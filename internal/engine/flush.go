@@ -108,17 +108,26 @@ func (e *Engine) refusal() error {
 }
 
 // flushImmutable writes all immutable generations, merged, as one run of L0.
-// Until the edit is installed they stay in the state and keep their logs, so a
-// failure at any point costs nothing but the attempt.
 func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
+	e.flushMu.Lock()
+	defer e.flushMu.Unlock()
+	return e.flushBefore(ctx, base.SeqNumMax)
+}
+
+// flushBefore writes the immutable generations that hold nothing newer than
+// last. Until the edit is installed they stay in the state and keep their logs,
+// so a failure at any point costs nothing but the attempt. The caller holds
+// flushMu.
+func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
 	s, shard := e.acquire()
-	if s == nil || len(s.imm) == 0 {
-		if s != nil {
-			s.release(shard)
-		}
+	if s == nil {
 		return false, nil
 	}
-	gens := slices.Clone(s.imm)
+	gens := slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })
+	if len(gens) == 0 {
+		s.release(shard)
+		return false, nil
+	}
 	begin, job := time.Now(), int(e.nextJob.Add(1))
 	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
 	e.stats.flush.running.Add(1)

@@ -62,7 +62,7 @@ func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error)
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
 	// that is newer than the state is simply not seen, as if it came later.
-	if visible := e.visibleSeq(); q.at.Seq > visible {
+	if visible := s.visible(); q.at.Seq > visible {
 		q.at.Seq = visible
 	}
 	res, err := s.get(dst, &q)
@@ -88,7 +88,7 @@ func (s *state) pinRanges(q *query) {
 		for i := range 1 + len(s.imm) {
 			q.views = append(q.views, s.generation(i).ranges(q.k))
 		}
-		q.at.Seq = s.e.visibleSeq()
+		q.at.Seq = s.visible()
 		same := true
 		for i, v := range q.views {
 			same = same && v == s.generation(i).ranges(q.k)

@@ -23,6 +23,11 @@ import (
 func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
+	return e.installLocked(edit, flushed, k)
+}
+
+// installLocked is install for a caller that holds installMu.
+func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	if p := e.poisoned.Load(); p != nil {
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
 	}
@@ -40,9 +45,7 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace
 	if s := e.lastSeq(); s > edit.LastSeq {
 		edit.LastSeq = s
 	}
-	if e.clock.inUse.Load() {
-		edit.Clock = e.clock.high.Load()
-	}
+	edit.Clock = e.clock.high.Load()
 	next, err := cur.v.version.Apply(edit)
 	if err != nil {
 		err = fmt.Errorf("seerdb: internal error, an edit does not fit the version: %w", err)

@@ -160,7 +160,7 @@ func (it *Iter) pin(at Moment) {
 		for i := range 1 + len(it.s.imm) {
 			it.views = append(it.views, it.s.generation(i).ranges(it.k))
 		}
-		visible := it.e.visibleSeq()
+		visible := it.s.visible()
 		if at.Seq > visible {
 			it.seq = visible
 		}

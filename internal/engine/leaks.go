@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 )
 
 // originKind says what was opened.
@@ -21,6 +22,7 @@ const (
 type origin struct {
 	next, prev *origin // guarded by openList.mu of its shard
 	kind       originKind
+	opened     time.Time // of snapshots and transactions
 	shard      uint8
 	pcs        [5]uintptr
 	n          int
@@ -43,6 +45,9 @@ type openList struct {
 func (l *openObjects) add(o *origin, kind originKind) {
 	o.kind = kind
 	o.n = runtime.Callers(3, o.pcs[:])
+	if kind != originIter {
+		o.opened = time.Now()
+	}
 	o.shard = uint8(o.pcs[0]>>4) & (shards - 1)
 	s := &l.shards[o.shard]
 	s.mu.Lock()
@@ -85,6 +90,40 @@ func (l *openObjects) iterators() int64 {
 		s.mu.Unlock()
 	}
 	return int64(n)
+}
+
+// oldAfter is for how long a snapshot or a transaction may be open before
+// Health speaks of it: as long as it is, nothing that it may read is dropped.
+const oldAfter = 10 * time.Minute
+
+// old describes the snapshots and transactions that have been open for long.
+func (l *openObjects) old() (out []string) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for o := s.first; o != nil; o = o.next {
+			if d := time.Since(o.opened); !o.opened.IsZero() && d > oldAfter {
+				out = append(out, fmt.Sprintf("%s, open for %v, keeps old versions from being dropped", o.place(), d.Round(time.Second)))
+			}
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// count is how many objects of a kind are open.
+func (l *openObjects) count(kind originKind) (n int64) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		for o := s.first; o != nil; o = o.next {
+			if o.kind == kind {
+				n++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // leaked describes what is still open: one line a place, with how many were

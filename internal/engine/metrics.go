@@ -16,16 +16,18 @@ func (e *Engine) Metrics() *observe.Metrics {
 		VisibleSeq:          uint64(e.visibleSeq()),
 		DurableSeq:          uint64(e.durable.load()),
 		Iterators:           e.open.iterators(),
+		Transactions:        e.open.count(originTxn),
 		Uptime:              time.Since(e.opened),
 		Flushes:             e.stats.flush.metrics(),
 		Compactions:         e.stats.compact.metrics(),
 	}
 	n, oldest := e.snaps.summary()
-	m.Snapshots, m.OldestSnapshotSeq = int64(n), uint64(oldest)
+	m.Snapshots, m.OldestSnapshotSeq = int64(n)-m.Transactions, uint64(oldest)
 	for reason, n := range e.stats.byReason() {
 		m.CompactionsByReason[reason] = n
 	}
 	m.Stalls = e.stats.stalls()
+	e.stats.versions.metrics(m)
 	m.Ops = e.stats.ops()
 	if s, shard := e.acquire(); s != nil {
 		e.treeMetrics(m, s)
@@ -113,9 +115,10 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 		Tables:       c.Charged[cache.Tables],
 		Iterators:    c.Charged[cache.Iterators],
 		Transactions: c.Charged[cache.Transactions],
+		Loads:        c.Charged[cache.Loads],
 	}
 	mm := &m.Memory
-	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions
+	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
 }
 
 // ioMetrics counts at the file layer (the original counted what it thought it
@@ -192,6 +195,9 @@ func (e *Engine) Health() observe.Health {
 		for _, err := range e.background.errors() {
 			worse(observe.Degraded, err.Error())
 		}
+	}
+	for _, o := range e.open.old() {
+		worse(observe.Degraded, o)
 	}
 	if r := e.stats.stopped.Load(); r != nil {
 		worse(observe.Degraded, "writers are stopped: "+*r)

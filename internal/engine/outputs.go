@@ -143,7 +143,7 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 		o.e.discardOutputs(res)
 		return compaction.Result{}, err
 	}
-	o.e.noteBuilt(res)
+	o.e.noteBuilt(o.job, &res.Stats)
 	return res, nil
 }
 
@@ -159,7 +159,13 @@ func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compactio
 	}
 }
 
-// noteBuilt counts what a job wrote.
-func (e *Engine) noteBuilt(r compaction.Result) {
-	e.stats.rewritten.Add(int64(r.Stats.RewrittenBytes))
+// noteBuilt counts what a job did with versions and values, and tells of what
+// its user did not mean.
+func (e *Engine) noteBuilt(job int, st *compaction.Stats) {
+	e.stats.rewritten.Add(int64(st.RewrittenBytes))
+	e.stats.versions.add(st)
+	if n := st.SingleDeleteMisuse; n > 0 {
+		e.opts.Logger.Warn("seerdb: a key was put more than once under a single delete, which was taken for a delete",
+			"job", job, "keys", n)
+	}
 }

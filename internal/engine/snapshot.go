@@ -7,9 +7,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
+// What a compaction filter changes shows at once at every snapshot that sees the
+// value, so it is installed only while there is none: filterMu keeps a new one
+// from being taken between the look and the change of state.
+
 // snapshots is the multiset of sequences that open snapshots hold (the
 // original kept a set, and two snapshots at one sequence shared a fate).
 type snapshots struct {
+	filterMu sync.RWMutex // taken before commit.mu; by whoever calls take, for reading
+
 	mu   sync.Mutex
 	seqs []base.SeqNum // guarded by mu; ascending, with repetitions
 	// times are the times of those that care, ascending: time goes forward as
@@ -87,7 +93,9 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		s.closed = true
 		return s
 	}
+	e.snaps.filterMu.RLock()
 	s.at = e.snaps.take(e)
+	e.snaps.filterMu.RUnlock()
 	e.open.add(&s.origin, originSnapshot)
 	return s
 }

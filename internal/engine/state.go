@@ -27,6 +27,10 @@ type state struct {
 	mem *generation
 	imm []*generation
 	v   *view
+	// limit is the newest sequence that is read here. It is short of what is
+	// visible only where a load takes its place: what follows the load goes to
+	// memtables of this state, and must not be seen without the load.
+	limit base.SeqNum
 
 	refs     [shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
@@ -37,6 +41,9 @@ type paddedCount struct {
 	n atomic.Int64
 	_ [56]byte
 }
+
+// visible is the sequence that a read begun now sees.
+func (s *state) visible() base.SeqNum { return min(s.e.visibleSeq(), s.limit) }
 
 // acquire pins the current state; it answers nil when the engine is closed.
 func (e *Engine) acquire() (*state, int) {
@@ -151,7 +158,7 @@ type tableRun struct {
 // setState makes s current and retires its predecessor. The caller holds e.mu;
 // the returned function must be called after it is let go.
 func (e *Engine) setState(s *state) (retire func()) {
-	s.e = e
+	s.e, s.limit = e, e.readLimit()
 	if s.mem != nil {
 		s.mem.refs++
 	}

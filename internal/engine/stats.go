@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -28,6 +29,7 @@ type stats struct {
 	reasons        sync.Map // string -> *atomic.Int64
 	levels         [base.NumLevels]struct{ in, out, jobs atomic.Int64 }
 	rewritten      atomic.Int64 // bytes of values moved out of garbage
+	versions       versionStats
 	training       atomic.Int64 // ns
 	building       atomic.Int64 // ns
 }
@@ -47,6 +49,26 @@ type jobStats struct {
 	count, failures, in, out atomic.Int64
 	time                     atomic.Int64
 	running                  atomic.Int64
+}
+
+// versionStats are what flushes and compactions did with versions.
+type versionStats struct {
+	expired, rangeCovered, merged, mergeFailures, filtered, singleDeleteMisuse atomic.Int64
+}
+
+func (v *versionStats) add(s *compaction.Stats) {
+	v.expired.Add(int64(s.Expired))
+	v.rangeCovered.Add(int64(s.RangeCovered))
+	v.merged.Add(int64(s.Merged))
+	v.mergeFailures.Add(int64(s.MergeFailures))
+	v.filtered.Add(int64(s.Filtered))
+	v.singleDeleteMisuse.Add(int64(s.SingleDeleteMisuse))
+}
+
+func (v *versionStats) metrics(m *observe.Metrics) {
+	m.Expired, m.RangeCovered = v.expired.Load(), v.rangeCovered.Load()
+	m.Merged, m.MergeFailures = v.merged.Load(), v.mergeFailures.Load()
+	m.Filtered, m.SingleDeleteMisuse = v.filtered.Load(), v.singleDeleteMisuse.Load()
 }
 
 // done records a finished job.

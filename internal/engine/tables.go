@@ -49,7 +49,7 @@ func (t *table) open() (*sstable.Reader, error) {
 	if err != nil {
 		return nil, t.e.openError(id.Name(), err)
 	}
-	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache})
+	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, Seq: t.meta.OneSeq})
 	if err != nil {
 		_ = f.Close()
 		t.e.damaged(err)

@@ -65,6 +65,8 @@ func (e *Engine) Begin(o TxnOptions) (*Txn, error) {
 	}
 	t := &Txn{e: e, o: o}
 	p := &e.commit
+	e.snaps.filterMu.RLock()
+	defer e.snaps.filterMu.RUnlock()
 	p.mu.Lock()
 	if e.closed.Load() {
 		p.mu.Unlock()

@@ -92,10 +92,17 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	defer func() { _ = it.Close() }()
 	refs := map[base.FileNum]manifest.ValueRef{}
 	for kv := it.First(); kv != nil; kv = it.Next() {
-		if kv.Trailer.Kind() != base.KindPutPointer {
+		pointer := kv.Value
+		switch kv.Trailer.Kind() {
+		case base.KindPutPointer:
+		case base.KindPutTTLPointer:
+			if _, pointer, err = splitExpiry(pointer); err != nil {
+				return err
+			}
+		default:
 			continue
 		}
-		p, err := valuelog.DecodePointer(kv.Value)
+		p, err := valuelog.DecodePointer(pointer)
 		if err != nil {
 			return base.Corruptf(name, -1, "key %q: %v", kv.Key, err)
 		}

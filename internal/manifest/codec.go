@@ -37,11 +37,13 @@ var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClo
 
 // Fields at the end of a table's description, there when they are not all zero.
 // They are even: who does not know of range tombstones would find what they
-// delete, and who does not know of expiries would not make files in which they
-// are right.
+// delete, who does not know of expiries would not make files in which they are
+// right, and who does not know of the one sequence would take new values for the
+// oldest.
 const (
 	tagRanges = 2 // uvarints: fragments, bound
 	tagExpiry = 4 // uvarints: entries, earliest, latest
+	tagOneSeq = 6 // uvarint
 )
 
 func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
@@ -139,6 +141,7 @@ func appendTable(dst []byte, n NewFile) []byte {
 	}
 	field(tagRanges, f.Ranges, uint64(f.LargestBound))
 	field(tagExpiry, f.Expiring, f.MinExpiry, f.MaxExpiry)
+	field(tagOneSeq, uint64(f.OneSeq))
 	return dst
 }
 
@@ -328,7 +331,7 @@ func (d *decoder) tableFields(f *FileMeta) {
 		if d.err != nil {
 			return
 		}
-		if tag == tagRanges || tag == tagExpiry {
+		if tag == tagRanges || tag == tagExpiry || tag == tagOneSeq {
 			if seen&(1<<tag) != 0 {
 				d.fail("field %d is there twice in a table", tag)
 				return
@@ -341,6 +344,8 @@ func (d *decoder) tableFields(f *FileMeta) {
 			f.LargestBound = base.Bound(body.limited(uint64(base.BoundNone), "bound"))
 		case tagExpiry:
 			f.Expiring, f.MinExpiry, f.MaxExpiry = body.uvarint(), body.uvarint(), body.uvarint()
+		case tagOneSeq:
+			f.OneSeq = body.seq()
 		default:
 			body.unknown(tag)
 		}

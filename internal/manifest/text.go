@@ -54,6 +54,9 @@ func (f *FileMeta) String() string {
 	if f.Expiring != 0 {
 		s += fmt.Sprintf(" expiring %d (%d-%d)", f.Expiring, f.MinExpiry, f.MaxExpiry)
 	}
+	if f.OneSeq != 0 {
+		s += " loaded"
+	}
 	for _, r := range f.ValueRefs {
 		s += fmt.Sprintf(" -> %d (%d values, %d bytes)", r.File, r.Count, r.Bytes)
 	}

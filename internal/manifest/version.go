@@ -48,6 +48,9 @@ type FileMeta struct {
 	// are the earliest and the latest.
 	Expiring, MinExpiry, MaxExpiry uint64
 
+	// OneSeq, if not 0, is the sequence of every entry. The file says 0.
+	OneSeq base.SeqNum
+
 	ValueRefs []ValueRef // ascending by File, each with at least one value
 }
 
@@ -153,6 +156,8 @@ func (f *FileMeta) check() error {
 		return fmt.Errorf("table %d: smallest key %q is where it ends", f.Num, f.Smallest)
 	case f.Expiring > f.Entries || f.MinExpiry > f.MaxExpiry || f.Expiring == 0 && f.MaxExpiry != 0:
 		return fmt.Errorf("table %d: %d entries expire, from %d to %d", f.Num, f.Expiring, f.MinExpiry, f.MaxExpiry)
+	case f.OneSeq != 0 && (f.OneSeq != f.SmallestSeq || f.OneSeq != f.LargestSeq || f.Ranges != 0):
+		return fmt.Errorf("table %d: one sequence %d, and sequences %d to %d with %d ranges", f.Num, f.OneSeq, f.SmallestSeq, f.LargestSeq, f.Ranges)
 	}
 	for i, r := range f.ValueRefs {
 		if r.File == 0 || r.Count == 0 || i > 0 && f.ValueRefs[i-1].File >= r.File {

@@ -107,6 +107,7 @@ func (it *Iter) begin(i int) *base.KV {
 // show fills kv with entry i of the open page.
 func (it *Iter) show() *base.KV {
 	it.key = it.page.Load(it.i, &it.kv, it.key)
+	it.kv.Trailer |= it.r.seq
 	return &it.kv
 }
 
@@ -120,7 +121,13 @@ func (it *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
 	if !it.enter(n, hint) {
 		return nil
 	}
-	i, _ := it.page.Search(key, t, scaleHint(hint, it.page.Len()))
+	i, same := it.page.Search(key, t, scaleHint(hint, it.page.Len()))
+	if same && it.r.seq != 0 {
+		// What the file calls 0 may be newer than t.
+		if at, _ := it.page.Entry(i); at|it.r.seq > t {
+			i++
+		}
+	}
 	if i == it.page.Len() {
 		return it.nextPage()
 	}

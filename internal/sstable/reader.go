@@ -25,6 +25,9 @@ type File interface {
 type ReaderOptions struct {
 	ID    base.Identity
 	Cache *cache.Cache // nil: every page is read into a buffer of its own
+	// Seq, if not 0, is shown as the sequence of every entry. The file, whose
+	// keys all differ, says 0: it was written before the sequence was known.
+	Seq base.SeqNum
 }
 
 // Reader reads one table. It is safe for concurrent use; all fields are
@@ -39,6 +42,7 @@ type Reader struct {
 	filter filter.Filter
 	index  *index
 	props  *Properties
+	seq    base.Trailer // ReaderOptions.Seq, where a trailer has it
 	// headShare is about which part of a page its heads are, in 1/65536.
 	headShare uint64
 }
@@ -47,7 +51,13 @@ type Reader struct {
 // success it owns f.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	r := &Reader{f: f, id: o.ID, cache: o.Cache, fileID: cache.NewFileID(), size: size}
-	if err := r.openMeta(); err != nil {
+	r.seq = base.MakeTrailer(o.Seq, 0)
+	err := r.openMeta()
+	if p := r.props; err == nil && r.seq != 0 && (p.LargestSeq != 0 || p.Keys != p.Entries || p.Ranges.Len() > 0) {
+		err = base.Corruptf(r.id.Name(), -1, "all entries are to have sequence %d; the table has sequences up to %d, %d entries of %d keys, %d ranges",
+			o.Seq, p.LargestSeq, p.Entries, p.Keys, p.Ranges.Len())
+	}
+	if err != nil {
 		r.freeMeta()
 		return nil, err
 	}
@@ -210,10 +220,11 @@ func (r *Reader) Get(key []byte, s base.SeqNum, res *Result) (bool, error) {
 		return false, err
 	}
 	i, same := p.Search(key, t, scaleHint(hint, p.Len()))
-	if !same {
+	if !same || t < r.seq {
 		res.Release()
 		return false, nil
 	}
 	res.Trailer, res.Value = p.Entry(i)
+	res.Trailer |= r.seq
 	return true, nil
 }

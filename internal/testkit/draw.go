@@ -94,7 +94,7 @@ func (g *Gen) op(kind Kind, m *Model, ops []Op) (op Op, ok bool) {
 	case Merge:
 		return g.merge(m, ops)
 	case Put:
-		if g.IntN(10) == 0 {
+		if g.Queue > 0 && g.IntN(g.Queue) == 0 {
 			op.Key, op.Value = g.push(op.Keyspace), g.value(m.Merger(op.Keyspace), false)
 			return op, true
 		}

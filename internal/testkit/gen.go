@@ -16,6 +16,7 @@ type Gen struct {
 	// What Commit draws; tests may change it at any time.
 
 	Weights      Weights
+	Queue        int  // one Put in so many appends to a queue; 0: none
 	Odd          int  // one operand in so many is one that its operator may refuse; 0: none
 	MaxOperands  int  // how many operands may lie on one another
 	MergeOnTTL   bool // whether to merge onto what expires
@@ -28,7 +29,7 @@ type Gen struct {
 func NewGen(seed uint64, keys, values int) *Gen {
 	return &Gen{
 		Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values,
-		Weights: DefaultWeights, Odd: 200, MaxOperands: 50, MergeOnTTL: true, MaxKeyspaces: 5,
+		Weights: DefaultWeights, Queue: 10, Odd: 200, MaxOperands: 50, MergeOnTTL: true, MaxKeyspaces: 5,
 		drawer: drawer{spans: map[int]Span{}, queues: map[int]*queue{}},
 	}
 }

@@ -1,0 +1,77 @@
+package compaction
+
+import (
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// pickDrop takes out tables of which nothing is left: that costs one edit, and
+// may spare other jobs their reading, so it comes before everything else.
+func (t *tree) pickDrop(w Workload) (Job, bool) {
+	if w.ExpireAt > 0 {
+		if j, ok := t.dropAll(ReasonExpired, func(f *manifest.FileMeta) (dead, bottom bool) {
+			return f.Ranges == 0 && f.Expiring == f.Entries && f.MaxExpiry <= w.ExpireAt && f.LargestSeq <= w.OldestSnapshot, true
+		}); ok {
+			return j, true
+		}
+	}
+	if len(w.Covers) == 0 {
+		return Job{}, false
+	}
+	return t.dropAll(ReasonRanges, func(f *manifest.FileMeta) (dead, bottom bool) {
+		c := w.Covers[f.Num]
+		return c == CoverAll || c == CoverOwn && f.LargestSeq <= w.OldestSnapshot, c == CoverOwn
+	})
+}
+
+// dropAll makes one job of all tables that are dead. Those of which bottom is
+// said hide something yet, being tombstones in effect: they stay while an older
+// table that stays overlaps them.
+func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bottom bool)) (Job, bool) {
+	gone := make(map[base.FileNum]bool)
+	j := Job{Reason: reason, Score: 1, Keyspace: t.keyspace, Drop: true}
+	for level := lastLevel; level >= 0; level-- {
+		for i, r := range slices.Backward(t.levels[level]) {
+			in := Input{Level: level, Run: r.id}
+			for _, f := range r.files {
+				if t.busy[f.Num] != nil {
+					continue
+				}
+				if dead, bottom := judge(f); dead && !(bottom && t.overOlder(level, i, f, gone)) {
+					in.Files = append(in.Files, f)
+					gone[f.Num] = true
+				}
+			}
+			if len(in.Files) > 0 {
+				j.Inputs = append(j.Inputs, in)
+			}
+		}
+	}
+	if len(j.Inputs) == 0 {
+		return Job{}, false
+	}
+	j.OutputLevel, j.OutputRun = j.Inputs[0].Level, j.Inputs[0].Run
+	slices.Reverse(j.Inputs)
+	return j, true
+}
+
+// overOlder reports whether a table, of the i-th run of a level, overlaps an
+// older one that is not gone.
+func (t *tree) overOlder(level, i int, f *manifest.FileMeta, gone map[base.FileNum]bool) bool {
+	for l := level; l <= lastLevel; l++ {
+		runs := t.levels[l]
+		if l == level {
+			runs = runs[i+1:]
+		}
+		for k := range runs {
+			for _, o := range runs[k].overlapping(f.Smallest, f.End()) {
+				if !gone[o.Num] {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,185 @@
+package compaction
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// pickTombstones takes tombstones, and entries that have expired, all the way
+// down where that frees enough for what it costs; and rewrites where they are
+// tables that have nothing under them.
+func (t *tree) pickTombstones(w Workload) (Job, bool) {
+	if t.cfg.TombstoneDensity <= 0 {
+		return Job{}, false
+	}
+	var best Job
+	most := t.cfg.TombstoneDensity
+	for level := 0; level < lastLevel; level++ {
+		if !t.hasTombstones(level) {
+			continue
+		}
+		s := span{level, lastLevel}
+		for _, g := range t.groups(s, t.components(s)) {
+			if !g.deletes {
+				continue
+			}
+			if gain := t.tombstoneGain(w, g.tables); gain.sum() > most*float64(g.bytes) {
+				most = gain.sum() / float64(g.bytes)
+				best = t.job(gain.reason(), most, s, g)
+				best.Move = false
+			}
+		}
+	}
+	if j, ok := t.pickInPlace(w, most); ok {
+		best = j
+	}
+	return best, best.Inputs != nil
+}
+
+func (t *tree) hasTombstones(level int) bool {
+	return slices.ContainsFunc(t.levels[level], func(r run) bool { return slices.ContainsFunc(r.files, t.hasGarbage) })
+}
+
+// hasGarbage reports whether a table has tombstones or entries that have
+// expired.
+func (t *tree) hasGarbage(f *manifest.FileMeta) bool {
+	return f.Deletes > 0 || f.Ranges > 0 || t.expired(f) > 0
+}
+
+// pickInPlace rewrites neighbouring tables that have nothing under them and are
+// full of what has expired, or in the last level of tombstones that a snapshot
+// had kept until now. That comes to an end: nothing that has expired outlives
+// its rewriting, but as a tombstone, and no tombstone that every snapshot sees
+// does.
+func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
+	for level := range t.levels {
+		for i := range t.levels[level] {
+			r := &t.levels[level][i]
+			for n := 0; n < len(r.files); n++ {
+				gain := t.gainInPlace(w, level, i, r.files[n])
+				if gain.sum() <= most*float64(r.files[n].Size) {
+					continue
+				}
+				// As many of its neighbours as are due, lest each becomes a
+				// small table of its own.
+				begin := n
+				for n++; n < len(r.files) && n-begin < maxGarbageTables; n++ {
+					more := t.gainInPlace(w, level, i, r.files[n])
+					if more.sum() <= t.cfg.TombstoneDensity*float64(r.files[n].Size) {
+						break
+					}
+					gain.add(more)
+				}
+				files := r.files[begin:n:n]
+				n--
+				if score := gain.sum() / float64(totalSize(files)); score > most {
+					best, most = t.inPlace(gain.reason(), level, r.id, files), score
+					best.Score = score
+				}
+			}
+		}
+	}
+	return best, best.Inputs != nil
+}
+
+// gainInPlace is what rewriting a table where it is frees, as far as it has
+// nothing under it.
+func (t *tree) gainInPlace(w Workload, level, i int, f *manifest.FileMeta) (g gain) {
+	if t.busy[f.Num] != nil {
+		return gain{}
+	}
+	single := placed{f, level, i}
+	if level == lastLevel && len(t.levels[level]) == 1 && f.LargestSeq <= w.OldestSnapshot && (f.Deletes > 0 || f.Ranges > 0) {
+		g = t.tombstoneGain(w, []placed{single})
+	} else if t.expired(f) > 0 && !t.overOlder(level, i, f, nil) {
+		g.expired = t.expiredPart(f) * single.extent().sum()
+	}
+	if g.sum() > 0 && t.blocked(level, f.Smallest, f.End()) {
+		return gain{}
+	}
+	return g
+}
+
+// gain is how many bytes a job frees.
+type gain struct {
+	deleted float64 // by tombstones
+	expired float64
+}
+
+func (g gain) sum() float64 { return g.deleted + g.expired }
+
+func (g *gain) add(o gain) {
+	g.deleted += o.deleted
+	g.expired += o.expired
+}
+
+func (g gain) reason() Reason {
+	if g.expired > g.deleted {
+		return ReasonExpired
+	}
+	return ReasonTombstones
+}
+
+// tombstoneGain estimates how many bytes are freed when tables are merged, with
+// nothing under them: each tombstone of a key meets one other entry of average
+// size, with its value in a value file, and both go. What has expired goes; that
+// it meets another is not reckoned with, since a key that expires is often put
+// but once. What the range tombstones beside entries free is not known, unless
+// they cover the table: each is taken for one of a key. Tables that others of
+// them cover whole do not get here: see pickDrop.
+func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
+	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool {
+		return !isWipe(p.f) || p.f.LargestSeq > w.OldestSnapshot
+	})
+	var deletes, expired, entries, wiped, rest float64
+	for _, p := range tables {
+		size := p.extent().sum()
+		if isWipe(p.f) || w.Covers[p.f.Num] == CoverPart && p.f.LargestSeq <= w.OldestSnapshot ||
+			slices.ContainsFunc(wipes, func(w placed) bool { return w.wipes(&p) }) {
+			wiped += size
+			continue
+		}
+		rest += size
+		deletes += float64(p.f.Deletes + p.f.Ranges)
+		expired += t.expired(p.f)
+		entries += float64(p.f.Entries)
+	}
+	part := min(2*deletes/max(entries, 1), 1)
+	return gain{wiped + rest*part, rest * min(expired/max(entries, 1), 1-part)}
+}
+
+// extent is what a table takes.
+func (p *placed) extent() (e extent) {
+	e.add(p.f)
+	return e
+}
+
+// expired is about how many entries of a table have expired: their expiries are
+// taken to be spread evenly.
+func (t *tree) expired(f *manifest.FileMeta) float64 {
+	switch {
+	case f.Expiring == 0 || t.expireAt < f.MinExpiry:
+		return 0
+	case t.expireAt >= f.MaxExpiry:
+		return float64(f.Expiring)
+	}
+	return float64(f.Expiring) * float64(t.expireAt-f.MinExpiry+1) / float64(f.MaxExpiry-f.MinExpiry+1)
+}
+
+// expiredPart is about the part of a table's entries that have expired.
+func (t *tree) expiredPart(f *manifest.FileMeta) float64 {
+	return t.expired(f) / float64(max(f.Entries, 1))
+}
+
+// isWipe reports whether a table is one range tombstone and nothing else. From
+// its description alone one knows what it deletes.
+func isWipe(f *manifest.FileMeta) bool { return f.Entries == 0 && f.Ranges == 1 }
+
+// wipes reports whether a table that is a wipe deletes all of another, as is
+// so if that is older. Of one key, what lies deeper is.
+func (p *placed) wipes(o *placed) bool {
+	older := o.level > p.level || o.level == p.level && o.run > p.run
+	return older && bytes.Compare(p.f.Smallest, o.f.Smallest) <= 0 && o.f.End().Compare(p.f.End()) <= 0
+}

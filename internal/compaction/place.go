@@ -1,0 +1,53 @@
+package compaction
+
+import (
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Place chooses where tables go that came from outside, newer than everything
+// in the tree, with keys from lo to end: the deepest level in use down to which
+// nothing of the keyspace overlaps them and into which no running job writes
+// there; or level 0, in a run that is up to the caller.
+//
+// Nothing newer than they are may reach the tables of v before they do.
+func Place(v *manifest.Version, busy Busy, keyspace uint32, lo []byte, end base.End, cfg Config) (level int, run uint64) {
+	t := keyspaceTree(v, keyspace, cfg)
+	t.busy = busy
+	t.noteRunning()
+	t.plan(Workload{})
+	free := 0 // levels above it have nothing there
+	for free < base.NumLevels && !t.overlaps(free, lo, end) {
+		free++
+	}
+	for level = min(free, base.NumLevels) - 1; level >= t.base; level-- {
+		if !t.blocked(level, lo, end) {
+			return level, t.outputRun(level, lo, end)
+		}
+	}
+	return 0, 0
+}
+
+// keyspaceTree is the tree of one keyspace, without jobs and not planned.
+func keyspaceTree(v *manifest.Version, keyspace uint32, cfg Config) *tree {
+	t := &tree{cfg: cfg, keyspace: keyspace}
+	for level := range v.Levels {
+		for i := range v.Levels[level] {
+			r := &v.Levels[level][i]
+			t.runIDs[level] = append(t.runIDs[level], r.ID)
+			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
+				t.levels[level] = append(t.levels[level], run{r.ID, files})
+			}
+		}
+	}
+	return t
+}
+
+func (t *tree) overlaps(level int, lo []byte, end base.End) bool {
+	for i := range t.levels[level] {
+		if len(t.levels[level][i].overlapping(lo, end)) > 0 {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/extsort"
+)
+
+// Bulk loads. Rows in order go through compaction.Run straight to tables, past
+// log and memtables; rows in no order are sorted first, on disk if need be.
+// The tables are written with sequence 0 in every entry, since nobody knows yet
+// what sequence the load will have. It is decided when the tables take their
+// place (bulk_install.go), and stands in the manifest (manifest.FileMeta.OneSeq):
+// readers show it.
+
+// LoadOptions say how rows are loaded.
+type LoadOptions struct {
+	Unsorted bool
+	Progress func(LoadProgress) // nil: nobody asks
+}
+
+// LoadProgress is how far a load is. The root package documents the fields.
+type LoadProgress struct {
+	Sorting     bool
+	Rows, Bytes uint64
+}
+
+// LoadStats is what a load did. The root package documents the fields.
+type LoadStats struct {
+	Rows, Bytes  uint64
+	Duplicates   uint64
+	Tables       int
+	ValueFiles   int
+	FileBytes    uint64
+	SpilledBytes uint64
+	Level        int
+	Seq          uint64
+}
+
+// load is one load on its way.
+type load struct {
+	e     *Engine
+	k     *Keyspace
+	o     LoadOptions
+	ctx   context.Context // ends with the caller's, and when the engine closes
+	stats LoadStats
+
+	progress LoadProgress
+	told     uint64 // progress.Bytes when Progress was called last
+}
+
+// progressBytes is how much is loaded between two calls of Progress.
+const progressBytes = 1 << 20
+
+// Load adds rows, all at once and newer than everything before.
+func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o LoadOptions) (LoadStats, error) {
+	e := k.e
+	if err := k.usable(); err != nil {
+		return LoadStats{}, err
+	}
+	e.commit.mu.Lock()
+	err := e.commit.refused
+	e.commit.mu.Unlock()
+	if err != nil {
+		return LoadStats{}, err
+	}
+	if !e.background.enter() {
+		return LoadStats{}, e.refusal()
+	}
+	defer e.background.leave()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(e.background.ctx, cancel)()
+	l := &load{e: e, k: k, o: o, ctx: ctx}
+	if o.Unsorted {
+		err = l.unsorted(rows)
+	} else {
+		err = l.sorted(rows)
+	}
+	switch {
+	case err == nil:
+		return l.stats, nil
+	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
+	case e.background.ctx.Err() != nil:
+		err = e.refusal()
+	default:
+		err = context.Cause(ctx)
+	}
+	return LoadStats{}, err
+}
+
+// sorted loads rows that come in order.
+func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
+	next, stop := iter.Pull2(rows)
+	defer stop()
+	return l.write(func() (key, value []byte, ok bool, err error) {
+		key, value, ok = next()
+		return key, value, ok, nil
+	})
+}
+
+// unsorted sorts rows and loads them.
+func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
+	memory := l.e.sortMemory()
+	l.e.cache.Charge(cache.Loads, memory)
+	defer l.e.cache.Charge(cache.Loads, -memory)
+	s := extsort.New(extsort.Options{
+		FS: l.e.fs, Dir: l.e.dir, NewID: l.e.newSpill,
+		Memory: memory, Codec: l.k.options().Codec, Poll: l.ctx.Err,
+	})
+	defer func() {
+		if err := s.Close(); err != nil {
+			l.e.opts.Logger.Warn("seerdb: temporary files of a load stay until the next Open", "err", err)
+		}
+	}()
+	l.progress.Sorting = true
+	for key, value := range rows {
+		err := checkRow(key, value)
+		if err == nil {
+			err = l.ctx.Err()
+		}
+		if err == nil {
+			err = s.Add(key, value)
+		}
+		if err != nil {
+			return err
+		}
+		l.count(key, value)
+	}
+	l.tell()
+	if err := errors.Join(l.ctx.Err(), s.Sort()); err != nil {
+		return err
+	}
+	l.progress, l.told = LoadProgress{}, 0
+	err := l.write(s.Next)
+	st := s.Stats()
+	l.stats.Duplicates, l.stats.SpilledBytes = st.Duplicates, st.Spilled
+	return err
+}
+
+// sortMemory is the part of the budget that a load sorts in.
+func (e *Engine) sortMemory() int64 { return min(max(e.opts.MemoryBudget/8, 64<<10), 1<<30) }
+
+// spillNum is the first number of spilled files, far from those of the
+// manifests, which also have temporary files. All are gone after the next Open.
+const spillNum = 1 << 40
+
+func (e *Engine) newSpill() base.Identity {
+	return base.Identity{DB: e.dbID, Type: base.FileTypeTemp, Num: spillNum + e.newFileNum()}
+}
+
+func checkRow(key, value []byte) error {
+	switch {
+	case len(key) > base.MaxKeySize:
+		return fmt.Errorf("%w: %d bytes; at most %d are allowed", base.ErrKeyTooLarge, len(key), base.MaxKeySize)
+	case len(value) > base.MaxValueSize:
+		return fmt.Errorf("%w: %d bytes; at most %d are allowed", base.ErrValueTooLarge, len(value), base.MaxValueSize)
+	}
+	return nil
+}
+
+// count counts a row that was taken.
+func (l *load) count(key, value []byte) {
+	l.progress.Rows++
+	l.progress.Bytes += uint64(len(key) + len(value))
+	if l.progress.Bytes-l.told >= progressBytes {
+		l.tell()
+	}
+}
+
+func (l *load) tell() {
+	l.told = l.progress.Bytes
+	if l.o.Progress != nil {
+		l.o.Progress(l.progress)
+	}
+}
+
+// write makes tables of rows that come in order, and installs them.
+func (l *load) write(next func() (key, value []byte, ok bool, err error)) error {
+	begin := time.Now()
+	res, err := l.run(&rowIter{l: l, next: next})
+	if err != nil {
+		return err
+	}
+	l.tell()
+	st := &l.stats
+	st.Rows, st.Bytes = l.progress.Rows, l.progress.Bytes
+	st.Tables, st.ValueFiles, st.FileBytes = len(res.Tables), len(res.Values), res.Stats.BytesOut
+	if len(res.Tables) == 0 {
+		return nil
+	}
+	if err := l.install(res); err != nil {
+		l.e.discardOutputs(res)
+		return err
+	}
+	l.e.stats.userBytes.Add(int64(st.Bytes))
+	l.e.opts.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.name, "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
+	return nil
+}
+
+// run writes tables, as flushes and compactions do. Where a table of the last
+// level begins ours end too, so that a later compaction takes few at a time;
+// but not tiny ones, for it is not known how much is to come.
+func (l *load) run(in *rowIter) (compaction.Result, error) {
+	e := l.e
+	s, shard := e.acquire()
+	if s == nil {
+		return compaction.Result{}, base.ErrClosed
+	}
+	guards := compaction.FlushGuards(s.v.version, l.k.id, 1<<62, e.pickConfig())
+	s.release(shard)
+	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: base.NumLevels - 1, opts: l.k.options()}
+	// Rows come from the caller's code, which may panic. Run removes what it
+	// made when it fails, and is not asked then.
+	var made []func()
+	defer func() {
+		for _, abort := range made {
+			abort()
+		}
+	}()
+	res, err := compaction.Run(l.ctx, compaction.RunOptions{
+		Input:        in,
+		MaxTableSize: uint64(e.opts.TableSize),
+		Guards:       guards,
+		GuardMin:     uint64(max(e.opts.TableSize/4, 1)),
+		Values:       out.valueOptions(nil, nil), // no value is a pointer into a view
+		NewTable: func() (compaction.TableOutput, error) {
+			t, err := out.newTable()
+			if err == nil {
+				made = append(made, t.Abort)
+			}
+			return t, err
+		},
+		NewValues: func() (compaction.ValueOutput, error) {
+			v, err := out.newValues()
+			if err == nil {
+				made = append(made, v.Abort)
+			}
+			return v, err
+		},
+	})
+	made = nil
+	return out.finish(res, err)
+}
+
+// rowIter is rows as compaction.Run reads them: First, then Next until the end.
+type rowIter struct {
+	base.Iterator // nil: nothing else is called
+	l             *load
+	next          func() (key, value []byte, ok bool, err error)
+	kv            base.KV
+	last          []byte // the key before
+	err           error
+}
+
+func (r *rowIter) First() *base.KV { return r.Next() }
+
+func (r *rowIter) Next() *base.KV {
+	if r.err = r.l.ctx.Err(); r.err != nil {
+		return nil
+	}
+	key, value, ok, err := r.next()
+	if r.err = err; err != nil || !ok {
+		return nil
+	}
+	if r.err = checkRow(key, value); r.err != nil {
+		return nil
+	}
+	if r.l.progress.Rows > 0 {
+		switch c := bytes.Compare(r.last, key); {
+		case c == 0:
+			r.err = fmt.Errorf("%w: key %.200q comes twice; only BulkOptions.Unsorted lets the last one win", base.ErrKeyOrder, key)
+			return nil
+		case c > 0:
+			r.err = fmt.Errorf("%w: key %.200q comes after %.200q", base.ErrKeyOrder, key, r.last)
+			return nil
+		}
+	}
+	r.last = append(r.last[:0], key...)
+	r.l.count(key, value)
+	r.kv = base.KV{Key: key, Trailer: base.MakeTrailer(0, base.KindPut), Value: value}
+	return &r.kv
+}
+
+func (r *rowIter) Err() error { return r.err }

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+)
+
+// coverage is which tables range tombstones delete, as last found out. It is
+// owned by the dispatcher.
+type coverage struct {
+	version *manifest.Version
+	stripes []base.SeqNum
+	covers  map[base.FileNum]compaction.Cover
+}
+
+// of finds out, or remembers, what range tombstones delete for all readers;
+// stripes are as in compaction.RunOptions.
+func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compaction.Cover {
+	s, shard := e.acquire()
+	if s == nil {
+		return nil
+	}
+	defer s.release(shard)
+	if s.v.version == c.version && slices.Equal(stripes, c.stripes) {
+		return c.covers
+	}
+	lists := make(map[base.FileNum]*rangedel.List)
+	s.v.each(func(ls *levels) {
+		for l := range ls {
+			for i := range ls[l] {
+				ls[l][i].rangeLists(lists)
+			}
+		}
+	})
+	*c = coverage{version: s.v.version, stripes: stripes}
+	if len(lists) > 0 {
+		c.covers = compaction.Covers(s.v.version, stripes, func(f *manifest.FileMeta) *rangedel.List { return lists[f.Num] })
+	}
+	return c.covers
+}
+
+// rangeLists adds the range tombstones of the run's tables. Of a table that
+// does not open none are known, which only means that less can be done.
+func (r *tableRun) rangeLists(into map[base.FileNum]*rangedel.List) {
+	if !r.ranges {
+		return
+	}
+	for _, t := range r.tables {
+		if t.meta.Ranges == 0 {
+			continue
+		}
+		if rd, err := t.open(); err == nil && rd.Ranges() != nil {
+			into[t.meta.Num] = rd.Ranges()
+		}
+	}
+}

@@ -1,0 +1,312 @@
+// Package extsort sorts rows by key in bounded memory. What does not fit is
+// spilled, sorted, to temporary files, and these are merged. Of rows with the
+// same key the one that was added last wins.
+//
+// A spill file is blocks back to back, which nobody reads but the Sorter that
+// wrote them:
+//
+//	+------------+----------------+---------+--------+--------------+
+//	| stored u32 | before as u32  | codec u8| bytes  | checksum u32 |
+//	+------------+----------------+---------+--------+--------------+
+//
+// stored is the length of the bytes, before is their length before compression.
+// They hold rows: the lengths of key and value, uvarints, and the two. The
+// checksum covers the rest, with the identity of the file and the offset.
+package extsort
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Options say where a Sorter spills, and when.
+type Options struct {
+	FS    vfs.FS
+	Dir   string
+	NewID func() base.Identity // of the next spill file
+	// Memory is about how many bytes the rows in memory, or the buffers of the
+	// merge, may take. A row that is larger is held all the same.
+	Memory int64
+	Codec  compress.Codec
+	// Poll, if set, is asked now and then; an error ends the sort.
+	Poll func() error
+}
+
+// Stats counts what a Sorter did.
+type Stats struct {
+	Rows       uint64 // added
+	Duplicates uint64 // rows that a later one replaced, as far as met
+	Runs       int    // files written
+	Spilled    uint64 // bytes written
+}
+
+const (
+	blockMax = 64 << 10
+	blockMin = 1 << 10
+	chunkMax = 1 << 20
+	// maxFanIn bounds the files open at once.
+	maxFanIn = 128
+	// entryCost is what a row costs beside its bytes: an entry, and as much
+	// again while the slice of them grows.
+	entryCost = 48
+)
+
+// Sorter sorts. It is used by one goroutine: Add, then Sort, then Next until
+// there is nothing more; and Close in every case.
+type Sorter struct {
+	o         Options
+	blockSize int
+	chunkSize int
+	err       error // sticky
+	sorted    bool
+	stats     Stats
+
+	chunks [][]byte
+	spare  [][]byte // of chunkSize, for reuse
+	es     []entry
+	used   int64
+
+	runs     []*run // oldest first
+	merging  []*run // merged into one of runs, to be removed
+	maxBlock int    // the largest block written, before compression
+	merged   *merger
+	at       int // the entry that Next looks at, without runs
+}
+
+// entry is a row in memory.
+type entry struct {
+	prefix uint64 // the first 8 bytes of the key, in its order
+	pos    uint64 // chunk << 32 | offset; grows as rows are added
+	keyLen uint32
+	valLen uint32
+}
+
+// New makes a Sorter.
+func New(o Options) *Sorter {
+	s := &Sorter{o: o}
+	s.blockSize = int(min(max(o.Memory/64, blockMin), blockMax))
+	s.chunkSize = int(min(max(o.Memory/16, blockMin), chunkMax))
+	return s
+}
+
+// Stats tells what was done so far.
+func (s *Sorter) Stats() Stats { return s.stats }
+
+// Add adds a row. Both slices are copied. An error is sticky.
+func (s *Sorter) Add(key, value []byte) error {
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.sorted:
+		return s.fail(errSorted)
+	}
+	n := len(key) + len(value)
+	if len(s.es) > 0 && s.used+int64(n)+entryCost > s.o.Memory {
+		if err := s.spill(); err != nil {
+			return err
+		}
+	}
+	if c := len(s.chunks) - 1; c < 0 || cap(s.chunks[c])-len(s.chunks[c]) < n {
+		s.addChunk(n)
+	}
+	last := len(s.chunks) - 1
+	c := s.chunks[last]
+	s.es = append(s.es, entry{prefixOf(key), uint64(last)<<32 | uint64(len(c)), uint32(len(key)), uint32(len(value))})
+	s.chunks[last] = append(append(c, key...), value...)
+	s.used += entryCost
+	s.stats.Rows++
+	return nil
+}
+
+// addChunk makes room for n bytes in one piece.
+func (s *Sorter) addChunk(n int) {
+	var c []byte
+	if i := len(s.spare) - 1; n <= s.chunkSize && i >= 0 {
+		c, s.spare = s.spare[i], s.spare[:i]
+	} else {
+		c = make([]byte, 0, max(n, s.chunkSize))
+	}
+	s.chunks = append(s.chunks, c)
+	s.used += int64(cap(c))
+}
+
+func prefixOf(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+func (s *Sorter) row(e *entry) (key, value []byte) {
+	b := s.chunks[e.pos>>32][uint32(e.pos):]
+	return b[:e.keyLen:e.keyLen], b[e.keyLen : e.keyLen+e.valLen : e.keyLen+e.valLen]
+}
+
+// order sorts the rows in memory; of those with one key only the newest stays.
+func (s *Sorter) order() {
+	slices.SortFunc(s.es, func(a, b entry) int {
+		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
+			return c
+		}
+		ka, _ := s.row(&a)
+		kb, _ := s.row(&b)
+		if c := bytes.Compare(ka, kb); c != 0 {
+			return c
+		}
+		return cmp.Compare(b.pos, a.pos)
+	})
+	all := len(s.es)
+	s.es = slices.CompactFunc(s.es, func(a, b entry) bool {
+		ka, _ := s.row(&a)
+		kb, _ := s.row(&b)
+		return a.prefix == b.prefix && bytes.Equal(ka, kb)
+	})
+	s.stats.Duplicates += uint64(all - len(s.es))
+}
+
+// spill writes the rows in memory to a file.
+func (s *Sorter) spill() error {
+	s.order()
+	at := 0
+	r, err := s.writeRun(func() (key, value []byte, ok bool, err error) {
+		if at == len(s.es) {
+			return nil, nil, false, nil
+		}
+		at++
+		key, value = s.row(&s.es[at-1])
+		return key, value, true, nil
+	})
+	if err != nil {
+		return s.fail(err)
+	}
+	s.runs = append(s.runs, r)
+	for _, c := range s.chunks {
+		if cap(c) == s.chunkSize {
+			s.spare = append(s.spare, c[:0])
+		}
+	}
+	clear(s.chunks)
+	s.chunks, s.es, s.used = s.chunks[:0], s.es[:0], 0
+	return nil
+}
+
+func (s *Sorter) fail(err error) error {
+	if s.err == nil {
+		s.err = err
+	}
+	return s.err
+}
+
+// errSorted is what comes of an Add after Sort.
+var errSorted = errors.New("extsort: Add after Sort")
+
+// Sort ends the adding of rows. Next yields them then.
+func (s *Sorter) Sort() error {
+	if s.err != nil {
+		return s.err
+	}
+	s.sorted = true
+	if len(s.runs) == 0 {
+		s.order()
+		return nil
+	}
+	if len(s.es) > 0 {
+		if err := s.spill(); err != nil {
+			return err
+		}
+	}
+	s.chunks, s.spare, s.es = nil, nil, nil
+	fanIn := int(min(max(s.o.Memory/int64(2*max(s.maxBlock, s.blockSize)), 2), maxFanIn))
+	// In passes over all runs, so that none is written again before the others
+	// were; but no more than it takes.
+	for at := 0; len(s.runs) > fanIn; at++ {
+		n := min(fanIn, len(s.runs)-fanIn+1, len(s.runs)-at)
+		if n < 2 {
+			at = -1
+			continue
+		}
+		if err := s.mergeRuns(at, n); err != nil {
+			return s.fail(err)
+		}
+	}
+	m, err := s.newMerger(s.runs)
+	if err != nil {
+		return s.fail(err)
+	}
+	s.merged = m
+	return nil
+}
+
+// mergeRuns makes one run of n neighbours.
+func (s *Sorter) mergeRuns(at, n int) error {
+	m, err := s.newMerger(s.runs[at : at+n])
+	if err != nil {
+		return err
+	}
+	r, err := s.writeRun(m.next)
+	if err != nil {
+		return err
+	}
+	s.merging = slices.Clone(s.runs[at : at+n])
+	s.runs = slices.Replace(s.runs, at, at+n, r)
+	return s.dropMerged()
+}
+
+// dropMerged removes the files of runs that were merged. What cannot be removed
+// is tried again by Close.
+func (s *Sorter) dropMerged() error {
+	for len(s.merging) > 0 {
+		if err := s.merging[0].remove(); err != nil {
+			return err
+		}
+		s.merging = s.merging[1:]
+	}
+	return nil
+}
+
+// Next yields the rows in order, each key once. The slices are valid until the
+// next call. An error is sticky.
+func (s *Sorter) Next() (key, value []byte, ok bool, err error) {
+	switch {
+	case s.err != nil:
+		return nil, nil, false, s.err
+	case s.merged != nil:
+		if key, value, ok, err = s.merged.next(); err != nil {
+			err = s.fail(err)
+		}
+		return key, value, ok, err
+	case s.at >= len(s.es):
+		return nil, nil, false, nil
+	}
+	s.at++
+	key, value = s.row(&s.es[s.at-1])
+	return key, value, true, nil
+}
+
+// Close removes the files. The Sorter cannot be used any more.
+func (s *Sorter) Close() error {
+	_ = s.fail(base.ErrClosed)
+	var errs []error
+	for _, r := range append(s.merging, s.runs...) {
+		errs = append(errs, r.remove())
+	}
+	s.runs, s.merging, s.merged, s.chunks, s.spare, s.es = nil, nil, nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+func fileError(doing string, id base.Identity, err error) error {
+	if vfs.IsNoSpace(err) && !errors.Is(err, base.ErrNoSpace) {
+		return fmt.Errorf("%w: cannot %s the temporary file %s: %w", base.ErrNoSpace, doing, id.Name(), err)
+	}
+	return fmt.Errorf("seerdb: cannot %s the temporary file %s: %w", doing, id.Name(), err)
+}

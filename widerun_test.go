@@ -1,0 +1,489 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/testkit"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// The steps of TestWideModel.
+
+// wideSnapshot is a snapshot, and what it sees.
+type wideSnapshot struct {
+	s *seerdb.Snapshot
+	v testkit.View
+}
+
+// wideIter is an iterator that stays open over several steps, beside a cursor
+// over what it has to show.
+type wideIter struct {
+	it       *seerdb.Iter
+	c        *testkit.Cursor
+	keysOnly bool
+	what     string
+	path     []string
+}
+
+func (r *wideRun) openDB() {
+	o, t := r.c.o, r.c.t
+	t.FS, t.Clock = r.fs, r.clock.now
+	o.Merger = wideMerger(r.c.root)
+	if r.watch != nil {
+		o.Filter = r.watch.filter(testkit.Default)
+		l := r.watch.listener()
+		o.Listener = l
+		r.readersChanged()
+	}
+	db, err := seerdb.Open("db", o.With(t))
+	r.must("open", err)
+	r.db, r.trees, r.gone, r.expires = db, map[int]wideTree{}, nil, false
+	if r.side != nil {
+		r.sideDB, err = db.Keyspace(filteredName, &seerdb.KeyspaceOptions{Filter: filterRemoving, ValueThreshold: 30})
+		r.must("open the filtered keyspace", err)
+	}
+}
+
+// opened is a keyspace that can be used.
+func (r *wideRun) opened(id int) wideTree {
+	t, err := r.tree(id)
+	r.must("open a keyspace", err)
+	return t
+}
+
+// syncs says whether a commit is durable by itself.
+func (r *wideRun) syncs() bool { return r.c.o.Durability == seerdb.DefaultDurability }
+
+func (r *wideRun) commit() {
+	ops := r.g.Commit(r.m)
+	r.operations += len(ops)
+	r.expires = r.expires || slices.ContainsFunc(ops, func(op testkit.Op) bool { return op.Kind == testkit.PutTTL })
+	if len(ops) == 1 && r.side == nil && r.syncs() && !ops[0].Span().Contains(counterKey) && r.g.IntN(8) == 0 {
+		r.commitOne(ops)
+		return
+	}
+	c := r.m.Commits() + 1
+	ops = append(ops, counterOp(c))
+	b, err := r.batch(ops)
+	r.must("batch", err)
+	r.m.Commit(ops)
+	if r.side != nil {
+		r.watch.committed(r.m, ops)
+		r.commitSide(b)
+	}
+	d := seerdb.DefaultDurability
+	if r.c.o.Durability != seerdb.NoWAL && r.g.IntN(20) == 0 {
+		d = seerdb.Sync
+	}
+	r.must("commit", r.db.Apply(b, d))
+	if d == seerdb.Sync || r.syncs() {
+		r.durable = c
+	}
+}
+
+// commitOne commits an operation without a batch. It is durable at once, so
+// that its number need not be in the database.
+func (r *wideRun) commitOne(ops []testkit.Op) {
+	r.must("operation", wideDo(r.opened(ops[0].Keyspace), &ops[0], r.m.Now()))
+	r.durable = r.m.Commit(ops)
+}
+
+// commitSide adds a commit of the same number to the filtered keyspace.
+func (r *wideRun) commitSide(b *seerdb.Batch) {
+	var ops []testkit.Op
+	if r.g.IntN(3) == 0 {
+		ops = r.side.draw(r.m.Now())
+	}
+	for i := range ops {
+		r.must("batch", wideDo(b.In(r.sideDB), &ops[i], r.m.Now()))
+	}
+	r.side.m.Commit(ops)
+	r.operations += len(ops)
+}
+
+// reader draws a keyspace, now or at a snapshot.
+func (r *wideRun) reader() (src reader, id int, v testkit.View) {
+	var s *seerdb.Snapshot
+	v = r.m.View()
+	if n := len(r.snaps); n > 0 && r.g.IntN(3) == 0 {
+		snap := r.snaps[r.g.IntN(n)]
+		s, v = snap.s, snap.v
+	}
+	id = r.g.Keyspace(r.m)
+	src, err := r.at(s, id)
+	r.must("open a keyspace", err)
+	return src, id, v
+}
+
+func (r *wideRun) get() {
+	src, id, v := r.reader()
+	for range 1 + r.g.IntN(4) {
+		r.operations++
+		key := r.g.KeyOf(r.m, id)
+		want, exists, wantErr := r.m.Lookup(v, id, key)
+		got, err := src.AppendGet([]byte("x"), []byte(key))
+		same := err == nil && string(got) == "x"+want
+		switch {
+		case wantErr != nil:
+			same = isMergeError(err)
+		case !exists:
+			same = errors.Is(err, seerdb.ErrNotFound)
+		}
+		if !same {
+			r.fail("get %d/%q at %+v: %q, %v; want %q, %v, %v", id, key, v, got, err, want, exists, wantErr)
+		}
+		if has, err := src.Has([]byte(key)); err != nil || has != exists {
+			r.fail("has %d/%q at %+v: %v, %v; want %v", id, key, v, has, err, exists)
+		}
+	}
+}
+
+// walk moves an iterator, new or one that was left open, at random.
+func (r *wideRun) walk() {
+	if n := len(r.iters); n > 0 && r.g.IntN(3) == 0 {
+		i := r.g.IntN(n)
+		r.move(r.iters[i])
+		if r.g.IntN(3) == 0 {
+			_ = r.iters[i].it.Close()
+			r.iters[i] = r.iters[n-1]
+			r.iters = r.iters[:n-1]
+		}
+		return
+	}
+	src, id, v := r.reader()
+	span := r.g.Spanned(r.m, id)
+	lo, hi := span.Bounds()
+	if span.Lo == "" && r.g.IntN(2) == 0 {
+		lo = nil
+	}
+	o := &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: r.g.IntN(4) == 0, Bulk: r.g.IntN(2) == 0}
+	it, err := src.NewIter(o)
+	r.must("iterator", err)
+	rows := r.m.Scan(v, id, span)
+	if o.KeysOnly {
+		rows = testkit.KeysOnly(rows)
+	}
+	w := &wideIter{it: it, c: testkit.NewCursor(rows), keysOnly: o.KeysOnly,
+		what: fmt.Sprintf("keyspace %d at %+v over [%q, %q), keys only %v", id, v, lo, hi, o.KeysOnly)}
+	r.move(w)
+	if len(r.iters) < 4 && r.g.IntN(4) == 0 {
+		r.iters = append(r.iters, w)
+		return
+	}
+	_ = it.Close()
+}
+
+func (r *wideRun) move(w *wideIter) {
+	it, c := w.it, w.c
+	for range 1 + r.g.IntN(30) {
+		r.operations++
+		var got, want bool
+		var name string
+		switch move, key := r.g.IntN(12), r.g.Key(); {
+		case move == 0:
+			name, got, want = "First", it.First(), c.First()
+		case move == 1:
+			name, got, want = "Last", it.Last(), c.Last()
+		case move == 2:
+			name, got, want = fmt.Sprintf("SeekGE(%q)", key), it.SeekGE([]byte(key)), c.SeekGE(key)
+		case move == 3:
+			name, got, want = fmt.Sprintf("SeekLT(%q)", key), it.SeekLT([]byte(key)), c.SeekLT(key)
+		case move < 8:
+			name, got, want = "Next", it.Next(), c.Next()
+		default:
+			name, got, want = "Prev", it.Prev(), c.Prev()
+		}
+		w.path = append(w.path, name)
+		row, _ := c.Row()
+		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
+		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || !same {
+			r.fail("iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
+				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
+		}
+	}
+}
+
+// rows reads a range, a prefix, or the keys of one, by range-over-func.
+func (r *wideRun) rows() {
+	id := r.g.Keyspace(r.m)
+	t, v := r.opened(id), r.m.View()
+	span := r.g.Spanned(r.m, id)
+	rows := t.Range(span.Bounds())
+	if key := r.g.KeyOf(r.m, id); r.g.IntN(2) == 0 {
+		key = key[:r.g.IntN(len(key)+1)]
+		span, rows = testkit.PrefixSpan(key), t.Prefix([]byte(key))
+	}
+	want := r.m.Scan(v, id, span)
+	r.operations += len(want)
+	if r.g.IntN(3) > 0 {
+		limit := r.g.IntN(2) * (1 + r.g.IntN(10))
+		err := wideSeq(rows, want, r.g.IntN(2) == 0, limit)
+		if err != nil {
+		}
+		r.must(fmt.Sprintf("rows of %d in %+v", id, span), err)
+		return
+	}
+	i := 0
+	for k := range rows.Keys() {
+		if i >= len(want) || want[i].Key != string(k) {
+			r.fail("keys of %d in %+v: key %d is %q", id, span, i, k)
+		}
+		i++
+	}
+	if i != len(want) || rows.Err() != nil {
+		r.fail("keys of %d in %+v: %d, want %d (%v)", id, span, i, len(want), rows.Err())
+	}
+}
+
+func (r *wideRun) tick() {
+	r.m.Advance(r.g.Tick(r.m))
+	r.clock.set(r.m.Now())
+	r.readersChanged()
+}
+
+// readersChanged tells the filter who reads.
+func (r *wideRun) readersChanged() {
+	if r.watch == nil {
+		return
+	}
+	views := make([]testkit.View, len(r.snaps))
+	for i, s := range r.snaps {
+		views[i] = s.v
+	}
+	r.watch.readers(r.m.Now(), views)
+}
+
+func (r *wideRun) takeSnapshot() {
+	if len(r.snaps) < 6 {
+		r.snaps = append(r.snaps, wideSnapshot{r.db.NewSnapshot(), r.m.View()})
+		r.readersChanged()
+	}
+}
+
+func (r *wideRun) dropSnapshot() {
+	n := len(r.snaps)
+	if n == 0 {
+		return
+	}
+	i := r.g.IntN(n)
+	s := r.snaps[i].s
+	r.snaps[i] = r.snaps[n-1]
+	r.snaps = r.snaps[:n-1]
+	r.readersChanged()
+	r.must("close a snapshot", s.Close())
+}
+
+// letGo closes snapshots and iterators.
+func (r *wideRun) letGo() {
+	for _, w := range r.iters {
+		_ = w.it.Close()
+	}
+	snaps := r.snaps
+	r.iters, r.snaps = nil, nil
+	r.readersChanged()
+	for _, s := range snaps {
+		r.must("close a snapshot", s.s.Close())
+	}
+}
+
+func (r *wideRun) flush() {
+	r.must("flush", r.db.Flush(context.Background()))
+	r.durable = r.m.Commits()
+}
+
+func (r *wideRun) compact() {
+	lo, hi := r.g.Bounds()
+	if r.g.IntN(3) == 0 {
+		lo, hi = nil, nil
+	}
+	var t wideTree = r.sideDB
+	if r.side == nil || r.g.IntN(3) > 0 {
+		t = r.opened(r.g.Keyspace(r.m))
+	}
+	r.must("compact", t.Compact(context.Background(), lo, hi))
+	r.durable = r.m.Commits()
+}
+
+func (r *wideRun) sync() {
+	if r.c.o.Durability != seerdb.NoWAL {
+		r.must("sync", r.db.Sync())
+		r.durable = r.m.Commits()
+	}
+}
+
+func (r *wideRun) create() {
+	if r.c.spaces == 0 {
+		return
+	}
+	name, m, ok := r.g.Create(r.m)
+	if !ok {
+		return
+	}
+	if r.c.barred {
+		m = nil
+	}
+	if _, err := r.db.Keyspace(name, &seerdb.KeyspaceOptions{MustExist: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		r.fail("keyspace %q is there: %v", name, err)
+	}
+	id := r.m.CreateKeyspace(name, m)
+	k, err := r.db.Keyspace(name, r.options(id))
+	r.must("create a keyspace", err)
+	r.trees[id] = k
+}
+
+func (r *wideRun) drop() {
+	id, ok := r.g.Drop(r.m)
+	if !ok {
+		return
+	}
+	r.gone = r.opened(id).(*seerdb.Keyspace)
+	r.must("drop a keyspace", r.db.DropKeyspace(r.m.KeyspaceName(id)))
+	r.m.DropKeyspace(id)
+	delete(r.trees, id)
+}
+
+// adopt gives a keyspace that has none a merge operator.
+func (r *wideRun) adopt() {
+	for _, id := range r.m.Keyspaces() {
+		if r.c.barred || r.m.Merger(id) != nil {
+			continue
+		}
+		r.opened(id)
+		r.m.UseMerger(id, testkit.AppendComma)
+		_, err := r.db.Keyspace(r.m.KeyspaceName(id), r.options(id))
+		r.must("give a keyspace an operator", err)
+		return
+	}
+}
+
+// refused does what must be refused and leave nothing.
+func (r *wideRun) refused() {
+	b := r.db.NewBatch()
+	id := r.g.Keyspace(r.m)
+	key := []byte(r.g.KeyOf(r.m, id))
+	r.must("put", b.Put([]byte(counterKey), []byte("refused")))
+	r.must("delete", b.DeleteRange(nil, nil))
+	if r.gone != nil && r.g.IntN(2) == 0 {
+		r.must("put", b.In(r.gone).Put(key, nil))
+		if err := r.db.Apply(b, seerdb.DefaultDurability); !errors.Is(err, seerdb.ErrNoKeyspace) {
+			r.fail("commit to a keyspace that was dropped: %v", err)
+		}
+		_, err := r.gone.Get(key)
+		_, iterErr := r.gone.NewIter(nil)
+		if !errors.Is(err, seerdb.ErrNoKeyspace) || !errors.Is(iterErr, seerdb.ErrNoKeyspace) {
+			r.fail("reads of a keyspace that was dropped: %v, %v", err, iterErr)
+		}
+		return
+	}
+	t := r.opened(id)
+	other := testkit.Max
+	if r.m.Merger(id) == other {
+		other = testkit.Min
+	}
+	if r.m.Merger(id) != nil {
+		if id != testkit.Default {
+			_, err := r.db.Keyspace(r.m.KeyspaceName(id), &seerdb.KeyspaceOptions{Merger: wideMerger(other)})
+			if !errors.Is(err, seerdb.ErrInvalidOptions) {
+				r.fail("keyspace %d was opened with another operator: %v", id, err)
+			}
+		}
+		return
+	}
+	if k, ok := t.(*seerdb.Keyspace); ok {
+		r.must("merge", b.In(k).Merge(key, nil))
+	} else {
+		r.must("merge", b.Merge(key, nil))
+	}
+	if err := r.db.Apply(b, seerdb.DefaultDurability); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		r.fail("merge into %d without an operator: %v", id, err)
+	}
+}
+
+// reopen closes and opens, now and then with a clock that was set back. The
+// database remembers the time if something in it may expire.
+func (r *wideRun) reopen() {
+	r.letGo()
+	_ = r.db.NewBatch().PutTTL(nil, nil, 0) // makes it look at the clock
+	r.must("close", r.db.Close())
+	r.durable = r.m.Commits()
+	r.clock.set(r.m.Now())
+	if r.expires && r.g.IntN(2) == 0 {
+		r.clock.set(r.m.Now() - int64(r.g.IntN(10_000)))
+	}
+	r.openDB()
+	r.checkNew()
+}
+
+// crash cuts the power: what was not synced survives by chance.
+func (r *wideRun) crash() {
+	keep := []float64{0, 1, 0.5, 0.9}[r.g.IntN(4)]
+	disk := r.fs.CrashClone(vfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(r.g.Uint64(), 1))})
+	r.letGo()
+	_ = r.db.Close() // the old machine goes on beside, on its own disk
+	r.fs = disk
+	r.clock.set(r.m.Now())
+	r.openDB()
+	got, err := r.counter()
+	r.must("counter", err)
+	if r.side == nil && r.syncs() {
+		got = max(got, r.durable) // the last ones may have come without a counter
+	}
+	if got < r.durable || got > r.m.Commits() {
+		r.fail("after a crash (keep %v) commit %d is the newest; %d was durable, %d issued", keep, got, r.durable, r.m.Commits())
+	}
+	r.m.Truncate(got)
+	if r.side != nil {
+		r.side.m.Truncate(got)
+	}
+	r.durable = got
+	r.checkNew()
+}
+
+// checkNew compares a database that was just opened. Keyspaces stay closed by
+// chance, so that jobs meet some whose operators nobody named.
+func (r *wideRun) checkNew() {
+	r.must("after opening", r.names())
+	for _, id := range r.m.Keyspaces() {
+		if id == testkit.Default || r.g.IntN(3) > 0 {
+			r.must("after opening", r.check(nil, r.m.View(), id))
+		}
+	}
+	r.checkSide()
+}
+
+func (r *wideRun) checkSide() {
+	if r.side == nil {
+		return
+	}
+	r.side.m.Advance(r.m.Now() - r.side.m.Now())
+	r.must("now", r.side.check(r.sideDB, r.m.View()))
+	for _, s := range r.snaps {
+		r.must("at a snapshot", r.side.check(s.s.In(r.sideDB), s.v))
+	}
+}
+
+// checkAll compares everything, both ways, now and at all snapshots.
+func (r *wideRun) checkAll() {
+	r.must("keyspaces", r.names())
+	for _, id := range r.m.Keyspaces() {
+		r.must("now", r.check(nil, r.m.View(), id))
+		for _, s := range r.snaps {
+			r.must("at a snapshot", r.check(s.s, s.v, id))
+		}
+	}
+	r.checkSide()
+}
+
+func (r *wideRun) verify() {
+	report, err := r.db.Verify(context.Background())
+	r.must("verify", err)
+	if !report.Clean() {
+		r.fail("verify: %v", report.Damage)
+	}
+}
