@@ -94,7 +94,7 @@ func TestBulkCrashSweep(t *testing.T) {
 					break
 				}
 				crashes++
-				recoveries += l.recoverAll(t, k)
+				recoveries += recoverAll(t, l, fs, k)
 			}
 			t.Logf("%d crash points, %d recoveries", crashes, recoveries)
 			if crashes < 10 {

@@ -155,33 +155,46 @@ func TestCrashSweep(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			crashes, recoveries := 0, 0
-			for k := int64(1); ; k++ {
-				fs := vfs.NewMem()
-				fs.FreezeAt(k)
+			crashSweep(t, func(fs *vfs.MemFS) (victim, func() error) {
 				l := newLife(fs, s.d)
-				err := s.run(l)
-				frozen := fs.Frozen()
-				if l.db != nil {
-					_ = l.db.Close()
-				}
-				if !frozen {
-					must(t, err)
-					break
-				}
-				crashes++
-				recoveries += l.recoverAll(t, k)
-			}
-			if crashes == 0 {
-				t.Fatal("the scenario never crashed: it tested nothing")
-			}
-			t.Logf("%d crash points, %d recoveries", crashes, recoveries)
+				return l, func() error { return s.run(l) }
+			})
 		})
 	}
 }
 
+// victim is a life that ends by a crash.
+type victim interface {
+	abandon()                                            // closes what is open, on the disk that is frozen
+	survives(fs *vfs.MemFS) (err error)                  // opens another disk, and closes it
+	recoverOne(t *testing.T, fs *vfs.MemFS, what string) // opens another disk and checks the contract
+}
+
+// crashSweep crashes a scenario at each of its operations on the file system.
+func crashSweep(t *testing.T, begin func(*vfs.MemFS) (victim, func() error)) {
+	crashes, recoveries := 0, 0
+	for k := int64(1); ; k++ {
+		fs := vfs.NewMem()
+		fs.FreezeAt(k)
+		l, run := begin(fs)
+		err := run()
+		frozen := fs.Frozen()
+		l.abandon()
+		if !frozen {
+			must(t, err)
+			break
+		}
+		crashes++
+		recoveries += recoverAll(t, l, fs, k)
+	}
+	if crashes == 0 {
+		t.Fatal("the scenario never crashed: it tested nothing")
+	}
+	t.Logf("%d crash points, %d recoveries", crashes, recoveries)
+}
+
 // recoverAll opens several of the disks that the crash may have left.
-func (l *life) recoverAll(t *testing.T, k int64) (recoveries int) {
+func recoverAll(t *testing.T, l victim, fs *vfs.MemFS, k int64) (recoveries int) {
 	seeds := 2
 	if testing.Short() {
 		seeds = 1
@@ -201,37 +214,42 @@ func (l *life) recoverAll(t *testing.T, k int64) (recoveries int) {
 			}
 		}
 		what := fmt.Sprintf("crash at operation %d, disk %d", k, i)
-		l.recoverOne(t, l.fs.CrashClone(o), what)
+		l.recoverOne(t, fs.CrashClone(o), what)
 		recoveries++
-		if i == 2 {
-			recoveries += l.crashInRecovery(t, func() *vfs.MemFS { return l.fs.CrashClone(vfs.CrashOptions{Keep: 1}) }, what, k)
+		if i == 2 && k%5 == 0 { // a sample: the operations of recovery are the same at most k
+			recoveries += crashInRecovery(t, l, fs, what)
 		}
 	}
 	return recoveries
 }
 
 // crashInRecovery crashes again while the crash is being recovered from.
-func (l *life) crashInRecovery(t *testing.T, disk func() *vfs.MemFS, what string, k int64) (recoveries int) {
-	if k%5 != 0 {
-		return 0 // a sample: the operations of recovery are the same at most k
-	}
+func crashInRecovery(t *testing.T, l victim, disk *vfs.MemFS, what string) (recoveries int) {
 	for j := int64(1); ; j++ {
-		fs := disk()
+		fs := disk.CrashClone(vfs.CrashOptions{Keep: 1})
 		fs.FreezeAt(fs.Ops() + j)
-		second := *l
-		second.fs = fs
-		err := second.open()
-		frozen := fs.Frozen()
-		if err == nil {
-			_ = second.db.Close()
-			frozen = frozen || fs.Frozen()
-		}
-		if !frozen || j > 60 {
+		_ = l.survives(fs)
+		if !fs.Frozen() || j > 60 {
 			return recoveries
 		}
 		l.recoverOne(t, fs.CrashClone(vfs.CrashOptions{Keep: float64(j%3) / 2, Rand: rand.New(rand.NewPCG(uint64(j), 3))}), fmt.Sprintf("%s, again at operation %d of the recovery", what, j))
 		recoveries++
 	}
+}
+
+func (l *life) abandon() {
+	if l.db != nil {
+		_ = l.db.Close()
+	}
+}
+
+func (l *life) survives(fs *vfs.MemFS) error {
+	second := *l
+	second.fs = fs
+	if err := second.open(); err != nil {
+		return err
+	}
+	return second.db.Close()
 }
 
 // recoverOne opens a disk and checks the contract.

@@ -12,6 +12,54 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
+// kindsTree is a database or a keyspace with all kinds of operations.
+type kindsTree interface {
+	tree
+	Merge(key, operand []byte) error
+	DeleteRange(lo, hi []byte) error
+	SingleDelete(key []byte) error
+	PutTTL(key, value []byte, d time.Duration) error
+	Compact(ctx context.Context, lo, hi []byte) error
+}
+
+// checkKinds looks for what writeKinds left.
+func checkKinds(t *testing.T, trees []kindsTree, when string, rows int) {
+	t.Helper()
+	for i, s := range trees {
+		got := contents(t, s)
+		if len(got) != rows {
+			t.Fatalf("%s, tree %d: %d rows, want %d: %q", when, i, len(got), rows, got)
+		}
+		v, err := s.AppendGet(nil, []byte("n"))
+		must(t, err)
+		if n, err := merger.Int64(v); err != nil || n != 42 {
+			t.Fatalf("%s, tree %d: the counter is %d, %v", when, i, n, err)
+		}
+		for key, there := range map[string]bool{"k05": false, "k09": true, "k10": false, "k15": true, "k19": false, "k20": true, "k40": false, "k49": false, "n": true} {
+			if has, err := s.Has([]byte(key)); err != nil || has != there {
+				t.Fatalf("%s, tree %d: has %s: %v, %v", when, i, key, has, err)
+			}
+		}
+		if v, err := s.AppendGet(nil, []byte("k15")); string(v) != "back" {
+			t.Fatalf("%s: %q, %v", when, v, err)
+		}
+	}
+}
+
+func writeKinds(t *testing.T, s kindsTree) {
+	for i := range 50 {
+		must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("v")))
+	}
+	must(t, s.DeleteRange([]byte("k10"), []byte("k20")))
+	must(t, s.Put([]byte("k15"), []byte("back")))
+	must(t, s.DeleteRange([]byte("k40"), nil))
+	must(t, s.SingleDelete([]byte("k05")))
+	must(t, s.PutTTL([]byte("k06"), []byte("soon gone"), time.Second))
+	for range 3 {
+		must(t, s.Merge([]byte("n"), merger.AppendInt64(nil, 14)))
+	}
+}
+
 // TestEveryKindOfOperation walks each kind through memtable, tables, reopening
 // and compaction, in the default keyspace and in another.
 func TestEveryKindOfOperation(t *testing.T) {
@@ -23,55 +71,17 @@ func TestEveryKindOfOperation(t *testing.T) {
 		return o.With(seerdb.TestOptions{FS: fs, Clock: func() time.Time { return now }, ManualOnly: true})
 	}
 	db := open(t, "db", options())
-	type tree interface {
-		reader
-		Put(key, value []byte) error
-		Merge(key, operand []byte) error
-		DeleteRange(lo, hi []byte) error
-		SingleDelete(key []byte) error
-		PutTTL(key, value []byte, d time.Duration) error
-		Range(lo, hi []byte) *seerdb.Rows
-		Compact(ctx context.Context, lo, hi []byte) error
-	}
-	trees := func() []tree {
+	trees := func() []kindsTree {
 		k, err := db.Keyspace("other", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
 		must(t, err)
-		return []tree{db, k}
+		return []kindsTree{db, k}
 	}
 	for _, s := range trees() {
-		for i := range 50 {
-			must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("v")))
-		}
-		must(t, s.DeleteRange([]byte("k10"), []byte("k20")))
-		must(t, s.Put([]byte("k15"), []byte("back")))
-		must(t, s.DeleteRange([]byte("k40"), nil))
-		must(t, s.SingleDelete([]byte("k05")))
-		must(t, s.PutTTL([]byte("k06"), []byte("soon gone"), time.Second))
-		for range 3 {
-			must(t, s.Merge([]byte("n"), merger.AppendInt64(nil, 14)))
-		}
+		writeKinds(t, s)
 	}
 	check := func(when string, rows int) {
 		t.Helper()
-		for i, s := range trees() {
-			got := contents(t, s)
-			if len(got) != rows {
-				t.Fatalf("%s, tree %d: %d rows, want %d: %q", when, i, len(got), rows, got)
-			}
-			v, err := s.AppendGet(nil, []byte("n"))
-			must(t, err)
-			if n, err := merger.Int64(v); err != nil || n != 42 {
-				t.Fatalf("%s, tree %d: the counter is %d, %v", when, i, n, err)
-			}
-			for key, there := range map[string]bool{"k05": false, "k09": true, "k10": false, "k15": true, "k19": false, "k20": true, "k40": false, "k49": false, "n": true} {
-				if has, err := s.Has([]byte(key)); err != nil || has != there {
-					t.Fatalf("%s, tree %d: has %s: %v, %v", when, i, key, has, err)
-				}
-			}
-			if v, err := s.AppendGet(nil, []byte("k15")); string(v) != "back" {
-				t.Fatalf("%s: %q, %v", when, v, err)
-			}
-		}
+		checkKinds(t, trees(), when, rows)
 	}
 	snap := db.NewSnapshot()
 	check("in the memtable", 31)

@@ -28,33 +28,52 @@ func (t *tape) Uint64() uint64 {
 
 // FuzzOperations turns bytes into operations on the engine, crashes and
 // reopenings included, and compares every answer with the model. The first
-// byte chooses the options.
+// byte chooses the options, those of TestModel or of TestWideModel.
 func FuzzOperations(f *testing.F) {
+	narrow, wide := configs(), wideConfigs()
 	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range 2 * len(configs()) {
+	for i := range 2*len(narrow) + len(wide) {
 		seed := make([]byte, 1500)
 		for j := range seed {
 			seed[j] = byte(rng.Uint32())
 		}
-		seed[0] = byte(i)
+		seed[0] = byte(i % (len(narrow) + len(wide)))
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, input []byte) {
 		if len(input) == 0 || len(input) > 4<<10 {
 			return
 		}
-		all := configs()
 		source := &tape{input[1:], rand.New(rand.NewPCG(1, 2))}
 		g := testkit.NewGen(0, 60, 120)
 		g.Rand = rand.New(source)
-		r := &modelRun{t: t, config: all[int(input[0])%len(all)], g: g, m: testkit.NewModel(), fs: vfs.NewMem()}
-		r.openDB()
-		for len(source.bytes) > 0 {
-			r.step++
-			r.once()
+		if i := int(input[0]) % (len(narrow) + len(wide)); i < len(narrow) {
+			fuzzNarrow(t, narrow[i], g, source)
+		} else {
+			fuzzWide(t, wide[i-len(narrow)], g, source)
 		}
-		r.checkAll("at the end")
-		r.closeSnapshots()
-		must(t, r.db.Close())
 	})
+}
+
+// fuzzNarrow is TestModel by tape.
+func fuzzNarrow(t *testing.T, c config, g *testkit.Gen, source *tape) {
+	r := &modelRun{t: t, config: c, g: g, m: testkit.NewModel(), fs: vfs.NewMem()}
+	r.openDB()
+	for len(source.bytes) > 0 {
+		r.step++
+		r.once()
+	}
+	r.checkAll("at the end")
+	r.closeSnapshots()
+	must(t, r.db.Close())
+}
+
+// fuzzWide is TestWideModel by tape.
+func fuzzWide(t *testing.T, c wideConfig, g *testkit.Gen, source *tape) {
+	r := newWideRun(t, c, g)
+	for len(source.bytes) > 0 {
+		r.step++
+		r.once()
+	}
+	r.end()
 }

@@ -31,8 +31,9 @@ func (s *space) Delete(key []byte) error {
 	return s.commit(b, s.in(b).delete(key))
 }
 
-// SingleDelete removes a key that was put at most once since it was last
-// removed, and not merged: that is the caller's promise. The tombstone then
+// SingleDelete removes a key that was put at most once, and neither merged, nor
+// given an expiry, nor deleted by Delete, since the last SingleDelete or
+// DeleteRange of it, or ever: that is the caller's promise. The tombstone then
 // goes away together with what it hides, where that of Delete has to travel to
 // the bottom of the tree. A broken promise can bring an older value of this key
 // back, and affects no other key; it is counted where it is noticed.

@@ -166,7 +166,8 @@ type wideRun struct {
 	gone    *seerdb.Keyspace // one that was dropped
 	side    *filtered
 	sideDB  *seerdb.Keyspace
-	durable int // every commit up to here must survive a power cut
+	expires bool // something with an expiry was committed since it was opened
+	durable int  // every commit up to here must survive a power cut
 	step    int
 
 	operations int

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/seerdb-go/seerdb"
@@ -42,7 +43,7 @@ func (r *wideRun) openDB() {
 	}
 	db, err := seerdb.Open("db", o.With(t))
 	r.must("open", err)
-	r.db, r.trees, r.gone = db, map[int]wideTree{}, nil
+	r.db, r.trees, r.gone, r.expires = db, map[int]wideTree{}, nil, false
 	if r.side != nil {
 		r.sideDB, err = db.Keyspace(filteredName, &seerdb.KeyspaceOptions{Filter: filterRemoving, ValueThreshold: 30})
 		r.must("open the filtered keyspace", err)
@@ -62,6 +63,7 @@ func (r *wideRun) syncs() bool { return r.c.o.Durability == seerdb.DefaultDurabi
 func (r *wideRun) commit() {
 	ops := r.g.Commit(r.m)
 	r.operations += len(ops)
+	r.expires = r.expires || slices.ContainsFunc(ops, func(op testkit.Op) bool { return op.Kind == testkit.PutTTL })
 	if len(ops) == 1 && r.side == nil && r.syncs() && !ops[0].Span().Contains(counterKey) && r.g.IntN(8) == 0 {
 		r.commitOne(ops)
 		return
@@ -222,6 +224,8 @@ func (r *wideRun) rows() {
 	if r.g.IntN(3) > 0 {
 		limit := r.g.IntN(2) * (1 + r.g.IntN(10))
 		err := wideSeq(rows, want, r.g.IntN(2) == 0, limit)
+		if err != nil {
+		}
 		r.must(fmt.Sprintf("rows of %d in %+v", id, span), err)
 		return
 	}
@@ -401,13 +405,15 @@ func (r *wideRun) refused() {
 	}
 }
 
-// reopen closes and opens, now and then with a clock that was set back.
+// reopen closes and opens, now and then with a clock that was set back. The
+// database remembers the time if something in it may expire.
 func (r *wideRun) reopen() {
 	r.letGo()
-	_ = r.db.NewBatch().PutTTL(nil, nil, 0) // tells the engine the time
+	_ = r.db.NewBatch().PutTTL(nil, nil, 0) // makes it look at the clock
 	r.must("close", r.db.Close())
 	r.durable = r.m.Commits()
-	if r.g.IntN(2) == 0 {
+	r.clock.set(r.m.Now())
+	if r.expires && r.g.IntN(2) == 0 {
 		r.clock.set(r.m.Now() - int64(r.g.IntN(10_000)))
 	}
 	r.openDB()

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// This file is the whole of what the program asks of an engine. It is kept to
-// what every engine offers, so that no workload can lean on a feature that
-// only one of them has.
+// This file is the whole of what the program asks of an engine. Store is what
+// every engine offers, so that no workload can lean on a feature that only one of
+// them has; what some have beside it, and the workloads that need it, are named
+// by a Feature.
 
 // Class is what an acknowledged commit has survived. Engines are compared only
 // within one class.
@@ -33,7 +34,19 @@ type StoreOptions struct {
 	Cache    int64 // bytes for cached pages or blocks
 	Memtable int64 // bytes of one memtable
 	Syncers  int   // goroutines that will commit at once
+	// Conflicts says that transactions of several goroutines will touch the same
+	// keys, so that an engine which can do without looking for conflicts must not.
+	Conflicts bool
 }
+
+// Feature is what not every engine has.
+type Feature string
+
+const (
+	Transactions  Feature = "transactions"  // the store is a Transactor
+	RangeDeletes  Feature = "range deletes" // the store is a RangeDeleter
+	MergeOperator Feature = "a merge operator"
+)
 
 // Driver is one way to run one engine.
 type Driver struct {
@@ -44,12 +57,20 @@ type Driver struct {
 	// Ack says in a few words what an acked commit of this engine has
 	// survived in a class; empty when the engine has no such mode.
 	Ack map[Class]string
+	// Has names what its store offers beside Store.
+	Has []Feature
+}
+
+// offers says whether the engine can run a stage.
+func (d *Driver) offers(st *Stage) bool {
+	return st.Feature == "" || slices.Contains(d.Has, st.Feature)
 }
 
 // Store is an open engine. Put, Get, NewBatch and NewIter may be called from
 // many goroutines; Settle and Close only while no other call runs.
 type Store interface {
 	Put(key, value []byte) error
+	Delete(key []byte) error
 	// Get returns the value of key; it may use the memory of dst, and may
 	// return memory of its own. The result is the caller's until the next Get
 	// with the same dst.
@@ -62,10 +83,38 @@ type Store interface {
 	Close() error
 }
 
+// Transactor is a store with transactions over any keys: each behaves as if it
+// ran alone.
+type Transactor interface {
+	// Transact runs fn in a transaction and commits it, again and again until
+	// no conflict prevents that. conflicts counts how often one did.
+	Transact(fn func(Tx) error) (conflicts int, err error)
+}
+
+// Tx is a transaction. Keys and values that were put must stay as they are until
+// the transaction ends.
+type Tx interface {
+	Get(dst, key []byte) (value []byte, found bool, err error) // as Store.Get
+	Put(key, value []byte) error
+}
+
+// RangeDeleter is a store that removes a range of keys, lo <= key < hi, with one
+// entry, and not one by one.
+type RangeDeleter interface {
+	DeleteRange(lo, hi []byte) error
+}
+
+// Adder is a store whose merge operator adds to a counter, 8 bytes in
+// little-endian, without reading it.
+type Adder interface {
+	Add(key []byte, delta int64) error
+}
+
 // Batch gathers writes that are committed at once. It is reused: Commit leaves
 // it empty. The caller may change key and value after Put returned.
 type Batch interface {
 	Put(key, value []byte) error
+	Delete(key []byte) error
 	Commit() error
 }
 

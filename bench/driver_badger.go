@@ -19,6 +19,7 @@ func init() {
 			Buffered: "SyncWrites false: in the mapped log",
 			Sync:     "SyncWrites true: msync",
 		},
+		Has: []Feature{Transactions},
 		Open: func(o StoreOptions) (Store, error) {
 			s := &badgerStore{opts: badgerOptions(o)}
 			return s, s.open()
@@ -32,7 +33,7 @@ func badgerOptions(o StoreOptions) badger.Options {
 		WithMemTableSize(o.Memtable).
 		WithBlockCacheSize(o.Cache).
 		WithValueThreshold(min(1<<20, o.Memtable/10)). // the default, unless the memtable is too small for it
-		WithDetectConflicts(false).                    // no other engine here looks for conflicts
+		WithDetectConflicts(o.Conflicts).              // where no other engine looks for them, it need not
 		WithMetricsEnabled(false).
 		WithLogger(nil)
 }
@@ -56,10 +57,46 @@ func (s *badgerStore) Put(key, value []byte) error {
 	return txn.Commit()
 }
 
+func (s *badgerStore) Delete(key []byte) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := txn.Delete(key); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
 func (s *badgerStore) Get(dst, key []byte) ([]byte, bool, error) {
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	item, err := txn.Get(key)
+	return badgerTx{txn}.Get(dst, key)
+}
+
+// Transact tries again at once after a conflict, as nothing else is advised.
+func (s *badgerStore) Transact(fn func(Tx) error) (conflicts int, err error) {
+	for ; ; conflicts++ {
+		err := s.transact(fn)
+		if !errors.Is(err, badger.ErrConflict) {
+			return conflicts, err
+		}
+	}
+}
+
+func (s *badgerStore) transact(fn func(Tx) error) error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := fn(badgerTx{txn}); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+type badgerTx struct{ txn *badger.Txn }
+
+func (t badgerTx) Put(key, value []byte) error { return t.txn.Set(key, value) }
+
+func (t badgerTx) Get(dst, key []byte) ([]byte, bool, error) {
+	item, err := t.txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
 	}
@@ -80,11 +117,20 @@ type badgerBatch struct {
 	arena arena
 }
 
-func (b *badgerBatch) Put(key, value []byte) error {
+func (b *badgerBatch) begin() {
 	if b.txn == nil {
 		b.txn = b.s.db.NewTransaction(true)
 	}
+}
+
+func (b *badgerBatch) Put(key, value []byte) error {
+	b.begin()
 	return b.txn.Set(b.arena.copy(key), b.arena.copy(value))
+}
+
+func (b *badgerBatch) Delete(key []byte) error {
+	b.begin()
+	return b.txn.Delete(b.arena.copy(key))
 }
 
 func (b *badgerBatch) Commit() error {

@@ -22,6 +22,7 @@ func init() {
 			Buffered: "NoSync: written to the file (not power-safe)",
 			Sync:     "fdatasync",
 		},
+		Has:  []Feature{Transactions},
 		Open: openBolt,
 	})
 }
@@ -62,11 +63,32 @@ func (s *boltStore) SetSyncers(n int) {
 }
 
 func (s *boltStore) Put(key, value []byte) error {
-	put := func(tx *bbolt.Tx) error { return tx.Bucket(boltBucket).Put(key, value) }
+	return s.write(func(tx *bbolt.Tx) error { return tx.Bucket(boltBucket).Put(key, value) })
+}
+
+func (s *boltStore) Delete(key []byte) error {
+	return s.write(func(tx *bbolt.Tx) error { return tx.Bucket(boltBucket).Delete(key) })
+}
+
+func (s *boltStore) write(fn func(*bbolt.Tx) error) error {
 	if s.syncers > 1 {
-		return s.db.Batch(put)
+		return s.db.Batch(fn)
 	}
-	return s.db.Update(put)
+	return s.db.Update(fn)
+}
+
+// Transact: there is one writer at a time, so nothing conflicts.
+func (s *boltStore) Transact(fn func(Tx) error) (int, error) {
+	return 0, s.write(func(tx *bbolt.Tx) error { return fn(boltTx{tx.Bucket(boltBucket)}) })
+}
+
+type boltTx struct{ b *bbolt.Bucket }
+
+func (t boltTx) Put(key, value []byte) error { return t.b.Put(key, value) }
+
+func (t boltTx) Get(dst, key []byte) ([]byte, bool, error) {
+	v := t.b.Get(key)
+	return append(dst[:0], v...), v != nil, nil
 }
 
 func (s *boltStore) Get(dst, key []byte) (v []byte, found bool, err error) {
@@ -91,13 +113,25 @@ type boltBatch struct {
 	arena arena
 }
 
-func (b *boltBatch) Put(key, value []byte) (err error) {
+func (b *boltBatch) begin() (err error) {
 	if b.tx == nil {
-		if b.tx, err = b.s.db.Begin(true); err != nil {
-			return err
-		}
+		b.tx, err = b.s.db.Begin(true)
+	}
+	return err
+}
+
+func (b *boltBatch) Put(key, value []byte) error {
+	if err := b.begin(); err != nil {
+		return err
 	}
 	return b.tx.Bucket(boltBucket).Put(b.arena.copy(key), b.arena.copy(value))
+}
+
+func (b *boltBatch) Delete(key []byte) error {
+	if err := b.begin(); err != nil {
+		return err
+	}
+	return b.tx.Bucket(boltBucket).Delete(key)
 }
 
 func (b *boltBatch) Commit() error {

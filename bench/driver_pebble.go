@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -21,14 +24,18 @@ var pebbleAck = map[Class]string{
 	Sync:     "Sync: fdatasync",
 }
 
+// Pebble has no transactions: an indexed batch reads its own writes, and looks
+// for no conflicts.
+var pebbleHas = []Feature{RangeDeletes, MergeOperator}
+
 func init() {
 	const module = "github.com/cockroachdb/pebble/v2"
 	register(&Driver{
-		Name: "pebble", Module: module, Ack: pebbleAck,
+		Name: "pebble", Module: module, Ack: pebbleAck, Has: pebbleHas,
 		Open: func(o StoreOptions) (Store, error) { return openPebble(o, tunedPebble(o)) },
 	})
 	register(&Driver{
-		Name: "pebble-default", Module: module, Ack: pebbleAck,
+		Name: "pebble-default", Module: module, Ack: pebbleAck, Has: pebbleHas,
 		Open: func(o StoreOptions) (Store, error) { return openPebble(o, &pebble.Options{}) },
 	})
 }
@@ -53,6 +60,7 @@ func tunedPebble(o StoreOptions) *pebble.Options {
 
 func openPebble(o StoreOptions, opts *pebble.Options) (Store, error) {
 	opts.Logger = quietPebble{}
+	opts.Merger = pebbleCounter
 	wo := pebble.NoSync
 	if o.Class != Relaxed {
 		wo = pebble.Sync
@@ -72,7 +80,44 @@ type pebbleStore struct {
 	wo *pebble.WriteOptions
 }
 
-func (s *pebbleStore) Put(key, value []byte) error { return s.db.Set(key, value, s.wo) }
+func (s *pebbleStore) Put(key, value []byte) error     { return s.db.Set(key, value, s.wo) }
+func (s *pebbleStore) Delete(key []byte) error         { return s.db.Delete(key, s.wo) }
+func (s *pebbleStore) DeleteRange(lo, hi []byte) error { return s.db.DeleteRange(lo, hi, s.wo) }
+
+func (s *pebbleStore) Add(key []byte, delta int64) error {
+	var operand [8]byte
+	binary.LittleEndian.PutUint64(operand[:], uint64(delta))
+	return s.db.Merge(key, operand[:], s.wo)
+}
+
+// pebbleCounter adds 64-bit integers, in whatever order they come.
+var pebbleCounter = &pebble.Merger{
+	Name: "bench.counter",
+	Merge: func(_, value []byte) (pebble.ValueMerger, error) {
+		c := new(pebbleSum)
+		return c, c.MergeNewer(value)
+	},
+}
+
+type pebbleSum struct {
+	n   uint64
+	out [8]byte
+}
+
+func (c *pebbleSum) MergeNewer(value []byte) error {
+	if len(value) != len(c.out) {
+		return fmt.Errorf("a counter of %d bytes", len(value))
+	}
+	c.n += binary.LittleEndian.Uint64(value)
+	return nil
+}
+
+func (c *pebbleSum) MergeOlder(value []byte) error { return c.MergeNewer(value) }
+
+func (c *pebbleSum) Finish(bool) ([]byte, io.Closer, error) {
+	binary.LittleEndian.PutUint64(c.out[:], c.n)
+	return c.out[:], nil, nil
+}
 
 func (s *pebbleStore) Get(dst, key []byte) ([]byte, bool, error) {
 	v, closer, err := s.db.Get(key)
@@ -94,6 +139,7 @@ type pebbleBatch struct {
 }
 
 func (b *pebbleBatch) Put(key, value []byte) error { return b.b.Set(key, value, nil) }
+func (b *pebbleBatch) Delete(key []byte) error     { return b.b.Delete(key, nil) }
 
 func (b *pebbleBatch) Commit() error {
 	if err := b.b.Commit(b.wo); err != nil {

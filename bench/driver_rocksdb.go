@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ func init() {
 			Buffered: "sync false: written to the log file",
 			Sync:     "sync true: fdatasync",
 		},
+		Has:  []Feature{RangeDeletes, MergeOperator},
 		Open: openRocks,
 	})
 }
@@ -51,6 +53,7 @@ func openRocks(o StoreOptions) (Store, error) {
 	opts.SetLevelCompactionDynamicLevelBytes(true)
 	opts.SetCompression(grocksdb.SnappyCompression)
 	opts.SetManualWALFlush(o.Class == Relaxed)
+	opts.SetUint64AddMergeOperator() // RocksDB's own, in C++
 
 	db, err := grocksdb.OpenDb(opts, o.Dir)
 	if err != nil {
@@ -83,6 +86,22 @@ func (s *rocksStore) flushLog() {
 }
 
 func (s *rocksStore) Put(key, value []byte) error { return s.db.Put(s.wo, key, value) }
+func (s *rocksStore) Delete(key []byte) error     { return s.db.Delete(s.wo, key) }
+
+// DeleteRange goes through a batch: the binding has no direct call for the
+// default column family.
+func (s *rocksStore) DeleteRange(lo, hi []byte) error {
+	b := grocksdb.NewWriteBatch()
+	defer b.Destroy()
+	b.DeleteRange(lo, hi)
+	return s.db.Write(s.wo, b)
+}
+
+func (s *rocksStore) Add(key []byte, delta int64) error {
+	var operand [8]byte
+	binary.LittleEndian.PutUint64(operand[:], uint64(delta))
+	return s.db.Merge(s.wo, key, operand[:])
+}
 
 // Get uses the copying call: it crosses to C twice, a pinned read three times.
 func (s *rocksStore) Get(dst, key []byte) ([]byte, bool, error) {
@@ -107,6 +126,11 @@ type rocksBatch struct {
 
 func (b *rocksBatch) Put(key, value []byte) error {
 	b.b.Put(key, value)
+	return nil
+}
+
+func (b *rocksBatch) Delete(key []byte) error {
+	b.b.Delete(key)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
 // seerdb, with its defaults but for memory and durability. Its budget is the
@@ -21,6 +22,7 @@ func init() {
 			Buffered: "Buffered: written to the log file",
 			Sync:     "Sync: fdatasync",
 		},
+		Has:  []Feature{Transactions, RangeDeletes, MergeOperator},
 		Open: openSeerDB,
 	})
 }
@@ -36,6 +38,7 @@ func openSeerDB(o StoreOptions) (Store, error) {
 		Durability:   seerDurability[o.Class],
 		MemoryBudget: o.Cache,
 		MemtableSize: int(o.Memtable),
+		Merger:       merger.Counter{},
 	})
 	if err != nil {
 		return nil, err
@@ -43,7 +46,41 @@ func openSeerDB(o StoreOptions) (Store, error) {
 	return &seerStore{db}, nil
 }
 
-func (s *seerStore) Put(key, value []byte) error { return s.db.Put(key, value) }
+func (s *seerStore) Put(key, value []byte) error     { return s.db.Put(key, value) }
+func (s *seerStore) Delete(key []byte) error         { return s.db.Delete(key) }
+func (s *seerStore) DeleteRange(lo, hi []byte) error { return s.db.DeleteRange(lo, hi) }
+
+func (s *seerStore) Add(key []byte, delta int64) error {
+	var operand [8]byte
+	return s.db.Merge(key, merger.AppendInt64(operand[:0], delta))
+}
+
+// Transact counts the conflicts by how often fn runs; Update gives up after
+// many of them.
+func (s *seerStore) Transact(fn func(Tx) error) (conflicts int, err error) {
+	runs := 0
+	for {
+		err := s.db.Update(context.Background(), func(t *seerdb.Txn) error {
+			runs++
+			return fn(seerTx{t})
+		})
+		if !errors.Is(err, seerdb.ErrConflict) {
+			return runs - 1, err
+		}
+	}
+}
+
+type seerTx struct{ t *seerdb.Txn }
+
+func (t seerTx) Put(key, value []byte) error { return t.t.Put(key, value) }
+
+func (t seerTx) Get(dst, key []byte) ([]byte, bool, error) {
+	v, err := t.t.AppendGet(dst[:0], key)
+	if errors.Is(err, seerdb.ErrNotFound) {
+		return nil, false, nil
+	}
+	return v, err == nil, err
+}
 
 func (s *seerStore) Get(dst, key []byte) ([]byte, bool, error) {
 	v, err := s.db.AppendGet(dst[:0], key)
@@ -61,6 +98,7 @@ type seerBatch struct {
 }
 
 func (b *seerBatch) Put(key, value []byte) error { return b.b.Put(key, value) }
+func (b *seerBatch) Delete(key []byte) error     { return b.b.Delete(key) }
 
 func (b *seerBatch) Commit() error {
 	if err := b.db.Apply(b.b, seerdb.DefaultDurability); err != nil {

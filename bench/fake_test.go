@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"maps"
 	"os"
 	"slices"
@@ -27,6 +28,15 @@ const (
 	staleRow     fault = "a scan of old versions"
 	seekPast     fault = "a seek that lands a row too far"
 	endEarly     fault = "an iterator that ends after 5 rows"
+	dropDelete   fault = "a delete that does nothing"
+	shortRange   fault = "a range delete that leaves its last key"
+	wideRange    fault = "a range delete that takes its end too"
+	dropAdd      fault = "a lost addition"
+	doubleAdd    fault = "an addition that counts twice"
+	dropTxn      fault = "a lost transaction"
+	halfTxn      fault = "half a transaction"
+	doubleTxn    fault = "a transaction that is done twice"
+	dirtyTxn     fault = "a transaction that reads the version before"
 )
 
 // lieAfter is the operations before the lies begin, so that the load is honest.
@@ -35,7 +45,9 @@ const lieAfter = 3
 type fakeStore struct {
 	lie fault // immutable
 
+	tx       sync.Mutex // one transaction at a time
 	mu       sync.Mutex
+	changes  int
 	puts     int
 	gets     int
 	now, old map[string][]byte
@@ -53,6 +65,7 @@ func init() {
 	}
 	register(&Driver{
 		Name: "fake", Ack: map[Class]string{Relaxed: "in memory", Sync: "in memory"},
+		Has:  []Feature{Transactions, RangeDeletes, MergeOperator},
 		Open: func(StoreOptions) (Store, error) { return newFake(fault(os.Getenv("FAKE_FAULT"))), nil },
 	})
 }
@@ -72,6 +85,108 @@ func (s *fakeStore) Put(key, value []byte) error {
 	}
 	s.now[k] = bytes.Clone(value)
 	return nil
+}
+
+// every says that it is time for a lie of what changes the store.
+func (s *fakeStore) every(f fault) bool {
+	if s.lie != f {
+		return false
+	}
+	s.changes++
+	return s.changes%97 == 0
+}
+
+func (s *fakeStore) Delete(key []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.every(dropDelete) {
+		return nil
+	}
+	s.remove(string(key))
+	return nil
+}
+
+func (s *fakeStore) remove(k string) {
+	delete(s.now, k)
+	delete(s.old, k)
+	s.keys = nil
+}
+
+func (s *fakeStore) DeleteRange(lo, hi []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := slices.Sorted(maps.Keys(s.now))
+	i, _ := slices.BinarySearch(keys, string(lo))
+	j, _ := slices.BinarySearch(keys, string(hi))
+	switch {
+	case s.lie == shortRange && j > i:
+		j--
+	case s.lie == wideRange && j < len(keys):
+		j++
+	}
+	for _, k := range keys[i:j] {
+		s.remove(k)
+	}
+	return nil
+}
+
+func (s *fakeStore) Add(key []byte, delta int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.every(dropAdd):
+		return nil
+	case s.every(doubleAdd):
+		delta *= 2
+	}
+	n := int64(binary.LittleEndian.Uint64(s.now[string(key)]))
+	s.now[string(key)] = binary.LittleEndian.AppendUint64(nil, uint64(n+delta))
+	return nil
+}
+
+// Transact gathers the writes in a batch.
+func (s *fakeStore) Transact(fn func(Tx) error) (int, error) {
+	s.tx.Lock()
+	defer s.tx.Unlock()
+	b := &fakeBatch{s: s}
+	if err := fn(fakeTx{s, b}); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	switch {
+	case s.every(dropTxn):
+		b.rows = nil
+	case s.every(halfTxn):
+		b.rows = b.rows[:len(b.rows)/2]
+	case s.every(doubleTxn):
+		b.again = true
+	}
+	s.mu.Unlock()
+	if err := b.Commit(); err != nil || !b.again {
+		return 0, err
+	}
+	b.rows, b.again = nil, false
+	if err := fn(fakeTx{s, b}); err != nil {
+		return 0, err
+	}
+	return 0, b.Commit()
+}
+
+type fakeTx struct {
+	*fakeStore
+	b *fakeBatch
+}
+
+func (t fakeTx) Put(key, value []byte) error { return t.b.Put(key, value) }
+
+func (t fakeTx) Get(dst, key []byte) ([]byte, bool, error) {
+	t.mu.Lock()
+	old, lying := t.old[string(key)], t.every(dirtyTxn)
+	t.mu.Unlock()
+	if lying && old != nil {
+		return old, true, nil
+	}
+	return t.fakeStore.Get(dst, key)
 }
 
 func (s *fakeStore) Get(dst, key []byte) ([]byte, bool, error) {
@@ -99,8 +214,14 @@ func (s *fakeStore) Get(dst, key []byte) ([]byte, bool, error) {
 func (s *fakeStore) NewBatch() Batch { return &fakeBatch{s: s} }
 
 type fakeBatch struct {
-	s    *fakeStore
-	rows [][2][]byte
+	s     *fakeStore
+	rows  [][2][]byte // the value is nil: delete
+	again bool
+}
+
+func (b *fakeBatch) Delete(key []byte) error {
+	b.rows = append(b.rows, [2][]byte{bytes.Clone(key), nil})
+	return nil
 }
 
 func (b *fakeBatch) Put(key, value []byte) error {
@@ -110,7 +231,11 @@ func (b *fakeBatch) Put(key, value []byte) error {
 
 func (b *fakeBatch) Commit() error {
 	for _, r := range b.rows {
-		if err := b.s.Put(r[0], r[1]); err != nil {
+		change := func() error { return b.s.Put(r[0], r[1]) }
+		if r[1] == nil {
+			change = func() error { return b.s.Delete(r[0]) }
+		}
+		if err := change(); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,11 @@ type Sample struct {
 	Calls      float64 `json:"io_calls_per_op"`
 	Written    float64 `json:"written_bytes_per_op"`
 
+	// RowMicros is the time of the scans alone, in microseconds by row that they
+	// returned. Only of workloads on what was deleted.
+	RowMicros float64 `json:"us_per_row,omitempty"`
+	// Conflicts is how many attempts failed, by commit.
+	Conflicts float64 `json:"conflicts_per_commit,omitempty"`
 	// WriterOps is the rate of the writer beside the reads.
 	WriterOps float64 `json:"writer_ops_per_second,omitempty"`
 	// Latency in microseconds, when it was asked for: p50, p99, p99.9, max.
@@ -76,8 +81,10 @@ type actor struct {
 	it    Iter  // of workloads on an open iterator
 	batch Batch // of workloads that write batches
 	hist  *hdrhistogram.Histogram
-	done  int64
-	err   error
+	// coarse says that operations are long: the clock is looked at before each.
+	coarse bool
+	done   int64
+	err    error
 }
 
 // op is a planned operation: what to draw is drawn before the clock runs.
@@ -106,7 +113,7 @@ const capEvery = 16
 func (a *actor) run(n int, limit time.Duration, each func(a *actor, i int) (int, error)) {
 	start := time.Now()
 	for i := range n {
-		if limit > 0 && i%capEvery == 0 && time.Since(start) > limit {
+		if limit > 0 && (a.coarse || i%capEvery == 0) && time.Since(start) > limit {
 			return
 		}
 		var t time.Time

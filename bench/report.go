@@ -76,6 +76,7 @@ func (l *Line) ratio() (ratio, spread string) {
 var headings = []string{
 	"workload", "gor", "engine", "figure", "unit", "x base", "rounds",
 	"allocs/op", "B/op", "CPU us/op", "x base", "I/O/op", "written/op",
+	"us/row", "conflicts/k",
 }
 
 // cells are the columns of a line. Figures that a unit does not have are "-".
@@ -95,6 +96,13 @@ func (l *Line) cells(latency bool) []string {
 		c = append(c, "-", "-", "-", "-", "-", "-")
 	} else {
 		c = append(c, digits(m.Allocs), digits(m.AllocBytes), digits(m.CPUMicros), cpu, digits(m.Calls), digits(m.Written))
+	}
+	for _, v := range []float64{m.RowMicros, m.Conflicts * 1e3} {
+		if v == 0 {
+			c = append(c, "-")
+		} else {
+			c = append(c, digits(v))
+		}
 	}
 	if latency {
 		c = append(c, "-", "-", "-", "-")

@@ -113,7 +113,7 @@ func (c *Config) startAll(ctx context.Context, st *Stage, g int, dir string) (pr
 		w.Engine, w.Stage, w.Goroutines = name, st.Name, g
 		w.Class = c.class(st)
 		w.Dir = filepath.Join(dir, name)
-		if d.Ack[w.Class] == "" {
+		if d.Ack[w.Class] == "" || !d.offers(st) {
 			continue
 		}
 		p, err := startProcess(ctx, w)
@@ -121,6 +121,10 @@ func (c *Config) startAll(ctx context.Context, st *Stage, g int, dir string) (pr
 			return procs, err
 		}
 		procs = append(procs, p)
+	}
+	if len(procs) == 0 && st.Feature != "" {
+		fmt.Fprintf(c.Progress, "no engine here has %s and the class %s: stage %s left out\n", st.Feature, c.class(st), st.Name)
+		return nil, nil
 	}
 	if len(procs) == 0 {
 		return nil, fmt.Errorf("no engine offers the class %s", c.class(st))

@@ -17,8 +17,11 @@ type Step struct {
 	Unit  string // "ops/s", "rows/s", "s", "MB"; "" for a step without a figure
 	Less  bool   // less is better
 	Needs string // steps it needs beside the first of its stage, comma-separated
-	still bool   // nothing is written, in the background neither
-	run   func(*worker) (Sample, error)
+	// Against names the step whose figures of the base engine the ratios are
+	// against, when that is not the same step. It must run as often.
+	Against string
+	still   bool // nothing is written, in the background neither
+	run     func(*worker) (Sample, error)
 }
 
 // Stage is a sequence of steps on one store.
@@ -27,7 +30,9 @@ type Stage struct {
 	Class Class // when not the run's
 	// PerCount says that the stage runs once for each --goroutines.
 	PerCount bool
-	Steps    []Step
+	// Feature is what an engine needs for it; the others are left out.
+	Feature Feature
+	Steps   []Step
 }
 
 // stages in the order in which they run.
@@ -75,6 +80,53 @@ var stages = []Stage{
 		{Name: "hotget", Unit: "ops/s", Doc: "read that key", Needs: "hotput", still: true, run: hotGet},
 		{Name: "hotscan", Unit: "ops/s", Doc: "new iterator, 100 rows across that key", Needs: "hotput", still: true, run: hotScan},
 		{Name: "check6", still: true, run: check},
+	}},
+	{Name: "txn", Feature: Transactions, Steps: []Step{
+		{Name: "txnload", run: txnLoad},
+		{Name: "txn1", Unit: "txn/s", Doc: "transactions of 4 reads and 4 writes, 1 goroutine", run: transfer(1)},
+		{Name: "txn4", Unit: "txn/s", Doc: "transactions of 4 reads and 4 writes, 4 goroutines", run: transfer(4)},
+		{Name: "txn16", Unit: "txn/s", Doc: "transactions of 4 reads and 4 writes, 16 goroutines", run: transfer(16)},
+		{Name: "check7", still: true, run: checkAccounts},
+	}},
+	{Name: "counters", Steps: []Step{
+		{Name: "counterload", run: counterLoad},
+		{Name: "counters1", Unit: "ops/s", Doc: "add to a counter, Zipf, by read-modify-write, 1 goroutine", run: count(1, false)},
+		{Name: "counters4", Unit: "ops/s", Doc: "add to a counter, Zipf, by read-modify-write, 4 goroutines", run: count(4, false)},
+		{Name: "countersread", Unit: "ops/s", Doc: "read random counters right after", Needs: "counters1,counters4", run: readCounters},
+		{Name: "check8", still: true, run: checkCounters},
+	}},
+	{Name: "merge", Feature: MergeOperator, Steps: []Step{
+		{Name: "mergeload", run: counterLoad},
+		{Name: "merge1", Unit: "ops/s", Against: "counters1", Doc: "the same by a merge operator, 1 goroutine", run: count(1, true)},
+		{Name: "merge4", Unit: "ops/s", Against: "counters4", Doc: "the same by a merge operator, 4 goroutines", run: count(4, true)},
+		{Name: "mergeread", Unit: "ops/s", Against: "countersread", Doc: "read random counters right after", Needs: "merge1,merge4", run: readCounters},
+		{Name: "check9", still: true, run: checkCounters},
+	}},
+	{Name: "queue", Steps: []Step{
+		{Name: "queueload", run: queueLoad},
+		{Name: "queue", Unit: "ops/s", Doc: "scan the front 10, delete them one by one, append 10", run: queue},
+		{Name: "check10", still: true, run: checkQueue},
+	}},
+	{Name: "queuerange", Feature: RangeDeletes, Steps: []Step{
+		{Name: "queueload2", run: queueLoad},
+		{Name: "queuerange", Unit: "ops/s", Doc: "scan the front 10, append 10; each 100 times delete a range of 1000", run: queueRange},
+		{Name: "check11", still: true, run: checkQueue},
+	}},
+	{Name: "deleted", Steps: []Step{
+		{Name: "deleteload", run: deleteLoad},
+		{Name: "deletepoints", Unit: "keys/s", Doc: "delete all but each 10,000th key, batches of 100", run: deletePoints},
+		{Name: "scandeleted", Unit: "rows/s", Doc: "scan what is left, right after", Needs: "deletepoints", run: scanLeft},
+		{Name: "deletesettle", run: settle},
+		{Name: "scandeletedlater", Unit: "rows/s", Doc: "scan what is left, settled", Needs: "deletepoints,deletesettle", still: true, run: scanLeft},
+		{Name: "check12", Needs: "deletepoints", still: true, run: checkLeft},
+	}},
+	{Name: "ranged", Feature: RangeDeletes, Steps: []Step{
+		{Name: "deleteload2", run: deleteLoad},
+		{Name: "deleteranges", Unit: "ranges/s", Doc: "the same by one range delete for each gap", run: deleteRanges},
+		{Name: "scanranged", Unit: "rows/s", Doc: "scan what is left, right after", Needs: "deleteranges", run: scanLeft},
+		{Name: "deletesettle2", run: settle},
+		{Name: "scanrangedlater", Unit: "rows/s", Doc: "scan what is left, settled", Needs: "deleteranges,deletesettle2", still: true, run: scanLeft},
+		{Name: "check13", Needs: "deleteranges", still: true, run: checkLeft},
 	}},
 }
 

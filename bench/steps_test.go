@@ -52,7 +52,7 @@ func TestEnginesInAllWorkloads(t *testing.T) {
 		for i := range stages {
 			st := &stages[i]
 			for _, g := range []int{1, 3} {
-				if g > 1 && (!st.PerCount || testing.Short()) {
+				if g > 1 && (!st.PerCount || testing.Short()) || !d.offers(st) {
 					continue
 				}
 				t.Run(d.Name+"/"+st.Name, func(t *testing.T) {
@@ -130,6 +130,92 @@ func TestLiesAreNoticed(t *testing.T) {
 		step, err := runSteps(t, w, &stages[0])
 		if !slices.Contains(want, step) || (lie != honest) != errors.Is(err, errWrong) {
 			t.Errorf("%s: step %q fails with %v; want %q", lie, step, err, want)
+		}
+	}
+}
+
+// The workloads of the wider data model notice what goes wrong with it, each
+// lie in every stage where it can be told.
+func TestLiesOfTheDataModel(t *testing.T) {
+	for _, tc := range []struct {
+		lie   fault
+		stage string
+		want  []string // steps; none: nothing can be noticed
+	}{
+		{dropTxn, "txn", []string{"check7"}},
+		{halfTxn, "txn", []string{"check7"}},
+		{doubleTxn, "txn", []string{"check7"}},
+		{dirtyTxn, "txn", []string{"check7"}},
+		{flipGet, "txn", []string{"txn1"}},
+		{loseGet, "txn", []string{"txn1"}},
+		{dropPut, "txn", []string{"check7"}},
+		{staleRow, "txn", []string{"check7"}},
+		{skipRow, "txn", []string{"check7"}},
+		{repeatRow, "txn", []string{"check7"}},
+		{dropTxn, "counters", []string{"countersread"}},
+		{doubleTxn, "counters", []string{"countersread"}},
+		{dirtyTxn, "counters", []string{"countersread"}},
+		{staleGet, "counters", []string{"countersread"}},
+		{staleRow, "counters", []string{"check8"}},
+		{dropAdd, "merge", []string{"mergeread"}},
+		{doubleAdd, "merge", []string{"mergeread"}},
+		{loseGet, "merge", []string{"mergeread"}},
+		{endEarly, "merge", []string{"check9"}},
+		{dropDelete, "queue", []string{"queue"}},
+		{skipRow, "queue", []string{"queue"}},
+		{repeatRow, "queue", []string{"queue"}},
+		{endEarly, "queue", []string{"queue"}},
+		{inventGet, "queue", []string{"check10"}},
+		{shortRange, "queuerange", []string{"queuerange"}},
+		{wideRange, "queuerange", []string{"queuerange"}},
+		{dropDelete, "deleted", []string{"scandeleted"}},
+		{skipRow, "deleted", []string{"scandeleted"}},
+		{inventGet, "deleted", []string{"check12"}},
+		{shortRange, "ranged", []string{"scanranged"}},
+		{wideRange, "ranged", []string{"scanranged"}},
+		{endEarly, "ranged", []string{"scanranged"}},
+	} {
+		st := findStage(t, tc.stage)
+		w, err := openWorker(smallConfig(t, "fake", tc.stage))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.store = newFake(tc.lie)
+		step, err := runSteps(t, w, st)
+		if !slices.Contains(tc.want, step) || !errors.Is(err, errWrong) {
+			t.Errorf("%s, %s: step %q fails with %v; want %q", tc.stage, tc.lie, step, err, tc.want)
+		}
+	}
+}
+
+func findStage(t *testing.T, name string) *Stage {
+	t.Helper()
+	for i := range stages {
+		if stages[i].Name == name {
+			return &stages[i]
+		}
+	}
+	t.Fatalf("no stage %s", name)
+	return nil
+}
+
+// A driver has a feature exactly if its store has the methods.
+func TestFeatures(t *testing.T) {
+	for _, d := range drivers {
+		s, err := d.Open(StoreOptions{Dir: t.TempDir(), Class: Relaxed, Cache: 8 << 20, Memtable: 1 << 20, Syncers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, txn := s.(Transactor)
+		_, ranges := s.(RangeDeleter)
+		_, merges := s.(Adder)
+		for f, has := range map[Feature]bool{Transactions: txn, RangeDeletes: ranges, MergeOperator: merges} {
+			if slices.Contains(d.Has, f) != has {
+				t.Errorf("%s: %s: said %v, has %v", d.Name, f, !has, has)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

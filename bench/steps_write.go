@@ -63,11 +63,16 @@ func (w *worker) putBatch(a *actor, first uint64, n int) (int, error) {
 // syncTuned is a store that wants to know how many goroutines commit at once.
 type syncTuned interface{ SetSyncers(n int) }
 
+// tune tells such a store.
+func (w *worker) tune(g int) {
+	if t, ok := w.store.(syncTuned); ok {
+		t.SetSyncers(g)
+	}
+}
+
 func fillSync(g int) func(*worker) (Sample, error) {
 	return func(w *worker) (Sample, error) {
-		if t, ok := w.store.(syncTuned); ok {
-			t.SetSyncers(g)
-		}
+		w.tune(g)
 		base := w.next
 		w.next += syncMost
 		w.changed()

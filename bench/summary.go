@@ -43,7 +43,11 @@ func summarise(c *Config, res results) (lines []Line) {
 						Class: c.class(st), Goroutines: g, Engine: engine,
 						Median: medianSample(samples), Rounds: samples,
 					}
-					l.compare(res[resultKey{step.Name, c.Base, g}])
+					base := res[resultKey{step.Name, c.Base, g}]
+					if other := res[resultKey{step.Against, c.Base, g}]; len(other) > 0 {
+						base = other
+					}
+					l.compare(base)
 					lines = append(lines, l)
 				}
 			}
@@ -108,6 +112,8 @@ func medianSample(all []Sample) Sample {
 		Calls:      of(func(s *Sample) float64 { return s.Calls }),
 		Written:    of(func(s *Sample) float64 { return s.Written }),
 		WriterOps:  of(func(s *Sample) float64 { return s.WriterOps }),
+		RowMicros:  of(func(s *Sample) float64 { return s.RowMicros }),
+		Conflicts:  of(func(s *Sample) float64 { return s.Conflicts }),
 	}
 	if n := len(all[0].Latency); n > 0 {
 		m.Latency = make([]float64, n)

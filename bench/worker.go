@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime/pprof"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -66,7 +68,11 @@ type worker struct {
 	sums     []uint64 // sums[i]: rowSum of all rows before sorted[i]
 	warm     bool     // every record was read since the last settle
 	hot      int      // rank of the hot key
-	resident int64    // resident memory before the store was opened
+	commits  int64    // of the stage txn
+	counts   []atomic.Int64
+	locks    []sync.Mutex // of counters, where the engine has no transactions
+	front    int          // of the stages queue: the first entry that is left
+	resident int64        // resident memory before the store was opened
 }
 
 func openWorker(cfg WorkerConfig) (*worker, error) {
@@ -92,6 +98,7 @@ func openWorker(cfg WorkerConfig) (*worker, error) {
 	w.resident = residentBytes()
 	w.store, err = d.Open(StoreOptions{
 		Dir: cfg.Dir, Class: cfg.Class, Cache: cfg.Cache, Memtable: cfg.Memtable, Syncers: 1,
+		Conflicts: cfg.Stage == "txn" || cfg.Stage == "counters",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)

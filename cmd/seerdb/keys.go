@@ -185,9 +185,13 @@ func mergeCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&operator, "operator", "", operatorNames())
-	cmd.Flags().StringVar(&separator, "separator", ",", "what the operator append puts between operands")
+	operatorFlags(cmd, &operator, &separator)
 	return cmd
+}
+
+func operatorFlags(cmd *cobra.Command, operator, separator *string) {
+	cmd.Flags().StringVar(operator, "operator", "", "merge operator: "+operatorNames())
+	cmd.Flags().StringVar(separator, "separator", ",", "what the operator append puts between operands")
 }
 
 // chooseOperator adds the operator that the command line names to those that

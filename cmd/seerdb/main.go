@@ -16,7 +16,7 @@ import (
 
 // Exit codes, the same for every command.
 const (
-	exitDamage = 1 // the database is damaged, or a check failed
+	exitDamage = 1 // the database is damaged, a check failed, or a command of a script
 	exitUsage  = 2 // the command line, or an argument, makes no sense
 	exitIO     = 3 // the system said no
 )
@@ -47,6 +47,7 @@ func newRoot() *cobra.Command {
 		getCommand(), putCommand(), delCommand(), mergeCommand(), scanCommand(), delrangeCommand(),
 		keyspacesCommand(), dropCommand(),
 		statsCommand(), checkCommand(), compactCommand(), dumpCommand(), lsmCommand(), benchCommand(),
+		shellCommand(),
 	)
 	return root
 }
@@ -76,7 +77,7 @@ func exitCode(err error) int {
 	case errors.As(err, &u), errors.Is(err, seerdb.ErrInvalidOptions), errors.Is(err, seerdb.ErrNotExist),
 		errors.Is(err, seerdb.ErrNoKeyspace), errors.Is(err, seerdb.ErrKeyTooLarge), errors.Is(err, seerdb.ErrValueTooLarge):
 		return exitUsage
-	case errors.Is(err, seerdb.ErrCorruption), errors.Is(err, errDamage), errors.Is(err, seerdb.ErrNotFound):
+	case errors.Is(err, seerdb.ErrCorruption), errors.Is(err, errDamage), errors.Is(err, errShell), errors.Is(err, seerdb.ErrNotFound):
 		return exitDamage
 	case strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage // cobra has no type for it

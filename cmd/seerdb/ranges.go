@@ -14,11 +14,16 @@ type rangeFlags struct {
 	encoding
 	place
 	prefix, from, to string
+	all              bool // of delrange
 }
 
 func (f *rangeFlags) flags(cmd *cobra.Command) {
 	f.encoding.flag(cmd)
 	f.place.flag(cmd)
+	f.boundFlags(cmd)
+}
+
+func (f *rangeFlags) boundFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only keys that begin with this")
 	cmd.Flags().StringVar(&f.from, "from", "", "first key")
 	cmd.Flags().StringVar(&f.to, "to", "", "end before this key")
@@ -86,10 +91,14 @@ func scanCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
+	f.rowFlags(cmd)
+	return cmd
+}
+
+func (f *scanFlags) rowFlags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many rows (0: all)")
 	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "from the last key to the first")
 	cmd.Flags().BoolVar(&f.keysOnly, "keys", false, "print keys only")
-	return cmd
 }
 
 func (f *scanFlags) options(lo, hi []byte) *seerdb.IterOptions {
@@ -127,20 +136,13 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 
 func delrangeCommand() *cobra.Command {
 	var f rangeFlags
-	all := false
 	cmd := &cobra.Command{
 		Use: "delrange DIR", Short: "Delete a range of keys, at the cost of one",
 		Long: "Delete the keys --from up to, but not including, --to, or those with a --prefix. Every key of\n" +
 			"the keyspace is deleted only with --all.",
 		Args: exactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			switch {
-			case all && !f.unbounded():
-				return usagef("--all cannot be used with --prefix, --from or --to")
-			case !all && f.unbounded():
-				return usagef("give --prefix, --from or --to, or --all to delete every key")
-			}
-			lo, hi, err := f.bounds()
+			lo, hi, err := f.toDelete()
 			if err != nil {
 				return err
 			}
@@ -148,6 +150,22 @@ func delrangeCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "delete every key of the keyspace")
+	f.allFlag(cmd)
 	return cmd
+}
+
+func (f *rangeFlags) allFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.all, "all", false, "delete every key of the keyspace")
+}
+
+// toDelete are the bounds of what is to be deleted. All of it must be said in
+// so many words: nobody shall lose a keyspace by leaving out a flag.
+func (f *rangeFlags) toDelete() (lo, hi []byte, err error) {
+	switch {
+	case f.all && !f.unbounded():
+		return nil, nil, usagef("--all cannot be used with --prefix, --from or --to")
+	case !f.all && f.unbounded():
+		return nil, nil, usagef("give --prefix, --from or --to, or --all to delete every key")
+	}
+	return f.bounds()
 }

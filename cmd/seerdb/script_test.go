@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
 func TestMain(m *testing.M) {
@@ -20,8 +23,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"flip":  flipByte,
-			"words": makeWords,
+			"flip":    flipByte,
+			"words":   makeWords,
+			"foreign": makeForeign,
 		},
 	})
 }
@@ -59,6 +63,33 @@ func makeWords(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(w.Flush())
 	ts.Check(f.Close())
+}
+
+// last is a merge operator that the tool does not know: the last operand wins.
+type last struct{ merger.Max }
+
+func (last) Name() string { return "example.com/last" }
+
+func (last) Full(dst, _, _ []byte, _ bool, operands [][]byte) ([]byte, error) {
+	return append(dst, operands[len(operands)-1]...), nil
+}
+
+// makeForeign writes a database with merge operators of a program of its own:
+// foreign DIR.
+func makeForeign(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := seerdb.Open(ts.MkAbs(args[0]), &seerdb.Options{Merger: last{}})
+	ts.Check(err)
+	k, err := db.Keyspace("lasts", &seerdb.KeyspaceOptions{Merger: last{}})
+	ts.Check(err)
+	for _, t := range []interface {
+		Put(k, v []byte) error
+		Merge(k, v []byte) error
+	}{db, k} {
+		ts.Check(t.Put([]byte("plain"), []byte("value")))
+		ts.Check(t.Merge([]byte("merged"), []byte("one")))
+		ts.Check(t.Merge([]byte("merged"), []byte("two")))
+	}
+	ts.Check(db.Close())
 }
 
 // TestRowFormats: any rows survive every format.

@@ -73,15 +73,17 @@ func Covers(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.
 // not the table's own, only CoverAll means anything.
 func (k *keeper) cover(f *manifest.FileMeta, l *rangedel.List) Cover {
 	stripe := k.stripeOf(f.SmallestSeq)
-	if l == nil || stripe >= len(k.snapshots) || stripe != k.stripeOf(f.LargestSeq) {
+	if l == nil || stripe >= len(k.snapshots) {
 		return CoverNone
 	}
 	c := CoverAll
 	at := f.Smallest // all before it is covered
 	for i := l.Search(at); i < l.Len(); i++ {
 		frag := l.At(i)
+		// The newest that all who see the table's oldest entry see. If it is
+		// newer than the newest entry as well, all are in one stripe.
 		s := frag.Cover(k.snapshots[stripe])
-		if bytes.Compare(frag.Lo, at) > 0 || s == 0 || k.stripeOf(s) != stripe {
+		if bytes.Compare(frag.Lo, at) > 0 || s == 0 {
 			return CoverNone
 		}
 		switch {
@@ -111,4 +113,18 @@ func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.Fi
 		}
 	})
 	return out
+}
+
+// CoveredBytes is what goes, tables and values, when tombstones that are newer
+// than all tables of a keyspace join them.
+func CoveredBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
+	k := keeper{snapshots: snapshots}
+	var e extent
+	v.All(func(_ int, f *manifest.FileMeta) bool {
+		if f.Keyspace == keyspace && k.cover(f, tombstones) == CoverAll {
+			e.add(f)
+		}
+		return true
+	})
+	return uint64(e.sum())
 }

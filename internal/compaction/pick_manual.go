@@ -3,6 +3,7 @@ package compaction
 import (
 	"bytes"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
@@ -34,4 +35,38 @@ func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, 
 // stacked reports whether a component has several runs of the last level.
 func (t *tree) stacked(c *component) bool {
 	return len(c.tables) > 1 && c.upper.tables == 0
+}
+
+// rewriteTables is how many tables a job of PickRewrite takes.
+const rewriteTables = 16
+
+// PickRewrite chooses neighbouring tables of the last level, of a keyspace in
+// [lo, hi), to be rewritten where they are: those with numbers below before, so
+// that what it made is not chosen again, that have something which a rewrite may
+// drop, or all of them. It answers false when there are none.
+func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, before base.FileNum, all bool, cfg Config) (j Job, ok bool) {
+	ts := treesOf(v, busy, Workload{}, cfg)
+	for _, t := range ts {
+		if t.keyspace != keyspace {
+			continue
+		}
+		for i := range t.levels[lastLevel] {
+			r := &t.levels[lastLevel][i]
+			var files []*manifest.FileMeta
+			for _, f := range r.files {
+				wanted := f.Num < before && busy[f.Num] == nil && !f.EndsBefore(lo) && (hi == nil || bytes.Compare(f.Smallest, hi) < 0) &&
+					(all || f.Deletes+f.Ranges+f.Expiring > 0)
+				if wanted {
+					files = append(files, f)
+				}
+				if len(files) == rewriteTables || len(files) > 0 && !wanted {
+					break
+				}
+			}
+			if len(files) > 0 {
+				return complete(v, ts, t.inPlace(ReasonManual, lastLevel, r.id, files), Workload{}, cfg), true
+			}
+		}
+	}
+	return Job{}, false
 }

@@ -28,8 +28,12 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                              optionally:
 //	       n=50 d=10 r=2 seq=3-9 ks=1 v=7:1000   entries, deletes, ranges,
 //	                              sequences, keyspace, bytes it refers to in file 7
+//	       e=30:5-90              30 entries expire, from 5 to 90
 //	    values 7 2000             value file, bytes
-//	pick [idle] [oldest=n] [hiding=f] [run]   run: the job stays busy
+//	pick [idle] [oldest=n] [hiding=f] [at=t] [all=n] [own=n] [part=n] [run]
+//	                              at: the time by which entries have expired for
+//	                              all; all, own, part: how table n is covered;
+//	                              run: the job stays busy
 //	end n                     the n-th running job is not busy any more
 //	manual lo hi              hi may be "-"
 //	elide key ...             of the job picked last; "a-c" is a range, "a-" has
@@ -147,6 +151,13 @@ func (p *player) pick(args []string) string {
 			run = true
 		case "oldest":
 			w.OldestSnapshot = base.SeqNum(p.number(v))
+		case "at":
+			w.ExpireAt = p.number(v)
+		case "all", "own", "part":
+			if w.Covers == nil {
+				w.Covers = map[base.FileNum]Cover{}
+			}
+			w.Covers[base.FileNum(p.number(v))] = map[string]Cover{"all": CoverAll, "own": CoverOwn, "part": CoverPart}[k]
 		case "hiding":
 			w.arrived, w.fresh = 1, 1-p.float(v)
 		default:
@@ -263,6 +274,10 @@ func (p *player) table(args []string) *manifest.FileMeta {
 			f.Deletes = p.number(v)
 		case "r":
 			f.Ranges = p.number(v)
+		case "e":
+			n, times, _ := strings.Cut(v, ":")
+			from, to, _ := strings.Cut(times, "-")
+			f.Expiring, f.MinExpiry, f.MaxExpiry = p.number(n), p.number(from), p.number(to)
 		case "ks":
 			f.Keyspace = uint32(p.number(v))
 		case "seq":

@@ -124,8 +124,8 @@ func (g gain) reason() Reason {
 
 // tombstoneGain estimates how many bytes are freed when tables are merged, with
 // nothing under them: each tombstone of a key meets one other entry of average
-// size, with its value in a value file, and both go. What has expired goes; that
-// it meets another is not reckoned with, since a key that expires is often put
+// size, with its value in a value file, and both go. What has expired goes as it
+// is; that it meets another is not reckoned with, since a key that expires is often put
 // but once. What the range tombstones beside entries free is not known, unless
 // they cover the table: each is taken for one of a key. Tables that others of
 // them cover whole do not get here: see pickDrop.
@@ -143,11 +143,11 @@ func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 		}
 		rest += size
 		deletes += float64(p.f.Deletes + p.f.Ranges)
-		expired += t.expired(p.f)
+		expired += t.expiredPart(p.f) * size
 		entries += float64(p.f.Entries)
 	}
-	part := min(2*deletes/max(entries, 1), 1)
-	return gain{wiped + rest*part, rest * min(expired/max(entries, 1), 1-part)}
+	deleted := rest * min(2*deletes/max(entries, 1), 1)
+	return gain{wiped + deleted, min(expired, rest-deleted)}
 }
 
 // extent is what a table takes.

@@ -217,6 +217,8 @@ func (b *background) dispatcher() {
 				}
 				// Something may have expired, and who writes but little
 				// flushes nothing for long.
+			} else {
+				b.flushDeletes()
 			}
 		}
 		for b.startCompaction() {

@@ -316,8 +316,8 @@ func (e *Engine) workload() compaction.Workload {
 }
 
 // Compact flushes, then rewrites until every key of the keyspace in [lo, hi) is
-// in one run of the last level that holds any. Background compactions wait
-// meanwhile.
+// in one run of the last level that holds any, and has passed the filter if
+// there is one. Background compactions wait meanwhile.
 func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	e := k.e
 	if err := k.usable(); err != nil {
@@ -345,6 +345,7 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.background.ctx, cancel)()
+	before := base.FileNum(e.nextFile.Load())
 	for {
 		if err := ctx.Err(); err != nil {
 			if e.background.ctx.Err() != nil {
@@ -354,8 +355,10 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 		}
 		cfg := e.pickConfig()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg)
-			return j, ok
+			if j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg); ok {
+				return j, true
+			}
+			return compaction.PickRewrite(s.v.version, busy, k.id, lo, hi, before, k.options().Filter != nil, cfg)
 		})
 		if j == nil {
 			return nil

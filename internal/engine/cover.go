@@ -58,3 +58,51 @@ func (r *tableRun) rangeLists(into map[base.FileNum]*rangedel.List) {
 		}
 	}
 }
+
+// flushDeletes flushes range deletes that wait in the memtable, when that frees
+// more than it writes. It is for when nobody writes: the memtable might not be
+// full for long, and the tables that they delete would stay until then.
+func (b *background) flushDeletes() {
+	e := b.e
+	if e.opts.ManualOnly || !e.worthFlushing() {
+		return
+	}
+	e.commit.mu.Lock()
+	defer e.commit.mu.Unlock()
+	if e.commit.refused != nil || e.commit.gen.empty() || len(e.state.Load().imm) >= maxImmutable {
+		return
+	}
+	b.report("flush", e.rotate(0))
+}
+
+// worthFlushing reports whether range deletes in the memtable cover more tables
+// than a flush of it would write.
+func (e *Engine) worthFlushing() bool {
+	s, shard := e.acquire()
+	if s == nil {
+		return false
+	}
+	defer s.release(shard)
+	others := s.mem.others.Load()
+	if s.mem.mem.Ranges() == nil && (others == nil || others.Ranges() == nil) {
+		return false
+	}
+	stripes := e.snaps.stripes(e.visibleSeq)
+	bytes := uint64(s.mem.mem.Bytes())
+	ids := []uint32{0}
+	if others != nil {
+		bytes += uint64(others.Bytes())
+		ids = append(ids, spacesIn([]*generation{s.mem})...)
+	}
+	covered := uint64(0)
+	for _, id := range ids {
+		k := e.space(id)
+		if k == nil {
+			continue
+		}
+		if l := s.mem.rangeList(k); l != nil {
+			covered += compaction.CoveredBytes(s.v.version, id, stripes, l)
+		}
+	}
+	return covered > bytes
+}

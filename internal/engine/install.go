@@ -45,9 +45,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	if s := e.lastSeq(); s > edit.LastSeq {
 		edit.LastSeq = s
 	}
-	if e.clock.inUse.Load() {
-		edit.Clock = e.clock.high.Load()
-	}
+	edit.Clock = e.clock.high.Load()
 	next, err := cur.v.version.Apply(edit)
 	if err != nil {
 		err = fmt.Errorf("seerdb: internal error, an edit does not fit the version: %w", err)

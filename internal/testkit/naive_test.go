@@ -187,7 +187,7 @@ func (n *naive) promised(keyspace int, key string) bool {
 		switch op.Kind {
 		case Put:
 			puts++
-		case Merge, PutTTL:
+		case Merge, PutTTL, Delete:
 			others++
 		default:
 			puts, others = 0, 0

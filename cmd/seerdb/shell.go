@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+func shellCommand() *cobra.Command {
+	var p place
+	create, readOnly, noHistory := false, false, false
+	cmd := &cobra.Command{
+		Use: "shell DIR", Short: "Work with a database line by line, at a terminal or from a pipe",
+		Long: "Work with a database line by line. At a terminal there are history, and with the tabulator\n" +
+			"completion of commands, flags, keyspaces and keys; Ctrl-C ends a command or empties the line, Ctrl-D\n" +
+			"leaves. From a pipe it runs a command from each line, and its exit status is 1 if any failed.\n\n" +
+			"Words are separated by blanks. One with blanks in it is written like a string in Go, \"so\" or `so`,\n" +
+			"and the escapes of Go mean the same outside quotes. A line that begins with # is a comment.\n\n" +
+			"The history is in the user's cache directory. Lines that begin with a blank are not kept.",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			s, err := openStore(args[0], &seerdb.Options{MustExist: !create, ReadOnly: readOnly}, storedOperators(args[0]))
+			if err != nil {
+				return err
+			}
+			defer closing(s, &err)
+			sh := &shell{s: s, dir: args[0], out: cmd.OutOrStdout(), errors: cmd.ErrOrStderr()}
+			defer sh.end()
+			if err := sh.enter(p.keyspace, create); err != nil {
+				return err
+			}
+			if !isTerminal(cmd.InOrStdin()) || !isTerminal(sh.out) {
+				return sh.script(cmd.Context(), cmd.InOrStdin())
+			}
+			h := &history{}
+			if !noHistory {
+				h = openHistory(historyFile())
+			}
+			return sh.interactive(cmd.Context(), h)
+		},
+	}
+	p.flag(cmd)
+	cmd.Flags().BoolVar(&create, "create", false, "create the database, and the keyspace, if missing")
+	cmd.Flags().BoolVar(&readOnly, "read-only", false, "change nothing")
+	cmd.Flags().BoolVar(&noHistory, "no-history", false, "neither read nor write the file with the history")
+	cmd.MarkFlagsMutuallyExclusive("create", "read-only")
+	return cmd
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// errShell ends a script in which commands failed; each said so.
+var errShell = errors.New("not every command was carried out")
+
+// shell is a session with one database.
+type shell struct {
+	s           *store
+	dir         string
+	out, errors io.Writer
+	encoding    // never hexadecimal
+
+	keyspace string
+	space    *seerdb.Keyspace // nil in the default keyspace
+	snap     *seerdb.Snapshot // what reads see, if there is one
+	txn      *seerdb.Txn      // what reads and writes go through, if there is one
+	quit     bool
+}
+
+// shellReader is what the shell reads from: a keyspace now, at a snapshot, or in
+// a transaction.
+type shellReader interface {
+	Get(key []byte) ([]byte, error)
+	NewIter(o *seerdb.IterOptions) (*seerdb.Iter, error)
+}
+
+// enter makes a keyspace the current one.
+func (sh *shell) enter(name string, create bool) error {
+	if name == "" {
+		sh.keyspace, sh.space = "", nil
+		return nil
+	}
+	k, err := sh.s.space(name, create)
+	if err != nil {
+		return err
+	}
+	sh.keyspace, sh.space = name, k
+	return nil
+}
+
+func (sh *shell) operator() string { return sh.s.operators[sh.keyspace] }
+
+// committed is the current keyspace without the transaction.
+func (sh *shell) committed() shellReader {
+	switch {
+	case sh.snap != nil && sh.space != nil:
+		return sh.snap.In(sh.space)
+	case sh.snap != nil:
+		return sh.snap
+	case sh.space != nil:
+		return sh.space
+	}
+	return sh.s.DB
+}
+
+func (sh *shell) reader() shellReader {
+	switch {
+	case sh.txn != nil && sh.space != nil:
+		return sh.txn.In(sh.space)
+	case sh.txn != nil:
+		return sh.txn
+	}
+	return sh.committed()
+}
+
+func (sh *shell) writer() shellWriter {
+	switch {
+	case sh.txn != nil && sh.space != nil:
+		return sh.txn.In(sh.space)
+	case sh.txn != nil:
+		return sh.txn
+	case sh.space != nil:
+		return sh.space
+	}
+	return sh.s.DB
+}
+
+// end lets go of what the session holds, and says whether it lost something.
+func (sh *shell) end() (lost bool) {
+	if sh.snap != nil {
+		_ = sh.snap.Close()
+		sh.snap = nil
+	}
+	if sh.txn != nil {
+		sh.txn.Rollback()
+		sh.txn = nil
+		fmt.Fprintln(sh.errors, "the transaction was not committed: it is rolled back")
+		return true
+	}
+	return false
+}
+
+// run carries out one line.
+func (sh *shell) run(ctx context.Context, line string) error {
+	if strings.HasPrefix(strings.TrimSpace(line), "#") {
+		return nil
+	}
+	words, err := splitWords(line)
+	if err != nil || len(words) == 0 {
+		return err
+	}
+	root := sh.commands()
+	root.SetArgs(words)
+	return root.ExecuteContext(ctx)
+}
+
+// script runs every line, whatever became of those before.
+func (sh *shell) script(ctx context.Context, in io.Reader) error {
+	l := lines{r: bufio.NewReaderSize(in, 64<<10)}
+	failed := false
+	for !sh.quit {
+		line, err := l.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := sh.run(ctx, string(line)); err != nil {
+			fmt.Fprintf(sh.errors, "seerdb: line %d: %s\n", l.n, sentence(err))
+			failed = true
+		}
+	}
+	if lost := sh.end(); lost || failed {
+		return errShell
+	}
+	return nil
+}
+
+// prompt shows where the session is: the keyspace, the sequence of a snapshot, a
+// star in a transaction.
+func (sh *shell) prompt() string {
+	text := filepath.Base(filepath.Clean(sh.dir))
+	if sh.keyspace != "" {
+		text += "/" + quoteWord([]byte(sh.keyspace))
+	}
+	if sh.snap != nil {
+		text += fmt.Sprintf("@%d", sh.snap.Seq())
+	}
+	if sh.txn != nil {
+		text += "*"
+	}
+	return text + "> "
+}

@@ -1,0 +1,259 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/testkit"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// The crash sweep over the rest of the data model: merges, range deletes,
+// single deletes, expiry, and keyspaces that come and go.
+
+// wideLife is one run of such a scenario.
+type wideLife struct {
+	wideDB
+	fs      *vfs.MemFS
+	clock   *wideClock
+	g       *testkit.Gen
+	d       seerdb.Durability
+	durable int // commits up to here must survive
+
+	// creating and dropping are what was begun and may or may not have happened.
+	creating, dropping string
+}
+
+// wideLifeMerger is the operator of every keyspace of a wideLife.
+var wideLifeMerger = testkit.Counter
+
+func newWideLife(fs *vfs.MemFS, d seerdb.Durability, w testkit.Weights) *wideLife {
+	l := &wideLife{wideDB: wideDB{m: testkit.NewModel()}, fs: fs, clock: newWideClock(), g: testkit.NewGen(7, 30, 60), d: d}
+	l.m.UseMerger(testkit.Default, wideLifeMerger)
+	l.g.Weights, l.g.Odd = w, 20
+	return l
+}
+
+func (l *wideLife) open() (err error) {
+	o, t := tiny()
+	o.Durability, o.MemtableSize, o.ValueThreshold, o.Merger = l.d, 2<<10, 30, wideMerger(wideLifeMerger)
+	t.FS, t.Clock = l.fs, l.clock.now
+	l.trees = map[int]wideTree{}
+	l.db, err = seerdb.Open("db", o.With(t))
+	return err
+}
+
+func (l *wideLife) commits(n int) error {
+	for range n {
+		c := l.m.Commits() + 1
+		ops := append(l.g.Commit(l.m), counterOp(c))
+		b, err := l.batch(ops)
+		if err != nil {
+			return err
+		}
+		l.m.Commit(ops)
+		if err := l.db.Apply(b, seerdb.DefaultDurability); err != nil {
+			return err
+		}
+		if l.d == seerdb.Sync {
+			l.durable = c
+		}
+		l.m.Advance(l.g.Tick(l.m))
+		l.clock.set(l.m.Now())
+	}
+	return nil
+}
+
+func (l *wideLife) create(name string) error {
+	l.creating = name
+	_, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
+	if err == nil {
+		l.creating = ""
+		l.m.CreateKeyspace(name, wideLifeMerger)
+	}
+	return err
+}
+
+func (l *wideLife) drop(name string) error {
+	l.dropping = name
+	err := l.db.DropKeyspace(name)
+	if err == nil {
+		l.dropping = ""
+		id, _ := l.m.Find(name)
+		l.m.DropKeyspace(id)
+		delete(l.trees, id)
+	}
+	return err
+}
+
+func (l *wideLife) flush() error {
+	c := l.m.Commits()
+	if err := l.db.Flush(context.Background()); err != nil {
+		return err
+	}
+	l.durable = c
+	return nil
+}
+
+func (l *wideLife) compact() error {
+	c := l.m.Commits()
+	for _, id := range l.m.Keyspaces() {
+		t, err := l.tree(id)
+		if err != nil {
+			return err
+		}
+		if err := t.Compact(context.Background(), nil, nil); err != nil {
+			return err
+		}
+	}
+	l.durable = c
+	return nil
+}
+
+func (l *wideLife) close() error {
+	err := l.db.Close()
+	l.db = nil
+	if err == nil {
+		l.durable = l.m.Commits()
+	}
+	return err
+}
+
+// wideScenarios are protocols with operations drawn by weight.
+var wideScenarios = []struct {
+	name string
+	d    seerdb.Durability
+	w    testkit.Weights
+	run  func(l *wideLife, more func() error) error
+}{
+	{"merges", seerdb.Sync, testkit.Weights{testkit.Merge: 80, testkit.Put: 10, testkit.Delete: 10}, func(l *wideLife, more func() error) error {
+		return steps(l.open, more, l.flush, more, l.compact, more, l.close, l.open)
+	}},
+	{"ranges", seerdb.Sync, testkit.Weights{testkit.DeleteRange: 40, testkit.Put: 60}, func(l *wideLife, more func() error) error {
+		return steps(l.open, more, l.flush, more, l.compact, more, l.close, l.open)
+	}},
+	{"expiry", seerdb.Sync, testkit.Weights{testkit.PutTTL: 70, testkit.Put: 10, testkit.Merge: 20}, func(l *wideLife, more func() error) error {
+		return steps(l.open, more, l.flush, more, l.compact, more, l.close, l.open)
+	}},
+	{"singles", seerdb.Sync, testkit.Weights{testkit.Put: 60, testkit.SingleDelete: 40}, func(l *wideLife, more func() error) error {
+		return steps(l.open, more, l.flush, more, l.compact, more, l.close, l.open)
+	}},
+	{"keyspaces", seerdb.Sync, testkit.DefaultWeights, wideLifeKeyspaces},
+	{"keyspaces-buffered", seerdb.Buffered, testkit.DefaultWeights, wideLifeKeyspaces},
+	{"keyspaces-no-wal", seerdb.NoWAL, testkit.DefaultWeights, wideLifeKeyspaces},
+	{"namesake", seerdb.Sync, testkit.DefaultWeights, func(l *wideLife, more func() error) error {
+		create, drop := func() error { return l.create("a") }, func() error { return l.drop("a") }
+		return steps(l.open, create, more, drop, create, more, l.flush, drop, create, l.close, l.open, more)
+	}},
+	{"everything", seerdb.Relaxed, testkit.DefaultWeights, func(l *wideLife, more func() error) error {
+		return steps(l.open, func() error { return l.create("a") }, more, l.flush, more, more, l.compact, more, l.close, l.open, more)
+	}},
+}
+
+func wideLifeKeyspaces(l *wideLife, more func() error) error {
+	return steps(l.open, func() error { return l.create("a") }, more, func() error { return l.create("b") }, more, l.flush,
+		more, func() error { return l.drop("a") }, more, l.compact, l.close, l.open, func() error { return l.drop("b") })
+}
+
+// TestCrashSweepDataModel is TestCrashSweep for the wider data model.
+func TestCrashSweepDataModel(t *testing.T) {
+	for _, s := range wideScenarios {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			crashSweep(t, func(fs *vfs.MemFS) (victim, func() error) {
+				l := newWideLife(fs, s.d, s.w)
+				return l, func() error { return s.run(l, func() error { return l.commits(3) }) }
+			})
+		})
+	}
+}
+
+func (l *wideLife) abandon() {
+	if l.db != nil {
+		_ = l.db.Close()
+	}
+}
+
+func (l *wideLife) survives(fs *vfs.MemFS) error {
+	second := *l
+	second.fs = fs
+	if err := second.open(); err != nil {
+		return err
+	}
+	return second.db.Close()
+}
+
+func (l *wideLife) recoverOne(t *testing.T, fs *vfs.MemFS, what string) {
+	t.Helper()
+	after := *l
+	after.fs = fs
+	if err := after.open(); err != nil {
+		t.Fatalf("%s: open: %v", what, err)
+	}
+	got, err := after.counter()
+	if err != nil || got < l.durable || got > l.m.Commits() {
+		t.Fatalf("%s: commit %d is the newest (%v); %d was durable, %d tried", what, got, err, l.durable, l.m.Commits())
+	}
+	if err := after.recovered(got); err != nil {
+		t.Fatalf("%s: recovered commit %d: %v", what, got, err)
+	}
+	report, err := after.db.Verify(context.Background())
+	must(t, err)
+	if !report.Clean() {
+		t.Fatalf("%s: verify: %v", what, report.Damage)
+	}
+	must(t, after.db.Close())
+}
+
+// recovered compares a database with the model after a commit, and writes to
+// it.
+func (l *wideLife) recovered(commit int) error {
+	names, err := l.db.Keyspaces()
+	if err != nil {
+		return err
+	}
+	for _, id := range l.m.Keyspaces() {
+		name := l.m.KeyspaceName(id)
+		if id != testkit.Default && !slices.Contains(names, name) {
+			if name == l.dropping {
+				continue
+			}
+			return fmt.Errorf("keyspace %q is gone", name)
+		}
+		if err := l.check(nil, testkit.View{Commit: commit, Now: l.m.Now()}, id); err != nil {
+			return err
+		}
+		to, err := l.tree(id)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(to.Put([]byte("alive"), []byte("yes")), to.DeleteRange([]byte("alive"), nil)); err != nil {
+			return fmt.Errorf("the recovered database takes no commit: %w", err)
+		}
+	}
+	for _, name := range names {
+		if _, known := l.m.Find(name); known {
+			continue
+		}
+		if name != l.creating {
+			return fmt.Errorf("keyspace %q is there", name)
+		}
+		k, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
+		if err != nil {
+			return err
+		}
+		it, err := k.NewIter(nil)
+		if err != nil {
+			return err
+		}
+		if it.First() {
+			return fmt.Errorf("the new keyspace %q has %q", name, it.Key())
+		}
+		_ = it.Close()
+	}
+	return nil
+}
