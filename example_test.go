@@ -121,3 +121,29 @@ func ExampleDB_NewSnapshot() {
 	// Output:
 	// before after
 }
+
+func ExampleDB_BulkLoad() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	rows := func(yield func(k, v []byte) bool) {
+		for i := range 100_000 {
+			if !yield(fmt.Appendf(nil, "user%06d", i), []byte("new")) {
+				return
+			}
+		}
+	}
+	st, err := db.BulkLoad(context.Background(), rows, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	v, err := db.Get([]byte("user012345"))
+	fmt.Printf("%d rows, %s, %v\n", st.Rows, v, err)
+	// Output:
+	// 100000 rows, new, <nil>
+}

@@ -334,6 +334,9 @@ func (e *Engine) SyncLog() error {
 		return err
 	}
 	g, end := e.commit.gen, e.commit.nextSeq-1
+	if e.commit.held {
+		end-- // that of a load, which no log holds
+	}
 	e.commit.mu.Unlock()
 	if g.log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)

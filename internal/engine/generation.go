@@ -26,6 +26,7 @@ type generation struct {
 	log      *wal.Writer  // nil without a log, and for recovered generations
 	logNum   base.FileNum // the segment, or the first one that is still needed
 	lastSeq  base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
+	firstSeq base.SeqNum  // what is older lies in other generations and in tables; immutable
 	capacity int64
 
 	refs int // states that name it; guarded by Engine.mu

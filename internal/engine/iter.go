@@ -63,6 +63,7 @@ type Iter struct {
 	tracked bool         // moves are noted in walk
 	walk    txn.Walk     // see track
 	from    []byte       // where a tracked move began
+	dead    deadRun
 	hit     hit          // what covered found
 	fold    compaction.Folder
 	folded  int // operands of the key shown
@@ -127,7 +128,7 @@ func (it *Iter) addChildren(k *Keyspace, own *overlay, o sstable.IterOptions) {
 	it.runs = grow(it.runs, nr)
 	it.children = it.children[:0]
 	it.ranges = it.ranges[:0]
-	it.seek = base.SeekTrailer(it.seq)
+	it.seek, it.own = base.SeekTrailer(it.seq), false
 	if own != nil {
 		it.addOwn(k, own)
 	}
@@ -188,7 +189,7 @@ func (it *Iter) addOwn(k *Keyspace, own *overlay) {
 	if len(refs) == 0 && view == nil {
 		return
 	}
-	it.seek = base.SeekTrailer(base.SeqNumMax)
+	it.seek, it.own = base.SeekTrailer(base.SeqNumMax), true
 	it.refs.init(refs)
 	if view != nil {
 		it.ranges = append(it.ranges, rangeSource{order: 0, view: view, own: true})
@@ -203,6 +204,7 @@ func (it *Iter) addMems() {
 	for i := range it.mems {
 		if m := s.generation(i).mem; !m.Empty() {
 			it.mems[i].Init(m, it.seq)
+			it.addHints(m, nil)
 			it.addView(i, nil)
 			it.children = append(it.children, &it.mems[i])
 		}
@@ -218,9 +220,18 @@ func (it *Iter) addOthers(k *Keyspace) {
 		if m := s.generation(i).others.Load(); m != nil && !m.Empty() {
 			p.it.Init(m, it.seq)
 			p.bound(k)
+			it.addHints(m, k.prefix[:])
 			it.addView(i, k.prefix[:])
 			it.children = append(it.children, p)
 		}
+	}
+}
+
+// addHints lists what is known to be dead in a generation and in all that is
+// older, as range tombstones of the next child.
+func (it *Iter) addHints(m *memtable.Generation, prefix []byte) {
+	if v := m.Hints(); v != nil {
+		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
 	}
 }
 

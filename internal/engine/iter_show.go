@@ -25,6 +25,7 @@ func (it *Iter) showAfter(kv *base.KV) bool {
 // skipping, versions of the key in saved are passed over.
 func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 	steps := 0
+	it.dead.n = 0
 	for kv != nil {
 		if it.upper != nil && bytes.Compare(kv.Key, it.upper) >= 0 {
 			break
@@ -48,6 +49,7 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 				it.at, it.valid = nil, false
 				return false
 			}
+			it.dead.pass(kv.Key)
 			if next, jumped := it.jump(); jumped {
 				kv = next
 				continue
@@ -57,12 +59,19 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 		default:
 			switch it.judge(kv) {
 			case shown:
+				it.noteDead(kv.Key)
 				it.at, it.valid = kv, true
 				return true
 			case operand:
+				it.noteDead(kv.Key)
 				return it.showMerged(kv)
 			case failed:
 				return false
+			}
+			if k := kv.Trailer.Kind(); k == base.KindDelete || k == base.KindSingleDelete {
+				it.dead.pass(kv.Key)
+			} else {
+				it.noteDead(kv.Key) // expired, and there for whoever reads at an earlier time
 			}
 			it.saved = append(it.saved[:0], kv.Key...)
 			skipping, steps = true, 0
@@ -70,7 +79,10 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 		kv = it.merged.Next()
 	}
 	it.at, it.valid = nil, false
-	it.fail()
+	if it.fail() == nil && it.dead.n > 0 {
+		it.fetched = append(append(it.fetched[:0], it.dead.last...), 0)
+		it.noteDead(it.fetched)
+	}
 	if len(it.saved) == 0 {
 		it.saved = append(it.saved, 0) // positioned: Next stays at the end
 	}

@@ -47,6 +47,7 @@ type Generation struct {
 	mask       uint64      // immutable; partitions - 1
 	partitions []partition // immutable slice
 	ranges     rangedel.Set
+	hints      rangedel.Set
 	arena      arena
 	tree       tree
 	writers    writers
@@ -128,6 +129,9 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 	p.mu.Unlock()
 	yield()
 	if v := g.ranges.View(); v != nil {
+		v.Reuse(key, t.Seq())
+	}
+	if v := g.hints.View(); v != nil {
 		v.Reuse(key, t.Seq())
 	}
 }

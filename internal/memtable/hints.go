@@ -1,0 +1,34 @@
+package memtable
+
+import (
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+)
+
+// A hint says that at some sequence every key in a range was dead: deleted, in
+// this generation and in all that is older. It is what an iterator found out by
+// stepping over one tombstone after another, and spares the next one the way. It
+// is no tombstone: it deletes nothing, point reads and flushes do not look at
+// it, and it goes with the generation.
+//
+// As with range tombstones, an iterator of this generation may jump over a
+// fragment of hints while it is clean, for which Add marks what it puts there.
+
+// maxHints bounds the memory of the hints, at about 200 bytes each.
+const maxHints = 1 << 12
+
+// AddHint notes that all entries in [lo, hi) up to a sequence, which is visible,
+// are dead. It copies the keys.
+func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum) {
+	if g.hints.View().Len() >= maxHints {
+		return
+	}
+	// Of two hints the newer is enough: who reads before it does without.
+	v := g.hints.Add(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
+	yield()
+	v.ReuseRange(lo, hi, g.newest())
+}
+
+// Hints returns the hints there are now, as range tombstones; nil when there
+// are none.
+func (g *Generation) Hints() *rangedel.View { return g.hints.View() }
