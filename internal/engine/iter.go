@@ -46,6 +46,7 @@ type Iter struct {
 	parts    []prefixIter
 	runs     []runIter
 	refs     refIter       // the writes of an open transaction
+	withOwn  bool          // there are such writes
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
 	views    []*rangedel.View
 
@@ -64,7 +65,7 @@ type Iter struct {
 	walk    txn.Walk     // see track
 	from    []byte       // where a tracked move began
 	dead    deadRun
-	hit     hit          // what covered found
+	hit     hit // what covered found
 	fold    compaction.Folder
 	folded  int // operands of the key shown
 	err     error
@@ -128,7 +129,7 @@ func (it *Iter) addChildren(k *Keyspace, own *overlay, o sstable.IterOptions) {
 	it.runs = grow(it.runs, nr)
 	it.children = it.children[:0]
 	it.ranges = it.ranges[:0]
-	it.seek, it.own = base.SeekTrailer(it.seq), false
+	it.seek, it.withOwn = base.SeekTrailer(it.seq), false
 	if own != nil {
 		it.addOwn(k, own)
 	}
@@ -189,7 +190,7 @@ func (it *Iter) addOwn(k *Keyspace, own *overlay) {
 	if len(refs) == 0 && view == nil {
 		return
 	}
-	it.seek, it.own = base.SeekTrailer(base.SeqNumMax), true
+	it.seek, it.withOwn = base.SeekTrailer(base.SeqNumMax), true
 	it.refs.init(refs)
 	if view != nil {
 		it.ranges = append(it.ranges, rangeSource{order: 0, view: view, own: true})

@@ -59,5 +59,5 @@ func (it *Iter) noteDead(next []byte) {
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. A transaction's own writes are nobody else's.
 func (it *Iter) mayHint() bool {
-	return !it.own && it.seq+1 >= it.s.mem.firstSeq && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq+1 >= it.s.mem.firstSeq && it.e.state.Load() == it.s
 }

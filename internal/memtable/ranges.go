@@ -25,14 +25,18 @@ func (g *Generation) AddRange(lo, hi []byte, seq base.SeqNum, stripes []base.Seq
 	// Only now, when every Add that begins will see the tombstone, ask for the
 	// entries of those that did not.
 	yield()
-	newest := base.SeqNum(0)
+	v.ReuseRange(lo, hi, g.newest())
+}
+
+// newest is the newest sequence of all entries.
+func (g *Generation) newest() (s base.SeqNum) {
 	for i := range g.partitions {
 		p := &g.partitions[i]
 		p.mu.Lock()
-		newest = max(newest, p.newest)
+		s = max(s, p.newest)
 		p.mu.Unlock()
 	}
-	v.ReuseRange(lo, hi, newest)
+	return s
 }
 
 // Ranges returns the range tombstones there are now; nil when there are none.
