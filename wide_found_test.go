@@ -1,6 +1,7 @@
 package seerdb_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -163,5 +164,23 @@ func TestSavepointUndone(t *testing.T) {
 	must(t, x.Commit())
 	if got := fmt.Sprint(contents(t, db)); got != "[a=1 c=3 d=4]" {
 		t.Fatalf("%s", got)
+	}
+}
+
+// TestLongestKeysInKeyspace: a keyspace takes keys and bounds as long as the
+// database itself does.
+func TestLongestKeysInKeyspace(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	db := open(t, "db", o)
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	lo, hi := bytes.Repeat([]byte("a"), seerdb.MaxKeySize), bytes.Repeat([]byte("b"), seerdb.MaxKeySize)
+	must(t, k.Put(lo, []byte("v")))
+	must(t, k.Put(hi, []byte("v")))
+	must(t, k.DeleteRange(lo, hi))
+	must(t, db.Flush(context.Background()))
+	if n := len(contents(t, k)); n != 1 {
+		t.Fatalf("%d rows", n)
 	}
 }

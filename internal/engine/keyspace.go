@@ -51,7 +51,8 @@ type KeyspaceOptions struct {
 	Filter         compaction.Filter // nil: none
 }
 
-// prefixSize is the bytes of a keyspace's number before a key.
+// prefixSize is the bytes of a keyspace's number before a key. The memtable has
+// room for it beside the longest key: see memtable.MaxPrefix.
 const prefixSize = 4
 
 // errNoKeyspace ends a job of a keyspace that was dropped meanwhile.
