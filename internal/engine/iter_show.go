@@ -160,6 +160,11 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 		}
 		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
 		kv = it.merged.Next()
+		// Under operands of the transaction itself there may be what it does not
+		// see.
+		for kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
+			kv = it.merged.Next()
+		}
 	}
 	it.folded = f.Len()
 	if kv == nil && it.fail() != nil {

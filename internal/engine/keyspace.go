@@ -38,6 +38,7 @@ type Keyspace struct {
 	name   string
 	prefix [prefixSize]byte // of its keys in the memtable of the others
 
+	merger  string                          // the operator's name that the manifest has; guarded by installMu
 	dropped atomic.Bool                     // stored under installMu
 	opts    atomic.Pointer[KeyspaceOptions] // stored under installMu; nil: not opened by the program yet
 }
@@ -50,7 +51,8 @@ type KeyspaceOptions struct {
 	Filter         compaction.Filter // nil: none
 }
 
-// prefixSize is the bytes of a keyspace's number before a key.
+// prefixSize is the bytes of a keyspace's number before a key. The memtable has
+// room for it beside the longest key: see memtable.MaxPrefix.
 const prefixSize = 4
 
 // errNoKeyspace ends a job of a keyspace that was dropped meanwhile.
@@ -80,7 +82,7 @@ func (e *Engine) addSpace(k *Keyspace) {
 }
 
 func (e *Engine) newKeyspace(m manifest.Keyspace) *Keyspace {
-	k := &Keyspace{e: e, id: m.ID, name: m.Name}
+	k := &Keyspace{e: e, id: m.ID, name: m.Name, merger: m.Merger}
 	binary.BigEndian.PutUint32(k.prefix[:], m.ID)
 	return k
 }
@@ -123,7 +125,9 @@ func (k *Keyspace) usable() error {
 func (e *Engine) loadKeyspaces(list []manifest.Keyspace) {
 	e.spaces.byName = make(map[string]*Keyspace, len(list))
 	for _, m := range list {
-		if m.ID != 0 {
+		if m.ID == 0 {
+			e.root.merger = m.Merger
+		} else {
 			e.addSpace(e.newKeyspace(m))
 		}
 	}
@@ -166,34 +170,39 @@ func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspac
 	return k, nil
 }
 
-// openRoot checks the merge operator of the default keyspace.
+// openRoot writes down the merge operator of the default keyspace.
 func (e *Engine) openRoot() error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	return e.openKeyspace(e.root, *e.root.opts.Load())
 }
 
+// checkMerger says whether a keyspace may be opened with a merge operator. The
+// caller holds installMu, or is alone.
+func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
+	if merger := mergerName(o.Merger); k.merger != "" && k.merger != merger {
+		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
+			k.describe(), k.merger, describeMerger(merger))
+	}
+	return nil
+}
+
 // openKeyspace gives a keyspace its options. The caller holds installMu.
 func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
+	if err := k.checkMerger(&o); err != nil {
+		return err
+	}
 	if e.manifest == nil { // read-only: nothing can be recorded
 		k.opts.CompareAndSwap(nil, &o)
 		return nil
 	}
-	known := manifest.Keyspace{ID: k.id, Name: k.name}
-	if m := e.manifest.State().FindKeyspace(k.id); m != nil {
-		known = *m
-	}
 	merger := mergerName(o.Merger)
-	switch {
-	case merger == known.Merger:
-	case known.Merger == "":
-		known.Merger = merger
-		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{known}}); err != nil {
+	if k.merger != merger {
+		m := manifest.Keyspace{ID: k.id, Name: k.name, Merger: merger}
+		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
 			return err
 		}
-	default:
-		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
-			k.describe(), known.Merger, describeMerger(merger))
+		k.merger = merger
 	}
 	if old := k.opts.Load(); old != nil && mergerName(old.Merger) == merger {
 		return nil // who opened it first decided

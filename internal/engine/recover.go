@@ -39,6 +39,10 @@ func (e *Engine) recover(names []string) error {
 	e.nextFile.Store(uint64(st.NextFile))
 	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
 	e.loadKeyspaces(st.Keyspaces)
+	// Replay merges, so this is the last moment to find the operator wrong.
+	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
+		return err
+	}
 	e.clock.raise(st.Clock)
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
 		e.clock.inUse.Store(f.Expiring > 0)

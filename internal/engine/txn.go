@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -36,10 +37,13 @@ type Txn struct {
 	e        *Engine
 	o        TxnOptions
 	at       Moment
+	taken    Moment // as the snapshot is registered; at may get its time later
 	conflict txn.Txn
 	batch    batch.Batch
 	own      overlay
 	charged  int64 // to the budget
+	undone   []rollback
+	rolls    int // how often it was rolled back to a savepoint
 	origin   origin
 	done     bool
 }
@@ -72,7 +76,8 @@ func (e *Engine) Begin(o TxnOptions) (*Txn, error) {
 		p.mu.Unlock()
 		return nil, base.ErrClosed
 	}
-	t.at = e.snaps.take(e)
+	t.taken = e.snaps.take(e)
+	t.at = t.taken
 	if !o.ReadOnly {
 		p.tracker.Begin(&t.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), p.pending)
 	}
@@ -262,13 +267,20 @@ func (t *Txn) charge() {
 
 // Savepoint is a place to which a transaction can be rolled back.
 type Savepoint struct {
-	t    *Txn
-	mark batch.Mark
-	ops  int
+	t     *Txn
+	mark  batch.Mark
+	ops   int
+	rolls int
 }
 
+// rollback is that a transaction went back to a number of operations. Later
+// ones to fewer replace it.
+type rollback struct{ nth, ops int }
+
 // Savepoint returns the place where the transaction is now.
-func (t *Txn) Savepoint() Savepoint { return Savepoint{t, t.batch.Mark(), t.batch.Count()} }
+func (t *Txn) Savepoint() Savepoint {
+	return Savepoint{t, t.batch.Mark(), t.batch.Count(), t.rolls}
+}
 
 // RollbackTo undoes the writes since a savepoint. What was read since still
 // counts as read.
@@ -276,9 +288,13 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	if err := t.usable(); err != nil {
 		return err
 	}
-	if s.t != t || s.ops > t.batch.Count() {
+	gone := func(r rollback) bool { return r.nth > s.rolls && r.ops < s.ops }
+	if s.t != t || slices.ContainsFunc(t.undone, gone) {
 		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
 	}
+	t.rolls++
+	t.undone = slices.DeleteFunc(t.undone, func(r rollback) bool { return r.ops >= s.ops })
+	t.undone = append(t.undone, rollback{t.rolls, s.ops})
 	t.batch.Rollback(s.mark)
 	t.own.reset()
 	for r := t.batch.Reader(); ; {
@@ -326,7 +342,7 @@ func (t *Txn) Rollback() {
 		e.commit.tracker.End(&t.conflict)
 		e.commit.mu.Unlock()
 	}
-	e.snaps.drop(t.at)
+	e.snaps.drop(t.taken)
 	e.open.remove(&t.origin)
 	if t.charged != 0 && !e.closed.Load() {
 		e.cache.Charge(cache.Transactions, -t.charged)

@@ -30,6 +30,12 @@ const fixedOverhead = 16 << 10
 // maxPartitions is set by the hash bits that choose one.
 const maxPartitions = 1 << partitionBits
 
+// MaxPrefix is how much longer than a user's key a key may be here: those who
+// share a memtable tell their keys apart by what they put before them.
+const MaxPrefix = 8
+
+const maxKeySize = base.MaxKeySize + MaxPrefix
+
 // EntryBound is the most that an entry can take from a reservation.
 func EntryBound(keyLen, valueLen int) int { return EntryOverhead + keyLen + valueLen }
 
@@ -105,7 +111,7 @@ func (g *Generation) Reserve(n int) bool {
 // It copies key and value. hash is base.Hash(key). No two entries of a key have
 // the same trailer.
 func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) {
-	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
+	if len(key) > maxKeySize || len(value) > base.MaxValueSize {
 		panic("memtable: Add of an entry over the limits")
 	}
 	if invariant.Enabled && hash != base.Hash(key) {

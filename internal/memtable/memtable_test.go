@@ -33,7 +33,7 @@ func TestLimits(t *testing.T) {
 			t.Error("a key over the limit was taken")
 		}
 	}()
-	k := make([]byte, base.MaxKeySize+1)
+	k := make([]byte, maxKeySize+1)
 	g.Add(k, base.Hash(k), base.MakeTrailer(1, base.KindPut), nil)
 }
 

@@ -18,7 +18,7 @@ func RangeBound(loLen, hiLen int) int { return rangeOverhead + loLen + hiLen }
 // between BeginWrite and EndWrite. An empty hi is no end. It copies the keys.
 // stripes are those of rangedel.Set.Add.
 func (g *Generation) AddRange(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) {
-	if len(lo) > base.MaxKeySize || len(hi) > base.MaxKeySize {
+	if len(lo) > maxKeySize || len(hi) > maxKeySize {
 		panic("memtable: AddRange of keys over the limits")
 	}
 	v := g.ranges.Add(lo, hi, seq, stripes)

@@ -167,7 +167,7 @@ func TestRangeLimits(t *testing.T) {
 			t.Error("a range over the limit was taken")
 		}
 	}()
-	g.AddRange(nil, make([]byte, base.MaxKeySize+1), 1, nil)
+	g.AddRange(nil, make([]byte, maxKeySize+1), 1, nil)
 }
 
 // TestRangesConcurrent has commits of puts and range deletes run at once; what

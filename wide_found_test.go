@@ -1,0 +1,186 @@
+package seerdb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// Mistakes that were found by reading, of the wider data model.
+
+// TestTxnMergesOnItsSnapshot: operands of a transaction lie on what its snapshot
+// has, and not on what was committed since, wherever that is by now.
+func TestTxnMergesOnItsSnapshot(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		o := smallOn(vfs.NewMem(), seerdb.Sync)
+		o.Merger = merger.Append{Sep: ","}
+		db := open(t, "db", o)
+		for _, k := range []string{"m", "p", "d", "new"} {
+			if k != "new" {
+				must(t, db.Put([]byte(k), []byte("old")))
+			}
+		}
+		x := begin(t, db, nil)
+		must(t, db.Merge([]byte("m"), []byte("later")))
+		must(t, db.Put([]byte("p"), []byte("later")))
+		must(t, db.Delete([]byte("d")))
+		must(t, db.Merge([]byte("new"), []byte("later")))
+		if flushed {
+			must(t, db.Flush(context.Background()))
+		}
+		for _, k := range []string{"m", "p", "d", "new"} {
+			must(t, x.Merge([]byte(k), []byte("own")))
+		}
+		for k, want := range map[string]string{"m": "old,own", "p": "old,own", "d": "old,own", "new": "own"} {
+			if v, err := x.Get([]byte(k)); string(v) != want || err != nil {
+				t.Errorf("flushed %v: %s is %q, %v; want %q", flushed, k, v, err, want)
+			}
+		}
+		it, err := x.NewIter(nil)
+		must(t, err)
+		var fore, back []string
+		for ok := it.First(); ok; ok = it.Next() {
+			fore = append(fore, fmt.Sprintf("%s=%s", it.Key(), it.Value()))
+		}
+		for ok := it.Last(); ok; ok = it.Prev() {
+			back = append([]string{fmt.Sprintf("%s=%s", it.Key(), it.Value())}, back...)
+		}
+		must(t, it.Close())
+		if want := "[d=old,own m=old,own new=own p=old,own]"; fmt.Sprint(fore) != want || fmt.Sprint(back) != want {
+			t.Errorf("flushed %v: forward %v, backward %v", flushed, fore, back)
+		}
+	}
+}
+
+// TestWrongMergerChangesNothing: an Open that is refused for its merge operator
+// must not have merged with it what was in the log.
+func TestWrongMergerChangesNothing(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	o.Merger = merger.Append{Sep: ","}
+	db, err := seerdb.Open("db", o)
+	must(t, err)
+	must(t, db.Put([]byte("k"), []byte("a")))
+	must(t, db.Merge([]byte("k"), []byte("b")))
+	must(t, db.Close())
+	for _, readOnly := range []bool{true, false} {
+		for _, m := range []seerdb.Merger{merger.Max{}, nil} {
+			wrong := *o
+			wrong.Merger, wrong.ReadOnly = m, readOnly
+			if db, err := seerdb.Open("db", &wrong); !errors.Is(err, seerdb.ErrInvalidOptions) {
+				t.Errorf("operator %v, read only %v: %v", m, readOnly, err)
+				if err == nil {
+					must(t, db.Close())
+				}
+			}
+		}
+	}
+	db = open(t, "db", o)
+	if v, err := db.Get([]byte("k")); string(v) != "a,b" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+}
+
+// TestWrongMergerReadOnly: a keyspace is not opened with another operator to be
+// read, either.
+func TestWrongMergerReadOnly(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	db, err := seerdb.Open("db", o)
+	must(t, err)
+	k, err := db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
+	must(t, err)
+	must(t, k.Merge([]byte("k"), []byte("a")))
+	must(t, k.Merge([]byte("k"), []byte("b")))
+	must(t, db.Close())
+	ro := *o
+	ro.ReadOnly = true
+	db = open(t, "db", &ro)
+	for _, m := range []seerdb.Merger{merger.Max{}, nil} {
+		if _, err := db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: m}); !errors.Is(err, seerdb.ErrInvalidOptions) {
+			t.Errorf("operator %v: %v", m, err)
+		}
+	}
+	k, err = db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
+	must(t, err)
+	if v, err := k.Get([]byte("k")); string(v) != "a,b" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+}
+
+// TestSnapshotTimeBesideTxn: a transaction that got its time only with its first
+// value that expires does not take that of a snapshot along when it ends.
+func TestSnapshotTimeBesideTxn(t *testing.T) {
+	now := time.UnixMilli(1 << 40)
+	o := smallOn(vfs.NewMem(), seerdb.Sync).With(seerdb.TestOptions{
+		FS: vfs.NewMem(), ManualOnly: true, Clock: func() time.Time { return now },
+	})
+	db := open(t, "db", o)
+	x := begin(t, db, nil)
+	must(t, x.PutTTL([]byte("x"), []byte("v"), time.Hour))
+	must(t, db.PutTTL([]byte("k"), []byte("v"), time.Minute))
+	snap := db.NewSnapshot()
+	defer snap.Close()
+	x.Rollback()
+	now = now.Add(2 * time.Minute)
+	must(t, db.Compact(context.Background(), nil, nil))
+	if v, err := snap.Get([]byte("k")); string(v) != "v" || err != nil {
+		t.Fatalf("%q, %v", v, err)
+	}
+}
+
+// TestSavepointUndone: a savepoint that was undone by an earlier one stays so,
+// whatever is written afterwards.
+func TestSavepointUndone(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	db := open(t, "db", o)
+	x := begin(t, db, nil)
+	must(t, x.Put([]byte("a"), []byte("1")))
+	first := x.Savepoint()
+	must(t, x.Put([]byte("b"), make([]byte, 100)))
+	second := x.Savepoint()
+	must(t, x.RollbackTo(second))
+	must(t, x.RollbackTo(first))
+	must(t, x.RollbackTo(first))
+	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Fatalf("at once: %v", err)
+	}
+	must(t, x.Put([]byte("c"), []byte("3")))
+	must(t, x.Put([]byte("d"), []byte("4")))
+	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Fatalf("after other writes: %v", err)
+	}
+	third := x.Savepoint()
+	must(t, x.Put([]byte("e"), []byte("5")))
+	must(t, x.RollbackTo(third))
+	must(t, x.Commit())
+	if got := fmt.Sprint(contents(t, db)); got != "[a=1 c=3 d=4]" {
+		t.Fatalf("%s", got)
+	}
+}
+
+// TestLongestKeysInKeyspace: a keyspace takes keys and bounds as long as the
+// database itself does.
+func TestLongestKeysInKeyspace(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	db := open(t, "db", o)
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	lo, hi := bytes.Repeat([]byte("a"), seerdb.MaxKeySize), bytes.Repeat([]byte("b"), seerdb.MaxKeySize)
+	must(t, k.Put(lo, []byte("v")))
+	must(t, k.Put(hi, []byte("v")))
+	must(t, k.DeleteRange(lo, hi))
+	must(t, db.Flush(context.Background()))
+	if n := len(contents(t, k)); n != 1 {
+		t.Fatalf("%d rows", n)
+	}
+}
