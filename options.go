@@ -64,8 +64,8 @@ type Merger = base.Merger
 // Filter decides, during compactions, about a value that no snapshot needs and
 // that nothing newer hides: to keep it, to remove the key, or to change the
 // value. It sees user keys and plain values, and must not keep them. It may be
-// asked at any time, repeatedly, or never, and by several goroutines. Who reads
-// at a snapshot that sees the value sees what the filter made of it. An error
+// asked at any time, repeatedly, or never, and by several goroutines. What it
+// did takes effect only while no snapshot is open, so that none moves. An error
 // ends the compaction and leaves the data as it is.
 type Filter = compaction.Filter
 

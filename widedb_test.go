@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,7 @@ type wideTree interface {
 	Range(lo, hi []byte) *seerdb.Rows
 	Prefix(p []byte) *seerdb.Rows
 	Compact(ctx context.Context, lo, hi []byte) error
+	BulkLoad(ctx context.Context, rows iter.Seq2[[]byte, []byte], o *seerdb.BulkOptions) (seerdb.BulkStats, error)
 }
 
 // wideDo performs an operation, when the time of the model is now.

@@ -212,3 +212,15 @@ func (f *filtered) check(src reader, v testkit.View) error {
 func (f *filtered) asynchronous(value string) bool {
 	return strings.HasPrefix(value, "X") || strings.HasPrefix(value, "Y")
 }
+
+// sideRows lists what a reader shows of the filtered keyspace.
+func sideRows(src reader) (rows []testkit.Row, err error) {
+	it, err := src.NewIter(nil)
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		rows = append(rows, testkit.Row{Key: string(it.Key()), Value: string(it.Value())})
+	}
+	return rows, it.Close()
+}

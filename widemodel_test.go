@@ -167,6 +167,7 @@ type wideRun struct {
 	side    *filtered
 	sideDB  *seerdb.Keyspace
 	expires bool // something with an expiry was committed since it was opened
+	bare    int  // the newest commit that has no counter; all such are durable
 	durable int  // every commit up to here must survive a power cut
 	step    int
 
@@ -247,6 +248,7 @@ var wideSteps []wideStep
 func init() { // not a literal: the steps ask for their weights
 	wideSteps = []wideStep{
 		{"commit", 520, (*wideRun).commit},
+		{"bulk", 6, (*wideRun).bulk},
 		{"get", 180, (*wideRun).get},
 		{"walk", 110, (*wideRun).walk},
 		{"rows", 20, (*wideRun).rows},

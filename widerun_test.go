@@ -17,8 +17,9 @@ import (
 
 // wideSnapshot is a snapshot, and what it sees.
 type wideSnapshot struct {
-	s *seerdb.Snapshot
-	v testkit.View
+	s    *seerdb.Snapshot
+	v    testkit.View
+	side []testkit.Row // of the filtered keyspace, as it was when it was taken
 }
 
 // wideIter is an iterator that stays open over several steps, beside a cursor
@@ -91,7 +92,52 @@ func (r *wideRun) commit() {
 // that its number need not be in the database.
 func (r *wideRun) commitOne(ops []testkit.Op) {
 	r.must("operation", wideDo(r.opened(ops[0].Keyspace), &ops[0], r.m.Now()))
-	r.durable = r.m.Commit(ops)
+	r.bare = r.m.Commit(ops)
+	r.durable = r.bare
+}
+
+// bulk loads rows into a keyspace, in order or not.
+func (r *wideRun) bulk() {
+	id := r.g.Keyspace(r.m)
+	ops := make([]testkit.Op, 1+r.g.IntN(40))
+	for i := range ops {
+		value := r.g.Value()
+		if m := r.m.Merger(id); m == testkit.Counter || m == testkit.Union {
+			value = r.g.Operand(m)
+		}
+		ops[i] = testkit.Op{Keyspace: id, Key: r.g.KeyOf(r.m, id), Value: value}
+	}
+	c := r.m.Commits() + 1
+	if id == testkit.Default {
+		ops = append(ops, counterOp(c))
+	} else {
+		r.bare = c
+	}
+	o := &seerdb.BulkOptions{Unsorted: r.g.IntN(2) == 0}
+	if !o.Unsorted {
+		slices.SortStableFunc(ops, func(a, b testkit.Op) int { return strings.Compare(a.Key, b.Key) })
+		slices.Reverse(ops) // the last of equals stays
+		ops = slices.CompactFunc(ops, func(a, b testkit.Op) bool { return a.Key == b.Key })
+		slices.Reverse(ops)
+	}
+	r.m.Commit(ops)
+	if r.side != nil {
+		r.watch.committed(r.m, ops)
+		r.side.m.Commit(nil)
+	}
+	rows := func(yield func(k, v []byte) bool) {
+		for i := range ops {
+			if !yield([]byte(ops[i].Key), []byte(ops[i].Value)) {
+				return
+			}
+		}
+	}
+	st, err := r.opened(id).BulkLoad(context.Background(), rows, o)
+	if r.must("bulk load", err); int(st.Rows+st.Duplicates) != len(ops) {
+		r.fail("bulk load of %d rows: %+v", len(ops), st)
+	}
+	r.operations += len(ops)
+	r.durable = c
 }
 
 // commitSide adds a commit of the same number to the filtered keyspace.
@@ -261,7 +307,13 @@ func (r *wideRun) readersChanged() {
 
 func (r *wideRun) takeSnapshot() {
 	if len(r.snaps) < 6 {
-		r.snaps = append(r.snaps, wideSnapshot{r.db.NewSnapshot(), r.m.View()})
+		s := wideSnapshot{s: r.db.NewSnapshot(), v: r.m.View()}
+		if r.side != nil {
+			var err error
+			s.side, err = sideRows(s.s.In(r.sideDB))
+			r.must("rows of the filtered keyspace", err)
+		}
+		r.snaps = append(r.snaps, s)
 		r.readersChanged()
 	}
 }
@@ -367,6 +419,10 @@ func (r *wideRun) refused() {
 	b := r.db.NewBatch()
 	id := r.g.Keyspace(r.m)
 	key := []byte(r.g.KeyOf(r.m, id))
+	disorder := func(yield func(k, v []byte) bool) { _ = yield([]byte("b"), nil) && yield([]byte("a"), nil) }
+	if _, err := r.opened(id).BulkLoad(context.Background(), disorder, nil); !errors.Is(err, seerdb.ErrKeyOrder) {
+		r.fail("bulk load out of order: %v", err)
+	}
 	r.must("put", b.Put([]byte(counterKey), []byte("refused")))
 	r.must("delete", b.DeleteRange(nil, nil))
 	if r.gone != nil && r.g.IntN(2) == 0 {
@@ -431,9 +487,7 @@ func (r *wideRun) crash() {
 	r.openDB()
 	got, err := r.counter()
 	r.must("counter", err)
-	if r.side == nil && r.syncs() {
-		got = max(got, r.durable) // the last ones may have come without a counter
-	}
+	got = max(got, r.bare)
 	if got < r.durable || got > r.m.Commits() {
 		r.fail("after a crash (keep %v) commit %d is the newest; %d was durable, %d issued", keep, got, r.durable, r.m.Commits())
 	}
@@ -465,6 +519,10 @@ func (r *wideRun) checkSide() {
 	r.must("now", r.side.check(r.sideDB, r.m.View()))
 	for _, s := range r.snaps {
 		r.must("at a snapshot", r.side.check(s.s.In(r.sideDB), s.v))
+		rows, err := sideRows(s.s.In(r.sideDB))
+		if r.must("at a snapshot", err); !slices.Equal(rows, s.side) {
+			r.fail("the filter moved the snapshot at %+v: %q, and then %q", s.v, s.side, rows)
+		}
 	}
 }
 

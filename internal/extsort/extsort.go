@@ -163,7 +163,8 @@ func (s *Sorter) order() {
 		if c := bytes.Compare(ka, kb); c != 0 {
 			return c
 		}
-		return cmp.Compare(b.pos, a.pos)
+		// An empty row takes no room, and has the place of the row after it.
+		return cmp.Or(cmp.Compare(b.pos, a.pos), cmp.Compare(b.valLen, a.valLen))
 	})
 	all := len(s.es)
 	s.es = slices.CompactFunc(s.es, func(a, b entry) bool {

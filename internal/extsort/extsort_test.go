@@ -275,3 +275,26 @@ func BenchmarkSort(b *testing.B) {
 		})
 	}
 }
+
+// TestEmptyRowIsOlder: an empty key with an empty value takes no room, which
+// must not make it the newest of its key.
+func TestEmptyRowIsOlder(t *testing.T) {
+	for _, values := range [][]string{{"", "x"}, {"x", ""}, {"", "", "x"}, {"", "x", ""}} {
+		s := New(Options{Memory: 1 << 20})
+		for _, v := range values {
+			if err := s.Add(nil, []byte(v)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Sort(); err != nil {
+			t.Fatal(err)
+		}
+		key, value, ok, err := s.Next()
+		if want := values[len(values)-1]; err != nil || !ok || len(key) != 0 || string(value) != want {
+			t.Errorf("%q: %q, %v, %v; want %q", values, value, ok, err, want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
