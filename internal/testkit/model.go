@@ -9,8 +9,8 @@
 //
 //   - Put, Delete and SingleDelete hide all that is older. A SingleDelete is a
 //     Delete here; with it the caller promises that the key was put exactly
-//     once, and nothing else, since it was last deleted, and MaySingleDelete
-//     says whether that holds.
+//     once, and nothing else, since the last SingleDelete or DeleteRange, and
+//     MaySingleDelete says whether that holds.
 //   - DeleteRange is a Delete of every key there is in [lo, hi).
 //   - PutTTL is a Put up to its expiry, and a Delete for every read at or after
 //     it. This holds for the operands merged onto it too: they stay, and have
@@ -64,13 +64,10 @@ type entry struct {
 
 type version struct {
 	commit int
-	kind   Kind // never DeleteRange, which leaves a Delete at each key
+	kind   Kind // DeleteRange leaves a version of each key there was
 	value  string
 	expiry int64 // of a PutTTL
 }
-
-// deletes says whether nothing is left after v, whatever the time.
-func (v *version) deletes() bool { return v.kind == Delete || v.kind == SingleDelete }
 
 // View is what a read sees: the commits up to one, at one time.
 type View struct {
@@ -170,8 +167,8 @@ func (m *Model) apply(commit int, op *Op) {
 	switch kind := op.kind(); kind {
 	case DeleteRange:
 		for _, e := range s.between(op.Span()) {
-			if n := len(e.history); n > 0 && !e.history[n-1].deletes() {
-				e.history = append(e.history, version{commit: commit, kind: Delete})
+			if n := len(e.history); n > 0 && e.history[n-1].kind != DeleteRange {
+				e.history = append(e.history, version{commit: commit, kind: DeleteRange})
 			}
 		}
 	default:
@@ -290,11 +287,14 @@ func (m *Model) Get(key string, at int) (string, bool) {
 
 // MaySingleDelete says whether the promise of a SingleDelete holds for a key
 // after the newest commit and the operations ops, which come next: put exactly
-// once since the last delete, and nothing else.
+// once, and nothing else, since the last SingleDelete or DeleteRange or ever.
+// A Delete between is no good: a compaction drops it under the Put that
+// follows, and the SingleDelete and the Put, when they vanish together, would
+// uncover what was under it.
 func (m *Model) MaySingleDelete(ops []Op, keyspace int, key string) bool {
 	h := m.history(m.Commits(), ops, keyspace, key)
 	n := len(h)
-	return n > 0 && h[n-1].kind == Put && (n == 1 || h[n-2].deletes())
+	return n > 0 && h[n-1].kind == Put && (n == 1 || h[n-2].kind == SingleDelete || h[n-2].kind == DeleteRange)
 }
 
 // history lists what was done to a key up to a commit, and then by the
@@ -316,7 +316,7 @@ func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []ve
 				h = append(h, op.version(commit+1))
 			}
 		case op.Span().Contains(key):
-			h = append(h, version{commit: commit + 1, kind: Delete})
+			h = append(h, version{commit: commit + 1, kind: DeleteRange})
 		}
 	}
 	return h
