@@ -254,9 +254,11 @@ func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
 }
 
 // putIf writes a key on a condition. Somebody who wins the race for the key has
-// made progress, so trying again ends.
+// made progress, so trying again ends. What that one wrote is visible only once
+// it is durable: the pauses, which grow to a millisecond, are there to wait for a
+// sync without asking all the time.
 func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write func(ops) error) (bool, error) {
-	for {
+	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		t, err := s.e.Begin(engine.TxnOptions{})
 		if err != nil {
 			return false, err
@@ -274,6 +276,7 @@ func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write
 		if !errors.Is(err, ErrConflict) {
 			return err == nil, err
 		}
+		time.Sleep(rand.N(pause))
 	}
 }
 
