@@ -238,21 +238,27 @@ func (db *DB) View(fn func(*Snapshot) error) error {
 
 // PutIfAbsent sets key to value if it has none, and reports whether it did.
 func (s *space) PutIfAbsent(key, value []byte) (bool, error) {
-	return s.putIf(key, value, func(_ []byte, exists bool) bool { return !exists })
+	return s.putIf(key, func(_ []byte, exists bool) bool { return !exists }, func(o ops) error { return o.put(key, value) })
 }
 
 // CompareAndSwap sets key to value if its value is old, where nil means that it
 // has none, and reports whether it did. A nil value removes the key.
 func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
-	return s.putIf(key, value, func(now []byte, exists bool) bool {
-		return exists == (old != nil) && string(now) == string(old)
+	cond := func(now []byte, exists bool) bool { return exists == (old != nil) && string(now) == string(old) }
+	return s.putIf(key, cond, func(o ops) error {
+		if value == nil {
+			return o.delete(key)
+		}
+		return o.put(key, value)
 	})
 }
 
-// putIf sets a key to a value on a condition. Somebody who wins the race for
-// the key has made progress, so trying again ends.
-func (s *space) putIf(key, value []byte, cond func(now []byte, exists bool) bool) (bool, error) {
-	for {
+// putIf writes a key on a condition. Somebody who wins the race for the key has
+// made progress, so trying again ends. What that one wrote is visible only once
+// it is durable: the pauses, which grow to a millisecond, are there to wait for a
+// sync without asking all the time.
+func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write func(ops) error) (bool, error) {
+	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		t, err := s.e.Begin(engine.TxnOptions{})
 		if err != nil {
 			return false, err
@@ -262,13 +268,7 @@ func (s *space) putIf(key, value []byte, cond func(now []byte, exists bool) bool
 			t.Rollback()
 			return false, ignoreNotFound(err)
 		}
-		err = t.Write(func(b *batch.Batch) error {
-			o := ops{b, s.k.ID(), s.e}
-			if value == nil {
-				return o.delete(key)
-			}
-			return o.put(key, value)
-		})
+		err = t.Write(func(b *batch.Batch) error { return write(ops{b, s.k.ID(), s.e}) })
 		if err == nil {
 			_, err = t.Commit()
 		}
@@ -276,6 +276,7 @@ func (s *space) putIf(key, value []byte, cond func(now []byte, exists bool) bool
 		if !errors.Is(err, ErrConflict) {
 			return err == nil, err
 		}
+		time.Sleep(rand.N(pause))
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 
 // Mistakes that were found by reading, of the wider data model.
 
-// TestTxnMergesOnItsSnapshot: operands of a transaction lie on what its snapshot
+// TestTxnMergesOnItsSnapshotInBothDirections: operands of a transaction lie on what its snapshot
 // has, and not on what was committed since, wherever that is by now.
-func TestTxnMergesOnItsSnapshot(t *testing.T) {
+func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 	for _, flushed := range []bool{false, true} {
 		o := smallOn(vfs.NewMem(), seerdb.Sync)
 		o.Merger = merger.Append{Sep: ","}

@@ -340,8 +340,17 @@ func (it *Iter) SeekLT(key []byte) bool {
 // own copies the target of a seek: it may be what Key or Value returned, a
 // view that the first source to move overwrites before the next one looks.
 func (it *Iter) own(key []byte) []byte {
-	it.target = append(it.target[:0], key...)
+	it.target = copyKey(it.target, key)
 	return it.target
+}
+
+// copyKey copies a key into a buffer. The copy of an empty key is not nil, which
+// as an end of a range would mean that there is none.
+func copyKey(buf, key []byte) []byte {
+	if buf = append(buf[:0], key...); buf == nil {
+		buf = []byte{}
+	}
+	return buf
 }
 
 // Next moves to the following key; on an iterator that was never positioned

@@ -159,12 +159,7 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 			break
 		}
 		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
-		kv = it.merged.Next()
-		// Under operands of the transaction itself there may be what it does not
-		// see.
-		for kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
-			kv = it.merged.Next()
-		}
+		kv = it.seen(it.merged.Next())
 	}
 	it.folded = f.Len()
 	if kv == nil && it.fail() != nil {
@@ -181,6 +176,16 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 	}
 	it.value = append(it.value[:0], value...)
 	return kv, true
+}
+
+// seen goes on from kv, an entry behind an operand of the key in saved, to one
+// that is visible: between what a transaction wrote itself and what its snapshot
+// shows lie the commits since.
+func (it *Iter) seen(kv *base.KV) *base.KV {
+	if kv == nil || it.sees(kv.Trailer) || !bytes.Equal(kv.Key, it.saved) {
+		return kv
+	}
+	return it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
 }
 
 // under is the value that operands of the key in saved lie on, where kv is the

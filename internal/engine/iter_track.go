@@ -22,7 +22,7 @@ func (it *Iter) ahead(from []byte, move func() bool) bool {
 
 // back makes a tracked move to the last key before from; nil is the end.
 func (it *Iter) back(from []byte, move func() bool) bool {
-	it.from = append(it.from[:0], from...)
+	it.from = copyKey(it.from, from)
 	if from != nil {
 		from = it.from
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -37,13 +38,13 @@ type Txn struct {
 	e        *Engine
 	o        TxnOptions
 	at       Moment
-	taken    Moment // as the snapshot is registered; at may get its time later
+	held     Moment // as it was taken: at may get a time later
 	conflict txn.Txn
 	batch    batch.Batch
 	own      overlay
+	undone   []undo
+	undos    int   // how often writes were undone
 	charged  int64 // to the budget
-	undone   []rollback
-	rolls    int // how often it was rolled back to a savepoint
 	origin   origin
 	done     bool
 }
@@ -76,8 +77,8 @@ func (e *Engine) Begin(o TxnOptions) (*Txn, error) {
 		p.mu.Unlock()
 		return nil, base.ErrClosed
 	}
-	t.taken = e.snaps.take(e)
-	t.at = t.taken
+	t.held = e.snaps.take(e)
+	t.at = t.held
 	if !o.ReadOnly {
 		p.tracker.Begin(&t.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), p.pending)
 	}
@@ -126,6 +127,9 @@ func (t *Txn) Has(k *Keyspace, key []byte) (bool, error) {
 func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 	if err := t.writable(); err != nil {
 		return dst, err
+	}
+	if !t.fits(txn.KeySize + len(key)) {
+		return dst, base.ErrTxnTooLarge
 	}
 	if err := t.conflict.Key(k.id, key); err != nil {
 		return dst, err
@@ -239,7 +243,7 @@ func (t *Txn) Write(add func(*batch.Batch) error) error {
 	if t.batch.Count() == count {
 		return nil
 	}
-	if int64(len(t.batch.Data)) > t.e.opts.MemoryBudget/txnShare {
+	if !t.fits(0) {
 		t.batch.Rollback(mark)
 		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
 	}
@@ -256,6 +260,17 @@ func (t *Txn) Write(add func(*batch.Batch) error) error {
 	return nil
 }
 
+// fits reports whether the transaction stays within its share with more bytes in
+// its set. With snapshot isolation what it writes enters the set as well, at its
+// commit, which must not be where it becomes too large.
+func (t *Txn) fits(more int) bool {
+	size := len(t.batch.Data)
+	if t.o.Isolation == SnapshotIsolation {
+		size += t.batch.Count()*txn.KeySize + t.conflict.Bytes() + more
+	}
+	return int64(size) <= t.e.opts.MemoryBudget/txnShare
+}
+
 // charge takes what the transaction occupies from the budget.
 func (t *Txn) charge() {
 	n := int64(len(t.batch.Data)) + int64(len(t.own.refs))*96 + int64(t.conflict.Bytes())
@@ -270,16 +285,32 @@ type Savepoint struct {
 	t     *Txn
 	mark  batch.Mark
 	ops   int
-	rolls int
+	undos int // of the transaction at that time
 }
 
-// rollback is that a transaction went back to a number of operations. Later
-// ones to fewer replace it.
-type rollback struct{ nth, ops int }
+// undo is a RollbackTo: the how-manieth it was, and the operations it left. A
+// transaction keeps those that left fewer than all later ones.
+type undo struct{ n, ops int }
 
 // Savepoint returns the place where the transaction is now.
 func (t *Txn) Savepoint() Savepoint {
-	return Savepoint{t, t.batch.Mark(), t.batch.Count(), t.rolls}
+	return Savepoint{t, t.batch.Mark(), t.batch.Count(), t.undos}
+}
+
+// stands reports whether the operations before a savepoint are still those that
+// were there when it was made.
+func (t *Txn) stands(s *Savepoint) bool {
+	i, _ := slices.BinarySearchFunc(t.undone, s.undos+1, func(u undo, n int) int { return cmp.Compare(u.n, n) })
+	return s.t == t && (i == len(t.undone) || t.undone[i].ops >= s.ops)
+}
+
+// noteUndo remembers that the operations behind the first so many were undone.
+func (t *Txn) noteUndo(ops int) {
+	for n := len(t.undone); n > 0 && t.undone[n-1].ops >= ops; n-- {
+		t.undone = t.undone[:n-1]
+	}
+	t.undos++
+	t.undone = append(t.undone, undo{t.undos, ops})
 }
 
 // RollbackTo undoes the writes since a savepoint. What was read since still
@@ -288,14 +319,11 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	if err := t.usable(); err != nil {
 		return err
 	}
-	gone := func(r rollback) bool { return r.nth > s.rolls && r.ops < s.ops }
-	if s.t != t || slices.ContainsFunc(t.undone, gone) {
+	if !t.stands(&s) {
 		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
 	}
-	t.rolls++
-	t.undone = slices.DeleteFunc(t.undone, func(r rollback) bool { return r.ops >= s.ops })
-	t.undone = append(t.undone, rollback{t.rolls, s.ops})
 	t.batch.Rollback(s.mark)
+	t.noteUndo(s.ops)
 	t.own.reset()
 	for r := t.batch.Reader(); ; {
 		op, ok, err := r.Next()
@@ -342,7 +370,7 @@ func (t *Txn) Rollback() {
 		e.commit.tracker.End(&t.conflict)
 		e.commit.mu.Unlock()
 	}
-	e.snaps.drop(t.taken)
+	e.snaps.drop(t.held)
 	e.open.remove(&t.origin)
 	if t.charged != 0 && !e.closed.Load() {
 		e.cache.Charge(cache.Transactions, -t.charged)

@@ -39,11 +39,15 @@ type Set struct {
 	pointKeys, rangeKeys arena
 }
 
+// KeySize is what a key or a range takes of the limit of a set besides its
+// bytes.
+const KeySize = 96
+
 const (
 	// pointSize and rangeSize are what a key and a range are counted with
 	// besides their bytes: the struct, the table, and the slack of both.
-	pointSize = 96
-	rangeSize = 96
+	pointSize = KeySize
+	rangeSize = KeySize
 	// fewPoints is up to how many points are compared one by one.
 	fewPoints = 8
 	// untidyMin is how many ranges may wait before they are merged.

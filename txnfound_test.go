@@ -1,0 +1,165 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// TestTxnMergesOnItsSnapshot: operands that a transaction adds lie on what its
+// snapshot shows, not on commits since, which stand between the two.
+func TestTxnMergesOnItsSnapshot(t *testing.T) {
+	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o.Merger = merger.Append{Sep: ","}
+	db := open(t, "db", o)
+	key := []byte("k")
+	must(t, db.Put(key, []byte("old")))
+	must(t, db.Put([]byte("l"), []byte("last")))
+	x := begin(t, db, nil)
+	must(t, x.Merge(key, []byte("mine")))
+	for i := range 20 {
+		must(t, db.Merge(key, []byte("theirs")))
+		if i == 10 {
+			must(t, db.Put(key, []byte("new")))
+		}
+	}
+	for range 2 {
+		if v, err := x.Get(key); err != nil || string(v) != "old,mine" {
+			t.Fatalf("%q, %v", v, err)
+		}
+		if got := fmt.Sprint(contents(t, x)); got != "[k=old,mine l=last]" {
+			t.Fatal(got)
+		}
+		must(t, db.Flush(context.Background())) // in a memtable they are not seen, in a table they are
+	}
+}
+
+// TestTxnTimeIsItsOwn: a transaction that gets a time with its first expiry
+// does not, when it ends, let go of the time of a snapshot that began in the
+// same millisecond.
+func TestTxnTimeIsItsOwn(t *testing.T) {
+	clock := newWideClock()
+	o := seerdb.Options{}.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: clock.now, ManualOnly: true})
+	db := open(t, "db", o)
+	x := begin(t, db, nil)
+	must(t, x.PutTTL([]byte("mine"), nil, time.Hour))
+	must(t, db.PutTTL([]byte("k"), []byte("v"), 10*time.Millisecond))
+	s := db.NewSnapshot()
+	defer s.Close()
+	x.Rollback()
+	clock.set(20)
+	must(t, db.Compact(context.Background(), nil, nil))
+	if v, err := s.Get([]byte("k")); err != nil || string(v) != "v" {
+		t.Fatalf("expired within a snapshot: %q, %v", v, err)
+	}
+}
+
+// TestTxnSavepointUndone: a savepoint that was undone stays so, even when as
+// much was written again.
+func TestTxnSavepointUndone(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	x := begin(t, db, nil)
+	must(t, x.Put([]byte("a"), nil))
+	first := x.Savepoint()
+	must(t, x.Put([]byte("b"), make([]byte, 100)))
+	second := x.Savepoint()
+	must(t, x.RollbackTo(first))
+	for i := range 50 {
+		must(t, x.Put(fmt.Appendf(nil, "c%02d", i), nil))
+	}
+	third := x.Savepoint()
+	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Fatalf("rolled back to what was undone: %v", err)
+	}
+	must(t, x.Put([]byte("d"), nil))
+	must(t, x.RollbackTo(third))
+	must(t, x.RollbackTo(third))
+	must(t, x.RollbackTo(first))
+	if err := x.RollbackTo(third); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Fatalf("rolled back to what was undone: %v", err)
+	}
+	must(t, x.Commit())
+	if got := fmt.Sprint(contents(t, db)); got != "[a=]" {
+		t.Fatal(got)
+	}
+}
+
+// TestTxnTooLargeBeforeCommit: with snapshot isolation too it is the write that
+// is refused, not the commit.
+func TestTxnTooLargeBeforeCommit(t *testing.T) {
+	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o.MemoryBudget = 1 << 20
+	db := open(t, "db", o)
+	x := begin(t, db, &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation})
+	n := 0
+	for ; ; n++ {
+		var err error
+		if key := fmt.Appendf(nil, "%06d", n); n%2 == 0 {
+			err = x.Put(key, nil)
+		} else if _, err = x.GetForUpdate(key); errors.Is(err, seerdb.ErrNotFound) {
+			err = nil
+		}
+		if errors.Is(err, seerdb.ErrTxnTooLarge) {
+			break
+		}
+		must(t, err)
+	}
+	if n < 1000 {
+		t.Fatalf("%d operations are too many", n)
+	}
+	must(t, x.Commit())
+}
+
+// TestTxnEmptyBounds: iterators over nothing, and seeks before everything, read
+// nothing.
+func TestTxnEmptyBounds(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	for name, read := range map[string]func(it *seerdb.Iter) bool{
+		"Last":   (*seerdb.Iter).Last,
+		"Prev":   (*seerdb.Iter).Prev,
+		"First":  (*seerdb.Iter).First,
+		"SeekLT": func(it *seerdb.Iter) bool { return it.SeekLT(nil) },
+	} {
+		o := &seerdb.IterOptions{LowerBound: []byte{}, UpperBound: []byte{}}
+		if name == "SeekLT" {
+			o = nil
+		}
+		x := begin(t, db, nil)
+		it, err := x.NewIter(o)
+		must(t, err)
+		if read(it) {
+			t.Fatalf("%s found %q", name, it.Key())
+		}
+		must(t, it.Close())
+		must(t, x.Put([]byte("mine"), nil))
+		must(t, db.Put([]byte("theirs"), []byte(name)))
+		if err := x.Commit(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestPutIfAbsentOfNothing: a value that is nil is an empty one, as for Put.
+func TestPutIfAbsentOfNothing(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	for _, want := range []bool{true, false} {
+		if ok, err := db.PutIfAbsent([]byte("k"), nil); ok != want || err != nil {
+			t.Fatalf("%v, %v", ok, err)
+		}
+	}
+	if v, err := db.Get([]byte("k")); err != nil || len(v) != 0 {
+		t.Fatalf("%q, %v", v, err)
+	}
+	if ok, err := db.CompareAndSwap([]byte("k"), []byte{}, nil); !ok || err != nil {
+		t.Fatalf("%v, %v", ok, err)
+	}
+	if has, err := db.Has([]byte("k")); has || err != nil {
+		t.Fatal(has, err)
+	}
+}
