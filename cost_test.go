@@ -263,3 +263,53 @@ func TestTombstonesAreNotScannedForEver(t *testing.T) {
 		t.Errorf("a scan over what was deleted takes %v; with all keys it took %v", d, full)
 	}
 }
+
+// TestQueuesAreNotScannedFromTheirBeginning: what was taken from the front of a
+// queue is stepped over once, not by every scan, wherever it lies.
+func TestQueuesAreNotScannedFromTheirBeginning(t *testing.T) {
+	r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.MemtableSize, o.MemoryBudget, o.Durability = 32<<20, 128<<20, seerdb.NoWAL
+		to.DeadMin, to.BaseLevel = 0, 1<<30
+	})
+	k, err := r.db.Keyspace("another queue", nil)
+	must(t, err)
+	type queue interface {
+		tree
+		DeleteRange(lo, hi []byte) error
+	}
+	const n = 40_000
+	key := func(i int) []byte { return fmt.Appendf(nil, "q%08d", i) }
+	front := func(q queue) time.Duration {
+		begin := time.Now()
+		it, err := q.NewIter(nil)
+		must(t, err)
+		if !it.First() || string(it.Key()) != string(key(n)) {
+			t.Fatalf("the front of the queue is %q, %v", it.Key(), it.Err())
+		}
+		must(t, it.Close())
+		return time.Since(begin)
+	}
+	for _, flush := range []bool{false, true} {
+		for _, q := range []queue{r.db, k} {
+			for i := range n + 10 {
+				must(t, q.Put(key(i), nil))
+			}
+			if flush {
+				must(t, r.flush())
+			}
+			for i := range n / 2 {
+				must(t, q.Delete(key(i)))
+			}
+			for i := n / 2; i < n; i += 10 {
+				must(t, q.DeleteRange(key(i), key(i+10)))
+			}
+			first, later := front(q), time.Duration(1<<62)
+			for range 5 {
+				later = min(later, front(q))
+			}
+			if later > first/10 {
+				t.Errorf("flushed %v: the first scan took %v, later ones %v", flush, first, later)
+			}
+		}
+	}
+}

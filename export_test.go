@@ -19,13 +19,14 @@ type TestOptions struct {
 	NoCache    bool
 	ManualOnly bool // no compactions in the background
 	Clock      func() time.Time
+	DeadMin    int
 }
 
 // With returns a copy of o with internal switches set.
 func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
-		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock,
+		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, deadMin: t.DeadMin,
 	}
 	return &o
 }

@@ -160,6 +160,7 @@ type internalOptions struct {
 	noCache    bool
 	manualOnly bool
 	clock      func() time.Time
+	deadMin    int
 }
 
 // The defaults, with how they were found.
@@ -201,6 +202,7 @@ func (o *Options) resolve() engine.Options {
 		NoCache:        o.internal.noCache,
 		ManualOnly:     o.internal.manualOnly,
 		Clock:          o.internal.clock,
+		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
 		Merger:         o.Merger,
 		Filter:         o.Filter,
 		PageSize:       orDefault(o.PageSize, defaultPageSize),

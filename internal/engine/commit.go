@@ -186,13 +186,18 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability, x *txn.Txn) er
 	c.batch = b
 	c.gen, c.end, c.next, c.done, c.parked = p.gen, p.nextSeq-1, nil, false, false
 	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
+	p.push(c)
+	return nil
+}
+
+// push puts a commit at the end of the queue. The caller holds mu.
+func (p *pipeline) push(c *commit) {
 	if p.head == nil {
 		p.head = c
 	} else {
 		p.tail.next = c
 	}
 	p.tail = c
-	return nil
 }
 
 // append hands a record to the log. One that is acknowledged from the log's

@@ -55,7 +55,8 @@ type Options struct {
 	Merger         base.Merger       // of the default keyspace; nil = none
 	Filter         compaction.Filter // of the default keyspace; nil = none
 
-	Clock func() time.Time
+	Clock   func() time.Time
+	DeadMin int // dead keys in a row for which an iterator leaves a hint
 
 	Shape          compaction.Shape
 	L0Trigger      int   // L0 runs that start a compaction
