@@ -229,32 +229,7 @@ func TestBulkLoadBeside(t *testing.T) {
 		_, err := r.db.BulkLoad(context.Background(), bulkRows(bulkKeys(1000+i%7*100, 50, 1), bulkValue("other")), nil)
 		c.ok(err)
 	})
-	scan := func(src interface {
-		NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
-	}) (load int) {
-		it, err := src.NewIter(nil)
-		if !c.ok(err) {
-			return 0
-		}
-		after, seen := 0, 0
-		for ok := it.First(); ok; ok = it.Next() {
-			if k := string(it.Key()); k == "after" {
-				after, _ = strconv.Atoi(string(it.Value()))
-			} else if slices.Contains(loaded, k) {
-				n, _ := strconv.Atoi(string(it.Value()))
-				if seen > 0 && n != load {
-					t.Errorf("loads %d and %d in one scan", load, n)
-				}
-				load = n
-				seen++
-			}
-		}
-		c.ok(it.Close())
-		if seen != 0 && seen != keys || after > load {
-			t.Errorf("%d keys of load %d, and what came after load %d", seen, load, after)
-		}
-		return load
-	}
+	scan := func(src iterable) int { return scanLoads(t, c, src, loaded) }
 	for range 2 {
 		c.each(func(int) {
 			least := int(acked.Load())
@@ -291,6 +266,38 @@ func TestBulkLoadBeside(t *testing.T) {
 		t.Errorf("only %d loads", acked.Load())
 	}
 	r.clean()
+}
+
+// iterable is what can be scanned.
+type iterable interface {
+	NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
+}
+
+// scanLoads reads everything, and returns which load it saw: one, whole or not
+// at all, and not older than what was written after it.
+func scanLoads(t *testing.T, c *crowd, src iterable, loaded []string) (load int) {
+	it, err := src.NewIter(nil)
+	if !c.ok(err) {
+		return 0
+	}
+	after, seen := 0, 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if k := string(it.Key()); k == "after" {
+			after, _ = strconv.Atoi(string(it.Value()))
+		} else if slices.Contains(loaded, k) {
+			n, _ := strconv.Atoi(string(it.Value()))
+			if seen > 0 && n != load {
+				t.Errorf("loads %d and %d in one scan", load, n)
+			}
+			load = n
+			seen++
+		}
+	}
+	c.ok(it.Close())
+	if seen != 0 && seen != len(loaded) || after > load {
+		t.Errorf("%d keys of load %d, and what came after load %d", seen, load, after)
+	}
+	return load
 }
 
 // TestBulkLoadConflicts: to transactions a load is a write of its range.

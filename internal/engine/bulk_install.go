@@ -127,12 +127,7 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	c := commitPool.Get().(*commit)
 	c.gen, c.end, c.next, c.done, c.parked = p.gen, at.seq, nil, false, false
 	c.batch = p.noteLoad(l.k.id, tables[0].Smallest, tables[len(tables)-1].Largest, at.seq)
-	if p.head == nil {
-		p.head = c
-	} else {
-		p.tail.next = c
-	}
-	p.tail = c
+	p.push(c)
 	return c, at, nil
 }
 

@@ -23,9 +23,9 @@ type deadRun struct {
 	last  []byte
 }
 
-// deadMin is from how many dead keys, or jumps over some, a run is worth a hint:
-// noting it costs about as much as passing twenty.
-const deadMin = 64
+// DefaultDeadMin is from how many dead keys, or jumps over some, a run is worth a
+// hint: noting it costs about as much as passing twenty.
+const DefaultDeadMin = 64
 
 // pass takes note of a dead key.
 func (d *deadRun) pass(key []byte) {
@@ -40,7 +40,7 @@ func (d *deadRun) pass(key []byte) {
 func (it *Iter) noteDead(next []byte) {
 	n := it.dead.n
 	it.dead.n = 0
-	if n < deadMin || !it.mayHint() {
+	if n < it.e.opts.DeadMin || !it.mayHint() {
 		return
 	}
 	m := it.s.mem.table(it.k)
