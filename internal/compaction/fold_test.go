@@ -170,6 +170,23 @@ func TestFolderAsksOnce(t *testing.T) {
 	}
 }
 
+// TestFolderLeavesLong: what is long already is not copied for each operand more.
+func TestFolderLeavesLong(t *testing.T) {
+	f := Folder{merger: joiner{}}
+	for i := range 8 {
+		f.push(nil, make([]byte, maxCombined/3), base.SeqNum(100-i))
+	}
+	f.combineAll(nil)
+	for _, o := range f.ops {
+		if len(o.data) > maxCombined {
+			t.Errorf("an operand of %d bytes", len(o.data))
+		}
+	}
+	if len(f.ops) != 4 {
+		t.Errorf("%d operands", len(f.ops))
+	}
+}
+
 // keeperOfInputs is a merger that breaks the rule about aliases.
 type keeperOfInputs struct{ adder }
 
