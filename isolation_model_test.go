@@ -239,68 +239,70 @@ func (x *modelTxn) depends(w *modelOp) bool {
 	return false
 }
 
-// TestIsolationCatches breaks the model in one way after the other. The suite
-// must notice each, and not by accident: the case that must is named, and what
-// it must say, which is that its anomaly is there unless something else is
-// given.
+// brokenModels are ways to break the model. The suite must notice each, and not
+// by accident: the case that must is named, and what it must say, which is that
+// its anomaly is there unless something else is given.
+var brokenModels = []struct {
+	by    string
+	level isolationLevel
+	bugs  modelBugs
+	says  string
+}{
+	{"G0", serializable, modelBugs{dirty: true}, ""},
+	{"G0-range", serializable, modelBugs{dirty: true}, ""},
+	{"G1a", serializable, modelBugs{dirty: true}, ""},
+	{"G1b", serializable, modelBugs{dirty: true}, ""},
+	{"G1c", snapshotIsolation, modelBugs{dirty: true}, ""},
+	{"OTV", serializable, modelBugs{moving: true}, ""},
+	{"PMP", serializable, modelBugs{moving: true}, ""},
+	{"PMP-reverse", snapshotIsolation, modelBugs{movingScans: true}, ""},
+	{"PMP-range-delete", serializable, modelBugs{movingScans: true}, ""},
+	{"G-single", snapshotIsolation, modelBugs{moving: true}, ""},
+	{"G-single-dependencies", serializable, modelBugs{moving: true}, ""},
+	{"G-single-ranges", snapshotIsolation, modelBugs{movingScans: true}, ""},
+	{"G-single-range-delete", snapshotIsolation, modelBugs{moving: true}, ""},
+	{"own-writes-aborted", serializable, modelBugs{rolledForward: true}, "the store ends with"},
+	{"P4", serializable, modelBugs{applied: true}, "the store ends with"},
+	{"G1a-delete", serializable, modelBugs{rolledForward: true}, ""},
+	{"own-writes", serializable, modelBugs{halfOwn: true}, "where its snapshot has"},
+	{"G2-item", serializable, modelBugs{noReads: true}, ""},
+	{"G2-item", serializable, modelBugs{noReads: true}, "no serial order"},
+	{"G2-item-delete", serializable, modelBugs{noReads: true}, ""},
+	{"G2-item-three", serializable, modelBugs{noReads: true}, ""},
+	{"G2", serializable, modelBugs{noReads: true}, ""},
+	{"read-only", serializable, modelBugs{noReads: true}, ""},
+	{"G2-two-edges", serializable, modelBugs{noReads: true}, ""},
+	{"G2-item-absent", serializable, modelBugs{noAbsent: true}, ""},
+	{"P4-insert", serializable, modelBugs{noAbsent: true}, ""},
+	{"G2", serializable, modelBugs{noRanges: true}, ""},
+	{"G2-apart", serializable, modelBugs{noRanges: true}, ""},
+	{"PMP-write", serializable, modelBugs{noRanges: true}, ""},
+	{"G2-reverse", serializable, modelBugs{noReverse: true}, ""},
+	{"G2-prefix", serializable, modelBugs{noPrefix: true}, ""},
+	{"G2-range-delete", serializable, modelBugs{noRangeDeletes: true}, ""},
+	{"G2-range-delete-get", serializable, modelBugs{noRangeDeletes: true}, ""},
+	{"P4-range-delete", serializable, modelBugs{noRangeDeletes: true}, ""},
+	{"P4", snapshotIsolation, modelBugs{noWrites: true}, ""},
+	{"P4-scan", snapshotIsolation, modelBugs{noWrites: true}, ""},
+	{"P4-three", snapshotIsolation, modelBugs{noWrites: true}, "committed over a concurrent commit"},
+	{"P4-three", snapshotIsolation, modelBugs{noWrites: true}, ""},
+	{"P4-for-update", snapshotIsolation, modelBugs{noWrites: true, noForUpdate: true}, ""},
+	{"G-single-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
+	{"PMP-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
+	{"G2-item-for-update", snapshotIsolation, modelBugs{noForUpdate: true}, ""},
+	{"P4-delete", snapshotIsolation, modelBugs{noDeletes: true}, ""},
+	{"G-single-write-item", snapshotIsolation, modelBugs{noDeletes: true}, ""},
+	{"G2-item", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},
+	{"G2", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},
+	{"readers", serializable, modelBugs{failsReaders: true}, "only read, and had a conflict"},
+	{"blind-writes", serializable, modelBugs{failsBlind: true}, "in a case that has none"},
+	{"disjoint", snapshotIsolation, modelBugs{failsAll: true}, "a conflict with nobody"},
+	{"neighbours", serializable, modelBugs{failsAll: true}, "in a case that has none"},
+}
+
+// TestIsolationCatches runs the named case against each broken model.
 func TestIsolationCatches(t *testing.T) {
-	for _, c := range []struct {
-		by    string
-		level isolationLevel
-		bugs  modelBugs
-		says  string
-	}{
-		{"G0", serializable, modelBugs{dirty: true}, ""},
-		{"G0-range", serializable, modelBugs{dirty: true}, ""},
-		{"G1a", serializable, modelBugs{dirty: true}, ""},
-		{"G1b", serializable, modelBugs{dirty: true}, ""},
-		{"G1c", snapshotIsolation, modelBugs{dirty: true}, ""},
-		{"OTV", serializable, modelBugs{moving: true}, ""},
-		{"PMP", serializable, modelBugs{moving: true}, ""},
-		{"PMP-reverse", snapshotIsolation, modelBugs{movingScans: true}, ""},
-		{"PMP-range-delete", serializable, modelBugs{movingScans: true}, ""},
-		{"G-single", snapshotIsolation, modelBugs{moving: true}, ""},
-		{"G-single-dependencies", serializable, modelBugs{moving: true}, ""},
-		{"G-single-ranges", snapshotIsolation, modelBugs{movingScans: true}, ""},
-		{"G-single-range-delete", snapshotIsolation, modelBugs{moving: true}, ""},
-		{"own-writes-aborted", serializable, modelBugs{rolledForward: true}, "the store ends with"},
-		{"P4", serializable, modelBugs{applied: true}, "the store ends with"},
-		{"G1a-delete", serializable, modelBugs{rolledForward: true}, ""},
-		{"own-writes", serializable, modelBugs{halfOwn: true}, "where its snapshot has"},
-		{"G2-item", serializable, modelBugs{noReads: true}, ""},
-		{"G2-item", serializable, modelBugs{noReads: true}, "no serial order"},
-		{"G2-item-delete", serializable, modelBugs{noReads: true}, ""},
-		{"G2-item-three", serializable, modelBugs{noReads: true}, ""},
-		{"G2", serializable, modelBugs{noReads: true}, ""},
-		{"read-only", serializable, modelBugs{noReads: true}, ""},
-		{"G2-two-edges", serializable, modelBugs{noReads: true}, ""},
-		{"G2-item-absent", serializable, modelBugs{noAbsent: true}, ""},
-		{"P4-insert", serializable, modelBugs{noAbsent: true}, ""},
-		{"G2", serializable, modelBugs{noRanges: true}, ""},
-		{"G2-apart", serializable, modelBugs{noRanges: true}, ""},
-		{"PMP-write", serializable, modelBugs{noRanges: true}, ""},
-		{"G2-reverse", serializable, modelBugs{noReverse: true}, ""},
-		{"G2-prefix", serializable, modelBugs{noPrefix: true}, ""},
-		{"G2-range-delete", serializable, modelBugs{noRangeDeletes: true}, ""},
-		{"G2-range-delete-get", serializable, modelBugs{noRangeDeletes: true}, ""},
-		{"P4-range-delete", serializable, modelBugs{noRangeDeletes: true}, ""},
-		{"P4", snapshotIsolation, modelBugs{noWrites: true}, ""},
-		{"P4-scan", snapshotIsolation, modelBugs{noWrites: true}, ""},
-		{"P4-three", snapshotIsolation, modelBugs{noWrites: true}, "committed over a concurrent commit"},
-		{"P4-three", snapshotIsolation, modelBugs{noWrites: true}, ""},
-		{"P4-for-update", snapshotIsolation, modelBugs{noWrites: true, noForUpdate: true}, ""},
-		{"G-single-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
-		{"PMP-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
-		{"G2-item-for-update", snapshotIsolation, modelBugs{noForUpdate: true}, ""},
-		{"P4-delete", snapshotIsolation, modelBugs{noDeletes: true}, ""},
-		{"G-single-write-item", snapshotIsolation, modelBugs{noDeletes: true}, ""},
-		{"G2-item", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},
-		{"G2", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},
-		{"readers", serializable, modelBugs{failsReaders: true}, "only read, and had a conflict"},
-		{"blind-writes", serializable, modelBugs{failsBlind: true}, "in a case that has none"},
-		{"disjoint", snapshotIsolation, modelBugs{failsAll: true}, "a conflict with nobody"},
-		{"neighbours", serializable, modelBugs{failsAll: true}, "in a case that has none"},
-	} {
+	for _, c := range brokenModels {
 		t.Run(c.by+"/"+c.level.String(), func(t *testing.T) {
 			i := slices.IndexFunc(anomalies, func(a anomaly) bool { return a.name == c.by })
 			if c.says == "" {

@@ -33,6 +33,7 @@ func (l isolationLevel) String() string { return [...]string{"serializable", "sn
 
 // isolationDB is what the suite asks of a store.
 type isolationDB interface {
+	// Begin opens a transaction; what it reads is as of now.
 	Begin(isolationLevel) (isolationTxn, error)
 	// Disturb lets the store do, between two steps, what it does in the
 	// background; n chooses what. Like Begin it is safe for concurrent use.

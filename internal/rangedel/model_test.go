@@ -174,7 +174,6 @@ type setModel struct {
 	newest    base.SeqNum // of entries
 	visible   base.SeqNum
 	snapshots []base.SeqNum
-	live      []List  // of all tombstones in order of arrival; no sequence dropped
 	old       []*View // views of the past and what they held
 	oldText   []string
 }
@@ -318,6 +317,22 @@ func TestQueue(t *testing.T) {
 				}
 				return true
 			})
+		}
+	}
+}
+
+// TestBatch deletes one range many times in one commit, at whose sequences
+// nobody reads but at the last.
+func TestBatch(t *testing.T) {
+	var s Set
+	key := []byte("k")
+	const first, last = 100, 20_000
+	s.Add(key, nil, first-1, []base.SeqNum{first - 2})
+	for i := base.SeqNum(first); i <= last; i++ {
+		s.Add(key, nil, i, []base.SeqNum{50, first - 1, last})
+		f, _ := s.View().Find(key)
+		if f.Cover(first-1) != first-1 || f.Cover(last) != i || len(f.Seqs) != 2 {
+			t.Fatalf("%d after %d", f.Seqs, i)
 		}
 	}
 }

@@ -33,7 +33,10 @@ func (s *Set) View() *View { return s.view.Load() }
 // stripes are the live snapshots, ascending, and last the visible sequence: all
 // at which there are reads that began before, and below all at which there will
 // be any. In the fragments it covers, Add drops each sequence for which there
-// is a newer one that all those reads see which see the older.
+// is a newer one that all those reads see which see the older. A commit that
+// follows right on what is visible may add its own last sequence to stripes:
+// nobody will ever read in the midst of it. Otherwise a batch that deletes one
+// range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	if len(hi) > 0 && bytes.Compare(lo, hi) >= 0 {
 		return s.View()

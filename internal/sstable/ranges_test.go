@@ -3,6 +3,7 @@ package sstable
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -174,5 +175,37 @@ func TestWriterRefusesRanges(t *testing.T) {
 			t.Errorf("%s: the error is not sticky", name)
 		}
 		first = frag("b", "d", 5)
+	}
+}
+
+// TestHostileRanges: properties under a good checksum that say nothing of
+// entries nor of ranges, or what no list says, are refused.
+func TestHostileRanges(t *testing.T) {
+	ranges := rangedel.Build([]rangedel.Tombstone{{Lo: []byte("a"), Hi: []byte("c"), Seq: 7}})
+	only, _ := buildRanged(t, nil, ranges, WriterOptions{})
+	both, _ := buildRanged(t, []row{{[]byte("k"), 256, nil}}, ranges, WriterOptions{})
+	payload := ranges.Append(nil)
+	field := appendBytes(nil, tagRanges, payload)
+	for name, spoil := range map[string]func(b []byte){
+		"no ranges":       func(b []byte) { b[0]++ },
+		"unknown form":    func(b []byte) { b[2] = 9 },
+		"backward":        func(b []byte) { b[len(b)-3] = 'A' },
+		"no sequences":    func(b []byte) { b[len(b)-2] = 0 },
+		"a larger number": func(b []byte) { b[len(b)-2] = 100 },
+	} {
+		for _, data := range [][]byte{only, both} {
+			d := bytes.Clone(data)
+			p := sectionAt(d, 2)
+			at := bytes.Index(p, field)
+			if at < 0 {
+				t.Fatal("the ranges are not in the properties")
+			}
+			spoil(p[at : at+len(field)])
+			reseal(d, testID)
+			refused := name != "no ranges" || len(data) == len(only)
+			if _, err := readAll(d, testID); errors.Is(err, base.ErrCorruption) != refused {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
 	}
 }

@@ -343,6 +343,19 @@ func TestHugeBatch(t *testing.T) {
 	if s := w.tr.Stats(); s.Records != 0 || s.Lost != 1 {
 		t.Errorf("%+v", s)
 	}
+	_ = x.Key(0, []byte("absent"))
+	must(t, x.Seal())
+	if a := w.tr.Validate(&x, w.last); a.Verdict != NeedTree {
+		t.Errorf("who lost his history: %+v", a)
+	}
+	w.tr.End(&x)
+	w.publish(1)
+	w.tr.Begin(&x, w.visible, 1<<20, w.queue())
+	w.commit(&b)
+	must(t, x.Seal())
+	if a := w.tr.Validate(&x, w.last); a.Verdict != Valid {
+		t.Errorf("who read nothing: %+v", a)
+	}
 	w.tr.End(&x)
 }
 
