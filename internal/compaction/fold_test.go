@@ -81,8 +81,8 @@ func TestRunMillionOperands(t *testing.T) {
 		alloc   uint64 // bytes allocated, all together
 		peak    uint64 // bytes in the heap at once
 	}{
-		{"onto a value", adder{}, 8, base.KindPut, 1, 1 << 20, 1 << 20},
-		{"among themselves", adder{}, 8, base.KindMerge, 1, 1 << 20, 1 << 20},
+		{"onto a value", adder{}, 8, base.KindPut, 1, 4 << 20, 1 << 20},
+		{"among themselves", adder{}, 8, base.KindMerge, 1, 4 << 20, 1 << 20},
 		{"that do not combine", adder{apart: true}, 8, base.KindPut, n - 100_000, 1 << 40, 3 * maxHeld},
 		{"that make a long list", joiner{}, 64, base.KindMerge, 300, 1 << 40, 3*maxHeld + 16<<20},
 	} {
