@@ -81,8 +81,8 @@ func TestRunMillionOperands(t *testing.T) {
 		alloc   uint64 // bytes allocated, all together
 		peak    uint64 // bytes in the heap at once
 	}{
-		{"onto a value", adder{}, 8, base.KindPut, 1, 1 << 20, 1 << 20},
-		{"among themselves", adder{}, 8, base.KindMerge, 1, 1 << 20, 1 << 20},
+		{"onto a value", adder{}, 8, base.KindPut, 1, 4 << 20, 1 << 20},
+		{"among themselves", adder{}, 8, base.KindMerge, 1, 4 << 20, 1 << 20},
 		{"that do not combine", adder{apart: true}, 8, base.KindPut, n - 100_000, 1 << 40, 3 * maxHeld},
 		{"that make a long list", joiner{}, 64, base.KindMerge, 300, 1 << 40, 3*maxHeld + 16<<20},
 	} {
@@ -167,6 +167,23 @@ func TestFolderAsksOnce(t *testing.T) {
 	f.combineAll(nil)
 	if len(f.ops) != 1000 || calls > 1000 {
 		t.Errorf("%d operands, %d calls", len(f.ops), calls)
+	}
+}
+
+// TestFolderLeavesLong: what is long already is not copied for each operand more.
+func TestFolderLeavesLong(t *testing.T) {
+	f := Folder{merger: joiner{}}
+	for i := range 8 {
+		f.push(nil, make([]byte, maxCombined/3), base.SeqNum(100-i))
+	}
+	f.combineAll(nil)
+	for _, o := range f.ops {
+		if len(o.data) > maxCombined {
+			t.Errorf("an operand of %d bytes", len(o.data))
+		}
+	}
+	if len(f.ops) != 4 {
+		t.Errorf("%d operands", len(f.ops))
 	}
 }
 

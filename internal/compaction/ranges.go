@@ -23,7 +23,6 @@ type rangeWalker struct {
 
 	from  []byte // what lies before went into tables already
 	taken int    // the first fragment that ends beyond from
-	all   bool   // nothing is left to take
 }
 
 func (w *rangeWalker) init(o *RunOptions, k *keeper) {
@@ -101,12 +100,9 @@ func (w *rangeWalker) between(older, newer base.SeqNum) bool {
 func (w *rangeWalker) oldest() bool { return w.inside && w.last }
 
 // take calls fn with the fragments of the next table, which ends before key hi;
-// nil is the end of all. Tombstones of stripe 0 that have nothing deeper to hide
+// nil is the end of all, and comes last. Tombstones of stripe 0 that have nothing deeper to hide
 // are gone.
 func (w *rangeWalker) take(hi []byte, fn func(rangedel.Fragment) error) error {
-	if w.all {
-		return nil
-	}
 	var open rangedel.Fragment // not given to fn yet: it may become longer
 	for w.taken < w.list.Len() {
 		f := w.list.At(w.taken)
@@ -135,7 +131,7 @@ func (w *rangeWalker) take(hi []byte, fn func(rangedel.Fragment) error) error {
 		}
 		w.taken++
 	}
-	w.from, w.all = hi, hi == nil
+	w.from = hi
 	return give(open, fn)
 }
 

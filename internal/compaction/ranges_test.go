@@ -75,7 +75,7 @@ func TestRunCutsRanges(t *testing.T) {
 		{"between tables", RunOptions{Ranges: list(over("a", "e", 5), over("f", "z", 5)), MaxTableSize: 1}, "b 6 PUT; d 6 PUT; g 6 PUT", "[a,d)5|[d,e)5 [f,g)5|[g,z)5"},
 		{"before a table", RunOptions{Ranges: list(over("a", "b", 5)), MaxTableSize: 1}, "b 6 PUT; d 6 PUT", "[a,b)5|"},
 		{"at guards", RunOptions{Ranges: list(over("a", "", 5)), Guards: [][]byte{[]byte("c"), []byte("m"), []byte("p")}}, "b 6 PUT; n 6 PUT", "[a,c)5|[c,m)5|[m,p)5|[p,)5"},
-		{"at guards, no entries", RunOptions{Ranges: list(over("b", "z", 5)), Guards: [][]byte{{}, []byte("a"), []byte("m"), []byte("zz")}}, "", "[b,m)5|[m,z)5"},
+		{"at guards, no entries", RunOptions{Ranges: list(over("b", "z", 5)), Guards: [][]byte{nil, []byte("a"), []byte("m"), []byte("zz")}}, "", "[b,m)5|[m,z)5"},
 		{"one of each stripe", RunOptions{Snapshots: []base.SeqNum{4, 9}, Ranges: list(over("a", "z", 12), over("a", "z", 11), over("a", "z", 9), over("a", "z", 8), over("a", "z", 4), over("a", "z", 2))},
 			"", "[a,z)12,11,9,4"},
 		{"alike when the old are gone", RunOptions{Ranges: list(over("a", "c", 5), over("a", "z", 6))}, "", "[a,z)6"},
