@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,4 +107,88 @@ func TestEveryKindOfOperation(t *testing.T) {
 	if _, err := seerdb.Open("db", o); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("opened without its merge operator: %v", err)
 	}
+}
+
+// TestKeyspaceTTL: a Put in a keyspace with a TTL expires, in batches,
+// transactions and conditional puts too; one elsewhere does not.
+func TestKeyspaceTTL(t *testing.T) {
+	now := time.UnixMilli(1_000_000)
+	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: func() time.Time { return now }}))
+	k, err := db.Keyspace("sessions", &seerdb.KeyspaceOptions{TTL: time.Minute})
+	must(t, err)
+	must(t, db.Put([]byte("stays"), nil))
+	must(t, k.Put([]byte("a"), nil))
+	b := db.NewBatch()
+	must(t, b.In(k).Put([]byte("b"), nil))
+	must(t, db.Apply(b, seerdb.DefaultDurability))
+	must(t, db.Update(context.Background(), func(x *seerdb.Txn) error { return x.In(k).Put([]byte("c"), nil) }))
+	if _, err := k.PutIfAbsent([]byte("d"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	must(t, k.PutTTL([]byte("e"), nil, time.Hour))
+	if n := len(contents(t, k)); n != 5 {
+		t.Fatalf("%d rows", n)
+	}
+	now = now.Add(time.Minute)
+	if got := fmt.Sprint(contents(t, k), contents(t, db)); got != "[e=] [stays=]" {
+		t.Fatal(got)
+	}
+}
+
+// TestGetFunc: the same values as Get, wherever they lie, and no allocation.
+func TestGetFunc(t *testing.T) {
+	r := newRig(t, quiet, withMerger(merger.Append{}), func(o *seerdb.Options, _ *seerdb.TestOptions) { o.ValueThreshold = 100 })
+	long := strings.Repeat("v", 300)
+	r.put("table=1", "apart="+long, "empty=")
+	must(t, r.flush())
+	r.put("memtable=2")
+	r.merge("merged=3", "table=+", "nothing=")
+	snap := r.db.NewSnapshot()
+	defer snap.Close()
+	r.del("memtable")
+	stop := errors.New("stop")
+	for key, want := range map[string]string{"table": "1+", "apart": long, "empty": "", "memtable": "2", "merged": "3", "nothing": ""} {
+		got, calls := "", 0
+		must(t, snap.GetFunc([]byte(key), func(v []byte) error {
+			got, calls = string(v), calls+1
+			return nil
+		}))
+		if got != want || calls != 1 {
+			t.Fatalf("%s: %q in %d calls, want %q", key, got, calls, want)
+		}
+		if err := snap.GetFunc([]byte(key), func([]byte) error { return stop }); err != stop {
+			t.Fatalf("%s: %v", key, err)
+		}
+	}
+	if err := r.db.GetFunc([]byte("memtable"), func([]byte) error { return nil }); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatal(err)
+	}
+	key, n := []byte("apart"), 0
+	count := func(v []byte) error { n += len(v); return nil }
+	if a := allocs(t, func() { must(t, r.db.GetFunc(key, count)) }); a != 0 {
+		t.Fatalf("%v allocations", a)
+	}
+}
+
+// TestApplyContext: a commit that waits for compaction ends with its context,
+// and nothing of it is there.
+func TestApplyContext(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed).With(seerdb.TestOptions{FS: vfs.NewMem(), L0Trigger: 1, ManualOnly: true}))
+	for range 9 {
+		must(t, db.Put([]byte("k"), nil))
+		must(t, db.Flush(context.Background()))
+	}
+	b := db.NewBatch()
+	must(t, b.Put([]byte("k"), []byte("late")))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	if err := db.ApplyContext(ctx, b, seerdb.DefaultDurability); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if v, err := db.Get([]byte("k")); err != nil || len(v) != 0 {
+		t.Fatalf("%q, %v", v, err)
+	}
+	must(t, db.Compact(context.Background(), nil, nil))
+	must(t, db.ApplyContext(context.Background(), b, seerdb.DefaultDurability))
 }

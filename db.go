@@ -57,6 +57,15 @@ func (db *DB) Apply(b *Batch, d Durability) error {
 	return err
 }
 
+// ApplyContext is Apply, and gives up with the error of ctx, with nothing
+// applied, if that ends while writers are slowed or stopped because compaction
+// is behind. From the moment the batch has its place in the log it is carried
+// through.
+func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) error {
+	_, err := db.e.CommitContext(ctx, &b.b, engine.Durability(d))
+	return err
+}
+
 // NewSnapshot pins the database as it is now.
 func (db *DB) NewSnapshot() *Snapshot { return &Snapshot{view{db.e.NewSnapshot(), db.k}} }
 

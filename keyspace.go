@@ -1,6 +1,10 @@
 package seerdb
 
-import "github.com/seerdb-go/seerdb/internal/engine"
+import (
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/engine"
+)
 
 // Keyspace is a tree of keys of its own within a database: what RocksDB calls
 // a column family and bbolt a bucket. The methods of the database itself work
@@ -20,6 +24,11 @@ type KeyspaceOptions struct {
 	ValueThreshold int
 	// Compression is Options.Compression for this keyspace.
 	Compression Compression
+	// TTL makes every Put and conditional put in this keyspace a PutTTL with
+	// this time, unless it is 0. PutTTL, Merge and BulkLoad go by what they are
+	// given. It is not stored: what was written keeps its expiry, and later
+	// writes go by the options of their time.
+	TTL time.Duration
 	// Merger combines the operands of Merge in this keyspace.
 	Merger Merger
 	// Filter is asked about values when they are compacted.
@@ -61,7 +70,7 @@ func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions 
 	if o.Compression != DefaultCompression {
 		e.Codec = o.Compression.codec()
 	}
-	e.Merger, e.Filter = o.Merger, o.Filter
+	e.Merger, e.Filter, e.TTL = o.Merger, o.Filter, max(o.TTL, 0)
 	return e
 }
 

@@ -11,12 +11,24 @@ import (
 
 // ops are the operations that a batch takes, on one keyspace.
 type ops struct {
-	b *batch.Batch
-	k uint32
-	e *engine.Engine // tells the time; nil: the system does
+	b   *batch.Batch
+	k   uint32
+	e   *engine.Engine // tells the time; nil: the system does
+	ttl time.Duration  // of a put; 0 = for ever
 }
 
-func (o ops) put(key, value []byte) error     { return o.b.Put(o.k, key, value) }
+// opsOn are the operations that b takes on a keyspace.
+func opsOn(b *batch.Batch, k *engine.Keyspace, e *engine.Engine) ops {
+	return ops{b, k.ID(), e, k.TTL()}
+}
+
+func (o ops) put(key, value []byte) error {
+	if o.ttl != 0 {
+		return o.putTTL(key, value, o.ttl)
+	}
+	return o.b.Put(o.k, key, value)
+}
+
 func (o ops) delete(key []byte) error         { return o.b.Delete(o.k, key) }
 func (o ops) singleDelete(key []byte) error   { return o.b.SingleDelete(o.k, key) }
 func (o ops) merge(key, operand []byte) error { return o.b.Merge(o.k, key, operand) }
@@ -72,14 +84,14 @@ func (b *Batch) PutTTL(key, value []byte, d time.Duration) error {
 	return b.ops(0).putTTL(key, value, d)
 }
 
-func (b *Batch) ops(k uint32) ops { return ops{&b.b, k, b.e} }
+func (b *Batch) ops(k uint32) ops { return ops{b: &b.b, k: k, e: b.e} }
 
 // BatchIn adds operations on one keyspace to a batch. See Batch.In.
 type BatchIn struct{ o ops }
 
 // In returns what adds operations on a keyspace to the batch. The keyspace must
 // belong to the database that the batch will be applied to.
-func (b *Batch) In(k *Keyspace) BatchIn { return BatchIn{ops{&b.b, k.k.ID(), k.e}} }
+func (b *Batch) In(k *Keyspace) BatchIn { return BatchIn{opsOn(&b.b, k.k, k.e)} }
 
 // Put is Batch.Put in the keyspace.
 func (b BatchIn) Put(key, value []byte) error { return b.o.put(key, value) }

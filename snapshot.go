@@ -21,6 +21,11 @@ func (s *view) Get(key []byte) ([]byte, error) { return copied(s.s.AppendGet(s.k
 // and ErrNotFound.
 func (s *view) AppendGet(dst, key []byte) ([]byte, error) { return s.s.AppendGet(s.k, dst, key) }
 
+// GetFunc is DB.GetFunc at the snapshot.
+func (s *view) GetFunc(key []byte, fn func(value []byte) error) error {
+	return s.s.View(s.k, key, fn)
+}
+
 // Has reports whether key has a value.
 func (s *view) Has(key []byte) (bool, error) { return s.s.Has(s.k, key) }
 

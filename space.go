@@ -23,7 +23,7 @@ func (s *space) Put(key, value []byte) error {
 }
 
 // in adds operations on this tree to a batch.
-func (s *space) in(b *Batch) ops { return ops{&b.b, s.k.ID(), s.e} }
+func (s *space) in(b *Batch) ops { return opsOn(&b.b, s.k, s.e) }
 
 // Delete removes key. Deleting a key that is not there is no error.
 func (s *space) Delete(key []byte) error {
@@ -92,6 +92,14 @@ func (s *space) Get(key []byte) ([]byte, error) {
 // dst and ErrNotFound.
 func (s *space) AppendGet(dst, key []byte) ([]byte, error) {
 	return s.k.AppendGet(dst, key, engine.Newest)
+}
+
+// GetFunc calls fn with the value of key without copying it, where it lies in
+// memory or in a cached page; it returns what fn returns, or ErrNotFound. The
+// slice is valid during the call and must not be modified. fn should be short:
+// it keeps memory and files from being given back.
+func (s *space) GetFunc(key []byte, fn func(value []byte) error) error {
+	return s.k.View(key, engine.Newest, fn)
 }
 
 // Has reports whether key has a value, without reading it.

@@ -277,8 +277,7 @@ func TestSpaceOfMostComesBack(t *testing.T) {
 			t.Fatalf("%q instead of %s", got[i], k)
 		}
 	}
-	m := r.db.Metrics()
-	if m.CompactionsByReason["expired"] == 0 {
+	if m := r.db.Metrics(); m.Expired == 0 {
 		t.Errorf("%v", m.CompactionsByReason)
 	}
 }

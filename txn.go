@@ -112,7 +112,7 @@ func (t *txnSpace) Range(lo, hi []byte) *Rows {
 func (t *txnSpace) Prefix(p []byte) *Rows { return t.Range(p, prefixEnd(p)) }
 
 func (t *txnSpace) write(fn func(ops) error) error {
-	return t.t.Write(func(b *batch.Batch) error { return fn(ops{b, t.k.ID(), t.e}) })
+	return t.t.Write(func(b *batch.Batch) error { return fn(opsOn(b, t.k, t.e)) })
 }
 
 // Put sets key to value. Both are copied.
@@ -161,8 +161,12 @@ func (t *Txn) RollbackTo(s Savepoint) error { return t.t.RollbackTo(s.s) }
 // for. ErrConflict means that nothing was applied, and that the same work may
 // succeed in a new transaction. The transaction is over whatever Commit
 // returns.
-func (t *Txn) Commit() error {
-	_, err := t.t.Commit()
+func (t *Txn) Commit() error { return t.CommitContext(context.Background()) }
+
+// CommitContext is Commit, and gives up with the error of ctx, with nothing
+// applied, if that ends while writers are slowed or stopped.
+func (t *Txn) CommitContext(ctx context.Context) error {
+	_, err := t.t.Commit(ctx)
 	return err
 }
 
@@ -194,7 +198,7 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := db.once(o, fn)
+		err := db.once(ctx, o, fn)
 		if !errors.Is(err, ErrConflict) || try == updateTries {
 			return err
 		}
@@ -206,7 +210,7 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 }
 
 // once runs fn in one transaction.
-func (db *DB) once(o *TxnOptions, fn func(*Txn) error) error {
+func (db *DB) once(ctx context.Context, o *TxnOptions, fn func(*Txn) error) error {
 	t, err := db.Begin(o)
 	if err != nil {
 		return err
@@ -215,7 +219,7 @@ func (db *DB) once(o *TxnOptions, fn func(*Txn) error) error {
 	if err := fn(t); err != nil {
 		return err
 	}
-	return t.Commit()
+	return t.CommitContext(ctx)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -268,9 +272,9 @@ func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write
 			t.Rollback()
 			return false, ignoreNotFound(err)
 		}
-		err = t.Write(func(b *batch.Batch) error { return write(ops{b, s.k.ID(), s.e}) })
+		err = t.Write(func(b *batch.Batch) error { return write(opsOn(b, s.k, s.e)) })
 		if err == nil {
-			_, err = t.Commit()
+			_, err = t.Commit(context.Background())
 		}
 		t.Rollback()
 		if !errors.Is(err, ErrConflict) {

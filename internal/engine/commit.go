@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -57,12 +58,19 @@ var commitPool = sync.Pool{New: func() any { return &commit{wake: make(chan stru
 // may be reused afterwards. The error is definite (nothing was or will be
 // applied) unless errors.Is(err, base.ErrCommitUnknown).
 func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
-	return e.commitBatch(b, d, nil)
+	return e.commitBatch(context.Background(), b, d, nil)
+}
+
+// CommitContext is Commit, and gives up with the error of ctx, definitely, if
+// that ends before the commit has its place in the log: while writers are slowed
+// or stopped.
+func (e *Engine) CommitContext(ctx context.Context, b *batch.Batch, d Durability) (base.SeqNum, error) {
+	return e.commitBatch(ctx, b, d, nil)
 }
 
 // commitBatch is Commit, for a transaction if x is not nil: then the error may
 // be base.ErrConflict.
-func (e *Engine) commitBatch(b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
+func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
 	if err := b.Err(); err != nil {
 		return 0, err
 	}
@@ -85,9 +93,12 @@ func (e *Engine) commitBatch(b *batch.Batch, d Durability, x *txn.Txn) (base.Seq
 		e.clock.inUse.Store(true) // before anybody can see it
 	}
 	begin := e.stats.commits.begin()
-	e.pacer.wait(b)
+	e.pacer.wait(ctx, b)
 	c := commitPool.Get().(*commit)
-	if err := e.enqueue(c, b, d, x); err != nil {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, e.commitChanged)() // whoever waits for room looks again
+	}
+	if err := e.enqueue(ctx, c, b, d, x); err != nil {
 		commitPool.Put(c)
 		return 0, err
 	}
@@ -123,7 +134,7 @@ func (e *Engine) durability(d Durability) (Durability, error) {
 }
 
 // enqueue is stage 1.
-func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability, x *txn.Txn) error {
+func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durability, x *txn.Txn) error {
 	need := b.KeyValueBytes() + b.Count()*memtable.EntryOverhead
 	if len(b.Keyspaces()) > 0 {
 		need += b.Count() * prefixSize
@@ -135,6 +146,9 @@ func (e *Engine) enqueue(c *commit, b *batch.Batch, d Durability, x *txn.Txn) er
 	for {
 		if p.refused != nil {
 			return p.refused
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		if p.held {
 			p.changed.Wait()

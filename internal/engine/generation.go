@@ -22,11 +22,13 @@ type generation struct {
 	// others holds what the keyspaces but the default one wrote, each key after
 	// its keyspace's number; nil until the first does. Its entries are counted
 	// in the reservation of mem. Stored under commit.mu.
-	others   atomic.Pointer[memtable.Generation]
-	log      *wal.Writer  // nil without a log, and for recovered generations
-	logNum   base.FileNum // the segment, or the first one that is still needed
-	lastSeq  base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
-	firstSeq base.SeqNum  // what is older lies in other generations and in tables; immutable
+	others  atomic.Pointer[memtable.Generation]
+	log     *wal.Writer  // nil without a log, and for recovered generations
+	logNum  base.FileNum // the segment, or the first one that is still needed
+	lastSeq base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
+	// hintFrom is the first sequence at which iterators may leave hints here: what
+	// lies in older generations and in tables is not newer. Immutable.
+	hintFrom base.SeqNum
 	capacity int64
 
 	refs int // states that name it; guarded by Engine.mu

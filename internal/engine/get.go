@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
@@ -17,6 +18,9 @@ type query struct {
 	hash uint64 // of key
 	at   Moment
 	want bool // the value, and not only whether there is one
+	// show, if set, gets the value where it lies instead of a copy, and the read
+	// returns nil; a value that has to be put together is returned as always.
+	show func(value []byte) error
 	// newest is whether it reads at what is visible and not at a snapshot, for
 	// which range tombstones are kept.
 	newest bool
@@ -48,6 +52,39 @@ func (k *Keyspace) Has(key []byte, at Moment) (bool, error) {
 }
 
 func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error) {
+	return k.lookupWith(dst, key, at, want, nil)
+}
+
+// View calls fn with the value of key where it lies: in a memtable, in a cached
+// page, or, if it is kept apart or merged, in a buffer. It is valid during the
+// call.
+func (k *Keyspace) View(key []byte, at Moment, fn func(value []byte) error) error {
+	buf := viewBuffers.Get().(*[]byte)
+	b, err := k.lookupWith((*buf)[:0], key, at, true, fn)
+	if b == nil {
+		viewBuffers.Put(buf)
+		return err // fn was called
+	}
+	if err == nil {
+		err = fn(b)
+	}
+	if cap(b) <= viewBufferMax {
+		*buf = b
+		viewBuffers.Put(buf)
+	}
+	return err
+}
+
+// viewBuffers hold values that have to be put together. Rare huge ones are not
+// kept.
+var viewBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 512)
+	return &b
+}}
+
+const viewBufferMax = 1 << 20
+
+func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error) ([]byte, error) {
 	if k.dropped.Load() {
 		return dst, k.usable()
 	}
@@ -58,7 +95,7 @@ func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error)
 	}
 	st := &e.stats.reads[shard]
 	timed := st.begin()
-	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, newest: at.Seq == base.SeqNumMax, st: st}
+	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, show: show, newest: at.Seq == base.SeqNumMax, st: st}
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
 	// that is newer than the state is simply not seen, as if it came later.
@@ -218,7 +255,10 @@ func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byt
 	}
 	switch kind {
 	case base.KindPut:
-		if q.want {
+		switch {
+		case q.show != nil:
+			return nil, q.show(value)
+		case q.want:
 			dst = append(dst, value...)
 		}
 		return dst, nil

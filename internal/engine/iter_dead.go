@@ -11,10 +11,11 @@ import "bytes"
 // A hint at sequence S says that every key in it is dead at S, in its generation
 // and in all that is older. It stays true while the generation lives, because
 // nothing that is newer than S can come to lie below it: tables and older
-// generations hold only what was committed before the generation began, and a
-// bulk load, which adds tables, replaces the generation first. So S must not be
-// before that beginning, and the state that the iterator read must still be the
-// current one, or it may have missed a load.
+// generations hold only what was committed before the generation began, but for
+// the bulk load that it may have begun with: a load takes the first sequence of a
+// new generation, and its tables come to lie below. So S must not be before that
+// beginning, or that load, and the state that the iterator read must still be
+// the current one, or it may have missed the load's tables.
 
 // deadRun is the dead keys that a step has passed so far.
 type deadRun struct {
@@ -59,5 +60,5 @@ func (it *Iter) noteDead(next []byte) {
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. A transaction's own writes are nobody else's.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq+1 >= it.s.mem.firstSeq && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq >= it.s.mem.hintFrom && it.e.state.Load() == it.s
 }

@@ -47,6 +47,7 @@ type Keyspace struct {
 type KeyspaceOptions struct {
 	ValueThreshold int // 0 = never
 	Codec          compress.Codec
+	TTL            time.Duration     // of what is put without one; 0 = for ever
 	Merger         base.Merger       // nil: operands are neither accepted nor combined
 	Filter         compaction.Filter // nil: none
 }
@@ -99,6 +100,14 @@ func (k *Keyspace) ID() uint32 { return k.id }
 // Options are those that hold for the keyspace, but for its merge operator.
 func (k *Keyspace) Options() KeyspaceOptions { return *k.options().withoutMerger() }
 
+// TTL is for how long a Put lasts.
+func (k *Keyspace) TTL() time.Duration {
+	if o := k.opts.Load(); o != nil {
+		return o.TTL
+	}
+	return 0
+}
+
 // options are those that the program gave, or defaults.
 func (k *Keyspace) options() *KeyspaceOptions {
 	if o := k.opts.Load(); o != nil {
@@ -109,7 +118,7 @@ func (k *Keyspace) options() *KeyspaceOptions {
 
 func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
 	c := *o
-	c.Merger, c.Filter = nil, nil
+	c.Merger, c.Filter, c.TTL = nil, nil, 0
 	return &c
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ const paceGrain = 500 * time.Microsecond
 const paceNap = 20 * time.Millisecond
 
 // wait delays the caller by what a batch costs at the current rate.
-func (p *pacer) wait(b *batch.Batch) {
+func (p *pacer) wait(ctx context.Context, b *batch.Batch) {
 	rate := p.rate.Load()
 	if rate == 0 || !p.e.pressure.Load().slows(b) {
 		return
@@ -42,7 +43,7 @@ func (p *pacer) wait(b *batch.Batch) {
 		}
 	}
 	now := begin
-	for time.Duration(due-now) > paceGrain && p.rate.Load() != 0 && p.e.background.ctx.Err() == nil {
+	for time.Duration(due-now) > paceGrain && p.rate.Load() != 0 && p.e.background.ctx.Err() == nil && ctx.Err() == nil {
 		time.Sleep(min(time.Duration(due-now), paceNap))
 		now = int64(time.Since(p.e.opened))
 	}

@@ -101,7 +101,12 @@ func (e *Engine) rotate(need int) error {
 // newGeneration makes a generation whose first commit comes next. The caller
 // holds commit.mu, or is alone.
 func (e *Engine) newGeneration(capacity int, prev *generation) (*generation, error) {
-	g := &generation{capacity: int64(capacity), firstSeq: e.commit.nextSeq}
+	g := &generation{capacity: int64(capacity), hintFrom: e.commit.nextSeq - 1}
+	e.mu.Lock()
+	if e.loading != nil {
+		g.hintFrom++ // the load gets that sequence, and its tables come to lie below
+	}
+	e.mu.Unlock()
 	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: e.opts.Partitions})
 	if err != nil {
 		return nil, fmt.Errorf("%w; lower MemtableSize or MemoryBudget", err)

@@ -113,6 +113,16 @@ func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
 	return k.AppendGet(dst, key, s.at)
 }
 
+// View is Keyspace.View at the snapshot.
+func (s *Snapshot) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return base.ErrClosed
+	}
+	return k.View(key, s.at, fn)
+}
+
 // Has is Keyspace.Has at the snapshot.
 func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
 	s.mu.RLock()

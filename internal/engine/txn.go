@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -337,7 +338,7 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 // Commit applies the writes, atomically, unless a commit since the snapshot
 // touched what the transaction depends on: then it is base.ErrConflict, and
 // nothing was applied. The transaction is over in any case.
-func (t *Txn) Commit() (base.SeqNum, error) {
+func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	if err := t.usable(); err != nil {
 		t.Rollback()
 		return 0, err
@@ -354,7 +355,7 @@ func (t *Txn) Commit() (base.SeqNum, error) {
 	if err := t.conflict.Seal(); err != nil {
 		return 0, err
 	}
-	return t.e.commitBatch(&t.batch, t.o.Durability, &t.conflict)
+	return t.e.commitBatch(ctx, &t.batch, t.o.Durability, &t.conflict)
 }
 
 // Rollback ends the transaction without applying anything. It is idempotent,
