@@ -124,6 +124,9 @@ func (t *tree) mostVictimBytes(level int, r *run, victims map[base.FileNum]bool)
 			begin, n = i+1, 0
 			continue
 		}
+		if begin < i && t.parted(level, r.files[i-1], f) {
+			begin, n = i, 0
+		}
 		n += b
 		for begin < i && (i-begin == maxGarbageTables || n > maxGarbageValues*t.cfg.TableSize) {
 			n -= victimBytes(r.files[begin], victims)

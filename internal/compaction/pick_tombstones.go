@@ -67,7 +67,7 @@ func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
 				begin := n
 				for n++; n < len(r.files) && n-begin < maxGarbageTables; n++ {
 					more := t.gainInPlace(w, level, i, r.files[n])
-					if more.sum() <= t.cfg.TombstoneDensity*float64(r.files[n].Size) {
+					if more.sum() <= t.cfg.TombstoneDensity*float64(r.files[n].Size) || t.parted(level, r.files[n-1], r.files[n]) {
 						break
 					}
 					gain.add(more)
