@@ -102,7 +102,7 @@ func (o *outputs) syncDir() error {
 	if err := o.e.dirHandle.Sync(); err != nil {
 		err = fmt.Errorf("sync of the database directory: %w", err)
 		o.e.poison(err)
-		return err
+		return fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, err)
 	}
 	return failpoint.Hit(failpoint.OutputAfterDirSync)
 }
