@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -102,7 +103,7 @@ func (e *Engine) waitFlushed(ctx context.Context) error {
 // refusal is why commits are refused, for callers that do not hold commit.mu.
 func (e *Engine) refusal() error {
 	if p := e.poisoned.Load(); p != nil {
-		return *p
+		return fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, *p)
 	}
 	return base.ErrClosed
 }
