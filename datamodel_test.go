@@ -65,11 +65,11 @@ func writeKinds(t *testing.T, s kindsTree) {
 // and compaction, in the default keyspace and in another.
 func TestEveryKindOfOperation(t *testing.T) {
 	fs := vfs.NewMem()
-	now := time.UnixMilli(1_000_000)
+	clock := newWideClock()
 	options := func() *seerdb.Options {
 		o := smallOn(fs, seerdb.Sync)
 		o.Merger = merger.Counter{}
-		return o.With(seerdb.TestOptions{FS: fs, Clock: func() time.Time { return now }, ManualOnly: true})
+		return o.With(seerdb.TestOptions{FS: fs, Clock: clock.now, ManualOnly: true})
 	}
 	db := open(t, "db", options())
 	trees := func() []kindsTree {
@@ -88,7 +88,7 @@ func TestEveryKindOfOperation(t *testing.T) {
 	check("in the memtable", 31)
 	must(t, db.Flush(context.Background()))
 	check("in tables", 31)
-	now = now.Add(time.Second)
+	clock.add(time.Second)
 	check("later", 30)
 	if v, err := snap.Get([]byte("k06")); err != nil || string(v) != "soon gone" {
 		t.Fatalf("the snapshot's time moved: %q, %v", v, err)
@@ -112,9 +112,9 @@ func TestEveryKindOfOperation(t *testing.T) {
 // TestKeyspaceTTL: a Put in a keyspace with a TTL expires, in batches,
 // transactions and conditional puts too; one elsewhere does not.
 func TestKeyspaceTTL(t *testing.T) {
-	now := time.UnixMilli(1_000_000)
+	clock := newWideClock()
 	o := smallOn(vfs.NewMem(), seerdb.Sync)
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: func() time.Time { return now }}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: clock.now}))
 	k, err := db.Keyspace("sessions", &seerdb.KeyspaceOptions{TTL: time.Minute})
 	must(t, err)
 	must(t, db.Put([]byte("stays"), nil))
@@ -130,7 +130,7 @@ func TestKeyspaceTTL(t *testing.T) {
 	if n := len(contents(t, k)); n != 5 {
 		t.Fatalf("%d rows", n)
 	}
-	now = now.Add(time.Minute)
+	clock.add(time.Minute)
 	if got := fmt.Sprint(contents(t, k), contents(t, db)); got != "[e=] [stays=]" {
 		t.Fatal(got)
 	}

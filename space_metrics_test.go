@@ -36,7 +36,7 @@ func TestSpaceMetrics(t *testing.T) {
 	must(t, r.db.DeleteRange([]byte("r"), []byte("s")))
 	must(t, r.db.Put([]byte("x"), []byte("not a counter")))
 	must(t, r.db.Merge([]byte("x"), merger.AppendInt64(nil, 1)))
-	r.later(time.Minute)
+	r.clock.add(time.Minute)
 	must(t, r.db.Flush(context.Background()))
 	must(t, r.db.Compact(context.Background(), nil, nil))
 	m := r.db.Metrics()

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,26 +20,22 @@ type spaceRig struct {
 	t     *testing.T
 	mem   *vfs.MemFS
 	db    *seerdb.DB
-	clock atomic.Int64 // Unix milliseconds
+	clock *wideClock
 	rnd   *rand.Rand
 	keys  int
 }
 
 func newSpaceRig(t *testing.T, change ...func(*seerdb.Options)) *spaceRig {
-	r := &spaceRig{t: t, mem: vfs.NewMem(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
-	r.clock.Store(1_000_000_000_000)
+	r := &spaceRig{t: t, mem: vfs.NewMem(), clock: newWideClock(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
 	o, to := tiny()
 	o.MemtableSize, o.TableSize, o.Durability = 64<<10, 32<<10, seerdb.Buffered
-	to.FS, to.BaseLevel = r.mem, 128<<10
-	to.Clock = func() time.Time { return time.UnixMilli(r.clock.Load()) }
+	to.FS, to.Clock, to.BaseLevel = r.mem, r.clock.now, 128<<10
 	for _, f := range change {
 		f(&o)
 	}
 	r.db = open(t, "db", o.With(to))
 	return r
 }
-
-func (r *spaceRig) later(d time.Duration) { r.clock.Add(int64(d / time.Millisecond)) }
 
 func spaceKey(n int) []byte { return fmt.Appendf(nil, "key%06d", n) }
 
@@ -111,7 +106,7 @@ var spaceWays = map[string]struct {
 			must(r.t, r.db.Delete(spaceKey(n)))
 		}
 	}},
-	"expiry": {time.Hour, func(r *spaceRig) { r.later(2 * time.Hour) }},
+	"expiry": {time.Hour, func(r *spaceRig) { r.clock.add(2 * time.Hour) }},
 }
 
 func (r *spaceRig) fill(ttl time.Duration) {
@@ -241,7 +236,7 @@ func TestSpaceComesBackUnderFewWrites(t *testing.T) {
 	peak := r.used()
 	for n := range 300 {
 		if n == 50 {
-			r.later(2 * time.Hour)
+			r.clock.add(2 * time.Hour)
 		}
 		must(t, r.db.Put([]byte("tick"), nil))
 		if r.used() < peak/100 {
@@ -264,7 +259,7 @@ func TestSpaceOfMostComesBack(t *testing.T) {
 		return r.db.PutTTL(k, v, time.Hour)
 	})
 	peak := r.used()
-	r.later(time.Hour)
+	r.clock.add(time.Hour)
 	eventually(t, 30*time.Second, "the space comes back", func() bool { return r.used() < peak/20 })
 	slices.Sort(live)
 	live = slices.Compact(live)

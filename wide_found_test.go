@@ -118,9 +118,9 @@ func TestWrongMergerReadOnly(t *testing.T) {
 // TestSnapshotTimeBesideTxn: a transaction that got its time only with its first
 // value that expires does not take that of a snapshot along when it ends.
 func TestSnapshotTimeBesideTxn(t *testing.T) {
-	now := time.UnixMilli(1 << 40)
+	clock := newWideClock()
 	o := smallOn(vfs.NewMem(), seerdb.Sync).With(seerdb.TestOptions{
-		FS: vfs.NewMem(), ManualOnly: true, Clock: func() time.Time { return now },
+		FS: vfs.NewMem(), ManualOnly: true, Clock: clock.now,
 	})
 	db := open(t, "db", o)
 	x := begin(t, db, nil)
@@ -129,7 +129,7 @@ func TestSnapshotTimeBesideTxn(t *testing.T) {
 	snap := db.NewSnapshot()
 	defer snap.Close()
 	x.Rollback()
-	now = now.Add(2 * time.Minute)
+	clock.add(2 * time.Minute)
 	must(t, db.Compact(context.Background(), nil, nil))
 	if v, err := snap.Get([]byte("k")); string(v) != "v" || err != nil {
 		t.Fatalf("%q, %v", v, err)

@@ -35,6 +35,9 @@ func newWideClock() *wideClock {
 // set makes it the time of a model.
 func (c *wideClock) set(model int64) { c.ms.Store(wideEpoch + model) }
 
+// add makes it later, or earlier.
+func (c *wideClock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
 func (c *wideClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
 // wideMerger is the public operator that a model's one describes.

@@ -50,16 +50,16 @@ func TestTableOfRangesAlone(t *testing.T) {
 // the log, and what had expired came back with a clock that was set back.
 func TestClockSetBackAtReopen(t *testing.T) {
 	fs := vfs.NewMem()
-	now := time.UnixMilli(1_000_000)
-	o := smallOn(fs, seerdb.Sync).With(seerdb.TestOptions{FS: fs, Clock: func() time.Time { return now }})
+	clock := newWideClock()
+	o := smallOn(fs, seerdb.Sync).With(seerdb.TestOptions{FS: fs, Clock: clock.now})
 	db := open(t, "db", o)
 	must(t, db.PutTTL([]byte("k"), []byte("v"), time.Second))
-	now = now.Add(time.Second)
+	clock.add(time.Second)
 	if _, err := db.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatal(err)
 	}
 	must(t, db.Close())
-	now = now.Add(-time.Minute)
+	clock.add(-time.Minute)
 	db = open(t, "db", o)
 	if v, err := db.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatalf("it is back: %q, %v", v, err)

@@ -111,7 +111,7 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 	}
 	s.release(shard)
 	if err == errMerge {
-		res, err = k.getMerged(dst, key, at)
+		res, err = k.getMerged(dst, key, at, nil)
 	}
 	st.end(timed)
 	return res, err
@@ -307,9 +307,10 @@ func withoutExpiry(k base.Kind) base.Kind {
 	return base.KindPut
 }
 
-// getMerged reads a key with operands.
-func (k *Keyspace) getMerged(dst, key []byte, at Moment) ([]byte, error) {
-	it, err := k.NewIter(IterOptions{Lower: key}, at)
+// getMerged reads a key with operands; with own, some of them are those of an
+// open transaction.
+func (k *Keyspace) getMerged(dst, key []byte, at Moment, own *overlay) ([]byte, error) {
+	it, err := k.newIter(IterOptions{Lower: key}, at, own)
 	if err != nil {
 		return dst, err
 	}

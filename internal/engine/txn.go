@@ -172,17 +172,7 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 	case !want:
 		return dst, nil
 	}
-	it, err := k.newIter(IterOptions{Lower: key}, t.at, &t.own)
-	if err != nil {
-		return dst, err
-	}
-	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
-		dst = append(dst, it.Value()...)
-	} else if it.Err() == nil {
-		_ = it.Close()
-		return dst, base.ErrNotFound
-	}
-	return dst, it.Close()
+	return k.getMerged(dst, key, t.at, &t.own)
 }
 
 // ownValue is what a write of the transaction itself says.
