@@ -259,16 +259,19 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 			stripes = append(stripes, c.end)
 		}
 	}
+	a := applier{gen: c.gen, stripes: stripes, buf: c.buf}
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {
 			panic(fmt.Sprintf("engine: a batch that was just encoded does not decode: %v", err))
 		}
 		if !ok {
-			return
+			break
 		}
-		c.buf = c.gen.add(&op, seq, c.buf, stripes)
+		a.add(&op, seq)
 	}
+	a.flush()
+	c.buf = a.buf
 }
 
 // publish is stages 4 and 5: it returns once the commit is visible (or, when

@@ -111,23 +111,6 @@ func need(op *batch.Op) int {
 	return n
 }
 
-// add applies an operation. buf is for the key with its prefix, and is returned
-// for the next operation. stripes are those of rangedel.Set.Add.
-func (g *generation) add(op *batch.Op, seq base.SeqNum, buf []byte, stripes []base.SeqNum) []byte {
-	if op.Kind == base.KindRangeDelete {
-		g.addRange(op, seq, stripes)
-		return buf
-	}
-	t := base.MakeTrailer(seq, op.Kind)
-	if op.Keyspace == 0 {
-		g.mem.Add(op.Key, base.Hash(op.Key), t, op.Value)
-		return buf
-	}
-	buf = append(binary.BigEndian.AppendUint32(buf[:0], op.Keyspace), op.Key...)
-	g.others.Load().Add(buf, base.Hash(buf), t, op.Value)
-	return buf
-}
-
 // addRange applies a range delete. Among the others a range without an end
 // ends where the next keyspace begins.
 func (g *generation) addRange(op *batch.Op, seq base.SeqNum, stripes []base.SeqNum) {

@@ -271,6 +271,7 @@ func (r *replay) apply(payload []byte) error {
 	if err := r.room(bytes); err != nil {
 		return err
 	}
+	a := applier{gen: r.cur, stripes: []base.SeqNum{base.SeqNumMax}, buf: r.buf} // nobody reads what is on the way
 	for {
 		op, ok, _ := b.Next()
 		if !ok {
@@ -282,10 +283,12 @@ func (r *replay) apply(payload []byte) error {
 					return err
 				}
 			}
-			r.buf = r.cur.add(&op, seq, r.buf, []base.SeqNum{base.SeqNumMax}) // nobody reads what is on the way
+			a.add(&op, seq)
 		}
 		seq++
 	}
+	a.flush()
+	r.buf = a.buf
 	r.next = seq
 	r.cur.lastSeq = seq - 1
 	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)

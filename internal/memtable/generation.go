@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/invariant"
@@ -121,15 +122,22 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 	p.mu.Lock()
 	p.versions++
 	p.newest = max(p.newest, t.Seq())
-	if r := g.record(p, key, hash); r != 0 {
+	at := g.tree.atEnd(key)
+	var r ref
+	if !at.beyond {
+		r = g.record(p, key, hash)
+	}
+	if r != 0 {
 		g.arena.addVersion(g.arena.record(r), t, value)
 	} else {
-		// First find the place: this only reads, so the processor does it
-		// while the bucket is still on its way from memory. The allocation
-		// would make it wait.
-		l, version := g.tree.place(key)
+		if at.leaf == nil {
+			// First find the place: this only reads, so the processor does it
+			// while the bucket is still on its way from memory. The allocation
+			// would make it wait.
+			at = g.tree.inside(key)
+		}
 		r = g.arena.newRecord(key, t, value)
-		g.tree.insert(l, version, r, key)
+		g.tree.insert(at, r, key)
 		p.insert(&g.arena, r, hash)
 	}
 	p.mu.Unlock()
@@ -177,8 +185,7 @@ func (g *Generation) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer
 func (g *Generation) Prefetch(hash uint64) {
 	p := &g.partitions[hash&g.mask]
 	state := p.state.Load()
-	r := [1]ref{g.arena.bucketRef(state, bucketOf(hash, uint32(state)))}
-	prefetch(g.arena.base, &r[0], 1)
+	prefetchLine(unsafe.Pointer(g.arena.bucket(state, bucketOf(hash, uint32(state)))))
 }
 
 // NewIter makes an iterator over what a read at sequence s sees.

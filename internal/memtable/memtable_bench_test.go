@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -98,6 +99,56 @@ func BenchmarkInsert(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkBatch inserts as a commit of many keys does: it asks for buckets a
+// few keys ahead. Sorted keys are the random ones in order.
+func BenchmarkBatch(b *testing.B) {
+	const ahead = 8
+	keys, hashes := benchKeySet(benchKeys, hashedKey)
+	sets := []struct {
+		name   string
+		keys   []byte
+		hashes []uint64
+	}{{"random", keys, hashes}, {name: "sorted"}, {name: "descending"}, {name: "sequential"}}
+	order := make([]string, benchKeys)
+	for i := range order {
+		order[i] = string(keys[i*16 : i*16+16])
+	}
+	slices.Sort(order)
+	for i := range order {
+		up, down := order[i], order[len(order)-1-i]
+		sets[1].keys = append(sets[1].keys, up...)
+		sets[1].hashes = append(sets[1].hashes, base.Hash([]byte(up)))
+		sets[2].keys = append(sets[2].keys, down...)
+		sets[2].hashes = append(sets[2].hashes, base.Hash([]byte(down)))
+	}
+	sets[3].keys, sets[3].hashes = benchKeySet(benchKeys, sequentialKey)
+	for _, set := range sets {
+		b.Run(set.name, func(b *testing.B) {
+			for done := 0; done < b.N; done += benchKeys {
+				b.StopTimer()
+				g := benchGeneration(b, 16)
+				n := min(benchKeys, b.N-done)
+				g.BeginWrite()
+				g.Reserve(n * EntryBound(16, 0))
+				b.StartTimer()
+				for i := range n {
+					if i%ahead == 0 {
+						for _, h := range set.hashes[i:min(i+ahead, n)] {
+							g.Prefetch(h)
+						}
+					}
+					g.Add(set.keys[i*16:i*16+16], set.hashes[i], base.MakeTrailer(base.SeqNum(i+1), base.KindDelete), nil)
+				}
+				b.StopTimer()
+				b.ReportMetric(float64(g.arena.used())/float64(n), "B/entry")
+				g.EndWrite()
+				g.Free()
+				b.StartTimer()
+			}
+		})
 	}
 }
 

@@ -7,3 +7,8 @@ import "unsafe"
 //
 //go:noescape
 func prefetch(base unsafe.Pointer, refs *ref, n int)
+
+// prefetchLine asks for the cache line at p.
+//
+//go:noescape
+func prefetchLine(p unsafe.Pointer)

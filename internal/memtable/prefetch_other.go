@@ -14,3 +14,6 @@ func prefetch(base unsafe.Pointer, refs *ref, n int) {
 		(*atomic.Uint32)(unsafe.Add(base, uintptr(r)<<wordShift)).Load()
 	}
 }
+
+// prefetchLine loads from p.
+func prefetchLine(p unsafe.Pointer) { (*atomic.Uint32)(p).Load() }

@@ -8,7 +8,8 @@ type step struct {
 }
 
 // splitLeaf adds a record to a full leaf, which the caller has locked, by
-// moving part of it to a new leaf. It unlocks the leaf.
+// moving part of it to a new leaf. The record's position among the entries is
+// pos. It unlocks the leaf.
 //
 // The new leaf is the right one; but of the last leaf of the tree it is the
 // left one. For the last leaf has no upper fence and thus no skip, and what
@@ -18,7 +19,7 @@ type step struct {
 // A leaf that is full at the very end of the tree hands on everything, so that
 // ascending inserts leave full leaves behind; at the very start likewise, for
 // descending ones.
-func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
+func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.a
@@ -28,7 +29,6 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 		panic("memtable: a locked leaf is not where its keys are")
 	}
 	lo, hi := ref(l.lo.Load()), ref(l.hi.Load())
-	pos := l.search(a, ctl, key)
 	cut := splitAt
 	switch {
 	case pos == fanout && hi == 0:
@@ -46,7 +46,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 	if hi == 0 {
 		left := a.newLeaf(l, ctl, 0, cut, lo, sep)
 		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
-		fresh.insertIf(goesLeft, a, r, key)
+		fresh.insertIf(goesLeft, pos, r, key)
 		t.addChild(path[:height], left, sep, at)
 		yield()
 		publish32(&l.lo, uint32(sep))
@@ -54,7 +54,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 	} else {
 		right := a.newLeaf(l, ctl, cut, fanout, sep, hi)
 		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
-		fresh.insertIf(!goesLeft, a, r, key)
+		fresh.insertIf(!goesLeft, pos-cut, r, key)
 		t.addChild(path[:height], at, sep, right)
 		yield()
 		publish32(&l.hi, uint32(sep))
@@ -63,17 +63,20 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, r ref, key []byte) {
 	publish64(&l.ctl, rest|lockedBit)
 	yield()
 	l.version.Add(1)
-	if goesLeft == (hi == 0) {
+	switch {
+	case goesLeft == (hi == 0):
 		publish64(&l.ctl, rest)
-	} else {
-		l.insert(a, rest, r, key)
+	case goesLeft:
+		l.insert(rest, pos, r, key)
+	default:
+		l.insert(rest, pos-cut, r, key)
 	}
 }
 
 // insertIf inserts into a leaf that nobody else knows.
-func (l *leaf) insertIf(yes bool, a *arena, r ref, key []byte) {
+func (l *leaf) insertIf(yes bool, pos int, r ref, key []byte) {
 	if yes {
-		l.insert(a, l.ctl.Load(), r, key)
+		l.insert(l.ctl.Load(), pos, r, key)
 	}
 }
 

@@ -153,40 +153,82 @@ func (t *tree) find(key []byte) ref {
 	}
 }
 
+// spot is where a key belongs: a leaf as it was at some version.
+type spot struct {
+	leaf    *leaf
+	version uint32
+	// beyond says that the key is greater than all in the tree, as the leaf,
+	// the last one, showed when its ctl was this.
+	beyond bool
+	ctl    uint64
+}
+
 // place is the leaf where a key belongs.
-func (t *tree) place(key []byte) (l *leaf, version uint32) {
-	if l, version, ok := t.atEnd(key); ok {
-		return l, version
+func (t *tree) place(key []byte) spot {
+	if s := t.atEnd(key); s.leaf != nil {
+		return s
 	}
+	return t.inside(key)
+}
+
+// inside is place for a key that is probably not at the end.
+func (t *tree) inside(key []byte) spot {
 	f := t.descend(key, toKey)
-	return f.leaf, f.version
+	return spot{leaf: f.leaf, version: f.version}
 }
 
 // insert adds a record whose key the tree does not hold, and which nobody else
 // is adding, to its place.
-func (t *tree) insert(l *leaf, version uint32, r ref, key []byte) {
-	ctl, ok := l.lock(version)
+func (t *tree) insert(s spot, r ref, key []byte) {
+	ctl, ok := s.leaf.lock(s.version)
 	for !ok {
-		l, version = t.place(key)
-		ctl, ok = l.lock(version)
+		s = t.place(key)
+		ctl, ok = s.leaf.lock(s.version)
+	}
+	l, pos := s.leaf, countOf(ctl)
+	if !s.beyond || ctl != s.ctl {
+		pos = l.search(t.a, ctl, key)
 	}
 	if countOf(ctl) < fanout {
-		l.insert(t.a, ctl, r, key)
+		l.insert(ctl, pos, r, key)
 	} else {
-		t.splitLeaf(l, ctl, r, key)
+		t.splitLeaf(l, ctl, pos, r, key)
 	}
 }
 
 // atEnd is the last leaf, if the key belongs there: ascending inserts need no
 // descent.
-func (t *tree) atEnd(key []byte) (l *leaf, version uint32, ok bool) {
+//
+// Nor do they need to ask the index: if the greatest entry of the last leaf is
+// less than the key, the tree does not hold it. The leaf says what that entry
+// is if ctl is loaded between two equal versions: slots in use at ctl are used
+// for others only after the next version. It is then the greatest of all: at any
+// moment the other leaves end before the fence of the last one. And as long as
+// the caller has the lock of the key's partition, nobody adds the key.
+//
+// Within a version entries only come, and each raises the count in ctl; so who
+// has locked the leaf at this version and finds this ctl knows also that the
+// key goes to the end.
+func (t *tree) atEnd(key []byte) (s spot) {
 	if headOf(key, 0) < t.lastHead.Load() {
-		return nil, 0, false
+		return spot{}
 	}
-	l = t.a.leaf(t.last)
-	version = l.version.Load()
+	l := t.a.leaf(t.last)
+	s.version = l.version.Load()
+	yield()
 	lo := ref(l.lo.Load())
-	return l, version, lo != 0 && bytes.Compare(key, t.a.key(lo)) >= 0
+	if lo == 0 || bytes.Compare(key, t.a.key(lo)) < 0 {
+		return spot{}
+	}
+	s.leaf, s.ctl = l, l.ctl.Load()
+	n := countOf(s.ctl)
+	if n == 0 {
+		return s
+	}
+	yield()
+	last := ref(l.refs[slotAt(s.ctl, n-1)].Load())
+	s.beyond = bytes.Compare(key, t.a.key(last)) > 0 && l.version.Load() == s.version
+	return s
 }
 
 // lock takes the leaf for writing, unless it was split since the version was
@@ -207,9 +249,9 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 	}
 }
 
-// insert fills a free slot of the locked leaf and unlocks it.
-func (l *leaf) insert(a *arena, ctl uint64, r ref, key []byte) {
-	pos := l.search(a, ctl, key)
+// insert fills a free slot of the locked leaf, for the entry to be at a sorted
+// position, and unlocks it.
+func (l *leaf) insert(ctl uint64, pos int, r ref, key []byte) {
 	slot := slotAt(ctl, countOf(ctl))
 	publish64(&l.heads[slot], headOf(key, int(l.skip)))
 	yield()

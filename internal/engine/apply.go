@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"encoding/binary"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+)
+
+// applyAhead is how many operations an applier looks ahead. What an insert of
+// ascending keys waits for is one cache line, the bucket of the memtable's hash
+// index: 130 of its 370 ns, measured with 3 M deletes in order. It takes some 100
+// ns to come. A window of 8 leaves that time even to the first few, before
+// which only keys are hashed, at 10 to 20 ns each.
+const applyAhead = 8
+
+// applyKeys is how many bytes of prefixed keys an applier gathers, about.
+const applyKeys = 4 << 10
+
+// applier adds the operations of a batch to a generation, in order, but some
+// operations late: when it takes one, it asks memory for what adding it will
+// need. The zero value but for gen is ready; flush must be called at the end.
+type applier struct {
+	gen     *generation
+	stripes []base.SeqNum // those of rangedel.Set.Add
+	buf     []byte        // keys after their keyspaces' numbers
+
+	taken, added uint
+	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
+}
+
+type pendingOp struct {
+	op   batch.Op             // with the key as the memtable has it, but for range deletes
+	mem  *memtable.Generation // not of range deletes
+	hash uint64               // not of range deletes
+	seq  base.SeqNum
+}
+
+// add takes the next operation. Its key and value must stay until flush.
+func (a *applier) add(op *batch.Op, seq base.SeqNum) {
+	switch {
+	case len(a.buf) > applyKeys:
+		a.flush()
+	case a.taken-a.added == applyAhead:
+		a.addOldest()
+	}
+	p := &a.pending[a.taken%applyAhead]
+	a.taken++
+	p.op, p.seq = *op, seq
+	if op.Kind == base.KindRangeDelete {
+		return
+	}
+	p.mem = a.gen.mem
+	if op.Keyspace != 0 {
+		// If buf moves, the keys before this one stay where they were.
+		from := len(a.buf)
+		a.buf = append(binary.BigEndian.AppendUint32(a.buf, op.Keyspace), op.Key...)
+		p.op.Key, p.mem = a.buf[from:], a.gen.others.Load()
+	}
+	p.hash = base.Hash(p.op.Key)
+	p.mem.Prefetch(p.hash)
+}
+
+func (a *applier) addOldest() {
+	p := &a.pending[a.added%applyAhead]
+	a.added++
+	if p.op.Kind == base.KindRangeDelete {
+		a.gen.addRange(&p.op, p.seq, a.stripes)
+	} else {
+		p.mem.Add(p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
+	}
+}
+
+// flush adds what was taken.
+func (a *applier) flush() {
+	for a.added < a.taken {
+		a.addOldest()
+	}
+	a.buf = a.buf[:0]
+}
