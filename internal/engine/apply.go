@@ -79,3 +79,12 @@ func (a *applier) flush() {
 	}
 	a.buf = a.buf[:0]
 }
+
+// prefetch asks memory for what the first operation of a batch will need, while
+// the log copies the batch. The caller holds commit.mu, so the memtable stays.
+func (g *generation) prefetch(b *batch.Batch) {
+	r := b.Reader()
+	if op, ok, _ := r.Next(); ok && op.Keyspace == 0 && op.Kind != base.KindRangeDelete {
+		g.mem.Prefetch(base.Hash(op.Key))
+	}
+}
