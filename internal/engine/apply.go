@@ -26,6 +26,7 @@ type applier struct {
 	stripes []base.SeqNum // those of rangedel.Set.Add
 	buf     []byte        // keys after their keyspaces' numbers
 
+	finger       [2]memtable.Finger // in the memtable of the default keyspace, and of the others
 	taken, added uint
 	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
 }
@@ -68,7 +69,8 @@ func (a *applier) addOldest() {
 	if p.op.Kind == base.KindRangeDelete {
 		a.gen.addRange(&p.op, p.seq, a.stripes)
 	} else {
-		p.mem.Add(p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
+		f := &a.finger[min(p.op.Keyspace, 1)]
+		p.mem.AddNear(f, p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
 	}
 }
 
@@ -78,13 +80,4 @@ func (a *applier) flush() {
 		a.addOldest()
 	}
 	a.buf = a.buf[:0]
-}
-
-// prefetch asks memory for what the first operation of a batch will need, while
-// the log copies the batch. The caller holds commit.mu, so the memtable stays.
-func (g *generation) prefetch(b *batch.Batch) {
-	r := b.Reader()
-	if op, ok, _ := r.Next(); ok && op.Keyspace == 0 && op.Kind != base.KindRangeDelete {
-		g.mem.Prefetch(base.Hash(op.Key))
-	}
 }

@@ -188,7 +188,6 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		return fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
 	}
 	b.SetSeq(p.nextSeq)
-	p.gen.prefetch(b)
 	if p.gen.log != nil {
 		lsn, err := p.append(b.Data, d)
 		if err != nil {

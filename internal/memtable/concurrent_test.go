@@ -22,6 +22,7 @@ type history struct {
 	writes map[int][]int // writes of each key, ascending
 	sorted []int         // keys in order
 	place  []int         // of each key among them
+	finger bool          // each writer has a finger
 }
 
 func newHistory(keys [][]byte, n int, rng *rand.Rand) *history {
@@ -64,11 +65,14 @@ func (h *history) at(k int, s base.SeqNum) base.SeqNum {
 	return base.SeqNum(w[n-1] + 1)
 }
 
-func (h *history) write(g *Generation, i int) {
+func (h *history) write(g *Generation, f *Finger, i int) {
 	k := h.keys[h.of[i]]
 	var v [8]byte
 	binary.LittleEndian.PutUint64(v[:], uint64(i+1))
-	g.Add(k, base.Hash(k), base.MakeTrailer(base.SeqNum(i+1), base.KindPut), v[:i%2*8])
+	if !h.finger {
+		f = new(Finger)
+	}
+	g.AddNear(f, k, base.Hash(k), base.MakeTrailer(base.SeqNum(i+1), base.KindPut), v[:i%2*8])
 }
 
 // check compares one entry with the history.
@@ -159,11 +163,12 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Go(func() {
+			var f Finger
 			for i := int(c.next.Add(1)) - 1; i < len(h.of); i = int(c.next.Add(1)) - 1 {
 				if !g.BeginWrite() || !g.Reserve(EntryBound(len(h.keys[h.of[i]]), 8)) {
 					t.Error("refused")
 				}
-				h.write(g, i)
+				h.write(g, &f, i)
 				g.EndWrite()
 				c.finish(i)
 			}

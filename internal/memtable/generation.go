@@ -112,6 +112,11 @@ func (g *Generation) Reserve(n int) bool {
 // It copies key and value. hash is base.Hash(key). No two entries of a key have
 // the same trailer.
 func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) {
+	g.AddNear(new(Finger), key, hash, t, value)
+}
+
+// AddNear is Add for one of a sequence of keys that may be in order.
+func (g *Generation) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer, value []byte) {
 	if len(key) > maxKeySize || len(value) > base.MaxValueSize {
 		panic("memtable: Add of an entry over the limits")
 	}
@@ -124,7 +129,11 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 	p.newest = max(p.newest, t.Seq())
 	at := g.tree.atEnd(key)
 	var r ref
-	if !at.beyond {
+	if at.leaf == nil && f.near {
+		at, r = g.tree.near(f, key)
+		f.near = at.leaf != nil
+	}
+	if r == 0 && !at.absent {
 		r = g.record(p, key, hash)
 	}
 	if r != 0 {
@@ -137,6 +146,7 @@ func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) 
 			at = g.tree.inside(key)
 		}
 		r = g.arena.newRecord(key, t, value)
+		f.note(at.leaf)
 		g.tree.insert(at, r, key)
 		p.insert(&g.arena, r, hash)
 	}

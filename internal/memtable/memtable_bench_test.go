@@ -111,7 +111,7 @@ func BenchmarkBatch(b *testing.B) {
 		name   string
 		keys   []byte
 		hashes []uint64
-	}{{"random", keys, hashes}, {name: "sorted"}, {name: "descending"}, {name: "sequential"}}
+	}{{"random", keys, hashes}, {name: "sorted"}, {name: "descending"}, {name: "sequential"}, {name: "inside"}}
 	order := make([]string, benchKeys)
 	for i := range order {
 		order[i] = string(keys[i*16 : i*16+16])
@@ -125,6 +125,8 @@ func BenchmarkBatch(b *testing.B) {
 		sets[2].hashes = append(sets[2].hashes, base.Hash([]byte(down)))
 	}
 	sets[3].keys, sets[3].hashes = benchKeySet(benchKeys, sequentialKey)
+	sets[4].keys = append([]byte("zzzzzzzzzzzzzzzz"), sets[1].keys...)
+	sets[4].hashes = append([]uint64{base.Hash(sets[4].keys[:16])}, sets[1].hashes...)
 	for _, set := range sets {
 		b.Run(set.name, func(b *testing.B) {
 			for done := 0; done < b.N; done += benchKeys {
@@ -133,6 +135,7 @@ func BenchmarkBatch(b *testing.B) {
 				n := min(benchKeys, b.N-done)
 				g.BeginWrite()
 				g.Reserve(n * EntryBound(16, 0))
+				var f Finger
 				b.StartTimer()
 				for i := range n {
 					if i%ahead == 0 {
@@ -140,7 +143,10 @@ func BenchmarkBatch(b *testing.B) {
 							g.Prefetch(h)
 						}
 					}
-					g.Add(set.keys[i*16:i*16+16], set.hashes[i], base.MakeTrailer(base.SeqNum(i+1), base.KindDelete), nil)
+					if i%100 == 0 {
+						f = Finger{}
+					}
+					g.AddNear(&f, set.keys[i*16:i*16+16], set.hashes[i], base.MakeTrailer(base.SeqNum(i+1), base.KindDelete), nil)
 				}
 				b.StopTimer()
 				b.ReportMetric(float64(g.arena.used())/float64(n), "B/entry")

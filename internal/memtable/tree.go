@@ -1,7 +1,6 @@
 package memtable
 
 import (
-	"bytes"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -153,16 +152,6 @@ func (t *tree) find(key []byte) ref {
 	}
 }
 
-// spot is where a key belongs: a leaf as it was at some version.
-type spot struct {
-	leaf    *leaf
-	version uint32
-	// beyond says that the key is greater than all in the tree, as the leaf,
-	// the last one, showed when its ctl was this.
-	beyond bool
-	ctl    uint64
-}
-
 // place is the leaf where a key belongs.
 func (t *tree) place(key []byte) spot {
 	if s := t.atEnd(key); s.leaf != nil {
@@ -185,8 +174,8 @@ func (t *tree) insert(s spot, r ref, key []byte) {
 		s = t.place(key)
 		ctl, ok = s.leaf.lock(s.version)
 	}
-	l, pos := s.leaf, countOf(ctl)
-	if !s.beyond || ctl != s.ctl {
+	l, pos := s.leaf, s.pos
+	if !s.absent || ctl != s.ctl {
 		pos = l.search(t.a, ctl, key)
 	}
 	if countOf(ctl) < fanout {
@@ -194,41 +183,6 @@ func (t *tree) insert(s spot, r ref, key []byte) {
 	} else {
 		t.splitLeaf(l, ctl, pos, r, key)
 	}
-}
-
-// atEnd is the last leaf, if the key belongs there: ascending inserts need no
-// descent.
-//
-// Nor do they need to ask the index: if the greatest entry of the last leaf is
-// less than the key, the tree does not hold it. The leaf says what that entry
-// is if ctl is loaded between two equal versions: slots in use at ctl are used
-// for others only after the next version. It is then the greatest of all: at any
-// moment the other leaves end before the fence of the last one. And as long as
-// the caller has the lock of the key's partition, nobody adds the key.
-//
-// Within a version entries only come, and each raises the count in ctl; so who
-// has locked the leaf at this version and finds this ctl knows also that the
-// key goes to the end.
-func (t *tree) atEnd(key []byte) (s spot) {
-	if headOf(key, 0) < t.lastHead.Load() {
-		return spot{}
-	}
-	l := t.a.leaf(t.last)
-	s.version = l.version.Load()
-	yield()
-	lo := ref(l.lo.Load())
-	if lo == 0 || bytes.Compare(key, t.a.key(lo)) < 0 {
-		return spot{}
-	}
-	s.leaf, s.ctl = l, l.ctl.Load()
-	n := countOf(s.ctl)
-	if n == 0 {
-		return s
-	}
-	yield()
-	last := ref(l.refs[slotAt(s.ctl, n-1)].Load())
-	s.beyond = bytes.Compare(key, t.a.key(last)) > 0 && l.version.Load() == s.version
-	return s
 }
 
 // lock takes the leaf for writing, unless it was split since the version was
