@@ -11,11 +11,16 @@ import "bytes"
 // the key belongs if the version is still the same under the leaf's lock: the
 // same that a descent's result has to pass.
 //
-// Such a leaf also answers whether the tree holds the key. The slots that a ctl
-// says are in use are used for others only at a later version (see tree), so
-// what is read between two equal versions is what the leaf held when its ctl
-// was loaded. A key that is then absent stays so as long as the lock of its
-// partition is held, under which alone it can be added.
+// Such a leaf also answers whether the tree holds the key, if its ctl is loaded
+// after the version and before the fences. A split stores a fence, then the ctl
+// without what went elsewhere, then the version: so a ctl that lacks entries
+// comes with fences that keep away who looks for them. (With the fences first,
+// a key that a split had just moved was taken for absent, and added again.) The
+// slots that a ctl says are in use are used for others only at a later version,
+// so what is read before the version is looked at again is what the leaf held
+// when its ctl was loaded; and while it still holds what a split has copied to
+// another leaf, nothing is added there. A key that is then absent stays so as long as the
+// lock of its partition is held, under which alone it can be added.
 //
 // Within a version entries only come, and each raises the count in ctl. So who
 // has the leaf's lock and finds the version and the ctl as they were, finds also
@@ -56,11 +61,13 @@ func (t *tree) atEnd(key []byte) (s spot) {
 	l := t.a.leaf(t.last)
 	s.version = l.version.Load()
 	yield()
+	s.ctl = l.ctl.Load()
+	yield()
 	lo := ref(l.lo.Load())
 	if lo == 0 || bytes.Compare(key, t.a.key(lo)) < 0 {
 		return spot{}
 	}
-	s.leaf, s.ctl = l, l.ctl.Load()
+	s.leaf = l
 	n := countOf(s.ctl)
 	if n == 0 {
 		return s
@@ -78,12 +85,13 @@ func (t *tree) near(f *Finger, key []byte) (s spot, r ref) {
 	l := f.leaf
 	s.version = l.version.Load()
 	yield()
+	s.ctl = l.ctl.Load()
+	yield()
 	lo, hi := ref(l.lo.Load()), ref(l.hi.Load())
 	if lo == 0 || hi == 0 || bytes.Compare(key, t.a.key(lo)) < 0 || bytes.Compare(key, t.a.key(hi)) >= 0 {
 		return spot{}, 0
 	}
 	yield()
-	s.ctl = l.ctl.Load()
 	s.pos = l.search(t.a, s.ctl, key)
 	if s.pos < countOf(s.ctl) {
 		r = ref(l.refs[slotAt(s.ctl, s.pos)].Load())

@@ -16,6 +16,11 @@ type step struct {
 // stays in it would be searched key by key for ever, as would all that an
 // ascending load leaves behind.
 //
+// The new leaf is locked until the old one has let go of what is in both. Were it
+// not, somebody could add a key to the new leaf, and a walk that began after that
+// could still come to the old leaf, go on through the half that has moved, and
+// miss the key.
+//
 // A leaf that is full at the very end of the tree hands on everything, so that
 // ascending inserts leave full leaves behind; at the very start likewise, for
 // descending ones.
@@ -42,11 +47,11 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 		sep = ref(l.refs[slotAt(ctl, cut)].Load())
 	}
 	var fresh *leaf
-	var rest uint64
+	var opened, rest uint64 // ctls of the fresh leaf and of l, once all is done
 	if hi == 0 {
 		left := a.newLeaf(l, ctl, 0, cut, lo, sep)
 		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
-		fresh.insertIf(goesLeft, pos, r, key)
+		opened = fresh.prepare(goesLeft, pos, r, key)
 		t.addChild(path[:height], left, sep, at)
 		yield()
 		publish32(&l.lo, uint32(sep))
@@ -54,7 +59,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	} else {
 		right := a.newLeaf(l, ctl, cut, fanout, sep, hi)
 		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
-		fresh.insertIf(!goesLeft, pos-cut, r, key)
+		opened = fresh.prepare(!goesLeft, pos-cut, r, key)
 		t.addChild(path[:height], at, sep, right)
 		yield()
 		publish32(&l.hi, uint32(sep))
@@ -71,13 +76,18 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	default:
 		l.insert(rest, pos-cut, r, key)
 	}
+	publish64(&fresh.ctl, opened)
 }
 
-// insertIf inserts into a leaf that nobody else knows.
-func (l *leaf) insertIf(yes bool, pos int, r ref, key []byte) {
-	if yes {
+// prepare inserts into a leaf that nobody else knows, if the record belongs
+// there, and locks it. It returns the ctl to unlock it with.
+func (l *leaf) prepare(insert bool, pos int, r ref, key []byte) (ctl uint64) {
+	if insert {
 		l.insert(l.ctl.Load(), pos, r, key)
 	}
+	ctl = l.ctl.Load()
+	publish64(&l.ctl, ctl|lockedBit)
+	return ctl
 }
 
 // pathTo walks to the leaf of a key. The caller holds mu, so nothing above the

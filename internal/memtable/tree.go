@@ -17,8 +17,8 @@ import (
 //     from what anybody read before.
 //   - leaf: S builds a new leaf for one half, puts both halves into the parent
 //     (ctl, then the left child's place), moves the leaf's fence, cuts its ctl
-//     to the other half, and raises its version, all under the leaf's lock;
-//     only later inserts reuse the slots. A reader loads version and ctl, then
+//     to the other half, and raises its version, all under the locks of both
+//     leaves; only later inserts reuse the slots. A reader loads version and ctl, then
 //     checks that the parent's ctl and child are what led it here, then reads
 //     slots, then checks the version. A cut ctl implies a changed parent; a
 //     reused slot implies a changed version. So what passes both checks was
