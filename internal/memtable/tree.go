@@ -18,9 +18,9 @@ import (
 //   - leaf: S builds a new leaf for one half, puts both halves into the parent
 //     (ctl, then the left child's place), moves the leaf's fence, cuts its ctl
 //     to the other half, and raises its version, all under the locks of both
-//     leaves; only later inserts reuse the slots. A reader loads version and ctl, then
-//     checks that the parent's ctl and child are what led it here, then reads
-//     slots, then checks the version. A cut ctl implies a changed parent; a
+//     leaves; only later inserts reuse the slots. A reader loads version and
+//     ctl, then checks that the parent's ctl and child are what led it here,
+//     then reads slots, then checks the version. A cut ctl implies a changed parent; a
 //     reused slot implies a changed version. So what passes both checks was
 //     the whole content of the leaf at one moment after the reader began.
 //
