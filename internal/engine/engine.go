@@ -61,6 +61,7 @@ type Engine struct {
 
 	mu         sync.Mutex
 	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
+	busy       compaction.Busy             // guarded by mu; the inputs of running jobs
 	valueFiles map[base.FileNum]*valueFile // guarded by mu
 
 	memtables struct {

@@ -128,9 +128,8 @@ func (e *Engine) updatePace() {
 			p.stopped[id] = n
 		}
 	}
-	look(0, &s.v.root)
-	for id, ls := range s.v.others {
-		look(id, ls)
+	for i, t := range s.v.trees {
+		look(s.v.ids[i], &t.levels)
 	}
 	if p.slowed == nil && p.stopped == nil {
 		e.pressure.Store(nil)
