@@ -29,7 +29,8 @@ type FileMeta struct {
 	Location Location
 	Format   base.FormatVersion
 
-	// Run is which run of its level the table belongs to; larger is newer.
+	// Run is which run of its keyspace and level the table belongs to; larger is
+	// newer.
 	Run uint64
 
 	// Smallest is the first user key of all entries and range tombstones. Where
