@@ -101,7 +101,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
-	e.open.add(&it.origin, originIter)
+	e.open.add(&it.origin, originIter, Caller(1, 4))
 	return it, nil
 }
 
@@ -504,6 +504,7 @@ func (it *Iter) Close() error {
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}
+	it.refs = refIter{}
 	s.release(it.shard)
 	iterPool.Put(it)
 	return err
