@@ -99,6 +99,9 @@ func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Jo
 	for _, mt := range v.Trees() {
 		t := newTree(mt, busy, w, cfg)
 		for level := range t.Levels {
+			if t.Sums[level].Values == 0 {
+				continue
+			}
 			for i := range t.Levels[level] {
 				r := &t.Levels[level][i]
 				if files, n := t.mostVictimBytes(level, r, victims); n > most {
