@@ -415,7 +415,7 @@ func (r *txnRun) move(p *txnPair) {
 		p.loose = p.loose || c.Err() != nil
 		row, _ := c.Row()
 		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || !same {
+		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || wideExpiry(it.Expiry()) != row.Expiry || !same {
 			r.failTxn(p, "iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
 				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
 		}

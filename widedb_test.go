@@ -40,6 +40,14 @@ func (c *wideClock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 func (c *wideClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
+// wideExpiry is an expiry in the time of a model.
+func wideExpiry(at time.Time, expires bool) int64 {
+	if !expires {
+		return 0
+	}
+	return at.UnixMilli() - wideEpoch
+}
+
 // wideMerger is the public operator that a model's one describes.
 func wideMerger(m *testkit.Merger) seerdb.Merger {
 	switch m {
@@ -252,8 +260,10 @@ func wideRows(it *seerdb.Iter, rows []testkit.Row, back bool) error {
 			ok = past(want.Key)
 			continue
 		}
-		if !ok || string(it.Key()) != want.Key || string(it.Value()) != want.Value {
-			return fmt.Errorf("backward %v: row %d is %q=%q (%v), want %q=%q", back, i, it.Key(), it.Value(), it.Err(), want.Key, want.Value)
+		expiry := wideExpiry(it.Expiry())
+		if !ok || string(it.Key()) != want.Key || string(it.Value()) != want.Value || expiry != want.Expiry {
+			return fmt.Errorf("backward %v: row %d is %q=%q until %d (%v), want %q=%q until %d", back, i,
+				it.Key(), it.Value(), expiry, it.Err(), want.Key, want.Value, want.Expiry)
 		}
 		ok = step()
 	}
@@ -274,8 +284,9 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 	}
 	i := 0
 	for k, v := range seq {
-		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || !bytes.Equal([]byte(want[i].Value), v) {
-			return fmt.Errorf("backward %v: row %d is %q=%q, want %q", back, i, k, v, want[min(i, len(want)):min(i+1, len(want))])
+		expiry := wideExpiry(rows.Expiry())
+		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || !bytes.Equal([]byte(want[i].Value), v) || want[i].Expiry != expiry {
+			return fmt.Errorf("backward %v: row %d is %q=%q until %d, want %+q", back, i, k, v, expiry, want[min(i, len(want)):min(i+1, len(want))])
 		}
 		if i++; i == limit {
 			return rows.Err()

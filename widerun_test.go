@@ -248,9 +248,10 @@ func (r *wideRun) move(w *wideIter) {
 		w.path = append(w.path, name)
 		row, _ := c.Row()
 		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || !same {
-			r.fail("iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
-				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
+		expiry := wideExpiry(it.Expiry())
+		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || expiry != row.Expiry || !same {
+			r.fail("iterator of %s after %s: %v %q=%q until %d (%v), want %v %q=%q until %d (%v)", w.what, strings.Join(w.path, " "),
+				got, it.Key(), it.Value(), expiry, it.Err(), want, row.Key, row.Value, row.Expiry, c.Err())
 		}
 	}
 }
@@ -277,8 +278,8 @@ func (r *wideRun) rows() {
 	}
 	i := 0
 	for k := range rows.Keys() {
-		if i >= len(want) || want[i].Key != string(k) {
-			r.fail("keys of %d in %+v: key %d is %q", id, span, i, k)
+		if expiry := wideExpiry(rows.Expiry()); i >= len(want) || want[i].Key != string(k) || want[i].Expiry != expiry {
+			r.fail("keys of %d in %+v: key %d is %q until %d", id, span, i, k, expiry)
 		}
 		i++
 	}

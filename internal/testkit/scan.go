@@ -10,6 +10,7 @@ import (
 type Row struct {
 	Key, Value string
 	Err        error
+	Expiry     int64 // when it is gone by itself; 0 = never
 }
 
 // Scan lists what is there within a span.
@@ -29,7 +30,7 @@ func (m *Model) Rows(lo, hi []byte, at int) []Row {
 func KeysOnly(rows []Row) []Row {
 	out := make([]Row, len(rows))
 	for i, r := range rows {
-		out[i].Key = r.Key
+		out[i].Key, out[i].Expiry = r.Key, r.Expiry
 	}
 	return out
 }
@@ -68,9 +69,12 @@ func (m *Model) read(v View, overlay []Op, r Read) []Row {
 		if !exists {
 			continue
 		}
-		row := Row{e.key, value, err}
+		row := Row{e.key, value, err, 0}
 		if r.KeysOnly {
 			row = Row{Key: e.key}
+		}
+		if last := h[len(h)-1]; last.kind == PutTTL {
+			row.Expiry = last.expiry
 		}
 		if rows = append(rows, row); len(rows) == r.Limit {
 			break

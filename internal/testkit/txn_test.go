@@ -68,7 +68,7 @@ func (x *txnTwin) lookup(keyspace int, key string) {
 		value, exists, err = x.tx.Lookup(keyspace, key)
 	}
 	if exists {
-		got = []Row{{key, value, err}}
+		got = []Row{{Key: key, Value: value, Err: err}}
 	}
 	want := x.answer(x.tx.View().Commit, r, x.ops)
 	if !slices.EqualFunc(got, want, sameRow) {
