@@ -286,7 +286,7 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 	for k, v := range seq {
 		expiry := wideExpiry(rows.Expiry())
 		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || !bytes.Equal([]byte(want[i].Value), v) || want[i].Expiry != expiry {
-			return fmt.Errorf("backward %v: row %d is %q=%q until %d, want %+q", back, i, k, v, expiry, want[min(i, len(want)):min(i+1, len(want))])
+			return fmt.Errorf("backward %v: row %d is %q=%q until %d, want %v", back, i, k, v, expiry, want[min(i, len(want)):min(i+1, len(want))])
 		}
 		if i++; i == limit {
 			return rows.Err()
@@ -294,7 +294,7 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 	}
 	switch {
 	case i < len(want) && (want[i].Err == nil || !isMergeError(rows.Err())):
-		return fmt.Errorf("backward %v: ended after %d rows (%v), want %q", back, i, rows.Err(), want[i])
+		return fmt.Errorf("backward %v: ended after %d rows (%v), want %v", back, i, rows.Err(), want[i])
 	case i == len(want):
 		return rows.Err()
 	}

@@ -522,7 +522,7 @@ func (r *wideRun) checkSide() {
 		r.must("at a snapshot", r.side.check(s.s.In(r.sideDB), s.v))
 		rows, err := sideRows(s.s.In(r.sideDB))
 		if r.must("at a snapshot", err); !slices.Equal(rows, s.side) {
-			r.fail("the filter moved the snapshot at %+v: %q, and then %q", s.v, s.side, rows)
+			r.fail("the filter moved the snapshot at %+v: %v, and then %v", s.v, s.side, rows)
 		}
 	}
 }

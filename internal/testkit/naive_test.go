@@ -286,7 +286,7 @@ func (b *both) compare(v View) {
 		span := b.g.Spanned(b.m, id)
 		got, want := b.m.Scan(v, id, span), b.n.rows(v, id, span)
 		if !slices.EqualFunc(got, want, sameRow) {
-			b.Fatalf("%+v of keyspace %d in %+v: rows\n%+q, want\n%+q\n%s", v, id, span, got, want, b.story())
+			b.Fatalf("%+v of keyspace %d in %+v: rows\n%v, want\n%v\n%s", v, id, span, got, want, b.story())
 		}
 		b.count["rows"] += len(got)
 		key := b.g.KeyOf(b.m, id)

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -11,6 +12,18 @@ type Row struct {
 	Key, Value string
 	Err        error
 	Expiry     int64 // when it is gone by itself; 0 = never
+}
+
+// String is for the messages of tests.
+func (r Row) String() string {
+	s := fmt.Sprintf("%+q=%+q", r.Key, r.Value)
+	if r.Expiry != 0 {
+		s += fmt.Sprint(" until ", r.Expiry)
+	}
+	if r.Err != nil {
+		s += fmt.Sprintf(" (%v)", r.Err)
+	}
+	return s
 }
 
 // Scan lists what is there within a span.
