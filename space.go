@@ -68,6 +68,15 @@ func (s *space) PutTTL(key, value []byte, d time.Duration) error {
 	return s.commit(b, s.in(b).putTTL(key, value, d))
 }
 
+// PutUntil is PutTTL up to a moment, in milliseconds rounded up: what
+// Iter.Expiry and Op.Expires tell is kept to the millisecond. After a moment that
+// has passed the key is gone at once. The zero time is no expiry, whatever
+// KeyspaceOptions.TTL says.
+func (s *space) PutUntil(key, value []byte, at time.Time) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).putUntil(key, value, at))
+}
+
 // pooledBatchMax keeps a rare huge value from staying in memory for ever.
 const pooledBatchMax = 1 << 20
 

@@ -146,6 +146,11 @@ func (t *txnSpace) PutTTL(key, value []byte, d time.Duration) error {
 	return t.write(func(o ops) error { return o.putTTL(key, value, d) })
 }
 
+// PutUntil is DB.PutUntil in the transaction.
+func (t *txnSpace) PutUntil(key, value []byte, at time.Time) error {
+	return t.write(func(o ops) error { return o.putUntil(key, value, at) })
+}
+
 // Savepoint is a place in a transaction.
 type Savepoint struct{ s engine.Savepoint }
 
