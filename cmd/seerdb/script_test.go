@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -104,7 +105,7 @@ func TestRowFormats(t *testing.T) {
 	}
 	for _, format := range []string{"tsv", "jsonl", "binary"} {
 		t.Run(format, func(t *testing.T) {
-			var rows [][2][]byte
+			var rows []row
 			var out bytes.Buffer
 			buffered := bufio.NewWriter(&out)
 			w, err := newRowWriter(format, buffered)
@@ -112,9 +113,12 @@ func TestRowFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 500 {
-				row := [2][]byte{random(), random()}
-				rows = append(rows, row)
-				if err := w.write(row[0], row[1]); err != nil {
+				in := row{key: random(), value: random()}
+				if format == "jsonl" && r.IntN(2) == 0 {
+					in.expires = time.UnixMilli(r.Int64N(1 << 47)).UTC()
+				}
+				rows = append(rows, in)
+				if err := w.write(in); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -125,10 +129,11 @@ func TestRowFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, row := range rows {
-				k, v, err := in.next()
-				if err != nil || !bytes.Equal(k, row[0]) || !bytes.Equal(v, row[1]) {
-					t.Fatalf("row %d: %q=%q, %v; want %q=%q", i, k, v, err, row[0], row[1])
+			for i, want := range rows {
+				got, err := in.next()
+				if err != nil || !bytes.Equal(got.key, want.key) || !bytes.Equal(got.value, want.value) || !got.expires.Equal(want.expires) {
+					t.Fatalf("row %d: %q=%q until %v, %v; want %q=%q until %v", i, got.key, got.value, got.expires, err,
+						want.key, want.value, want.expires)
 				}
 			}
 		})
@@ -146,12 +151,12 @@ func FuzzRows(f *testing.F) {
 			return
 		}
 		for range 1000 {
-			k, v, err := in.next()
+			r, err := in.next()
 			if err != nil {
 				return
 			}
-			if len(k)+len(v) > len(data)*2+16 {
-				t.Fatalf("row of %d bytes from %d", len(k)+len(v), len(data))
+			if n := len(r.key) + len(r.value); n > len(data)*2+16 {
+				t.Fatalf("row of %d bytes from %d", n, len(data))
 			}
 		}
 	})
