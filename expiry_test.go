@@ -2,6 +2,7 @@ package seerdb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -46,6 +47,29 @@ func told(t *testing.T, src reader, now time.Time, o *seerdb.IterOptions, back b
 	return rows
 }
 
+// checkExpiries compares reads of single keys with rows as told returns them.
+func checkExpiries(t *testing.T, what string, src reader, now time.Time, rows []string) {
+	t.Helper()
+	one := src.(interface {
+		Expiry(key []byte) (time.Time, bool, error)
+	})
+	for _, row := range rows {
+		key, _, _ := strings.Cut(row, " ")
+		at, expires, err := one.Expiry([]byte(key))
+		if expires {
+			key += fmt.Sprint(" ", at.Sub(now))
+		}
+		if key != row || err != nil || !expires && !at.IsZero() {
+			t.Fatalf("%s: alone %s, %v; want %s", what, key, err, row)
+		}
+	}
+	for _, key := range []string{"", "a", "shorter", "stays\x00"} {
+		if at, expires, err := one.Expiry([]byte(key)); err != seerdb.ErrNotFound || expires || !at.IsZero() {
+			t.Fatalf("%s: key %q, which is not there: %v, %v, %v", what, key, at, expires, err)
+		}
+	}
+}
+
 // lifetime is how long something lives on, or nothing.
 func lifetime(now time.Time, row interface{ Expiry() (time.Time, bool) }) string {
 	at, expires := row.Expiry()
@@ -77,6 +101,7 @@ func TestExpiryIsTold(t *testing.T) {
 		t.Helper()
 		for _, back := range []bool{false, true} {
 			for _, keys := range []bool{false, true} {
+				checkExpiries(t, what, src, clock.now(), strings.Split(want, ", "))
 				if got := strings.Join(told(t, src, clock.now(), &seerdb.IterOptions{KeysOnly: keys}, back), ", "); got != want {
 					t.Fatalf("%s, backward %v, keys only %v:\n%s; want\n%s", what, back, keys, got, want)
 				}
@@ -228,5 +253,28 @@ func TestExpiryDoesNotAllocate(t *testing.T) {
 		}
 	}); a != 0 || n < 300 {
 		t.Errorf("%v allocations for each of %d expiries", a, n)
+	}
+}
+
+// TestExpiryIsRead: a transaction depends on what it asked the expiry of, there
+// or not.
+func TestExpiryIsRead(t *testing.T) {
+	r, _ := expiryRig(t)
+	for _, written := range []string{"asked", "missing", "other"} {
+		must(t, r.db.Delete([]byte("missing")))
+		must(t, r.db.PutTTL([]byte("asked"), nil, time.Hour))
+		x, err := r.db.Begin(nil)
+		must(t, err)
+		if _, expires, err := x.Expiry([]byte("asked")); !expires || err != nil {
+			t.Fatal(expires, err)
+		}
+		if _, _, err := x.Expiry([]byte("missing")); err != seerdb.ErrNotFound {
+			t.Fatal(err)
+		}
+		must(t, x.Put([]byte("result"), nil))
+		must(t, r.db.PutTTL([]byte(written), nil, time.Hour))
+		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) == (written == "other") || written == "other" && err != nil {
+			t.Errorf("somebody wrote %s: %v", written, err)
+		}
 	}
 }

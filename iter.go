@@ -2,6 +2,7 @@ package seerdb
 
 import (
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
@@ -79,6 +80,20 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 		return time.Time{}, false
 	}
 	return expiryTime(i.it.Expiry())
+}
+
+// expiryOf looks for a key with an iterator of its own.
+func expiryOf(open func(engine.IterOptions) (*engine.Iter, error), key []byte) (at time.Time, expires bool, err error) {
+	it, err := open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: true})
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	there := it.First()
+	at, expires = expiryTime(it.Expiry())
+	if err = it.Close(); err == nil && !there {
+		err = ErrNotFound
+	}
+	return at, expires, err
 }
 
 // expiryTime is an expiry of the engine, 0 for none.

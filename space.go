@@ -114,15 +114,24 @@ func (s *space) GetFunc(key []byte, fn func(value []byte) error) error {
 // Has reports whether key has a value, without reading it.
 func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, engine.Newest) }
 
+// Expiry tells when key is gone, if it has an expiry, as Iter.Expiry does, or
+// ErrNotFound. It does not read the value, and costs what an iterator costs.
+func (s *space) Expiry(key []byte) (at time.Time, expires bool, err error) {
+	return expiryOf(s.open, key)
+}
+
+func (s *space) open(o engine.IterOptions) (*engine.Iter, error) {
+	return s.k.NewIter(o, engine.Newest)
+}
+
 // NewIter opens an iterator over what is visible now.
 func (s *space) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(s.k.NewIter(o.engine(), engine.Newest))
+	return wrapIter(s.open(o.engine()))
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (s *space) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.k.NewIter(o, engine.Newest) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return &Rows{open: s.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is the keys that begin with p. See Rows.

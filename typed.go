@@ -16,6 +16,7 @@ type (
 	Reader interface {
 		AppendGet(dst, key []byte) ([]byte, error)
 		Has(key []byte) (bool, error)
+		Expiry(key []byte) (at time.Time, expires bool, err error)
 		Range(lo, hi []byte) *Rows
 	}
 	// Writer is what can be written to: a DB, a Keyspace, a Batch, a Txn, or what
@@ -197,6 +198,15 @@ func (t *TypedReader[K, V]) Has(k K) (bool, error) {
 	has, err := t.r.Has(b.key)
 	b.free()
 	return has, err
+}
+
+// Expiry tells when k is gone, if it has an expiry, or ErrNotFound. See DB.Expiry.
+func (t *TypedReader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = t.c.key.Append(b.key[:0], k)
+	at, expires, err = t.r.Expiry(b.key)
+	b.free()
+	return at, expires, err
 }
 
 // Rows is everything there is. Its methods From and Before narrow it.

@@ -182,6 +182,9 @@ func TestTypedExpiry(t *testing.T) {
 	if !slices.Equal(got, want) || rows.Err() != nil {
 		t.Errorf("%q, %v; want\n%q", got, rows.Err(), want)
 	}
+	if at, expires, err := typed.Expiry(2); !at.Equal(now.Add(time.Minute)) || !expires || err != nil {
+		t.Errorf("2 expires %v, %v, %v", at, expires, err)
+	}
 	clock.add(time.Second)
 	if got := slices.Collect(typed.Rows().Keys()); !slices.Equal(got, []int64{2, 3, 4}) {
 		t.Errorf("a second later there are %v", got)

@@ -40,18 +40,11 @@ func getCommand() *cobra.Command {
 				return err
 			}
 			return reading(args[0], f.place, func(s *store, t tree) error {
-				text := ""
-				if expiry {
-					text, err = expiryOfKey(t, key)
-				} else {
-					var v []byte
-					v, err = t.Get(key)
-					text = f.exact(s.operators[f.keyspace], v)
-				}
+				text, err := f.read(s, t, key, expiry)
 				if err != nil {
 					return fmt.Errorf("key %s: %w", f.format(key), err)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", text)
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 				return err
 			})
 		},
@@ -61,17 +54,14 @@ func getCommand() *cobra.Command {
 	return cmd
 }
 
-// expiryOfKey is when a key expires, or -.
-func expiryOfKey(t tree, key []byte) (string, error) {
-	it, err := t.NewIter(&seerdb.IterOptions{LowerBound: key, UpperBound: append(slices.Clone(key), 0), KeysOnly: true})
-	if err != nil {
-		return "", err
+// read is the text of a value, or of its expiry.
+func (f *keyFlags) read(s *store, t tree, key []byte, expiry bool) (string, error) {
+	if expiry {
+		at, expires, err := t.Expiry(key)
+		return momentText(at, expires), err
 	}
-	there, text := it.First(), expiryOf(it)
-	if err := it.Close(); err != nil || there {
-		return text, err
-	}
-	return "", seerdb.ErrNotFound
+	v, err := t.Get(key)
+	return f.exact(s.operators[f.keyspace], v), err
 }
 
 // exact is a value by itself: it may have several lines.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -123,7 +124,7 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 			line += "\t" + f.formatValue(operator, v)
 		}
 		if f.expiry {
-			line += "\t" + expiryOf(it)
+			line += "\t" + momentText(it.Expiry())
 		}
 		_, err := fmt.Fprintln(w, line)
 		if err == nil {
@@ -138,9 +139,8 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 	return it.Close()
 }
 
-// expiryOf is when a row expires, or -.
-func expiryOf(it *seerdb.Iter) string {
-	at, expires := it.Expiry()
+// momentText is when a row expires, or -.
+func momentText(at time.Time, expires bool) string {
 	if !expires {
 		return "-"
 	}
