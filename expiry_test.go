@@ -201,18 +201,11 @@ func TestPutUntil(t *testing.T) {
 		for i, to := range []wideTaker{r.db, k, b, b.In(k), nil, nil} {
 			src := []tree{r.db, k}[i%2]
 			must(t, src.Put([]byte("key"), []byte("below")))
-			put := func(to any) {
-				must(t, to.(interface {
-					PutUntil(key, value []byte, at time.Time) error
-				}).PutUntil([]byte("key"), []byte("v"), c.at))
-			}
-			switch {
-			case i < 4:
-				put(to)
-			default:
+			if i < 4 {
+				must(t, to.PutUntil([]byte("key"), []byte("v"), c.at))
+			} else {
 				must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
-					put([]any{x, x.In(k)}[i-4])
-					return nil
+					return []wideTaker{x, x.In(k)}[i-4].PutUntil([]byte("key"), []byte("v"), c.at)
 				}))
 			}
 			must(t, r.db.Apply(b, seerdb.DefaultDurability))

@@ -82,6 +82,7 @@ type wideTaker interface {
 	Merge(key, operand []byte) error
 	DeleteRange(lo, hi []byte) error
 	PutTTL(key, value []byte, d time.Duration) error
+	PutUntil(key, value []byte, at time.Time) error
 }
 
 // wideTree is a database, which is its default keyspace, or another keyspace.
@@ -106,6 +107,8 @@ func wideDo(to wideTaker, op *testkit.Op, now int64) error {
 		return to.Merge(key, value)
 	case op.Kind == testkit.DeleteRange:
 		return to.DeleteRange(op.Range())
+	case op.Kind == testkit.PutTTL && op.Expiry%2 == 0:
+		return to.PutUntil(key, value, time.UnixMilli(wideEpoch+op.Expiry))
 	case op.Kind == testkit.PutTTL:
 		return to.PutTTL(key, value, time.Duration(op.Expiry-now)*time.Millisecond)
 	}
