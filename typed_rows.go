@@ -39,7 +39,7 @@ func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
 func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
 	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
 	// The key may have no bytes, and must not become no bound.
-	if b := r.c.key.Append([]byte{}, hi); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
+	if b := notNil(r.c.key.Append(nil, hi)); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
 		out.hi = b
 	}
 	return out

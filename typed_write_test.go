@@ -132,12 +132,38 @@ func TestTypedEmptyValues(t *testing.T) {
 	expect("not absent", false)(typed.PutIfAbsent(1, "x"))
 	expect("the empty value", true)(typed.CompareAndSwap(1, "", "x"))
 	expect("back to it", true)(typed.CompareAndSwap(1, "x", ""))
+	expect("and once more", true)(typed.CompareAndSwap(1, "", ""))
 	if v, err := typed.Get(1); v != "" || err != nil {
 		t.Errorf("it is %q, %v", v, err)
 	}
 	expect("delete it", true)(typed.CompareAndDelete(1, ""))
 	if has, err := typed.Has(1); has || err != nil {
 		t.Errorf("it is still there, %v", err)
+	}
+}
+
+// noKey is the codec of strings, and makes no bytes of none.
+type noKey struct{ keycodec.Codec[string] }
+
+func (c noKey) Append(dst []byte, k string) []byte {
+	if k == "" {
+		return nil
+	}
+	return c.Codec.Append(dst, k)
+}
+
+// TestTypedEmptyEnd: a key of no bytes is an end, and not none.
+func TestTypedEmptyEnd(t *testing.T) {
+	typed := seerdb.NewTyped(openInMemory(t), noKey{keycodec.String}, valuecodec.Empty)
+	must(t, typed.Put("a", struct{}{}))
+	must(t, typed.DeleteRange("", ""))
+	must(t, typed.DeleteRows(typed.Rows().Before("")))
+	if has, err := typed.Has("a"); !has || err != nil {
+		t.Fatalf("what is behind the end is gone, %v", err)
+	}
+	must(t, typed.DeleteRange("", "b"))
+	if has, err := typed.Has("a"); has || err != nil {
+		t.Fatalf("what is in the range is there, %v", err)
 	}
 }
 
