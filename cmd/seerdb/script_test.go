@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -160,4 +161,21 @@ func FuzzRows(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestExpiryBeyondJSON: what expires after all that JSON can tell is exported.
+func TestExpiryBeyondJSON(t *testing.T) {
+	var out bytes.Buffer
+	buffered := bufio.NewWriter(&out)
+	w, err := newRowWriter("jsonl", buffered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.write(row{key: []byte("k"), value: []byte("v"), expires: time.UnixMilli(1 << 60)})
+	if err := errors.Join(err, buffered.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), `{"key":"k","value":"v","expires":"9999-12-31T23:59:59.999Z"}`+"\n"; got != want {
+		t.Fatalf("%s; want %s", got, want)
+	}
 }
