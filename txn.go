@@ -106,16 +106,22 @@ func (t *txnSpace) GetForUpdate(key []byte) ([]byte, error) {
 // Has reports whether key has a value.
 func (t *txnSpace) Has(key []byte) (bool, error) { return t.t.Has(t.k, key) }
 
+// Expiry is DB.Expiry in the transaction.
+func (t *txnSpace) Expiry(key []byte) (at time.Time, expires bool, err error) {
+	return expiryOf(t.open, key)
+}
+
+func (t *txnSpace) open(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
+
 // NewIter opens an iterator over the snapshot and the writes made so far;
 // later writes do not show in it. It must be closed before Commit.
 func (t *txnSpace) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(t.t.NewIter(t.k, o.engine()))
+	return wrapIter(t.open(o.engine()))
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (t *txnSpace) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return &Rows{open: t.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is the keys that begin with p. See Rows.
@@ -154,6 +160,11 @@ func (t *txnSpace) Merge(key, operand []byte) error {
 // PutTTL is DB.PutTTL in the transaction. The time runs from this call.
 func (t *txnSpace) PutTTL(key, value []byte, d time.Duration) error {
 	return t.write(func(o ops) error { return o.putTTL(key, value, d) })
+}
+
+// PutUntil is DB.PutUntil in the transaction.
+func (t *txnSpace) PutUntil(key, value []byte, at time.Time) error {
+	return t.write(func(o ops) error { return o.putUntil(key, value, at) })
 }
 
 // Savepoint is a place in a transaction.

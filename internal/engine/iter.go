@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -479,6 +480,23 @@ func (it *Iter) plain(kind base.Kind, v []byte) ([]byte, error) {
 		it.fetched = b
 	}
 	return b, err
+}
+
+// Expiry is the time at which the key shown is gone, or 0 if it has none. One
+// that was merged has none: the time only takes away what its operands lie on.
+func (it *Iter) Expiry() uint64 {
+	if !it.valid {
+		return 0
+	}
+	t, v := it.trailer, it.value
+	if !it.copied {
+		t, v = it.at.Trailer, it.at.Value
+	}
+	switch t.Kind() {
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		return binary.LittleEndian.Uint64(v) // judge has seen it
+	}
+	return 0
 }
 
 // Err is what ended the walk early, or nil.
