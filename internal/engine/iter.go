@@ -410,7 +410,7 @@ func (it *Iter) Prev() bool {
 
 func (it *Iter) prevSlow() bool {
 	if it.valid {
-		return it.back(it.Key(), it.Prev)
+		return it.back(it.own(it.Key()), it.Prev) // an empty key may be nil, which is the end
 	}
 	if !it.ready() || it.err != nil {
 		return false
