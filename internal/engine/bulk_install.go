@@ -64,6 +64,7 @@ func (l *load) install(res compaction.Result) error {
 	}
 	e.publish(c)
 	e.letCommits()
+	e.background.kick() // the tables were in the way of jobs, or make some
 	return err
 }
 

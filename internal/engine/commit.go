@@ -83,9 +83,6 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 	if err != nil {
 		return 0, err
 	}
-	if err := e.checkSpaces(b.Keyspaces()); err != nil {
-		return 0, err
-	}
 	if b.Merges() > 0 {
 		if err := e.checkMergers(b); err != nil {
 			return 0, err
@@ -145,38 +142,8 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
-		if p.refused != nil {
-			return p.refused
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if p.held {
-			p.changed.Wait()
-			continue
-		}
-		if reason := e.pressure.Load().stops(b); reason != "" {
-			if err := e.waitFor(stopL0, reason); err != nil {
-				return err
-			}
-			continue
-		}
-		if x != nil {
-			again, err := e.validate(x)
-			if err != nil {
-				return err
-			}
-			if again {
-				continue // the lock was let go
-			}
-		}
-		if p.gen.mem.Reserve(need) {
-			break
-		}
-		if err := e.makeRoom(need); err != nil {
-			return err
-		}
+	if err := e.admit(ctx, need, b, x); err != nil {
+		return err
 	}
 	if len(b.Keyspaces()) > 0 {
 		if err := p.gen.openOthers(e.opts.Partitions); err != nil {
@@ -204,6 +171,48 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
 	p.push(c)
 	return nil
+}
+
+// admit waits until a commit may take its place, and reserves need bytes for it
+// in the active generation; or says why it may not. The caller holds commit.mu.
+func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn) error {
+	p := &e.commit
+	for {
+		if p.refused != nil {
+			return p.refused
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := e.checkSpaces(b.Keyspaces()); err != nil {
+			return err // perhaps it was dropped during a wait
+		}
+		if p.held {
+			p.changed.Wait()
+			continue
+		}
+		if reason := e.pressure.Load().stops(b); reason != "" {
+			if err := e.waitFor(stopL0, reason); err != nil {
+				return err
+			}
+			continue
+		}
+		if x != nil {
+			again, err := e.validate(x)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue // the lock was let go
+			}
+		}
+		if p.gen.mem.Reserve(need) {
+			return nil
+		}
+		if err := e.makeRoom(need); err != nil {
+			return err
+		}
+	}
 }
 
 // push puts a commit at the end of the queue. The caller holds mu.

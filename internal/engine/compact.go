@@ -349,7 +349,9 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 		if j == nil {
 			return nil
 		}
-		if err := e.compact(ctx, j); err != nil {
+		err := e.compact(ctx, j)
+		e.commitChanged()
+		if err != nil {
 			if e.background.ctx.Err() != nil {
 				return e.refusal()
 			}

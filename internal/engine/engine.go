@@ -38,7 +38,7 @@ type Engine struct {
 	nextFile  atomic.Uint64
 	nextJob   atomic.Int64
 	debts     atomic.Pointer[debts]
-	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped
+	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped; stored under paceMu
 	collapsed atomic.Int64             // when a key's operands were last compacted, ns since opened
 	absorb    atomic.Int64             // bytes a second that flush and compaction lately absorbed
 
@@ -56,6 +56,7 @@ type Engine struct {
 	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
 	flushMu   sync.Mutex
+	paceMu    sync.Mutex
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 

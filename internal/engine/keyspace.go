@@ -297,6 +297,7 @@ func (e *Engine) DropKeyspace(name string) error {
 	e.spaces.byID.Delete(k.id)
 	delete(e.spaces.byName, name)
 	e.swap(next, nil, cur.DroppedBy(edit, next))
+	e.commitChanged() // its writers may be waiting for a compaction
 	return nil
 }
 

@@ -102,6 +102,8 @@ const debtFactor = 4
 // it is past its limits, which bounds the space it takes under overload. The
 // scale is what compaction was lately seen to absorb.
 func (e *Engine) updatePace() {
+	e.paceMu.Lock() // what an older state says must not stay
+	defer e.paceMu.Unlock()
 	s := e.state.Load()
 	if s == nil {
 		return
