@@ -91,7 +91,7 @@ func (t *tree) gainInPlace(w Workload, level, i int, f *manifest.FileMeta) (g ga
 		return gain{}
 	}
 	single := placed{f, level, i}
-	if level == lastLevel && len(t.Levels[level]) == 1 && f.LargestSeq <= w.OldestSnapshot && (f.Deletes > 0 || f.Ranges > 0) {
+	if level == lastLevel && len(t.Levels[level]) == 1 && (w.seen(f) && (f.Deletes > 0 || f.Ranges > 0) || w.cleared(f)) {
 		g = t.tombstoneGain(w, []placed{single})
 	} else if t.expired(f) > 0 && !t.overOlder(level, i, f, nil) {
 		g.expired = t.expiredPart(f) * single.extent().sum()
@@ -131,12 +131,12 @@ func (g gain) reason() Reason {
 // them cover whole do not get here: see pickDrop.
 func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool {
-		return !isWipe(p.f) || p.f.LargestSeq > w.OldestSnapshot
+		return !isWipe(p.f) || !w.seen(p.f)
 	})
 	var deletes, expired, entries, wiped, rest float64
 	for _, p := range tables {
 		size := p.extent().sum()
-		if isWipe(p.f) || w.Covers[p.f.Num] == CoverPart && p.f.LargestSeq <= w.OldestSnapshot ||
+		if isWipe(p.f) || w.cleared(p.f) ||
 			slices.ContainsFunc(wipes, func(w placed) bool { return w.wipes(&p) }) {
 			wiped += size
 			continue
@@ -171,6 +171,17 @@ func (t *tree) expired(f *manifest.FileMeta) float64 {
 // expiredPart is about the part of a table's entries that have expired.
 func (t *tree) expiredPart(f *manifest.FileMeta) float64 {
 	return t.expired(f) / float64(max(f.Entries, 1))
+}
+
+// seen reports whether every snapshot sees all of a table.
+func (w *Workload) seen(f *manifest.FileMeta) bool { return f.LargestSeq <= w.OldestSnapshot }
+
+// cleared reports whether range tombstones of a table itself, which every
+// snapshot sees, lie over all its keys. They go when it is merged with nothing
+// under it, and so does what is older than they are. How much that is one cannot
+// tell: what was put since is taken to be little.
+func (w *Workload) cleared(f *manifest.FileMeta) bool {
+	return w.Covers[f.Num] == CoverPart && f.SmallestSeq <= w.OldestSnapshot
 }
 
 // isWipe reports whether a table is one range tombstone and nothing else. From
