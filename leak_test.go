@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestMain checks that no test leaves a goroutine behind, and lets the test
@@ -52,6 +54,66 @@ func TestDescriptorsAreClosed(t *testing.T) {
 			before = n // the first round may have made what stays, such as the poller's
 		} else if i > 1 && n > before {
 			t.Fatalf("after %d rounds %d descriptors are open; after the second %d", i+1, n, before)
+		}
+	}
+}
+
+// TestLeaksAreNamed: Close names the line of the program at which what is still
+// open was made, whichever part of the interface it was made by.
+func TestLeaksAreNamed(t *testing.T) {
+	loop := func(rows func(*seerdb.DB) *seerdb.Rows) func(*seerdb.DB, func()) {
+		return func(db *seerdb.DB, end func()) {
+			for range rows(db).All() {
+				end()
+				break
+			}
+		}
+	}
+	for name, use := range map[string]func(db *seerdb.DB, end func()){
+		"iterator": func(db *seerdb.DB, end func()) {
+			it, err := db.NewIter(nil)
+			must(t, err)
+			end()
+			_ = it.Close()
+		},
+		"snapshot": func(db *seerdb.DB, end func()) { s := db.NewSnapshot(); end(); _ = s.Close() },
+		"view":     func(db *seerdb.DB, end func()) { must(t, db.View(func(*seerdb.Snapshot) error { end(); return nil })) },
+		"transaction": func(db *seerdb.DB, end func()) {
+			x, err := db.Begin(nil)
+			must(t, err)
+			end()
+			x.Rollback()
+		},
+		"update": func(db *seerdb.DB, end func()) {
+			_ = db.Update(context.Background(), func(*seerdb.Txn) error { end(); return nil })
+		},
+		"rows":   loop(func(db *seerdb.DB) *seerdb.Rows { return db.Range(nil, nil) }),
+		"prefix": loop(func(db *seerdb.DB) *seerdb.Rows { return db.Prefix([]byte("k")) }),
+		"rows of a snapshot": func(db *seerdb.DB, end func()) {
+			s := db.NewSnapshot()
+			for range s.Range(nil, nil).All() {
+				_ = s.Close()
+				end()
+				break
+			}
+		},
+		"rows of a transaction": func(db *seerdb.DB, end func()) {
+			x, err := db.Begin(nil)
+			must(t, err)
+			for range x.Range(nil, nil).All() {
+				x.Rollback()
+				end()
+				break
+			}
+		},
+	} {
+		db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+		must(t, err)
+		must(t, db.Put([]byte("key"), nil))
+		err = nil
+		use(db, func() { err = db.Close() })
+		if err == nil || !strings.Contains(err.Error(), "leak_test.go:") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
