@@ -136,13 +136,13 @@ func (r *Rows) seq(start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte
 		if r.err = err; err != nil {
 			return
 		}
+		defer func() { r.err = it.Close() }() // the loop may panic
 		for ok := start(it); ok; ok = step(it) {
 			v := it.Value()
 			if !it.Valid() || !yield(it.Key(), v) {
 				break
 			}
 		}
-		r.err = it.Close()
 	}
 }
 
