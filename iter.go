@@ -181,7 +181,7 @@ func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) it
 		}
 		outer := r.it
 		r.it = it
-		defer func() { r.it, r.err = outer, it.Close() }() // yield may panic
+		defer func() { r.it, r.err = outer, it.Close() }() // the loop may panic
 		for ok := start(it); ok; ok = step(it) {
 			v := it.Value()
 			if !it.Valid() || !yield(it.Key(), v) {

@@ -509,11 +509,9 @@ func (it *Iter) Close() error {
 		return base.ErrClosed
 	}
 	err := it.err
-	if it.tracked {
-		it.tracked = false
-		if werr := it.walk.Close(); err == nil {
-			err = werr
-		}
+	it.tracked = false // as it is too when a tracked move panicked
+	if werr := it.walk.Close(); err == nil {
+		err = werr
 	}
 	_ = it.merged.Close()
 	e, s := it.e, it.s

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"runtime"
 	"strings"
 	"sync"
@@ -164,22 +165,29 @@ func (l *openObjects) leaked() (n int, places []string) {
 	return n, places
 }
 
-// place is the first caller outside this module's library packages.
+// place is the first caller outside the public facade and this package.
 func (o *origin) place() string {
 	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.where.pcs[:o.where.n])
 	for {
 		f, more := frames.Next()
-		if f.Function != "" && !ownFrame(f.Function) || !more {
+		if !ownFile(f.File) || !more {
 			return fmt.Sprintf("%s made at %s:%d (%s)", what, f.File, f.Line, f.Function)
 		}
 	}
 }
 
-// ownFrame reports whether a function belongs to the public facade or to this
-// package, rather than to a caller.
-func ownFrame(fn string) bool {
-	const module = "github.com/seerdb-go/seerdb"
-	rest, ok := strings.CutPrefix(fn, module)
-	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/internal/engine."))
+// ownDirs are where the sources of this package and of the facade are.
+var ownDirs = func() [2]string {
+	_, file, _, _ := runtime.Caller(0)
+	dir := path.Dir(file)
+	return [2]string{dir, path.Dir(path.Dir(dir))}
+}()
+
+// ownFile reports whether a source file belongs to the public facade or to this
+// package, rather than to a caller. The name of the function does not tell: what
+// of the facade is inlined into a caller may have the caller's.
+func ownFile(file string) bool {
+	dir := path.Dir(file)
+	return (dir == ownDirs[0] || dir == ownDirs[1]) && !strings.HasSuffix(file, "_test.go")
 }
