@@ -261,7 +261,7 @@ func TestBulkLoadBeside(t *testing.T) {
 		c.ok(r.db.Compact(context.Background(), nil, nil))
 		time.Sleep(20 * time.Millisecond)
 	})
-	c.run(crowdTime())
+	c.run(crowdTime(), func() bool { return acked.Load() >= 3 })
 	if acked.Load() < 3 {
 		t.Errorf("only %d loads", acked.Load())
 	}

@@ -34,8 +34,14 @@ func (c *crowd) each(f func(i int)) {
 	})
 }
 
-func (c *crowd) run(d time.Duration) {
-	time.Sleep(d)
+// run lets them go on for a while, which on a busy machine is longer: until
+// enough has happened.
+func (c *crowd) run(d time.Duration, enough func() bool) {
+	for range 100 {
+		if time.Sleep(d); enough() || c.Failed() {
+			break
+		}
+	}
 	c.stop.Store(true)
 	c.wg.Wait()
 }
@@ -99,7 +105,9 @@ func TestEverythingAtOnce(t *testing.T) {
 				c.ok(r.db.Compact(context.Background(), nil, nil))
 				time.Sleep(5 * time.Millisecond)
 			})
-			c.run(crowdTime())
+			c.run(crowdTime(), func() bool {
+				return acked[0].Load() > 0 && acked[1].Load() > 0 && acked[2].Load() > 0
+			})
 			for w := range writers {
 				if got := batchOf(c, r.db, w, keys); got != acked[w].Load() || got == 0 {
 					t.Errorf("writer %d ended with batch %d, and %d is there", w, acked[w].Load(), got)
@@ -236,7 +244,7 @@ func TestLinearizable(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		c.run(0)
+		c.run(0, func() bool { return true })
 		switch result := porcupine.CheckOperationsTimeout(registers, history, 20*time.Second); result {
 		case porcupine.Illegal:
 			t.Fatalf("the history of %d operations (seed %d) is not linearizable", len(history), seed)

@@ -145,6 +145,27 @@ func TestPutDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// A transaction is one allocation: what its user holds.
+func TestTransactionDoesNotAllocate(t *testing.T) {
+	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 8 << 20})
+	key, buf := []byte("counter"), make([]byte, 0, 8)
+	must(t, db.Put(key, make([]byte, 8)))
+	increment := func(x *seerdb.Txn) error {
+		v, err := x.AppendGet(buf, key)
+		if err != nil {
+			return err
+		}
+		v[0]++
+		return x.Put(key, v)
+	}
+	if n := allocs(t, func() { must(t, db.Update(context.Background(), increment)) }); n > 1 {
+		t.Errorf("a transaction that reads a key and writes it allocates %v times", n)
+	}
+	if v, err := db.Get(key); err != nil || v[0] != 302%256 {
+		t.Fatal(v, err)
+	}
+}
+
 // fastest is the shortest of many runs: noise only ever adds.
 func fastest(f func()) time.Duration {
 	best := time.Hour

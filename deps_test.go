@@ -41,7 +41,7 @@ const depsPolicy = `
 	observe:
 	keycodec:
 	merger:
-	valuecodec:
+	valuecodec:    keycodec merger
 
 	base:          | github.com/zeebo/xxh3
 	rangedel:      base

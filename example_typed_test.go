@@ -1,6 +1,7 @@
 package seerdb_test
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/keycodec"
+	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
@@ -116,4 +118,134 @@ func ExampleTyped_Into() {
 	// 1 <nil>
 	// false <nil>
 	// 5 <nil>
+}
+
+// Counters: a typed merge adds without reading.
+func ExampleTypedWriter_Merge() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	space, err := db.Keyspace("hits", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	hits := seerdb.NewTyped(space, keycodec.String, valuecodec.Int64)
+	for _, page := range []string{"/", "/docs", "/"} {
+		if err := hits.Merge(page, 1); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(hits.Get("/"))
+	// Output:
+	// 2 <nil>
+}
+
+// Whatever is older than a day goes at once, at the cost of one write.
+func ExampleTypedWriter_DeleteRows() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	events := seerdb.NewTyped(db, keycodec.Time, valuecodec.String)
+	day := func(d int) time.Time { return time.Date(2026, 5, d, 0, 0, 0, 0, time.UTC) }
+	for d, text := range map[int]string{1: "first", 2: "second", 3: "third"} {
+		if err := events.Put(day(d), text); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := events.DeleteRows(events.Rows().Before(day(2))); err != nil {
+		log.Fatal(err)
+	}
+	rows := events.Rows()
+	for at, text := range rows.All() {
+		fmt.Println(at.Day(), text)
+	}
+	if err := rows.Err(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// 2 second
+	// 3 third
+}
+
+// Sessions that end by themselves, and when.
+func ExampleTypedRows_Expiry() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	sessions := seerdb.NewTyped(db, keycodec.String, valuecodec.String)
+	if err := sessions.PutTTL("5f3a", "ada", time.Hour); err != nil {
+		log.Fatal(err)
+	}
+	if err := sessions.Put("c01d", "the system"); err != nil {
+		log.Fatal(err)
+	}
+	rows := sessions.Rows()
+	for id, user := range rows.All() {
+		at, expires := rows.Expiry()
+		fmt.Println(id, user, expires, time.Until(at) > 59*time.Minute)
+	}
+	if err := rows.Err(); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// 5f3a ada true true
+	// c01d the system false false
+}
+
+// A typed transaction: one user pays another, who must be there.
+func ExampleTyped_In() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	accounts := seerdb.NewTyped(db, keycodec.String, valuecodec.Int64)
+	for _, name := range []string{"ada", "grace"} {
+		if _, err := accounts.PutIfAbsent(name, 100); err != nil {
+			log.Fatal(err)
+		}
+	}
+	err = db.Update(context.Background(), func(t *seerdb.Txn) error {
+		accounts := accounts.In(t)
+		from, err := accounts.Get("ada")
+		if err != nil {
+			return err
+		}
+		to, err := accounts.Get("grace")
+		if err != nil {
+			return err
+		}
+		if err := accounts.Put("ada", from-30); err != nil {
+			return err
+		}
+		return accounts.Put("grace", to+30)
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(accounts.Get("ada"))
+	fmt.Println(accounts.Get("grace"))
+	fmt.Println(accounts.CompareAndSwap("grace", 100, 0))
+	// Output:
+	// 70 <nil>
+	// 130 <nil>
+	// false <nil>
 }

@@ -2,6 +2,8 @@ package seerdb
 
 import (
 	"iter"
+	"slices"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
@@ -68,6 +70,40 @@ func (i *Iter) Value() []byte {
 	return i.it.Value()
 }
 
+// Expiry is when the current key is gone, to the millisecond, if it has an
+// expiry: see DB.PutTTL. It costs next to nothing and does not read the value.
+//
+// A value that was merged has none, whatever its operands lie on: when that
+// expires, what is left of the value is what the operands make of nothing.
+func (i *Iter) Expiry() (at time.Time, expires bool) {
+	if i.it == nil {
+		return time.Time{}, false
+	}
+	return expiryTime(i.it.Expiry())
+}
+
+// expiryOf looks for a key with an iterator of its own.
+func expiryOf(open func(engine.IterOptions) (*engine.Iter, error), key []byte) (at time.Time, expires bool, err error) {
+	it, err := open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: true})
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	there := it.First()
+	at, expires = expiryTime(it.Expiry())
+	if err = it.Close(); err == nil && !there {
+		err = ErrNotFound
+	}
+	return at, expires, err
+}
+
+// expiryTime is an expiry of the engine, 0 for none.
+func expiryTime(ms uint64) (at time.Time, expires bool) {
+	if ms == 0 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(ms)), true
+}
+
 // Err is what ended the walk early, or nil.
 func (i *Iter) Err() error {
 	if i.it == nil {
@@ -100,49 +136,58 @@ func (i *Iter) Close() error {
 type Rows struct {
 	open func(engine.IterOptions) (*engine.Iter, error)
 	o    engine.IterOptions
+	it   *engine.Iter // of the innermost loop that runs
 	err  error
 }
 
 // All yields keys and values in ascending order.
 func (r *Rows) All() iter.Seq2[[]byte, []byte] {
-	return r.seq((*engine.Iter).First, (*engine.Iter).Next)
+	return r.seq(r.o, (*engine.Iter).First, (*engine.Iter).Next)
 }
 
 // Backward yields keys and values in descending order.
 func (r *Rows) Backward() iter.Seq2[[]byte, []byte] {
-	return r.seq((*engine.Iter).Last, (*engine.Iter).Prev)
+	return r.seq(r.o, (*engine.Iter).Last, (*engine.Iter).Prev)
 }
 
 // Keys yields the keys in ascending order without reading values.
 func (r *Rows) Keys() iter.Seq[[]byte] {
+	o := r.o
+	o.KeysOnly = true
+	rows := r.seq(o, (*engine.Iter).First, (*engine.Iter).Next)
 	return func(yield func([]byte) bool) {
-		keys := Rows{open: r.open, o: r.o}
-		keys.o.KeysOnly = true
-		for k := range keys.All() {
-			if !yield(k) {
-				break
-			}
-		}
-		r.err = keys.err
+		rows(func(k, _ []byte) bool { return yield(k) })
 	}
+}
+
+// Expiry is Iter.Expiry of the row that the loop is at. Where loops over the
+// same Rows are nested it is that of the inner one; outside of loops there is
+// none.
+func (r *Rows) Expiry() (at time.Time, expires bool) {
+	if r.it == nil {
+		return time.Time{}, false
+	}
+	return expiryTime(r.it.Expiry())
 }
 
 // Err is what ended the last loop early, or nil.
 func (r *Rows) Err() error { return r.err }
 
-func (r *Rows) seq(start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte] {
+func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
-		it, err := r.open(r.o)
+		it, err := r.open(o)
 		if r.err = err; err != nil {
 			return
 		}
+		outer := r.it
+		r.it = it
+		defer func() { r.it, r.err = outer, it.Close() }() // the loop may panic
 		for ok := start(it); ok; ok = step(it) {
 			v := it.Value()
 			if !it.Valid() || !yield(it.Key(), v) {
 				break
 			}
 		}
-		r.err = it.Close()
 	}
 }
 

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // tree is what a database and a keyspace have in common.
@@ -236,12 +239,7 @@ func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
 	o = o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
 	db := open(t, "db", o)
 	slow, fast := keyspace(t, db, "slow"), keyspace(t, db, "fast")
-	for range 9 { // 9 triggers stop
-		must(t, slow.Put([]byte("k"), nil))
-		must(t, db.Flush(context.Background()))
-	}
-	blocked := make(chan error, 1)
-	go func() { blocked <- slow.Put([]byte("k"), []byte("waits")) }()
+	blocked := stopWriters(t, db, slow)
 	for i := range 3 * o.MemtableSize / 1000 {
 		must(t, fast.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 1000)))
 	}
@@ -252,6 +250,58 @@ func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
 	}
 	if n := db.Metrics().Memtable.Queue + db.Metrics().Levels[0].Files; n < 10 {
 		t.Fatalf("the other keyspace did not fill a memtable: %d", n)
+	}
+	must(t, slow.Compact(context.Background(), nil, nil))
+	must(t, <-blocked)
+}
+
+// stopWriters fills L0 of a keyspace until its writers are stopped, and returns
+// what one that waits will be told.
+func stopWriters(t *testing.T, db *seerdb.DB, k *seerdb.Keyspace) <-chan error {
+	for range 9 { // 9 triggers stop
+		must(t, k.Put([]byte("k"), nil))
+		must(t, db.Flush(context.Background()))
+	}
+	blocked := make(chan error, 1)
+	go func() { blocked <- k.Put([]byte("k"), []byte("waits")) }()
+	for db.Metrics().Stalls.Stopped == "" {
+		time.Sleep(time.Millisecond)
+	}
+	return blocked
+}
+
+// TestKeyspaceDropEndsItsWriters: who waits for the compactions of a keyspace
+// that is dropped meanwhile is told so at once.
+func TestKeyspaceDropEndsItsWriters(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Relaxed)
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
+	blocked := stopWriters(t, db, keyspace(t, db, "slow"))
+	must(t, db.DropKeyspace("slow"))
+	select {
+	case err := <-blocked:
+		if !errors.Is(err, seerdb.ErrNoKeyspace) {
+			t.Errorf("the writer was told %v, want ErrNoKeyspace", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a writer of a keyspace that was dropped still waits")
+	}
+}
+
+// TestStoppedWritersSleep: a writer that is stopped looks again when something
+// changed. It used to kick the flusher, which woke it for nothing, around and
+// around.
+func TestStoppedWritersSleep(t *testing.T) {
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Relaxed)
+	begun := new(atomic.Int64)
+	o.Listener = observe.EventListener{StallBegin: func(string) { begun.Add(1) }}
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
+	slow := keyspace(t, db, "slow")
+	blocked := stopWriters(t, db, slow)
+	time.Sleep(100 * time.Millisecond)
+	if n := begun.Load(); n > 10 {
+		t.Errorf("in 100 ms of nothing the writer was woken %d times", n)
 	}
 	must(t, slow.Compact(context.Background(), nil, nil))
 	must(t, <-blocked)

@@ -2,14 +2,18 @@ package seerdb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
 // TestMain checks that no test leaves a goroutine behind, and lets the test
@@ -53,5 +57,124 @@ func TestDescriptorsAreClosed(t *testing.T) {
 		} else if i > 1 && n > before {
 			t.Fatalf("after %d rounds %d descriptors are open; after the second %d", i+1, n, before)
 		}
+	}
+}
+
+// TestLeaksAreNamed: Close names the line of the program at which what is still
+// open was made, whichever part of the interface it was made by.
+func TestLeaksAreNamed(t *testing.T) {
+	loop := func(rows func(*seerdb.DB) *seerdb.Rows) func(*seerdb.DB, func()) {
+		return func(db *seerdb.DB, end func()) {
+			for range rows(db).All() {
+				end()
+				break
+			}
+		}
+	}
+	for name, use := range map[string]func(db *seerdb.DB, end func()){
+		"iterator": func(db *seerdb.DB, end func()) {
+			it, err := db.NewIter(nil)
+			must(t, err)
+			end()
+			_ = it.Close()
+		},
+		"snapshot": func(db *seerdb.DB, end func()) { s := db.NewSnapshot(); end(); _ = s.Close() },
+		"view":     func(db *seerdb.DB, end func()) { must(t, db.View(func(*seerdb.Snapshot) error { end(); return nil })) },
+		"transaction": func(db *seerdb.DB, end func()) {
+			x, err := db.Begin(nil)
+			must(t, err)
+			end()
+			x.Rollback()
+		},
+		"update": func(db *seerdb.DB, end func()) {
+			_ = db.Update(context.Background(), func(*seerdb.Txn) error { end(); return nil })
+		},
+		"rows":   loop(func(db *seerdb.DB) *seerdb.Rows { return db.Range(nil, nil) }),
+		"prefix": loop(func(db *seerdb.DB) *seerdb.Rows { return db.Prefix([]byte("k")) }),
+		"rows of a snapshot": func(db *seerdb.DB, end func()) {
+			s := db.NewSnapshot()
+			for range s.Range(nil, nil).All() {
+				_ = s.Close()
+				end()
+				break
+			}
+		},
+		"rows of a transaction": func(db *seerdb.DB, end func()) {
+			x, err := db.Begin(nil)
+			must(t, err)
+			for range x.Range(nil, nil).All() {
+				x.Rollback()
+				end()
+				break
+			}
+		},
+	} {
+		db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+		must(t, err)
+		must(t, db.Put([]byte("key"), nil))
+		err = nil
+		use(db, func() { err = db.Close() })
+		if err == nil || !strings.Contains(err.Error(), "leak_test.go:") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// moody is a merge operator that panics at times.
+type moody struct {
+	merger.Append
+	now *bool
+}
+
+func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
+	if *m.now {
+		panic("no operator today")
+	}
+	return m.Append.Full(dst, key, existing, exists, operands)
+}
+
+// TestRowsEndWithAPanic: a loop over rows that panics, or in which a merge
+// operator does, closes its iterator. In a transaction that goes on, what the
+// iterator saw counts, and the iterator is nobody else's business.
+func TestRowsEndWithAPanic(t *testing.T) {
+	o, bad := smallOn(vfs.NewMem(), seerdb.Relaxed), false
+	o.Merger = moody{now: &bad}
+	db := open(t, "db", o)
+	must(t, db.Put([]byte("a"), nil))
+	must(t, db.Merge([]byte("b"), []byte("operand")))
+	panics := func(r *seerdb.Rows, after int) {
+		defer func() {
+			if bad = false; recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		for range r.All() {
+			if bad = true; after == 0 {
+				panic("in the loop")
+			}
+			after--
+		}
+	}
+	panics(db.Range(nil, nil), 0)
+	panics(db.Range(nil, nil), 1)
+	for after := range 2 {
+		x, err := db.Begin(nil)
+		must(t, err)
+		panics(x.Range(nil, nil), after)
+		other, err := db.Begin(nil)
+		must(t, err)
+		rows := other.Range([]byte("c"), nil)
+		for range rows.All() {
+			t.Error("a row from nowhere")
+		}
+		must(t, errors.Join(rows.Err(), other.Put([]byte("d"), nil), db.Put([]byte("a"), nil), x.Put([]byte("e"), nil)))
+		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
+			t.Errorf("somebody else wrote what the transaction read: %v", err)
+		}
+		must(t, other.Commit())
+		must(t, db.Delete([]byte("d")))
+	}
+	if n := db.Metrics().Iterators; n != 0 {
+		t.Errorf("%d iterators are open", n)
 	}
 }

@@ -50,6 +50,29 @@ func (o ops) putTTL(key, value []byte, d time.Duration) error {
 	return o.b.PutTTL(o.k, key, value, expiryAfter(now, d))
 }
 
+// putUntil stores no expiry of 0, which is none where expiries are told.
+func (o ops) putUntil(key, value []byte, at time.Time) error {
+	if at.IsZero() {
+		return o.b.Put(o.k, key, value)
+	}
+	return o.b.PutTTL(o.k, key, value, expiryAt(at))
+}
+
+// The first and the last moment of expiry: the one has passed, and the other will
+// not.
+var firstExpiry, lastExpiry = time.UnixMilli(1), time.UnixMilli(1 << 62)
+
+// expiryAt is a moment, in milliseconds rounded up.
+func expiryAt(at time.Time) uint64 {
+	switch at = at.Add(time.Millisecond - 1); {
+	case at.Before(firstExpiry):
+		at = firstExpiry
+	case at.After(lastExpiry):
+		at = lastExpiry
+	}
+	return uint64(at.UnixMilli())
+}
+
 // expiryAfter is d after now, in milliseconds rounded up, so that nothing
 // expires early.
 func expiryAfter(now uint64, d time.Duration) uint64 {
@@ -84,6 +107,11 @@ func (b *Batch) PutTTL(key, value []byte, d time.Duration) error {
 	return b.ops(0).putTTL(key, value, d)
 }
 
+// PutUntil is DB.PutUntil in the batch.
+func (b *Batch) PutUntil(key, value []byte, at time.Time) error {
+	return b.ops(0).putUntil(key, value, at)
+}
+
 func (b *Batch) ops(k uint32) ops { return ops{b: &b.b, k: k, e: b.e} }
 
 // BatchIn adds operations on one keyspace to a batch. See Batch.In.
@@ -111,6 +139,11 @@ func (b BatchIn) Merge(key, operand []byte) error { return b.o.merge(key, operan
 // PutTTL is Batch.PutTTL in the keyspace.
 func (b BatchIn) PutTTL(key, value []byte, d time.Duration) error { return b.o.putTTL(key, value, d) }
 
+// PutUntil is Batch.PutUntil in the keyspace.
+func (b BatchIn) PutUntil(key, value []byte, at time.Time) error {
+	return b.o.putUntil(key, value, at)
+}
+
 // OpKind says what an operation does.
 type OpKind uint8
 
@@ -131,7 +164,7 @@ type Op struct {
 	Key      []byte    // of a DeleteRange: where it begins
 	Value    []byte    // of a Put, PutTTL or Merge
 	End      []byte    // of a DeleteRange; nil = no end
-	Expires  time.Time // of a PutTTL
+	Expires  time.Time // of a PutTTL; PutUntil takes it
 }
 
 // Each calls fn for each operation in order, until it returns false. The slices

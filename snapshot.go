@@ -1,6 +1,10 @@
 package seerdb
 
-import "github.com/seerdb-go/seerdb/internal/engine"
+import (
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/engine"
+)
 
 // Snapshot is the database at one moment: whatever is committed, flushed,
 // compacted or deleted later, it reads the same. It keeps old versions from
@@ -29,13 +33,19 @@ func (s *view) GetFunc(key []byte, fn func(value []byte) error) error {
 // Has reports whether key has a value.
 func (s *view) Has(key []byte) (bool, error) { return s.s.Has(s.k, key) }
 
+// Expiry is DB.Expiry at the snapshot.
+func (s *view) Expiry(key []byte) (at time.Time, expires bool, err error) {
+	return expiryOf(s.open, key)
+}
+
+func (s *view) open(o engine.IterOptions) (*engine.Iter, error) { return s.s.NewIter(s.k, o) }
+
 // NewIter opens an iterator at the snapshot. It may outlive the snapshot.
-func (s *view) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.s.NewIter(s.k, o.engine())) }
+func (s *view) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.open(o.engine())) }
 
 // Range is DB.Range at the snapshot.
 func (s *view) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.s.NewIter(s.k, o) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return &Rows{open: s.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is DB.Prefix at the snapshot.

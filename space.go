@@ -68,6 +68,15 @@ func (s *space) PutTTL(key, value []byte, d time.Duration) error {
 	return s.commit(b, s.in(b).putTTL(key, value, d))
 }
 
+// PutUntil is PutTTL up to a moment, in milliseconds rounded up: what
+// Iter.Expiry and Op.Expires tell is kept to the millisecond. After a moment that
+// has passed the key is gone at once. The zero time is no expiry, whatever
+// KeyspaceOptions.TTL says.
+func (s *space) PutUntil(key, value []byte, at time.Time) error {
+	b := s.batches.Get().(*Batch)
+	return s.commit(b, s.in(b).putUntil(key, value, at))
+}
+
 // pooledBatchMax keeps a rare huge value from staying in memory for ever.
 const pooledBatchMax = 1 << 20
 
@@ -105,15 +114,24 @@ func (s *space) GetFunc(key []byte, fn func(value []byte) error) error {
 // Has reports whether key has a value, without reading it.
 func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, engine.Newest) }
 
+// Expiry tells when key is gone, if it has an expiry, as Iter.Expiry does, or
+// ErrNotFound. It does not read the value, and costs what an iterator costs.
+func (s *space) Expiry(key []byte) (at time.Time, expires bool, err error) {
+	return expiryOf(s.open, key)
+}
+
+func (s *space) open(o engine.IterOptions) (*engine.Iter, error) {
+	return s.k.NewIter(o, engine.Newest)
+}
+
 // NewIter opens an iterator over what is visible now.
 func (s *space) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(s.k.NewIter(o.engine(), engine.Newest))
+	return wrapIter(s.open(o.engine()))
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (s *space) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return s.k.NewIter(o, engine.Newest) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return &Rows{open: s.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is the keys that begin with p. See Rows.

@@ -43,10 +43,10 @@ type TxnOptions struct {
 // commit since its beginning, of a transaction or not, touched what it depends
 // on. Transactions that only read, or that wrote nothing, never conflict.
 //
-// A Txn is used by one goroutine and must be ended by Commit or Rollback: an
-// open one keeps old versions from being dropped. There is no limit to its size
-// but the memory budget: past a quarter of it operations return
-// ErrTxnTooLarge.
+// A Txn is used by one goroutine, though any may roll it back, and must be ended
+// by Commit or Rollback: an open one keeps old versions from being dropped.
+// There is no limit to its size but the memory budget: past a quarter of it
+// operations return ErrTxnTooLarge.
 //
 // Its methods on keys work on the default keyspace; see Txn.In for others.
 type Txn struct{ txnSpace }
@@ -67,13 +67,23 @@ func (db *DB) Begin(o *TxnOptions) (*Txn, error) {
 	if o == nil {
 		o = &TxnOptions{}
 	}
-	t, err := db.e.Begin(engine.TxnOptions{
-		Isolation: engine.Isolation(o.Isolation), Durability: engine.Durability(o.Durability), ReadOnly: o.ReadOnly,
+	return db.begin(o, engine.Where{})
+}
+
+// begin opens a transaction that somebody asked for.
+func (db *DB) begin(o *TxnOptions, where engine.Where) (*Txn, error) {
+	x := new(struct { // in one piece
+		Txn
+		e engine.Txn
+	})
+	err := db.e.Begin(&x.e, engine.TxnOptions{
+		Isolation: engine.Isolation(o.Isolation), Durability: engine.Durability(o.Durability), ReadOnly: o.ReadOnly, Where: where,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Txn{txnSpace{t: t, k: db.k, e: db.e}}, nil
+	x.txnSpace = txnSpace{t: &x.e, k: db.k, e: db.e}
+	return &x.Txn, nil
 }
 
 // In returns the transaction on another keyspace.
@@ -96,16 +106,22 @@ func (t *txnSpace) GetForUpdate(key []byte) ([]byte, error) {
 // Has reports whether key has a value.
 func (t *txnSpace) Has(key []byte) (bool, error) { return t.t.Has(t.k, key) }
 
+// Expiry is DB.Expiry in the transaction.
+func (t *txnSpace) Expiry(key []byte) (at time.Time, expires bool, err error) {
+	return expiryOf(t.open, key)
+}
+
+func (t *txnSpace) open(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
+
 // NewIter opens an iterator over the snapshot and the writes made so far;
 // later writes do not show in it. It must be closed before Commit.
 func (t *txnSpace) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(t.t.NewIter(t.k, o.engine()))
+	return wrapIter(t.open(o.engine()))
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (t *txnSpace) Range(lo, hi []byte) *Rows {
-	open := func(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
-	return &Rows{open: open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return &Rows{open: t.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
 }
 
 // Prefix is the keys that begin with p. See Rows.
@@ -146,6 +162,11 @@ func (t *txnSpace) PutTTL(key, value []byte, d time.Duration) error {
 	return t.write(func(o ops) error { return o.putTTL(key, value, d) })
 }
 
+// PutUntil is DB.PutUntil in the transaction.
+func (t *txnSpace) PutUntil(key, value []byte, at time.Time) error {
+	return t.write(func(o ops) error { return o.putUntil(key, value, at) })
+}
+
 // Savepoint is a place in a transaction.
 type Savepoint struct{ s engine.Savepoint }
 
@@ -175,7 +196,7 @@ func (t *Txn) CommitContext(ctx context.Context) error {
 func (t *Txn) Rollback() { t.t.Rollback() }
 
 // Seq is the sequence number that the transaction reads at.
-func (t *Txn) Seq() uint64 { return uint64(t.t.Snapshot().Seq) }
+func (t *Txn) Seq() uint64 { return uint64(t.t.Seq()) }
 
 // updateTries is how often Update runs a transaction before it gives up. With
 // the pauses between them that is about two seconds.
@@ -193,12 +214,16 @@ func (db *DB) Update(ctx context.Context, fn func(*Txn) error) error {
 
 // UpdateWith is Update with options for the transactions.
 func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error) error {
+	if o == nil {
+		o = &TxnOptions{}
+	}
+	where := engine.Caller(0, 2)
 	pause := 20 * time.Microsecond
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		err := db.once(ctx, o, fn)
+		err := db.once(ctx, o, where, fn)
 		if !errors.Is(err, ErrConflict) || try == updateTries {
 			return err
 		}
@@ -210,8 +235,8 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 }
 
 // once runs fn in one transaction.
-func (db *DB) once(ctx context.Context, o *TxnOptions, fn func(*Txn) error) error {
-	t, err := db.Begin(o)
+func (db *DB) once(ctx context.Context, o *TxnOptions, where engine.Where, fn func(*Txn) error) error {
+	t, err := db.begin(o, where)
 	if err != nil {
 		return err
 	}
@@ -263,8 +288,8 @@ func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
 // sync without asking all the time.
 func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write func(ops) error) (bool, error) {
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
-		t, err := s.e.Begin(engine.TxnOptions{})
-		if err != nil {
+		t := new(engine.Txn)
+		if err := s.e.Begin(t, engine.TxnOptions{}); err != nil {
 			return false, err
 		}
 		now, err := t.AppendGet(s.k, nil, key)

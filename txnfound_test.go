@@ -163,3 +163,29 @@ func TestPutIfAbsentOfNothing(t *testing.T) {
 		t.Fatal(has, err)
 	}
 }
+
+// TestTxnWalksBackFromTheEmptyKey: who stood on the empty key and went back has
+// read nothing more, and not all that there is.
+func TestTxnWalksBackFromTheEmptyKey(t *testing.T) {
+	for _, where := range []string{"in the memtable", "in a table", "its own"} {
+		db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+		if where != "its own" {
+			must(t, db.Put(nil, []byte("first")))
+		}
+		if where == "in a table" {
+			must(t, db.Flush(context.Background()))
+		}
+		x := begin(t, db, nil)
+		must(t, x.Put(nil, []byte("mine")))
+		it, err := x.NewIter(nil)
+		must(t, err)
+		if !it.SeekLT([]byte("a")) || len(it.Key()) > 0 || it.Prev() {
+			t.Fatalf("%s: %q", where, it.Key())
+		}
+		must(t, it.Close())
+		must(t, db.Put([]byte("other"), nil))
+		if err := x.Commit(); err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+	}
+}

@@ -328,7 +328,7 @@ func (r *txnRun) rows(p *txnPair) {
 	i := 0
 	take := func(k, v []byte) bool {
 		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || want[i].Value != string(v) {
-			r.failTxn(p, "rows %+v: row %d is %q=%q, want %q", read, i, k, v, want)
+			r.failTxn(p, "rows %+v: row %d is %q=%q, want %v", read, i, k, v, want)
 		}
 		i++
 		return i != read.Limit
@@ -348,7 +348,7 @@ func (r *txnRun) rows(p *txnPair) {
 	stopped := i < len(want) && want[i].Err != nil && isMergeError(rows.Err())
 	p.loose = p.loose || stopped
 	if !stopped && (i != len(want) || rows.Err() != nil) {
-		r.failTxn(p, "rows %+v: %d rows, %v; want %q", read, i, rows.Err(), want)
+		r.failTxn(p, "rows %+v: %d rows, %v; want %v", read, i, rows.Err(), want)
 	}
 }
 
@@ -415,7 +415,7 @@ func (r *txnRun) move(p *txnPair) {
 		p.loose = p.loose || c.Err() != nil
 		row, _ := c.Row()
 		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || !same {
+		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || wideExpiry(it.Expiry()) != row.Expiry || !same {
 			r.failTxn(p, "iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
 				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
 		}

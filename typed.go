@@ -1,11 +1,9 @@
 package seerdb
 
 import (
-	"bytes"
-	"cmp"
 	"fmt"
-	"iter"
 	"sync"
+	"time"
 
 	"github.com/seerdb-go/seerdb/keycodec"
 	"github.com/seerdb-go/seerdb/valuecodec"
@@ -13,23 +11,37 @@ import (
 
 // What typed access needs of the store beneath it.
 type (
-	// Reader is what can be read: a DB, a Keyspace, a Snapshot, or what
-	// Snapshot.In gives.
+	// Reader is what can be read: a DB, a Keyspace, a Snapshot, a Txn, or what
+	// Snapshot.In and Txn.In give.
 	Reader interface {
 		AppendGet(dst, key []byte) ([]byte, error)
 		Has(key []byte) (bool, error)
+		Expiry(key []byte) (at time.Time, expires bool, err error)
 		Range(lo, hi []byte) *Rows
 	}
-	// Writer is what can be written to: a DB, a Keyspace, a Batch, or what
-	// Batch.In gives.
+	// Writer is what can be written to: a DB, a Keyspace, a Batch, a Txn, or what
+	// Batch.In and Txn.In give.
 	Writer interface {
 		Put(key, value []byte) error
+		PutTTL(key, value []byte, d time.Duration) error
+		PutUntil(key, value []byte, at time.Time) error
+		Merge(key, operand []byte) error
 		Delete(key []byte) error
+		SingleDelete(key []byte) error
+		DeleteRange(lo, hi []byte) error
 	}
-	// ReadWriter is both.
-	ReadWriter interface {
+	// Store is a tree of keys: a DB or a Keyspace.
+	Store interface {
 		Reader
 		Writer
+		PutIfAbsent(key, value []byte) (bool, error)
+		CompareAndSwap(key, old, value []byte) (bool, error)
+	}
+	// StoreTxn is a tree of keys in a transaction: a Txn, or what Txn.In gives.
+	StoreTxn interface {
+		Reader
+		Writer
+		GetForUpdate(key []byte) ([]byte, error)
 	}
 )
 
@@ -49,17 +61,30 @@ type (
 type Typed[K, V any] struct {
 	TypedReader[K, V]
 	TypedWriter[K, V]
+	store Store
 }
 
 // NewTyped makes a typed view of a store.
-func NewTyped[K, V any](store ReadWriter, key keycodec.Codec[K], value valuecodec.Codec[V]) *Typed[K, V] {
+func NewTyped[K, V any](store Store, key keycodec.Codec[K], value valuecodec.Codec[V]) *Typed[K, V] {
 	c := codecs[K, V]{key, value}
-	return &Typed[K, V]{TypedReader[K, V]{store, c}, TypedWriter[K, V]{store, c}}
+	return &Typed[K, V]{TypedReader[K, V]{store, c}, TypedWriter[K, V]{store, c}, store}
 }
 
 // With is the same view of another store.
-func (t *Typed[K, V]) With(store ReadWriter) *Typed[K, V] {
+func (t *Typed[K, V]) With(store Store) *Typed[K, V] {
 	return NewTyped(store, t.TypedReader.c.key, t.TypedReader.c.value)
+}
+
+// In reads and writes in a transaction. That says which keyspace too: t.In(k)
+// for a view of k, and t alone for one of the database.
+//
+//	err := db.Update(ctx, func(t *seerdb.Txn) error {
+//		users := users.In(t)
+//		...
+//	})
+func (t *Typed[K, V]) In(txn StoreTxn) *TypedTxn[K, V] {
+	c := t.TypedReader.c
+	return &TypedTxn[K, V]{TypedReader[K, V]{txn, c}, TypedWriter[K, V]{txn, c}, txn}
 }
 
 // At reads from something else, such as a snapshot. That says which keyspace is
@@ -72,6 +97,63 @@ func (t *Typed[K, V]) At(r Reader) *TypedReader[K, V] {
 // written to too: b.In(k) for a view of k, and b alone for one of the database.
 func (t *Typed[K, V]) Into(w Writer) *TypedWriter[K, V] {
 	return &TypedWriter[K, V]{w, t.TypedWriter.c}
+}
+
+// PutIfAbsent sets k to v if it has no value, and reports whether it did.
+func (t *Typed[K, V]) PutIfAbsent(k K, v V) (done bool, err error) {
+	b, err := t.TypedWriter.c.encode(k, v)
+	if err == nil {
+		done, err = t.store.PutIfAbsent(b.key, b.value)
+	}
+	b.free()
+	return done, err
+}
+
+// CompareAndSwap sets k to v if its value is old, and reports whether it did.
+// What is compared is the encodings, so the codec of the values must encode equal
+// values alike: all those of package valuecodec do that whose types do.
+func (t *Typed[K, V]) CompareAndSwap(k K, old, v V) (done bool, err error) {
+	c := &t.TypedWriter.c
+	b, err := c.encode(k, old)
+	if n := len(b.value); err == nil {
+		if b.value, err = c.appendValue(b.key, b.value, v); err == nil {
+			done, err = t.store.CompareAndSwap(b.key, notNil(b.value[:n:n]), notNil(b.value[n:]))
+		}
+	}
+	b.free()
+	return done, err
+}
+
+// CompareAndDelete removes k if its value is old, as CompareAndSwap compares, and
+// reports whether it did.
+func (t *Typed[K, V]) CompareAndDelete(k K, old V) (done bool, err error) {
+	b, err := t.TypedWriter.c.encode(k, old)
+	if err == nil {
+		done, err = t.store.CompareAndSwap(b.key, notNil(b.value), nil)
+	}
+	b.free()
+	return done, err
+}
+
+// TypedTxn is a Typed in a transaction, with which it ends. It has the methods of
+// TypedReader and of TypedWriter.
+type TypedTxn[K, V any] struct {
+	TypedReader[K, V]
+	TypedWriter[K, V]
+	txn StoreTxn
+}
+
+// GetForUpdate is Get, and the transaction will not commit if somebody else
+// writes the key meanwhile. See Txn.GetForUpdate.
+func (t *TypedTxn[K, V]) GetForUpdate(k K) (v V, err error) {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = t.TypedReader.c.key.Append(b.key[:0], k)
+	value, err := t.txn.GetForUpdate(b.key)
+	if err == nil {
+		v, err = t.TypedReader.c.decodeValue(b.key, value)
+	}
+	b.free()
+	return v, err
 }
 
 type codecs[K, V any] struct {
@@ -118,6 +200,15 @@ func (t *TypedReader[K, V]) Has(k K) (bool, error) {
 	return has, err
 }
 
+// Expiry tells when k is gone, if it has an expiry, or ErrNotFound. See DB.Expiry.
+func (t *TypedReader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = t.c.key.Append(b.key[:0], k)
+	at, expires, err = t.r.Expiry(b.key)
+	b.free()
+	return at, expires, err
+}
+
 // Rows is everything there is. Its methods From and Before narrow it.
 func (t *TypedReader[K, V]) Rows() *TypedRows[K, V] { return &TypedRows[K, V]{r: t.r, c: t.c} }
 
@@ -141,6 +232,22 @@ func (c *codecs[K, V]) decodeValue(key, value []byte) (V, error) {
 	return v, nil
 }
 
+// encode encodes both. The buffer must be freed after an error too.
+func (c *codecs[K, V]) encode(k K, v V) (b *typedBuffer, err error) {
+	b = typedBuffers.Get().(*typedBuffer)
+	b.key = c.key.Append(b.key[:0], k)
+	b.value, err = c.appendValue(b.key, b.value[:0], v)
+	return b, err
+}
+
+func (c *codecs[K, V]) appendValue(key, dst []byte, v V) ([]byte, error) {
+	b, err := c.value.Append(dst, v)
+	if err != nil {
+		return dst, fmt.Errorf("seerdb: encoding the value of key %q: %w", key, err)
+	}
+	return b, nil
+}
+
 // TypedWriter writes keys and values of types K and V.
 type TypedWriter[K, V any] struct {
 	w Writer
@@ -148,13 +255,46 @@ type TypedWriter[K, V any] struct {
 }
 
 // Put sets k to v.
-func (t *TypedWriter[K, V]) Put(k K, v V) (err error) {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
-	if b.value, err = t.c.value.Append(b.value[:0], v); err != nil {
-		err = fmt.Errorf("seerdb: encoding the value of key %q: %w", b.key, err)
-	} else {
+func (t *TypedWriter[K, V]) Put(k K, v V) error {
+	b, err := t.c.encode(k, v)
+	if err == nil {
 		err = t.w.Put(b.key, b.value)
+	}
+	b.free()
+	return err
+}
+
+// PutTTL sets k to v for the time d. See DB.PutTTL.
+func (t *TypedWriter[K, V]) PutTTL(k K, v V, d time.Duration) error {
+	b, err := t.c.encode(k, v)
+	if err == nil {
+		err = t.w.PutTTL(b.key, b.value, d)
+	}
+	b.free()
+	return err
+}
+
+// PutUntil sets k to v up to a moment. See DB.PutUntil.
+func (t *TypedWriter[K, V]) PutUntil(k K, v V, at time.Time) error {
+	b, err := t.c.encode(k, v)
+	if err == nil {
+		err = t.w.PutUntil(b.key, b.value, at)
+	}
+	b.free()
+	return err
+}
+
+// Merge adds an operand to the value of k, without reading it. See DB.Merge.
+//
+// The operand is encoded as values are. The operators of package merger take
+// that, with a codec that writes their form: valuecodec.Int64 for a counter,
+// valuecodec.Set for a union. For an operator of your own whose operands are of
+// another type than its values make a second view, with a codec of operands, and
+// use it to merge and for nothing else.
+func (t *TypedWriter[K, V]) Merge(k K, operand V) error {
+	b, err := t.c.encode(k, operand)
+	if err == nil {
+		err = t.w.Merge(b.key, b.value)
 	}
 	b.free()
 	return err
@@ -169,88 +309,44 @@ func (t *TypedWriter[K, V]) Delete(k K) error {
 	return err
 }
 
-// TypedRows is a range of keys and their values as a sequence:
+// SingleDelete removes k, of which the caller promises that it was put at most
+// once. See DB.SingleDelete.
+func (t *TypedWriter[K, V]) SingleDelete(k K) error {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = t.c.key.Append(b.key[:0], k)
+	err := t.w.SingleDelete(b.key)
+	b.free()
+	return err
+}
+
+// DeleteRange removes the keys lo <= key < hi, at the same cost however many
+// there are. A range in which hi is not above lo is empty.
+func (t *TypedWriter[K, V]) DeleteRange(lo, hi K) error {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = t.c.key.Append(b.key[:0], lo)
+	b.value = t.c.key.Append(b.value[:0], hi)
+	err := t.w.DeleteRange(b.key, notNil(b.value))
+	b.free()
+	return err
+}
+
+// DeleteRows removes every key of a range that may be open at its ends:
 //
-//	rows := users.Rows().From(1000)
-//	for id, user := range rows.All() {
-//		...
-//	}
-//	if err := rows.Err(); err != nil { ... }
+//	err := users.DeleteRows(users.Rows().From(1000))
+//	err := posts.DeleteRows(posts.Prefix(byUser.First("ada")))
 //
-// Every loop opens an iterator of its own and closes it at its end. What it
-// yields belongs to the caller.
-type TypedRows[K, V any] struct {
-	r      Reader
-	c      codecs[K, V]
-	lo, hi []byte // hi nil = no end
-	err    error
+// The rows say no more than which range that is, and are not read: what is
+// removed is what the store of t has there, whichever they are rows of. That
+// costs what DeleteRange costs.
+func (t *TypedWriter[K, V]) DeleteRows(rows *TypedRows[K, V]) error {
+	return t.w.DeleteRange(rows.lo, rows.hi)
 }
 
-// From is those of the rows with lo <= key.
-func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
-	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
-	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
-		out.lo = b
+// notNil makes the encoding of a value or of an end, which is no bytes, not be
+// taken for none.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
 	}
-	return out
-}
-
-// Before is those of the rows with key < hi.
-func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
-	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
-	// The key may have no bytes, and must not become no bound.
-	if b := r.c.key.Append([]byte{}, hi); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
-		out.hi = b
-	}
-	return out
-}
-
-// All yields keys and values in ascending order.
-func (r *TypedRows[K, V]) All() iter.Seq2[K, V] { return r.seq((*Rows).All) }
-
-// Backward yields keys and values in descending order.
-func (r *TypedRows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*Rows).Backward) }
-
-// Keys yields the keys in ascending order without reading values.
-func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
-	return func(yield func(K) bool) {
-		rows := r.r.Range(r.lo, r.hi)
-		var err error
-		for key := range rows.Keys() {
-			var k K
-			if k, err = r.decodeKey(key); err != nil || !yield(k) {
-				break
-			}
-		}
-		r.err = cmp.Or(err, rows.Err())
-	}
-}
-
-// Err is what ended the last loop early, or nil.
-func (r *TypedRows[K, V]) Err() error { return r.err }
-
-func (r *TypedRows[K, V]) seq(order func(*Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
-	return func(yield func(K, V) bool) {
-		rows := r.r.Range(r.lo, r.hi)
-		var err error
-		for key, value := range order(rows) {
-			var k K
-			var v V
-			if k, err = r.decodeKey(key); err != nil {
-				break
-			}
-			if v, err = r.c.decodeValue(key, value); err != nil || !yield(k, v) {
-				break
-			}
-		}
-		r.err = cmp.Or(err, rows.Err())
-	}
-}
-
-func (r *TypedRows[K, V]) decodeKey(key []byte) (K, error) {
-	k, err := r.c.key.Decode(key)
-	if err != nil {
-		return k, fmt.Errorf("seerdb: key %q is not of this keyspace's codec: %w", key, err)
-	}
-	return k, nil
+	return b
 }

@@ -2,6 +2,7 @@ package seerdb_test
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -21,12 +22,14 @@ import (
 
 // What typed access is for, by type.
 var (
-	_ seerdb.ReadWriter = (*seerdb.DB)(nil)
-	_ seerdb.ReadWriter = (*seerdb.Keyspace)(nil)
-	_ seerdb.Reader     = (*seerdb.Snapshot)(nil)
-	_ seerdb.Reader     = (*seerdb.SnapshotIn)(nil)
-	_ seerdb.Writer     = (*seerdb.Batch)(nil)
-	_ seerdb.Writer     = seerdb.BatchIn{}
+	_ seerdb.Store    = (*seerdb.DB)(nil)
+	_ seerdb.Store    = (*seerdb.Keyspace)(nil)
+	_ seerdb.StoreTxn = (*seerdb.Txn)(nil)
+	_ seerdb.StoreTxn = (*seerdb.TxnIn)(nil)
+	_ seerdb.Reader   = (*seerdb.Snapshot)(nil)
+	_ seerdb.Reader   = (*seerdb.SnapshotIn)(nil)
+	_ seerdb.Writer   = (*seerdb.Batch)(nil)
+	_ seerdb.Writer   = seerdb.BatchIn{}
 )
 
 func openInMemory(t testing.TB) *seerdb.DB {
@@ -118,7 +121,7 @@ func TestTypedModel(t *testing.T) {
 			delete(model, k)
 		}
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
-			switch rapid.IntRange(0, 4).Draw(rt, "step") {
+			switch rapid.IntRange(0, 8).Draw(rt, "step") {
 			case 0, 1:
 				put(&typed.TypedWriter)
 			case 2:
@@ -130,6 +133,19 @@ func TestTypedModel(t *testing.T) {
 				put(typed.Into(b))
 				must(t, db.Apply(b, seerdb.DefaultDurability))
 			case 4:
+				deleteTypedRange(rt, &typed.TypedWriter, typed.Rows(), model)
+			case 5, 6:
+				putTypedIf(rt, typed, model)
+			case 7:
+				must(t, db.Update(context.Background(), func(x *seerdb.Txn) error {
+					in := typed.In(x)
+					put(&in.TypedWriter)
+					deleteTypedRange(rt, &in.TypedWriter, typed.Rows(), model)
+					put(&in.TypedWriter)
+					checkTyped(rt, &in.TypedReader, model)
+					return nil
+				}))
+			case 8:
 				checkTyped(rt, &typed.TypedReader, model)
 			}
 		}
@@ -141,6 +157,60 @@ func TestTypedModel(t *testing.T) {
 		checkTyped(rt, typed.At(s), then)
 		checkTyped(rt, &typed.TypedReader, model)
 	})
+}
+
+// deleteTypedRange deletes a range, open or closed at its ends.
+func deleteTypedRange(t *rapid.T, w *seerdb.TypedWriter[typedKey, string], all *seerdb.TypedRows[typedKey, string], m typedModel) {
+	lo, hi := drawTypedKey(t, "lo"), drawTypedKey(t, "hi")
+	from := func(k typedKey) bool { return compareTypedKeys(lo, k) <= 0 }
+	before := func(k typedKey) bool { return compareTypedKeys(k, hi) < 0 }
+	var err error
+	var in func(typedKey) bool
+	switch rapid.IntRange(0, 4).Draw(t, "ends") {
+	case 0:
+		err, in = w.DeleteRange(lo, hi), func(k typedKey) bool { return from(k) && before(k) }
+	case 1:
+		err, in = w.DeleteRows(all.From(lo)), from
+	case 2:
+		err, in = w.DeleteRows(all.Before(hi)), before
+	case 3:
+		err, in = w.DeleteRows(all.Before(hi).From(lo)), func(k typedKey) bool { return from(k) && before(k) }
+	case 4:
+		err, in = w.DeleteRows(all), func(typedKey) bool { return true }
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.DeleteFunc(m, func(k typedKey, _ string) bool { return in(k) })
+}
+
+// putTypedIf does a conditional put or delete, whose condition holds or not.
+func putTypedIf(t *rapid.T, s *seerdb.Typed[typedKey, string], m typedModel) {
+	k, v := drawTypedKey(t, "key"), rapid.StringN(0, 2, 3).Draw(t, "value")
+	now, there := m[k]
+	old := rapid.SampledFrom([]string{now, "", "other"}).Draw(t, "old")
+	var done, want bool
+	var err error
+	condition := rapid.IntRange(0, 2).Draw(t, "condition")
+	switch condition {
+	case 0:
+		done, err = s.PutIfAbsent(k, v)
+		want = !there
+	case 1:
+		done, err = s.CompareAndSwap(k, old, v)
+		want = there && now == old
+	case 2:
+		done, err = s.CompareAndDelete(k, old)
+		want = there && now == old
+	}
+	switch {
+	case err != nil || done != want:
+		t.Fatalf("%v=%q, %v: %v, %v; want %v", k, now, there, done, err, want)
+	case done && condition == 2:
+		delete(m, k)
+	case done:
+		m[k] = v
+	}
 }
 
 func checkTyped(t *rapid.T, r *seerdb.TypedReader[typedKey, string], m typedModel) {

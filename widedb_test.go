@@ -40,6 +40,14 @@ func (c *wideClock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
 func (c *wideClock) now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
+// wideExpiry is an expiry in the time of a model.
+func wideExpiry(at time.Time, expires bool) int64 {
+	if !expires {
+		return 0
+	}
+	return at.UnixMilli() - wideEpoch
+}
+
 // wideMerger is the public operator that a model's one describes.
 func wideMerger(m *testkit.Merger) seerdb.Merger {
 	switch m {
@@ -74,6 +82,7 @@ type wideTaker interface {
 	Merge(key, operand []byte) error
 	DeleteRange(lo, hi []byte) error
 	PutTTL(key, value []byte, d time.Duration) error
+	PutUntil(key, value []byte, at time.Time) error
 }
 
 // wideTree is a database, which is its default keyspace, or another keyspace.
@@ -98,6 +107,8 @@ func wideDo(to wideTaker, op *testkit.Op, now int64) error {
 		return to.Merge(key, value)
 	case op.Kind == testkit.DeleteRange:
 		return to.DeleteRange(op.Range())
+	case op.Kind == testkit.PutTTL && op.Expiry%2 == 0:
+		return to.PutUntil(key, value, time.UnixMilli(wideEpoch+op.Expiry))
 	case op.Kind == testkit.PutTTL:
 		return to.PutTTL(key, value, time.Duration(op.Expiry-now)*time.Millisecond)
 	}
@@ -252,8 +263,10 @@ func wideRows(it *seerdb.Iter, rows []testkit.Row, back bool) error {
 			ok = past(want.Key)
 			continue
 		}
-		if !ok || string(it.Key()) != want.Key || string(it.Value()) != want.Value {
-			return fmt.Errorf("backward %v: row %d is %q=%q (%v), want %q=%q", back, i, it.Key(), it.Value(), it.Err(), want.Key, want.Value)
+		expiry := wideExpiry(it.Expiry())
+		if !ok || string(it.Key()) != want.Key || string(it.Value()) != want.Value || expiry != want.Expiry {
+			return fmt.Errorf("backward %v: row %d is %q=%q until %d (%v), want %q=%q until %d", back, i,
+				it.Key(), it.Value(), expiry, it.Err(), want.Key, want.Value, want.Expiry)
 		}
 		ok = step()
 	}
@@ -274,8 +287,9 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 	}
 	i := 0
 	for k, v := range seq {
-		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || !bytes.Equal([]byte(want[i].Value), v) {
-			return fmt.Errorf("backward %v: row %d is %q=%q, want %q", back, i, k, v, want[min(i, len(want)):min(i+1, len(want))])
+		expiry := wideExpiry(rows.Expiry())
+		if i >= len(want) || want[i].Err != nil || want[i].Key != string(k) || !bytes.Equal([]byte(want[i].Value), v) || want[i].Expiry != expiry {
+			return fmt.Errorf("backward %v: row %d is %q=%q until %d, want %v", back, i, k, v, expiry, want[min(i, len(want)):min(i+1, len(want))])
 		}
 		if i++; i == limit {
 			return rows.Err()
@@ -283,7 +297,7 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 	}
 	switch {
 	case i < len(want) && (want[i].Err == nil || !isMergeError(rows.Err())):
-		return fmt.Errorf("backward %v: ended after %d rows (%v), want %q", back, i, rows.Err(), want[i])
+		return fmt.Errorf("backward %v: ended after %d rows (%v), want %v", back, i, rows.Err(), want[i])
 	case i == len(want):
 		return rows.Err()
 	}

@@ -248,9 +248,10 @@ func (r *wideRun) move(w *wideIter) {
 		w.path = append(w.path, name)
 		row, _ := c.Row()
 		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || !same {
-			r.fail("iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
-				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
+		expiry := wideExpiry(it.Expiry())
+		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || expiry != row.Expiry || !same {
+			r.fail("iterator of %s after %s: %v %q=%q until %d (%v), want %v %q=%q until %d (%v)", w.what, strings.Join(w.path, " "),
+				got, it.Key(), it.Value(), expiry, it.Err(), want, row.Key, row.Value, row.Expiry, c.Err())
 		}
 	}
 }
@@ -277,8 +278,8 @@ func (r *wideRun) rows() {
 	}
 	i := 0
 	for k := range rows.Keys() {
-		if i >= len(want) || want[i].Key != string(k) {
-			r.fail("keys of %d in %+v: key %d is %q", id, span, i, k)
+		if expiry := wideExpiry(rows.Expiry()); i >= len(want) || want[i].Key != string(k) || want[i].Expiry != expiry {
+			r.fail("keys of %d in %+v: key %d is %q until %d", id, span, i, k, expiry)
 		}
 		i++
 	}
@@ -521,7 +522,7 @@ func (r *wideRun) checkSide() {
 		r.must("at a snapshot", r.side.check(s.s.In(r.sideDB), s.v))
 		rows, err := sideRows(s.s.In(r.sideDB))
 		if r.must("at a snapshot", err); !slices.Equal(rows, s.side) {
-			r.fail("the filter moved the snapshot at %+v: %q, and then %q", s.v, s.side, rows)
+			r.fail("the filter moved the snapshot at %+v: %v, and then %v", s.v, s.side, rows)
 		}
 	}
 }

@@ -1,7 +1,11 @@
 // Package valuecodec turns Go values into byte strings and back, for the values
 // of a key-value store: strings, JSON, types that marshal themselves, and pairs
-// of functions for all others. Order does not matter here; for keys there is
-// package keycodec.
+// of functions for all others. For keys, whose order matters, there is package
+// keycodec.
+//
+// Three write what the operators of package merger read, so that typed values can
+// be merged: [Int64] for merger.Counter, [Ordered] for merger.Max and merger.Min,
+// and [Set] for merger.Union. [String] and [Bytes] do for merger.Append.
 package valuecodec
 
 import (

@@ -5,12 +5,16 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/seerdb-go/seerdb/keycodec"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
 // checkLaws checks that values come back, that what is in dst stays, and that
@@ -57,6 +61,14 @@ func TestLaws(t *testing.T) {
 	})
 	t.Run("binary", func(t *testing.T) {
 		checkLaws(t, Binary[marshals](), rapid.Map(rapid.String(), func(s string) marshals { return marshals{s} }))
+	})
+	t.Run("int64", func(t *testing.T) { checkLaws(t, Int64, rapid.Int64()) })
+	t.Run("ordered", func(t *testing.T) { checkLaws(t, Ordered(keycodec.Varint), rapid.Int64()) })
+	t.Run("set", func(t *testing.T) {
+		checkLaws(t, Set(String), rapid.Map(rapid.SliceOf(rapid.String()), func(s []string) []string {
+			slices.Sort(s)
+			return slices.Compact(s)
+		}))
 	})
 	t.Run("func", func(t *testing.T) {
 		checkLaws(t, Func(
@@ -113,6 +125,54 @@ func TestFailures(t *testing.T) {
 	}
 	if v, err := Binary[url.URL]().Decode([]byte("http://x/y")); err != nil || !strings.HasSuffix(v.Path, "y") {
 		t.Errorf("Binary of a URL: %v, %v", &v, err)
+	}
+}
+
+// TestMerged: the codecs write what the operators read, and read what they write.
+func TestMerged(t *testing.T) {
+	checkMerged(t, merger.Counter{}, Int64, 40, []int64{3, -1}, 42)
+	checkMerged(t, merger.Max{}, Ordered(keycodec.Int64), -300, []int64{-2, -1, -256}, -1)
+	checkMerged(t, merger.Min{}, Ordered(keycodec.Float64), 1, []float64{-1, 0.5, -2.5}, -2.5)
+	checkMerged(t, merger.Union{}, Set(Int64), []int64{2, 1, 2}, [][]int64{{1, 3}, nil}, []int64{1, 2, 3})
+	checkMerged(t, merger.Union{}, Set(Bytes), nil, [][][]byte{{}}, [][]byte{})
+}
+
+func checkMerged[V any](t *testing.T, m merger.Operator, c Codec[V], v V, operands []V, want V) {
+	t.Helper()
+	var encoded [][]byte
+	for _, o := range append([]V{v}, operands...) {
+		b, err := c.Append(nil, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		encoded = append(encoded, b)
+	}
+	b, err := m.Full(nil, nil, encoded[0], true, encoded[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Decode(b); err != nil || cmp.Diff(want, got) != "" {
+		t.Errorf("%s: %v, %v; want %v", m.Name(), got, err, want)
+	}
+}
+
+// TestMergedFailures: what is not of the operator's form is an error.
+func TestMergedFailures(t *testing.T) {
+	if n, err := Int64.Decode([]byte("seven b")); n != 0 || !errors.Is(err, merger.ErrForm) {
+		t.Errorf("Int64 of 7 bytes: %d, %v", n, err)
+	}
+	if v, err := Ordered(keycodec.Uint16).Decode([]byte("x")); v != 0 || !errors.Is(err, keycodec.ErrInvalid) {
+		t.Errorf("Ordered: %v, %v", v, err)
+	}
+	if v, err := Set(String).Decode([]byte("\x01b\x01a")); v != nil || !errors.Is(err, merger.ErrForm) {
+		t.Errorf("Set out of order: %v, %v", v, err)
+	}
+	bad := Set(Binary[marshals]())
+	if b, err := bad.Append([]byte("dst"), []marshals{{"a"}, {"bad"}}); !errors.Is(err, errRefused) || string(b) != "dst" {
+		t.Errorf("Set of what does not encode: %q, %v", b, err)
+	}
+	if v, err := bad.Decode(merger.AppendSet(nil, []byte("a"), []byte("bad"))); v != nil || !errors.Is(err, errRefused) {
+		t.Errorf("Set of what does not decode: %v, %v", v, err)
 	}
 }
 

@@ -53,25 +53,6 @@ func allSpaces(s *manifest.State) []manifest.Keyspace {
 	return all
 }
 
-// versionOf is the part of a version that belongs to one keyspace.
-func versionOf(v *manifest.Version, id uint32) *manifest.Version {
-	part := &manifest.Version{}
-	for l, runs := range v.Levels {
-		for i := range runs {
-			r := manifest.Run{ID: runs[i].ID}
-			for _, f := range runs[i].Files {
-				if f.Keyspace == id {
-					r.Files = append(r.Files, f)
-				}
-			}
-			if len(r.Files) > 0 {
-				part.Levels[l] = append(part.Levels[l], r)
-			}
-		}
-	}
-	return part
-}
-
 // spaceFigures are what the manifest knows of a keyspace. What is in the log
 // only is not counted.
 type spaceFigures struct {

@@ -27,10 +27,12 @@ func (f *keyFlags) flags(cmd *cobra.Command) {
 
 func getCommand() *cobra.Command {
 	var f keyFlags
+	expiry := false
 	cmd := &cobra.Command{
 		Use: "get DIR KEY", Short: "Print the value of a key, exactly as stored",
 		Long: "Print the value of a key, exactly as stored. Counters are printed as decimal numbers and\n" +
-			"sets as their elements with commas between them, where the keyspace has that merge operator.",
+			"sets as their elements with commas between them, where the keyspace has that merge operator.\n" +
+			"With --expiry, print when the key expires instead, or - if it does not.",
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, err := f.parse("key", args[1])
@@ -38,17 +40,28 @@ func getCommand() *cobra.Command {
 				return err
 			}
 			return reading(args[0], f.place, func(s *store, t tree) error {
-				v, err := t.Get(key)
+				text, err := f.read(s, t, key, expiry)
 				if err != nil {
 					return fmt.Errorf("key %s: %w", f.format(key), err)
 				}
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", f.exact(s.operators[f.keyspace], v))
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 				return err
 			})
 		},
 	}
 	f.flags(cmd)
+	cmd.Flags().BoolVar(&expiry, "expiry", false, "print when the key expires, or -, instead of the value")
 	return cmd
+}
+
+// read is the text of a value, or of its expiry.
+func (f *keyFlags) read(s *store, t tree, key []byte, expiry bool) (string, error) {
+	if expiry {
+		at, expires, err := t.Expiry(key)
+		return momentText(at, expires), err
+	}
+	v, err := t.Get(key)
+	return f.exact(s.operators[f.keyspace], v), err
 }
 
 // exact is a value by itself: it may have several lines.

@@ -26,7 +26,8 @@ func loadCommand() *cobra.Command {
 		Use: "load DIR [FILE]", Short: "Load rows from a file or standard input (FILE -)",
 		Long: "Load rows into a database, creating it and the keyspace if missing. FILE - or none reads standard input.\n\n" +
 			"  tsv     key TAB value, with \\t \\n \\r \\\\ escaped\n" +
-			"  jsonl   {\"key\":\"…\",\"value\":\"…\"}; key64 and value64 hold base64\n" +
+			"  jsonl   {\"key\":\"…\",\"value\":\"…\"}; key64 and value64 hold base64, and expires, such as\n" +
+			"          \"2026-05-01T12:00:00.5Z\", is when the key is gone\n" +
 			"  binary  uvarint length and bytes of key, then of value",
 		Args: rangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -78,7 +79,9 @@ func input(cmd *cobra.Command, args []string) (r io.Reader, size int64, done fun
 }
 
 // putter adds rows to a batch, in one keyspace.
-type putter interface{ Put(key, value []byte) error }
+type putter interface {
+	PutUntil(key, value []byte, at time.Time) error
+}
 
 // openToLoad opens a database for loading: commits go to the operating system at
 // once, and are synced at the end.
@@ -111,18 +114,18 @@ func load(db *seerdb.DB, b *seerdb.Batch, to putter, rows rowReader) (n, bytes i
 		return err
 	}
 	for {
-		key, value, err := rows.next()
+		r, err := rows.next()
 		if err == io.EOF {
 			return n, bytes, commit()
 		}
 		if err != nil {
 			return n, bytes, err
 		}
-		if err := to.Put(key, value); err != nil {
+		if err := to.PutUntil(r.key, r.value, r.expires); err != nil {
 			return n, bytes, fmt.Errorf("row %d: %w", n+1, err)
 		}
 		n++
-		bytes += int64(len(key) + len(value))
+		bytes += int64(len(r.key) + len(r.value))
 		if b.Size() >= loadBatchBytes {
 			if err := commit(); err != nil {
 				return n, bytes, err
@@ -147,7 +150,8 @@ func exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export DIR", Short: "Write every row, in key order, to standard output or a file",
 		Long: "Write every row of a keyspace, in key order, to standard output or a file, in the formats of load.\n" +
-			"Values are written exactly as stored, counters too, and without their expiry.",
+			"Values are written exactly as stored, counters too. Only jsonl keeps the moment at which a row\n" +
+			"expires. A value that was merged has none, also if it was merged onto one that expires.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			var w io.Writer = cmd.OutOrStdout()
@@ -169,10 +173,14 @@ func exportCommand() *cobra.Command {
 				return err
 			}
 			return reading(args[0], p, func(_ *store, t tree) error {
-				if err := export(t, rows); err != nil {
-					return err
+				expiring, err := export(t, rows)
+				if err == nil {
+					err = buffered.Flush()
 				}
-				return buffered.Flush()
+				if err == nil && expiring > 0 && format != "jsonl" {
+					fmt.Fprintf(cmd.ErrOrStderr(), "%s of the rows expire, which %s does not keep; --format jsonl does\n", humanize.Comma(expiring), format)
+				}
+				return err
 			})
 		},
 	}
@@ -182,20 +190,25 @@ func exportCommand() *cobra.Command {
 	return cmd
 }
 
-func export(t tree, rows rowWriter) error {
+// export writes all rows, and counts those that expire.
+func export(t tree, rows rowWriter) (expiring int64, err error) {
 	it, err := t.NewIter(&seerdb.IterOptions{Bulk: true})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for ok := it.First(); ok; ok = it.Next() {
+		at, expires := it.Expiry()
+		if expires {
+			expiring++
+		}
 		v := it.Value()
 		if !it.Valid() {
 			break
 		}
-		if err := rows.write(it.Key(), v); err != nil {
+		if err := rows.write(row{it.Key(), v, at}); err != nil {
 			_ = it.Close()
-			return err
+			return expiring, err
 		}
 	}
-	return it.Close()
+	return expiring, it.Close()
 }

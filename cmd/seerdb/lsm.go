@@ -108,7 +108,7 @@ func printTree(w io.Writer, s *manifest.State) error {
 		return err
 	}
 	for _, k := range spaces {
-		text := versionOf(s.Version, k.ID).String()
+		text := s.Version.Tree(k.ID).String()
 		if text == "" {
 			text = "nothing in tables\n"
 		}
@@ -147,8 +147,7 @@ func drawTree(out, dir string, s *manifest.State) error {
 func treeOf(dir string, s *manifest.State) *lsmTree {
 	t := &lsmTree{Dir: dir, Made: time.Now().UTC().Format("2006-01-02 15:04 MST"), LastSeq: uint64(s.LastSeq)}
 	for _, k := range allSpaces(s) {
-		part := versionOf(s.Version, k.ID)
-		t.Spaces = append(t.Spaces, lsmSpace{spaceName(&k), k.Merger, levelsOf(part, s.LastSeq)})
+		t.Spaces = append(t.Spaces, lsmSpace{spaceName(&k), k.Merger, levelsOf(s.Version.Tree(k.ID), s.LastSeq)})
 	}
 	for _, v := range s.Version.Values {
 		t.Values = append(t.Values, lsmValue{uint64(v.Num), v.Size, v.LiveBytes, v.Garbage()})
@@ -157,9 +156,9 @@ func treeOf(dir string, s *manifest.State) *lsmTree {
 }
 
 // levelsOf are the levels of one keyspace.
-func levelsOf(v *manifest.Version, last base.SeqNum) (levels []lsmLevel) {
-	pos := positions(v)
-	for level, runs := range v.Levels {
+func levelsOf(t *manifest.Tree, last base.SeqNum) (levels []lsmLevel) {
+	pos := positions(t)
+	for level, runs := range t.Levels {
 		if len(runs) == 0 {
 			continue
 		}
@@ -190,9 +189,9 @@ func refBytes(f *manifest.FileMeta) (n uint64) {
 
 // positions spreads the boundaries of all tables evenly over 0 to 1, in key
 // order: keys have no distances, but every table becomes visible.
-func positions(v *manifest.Version) map[string]float64 {
+func positions(t *manifest.Tree) map[string]float64 {
 	pos := map[string]float64{}
-	v.All(func(_ int, f *manifest.FileMeta) bool {
+	t.All(func(_ int, f *manifest.FileMeta) bool {
 		pos[string(f.Smallest)], pos[string(f.Largest)] = 0, 0
 		return true
 	})

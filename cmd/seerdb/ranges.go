@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -65,8 +66,8 @@ func prefixEnd(p []byte) []byte {
 // scanFlags are the flags of scan.
 type scanFlags struct {
 	rangeFlags
-	limit             int
-	reverse, keysOnly bool
+	limit                     int
+	reverse, keysOnly, expiry bool
 }
 
 func scanCommand() *cobra.Command {
@@ -99,6 +100,7 @@ func (f *scanFlags) rowFlags(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most this many rows (0: all)")
 	cmd.Flags().BoolVar(&f.reverse, "reverse", false, "from the last key to the first")
 	cmd.Flags().BoolVar(&f.keysOnly, "keys", false, "print keys only")
+	cmd.Flags().BoolVar(&f.expiry, "expiry", false, "print at the end of each row when it expires, or -")
 }
 
 func (f *scanFlags) options(lo, hi []byte) *seerdb.IterOptions {
@@ -121,6 +123,9 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 			}
 			line += "\t" + f.formatValue(operator, v)
 		}
+		if f.expiry {
+			line += "\t" + momentText(it.Expiry())
+		}
 		_, err := fmt.Fprintln(w, line)
 		if err == nil {
 			err = stop()
@@ -132,6 +137,14 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 		ok = step()
 	}
 	return it.Close()
+}
+
+// momentText is when a row expires, or -.
+func momentText(at time.Time, expires bool) string {
+	if !expires {
+		return "-"
+	}
+	return expiryText(uint64(at.UnixMilli()))
 }
 
 func delrangeCommand() *cobra.Command {

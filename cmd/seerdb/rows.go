@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/seerdb-go/seerdb"
@@ -21,14 +22,21 @@ import (
 //	        backslash inside is written \t, \n, \r, \\; nothing else is
 //	        touched, so any bytes survive the round trip.
 //	jsonl   {"key":"…","value":"…"} on a line; bytes that are no UTF-8 go to
-//	        "key64" and "value64" in base64.
+//	        "key64" and "value64" in base64. A row with an expiry has the
+//	        moment as "expires", in the form of RFC 3339.
 //	binary  uvarint length, key, uvarint length, value.
 type rowReader interface {
 	// next returns a row, or io.EOF. The slices are valid until the next call.
-	next() (key, value []byte, err error)
+	next() (row, error)
 }
 
-type rowWriter interface{ write(key, value []byte) error }
+type rowWriter interface{ write(row) error }
+
+// row is a key and its value. Only jsonl has its expiry.
+type row struct {
+	key, value []byte
+	expires    time.Time // zero = never
+}
 
 func newRowReader(format string, r io.Reader) (rowReader, error) {
 	b := bufio.NewReaderSize(r, 1<<20)
@@ -87,22 +95,22 @@ type tsvReader struct {
 	key, value []byte
 }
 
-func (t *tsvReader) next() (key, value []byte, err error) {
+func (t *tsvReader) next() (row, error) {
 	line, err := t.lines.next()
 	if err != nil {
-		return nil, nil, err
+		return row{}, err
 	}
 	k, v, ok := bytes.Cut(line, []byte("\t"))
 	if !ok {
-		return nil, nil, usagef("line %d has no tab between key and value: %.60q", t.n, line)
+		return row{}, usagef("line %d has no tab between key and value: %.60q", t.n, line)
 	}
 	if t.key, err = unescape(t.key[:0], k); err == nil {
 		t.value, err = unescape(t.value[:0], v)
 	}
 	if err != nil {
-		return nil, nil, usagef("line %d: %w", t.n, err)
+		return row{}, usagef("line %d: %w", t.n, err)
 	}
-	return t.key, t.value, nil
+	return row{key: t.key, value: t.value}, nil
 }
 
 func unescape(dst, s []byte) ([]byte, error) {
@@ -128,10 +136,10 @@ var tsvEscapes = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `
 
 type tsvWriter struct{ w *bufio.Writer }
 
-func (t *tsvWriter) write(key, value []byte) error {
-	t.field(key)
+func (t *tsvWriter) write(r row) error {
+	t.field(r.key)
 	_ = t.w.WriteByte('\t')
-	t.field(value)
+	t.field(r.value)
 	return t.w.WriteByte('\n') // a bufio.Writer remembers the first error
 }
 
@@ -145,32 +153,40 @@ func (t *tsvWriter) field(b []byte) {
 
 // jsonRow is a line of jsonl.
 type jsonRow struct {
-	Key     *string `json:"key,omitempty"`
-	Key64   *string `json:"key64,omitempty"`
-	Value   *string `json:"value,omitempty"`
-	Value64 *string `json:"value64,omitempty"`
+	Key     *string    `json:"key,omitempty"`
+	Key64   *string    `json:"key64,omitempty"`
+	Value   *string    `json:"value,omitempty"`
+	Value64 *string    `json:"value64,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
 }
+
+// lastInJSON is the last moment that RFC 3339 can tell. What expires later is
+// said to expire then.
+var lastInJSON = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
 
 type jsonReader struct{ lines }
 
-func (j *jsonReader) next() (key, value []byte, err error) {
+func (j *jsonReader) next() (r row, err error) {
 	line, err := j.lines.next()
 	if err != nil {
-		return nil, nil, err
+		return row{}, err
 	}
-	var row jsonRow
+	var in jsonRow
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&row); err != nil {
-		return nil, nil, usagef("line %d: %w", j.n, err)
+	if err := d.Decode(&in); err != nil {
+		return row{}, usagef("line %d: %w", j.n, err)
 	}
-	if key, err = oneOf("key", row.Key, row.Key64); err == nil {
-		value, err = oneOf("value", row.Value, row.Value64)
+	if r.key, err = oneOf("key", in.Key, in.Key64); err == nil {
+		r.value, err = oneOf("value", in.Value, in.Value64)
 	}
 	if err != nil {
-		return nil, nil, usagef("line %d: %w", j.n, err)
+		return row{}, usagef("line %d: %w", j.n, err)
 	}
-	return key, value, nil
+	if in.Expires != nil {
+		r.expires = *in.Expires
+	}
+	return r, nil
 }
 
 func oneOf(name string, plain, coded *string) ([]byte, error) {
@@ -185,12 +201,19 @@ func oneOf(name string, plain, coded *string) ([]byte, error) {
 
 type jsonWriter struct{ enc *json.Encoder }
 
-func (j *jsonWriter) write(key, value []byte) error {
+func (j *jsonWriter) write(r row) error {
 	j.enc.SetEscapeHTML(false)
-	var row jsonRow
-	row.Key, row.Key64 = jsonText(key)
-	row.Value, row.Value64 = jsonText(value)
-	return j.enc.Encode(&row)
+	var out jsonRow
+	out.Key, out.Key64 = jsonText(r.key)
+	out.Value, out.Value64 = jsonText(r.value)
+	if !r.expires.IsZero() {
+		at := r.expires.UTC()
+		if at.After(lastInJSON) {
+			at = lastInJSON
+		}
+		out.Expires = &at
+	}
+	return j.enc.Encode(&out)
 }
 
 func jsonText(b []byte) (plain, coded *string) {
@@ -208,18 +231,18 @@ type binaryReader struct {
 	key, value []byte
 }
 
-func (b *binaryReader) next() (key, value []byte, err error) {
+func (b *binaryReader) next() (r row, err error) {
 	b.n++
 	if b.key, err = b.field(b.key, seerdb.MaxKeySize); err != nil {
-		return nil, nil, err
+		return row{}, err
 	}
 	if b.value, err = b.field(b.value, seerdb.MaxValueSize); err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("row %d: %w", b.n, err)
+		return row{}, fmt.Errorf("row %d: %w", b.n, err)
 	}
-	return b.key, b.value, nil
+	return row{key: b.key, value: b.value}, nil
 }
 
 func (b *binaryReader) field(buf []byte, limit uint64) ([]byte, error) {
@@ -245,8 +268,8 @@ type binaryWriter struct {
 	scratch []byte
 }
 
-func (b *binaryWriter) write(key, value []byte) error {
-	for _, f := range [][]byte{key, value} {
+func (b *binaryWriter) write(r row) error {
+	for _, f := range [][]byte{r.key, r.value} {
 		b.scratch = binary.AppendUvarint(b.scratch[:0], uint64(len(f)))
 		_, _ = b.w.Write(b.scratch)
 		_, _ = b.w.Write(f)

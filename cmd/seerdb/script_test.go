@@ -3,10 +3,12 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -104,7 +106,7 @@ func TestRowFormats(t *testing.T) {
 	}
 	for _, format := range []string{"tsv", "jsonl", "binary"} {
 		t.Run(format, func(t *testing.T) {
-			var rows [][2][]byte
+			var rows []row
 			var out bytes.Buffer
 			buffered := bufio.NewWriter(&out)
 			w, err := newRowWriter(format, buffered)
@@ -112,9 +114,12 @@ func TestRowFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 500 {
-				row := [2][]byte{random(), random()}
-				rows = append(rows, row)
-				if err := w.write(row[0], row[1]); err != nil {
+				in := row{key: random(), value: random()}
+				if format == "jsonl" && r.IntN(2) == 0 {
+					in.expires = time.UnixMilli(r.Int64N(1 << 47)).UTC()
+				}
+				rows = append(rows, in)
+				if err := w.write(in); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -125,10 +130,11 @@ func TestRowFormats(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, row := range rows {
-				k, v, err := in.next()
-				if err != nil || !bytes.Equal(k, row[0]) || !bytes.Equal(v, row[1]) {
-					t.Fatalf("row %d: %q=%q, %v; want %q=%q", i, k, v, err, row[0], row[1])
+			for i, want := range rows {
+				got, err := in.next()
+				if err != nil || !bytes.Equal(got.key, want.key) || !bytes.Equal(got.value, want.value) || !got.expires.Equal(want.expires) {
+					t.Fatalf("row %d: %q=%q until %v, %v; want %q=%q until %v", i, got.key, got.value, got.expires, err,
+						want.key, want.value, want.expires)
 				}
 			}
 		})
@@ -146,13 +152,30 @@ func FuzzRows(f *testing.F) {
 			return
 		}
 		for range 1000 {
-			k, v, err := in.next()
+			r, err := in.next()
 			if err != nil {
 				return
 			}
-			if len(k)+len(v) > len(data)*2+16 {
-				t.Fatalf("row of %d bytes from %d", len(k)+len(v), len(data))
+			if n := len(r.key) + len(r.value); n > len(data)*2+16 {
+				t.Fatalf("row of %d bytes from %d", n, len(data))
 			}
 		}
 	})
+}
+
+// TestExpiryBeyondJSON: what expires after all that JSON can tell is exported.
+func TestExpiryBeyondJSON(t *testing.T) {
+	var out bytes.Buffer
+	buffered := bufio.NewWriter(&out)
+	w, err := newRowWriter("jsonl", buffered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.write(row{key: []byte("k"), value: []byte("v"), expires: time.UnixMilli(1 << 60)})
+	if err := errors.Join(err, buffered.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := out.String(), `{"key":"k","value":"v","expires":"9999-12-31T23:59:59.999Z"}`+"\n"; got != want {
+		t.Fatalf("%s; want %s", got, want)
+	}
 }

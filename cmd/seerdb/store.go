@@ -22,6 +22,7 @@ type tree interface {
 	Delete(key []byte) error
 	DeleteRange(lo, hi []byte) error
 	Merge(key, operand []byte) error
+	Expiry(key []byte) (at time.Time, expires bool, err error)
 	NewIter(o *seerdb.IterOptions) (*seerdb.Iter, error)
 	Range(lo, hi []byte) *seerdb.Rows
 	Compact(ctx context.Context, lo, hi []byte) error

@@ -10,21 +10,22 @@ import "github.com/seerdb-go/seerdb/internal/manifest"
 // under overload too, which counting the runs of level 0 does not: those can be
 // merged away quickly, to where they still take space.
 func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uint64, values uint64) {
-	for _, t := range treesOf(v, nil, w, cfg) {
+	for _, of := range v.Trees() {
 		var upper extent
 		for level := range lastLevel {
-			for i := range t.levels[level] {
-				for _, f := range t.levels[level][i].files {
-					upper.add(f)
-				}
-			}
+			upper.addAll(&of.Sums[level])
 		}
+		if upper.sum() == 0 {
+			continue
+		}
+		t := tree{Tree: of, cfg: cfg}
+		t.plan(w)
 		// What level 0 gathers before it is due is no backlog.
 		if over := upper.sum() - max(t.room, float64(cfg.BaseLevelBytes)); over >= 1 {
 			if trees == nil {
 				trees = make(map[uint32]uint64)
 			}
-			trees[t.keyspace] = uint64(over)
+			trees[t.Keyspace] = uint64(over)
 		}
 	}
 	if cfg.ValueSpaceTarget > 1 {

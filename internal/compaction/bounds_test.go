@@ -70,7 +70,7 @@ func TestBoundsComponents(t *testing.T) {
 	cfg := DefaultConfig()
 	for range 500 {
 		v := randomBounds(t, rng)
-		tr := treesOf(v, nil, Workload{}, cfg)[0]
+		tr := newTree(v.Tree(0), nil, Workload{}, cfg)
 		from := 1 + rng.IntN(lastLevel-1)
 		s := span{from, from + 1 + rng.IntN(lastLevel-from)}
 		cs := tr.components(s)
@@ -100,7 +100,8 @@ func TestBoundsElider(t *testing.T) {
 	for range 500 {
 		v := randomBounds(t, rng)
 		level := 1 + rng.IntN(lastLevel-1)
-		r := v.Levels[level][rng.IntN(len(v.Levels[level]))]
+		runs := v.Tree(0).Levels[level]
+		r := runs[rng.IntN(len(runs))]
 		f := r.Files[rng.IntN(len(r.Files))]
 		j := Job{Inputs: []Input{{Level: level, Run: r.ID, Files: []*manifest.FileMeta{f}}}, OutputLevel: level + 1}
 		elider := j.Elider(v)
@@ -157,5 +158,48 @@ func TestJobBounds(t *testing.T) {
 				t.Fatalf("%q is out of %q to %q (%d)\n%s", boundKey(k), lo, end.Key, end.Bound, v)
 			}
 		}
+	}
+}
+
+// TestSettled: of a tree that is settled, Pick would find nothing to do, so it
+// need not look.
+func TestSettled(t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 8))
+	w := Workload{Idle: true, ExpireAt: 1000, OldestSnapshot: base.SeqNumMax}
+	seen := map[bool]int{}
+	for range 2000 {
+		e := &manifest.Edit{}
+		for num := base.FileNum(1); num <= base.FileNum(1+rng.IntN(4)); num++ {
+			f := &manifest.FileMeta{Num: num, Run: uint64(num), Size: 100, Format: base.FormatNewest, Entries: 10,
+				Smallest: boundKey(2 * int(num)), Largest: boundKey(2*int(num) + 1), SmallestSeq: base.SeqNum(num), LargestSeq: base.SeqNum(num)}
+			switch rng.IntN(10) {
+			case 0:
+				f.Deletes = 8
+			case 1:
+				f.Ranges = 8
+			case 2:
+				f.Expiring, f.MinExpiry, f.MaxExpiry = 10, 1, 2
+			}
+			level := lastLevel
+			if rng.IntN(6) == 0 {
+				level = rng.IntN(base.NumLevels)
+			} else if rng.IntN(4) > 0 {
+				f.Run = 1
+			}
+			e.Add = append(e.Add, manifest.NewFile{Level: level, Meta: f})
+		}
+		v, err := (&manifest.Version{}).Apply(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := DefaultConfig()
+		cfg.L0Trigger = 1
+		_, due := newTree(v.Tree(0), nil, w, cfg).pick(w)
+		if seen[settled(v.Tree(0))]++; due && settled(v.Tree(0)) {
+			t.Fatalf("settled, and yet there is something to do:\n%s", v)
+		}
+	}
+	if seen[true] < 300 || seen[false] < 300 {
+		t.Fatalf("settled or not: %v", seen)
 	}
 }

@@ -92,12 +92,12 @@ func (t *tree) collect(s span) (upper, lower []placed) {
 			if !t.leveled(level) {
 				break
 			}
-			if len(t.levels[level]) == 1 {
+			if len(t.Levels[level]) == 1 {
 				into = &lower
 			}
 		}
-		for i := range t.levels[level] {
-			for _, f := range t.levels[level][i].files {
+		for i := range t.Levels[level] {
+			for _, f := range t.Levels[level][i].Files {
 				*into = append(*into, placed{f, level, i})
 			}
 		}
@@ -122,7 +122,7 @@ func (t *tree) component(s span, tables []placed, end base.End) component {
 	c.depth = len(runs)
 	c.busy = c.busy || t.blocked(s.to, c.lo(), end)
 	if p := tables[0]; len(tables) == 1 && p.level != s.to {
-		c.single = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.levels[p.level][p.run].files) >= 4*t.cfg.TableSize
+		c.single = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.Levels[p.level][p.run].Files) >= 4*t.cfg.TableSize
 	}
 	return c
 }
@@ -176,7 +176,7 @@ func join(a, b component) component {
 // job makes a job of a group.
 func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 	j := Job{
-		Reason: reason, Score: score, Keyspace: t.keyspace,
+		Reason: reason, Score: score, Keyspace: t.Keyspace,
 		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.end),
 		Move: g.single,
 	}
@@ -186,7 +186,7 @@ func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 	})
 	for i, p := range tables {
 		if i == 0 || tables[i-1].level != p.level || tables[i-1].run != p.run {
-			j.Inputs = append(j.Inputs, Input{Level: p.level, Run: t.levels[p.level][p.run].id})
+			j.Inputs = append(j.Inputs, Input{Level: p.level, Run: t.Levels[p.level][p.run].ID})
 		}
 		in := &j.Inputs[len(j.Inputs)-1]
 		in.Files = append(in.Files, p.f)
@@ -199,10 +199,10 @@ func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 // no table of an inner level spans. They are spread evenly, each part worth
 // about a table of the output.
 func (t *tree) guards(level int, bytes uint64) [][]byte {
-	if level == lastLevel || len(t.levels[lastLevel]) == 0 {
+	if level == lastLevel || len(t.Levels[lastLevel]) == 0 {
 		return nil
 	}
-	lowest := t.levels[lastLevel][0].files
+	lowest := t.Levels[lastLevel][0].Files
 	total := totalSize(lowest)
 	piece := max(min(t.cfg.TableSize, t.cfg.BaseLevelBytes/uint64(t.maxRuns(0))/8), 1)
 	parts := min(bytes/piece, total/(guardPieces*piece))
@@ -231,8 +231,8 @@ const guardPieces = 8
 func (t *tree) innerCursors() [][]*manifest.FileMeta {
 	var out [][]*manifest.FileMeta
 	for level := t.base; level < lastLevel; level++ {
-		for i := range t.levels[level] {
-			out = append(out, t.levels[level][i].files)
+		for i := range t.Levels[level] {
+			out = append(out, t.Levels[level][i].Files)
 		}
 	}
 	return out
@@ -264,7 +264,5 @@ func totalSize(files []*manifest.FileMeta) uint64 {
 // FlushGuards are the guards of a flush: keys at which its tables have to end.
 // bytes is how much table it will write, or an estimate of it.
 func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
-	t := keyspaceTree(v, keyspace, cfg)
-	t.plan(Workload{})
-	return t.guards(0, bytes)
+	return newTree(v.Tree(keyspace), nil, Workload{}, cfg).guards(0, bytes)
 }

@@ -34,39 +34,46 @@ const (
 // snapshots are as in RunOptions; ranges gives the range tombstones of a table
 // that has some, nil if it cannot.
 func Covers(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.FileMeta) *rangedel.List) map[base.FileNum]Cover {
-	lists := make(map[uint32][]*rangedel.List)
-	own := make(map[base.FileNum]*rangedel.List)
-	v.All(func(_ int, f *manifest.FileMeta) bool {
-		if f.Ranges > 0 {
-			if l := ranges(f); l != nil {
-				lists[f.Keyspace], own[f.Num] = append(lists[f.Keyspace], l), l
-			}
-		}
-		return true
-	})
-	if len(lists) == 0 {
-		return nil
-	}
-	merged := make(map[uint32]*rangedel.List, len(lists))
-	for ks, ls := range lists {
-		l := rangedel.Merge(ls...)
-		merged[ks] = &l
-	}
-	out := make(map[base.FileNum]Cover)
+	var out map[base.FileNum]Cover
 	k := keeper{snapshots: snapshots}
-	v.All(func(_ int, f *manifest.FileMeta) bool {
-		l := merged[f.Keyspace]
-		if l == nil {
+	for _, t := range v.Trees() {
+		if rangesOf(t) == 0 {
+			continue
+		}
+		var lists []*rangedel.List
+		own := make(map[base.FileNum]*rangedel.List)
+		t.All(func(_ int, f *manifest.FileMeta) bool {
+			if f.Ranges > 0 {
+				if l := ranges(f); l != nil {
+					lists, own[f.Num] = append(lists, l), l
+				}
+			}
 			return true
-		}
-		if k.cover(f, l) == CoverAll {
-			out[f.Num] = CoverAll
-		} else if c := k.cover(f, own[f.Num]); c != CoverNone {
-			out[f.Num] = c
-		}
-		return true
-	})
+		})
+		merged := rangedel.Merge(lists...)
+		t.All(func(_ int, f *manifest.FileMeta) bool {
+			c := CoverAll
+			if k.cover(f, &merged) != CoverAll {
+				c = k.cover(f, own[f.Num])
+			}
+			if c != CoverNone {
+				if out == nil {
+					out = make(map[base.FileNum]Cover)
+				}
+				out[f.Num] = c
+			}
+			return true
+		})
+	}
 	return out
+}
+
+// rangesOf is how many range tombstones the tables of a tree have.
+func rangesOf(t *manifest.Tree) (n uint64) {
+	for l := range t.Sums {
+		n += t.Sums[l].Ranges
+	}
+	return n
 }
 
 // cover says how much of a table the tombstones of a list delete. If they are
@@ -120,8 +127,8 @@ func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.Fi
 func CoveredBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
 	k := keeper{snapshots: snapshots}
 	var e extent
-	v.All(func(_ int, f *manifest.FileMeta) bool {
-		if f.Keyspace == keyspace && k.cover(f, tombstones) == CoverAll {
+	v.Tree(keyspace).All(func(_ int, f *manifest.FileMeta) bool {
+		if k.cover(f, tombstones) == CoverAll {
 			e.add(f)
 		}
 		return true

@@ -172,13 +172,13 @@ func (j *Job) Elider(v *manifest.Version) *Elider {
 	inputs := make(map[base.FileNum]bool)
 	j.Files(func(_ int, f *manifest.FileMeta) { inputs[f.Num] = true })
 	lo, end := j.Bounds()
-	newest := j.Inputs[0]
+	newest, tree := j.Inputs[0], v.Tree(j.Keyspace)
 	for level := newest.Level; level < base.NumLevels; level++ {
-		for _, r := range v.Levels[level] {
+		for _, r := range tree.Levels[level] {
 			if level == newest.Level && r.ID > newest.Run {
 				continue
 			}
-			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(j.Keyspace, lo, end)),
+			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(lo, end)),
 				func(f *manifest.FileMeta) bool { return inputs[f.Num] })
 			if len(rest) > 0 {
 				e.runs = append(e.runs, rest)

@@ -1,9 +1,6 @@
 package compaction
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -68,19 +65,22 @@ type Busy map[base.FileNum]*Job
 // answers false when nothing is due. It is pure: the answer depends on the
 // arguments alone. Repeating it on what each job leaves behind comes to an end.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
-	ts := treesOf(v, busy, w, cfg)
 	var best Job
-	found := false
-	for _, t := range ts {
-		if j, ok := t.pick(w); ok && (!found || moreUrgent(&j, &best)) {
-			best, found = j, true
+	var of *tree
+	for _, mt := range v.Trees() {
+		if settled(mt) {
+			continue
+		}
+		t := newTree(mt, busy, w, cfg)
+		if j, ok := t.pick(w); ok && (of == nil || moreUrgent(&j, &best)) {
+			best, of = j, t
 		}
 	}
-	if found {
-		return complete(v, ts, best, w, cfg), true
+	if of != nil {
+		return of.complete(v, best, w), true
 	}
-	if best, found = pickValues(ts, victimValues(v.Values, nil, cfg)); found {
-		return complete(v, ts, best, Workload{}, cfg), true
+	if best, of = pickValues(v, busy, w, cfg); of != nil {
+		return of.complete(v, best, Workload{}), true
 	}
 	return Job{}, false
 }
@@ -127,10 +127,10 @@ func (t *tree) pick(w Workload) (Job, bool) {
 // pickRuns merges out of a level that has gathered too many runs: a group with
 // a component that is that deep.
 func (t *tree) pickRuns(level int) (Job, bool) {
-	if len(t.levels[level]) == 0 {
+	if len(t.Levels[level]) == 0 {
 		return Job{}, false
 	}
-	if level > 0 && t.leveled(level) && len(t.levels[level]) == 1 {
+	if level > 0 && t.leveled(level) && len(t.Levels[level]) == 1 {
 		return t.pickFull(level)
 	}
 	s := span{level, t.below(level)}
@@ -255,11 +255,11 @@ func (t *tree) pickIdle() (Job, bool) {
 
 // complete fills in what needs the whole picture: the value files to leave, and
 // where the outputs end.
-func complete(v *manifest.Version, ts []*tree, j Job, w Workload, cfg Config) Job {
+func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	if j.Drop {
 		return j
 	}
-	victims := victimValues(v.Values, hiddenBy(&j, w), cfg)
+	victims := victimValues(v.Values, hiddenBy(&j, w), t.cfg)
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		for _, ref := range f.ValueRefs {
 			if victims[ref.File] {
@@ -271,7 +271,6 @@ func complete(v *manifest.Version, ts []*tree, j Job, w Workload, cfg Config) Jo
 		}
 	})
 	j.Move = j.Move && len(j.RewriteValues) == 0
-	i, _ := slices.BinarySearchFunc(ts, j.Keyspace, func(t *tree, ks uint32) int { return cmp.Compare(t.keyspace, ks) })
-	j.Guards = ts[i].guards(j.OutputLevel, j.Size())
+	j.Guards = t.guards(j.OutputLevel, j.Size())
 	return j
 }

@@ -31,11 +31,11 @@ func (t *tree) pickDrop(w Workload) (Job, bool) {
 // table that stays overlaps them.
 func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bottom bool)) (Job, bool) {
 	gone := make(map[base.FileNum]bool)
-	j := Job{Reason: reason, Score: 1, Keyspace: t.keyspace, Drop: true}
+	j := Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, Drop: true}
 	for level := lastLevel; level >= 0; level-- {
-		for i, r := range slices.Backward(t.levels[level]) {
-			in := Input{Level: level, Run: r.id}
-			for _, f := range r.files {
+		for i, r := range slices.Backward(t.Levels[level]) {
+			in := Input{Level: level, Run: r.ID}
+			for _, f := range r.Files {
 				if t.busy[f.Num] != nil {
 					continue
 				}
@@ -61,12 +61,12 @@ func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bott
 // older one that is not gone.
 func (t *tree) overOlder(level, i int, f *manifest.FileMeta, gone map[base.FileNum]bool) bool {
 	for l := level; l <= lastLevel; l++ {
-		runs := t.levels[l]
+		runs := t.Levels[l]
 		if l == level {
 			runs = runs[i+1:]
 		}
 		for k := range runs {
-			for _, o := range runs[k].overlapping(f.Smallest, f.End()) {
+			for _, o := range runs[k].Overlapping(f.Smallest, f.End()) {
 				if !gone[o.Num] {
 					return true
 				}

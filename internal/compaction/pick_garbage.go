@@ -90,50 +90,55 @@ const valueCalm = 0.9
 
 // pickValues rewrites tables in place to get their values out of victims. It
 // takes neighbours of one run, where there is most to gain.
-func pickValues(ts []*tree, victims map[base.FileNum]bool) (best Job, ok bool) {
+func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
+	victims := victimValues(v.Values, nil, cfg)
 	if len(victims) == 0 {
-		return Job{}, false
+		return Job{}, nil
 	}
 	most := uint64(0)
-	for _, t := range ts {
-		for level := range t.levels {
-			for i := range t.levels[level] {
-				r := &t.levels[level][i]
+	for _, mt := range v.Trees() {
+		t := newTree(mt, busy, w, cfg)
+		for level := range t.Levels {
+			if t.Sums[level].Values == 0 {
+				continue
+			}
+			for i := range t.Levels[level] {
+				r := &t.Levels[level][i]
 				if files, n := t.mostVictimBytes(level, r, victims); n > most {
-					best, most = t.inPlace(ReasonValues, level, r.id, files), n
+					best, of, most = t.inPlace(ReasonValues, level, r.ID, files), t, n
 				}
 			}
 		}
 	}
-	return best, most > 0
+	return best, of
 }
 
 // inPlace is a job that rewrites neighbouring tables where they are.
 func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
-	return Job{Reason: reason, Score: 1, Keyspace: t.keyspace, OutputLevel: level, OutputRun: id,
+	return Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, OutputLevel: level, OutputRun: id,
 		Inputs: []Input{{level, id, files}}}
 }
 
 // mostVictimBytes finds the neighbouring tables of a run, each with references
 // to victims, that together have most of them.
-func (t *tree) mostVictimBytes(level int, r *run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {
+func (t *tree) mostVictimBytes(level int, r *manifest.Run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {
 	begin, n := 0, uint64(0)
-	for i, f := range r.files {
+	for i, f := range r.Files {
 		b := victimBytes(f, victims)
 		if b == 0 || t.busy[f.Num] != nil || t.blocked(level, f.Smallest, f.End()) {
 			begin, n = i+1, 0
 			continue
 		}
-		if begin < i && t.parted(level, r.files[i-1], f) {
+		if begin < i && t.parted(level, r.Files[i-1], f) {
 			begin, n = i, 0
 		}
 		n += b
 		for begin < i && (i-begin == maxGarbageTables || n > maxGarbageValues*t.cfg.TableSize) {
-			n -= victimBytes(r.files[begin], victims)
+			n -= victimBytes(r.Files[begin], victims)
 			begin++
 		}
 		if n > most {
-			files, most = r.files[begin:i+1:i+1], n
+			files, most = r.Files[begin:i+1:i+1], n
 		}
 	}
 	return files, most

@@ -11,22 +11,16 @@ import (
 // lying in one run of the last level; a nil hi has no end. It answers false when
 // they are there, or when other jobs are in the way: then done is false.
 func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, cfg Config) (j Job, ok, done bool) {
-	ts := treesOf(v, busy, Workload{}, cfg)
+	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
+	s := span{0, lastLevel}
 	done = true
-	for _, t := range ts {
-		if t.keyspace != keyspace {
+	for _, c := range t.components(s) {
+		if c.upper.tables == 0 && !t.stacked(&c) || c.end.Before(lo) || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
 			continue
 		}
-		s := span{0, lastLevel}
-		for _, c := range t.components(s) {
-			if c.upper.tables == 0 && !t.stacked(&c) || c.end.Before(lo) || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
-				continue
-			}
-			done = false
-			if c.busy {
-				continue
-			}
-			return complete(v, ts, t.job(ReasonManual, 1, s, c), Workload{}, cfg), true, false
+		done = false
+		if !c.busy {
+			return t.complete(v, t.job(ReasonManual, 1, s, c), Workload{}), true, false
 		}
 	}
 	return Job{}, false, done
@@ -45,27 +39,22 @@ const rewriteTables = 16
 // that what it made is not chosen again, that have something which a rewrite may
 // drop, or all of them. It answers false when there are none.
 func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, before base.FileNum, all bool, cfg Config) (j Job, ok bool) {
-	ts := treesOf(v, busy, Workload{}, cfg)
-	for _, t := range ts {
-		if t.keyspace != keyspace {
-			continue
+	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
+	for i := range t.Levels[lastLevel] {
+		r := &t.Levels[lastLevel][i]
+		var files []*manifest.FileMeta
+		for _, f := range r.Files {
+			wanted := f.Num < before && busy[f.Num] == nil && !f.EndsBefore(lo) && (hi == nil || bytes.Compare(f.Smallest, hi) < 0) &&
+				(all || f.Deletes+f.Ranges+f.Expiring > 0)
+			if wanted {
+				files = append(files, f)
+			}
+			if len(files) == rewriteTables || len(files) > 0 && !wanted {
+				break
+			}
 		}
-		for i := range t.levels[lastLevel] {
-			r := &t.levels[lastLevel][i]
-			var files []*manifest.FileMeta
-			for _, f := range r.files {
-				wanted := f.Num < before && busy[f.Num] == nil && !f.EndsBefore(lo) && (hi == nil || bytes.Compare(f.Smallest, hi) < 0) &&
-					(all || f.Deletes+f.Ranges+f.Expiring > 0)
-				if wanted {
-					files = append(files, f)
-				}
-				if len(files) == rewriteTables || len(files) > 0 && !wanted {
-					break
-				}
-			}
-			if len(files) > 0 {
-				return complete(v, ts, t.inPlace(ReasonManual, lastLevel, r.id, files), Workload{}, cfg), true
-			}
+		if len(files) > 0 {
+			return t.complete(v, t.inPlace(ReasonManual, lastLevel, r.ID, files), Workload{}), true
 		}
 	}
 	return Job{}, false

@@ -125,7 +125,7 @@ func (p *player) play(cmd string) string {
 		}
 		return strings.Join(out, " ")
 	case "guards":
-		t := treesOf(p.v, nil, Workload{}, p.cfg)[0]
+		t := newTree(p.v.Tree(0), nil, Workload{}, p.cfg)
 		return fmt.Sprintf("%q", t.guards(int(p.number(args[1])), p.number(args[2])))
 	}
 	p.t.Fatalf("unknown command %q", cmd)
@@ -247,9 +247,9 @@ func (p *player) tree(settings, lines []string) string {
 		p.t.Fatalf("%v\n%s", err, strings.Join(lines, "\n"))
 	}
 	p.v = v
-	ts := treesOf(v, nil, Workload{}, p.cfg)
 	var out []string
-	for _, t := range ts {
+	for _, mt := range v.Trees() {
+		t := newTree(mt, nil, Workload{}, p.cfg)
 		out = append(out, fmt.Sprintf("base L%d, room %.0f", t.base, t.room))
 	}
 	return strings.Join(out, "\n")

@@ -39,7 +39,7 @@ func (t *tree) pickTombstones(w Workload) (Job, bool) {
 }
 
 func (t *tree) hasTombstones(level int) bool {
-	return slices.ContainsFunc(t.levels[level], func(r run) bool { return slices.ContainsFunc(r.files, t.hasGarbage) })
+	return slices.ContainsFunc(t.Levels[level], func(r manifest.Run) bool { return slices.ContainsFunc(r.Files, t.hasGarbage) })
 }
 
 // hasGarbage reports whether a table has tombstones or entries that have
@@ -54,28 +54,28 @@ func (t *tree) hasGarbage(f *manifest.FileMeta) bool {
 // its rewriting, but as a tombstone, and no tombstone that every snapshot sees
 // does.
 func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
-	for level := range t.levels {
-		for i := range t.levels[level] {
-			r := &t.levels[level][i]
-			for n := 0; n < len(r.files); n++ {
-				gain := t.gainInPlace(w, level, i, r.files[n])
-				if gain.sum() <= most*float64(r.files[n].Size) {
+	for level := range t.Levels {
+		for i := range t.Levels[level] {
+			r := &t.Levels[level][i]
+			for n := 0; n < len(r.Files); n++ {
+				gain := t.gainInPlace(w, level, i, r.Files[n])
+				if gain.sum() <= most*float64(r.Files[n].Size) {
 					continue
 				}
 				// As many of its neighbours as are due, lest each becomes a
 				// small table of its own.
 				begin := n
-				for n++; n < len(r.files) && n-begin < maxGarbageTables; n++ {
-					more := t.gainInPlace(w, level, i, r.files[n])
-					if more.sum() <= t.cfg.TombstoneDensity*float64(r.files[n].Size) || t.parted(level, r.files[n-1], r.files[n]) {
+				for n++; n < len(r.Files) && n-begin < maxGarbageTables; n++ {
+					more := t.gainInPlace(w, level, i, r.Files[n])
+					if more.sum() <= t.cfg.TombstoneDensity*float64(r.Files[n].Size) || t.parted(level, r.Files[n-1], r.Files[n]) {
 						break
 					}
 					gain.add(more)
 				}
-				files := r.files[begin:n:n]
+				files := r.Files[begin:n:n]
 				n--
 				if score := gain.sum() / float64(totalSize(files)); score > most {
-					best, most = t.inPlace(gain.reason(), level, r.id, files), score
+					best, most = t.inPlace(gain.reason(), level, r.ID, files), score
 					best.Score = score
 				}
 			}
@@ -91,7 +91,7 @@ func (t *tree) gainInPlace(w Workload, level, i int, f *manifest.FileMeta) (g ga
 		return gain{}
 	}
 	single := placed{f, level, i}
-	if level == lastLevel && len(t.levels[level]) == 1 && f.LargestSeq <= w.OldestSnapshot && (f.Deletes > 0 || f.Ranges > 0) {
+	if level == lastLevel && len(t.Levels[level]) == 1 && (w.seen(f) && (f.Deletes > 0 || f.Ranges > 0) || w.cleared(f)) {
 		g = t.tombstoneGain(w, []placed{single})
 	} else if t.expired(f) > 0 && !t.overOlder(level, i, f, nil) {
 		g.expired = t.expiredPart(f) * single.extent().sum()
@@ -131,12 +131,12 @@ func (g gain) reason() Reason {
 // them cover whole do not get here: see pickDrop.
 func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool {
-		return !isWipe(p.f) || p.f.LargestSeq > w.OldestSnapshot
+		return !isWipe(p.f) || !w.seen(p.f)
 	})
 	var deletes, expired, entries, wiped, rest float64
 	for _, p := range tables {
 		size := p.extent().sum()
-		if isWipe(p.f) || w.Covers[p.f.Num] == CoverPart && p.f.LargestSeq <= w.OldestSnapshot ||
+		if isWipe(p.f) || w.cleared(p.f) ||
 			slices.ContainsFunc(wipes, func(w placed) bool { return w.wipes(&p) }) {
 			wiped += size
 			continue
@@ -171,6 +171,17 @@ func (t *tree) expired(f *manifest.FileMeta) float64 {
 // expiredPart is about the part of a table's entries that have expired.
 func (t *tree) expiredPart(f *manifest.FileMeta) float64 {
 	return t.expired(f) / float64(max(f.Entries, 1))
+}
+
+// seen reports whether every snapshot sees all of a table.
+func (w *Workload) seen(f *manifest.FileMeta) bool { return f.LargestSeq <= w.OldestSnapshot }
+
+// cleared reports whether range tombstones of a table itself, which every
+// snapshot sees, lie over all its keys. They go when it is merged with nothing
+// under it, and so does what is older than they are. How much that is one cannot
+// tell: what was put since is taken to be little.
+func (w *Workload) cleared(f *manifest.FileMeta) bool {
+	return w.Covers[f.Num] == CoverPart && f.SmallestSeq <= w.OldestSnapshot
 }
 
 // isWipe reports whether a table is one range tombstone and nothing else. From

@@ -12,10 +12,7 @@ import (
 //
 // Nothing newer than they are may reach the tables of v before they do.
 func Place(v *manifest.Version, busy Busy, keyspace uint32, lo []byte, end base.End, cfg Config) (level int, run uint64) {
-	t := keyspaceTree(v, keyspace, cfg)
-	t.busy = busy
-	t.noteRunning()
-	t.plan(Workload{})
+	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
 	free := 0 // levels above it have nothing there
 	for free < base.NumLevels && !t.overlaps(free, lo, end) {
 		free++
@@ -28,24 +25,9 @@ func Place(v *manifest.Version, busy Busy, keyspace uint32, lo []byte, end base.
 	return 0, 0
 }
 
-// keyspaceTree is the tree of one keyspace, without jobs and not planned.
-func keyspaceTree(v *manifest.Version, keyspace uint32, cfg Config) *tree {
-	t := &tree{cfg: cfg, keyspace: keyspace}
-	for level := range v.Levels {
-		for i := range v.Levels[level] {
-			r := &v.Levels[level][i]
-			t.runIDs[level] = append(t.runIDs[level], r.ID)
-			if files := r.Overlapping(keyspace, nil, base.NoEnd); len(files) > 0 {
-				t.levels[level] = append(t.levels[level], run{r.ID, files})
-			}
-		}
-	}
-	return t
-}
-
 func (t *tree) overlaps(level int, lo []byte, end base.End) bool {
-	for i := range t.levels[level] {
-		if len(t.levels[level][i].overlapping(lo, end)) > 0 {
+	for i := range t.Levels[level] {
+		if len(t.Levels[level][i].Overlapping(lo, end)) > 0 {
 			return true
 		}
 	}

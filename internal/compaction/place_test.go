@@ -30,8 +30,7 @@ func TestPlace(t *testing.T) {
 		}
 		level, run := Place(v, busy, 0, f.Smallest, f.End(), cfg)
 		levels[level]++
-		tr := keyspaceTree(v, 0, cfg)
-		tr.plan(Workload{})
+		tr := newTree(v.Tree(0), nil, Workload{}, cfg)
 		want := 0
 		for l := range base.NumLevels {
 			met := false

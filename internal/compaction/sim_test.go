@@ -425,8 +425,8 @@ func (s *sim) liveBytes() float64 {
 
 func (s *sim) sample() {
 	runs := 0
-	for l := range s.v.Levels {
-		runs += len(s.v.Levels[l])
+	for _, l := range s.v.Tree(0).Levels {
+		runs += len(l)
 	}
 	sa := s.diskBytes() / max(s.liveBytes(), 1)
 	s.samples++
@@ -469,9 +469,9 @@ func (s *sim) depth() float64 {
 		if n++; n%7 != 0 && n > 20 {
 			return true
 		}
-		for l := range s.v.Levels {
-			for i := range s.v.Levels[l] {
-				if s.v.Levels[l][i].Find(0, f.Smallest) != nil {
+		for _, l := range s.v.Tree(0).Levels {
+			for i := range l {
+				if l[i].Find(f.Smallest) != nil {
 					sum++
 				}
 			}
@@ -483,9 +483,9 @@ func (s *sim) depth() float64 {
 
 func (s *sim) levels() string {
 	var parts []string
-	for l := range s.v.Levels {
-		if len(s.v.Levels[l]) > 0 {
-			parts = append(parts, fmt.Sprintf("L%d:%dr%.1fM", l, len(s.v.Levels[l]), float64(s.v.LevelSize(l))/1e6))
+	for l, rs := range s.v.Tree(0).Levels {
+		if len(rs) > 0 {
+			parts = append(parts, fmt.Sprintf("L%d:%dr%.1fM", l, len(rs), float64(s.v.LevelSize(l))/1e6))
 		}
 	}
 	return strings.Join(parts, " ")

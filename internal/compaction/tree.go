@@ -1,7 +1,6 @@
 package compaction
 
 import (
-	"cmp"
 	"slices"
 	"sort"
 
@@ -11,22 +10,14 @@ import (
 
 const lastLevel = base.NumLevels - 1
 
-// run is the tables that one keyspace has in one run.
-type run struct {
-	id    uint64
-	files []*manifest.FileMeta // ascending, disjoint; never empty
-}
-
 // tree is one keyspace's part of a version, as Pick works on it. Each keyspace
 // is a tree of its own: it has its own base level and its own scores.
 type tree struct {
+	*manifest.Tree
 	cfg      Config
 	busy     Busy
 	running  []runningJob
-	keyspace uint32
 	expireAt uint64
-	levels   [base.NumLevels][]run    // newest run first
-	runIDs   [base.NumLevels][]uint64 // of all keyspaces, newest first
 
 	// What plan decided.
 	base  int     // the level that level 0 is merged into
@@ -37,40 +28,26 @@ type tree struct {
 	lowestRuns int
 }
 
-// treesOf splits a version by keyspace.
-func treesOf(v *manifest.Version, busy Busy, w Workload, cfg Config) []*tree {
-	var out []*tree
-	byKeyspace := make(map[uint32]*tree)
-	for level := range v.Levels {
-		for _, r := range v.Levels[level] {
-			for files := r.Files; len(files) > 0; {
-				ks := files[0].Keyspace
-				n := 1
-				for n < len(files) && files[n].Keyspace == ks {
-					n++
-				}
-				t := byKeyspace[ks]
-				if t == nil {
-					t = &tree{cfg: cfg, busy: busy, keyspace: ks, expireAt: w.ExpireAt}
-					byKeyspace[ks] = t
-					out = append(out, t)
-				}
-				t.levels[level] = append(t.levels[level], run{r.ID, files[:n:n]})
-				files = files[n:]
-			}
+// newTree plans a tree.
+func newTree(of *manifest.Tree, busy Busy, w Workload, cfg Config) *tree {
+	t := &tree{Tree: of, cfg: cfg, busy: busy, expireAt: w.ExpireAt}
+	t.noteRunning()
+	t.plan(w)
+	return t
+}
+
+// settled reports whether no job but one that collects garbage in value files
+// can be found in a tree: all of it is in the last level, where nothing is
+// deleted and nothing expires. Of ten thousand keyspaces most are so
+// most of the time.
+func settled(t *manifest.Tree) bool {
+	for l := range lastLevel {
+		if len(t.Levels[l]) > 0 {
+			return false
 		}
 	}
-	slices.SortFunc(out, func(a, b *tree) int { return cmp.Compare(a.keyspace, b.keyspace) })
-	for _, t := range out {
-		for level := range v.Levels {
-			for _, r := range v.Levels[level] {
-				t.runIDs[level] = append(t.runIDs[level], r.ID)
-			}
-		}
-		t.noteRunning()
-		t.plan(w)
-	}
-	return out
+	s := &t.Sums[lastLevel]
+	return s.Deletes == 0 && s.Ranges == 0 && s.Expiring == 0
 }
 
 // extent is the bytes of tables, and of the values they have in value files.
@@ -81,6 +58,12 @@ func (e *extent) add(f *manifest.FileMeta) {
 	for _, ref := range f.ValueRefs {
 		e.values += float64(ref.Bytes)
 	}
+}
+
+// addAll adds the tables of a level.
+func (e *extent) addAll(s *manifest.Sum) {
+	e.tables += float64(s.Bytes)
+	e.values += float64(s.Values)
 }
 
 func (e extent) sum() float64 { return e.tables + e.values }
@@ -109,11 +92,7 @@ const freshRoom = 2
 // runs on top of each other it is time for another level.
 func (t *tree) plan(w Workload) {
 	var last extent
-	for i := range t.levels[lastLevel] {
-		for _, f := range t.levels[lastLevel][i].files {
-			last.add(f)
-		}
-	}
+	last.addAll(&t.Sums[lastLevel])
 	granted := last.tables*(t.cfg.SpaceTarget-1) + last.values*min(hiddenValues, t.cfg.SpaceTarget-1)
 	t.room = min(granted/max(1-w.freshness(), 0.01), granted*freshRoom)
 	t.base = lastLevel
@@ -127,7 +106,7 @@ func (t *tree) plan(w Workload) {
 	}
 	t.lowestRuns = int(min(2*t.room/batch, 1e6)) + 1
 	for level := 1; level < t.base; level++ {
-		if len(t.levels[level]) > 0 {
+		if len(t.Levels[level]) > 0 {
 			// The tree shrank, or its writes are not as fresh any more. Level
 			// 0 must not pass what is here, which goes away first.
 			t.base, t.drain = level, true
@@ -139,7 +118,7 @@ func (t *tree) plan(w Workload) {
 // hold is a threshold for having a level: the second number if it is there, so
 // that it does not come and go.
 func (t *tree) hold(level int, add, keep float64) float64 {
-	if len(t.levels[level]) > 0 {
+	if len(t.Levels[level]) > 0 {
 		return keep
 	}
 	return add
@@ -174,8 +153,8 @@ func (t *tree) maxRuns(level int) int {
 // freeRuns is how many runs of a level have a table that no job works on.
 func (t *tree) freeRuns(level int) int {
 	n := 0
-	for i := range t.levels[level] {
-		if slices.ContainsFunc(t.levels[level][i].files, func(f *manifest.FileMeta) bool { return t.busy[f.Num] == nil }) {
+	for i := range t.Levels[level] {
+		if slices.ContainsFunc(t.Levels[level][i].Files, func(f *manifest.FileMeta) bool { return t.busy[f.Num] == nil }) {
 			n++
 		}
 	}
@@ -195,34 +174,21 @@ func (t *tree) below(level int) int {
 // one it is a new run, or one of the newest as long as they have nothing in the
 // component's range: then the level has fewer runs and reads fewer to ask.
 func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
-	ids, runs := t.runIDs[level], t.levels[level]
-	if len(ids) == 0 {
+	runs := t.Levels[level]
+	if len(runs) == 0 {
 		return 1
 	}
 	if t.leveled(level) {
-		if len(runs) > 0 {
-			return runs[0].id
-		}
-		return ids[0] // another keyspace's
+		return runs[0].ID
 	}
-	id := ids[0] + 1
+	id := runs[0].ID + 1
 	for i := range runs {
-		if len(runs[i].overlapping(lo, end)) > 0 {
+		if len(runs[i].Overlapping(lo, end)) > 0 {
 			break
 		}
-		id = runs[i].id
+		id = runs[i].ID
 	}
 	return id
-}
-
-// overlapping returns the tables of the run that have keys from lo to end.
-func (r *run) overlapping(lo []byte, end base.End) []*manifest.FileMeta {
-	i := reaching(r.files, lo)
-	j := i
-	for j < len(r.files) && !end.Before(r.files[j].Smallest) {
-		j++
-	}
-	return r.files[i:j:j]
 }
 
 // reaching returns the index of the first of a run's tables that does not end
@@ -256,7 +222,7 @@ type runningJob struct {
 func (t *tree) noteRunning() {
 	seen := make(map[*Job]bool)
 	for _, j := range t.busy {
-		if j != nil && j.Keyspace == t.keyspace && !j.Drop && !seen[j] {
+		if j != nil && j.Keyspace == t.Keyspace && !j.Drop && !seen[j] {
 			seen[j] = true
 			lo, end := j.Bounds()
 			t.running = append(t.running, runningJob{j.OutputLevel, lo, end})

@@ -178,11 +178,22 @@ func (b *background) flusher() {
 	}
 }
 
-// flushPass flushes what waits and notes how it went.
+// flushPass flushes what waits and notes how it went. When nothing waited there
+// is no news: a writer that is stopped kicks the flusher, and must not be woken
+// by that.
 func (b *background) flushPass() (did bool, err error) {
 	did, err = b.e.flushImmutable(b.ctx)
-	b.noteFlush(err)
+	if did || err != nil || b.failing() {
+		b.noteFlush(err)
+	}
 	return did, err
+}
+
+// failing reports whether the last flush failed.
+func (b *background) failing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.flushErr != nil
 }
 
 // noteFlush notes how a flush went, and tells those who wait for one.

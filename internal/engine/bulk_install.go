@@ -64,6 +64,7 @@ func (l *load) install(res compaction.Result) error {
 	}
 	e.publish(c)
 	e.letCommits()
+	e.background.kick() // the tables were in the way of jobs, or make some
 	return err
 }
 
@@ -169,7 +170,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	defer e.installMu.Unlock()
 	e.mu.Lock()
 	lo, end := res.Tables[0].Smallest, res.Tables[len(res.Tables)-1].End()
-	level, run := compaction.Place(e.state.Load().v.version, e.busyTables(), k.id, lo, end, e.pickConfig())
+	level, run := compaction.Place(e.state.Load().v.version, e.busy, k.id, lo, end, e.pickConfig())
 	if level == 0 {
 		run = uint64(e.newFileNum())
 	}
@@ -185,6 +186,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 		Keyspace: k.id, OutputLevel: level, OutputRun: run,
 		Inputs: []compaction.Input{{Level: level, Run: run, Files: res.Tables}},
 	}
+	e.markInputs(at.job)
 	e.mu.Unlock()
 	l.stats.Level = level
 	healthy := e.poisoned.Load() == nil
@@ -199,6 +201,9 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 // must be let past the sequence of the load all the same.
 func (e *Engine) endLoading() {
 	e.mu.Lock()
+	if l := e.loading; l != nil && l.job != nil {
+		e.unmarkInputs(l.job)
+	}
 	e.loading = nil
 	retire := func() {}
 	if s := e.state.Load(); s != nil && s.limit != base.SeqNumMax {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -27,16 +28,17 @@ import (
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
 	mu      sync.Mutex
-	nextSeq base.SeqNum  // guarded by mu
-	gen     *generation  // guarded by mu; the active generation, as in the state
-	head    *commit      // guarded by mu; oldest commit not yet published
-	tail    *commit      // guarded by mu
-	refused error        // guarded by mu; why commits are refused, nil when not
-	changed sync.Cond    // on mu; room or refusal changed
-	waiting int          // guarded by mu; writers in a stop
-	tracker *txn.Tracker // its methods are called under mu
-	held    bool         // guarded by mu; a load takes its place, commits wait
-	closing bool         // guarded by mu; Close waits for the queue to empty
+	nextSeq base.SeqNum            // guarded by mu
+	gen     *generation            // guarded by mu; the active generation, as in the state
+	head    *commit                // guarded by mu; oldest commit not yet published
+	tail    *commit                // guarded by mu
+	refused error                  // guarded by mu; why commits are refused, nil when not
+	changed sync.Cond              // on mu; room or refusal changed
+	waiting int                    // guarded by mu; writers in a stop
+	tracker *txn.Tracker           // its methods are called under mu
+	pending iter.Seq[*batch.Batch] // eachPending; immutable
+	held    bool                   // guarded by mu; a load takes its place, commits wait
+	closing bool                   // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.
@@ -79,9 +81,6 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 	}
 	d, err := e.durability(d)
 	if err != nil {
-		return 0, err
-	}
-	if err := e.checkSpaces(b.Keyspaces()); err != nil {
 		return 0, err
 	}
 	if b.Merges() > 0 {
@@ -143,38 +142,8 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
-		if p.refused != nil {
-			return p.refused
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if p.held {
-			p.changed.Wait()
-			continue
-		}
-		if reason := e.pressure.Load().stops(b); reason != "" {
-			if err := e.waitFor(stopL0, reason); err != nil {
-				return err
-			}
-			continue
-		}
-		if x != nil {
-			again, err := e.validate(x)
-			if err != nil {
-				return err
-			}
-			if again {
-				continue // the lock was let go
-			}
-		}
-		if p.gen.mem.Reserve(need) {
-			break
-		}
-		if err := e.makeRoom(need); err != nil {
-			return err
-		}
+	if err := e.admit(ctx, need, b, x); err != nil {
+		return err
 	}
 	if len(b.Keyspaces()) > 0 {
 		if err := p.gen.openOthers(e.opts.Partitions); err != nil {
@@ -202,6 +171,48 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
 	p.push(c)
 	return nil
+}
+
+// admit waits until a commit may take its place, and reserves need bytes for it
+// in the active generation; or says why it may not. The caller holds commit.mu.
+func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn) error {
+	p := &e.commit
+	for {
+		if p.refused != nil {
+			return p.refused
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := e.checkSpaces(b.Keyspaces()); err != nil {
+			return err // perhaps it was dropped during a wait
+		}
+		if p.held {
+			p.changed.Wait()
+			continue
+		}
+		if reason := e.pressure.Load().stops(b); reason != "" {
+			if err := e.waitFor(stopL0, reason); err != nil {
+				return err
+			}
+			continue
+		}
+		if x != nil {
+			again, err := e.validate(x)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue // the lock was let go
+			}
+		}
+		if p.gen.mem.Reserve(need) {
+			return nil
+		}
+		if err := e.makeRoom(need); err != nil {
+			return err
+		}
+	}
 }
 
 // push puts a commit at the end of the queue. The caller holds mu.

@@ -63,7 +63,7 @@ func (e *Engine) startJob(pick picker) *job {
 			s.release(shard)
 			continue
 		}
-		j, ok := pick(s, e.busyTables())
+		j, ok := pick(s, e.busy)
 		if !ok {
 			e.mu.Unlock()
 			s.release(shard)
@@ -75,34 +75,20 @@ func (e *Engine) startJob(pick picker) *job {
 			space.dropped.Store(true)
 		}
 		started := &job{Job: j, id: int(e.nextJob.Add(1)), space: space, s: s, shard: shard}
-		e.markInputs(&started.Job, &started.Job)
+		e.markInputs(&started.Job)
 		e.mu.Unlock()
 		return started
 	}
 }
 
-// busyTables lists the inputs of running jobs. The caller holds e.mu.
-func (e *Engine) busyTables() compaction.Busy {
-	busy := compaction.Busy{}
-	for n, t := range e.tables {
-		if t.job != nil {
-			busy[n] = t.job
-		}
-	}
-	if l := e.loading; l != nil && l.job != nil {
-		l.job.Files(func(_ int, f *manifest.FileMeta) { busy[f.Num] = l.job })
-	}
-	return busy
+// markInputs notes that a job has its inputs; unmarkInputs frees them. The
+// caller holds e.mu.
+func (e *Engine) markInputs(j *compaction.Job) {
+	j.Files(func(_ int, f *manifest.FileMeta) { e.busy[f.Num] = j })
 }
 
-// markInputs notes which job has the inputs of j; nil frees them. The caller
-// holds e.mu.
-func (e *Engine) markInputs(j, owner *compaction.Job) {
-	j.Files(func(_ int, f *manifest.FileMeta) {
-		if t := e.tables[f.Num]; t != nil {
-			t.job = owner
-		}
-	})
+func (e *Engine) unmarkInputs(j *compaction.Job) {
+	j.Files(func(_ int, f *manifest.FileMeta) { delete(e.busy, f.Num) })
 }
 
 // compact runs a job and installs it.
@@ -119,7 +105,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	e.listener.compactionBegin(ev)
 	res, err := e.rewriteAndInstall(ctx, j)
 	e.mu.Lock()
-	e.markInputs(&j.Job, nil)
+	e.unmarkInputs(&j.Job)
 	e.mu.Unlock()
 	j.s.release(j.shard)
 	e.stats.compact.running.Add(-1)
@@ -363,7 +349,9 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 		if j == nil {
 			return nil
 		}
-		if err := e.compact(ctx, j); err != nil {
+		err := e.compact(ctx, j)
+		e.commitChanged()
+		if err != nil {
 			if e.background.ctx.Err() != nil {
 				return e.refusal()
 			}

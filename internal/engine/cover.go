@@ -29,13 +29,13 @@ func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compact
 		return c.covers
 	}
 	lists := make(map[base.FileNum]*rangedel.List)
-	s.v.each(func(ls *levels) {
-		for l := range ls {
-			for i := range ls[l] {
-				ls[l][i].rangeLists(lists)
+	for _, t := range s.v.trees {
+		for l := range t.levels {
+			for i := range t.levels[l] {
+				t.levels[l][i].rangeLists(lists)
 			}
 		}
-	})
+	}
 	*c = coverage{version: s.v.version, stripes: stripes}
 	if len(lists) > 0 {
 		c.covers = compaction.Covers(s.v.version, stripes, func(f *manifest.FileMeta) *rangedel.List { return lists[f.Num] })

@@ -38,7 +38,7 @@ type Engine struct {
 	nextFile  atomic.Uint64
 	nextJob   atomic.Int64
 	debts     atomic.Pointer[debts]
-	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped
+	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped; stored under paceMu
 	collapsed atomic.Int64             // when a key's operands were last compacted, ns since opened
 	absorb    atomic.Int64             // bytes a second that flush and compaction lately absorbed
 
@@ -56,11 +56,13 @@ type Engine struct {
 	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
 	flushMu   sync.Mutex
+	paceMu    sync.Mutex
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 
 	mu         sync.Mutex
 	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
+	busy       compaction.Busy             // guarded by mu; the inputs of running jobs
 	valueFiles map[base.FileNum]*valueFile // guarded by mu
 
 	memtables struct {

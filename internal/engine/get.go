@@ -102,18 +102,38 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 	if visible := s.visible(); q.at.Seq > visible {
 		q.at.Seq = visible
 	}
-	res, err := s.get(dst, &q)
-	if err == errMoved {
-		var room [8]*rangedel.View
-		q.views = room[:0]
-		s.pinRanges(&q)
-		res, err = s.get(dst, &q)
+	var res []byte
+	var err error
+	if show == nil {
+		if res, err = s.get(dst, &q); err == errMoved {
+			res, err = s.getPinned(dst, &q)
+		}
+		s.release(shard)
+	} else {
+		res, err = s.show(dst, &q, shard)
 	}
-	s.release(shard)
 	if err == errMerge {
 		res, err = k.getMerged(dst, key, at, nil)
 	}
 	st.end(timed)
+	return res, err
+}
+
+// getPinned is get with the range tombstones pinned.
+func (s *state) getPinned(dst []byte, q *query) ([]byte, error) {
+	var room [8]*rangedel.View
+	q.views = room[:0]
+	s.pinRanges(q)
+	return s.get(dst, q)
+}
+
+// show is get with q.show, which may panic, and release.
+func (s *state) show(dst []byte, q *query, shard int) ([]byte, error) {
+	defer s.release(shard)
+	res, err := s.get(dst, q)
+	if err == errMoved {
+		res, err = s.getPinned(dst, q)
+	}
 	return res, err
 }
 
@@ -227,12 +247,21 @@ func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
 				st.falsePositives.Add(1)
 				continue
 			}
+			if q.show != nil {
+				return s.showFound(dst, q, &res)
+			}
 			dst, err = s.found(dst, q, res.Trailer, res.Value)
 			res.Release()
 			return dst, err
 		}
 	}
 	return dst, base.ErrNotFound
+}
+
+// showFound is found with q.show, which may panic, for an entry of a table.
+func (s *state) showFound(dst []byte, q *query, res *sstable.Result) ([]byte, error) {
+	defer res.Release()
+	return s.found(dst, q, res.Trailer, res.Value)
 }
 
 // errMerge ends a point read that finds an operand.

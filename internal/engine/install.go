@@ -46,15 +46,10 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 		edit.LastSeq = s
 	}
 	edit.Clock = e.clock.high.Load()
-	next, err := cur.v.version.Apply(edit)
-	if err != nil {
-		err = fmt.Errorf("seerdb: internal error, an edit does not fit the version: %w", err)
-		e.poison(err)
-		return err
-	}
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}
+	next := e.manifest.Version()
 	dropped := cur.v.version.DroppedBy(edit, next)
 	e.swap(next, flushed, dropped)
 	for _, d := range dead {
@@ -63,7 +58,9 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	return nil
 }
 
-// appendEdit writes and syncs an edit. The caller holds installMu.
+// appendEdit writes and syncs an edit; then the manifest has the next version.
+// One that does not fit the version poisons as well, and was not written. The
+// caller holds installMu.
 func (e *Engine) appendEdit(edit *manifest.Edit) error {
 	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
 		return err
@@ -87,7 +84,7 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 // memtables may.
 func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped) {
 	e.mu.Lock()
-	v := e.newView(next)
+	v := e.newView(next, e.state.Load().v)
 	for _, d := range dropped {
 		switch d.Type {
 		case base.FileTypeTable:

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"encoding/binary"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -101,7 +102,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
-	e.open.add(&it.origin, originIter)
+	e.open.add(&it.origin, originIter, Caller(1, 4))
 	return it, nil
 }
 
@@ -409,7 +410,7 @@ func (it *Iter) Prev() bool {
 
 func (it *Iter) prevSlow() bool {
 	if it.valid {
-		return it.back(it.Key(), it.Prev)
+		return it.back(it.own(it.Key()), it.Prev) // an empty key may be nil, which is the end
 	}
 	if !it.ready() || it.err != nil {
 		return false
@@ -481,6 +482,23 @@ func (it *Iter) plain(kind base.Kind, v []byte) ([]byte, error) {
 	return b, err
 }
 
+// Expiry is the time at which the key shown is gone, or 0 if it has none. One
+// that was merged has none: the time only takes away what its operands lie on.
+func (it *Iter) Expiry() uint64 {
+	if !it.valid {
+		return 0
+	}
+	t, v := it.trailer, it.value
+	if !it.copied {
+		t, v = it.at.Trailer, it.at.Value
+	}
+	switch t.Kind() {
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		return binary.LittleEndian.Uint64(v) // judge has seen it
+	}
+	return 0
+}
+
 // Err is what ended the walk early, or nil.
 func (it *Iter) Err() error { return it.err }
 
@@ -491,11 +509,9 @@ func (it *Iter) Close() error {
 		return base.ErrClosed
 	}
 	err := it.err
-	if it.tracked {
-		it.tracked = false
-		if werr := it.walk.Close(); err == nil {
-			err = werr
-		}
+	it.tracked = false // as it is too when a tracked move panicked
+	if werr := it.walk.Close(); err == nil {
+		err = werr
 	}
 	_ = it.merged.Close()
 	e, s := it.e, it.s
@@ -504,6 +520,7 @@ func (it *Iter) Close() error {
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}
+	it.refs = refIter{}
 	s.release(it.shard)
 	iterPool.Put(it)
 	return err

@@ -285,23 +285,19 @@ func (e *Engine) DropKeyspace(name string) error {
 	}
 	edit := &manifest.Edit{DropKeyspaces: []uint32{k.id}}
 	cur := e.manifest.Version()
-	cur.All(func(level int, f *manifest.FileMeta) bool {
-		if f.Keyspace == k.id {
-			edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
-		}
+	cur.Tree(k.id).All(func(level int, f *manifest.FileMeta) bool {
+		edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
 		return true
 	})
-	next, err := cur.Apply(edit)
-	if err != nil {
-		return err
-	}
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}
+	next := e.manifest.Version()
 	k.dropped.Store(true)
 	e.spaces.byID.Delete(k.id)
 	delete(e.spaces.byName, name)
 	e.swap(next, nil, cur.DroppedBy(edit, next))
+	e.commitChanged() // its writers may be waiting for a compaction
 	return nil
 }
 

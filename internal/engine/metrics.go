@@ -61,11 +61,11 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 		m.Levels[l].Level = l
 		e.stats.level(l, &m.Levels[l])
 	}
-	s.v.each(func(ls *levels) {
-		for l := range ls {
-			m.Levels[l].Runs = max(m.Levels[l].Runs, len(ls[l]))
+	for _, t := range s.v.trees {
+		for l := range t.levels {
+			m.Levels[l].Runs = max(m.Levels[l].Runs, len(t.levels[l]))
 		}
-	})
+	}
 	s.v.eachTable(func(l int, t *table) {
 		lm := &m.Levels[l]
 		lm.Files++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -23,6 +24,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		opts: o, fs: vfs.NewCounting(o.FS), dir: dir, opened: time.Now(),
 		listener:   listener{o.Listener},
 		tables:     map[base.FileNum]*table{},
+		busy:       compaction.Busy{},
 		valueFiles: map[base.FileNum]*valueFile{},
 		manual:     make(chan struct{}, 1),
 	}
@@ -34,6 +36,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.tracker = txn.New(int(o.MemoryBudget / trackerShare))
+	e.commit.pending = e.commit.eachPending
 	budget := o.MemoryBudget
 	if o.NoCache {
 		budget = 0
@@ -137,7 +140,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit) error {
 	}
 	e.commit.gen = g
 	e.mu.Lock()
-	retire := e.setState(&state{mem: g, v: e.newView(v)})
+	retire := e.setState(&state{mem: g, v: e.newView(v, nil)})
 	e.mu.Unlock()
 	retire()
 	edit.LogNum = &g.logNum

@@ -115,8 +115,8 @@ func (o *overlay) view(k *Keyspace) *rangedel.View {
 
 // reset forgets everything.
 func (o *overlay) reset() {
+	clear(o.refs) // behind them nothing was left
 	*o = overlay{refs: o.refs[:0], buf: o.buf}
-	clear(o.refs[:cap(o.refs)])
 }
 
 func compareRefs(a, b opRef) int {

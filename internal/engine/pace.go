@@ -102,6 +102,8 @@ const debtFactor = 4
 // it is past its limits, which bounds the space it takes under overload. The
 // scale is what compaction was lately seen to absorb.
 func (e *Engine) updatePace() {
+	e.paceMu.Lock() // what an older state says must not stay
+	defer e.paceMu.Unlock()
 	s := e.state.Load()
 	if s == nil {
 		return
@@ -128,9 +130,8 @@ func (e *Engine) updatePace() {
 			p.stopped[id] = n
 		}
 	}
-	look(0, &s.v.root)
-	for id, ls := range s.v.others {
-		look(id, ls)
+	for i, t := range s.v.trees {
+		look(s.v.ids[i], &t.levels)
 	}
 	if p.slowed == nil && p.stopped == nil {
 		e.pressure.Store(nil)

@@ -96,7 +96,7 @@ func (e *Engine) NewSnapshot() *Snapshot {
 	e.snaps.filterMu.RLock()
 	s.at = e.snaps.take(e)
 	e.snaps.filterMu.RUnlock()
-	e.open.add(&s.origin, originSnapshot)
+	e.open.add(&s.origin, originSnapshot, Caller(1, 2))
 	return s
 }
 

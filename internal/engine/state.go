@@ -86,13 +86,22 @@ func (s *state) tryReclaim() {
 }
 
 // view is a version with the open files that belong to it. Several states
-// share one view while only memtables change.
+// share one view while only memtables change, and views share the trees in which
+// their versions do not differ.
 type view struct {
 	version *manifest.Version
-	root    levels             // of the default keyspace
-	others  map[uint32]*levels // of the others that have tables
-	values  []*valueFile       // sorted by number
-	refs    int                // states that use it; guarded by Engine.mu
+	root    *levels      // of the default keyspace
+	ids     []uint32     // of the keyspaces that have tables, ascending
+	trees   []*treeView  // beside ids
+	values  []*valueFile // sorted by number
+	refs    int          // states that use it; guarded by Engine.mu
+}
+
+// treeView is the tree of one keyspace. It is immutable but for its counter.
+type treeView struct {
+	levels
+	tree *manifest.Tree
+	refs int // views that have it; guarded by Engine.mu
 }
 
 // levels are the runs of one keyspace, newest first.
@@ -103,49 +112,29 @@ var noLevels levels
 // of returns the levels of a keyspace.
 func (v *view) of(k *Keyspace) *levels {
 	if k.id == 0 {
-		return &v.root
+		return v.root
 	}
-	if l := v.others[k.id]; l != nil {
-		return l
+	if i, ok := slices.BinarySearch(v.ids, k.id); ok {
+		return &v.trees[i].levels
 	}
 	return &noLevels
 }
 
-// open is of for a keyspace's number, and makes what is missing.
-func (v *view) open(id uint32) *levels {
-	if id == 0 {
-		return &v.root
-	}
-	l := v.others[id]
-	if l == nil {
-		if v.others == nil {
-			v.others = map[uint32]*levels{}
-		}
-		l = new(levels)
-		v.others[id] = l
-	}
-	return l
-}
-
-// each calls fn for the levels of every keyspace.
-func (v *view) each(fn func(*levels)) {
-	fn(&v.root)
-	for _, l := range v.others {
-		fn(l)
-	}
-}
-
 // eachTable calls fn for every table.
 func (v *view) eachTable(fn func(level int, t *table)) {
-	v.each(func(ls *levels) {
-		for l := range ls {
-			for _, r := range ls[l] {
-				for _, t := range r.tables {
-					fn(l, t)
-				}
+	for _, t := range v.trees {
+		t.each(fn)
+	}
+}
+
+func (ls *levels) each(fn func(level int, t *table)) {
+	for l := range ls {
+		for _, r := range ls[l] {
+			for _, t := range r.tables {
+				fn(l, t)
 			}
 		}
-	})
+	}
 }
 
 // tableRun is one sorted run: disjoint tables in key order.
@@ -210,12 +199,17 @@ func (e *Engine) releaseView(v *view) (tables []*table, values []*valueFile) {
 	if invariant.Enabled && v.refs < 0 {
 		panic("engine: a view was released twice")
 	}
-	v.eachTable(func(_ int, t *table) {
-		if t.refs--; t.refs == 0 {
-			delete(e.tables, t.meta.Num)
-			tables = append(tables, t)
+	for _, tv := range v.trees {
+		if tv.refs--; tv.refs > 0 {
+			continue
 		}
-	})
+		tv.each(func(_ int, t *table) {
+			if t.refs--; t.refs == 0 {
+				delete(e.tables, t.meta.Num)
+				tables = append(tables, t)
+			}
+		})
+	}
 	for _, f := range v.values {
 		if f.refs--; f.refs == 0 {
 			delete(e.valueFiles, f.meta.Num)
@@ -226,24 +220,29 @@ func (e *Engine) releaseView(v *view) (tables []*table, values []*valueFile) {
 }
 
 // newView opens nothing: it makes or finds the handle of each file of a
-// version. The caller holds e.mu.
-func (e *Engine) newView(ver *manifest.Version) *view {
-	v := &view{version: ver}
-	for l := range ver.Levels {
-		for _, r := range ver.Levels[l] {
-			for files := r.Files; len(files) > 0; {
-				ks, n := files[0].Keyspace, 1
-				for n < len(files) && files[n].Keyspace == ks {
-					n++
-				}
-				of := v.open(ks)
-				of[l] = append(of[l], tableRun{
-					id: r.ID, tables: e.handles(files[:n]),
-					ranges: slices.ContainsFunc(files[:n], func(f *manifest.FileMeta) bool { return f.Ranges > 0 }),
-				})
-				files = files[n:]
-			}
+// version. The trees that the version shares with that of the current view are
+// taken from there. The caller holds e.mu.
+func (e *Engine) newView(ver *manifest.Version, cur *view) *view {
+	trees := ver.Trees()
+	v := &view{version: ver, root: &noLevels, ids: make([]uint32, len(trees)), trees: make([]*treeView, len(trees))}
+	var old []*treeView
+	if cur != nil {
+		old = cur.trees
+	}
+	for i, t := range trees {
+		for len(old) > 0 && old[0].tree.Keyspace < t.Keyspace {
+			old = old[1:]
 		}
+		if len(old) > 0 && old[0].tree == t {
+			v.trees[i] = old[0]
+		} else {
+			v.trees[i] = e.newTreeView(t)
+		}
+		v.trees[i].refs++
+		v.ids[i] = t.Keyspace
+	}
+	if len(trees) > 0 && trees[0].Keyspace == 0 {
+		v.root = &v.trees[0].levels
 	}
 	for _, m := range sortedValues(ver) {
 		f := e.valueFiles[m.Num]
@@ -255,6 +254,20 @@ func (e *Engine) newView(ver *manifest.Version) *view {
 		v.values = append(v.values, f)
 	}
 	return v
+}
+
+// newTreeView makes the runs of a tree. The caller holds e.mu.
+func (e *Engine) newTreeView(t *manifest.Tree) *treeView {
+	tv := &treeView{tree: t}
+	for l := range t.Levels {
+		for _, r := range t.Levels[l] {
+			tv.levels[l] = append(tv.levels[l], tableRun{
+				id: r.ID, tables: e.handles(r.Files),
+				ranges: slices.ContainsFunc(r.Files, func(f *manifest.FileMeta) bool { return f.Ranges > 0 }),
+			})
+		}
+	}
+	return tv
 }
 
 // handles makes or finds the handles of tables, and counts a use of each. The

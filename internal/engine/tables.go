@@ -11,7 +11,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
@@ -24,7 +23,6 @@ type table struct {
 	e    *Engine
 	meta *manifest.FileMeta // immutable
 	refs int                // views that name it; guarded by Engine.mu
-	job  *compaction.Job    // the running job that has it as an input; guarded by Engine.mu
 	gone bool               // no version names it: remove with the last view; guarded by Engine.mu
 
 	reader atomic.Pointer[sstable.Reader]

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -30,24 +31,27 @@ type TxnOptions struct {
 	Isolation  Isolation
 	Durability Durability
 	ReadOnly   bool
+	Where      Where // who began it; the zero value is whoever called who called Begin
 }
 
 // Txn is an optimistic transaction: it reads at a snapshot and through its own
 // writes, which are a batch until Commit. Package txn decides whether that may
-// be committed. It is used by one goroutine.
+// be committed. It is used by one goroutine, but may be ended by any.
+//
+// A Txn is never used again, so whoever holds one that is over learns so; the
+// memory it works in is.
 type Txn struct {
-	e        *Engine
-	o        TxnOptions
-	at       Moment
-	held     Moment // as it was taken: at may get a time later
-	conflict txn.Txn
-	batch    batch.Batch
-	own      overlay
-	undone   []undo
-	undos    int   // how often writes were undone
-	charged  int64 // to the budget
-	origin   origin
-	done     bool
+	e      *Engine
+	o      TxnOptions
+	held   Moment // as it was taken: at may get a time later
+	origin origin
+
+	mu      sync.Mutex
+	at      Moment   // guarded by mu
+	undone  []undo   // guarded by mu
+	undos   int      // guarded by mu; how often writes were undone
+	charged int64    // guarded by mu; to the budget
+	work    *txnWork // guarded by mu; nil once the transaction is over
 }
 
 // chargeGrain is in what steps a transaction is charged to the budget.
@@ -61,36 +65,44 @@ const (
 	txnShare     = 4
 )
 
-// Begin opens a transaction at what is visible now.
-func (e *Engine) Begin(o TxnOptions) (*Txn, error) {
+// Begin makes t, which is zero, a transaction at what is visible now.
+func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.Isolation > SnapshotIsolation {
-		return nil, fmt.Errorf("%w: unknown isolation %d", base.ErrInvalidOptions, o.Isolation)
+		return fmt.Errorf("%w: unknown isolation %d", base.ErrInvalidOptions, o.Isolation)
 	}
 	if _, err := e.durability(o.Durability); err != nil {
-		return nil, err
+		return err
 	}
-	t := &Txn{e: e, o: o}
+	if o.Where.n == 0 {
+		o.Where = Caller(1, 2)
+	}
+	w := txnPool.Get().(*txnWork)
 	p := &e.commit
 	e.snaps.filterMu.RLock()
 	defer e.snaps.filterMu.RUnlock()
 	p.mu.Lock()
 	if e.closed.Load() {
 		p.mu.Unlock()
-		return nil, base.ErrClosed
+		txnPool.Put(w)
+		return base.ErrClosed
 	}
-	t.held = e.snaps.take(e)
+	t.e, t.o, t.held, t.work = e, o, e.snaps.take(e), w
 	t.at = t.held
 	if !o.ReadOnly {
-		p.tracker.Begin(&t.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), p.pending)
+		pending := p.pending
+		if p.head == nil {
+			pending = nil
+		}
+		p.tracker.Begin(&w.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), pending)
 	}
 	p.mu.Unlock()
-	e.open.add(&t.origin, originTxn)
-	return t, nil
+	e.open.add(&t.origin, originTxn, o.Where)
+	return nil
 }
 
-// pending yields the batches of the commits that are not visible yet. The
+// eachPending yields the batches of the commits that are not visible yet. The
 // caller holds mu.
-func (p *pipeline) pending(yield func(*batch.Batch) bool) {
+func (p *pipeline) eachPending(yield func(*batch.Batch) bool) {
 	for c := p.head; c != nil; c = c.next {
 		if !yield(c.batch) {
 			return
@@ -98,16 +110,29 @@ func (p *pipeline) pending(yield func(*batch.Batch) bool) {
 	}
 }
 
-// usable says why the transaction cannot be used any more, or nil.
-func (t *Txn) usable() error {
-	if t.done || t.e.closed.Load() {
-		return base.ErrClosed
+// Seq is the sequence at which the transaction reads.
+func (t *Txn) Seq() base.SeqNum { return t.held.Seq }
+
+// enter locks the transaction for a call, which must unlock mu, and returns what
+// it works in.
+func (t *Txn) enter() (*txnWork, error) {
+	t.mu.Lock()
+	if t.work == nil || t.e.closed.Load() {
+		t.mu.Unlock()
+		return nil, base.ErrClosed
 	}
-	return nil
+	return t.work, nil
 }
 
-// Snapshot is the moment at which the transaction reads.
-func (t *Txn) Snapshot() Moment { return t.at }
+// enterToWrite is enter for those who will write.
+func (t *Txn) enterToWrite() (*txnWork, error) {
+	w, err := t.enter()
+	if err == nil && t.o.ReadOnly {
+		t.mu.Unlock()
+		return nil, fmt.Errorf("%w: the transaction was begun to read only", base.ErrReadOnly)
+	}
+	return w, err
+}
 
 // AppendGet is Keyspace.AppendGet in the transaction.
 func (t *Txn) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
@@ -126,35 +151,33 @@ func (t *Txn) Has(k *Keyspace, key []byte) (bool, error) {
 // AppendGetForUpdate is AppendGet, and the transaction does not commit if
 // somebody else writes the key meanwhile, whatever its isolation.
 func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
-	if err := t.writable(); err != nil {
+	w, err := t.enterToWrite()
+	if err != nil {
 		return dst, err
 	}
-	if !t.fits(txn.KeySize + len(key)) {
+	defer t.mu.Unlock()
+	if !t.fits(w, txn.KeySize+len(key)) {
 		return dst, base.ErrTxnTooLarge
 	}
-	if err := t.conflict.Key(k.id, key); err != nil {
+	if err := w.conflict.Key(k.id, key); err != nil {
 		return dst, err
 	}
-	return t.lookup(k, dst, key, true, false)
+	return t.lookupIn(w, k, dst, key, true, false)
 }
 
-func (t *Txn) writable() error {
-	if err := t.usable(); err != nil {
-		return err
-	}
-	if t.o.ReadOnly {
-		return fmt.Errorf("%w: the transaction was begun to read only", base.ErrReadOnly)
-	}
-	return nil
-}
-
-// lookup looks among the transaction's own writes, then at the snapshot. What
-// own writes decide alone is no dependence on others.
 func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
-	if err := t.usable(); err != nil {
+	w, err := t.enter()
+	if err != nil {
 		return dst, err
 	}
-	r, deleted := t.own.get(k, key)
+	defer t.mu.Unlock()
+	return t.lookupIn(w, k, dst, key, want, track)
+}
+
+// lookupIn looks among the transaction's own writes, then at the snapshot. What
+// own writes decide alone is no dependence on others.
+func (t *Txn) lookupIn(w *txnWork, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
+	r, deleted := w.own.get(k, key)
 	switch {
 	case deleted:
 		return dst, base.ErrNotFound
@@ -162,7 +185,7 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 		return t.ownValue(dst, r, want)
 	}
 	if track && !t.o.ReadOnly {
-		if err := t.conflict.Key(k.id, key); err != nil {
+		if err := w.conflict.Key(k.id, key); err != nil {
 			return dst, err
 		}
 	}
@@ -172,7 +195,7 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 	case !want:
 		return dst, nil
 	}
-	return k.getMerged(dst, key, t.at, &t.own)
+	return k.getMerged(dst, key, t.at, &w.own)
 }
 
 // ownValue is what a write of the transaction itself says.
@@ -210,35 +233,40 @@ func (t *Txn) time() uint64 {
 // NewIter is Keyspace.NewIter in the transaction: it shows the snapshot and the
 // writes made so far.
 func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
-	if err := t.usable(); err != nil {
+	w, err := t.enter()
+	if err != nil {
 		return nil, err
 	}
-	it, err := k.newIter(o, t.at, &t.own)
+	defer t.mu.Unlock()
+	w.shared = true
+	it, err := k.newIter(o, t.at, &w.own)
 	if err == nil && t.o.Isolation == Serializable && !t.o.ReadOnly {
-		it.track(&t.conflict.Set, k)
+		it.track(&w.conflict.Set, k)
 	}
 	return it, err
 }
 
 // Write adds an operation with add, which gets the batch.
 func (t *Txn) Write(add func(*batch.Batch) error) error {
-	if err := t.writable(); err != nil {
+	w, err := t.enterToWrite()
+	if err != nil {
 		return err
 	}
-	off, count := max(len(t.batch.Data), batch.HeaderSize), t.batch.Count()
-	mark := t.batch.Mark()
-	if err := add(&t.batch); err != nil {
-		t.batch.Rollback(mark) // a write that was refused leaves the others as they are
+	defer t.mu.Unlock()
+	off, count := max(len(w.batch.Data), batch.HeaderSize), w.batch.Count()
+	mark := w.batch.Mark()
+	if err := add(&w.batch); err != nil {
+		w.batch.Rollback(mark) // a write that was refused leaves the others as they are
 		return err
 	}
-	if t.batch.Count() == count {
+	if w.batch.Count() == count {
 		return nil
 	}
-	if !t.fits(0) {
-		t.batch.Rollback(mark)
+	if !t.fits(w, 0) {
+		w.batch.Rollback(mark)
 		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
 	}
-	op, err := t.batch.OpAt(off)
+	op, err := w.batch.OpAt(off)
 	if err != nil {
 		return err
 	}
@@ -246,25 +274,25 @@ func (t *Txn) Write(add func(*batch.Batch) error) error {
 		t.e.clock.inUse.Store(true)
 		t.time()
 	}
-	t.own.add(&op)
-	t.charge()
+	w.own.add(&op)
+	t.charge(w)
 	return nil
 }
 
 // fits reports whether the transaction stays within its share with more bytes in
 // its set. With snapshot isolation what it writes enters the set as well, at its
 // commit, which must not be where it becomes too large.
-func (t *Txn) fits(more int) bool {
-	size := len(t.batch.Data)
+func (t *Txn) fits(w *txnWork, more int) bool {
+	size := len(w.batch.Data)
 	if t.o.Isolation == SnapshotIsolation {
-		size += t.batch.Count()*txn.KeySize + t.conflict.Bytes() + more
+		size += w.batch.Count()*txn.KeySize + w.conflict.Bytes() + more
 	}
 	return int64(size) <= t.e.opts.MemoryBudget/txnShare
 }
 
 // charge takes what the transaction occupies from the budget.
-func (t *Txn) charge() {
-	n := int64(len(t.batch.Data)) + int64(len(t.own.refs))*96 + int64(t.conflict.Bytes())
+func (t *Txn) charge(w *txnWork) {
+	n := int64(len(w.batch.Data)) + int64(len(w.own.refs))*96 + int64(w.conflict.Bytes())
 	if n-t.charged >= chargeGrain {
 		t.e.cache.Charge(cache.Transactions, n-t.charged)
 		t.charged = n
@@ -283,9 +311,15 @@ type Savepoint struct {
 // transaction keeps those that left fewer than all later ones.
 type undo struct{ n, ops int }
 
-// Savepoint returns the place where the transaction is now.
+// Savepoint returns the place where the transaction is now. One that is over has
+// none: what it returns cannot be rolled back to.
 func (t *Txn) Savepoint() Savepoint {
-	return Savepoint{t, t.batch.Mark(), t.batch.Count(), t.undos}
+	w, err := t.enter()
+	if err != nil {
+		return Savepoint{}
+	}
+	defer t.mu.Unlock()
+	return Savepoint{t, w.batch.Mark(), w.batch.Count(), t.undos}
 }
 
 // stands reports whether the operations before a savepoint are still those that
@@ -307,21 +341,23 @@ func (t *Txn) noteUndo(ops int) {
 // RollbackTo undoes the writes since a savepoint. What was read since still
 // counts as read.
 func (t *Txn) RollbackTo(s Savepoint) error {
-	if err := t.usable(); err != nil {
+	w, err := t.enter()
+	if err != nil {
 		return err
 	}
+	defer t.mu.Unlock()
 	if !t.stands(&s) {
 		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
 	}
-	t.batch.Rollback(s.mark)
+	w.batch.Rollback(s.mark)
 	t.noteUndo(s.ops)
-	t.own.reset()
-	for r := t.batch.Reader(); ; {
+	w.own.reset()
+	for r := w.batch.Reader(); ; {
 		op, ok, err := r.Next()
 		if err != nil || !ok {
 			return err
 		}
-		t.own.add(&op)
+		w.own.add(&op)
 	}
 }
 
@@ -329,42 +365,33 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 // touched what the transaction depends on: then it is base.ErrConflict, and
 // nothing was applied. The transaction is over in any case.
 func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
-	if err := t.usable(); err != nil {
-		t.Rollback()
-		return 0, err
+	w := t.take()
+	if w == nil {
+		return 0, base.ErrClosed
 	}
-	defer t.Rollback()
-	if t.batch.Count() == 0 {
-		return t.at.Seq, nil // it is as if it had run at its snapshot
+	defer t.end(w)
+	switch {
+	case t.e.closed.Load():
+		return 0, base.ErrClosed
+	case w.batch.Count() == 0:
+		return t.held.Seq, nil // it is as if it had run at its snapshot
 	}
 	if t.o.Isolation == SnapshotIsolation {
-		if err := t.conflict.Batch(&t.batch); err != nil {
+		if err := w.conflict.Batch(&w.batch); err != nil {
 			return 0, err
 		}
 	}
-	if err := t.conflict.Seal(); err != nil {
+	if err := w.conflict.Seal(); err != nil {
 		return 0, err
 	}
-	return t.e.commitBatch(ctx, &t.batch, t.o.Durability, &t.conflict)
+	return t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
 }
 
 // Rollback ends the transaction without applying anything. It is idempotent,
 // and does nothing after Commit.
 func (t *Txn) Rollback() {
-	if t.done {
-		return
-	}
-	t.done = true
-	e := t.e
-	if !t.o.ReadOnly {
-		e.commit.mu.Lock()
-		e.commit.tracker.End(&t.conflict)
-		e.commit.mu.Unlock()
-	}
-	e.snaps.drop(t.held)
-	e.open.remove(&t.origin)
-	if t.charged != 0 && !e.closed.Load() {
-		e.cache.Charge(cache.Transactions, -t.charged)
+	if w := t.take(); w != nil {
+		t.end(w)
 	}
 }
 

@@ -83,12 +83,6 @@ func (v *Version) DroppedBy(e *Edit, next *Version) []Dropped {
 	return out
 }
 
-// runKey names a run.
-type runKey struct {
-	level int
-	id    uint64
-}
-
 // place is where a table is.
 type place struct {
 	level int
@@ -100,20 +94,19 @@ type place struct {
 // costs no more than the edits; Apply is a builder with one edit.
 type builder struct {
 	v       *Version
-	places  map[base.FileNum]place // of every table that an edit may name
-	ownedL  [base.NumLevels]bool   // v.Levels[i] is ours to change
-	ownedR  map[runKey]bool        // the run's Files are ours to change
-	ownedV  map[base.FileNum]bool  // the value file is ours to change
-	touched map[base.FileNum]bool  // value files that lost a reference by this edit
+	places  map[base.FileNum]place  // of every table that an edit may name
+	trees   map[uint32]*treeBuilder // those that were changed
+	ownedV  map[base.FileNum]bool   // the value file is ours to change
+	touched map[base.FileNum]bool   // value files that lost a reference by this edit
 }
 
 // newBuilder returns a builder for one edit to v. From an empty version, and
 // with no edit, it is a builder for any number of edits.
 func newBuilder(v *Version, e *Edit) *builder {
 	b := &builder{
-		v:      &Version{Levels: v.Levels, Values: maps.Clone(v.Values)},
+		v:      &Version{trees: v.trees, Values: maps.Clone(v.Values)},
 		places: make(map[base.FileNum]place),
-		ownedR: make(map[runKey]bool),
+		trees:  make(map[uint32]*treeBuilder),
 		ownedV: make(map[base.FileNum]bool),
 	}
 	if b.v.Values == nil {
@@ -154,13 +147,19 @@ func (e *Edit) named() []base.FileNum {
 
 // finish hands the version over; the builder must not be used any more.
 func (b *builder) finish() *Version {
-	for l := range b.v.Levels {
-		for i := range b.v.Levels[l] {
-			if r := &b.v.Levels[l][i]; b.ownedR[runKey{l, r.ID}] {
-				r.heads = newRunHeads(r.Files)
-			}
+	trees := make([]*Tree, 0, len(b.v.trees)+len(b.trees))
+	rest := b.v.trees
+	for _, ks := range slices.Sorted(maps.Keys(b.trees)) {
+		i, found := findTree(rest, ks)
+		trees = append(trees, rest[:i]...)
+		if rest = rest[i:]; found {
+			rest = rest[1:]
+		}
+		if t := b.trees[ks]; !t.empty() {
+			trees = append(trees, t.finish())
 		}
 	}
+	b.v.trees = append(trees, rest...)
 	return b.v
 }
 
@@ -186,14 +185,21 @@ func (b *builder) apply(e *Edit) error {
 	if err := b.dropUnreferenced(e); err != nil {
 		return err
 	}
-	if touchesL0(e) {
-		return checkL0(b.v.Levels[0])
-	}
-	return nil
+	return b.checkL0(e)
 }
 
-func touchesL0(e *Edit) bool {
-	return slices.ContainsFunc(e.Add, func(n NewFile) bool { return n.Level == 0 })
+// checkL0 looks at level 0 of the trees to which e adds there.
+func (b *builder) checkL0(e *Edit) error {
+	checked := make(map[uint32]bool)
+	for _, n := range e.Add {
+		if ks := n.Meta.Keyspace; n.Level == 0 && !checked[ks] {
+			checked[ks] = true
+			if err := b.trees[ks].checkL0(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (b *builder) addValues(m ValueMeta) error {
@@ -214,18 +220,8 @@ func (b *builder) remove(o OldFile) error {
 		return fmt.Errorf("table %d is not in level %d", o.Num, o.Level)
 	}
 	delete(b.places, o.Num)
-	runs, i, err := b.openRun(o.Level, p.meta.Run)
-	if err != nil {
+	if err := b.tree(p.meta.Keyspace).remove(o.Level, p.meta); err != nil {
 		return err
-	}
-	r := &runs[i]
-	j, found := slices.BinarySearchFunc(r.Files, p.meta, compareStart)
-	if !found {
-		return fmt.Errorf("table %d is not in run %d of level %d", o.Num, r.ID, o.Level)
-	}
-	r.Files = slices.Delete(r.Files, j, j+1)
-	if len(r.Files) == 0 {
-		b.v.Levels[o.Level] = slices.Delete(runs, i, i+1)
 	}
 	for _, ref := range p.meta.ValueRefs {
 		b.openValues(ref.File).remove(ref)
@@ -246,21 +242,9 @@ func (b *builder) add(n NewFile) error {
 		return fmt.Errorf("table %d: the number is taken", f.Num)
 	}
 	b.places[f.Num] = place{n.Level, f}
-	runs, i, err := b.openRun(n.Level, f.Run)
-	if err != nil { // the first table of a new run
-		runs = slices.Insert(b.openLevel(n.Level), i, Run{ID: f.Run})
-		b.v.Levels[n.Level] = runs
-		b.ownedR[runKey{n.Level, f.Run}] = true
+	if err := b.tree(f.Keyspace).add(n.Level, f); err != nil {
+		return err
 	}
-	r := &runs[i]
-	j, _ := slices.BinarySearchFunc(r.Files, f, compareStart)
-	if j > 0 && !before(r.Files[j-1], f) {
-		return overlapError(n.Level, r.Files[j-1], f)
-	}
-	if j < len(r.Files) && !before(f, r.Files[j]) {
-		return overlapError(n.Level, f, r.Files[j])
-	}
-	r.Files = slices.Insert(r.Files, j, f)
 	for _, ref := range f.ValueRefs {
 		vf := b.openValues(ref.File)
 		if vf == nil {
@@ -289,28 +273,14 @@ func (b *builder) dropUnreferenced(e *Edit) error {
 	return nil
 }
 
-// openLevel makes a level's list of runs ours to change.
-func (b *builder) openLevel(level int) []Run {
-	if !b.ownedL[level] {
-		b.v.Levels[level] = slices.Clone(b.v.Levels[level])
-		b.ownedL[level] = true
+// tree makes the tree of a keyspace ours to change.
+func (b *builder) tree(keyspace uint32) *treeBuilder {
+	t := b.trees[keyspace]
+	if t == nil {
+		t = newTreeBuilder(b.v.Tree(keyspace))
+		b.trees[keyspace] = t
 	}
-	return b.v.Levels[level]
-}
-
-// openRun makes the files of a run ours to change. When there is no such run
-// the index is where it belongs.
-func (b *builder) openRun(level int, id uint64) ([]Run, int, error) {
-	runs := b.openLevel(level)
-	i, found := findRun(runs, id)
-	if !found {
-		return nil, i, fmt.Errorf("level %d has no run %d", level, id)
-	}
-	if k := (runKey{level, id}); !b.ownedR[k] {
-		runs[i].Files, runs[i].heads = slices.Clone(runs[i].Files), nil
-		b.ownedR[k] = true
-	}
-	return runs, i, nil
+	return t
 }
 
 // openValues makes the accounts of a value file ours to change; nil when there

@@ -22,7 +22,7 @@ func bigEdit(n int) *Edit {
 // BenchmarkApply replaces one table of 10000.
 func BenchmarkApply(b *testing.B) {
 	v := build(b, bigEdit(10000))
-	f := *v.Levels[6][0].Files[5000]
+	f := *v.Tree(0).Levels[6][0].Files[5000]
 	f.Num = 1 << 20
 	e := &Edit{Remove: []OldFile{{6, 10001}}, Add: []NewFile{{6, &f}}}
 	b.ReportAllocs()
@@ -53,14 +53,14 @@ func BenchmarkRecover(b *testing.B) {
 
 // BenchmarkFind looks a key up among 10000 tables of a run.
 func BenchmarkFind(b *testing.B) {
-	r := build(b, bigEdit(10000)).Levels[6][0]
+	r := build(b, bigEdit(10000)).Tree(0).Levels[6][0]
 	keys := make([][]byte, 1024)
 	for i := range keys {
 		keys[i] = fmt.Appendf(nil, "key%08da", i*7919%10000)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if r.Find(0, keys[i%len(keys)]) == nil {
+		if r.Find(keys[i%len(keys)]) == nil {
 			b.Fatal("not found")
 		}
 	}

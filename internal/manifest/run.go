@@ -14,7 +14,7 @@ import (
 // Run is a sorted sequence of tables that do not overlap (invariant I5).
 type Run struct {
 	ID    uint64
-	Files []*FileMeta // ascending by keyspace, then key
+	Files []*FileMeta // ascending; of one keyspace
 
 	heads *runHeads // nil, or of exactly these Files
 }
@@ -29,45 +29,28 @@ func (r *Run) Size() uint64 {
 }
 
 // Find returns the only table of the run that may hold key, or nil.
-func (r *Run) Find(keyspace uint32, key []byte) *FileMeta {
-	i := r.search(keyspace, key)
-	if i == len(r.Files) {
-		return nil
-	}
-	if f := r.Files[i]; f.Keyspace == keyspace && !f.StartsAfter(key) {
-		return f
+func (r *Run) Find(key []byte) *FileMeta {
+	if i := r.Search(key); i < len(r.Files) && !r.Files[i].StartsAfter(key) {
+		return r.Files[i]
 	}
 	return nil
 }
 
-// search returns the index of the first table that does not end before key.
-func (r *Run) search(keyspace uint32, key []byte) int {
+// Search returns the index of the first table that does not end before key.
+func (r *Run) Search(key []byte) int {
 	lo, hi := 0, len(r.Files)
-	if r.heads != nil && r.heads.keyspace == keyspace {
+	if r.heads != nil {
 		lo, hi = r.heads.search(key)
 	}
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		f := r.Files[mid]
-		if f.Keyspace < keyspace || f.Keyspace == keyspace && f.EndsBefore(key) {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	return lo + sort.Search(hi-lo, func(i int) bool { return !r.Files[lo+i].EndsBefore(key) })
 }
 
 // Overlapping returns the tables of the run with keys from lo to an end. The
 // result is a part of r.Files.
-func (r *Run) Overlapping(keyspace uint32, lo []byte, end base.End) []*FileMeta {
-	i := r.search(keyspace, lo)
+func (r *Run) Overlapping(lo []byte, end base.End) []*FileMeta {
+	i := r.Search(lo)
 	j := i
-	for j < len(r.Files) {
-		f := r.Files[j]
-		if f.Keyspace != keyspace || end.Before(f.Smallest) {
-			break
-		}
+	for j < len(r.Files) && !end.Before(r.Files[j].Smallest) {
 		j++
 	}
 	return r.Files[i:j:j]
@@ -77,9 +60,8 @@ func (r *Run) Overlapping(keyspace uint32, lo []byte, end base.End) []*FileMeta 
 // takes three dependent cache misses a step; here the steps go over one array
 // of integers, and the tables are touched where those are equal.
 type runHeads struct {
-	keyspace uint32
-	prefix   []byte   // what the largest keys of all tables begin with
-	largest  []uint64 // of each table: the next 8 bytes of its largest key
+	prefix  []byte   // what the largest keys of all tables begin with
+	largest []uint64 // of each table: the next 8 bytes of its largest key
 	// A last table without an end has no part in them: what lies behind all
 	// others is in it.
 }
@@ -87,10 +69,9 @@ type runHeads struct {
 // headsMin is the number of tables from which on heads are worth their memory.
 const headsMin = 4
 
-// newRunHeads returns nil for tables that are too few, or of several
-// keyspaces.
+// newRunHeads returns nil for tables that are too few.
 func newRunHeads(files []*FileMeta) *runHeads {
-	if len(files) < headsMin || files[0].Keyspace != files[len(files)-1].Keyspace {
+	if len(files) < headsMin {
 		return nil
 	}
 	files = bounded(files)
@@ -99,14 +80,14 @@ func newRunHeads(files []*FileMeta) *runHeads {
 	for n < min(len(first), len(last)) && first[n] == last[n] {
 		n++
 	}
-	h := &runHeads{keyspace: files[0].Keyspace, prefix: first[:n], largest: make([]uint64, len(files))}
+	h := &runHeads{prefix: first[:n], largest: make([]uint64, len(files))}
 	for i, f := range files {
 		h.largest[i] = head(f.Largest[n:])
 	}
 	return h
 }
 
-// bounded is the tables of one keyspace that have an end.
+// bounded is the tables of a run that have an end.
 func bounded(files []*FileMeta) []*FileMeta {
 	if n := len(files) - 1; n >= 0 && files[n].LargestBound == base.BoundNone {
 		return files[:n]
@@ -144,7 +125,7 @@ func (h *runHeads) search(key []byte) (lo, hi int) {
 }
 
 // check validates the tables of one run.
-func (r *Run) check(level int, seen map[base.FileNum]bool) error {
+func (r *Run) check(keyspace uint32, level int, seen map[base.FileNum]bool) error {
 	if len(r.Files) == 0 {
 		return fmt.Errorf("level %d: run %d is empty", level, r.ID)
 	}
@@ -155,11 +136,14 @@ func (r *Run) check(level int, seen map[base.FileNum]bool) error {
 		if f.Run != r.ID {
 			return fmt.Errorf("level %d: table %d of run %d is in run %d", level, f.Num, f.Run, r.ID)
 		}
+		if f.Keyspace != keyspace {
+			return fmt.Errorf("level %d: table %d of keyspace %d is in the tree of %d", level, f.Num, f.Keyspace, keyspace)
+		}
 		if seen[f.Num] {
 			return fmt.Errorf("table %d is listed twice", f.Num)
 		}
 		seen[f.Num] = true
-		if i > 0 && !before(r.Files[i-1], f) {
+		if i > 0 && !r.Files[i-1].EndsBefore(f.Smallest) {
 			return overlapError(level, r.Files[i-1], f)
 		}
 	}
@@ -186,23 +170,12 @@ func overlapError(level int, f, g *FileMeta) error {
 }
 
 // compareStart orders tables by where their keys begin.
-func compareStart(a, b *FileMeta) int {
-	if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
-		return c
-	}
-	return bytes.Compare(a.Smallest, b.Smallest)
-}
+func compareStart(a, b *FileMeta) int { return bytes.Compare(a.Smallest, b.Smallest) }
 
-// before reports whether all of a lies before all of b.
-func before(a, b *FileMeta) bool {
-	if a.Keyspace != b.Keyspace {
-		return a.Keyspace < b.Keyspace
-	}
-	return a.EndsBefore(b.Smallest)
+// Overlaps reports whether the key ranges of two tables of a keyspace meet.
+func (f *FileMeta) Overlaps(g *FileMeta) bool {
+	return !f.EndsBefore(g.Smallest) && !g.EndsBefore(f.Smallest)
 }
-
-// Overlaps reports whether the key ranges of two tables meet.
-func (f *FileMeta) Overlaps(g *FileMeta) bool { return !before(f, g) && !before(g, f) }
 
 // findRun returns the index of the run with an id, or where it belongs.
 func findRun(runs []Run, id uint64) (int, bool) {

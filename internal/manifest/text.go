@@ -13,17 +13,26 @@ import (
 // is for tests and the command-line tool, and not a format.
 func (v *Version) String() string {
 	var b strings.Builder
-	for l := range v.Levels {
-		for r := range v.Levels[l] {
-			run := &v.Levels[l][r]
+	for _, t := range v.trees {
+		b.WriteString(t.String())
+	}
+	for _, num := range slices.Sorted(maps.Keys(v.Values)) {
+		fmt.Fprintf(&b, "%s\n", v.Values[num])
+	}
+	return b.String()
+}
+
+// String describes a tree, one line for each run and table.
+func (t *Tree) String() string {
+	var b strings.Builder
+	for l := range t.Levels {
+		for r := range t.Levels[l] {
+			run := &t.Levels[l][r]
 			fmt.Fprintf(&b, "L%d run %d\n", l, run.ID)
 			for _, f := range run.Files {
 				fmt.Fprintf(&b, "  %s\n", f)
 			}
 		}
-	}
-	for _, num := range slices.Sorted(maps.Keys(v.Values)) {
-		fmt.Fprintf(&b, "%s\n", v.Values[num])
 	}
 	return b.String()
 }

@@ -29,7 +29,8 @@ type FileMeta struct {
 	Location Location
 	Format   base.FormatVersion
 
-	// Run is which run of its level the table belongs to; larger is newer.
+	// Run is which run of its keyspace and level the table belongs to; larger is
+	// newer.
 	Run uint64
 
 	// Smallest is the first user key of all entries and range tombstones. Where
@@ -77,19 +78,30 @@ func (f *ValueFile) Garbage() uint64 { return f.Bytes - f.LiveBytes }
 // Version is which files make up the database at one moment. It is immutable:
 // Apply makes the next one, which shares what did not change.
 type Version struct {
-	// Levels hold runs, newest first. In level 0 each flush makes a run.
-	Levels [base.NumLevels][]Run
+	trees []*Tree // ascending by keyspace; none is empty
 	// Values are the value files that at least one table references, by
 	// number (invariant I10).
 	Values map[base.FileNum]*ValueFile
 }
 
+// Trees are those of the keyspaces that have tables, ascending by keyspace. The
+// caller must not change the slice.
+func (v *Version) Trees() []*Tree { return v.trees }
+
+// Tree returns the tree of a keyspace, an empty one if it has no tables.
+func (v *Version) Tree(keyspace uint32) *Tree {
+	if i, ok := findTree(v.trees, keyspace); ok {
+		return v.trees[i]
+	}
+	return &Tree{Keyspace: keyspace}
+}
+
 // Tables is the number of tables.
 func (v *Version) Tables() int {
 	n := 0
-	for l := range v.Levels {
-		for r := range v.Levels[l] {
-			n += len(v.Levels[l][r].Files)
+	for _, t := range v.trees {
+		for l := range t.Sums {
+			n += t.Sums[l].Tables
 		}
 	}
 	return n
@@ -98,22 +110,18 @@ func (v *Version) Tables() int {
 // LevelSize is the bytes of the tables of a level.
 func (v *Version) LevelSize(level int) uint64 {
 	var n uint64
-	for r := range v.Levels[level] {
-		n += v.Levels[level][r].Size()
+	for _, t := range v.trees {
+		n += t.Sums[level].Bytes
 	}
 	return n
 }
 
-// All calls fn for every table, from the newest to the oldest run, until it
-// returns false.
+// All calls fn for every table, keyspace by keyspace and there from the newest
+// to the oldest run, until it returns false.
 func (v *Version) All(fn func(level int, f *FileMeta) bool) {
-	for l := range v.Levels {
-		for r := range v.Levels[l] {
-			for _, f := range v.Levels[l][r].Files {
-				if !fn(l, f) {
-					return
-				}
-			}
+	for _, t := range v.trees {
+		if !t.All(fn) {
+			return
 		}
 	}
 }
@@ -173,21 +181,21 @@ func (f *FileMeta) check() error {
 func (v *Version) Check() error {
 	seen := make(map[base.FileNum]bool)
 	live := make(map[base.FileNum]*ValueFile, len(v.Values))
-	for l := range v.Levels {
-		for r := range v.Levels[l] {
-			run := &v.Levels[l][r]
-			if r > 0 && v.Levels[l][r-1].ID <= run.ID {
-				return fmt.Errorf("level %d: run %d is listed before run %d", l, v.Levels[l][r-1].ID, run.ID)
-			}
-			if err := run.check(l, seen); err != nil {
-				return err
-			}
-			for _, f := range run.Files {
-				if err := addRefs(live, v.Values, f); err != nil {
-					return err
-				}
-			}
+	for i, t := range v.trees {
+		if i > 0 && v.trees[i-1].Keyspace >= t.Keyspace {
+			return fmt.Errorf("the tree of keyspace %d is listed before that of %d", v.trees[i-1].Keyspace, t.Keyspace)
 		}
+		if err := t.check(seen); err != nil {
+			return err
+		}
+	}
+	var err error
+	v.All(func(_ int, f *FileMeta) bool {
+		err = addRefs(live, v.Values, f)
+		return err == nil
+	})
+	if err != nil {
+		return err
 	}
 	for num, vf := range v.Values {
 		if seen[num] {
@@ -195,25 +203,6 @@ func (v *Version) Check() error {
 		}
 		if got := live[num]; got == nil || *got != *vf || vf.Num != num {
 			return fmt.Errorf("value file %d: accounts say %+v, the tables %+v", num, *vf, got)
-		}
-	}
-	return checkL0(v.Levels[0])
-}
-
-// checkL0 holds level 0 to I6: where tables of two runs overlap, every entry of
-// the newer run is newer. Deeper levels cannot be checked from descriptions
-// alone, since a table there spans many flushes.
-func checkL0(runs []Run) error {
-	for i := range runs {
-		for j := i + 1; j < len(runs); j++ {
-			for _, f := range runs[i].Files {
-				for _, g := range runs[j].Overlapping(f.Keyspace, f.Smallest, f.End()) {
-					if f.SmallestSeq <= g.LargestSeq {
-						return fmt.Errorf("level 0: table %d (run %d, sequences from %d) is not newer than table %d (run %d, sequences to %d)",
-							f.Num, f.Run, f.SmallestSeq, g.Num, g.Run, g.LargestSeq)
-					}
-				}
-			}
 		}
 	}
 	return nil

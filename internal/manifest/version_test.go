@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -85,9 +86,9 @@ func TestGarbage(t *testing.T) {
 		t.Fatalf("dropped %v", got)
 	}
 	// A move drops nothing.
-	e = &Edit{Remove: []OldFile{{2, 6}}, Add: []NewFile{{3, v2.Levels[2][0].Files[0]}}}
+	e = &Edit{Remove: []OldFile{{2, 6}}, Add: []NewFile{{3, v2.Tree(0).Levels[2][0].Files[0]}}}
 	v3, err := v2.Apply(e)
-	if err != nil || len(v2.DroppedBy(e, v3)) != 0 || len(v3.Levels[2]) != 0 || len(v3.Levels[3]) != 1 {
+	if err != nil || len(v2.DroppedBy(e, v3)) != 0 || len(v3.Tree(0).Levels[2]) != 0 || len(v3.Tree(0).Levels[3]) != 1 {
 		t.Fatalf("%v\n%s", err, v3)
 	}
 	e = &Edit{Remove: []OldFile{{3, 6}, {0, 3}}}
@@ -103,8 +104,9 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestKeyspaces: tables of two keyspaces may hold the same keys, and lie side by
-// side in one run.
+// TestKeyspaces: each keyspace is a tree of its own: their tables may hold the
+// same keys, and a version shares with the one before it all trees but those
+// that the edit is about.
 func TestKeyspaces(t *testing.T) {
 	e := &Edit{}
 	for i := range 8 {
@@ -112,13 +114,28 @@ func TestKeyspaces(t *testing.T) {
 		f.Keyspace = uint32(7 - i)
 		e.Add = append(e.Add, NewFile{0, f})
 	}
+	v := build(t, e)
 	other := table(20, 6, "a", "z", 1, 1) // older than what is in the other keyspaces
 	other.Keyspace = 99
-	v := build(t, e, &Edit{Add: []NewFile{{0, other}}})
+	next, err := v.Apply(&Edit{Add: []NewFile{{0, other}}, Remove: []OldFile{{0, 5}}})
+	if err != nil || next.Check() != nil {
+		t.Fatal(err, next.Check())
+	}
+	if n := len(next.Trees()); n != 8 || next.Tables() != 8 || len(v.Trees()) != 8 {
+		t.Fatalf("%d trees", n)
+	}
 	for ks := range uint32(8) {
-		if f := v.Levels[0][1].Find(ks, []byte("k")); f == nil || f.Keyspace != ks {
-			t.Fatalf("keyspace %d: %v", ks, f)
+		old, tree := v.Tree(ks), next.Tree(ks)
+		if ks == 3 {
+			if !tree.empty() {
+				t.Fatalf("a keyspace without tables has the tree %v", tree)
+			}
+		} else if f := tree.Levels[0][0].Find([]byte("k")); tree != old || f == nil || f.Keyspace != ks || tree.Keyspace != ks {
+			t.Fatalf("keyspace %d: %v, before it %v", ks, tree, old)
 		}
+	}
+	if next.Tree(99).Sums[0].Tables != 1 || !v.Tree(99).empty() {
+		t.Fatal(next.Tree(99))
 	}
 }
 
@@ -222,14 +239,14 @@ L1 run 5
 		t.Fatalf("got\n%s", got)
 	}
 	for key, num := range map[string]base.FileNum{"a": 1, "bz": 1, "c": 2, "dz": 2, "e": 3, "f": 4, "zz": 4} {
-		if f := v.Levels[1][0].Find(0, []byte(key)); f == nil || f.Num != num {
+		if f := v.Tree(0).Levels[1][0].Find([]byte(key)); f == nil || f.Num != num {
 			t.Errorf("%q is in %v, want table %d", key, f, num)
 		}
 	}
-	if f := v.Levels[1][0].Find(0, []byte("ea")); f != nil {
+	if f := v.Tree(0).Levels[1][0].Find([]byte("ea")); f != nil {
 		t.Errorf("between tables: %v", f)
 	}
-	a, b := v.Levels[1][0].Files[0], v.Levels[1][0].Files[1]
+	a, b := v.Tree(0).Levels[1][0].Files[0], v.Tree(0).Levels[1][0].Files[1]
 	if a.Overlaps(b) || b.Overlaps(a) || !a.EndsBefore([]byte("c")) || a.EndsBefore([]byte("bz")) || !b.StartsAfter([]byte("bz")) || b.StartsAfter([]byte("c")) {
 		t.Error("tables that touch overlap")
 	}
@@ -238,13 +255,17 @@ L1 run 5
 // TestCheckFinds damages a version in every way that Check must find.
 func TestCheckFinds(t *testing.T) {
 	for want, damage := range map[string]func(v *Version){
-		"run 7 is listed before run 8": func(v *Version) { slices.Reverse(v.Levels[0]) },
-		"run 7 is empty":               func(v *Version) { v.Levels[0][1].Files = nil },
-		"not in order":                 func(v *Version) { slices.Reverse(v.Levels[1][1].Files) },
-		"of run 7 is in run 8":         func(v *Version) { v.Levels[0][0].Files[0].Run = 7 },
-		"listed twice":                 func(v *Version) { v.Levels[2] = v.Levels[0] },
-		"is not newer":                 func(v *Version) { v.Levels[0][0].Files[0].SmallestSeq = 20 },
-		"0 entries":                    func(v *Version) { v.Levels[0][0].Files[0].Entries = 0 },
+		"run 7 is listed before run 8": func(v *Version) { slices.Reverse(v.Tree(0).Levels[0]) },
+		"run 7 is empty":               func(v *Version) { v.Tree(0).Levels[0][1].Files = nil },
+		"not in order":                 func(v *Version) { slices.Reverse(v.Tree(0).Levels[1][1].Files) },
+		"of run 7 is in run 8":         func(v *Version) { v.Tree(0).Levels[0][0].Files[0].Run = 7 },
+		"listed twice":                 func(v *Version) { v.trees[0].Levels[2] = v.trees[0].Levels[0] },
+		"tree of keyspace 0 is empty":  func(v *Version) { v.trees = []*Tree{{}} },
+		"listed before that of 0":      func(v *Version) { v.trees = append(v.trees, v.trees[0]) },
+		"keyspace 0 is in the tree":    func(v *Version) { v.trees[0].Keyspace = 3 },
+		"sums say":                     func(v *Version) { v.trees[0].Sums[1].Deletes++ },
+		"is not newer":                 func(v *Version) { v.Tree(0).Levels[0][0].Files[0].SmallestSeq = 20 },
+		"0 entries":                    func(v *Version) { v.Tree(0).Levels[0][0].Files[0].Entries = 0 },
 		"which is not named":           func(v *Version) { delete(v.Values, 9) },
 		"exceed": func(v *Version) {
 			v.Values[9] = &ValueFile{ValueMeta: ValueMeta{Num: 9, Size: 1, Bytes: 899, Count: 9}}
@@ -274,31 +295,28 @@ func randomKey(rng *rand.Rand) string {
 	return string(b)
 }
 
-// randomRun cuts random keys, in one keyspace or two, into tables of one or two
-// keys, and returns the keys too.
+// randomRun cuts random keys into tables of one or two keys, and returns the
+// keys too.
 func randomRun(rng *rand.Rand) (r Run, all []string) {
 	r.ID = 1
-	for ks := range uint32(1 + rng.IntN(2)) {
-		var keys []string
-		for range rng.IntN(20) {
-			keys = append(keys, randomKey(rng))
+	var keys []string
+	for range rng.IntN(30) {
+		keys = append(keys, randomKey(rng))
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	all = append(all, keys...)
+	for len(keys) > 0 {
+		n := 1 + rng.IntN(min(2, len(keys)))
+		f := table(base.FileNum(len(r.Files)+1), 1, keys[0], keys[n-1], 1, 1)
+		r.Files = append(r.Files, f)
+		if n == 2 && rng.IntN(2) == 0 { // ends where the next may begin
+			ranged(f, base.BoundExclusive)
+			n = 1
+		} else if n == len(keys) && rng.IntN(2) == 0 {
+			ranged(f, base.BoundNone)
 		}
-		slices.Sort(keys)
-		keys = slices.Compact(keys)
-		all = append(all, keys...)
-		for len(keys) > 0 {
-			n := 1 + rng.IntN(min(2, len(keys)))
-			f := table(base.FileNum(len(r.Files)+1), 1, keys[0], keys[n-1], 1, 1)
-			f.Keyspace = 2 * ks
-			r.Files = append(r.Files, f)
-			if n == 2 && rng.IntN(2) == 0 { // ends where the next may begin
-				ranged(f, base.BoundExclusive)
-				n = 1
-			} else if n == len(keys) && rng.IntN(2) == 0 {
-				ranged(f, base.BoundNone)
-			}
-			keys = keys[n:]
-		}
+		keys = keys[n:]
 	}
 	return r, append(all, randomKey(rng))
 }
@@ -308,7 +326,6 @@ func TestRunSearch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	for range 20000 {
 		r, keys := randomRun(rng)
-		ks := uint32(rng.IntN(4))
 		lo, hi := []byte(keys[rng.IntN(len(keys))]), []byte(keys[rng.IntN(len(keys))])
 		if bytes.Compare(lo, hi) > 0 {
 			lo, hi = hi, lo
@@ -317,9 +334,6 @@ func TestRunSearch(t *testing.T) {
 		var found *FileMeta
 		var overlapping []*FileMeta
 		for _, f := range r.Files {
-			if f.Keyspace != ks {
-				continue
-			}
 			reaches := f.LargestBound == base.BoundNone || bytes.Compare(lo, f.Largest) < 0 ||
 				f.LargestBound == base.BoundInclusive && bytes.Equal(lo, f.Largest)
 			if bytes.Compare(f.Smallest, lo) <= 0 && reaches {
@@ -331,11 +345,11 @@ func TestRunSearch(t *testing.T) {
 		}
 		for _, heads := range []*runHeads{nil, newRunHeads(r.Files)} {
 			r.heads = heads
-			if got := r.Find(ks, lo); got != found {
-				t.Fatalf("Find(%d, %q) = %v, want %v (heads %+v)", ks, lo, got, found, heads)
+			if got := r.Find(lo); got != found {
+				t.Fatalf("Find(%q) = %v, want %v (heads %+v)", lo, got, found, heads)
 			}
-			if got := r.Overlapping(ks, lo, end); !slices.Equal(got, overlapping) {
-				t.Fatalf("Overlapping(%d, %q, %q) = %v, want %v (heads %+v)", ks, lo, end, got, overlapping, heads)
+			if got := r.Overlapping(lo, end); !slices.Equal(got, overlapping) {
+				t.Fatalf("Overlapping(%q, %q) = %v, want %v (heads %+v)", lo, end, got, overlapping, heads)
 			}
 		}
 	}
@@ -367,10 +381,10 @@ func TestHeadsFollow(t *testing.T) {
 	}
 	v := build(t, e)
 	for i := range 10 {
-		if r := &v.Levels[1][0]; (r.heads != nil) != (len(r.Files) >= headsMin) {
+		if r := &v.Tree(0).Levels[1][0]; (r.heads != nil) != (len(r.Files) >= headsMin) {
 			t.Fatalf("%d tables, heads %v", len(r.Files), r.heads)
 		}
-		if f := v.Levels[1][0].Find(0, fmt.Appendf(nil, "%02db", 9)); f == nil || f.Num != 10 {
+		if f := v.Tree(0).Levels[1][0].Find(fmt.Appendf(nil, "%02db", 9)); f == nil || f.Num != 10 {
 			t.Fatalf("found %v", f)
 		}
 		if i == 9 {
@@ -421,7 +435,8 @@ func TestApplyModel(t *testing.T) {
 
 func drawEdit(t *rapid.T, model map[base.FileNum]NewFile, values map[base.FileNum]ValueMeta, next *base.FileNum) *Edit {
 	e := &Edit{}
-	for num, n := range model {
+	for _, num := range slices.Sorted(maps.Keys(model)) {
+		n := model[num]
 		switch rapid.IntRange(0, 9).Draw(t, "fate") {
 		case 0:
 			e.Remove = append(e.Remove, OldFile{n.Level, num})
@@ -445,6 +460,7 @@ func drawEdit(t *rapid.T, model map[base.FileNum]NewFile, values map[base.FileNu
 		hi := lo + rapid.IntRange(0, 5).Draw(t, "width")
 		f := table(*next, rapid.Uint64Range(1, 4).Draw(t, "run"), string(rune('A'+lo)), string(rune('A'+hi)), 1, 2)
 		*next++
+		f.Keyspace = 7 * rapid.Uint32Range(0, 2).Draw(t, "keyspace")
 		if b := base.Bound(rapid.IntRange(0, 5).Draw(t, "bound")); b == base.BoundNone || b == base.BoundExclusive && hi > lo {
 			ranged(f, b)
 		}
@@ -491,7 +507,7 @@ func applyModel(model map[base.FileNum]NewFile, values map[base.FileNum]ValueMet
 	for _, n := range e.Add {
 		f := *n.Meta
 		for _, o := range tables {
-			if o.Level == n.Level && o.Meta.Run == f.Run && meet(&f, o.Meta) {
+			if o.Level == n.Level && o.Meta.Run == f.Run && o.Meta.Keyspace == f.Keyspace && meet(&f, o.Meta) {
 				return nil, nil, false
 			}
 		}

@@ -13,6 +13,8 @@ import (
 //
 // As with range tombstones, an iterator of this generation may jump over a
 // fragment of hints while it is clean, for which Add marks what it puts there.
+// But a hint is seen at once, even over entries that came before it and are
+// newer: it is not clean before AddHint has looked for them.
 
 // maxHints bounds the memory of the hints, at about 200 bytes each.
 const maxHints = 1 << 12
@@ -24,7 +26,7 @@ func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum) {
 		return
 	}
 	// Of two hints the newer is enough: who reads before it does without.
-	v := g.hints.Add(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
+	v := g.hints.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	yield()
 	v.ReuseRange(lo, hi, g.newest())
 }

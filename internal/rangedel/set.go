@@ -38,6 +38,17 @@ func (s *Set) View() *View { return s.view.Load() }
 // nobody will ever read in the midst of it. Otherwise a batch that deletes one
 // range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
+	return s.add(lo, hi, adder{seq: seq, stripes: stripes})
+}
+
+// AddSeen is Add of a tombstone that reads see as soon as it is in the view: its
+// sequence is visible. The fragments that get it are not clean before ReuseRange
+// found nothing newer in them.
+func (s *Set) AddSeen(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
+	return s.add(lo, hi, adder{seq: seq, stripes: stripes, mark: unsure})
+}
+
+func (s *Set) add(lo, hi []byte, a adder) *View {
 	if len(hi) > 0 && bytes.Compare(lo, hi) >= 0 {
 		return s.View()
 	}
@@ -58,7 +69,7 @@ func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	if hi != nil {
 		middle, after = middle.split(hi)
 	}
-	a := adder{seq: seq, stripes: stripes, pos: lo, out: make([]*node, 0, 2*size(middle)+1)}
+	a.pos, a.out = lo, make([]*node, 0, 2*size(middle)+1)
 	middle.walk(a.cover)
 	if !a.endless && (hi == nil || bytes.Compare(a.pos, hi) < 0) {
 		a.fill(hi)
@@ -72,6 +83,7 @@ func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 type adder struct {
 	seq     base.SeqNum
 	stripes []base.SeqNum
+	mark    uint32 // of fragments that the tombstone gives a new meaning
 	pos     []byte // up to here it is done
 	endless bool   // all is done
 	out     []*node
@@ -82,10 +94,10 @@ func (a *adder) cover(n *node) bool {
 	if bytes.Compare(a.pos, n.Lo) < 0 {
 		a.fill(n.Lo)
 	}
-	c := &node{Fragment: Fragment{n.Lo, n.Hi, a.withSeq(n.Seqs)}, reused: n.reused}
+	c := &node{Fragment: Fragment{n.Lo, n.Hi, a.withSeq(n.Seqs)}, mark: n.mark}
 	if c.Seqs[0] != n.Seqs[0] {
 		// Being newer than its newest sequence means something else now.
-		c.reused = new(atomic.Bool)
+		c.mark = newMark(a.mark)
 	}
 	a.put(c)
 	return true
@@ -93,22 +105,21 @@ func (a *adder) cover(n *node) bool {
 
 // fill covers keys that no tombstone had covered, up to hi.
 func (a *adder) fill(hi []byte) {
-	a.put(&node{Fragment: Fragment{a.pos, hi, []base.SeqNum{a.seq}}, reused: new(atomic.Bool)})
+	a.put(&node{Fragment: Fragment{a.pos, hi, []base.SeqNum{a.seq}}, mark: newMark(a.mark)})
 }
 
 // put appends a fragment, or makes the last one longer if they are alike. Then
 // it has a new mark: somebody may be about to set either of the old ones.
 // ReuseRange sets the new one if need be, and until it has nobody reads at the
-// newest sequence, which is that of a tombstone not yet visible.
+// newest sequence, which is that of a tombstone not yet visible, or finds it
+// clean (AddSeen).
 func (a *adder) put(n *node) {
 	a.pos, a.endless = n.Hi, n.Hi == nil
 	if i := len(a.out) - 1; i >= 0 && joins(&a.out[i].Fragment, &n.Fragment) {
 		last := a.out[i]
 		last.Hi = n.Hi
-		if last.reused != n.reused {
-			dirty := !last.clean() || !n.clean()
-			last.reused = new(atomic.Bool)
-			last.reused.Store(dirty)
+		if last.mark != n.mark {
+			last.mark = newMark(max(a.mark, last.mark.v.Load(), n.mark.v.Load()))
 		}
 		return
 	}
@@ -197,8 +208,8 @@ func (v *View) Reuse(key []byte, s base.SeqNum) {
 		return
 	}
 	t := v.root.ending(key)
-	if t != nil && t.Seqs[0] < s && bytes.Compare(t.Lo, key) <= 0 && t.clean() {
-		t.reused.Store(true)
+	if t != nil && t.Seqs[0] < s && bytes.Compare(t.Lo, key) <= 0 {
+		t.mark.reuse()
 	}
 }
 
@@ -219,8 +230,12 @@ func (t *node) reuseRange(lo, hi []byte, s base.SeqNum) {
 	if !ends {
 		t.left.reuseRange(lo, hi, s)
 	}
-	if begins && !ends && t.Seqs[0] < s && t.clean() {
-		t.reused.Store(true)
+	if begins && !ends {
+		if t.Seqs[0] < s {
+			t.mark.reuse()
+		} else {
+			t.mark.settle()
+		}
 	}
 	if begins {
 		t.right.reuseRange(lo, hi, s)

@@ -11,13 +11,41 @@ import (
 // between them.)
 type node struct {
 	Fragment
-	reused      *atomic.Bool // shared by the pieces of one fragment
+	mark        *mark // shared by the pieces of one fragment
 	left, right *node
 	height      int32
 	size        int32
 }
 
-func (t *node) clean() bool { return !t.reused.Load() }
+// mark says whether an entry in a fragment is newer than its newest sequence.
+type mark struct{ v atomic.Uint32 }
+
+const (
+	clean  uint32 = iota
+	unsure        // nobody has looked yet: see Set.AddSeen
+	reused
+)
+
+func (m *mark) reuse() {
+	if m.v.Load() != reused {
+		m.v.Store(reused)
+	}
+}
+
+// settle is called by one who looked.
+func (m *mark) settle() {
+	if m.v.Load() == unsure {
+		m.v.CompareAndSwap(unsure, clean)
+	}
+}
+
+func newMark(v uint32) *mark {
+	m := new(mark)
+	m.v.Store(v)
+	return m
+}
+
+func (t *node) clean() bool { return t.mark.v.Load() == clean }
 
 func height(t *node) int32 {
 	if t == nil {
@@ -37,7 +65,7 @@ func size(t *node) int32 {
 // at most.
 func (t *node) with(left, right *node) *node {
 	return &node{
-		Fragment: t.Fragment, reused: t.reused, left: left, right: right,
+		Fragment: t.Fragment, mark: t.mark, left: left, right: right,
 		height: max(height(left), height(right)) + 1, size: size(left) + size(right) + 1,
 	}
 }

@@ -209,7 +209,7 @@ func TestOldMethods(t *testing.T) {
 		}
 		slices.SortFunc(rows, func(a, b Row) int { return map[bool]int{true: -1, false: 1}[a.Key < b.Key] })
 		if got := m.Rows(lo, hi, at); !slices.Equal(got, rows) {
-			t.Fatalf("rows of [%q, %q) at %d: %q, want %q", lo, hi, at, got, rows)
+			t.Fatalf("rows of [%q, %q) at %d: %v, want %v", lo, hi, at, got, rows)
 		}
 		if got, ok := m.Get("never", at); ok {
 			t.Fatalf("got %q", got)

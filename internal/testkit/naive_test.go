@@ -79,6 +79,19 @@ func (n *naive) get(v View, keyspace int, key string) (value string, exists bool
 	return value, exists, err
 }
 
+// expiry is that of a key that is there: of its last operation.
+func (n *naive) expiry(v View, keyspace int, key string) (expiry int64) {
+	for _, op := range n.log {
+		if op.commit > v.Commit || !op.covers(keyspace, key) {
+			continue
+		}
+		if expiry = 0; op.Kind == PutTTL {
+			expiry = op.Expiry
+		}
+	}
+	return expiry
+}
+
 // naiveMerge says what the operators mean in other words than merger.go.
 func naiveMerge(merger *Merger, value string, exists bool, operands []string) (string, error) {
 	if !exists {
@@ -171,7 +184,7 @@ func (n *naive) rows(v View, keyspace int, s Span) []Row {
 			continue
 		}
 		if value, exists, err := n.get(v, keyspace, k); exists {
-			out = append(out, Row{k, value, err})
+			out = append(out, Row{k, value, err, n.expiry(v, keyspace, k)})
 		}
 	}
 	return out
@@ -273,7 +286,7 @@ func (b *both) compare(v View) {
 		span := b.g.Spanned(b.m, id)
 		got, want := b.m.Scan(v, id, span), b.n.rows(v, id, span)
 		if !slices.EqualFunc(got, want, sameRow) {
-			b.Fatalf("%+v of keyspace %d in %+v: rows\n%+q, want\n%+q\n%s", v, id, span, got, want, b.story())
+			b.Fatalf("%+v of keyspace %d in %+v: rows\n%v, want\n%v\n%s", v, id, span, got, want, b.story())
 		}
 		b.count["rows"] += len(got)
 		key := b.g.KeyOf(b.m, id)

@@ -126,7 +126,7 @@ func TestSpans(t *testing.T) {
 
 // TestCursorStops moves onto a row that cannot be read, and on.
 func TestCursorStops(t *testing.T) {
-	bad := Row{"b", "", ErrMerge}
+	bad := Row{Key: "b", Err: ErrMerge}
 	rows := []Row{{Key: "a"}, bad, {Key: "c", Value: "v"}}
 	m := NewModel()
 	m.UseMerger(Default, Counter)

@@ -1,6 +1,7 @@
 package testkit
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -10,6 +11,19 @@ import (
 type Row struct {
 	Key, Value string
 	Err        error
+	Expiry     int64 // when it is gone by itself; 0 = never
+}
+
+// String is for the messages of tests.
+func (r Row) String() string {
+	s := fmt.Sprintf("%+q=%+q", r.Key, r.Value)
+	if r.Expiry != 0 {
+		s += fmt.Sprint(" until ", r.Expiry)
+	}
+	if r.Err != nil {
+		s += fmt.Sprintf(" (%v)", r.Err)
+	}
+	return s
 }
 
 // Scan lists what is there within a span.
@@ -29,7 +43,7 @@ func (m *Model) Rows(lo, hi []byte, at int) []Row {
 func KeysOnly(rows []Row) []Row {
 	out := make([]Row, len(rows))
 	for i, r := range rows {
-		out[i].Key = r.Key
+		out[i].Key, out[i].Expiry = r.Key, r.Expiry
 	}
 	return out
 }
@@ -68,9 +82,12 @@ func (m *Model) read(v View, overlay []Op, r Read) []Row {
 		if !exists {
 			continue
 		}
-		row := Row{e.key, value, err}
+		row := Row{e.key, value, err, 0}
 		if r.KeysOnly {
 			row = Row{Key: e.key}
+		}
+		if last := h[len(h)-1]; last.kind == PutTTL {
+			row.Expiry = last.expiry
 		}
 		if rows = append(rows, row); len(rows) == r.Limit {
 			break

@@ -44,7 +44,7 @@ func (x *txnTwin) scan(r Read) {
 	x.Helper()
 	got, want := x.tx.Scan(r), x.answer(x.tx.View().Commit, r, x.ops)
 	if !slices.EqualFunc(got, want, sameRow) {
-		x.Fatalf("%+v: %+q, want %+q\n%v on\n%s", r, got, want, x.ops, x.story())
+		x.Fatalf("%+v: %v, want %v\n%v on\n%s", r, got, want, x.ops, x.story())
 	}
 	x.reads = append(x.reads, twinRead{r, slices.Clone(x.ops), want})
 }
@@ -68,11 +68,11 @@ func (x *txnTwin) lookup(keyspace int, key string) {
 		value, exists, err = x.tx.Lookup(keyspace, key)
 	}
 	if exists {
-		got = []Row{{key, value, err}}
+		got = []Row{{Key: key, Value: value, Err: err}}
 	}
 	want := x.answer(x.tx.View().Commit, r, x.ops)
 	if !slices.EqualFunc(got, want, sameRow) {
-		x.Fatalf("%d/%q: %q, %v, %v; want %+q\n%v on\n%s", keyspace, key, value, exists, err, want, x.ops, x.story())
+		x.Fatalf("%d/%q: %q, %v, %v; want %v\n%v on\n%s", keyspace, key, value, exists, err, want, x.ops, x.story())
 	}
 	x.reads = append(x.reads, twinRead{r, slices.Clone(x.ops), want})
 }
@@ -119,7 +119,7 @@ func (x *txnTwin) walk(keyspace int, span Span) {
 		gotRow, _ := c.Row()
 		row, _ = w.Row()
 		if got != want || gotRow != row || (c.Err() == nil) != (w.Err() == nil) {
-			x.Fatalf("cursor over %+v at move %d: %v %+q %v, want %v %+q %v", span, move, got, gotRow, c.Err(), want, row, w.Err())
+			x.Fatalf("cursor over %+v at move %d: %v %v %v, want %v %v %v", span, move, got, gotRow, c.Err(), want, row, w.Err())
 		}
 		if reads {
 			x.reads = append(x.reads, twinRead{read, ops, x.answer(x.tx.View().Commit, read, ops)})

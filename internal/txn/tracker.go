@@ -117,10 +117,14 @@ func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq
 	if !first {
 		return
 	}
-	t.floor, t.last = visible, visible
-	if pending == nil {
-		return
+	if t.floor, t.last = visible, visible; pending != nil {
+		t.keepPending(x, pending)
 	}
+}
+
+// keepPending records commits for a transaction that is alone. It is apart from
+// Begin because what a loop over a function refers to is allocated.
+func (t *Tracker) keepPending(x *Txn, pending iter.Seq[*batch.Batch]) {
 	for b := range pending {
 		if t.keep(b); x.phase == lost {
 			return // to one of those: nobody needs the others

@@ -1,0 +1,273 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// expiryRig is a quiet database with a clock, whose keyspaces append.
+func expiryRig(t *testing.T) (*rig, *wideClock) {
+	clock := newWideClock()
+	return newRig(t, quiet, withMerger(merger.Append{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.ValueThreshold, to.Clock = 100, clock.now
+	}), clock
+}
+
+// told are the rows of an iterator in one direction, with how long they live on.
+func told(t *testing.T, src reader, now time.Time, o *seerdb.IterOptions, back bool) (rows []string) {
+	t.Helper()
+	it, err := src.NewIter(o)
+	must(t, err)
+	ok, step := it.First(), it.Next
+	if back {
+		ok, step = it.Last(), it.Prev
+	}
+	for ; ok; ok = step() {
+		rows = append(rows, string(it.Key())+lifetime(now, it))
+	}
+	if s := lifetime(now, it); s != "" {
+		t.Fatalf("behind the end is an expiry %s", s)
+	}
+	must(t, it.Close())
+	if s := lifetime(now, it); s != "" {
+		t.Fatalf("closed, and an expiry %s", s)
+	}
+	if back {
+		slices.Reverse(rows)
+	}
+	return rows
+}
+
+// checkExpiries compares reads of single keys with rows as told returns them.
+func checkExpiries(t *testing.T, what string, src reader, now time.Time, rows []string) {
+	t.Helper()
+	one := src.(interface {
+		Expiry(key []byte) (time.Time, bool, error)
+	})
+	for _, row := range rows {
+		key, _, _ := strings.Cut(row, " ")
+		at, expires, err := one.Expiry([]byte(key))
+		if expires {
+			key += fmt.Sprint(" ", at.Sub(now))
+		}
+		if key != row || err != nil || !expires && !at.IsZero() {
+			t.Fatalf("%s: alone %s, %v; want %s", what, key, err, row)
+		}
+	}
+	for _, key := range []string{"", "a", "shorter", "stays\x00"} {
+		if at, expires, err := one.Expiry([]byte(key)); err != seerdb.ErrNotFound || expires || !at.IsZero() {
+			t.Fatalf("%s: key %q, which is not there: %v, %v, %v", what, key, at, expires, err)
+		}
+	}
+}
+
+// lifetime is how long something lives on, or nothing.
+func lifetime(now time.Time, row interface{ Expiry() (time.Time, bool) }) string {
+	at, expires := row.Expiry()
+	if !expires {
+		return ""
+	}
+	return fmt.Sprint(" ", at.Sub(now))
+}
+
+// TestExpiryIsTold: an iterator tells the expiry of every kind of row, wherever
+// it lies and however it is walked over.
+func TestExpiryIsTold(t *testing.T) {
+	r, clock := expiryRig(t)
+	k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{}, TTL: time.Hour})
+	must(t, err)
+	write := func(to wideTaker) {
+		must(t, to.Put([]byte("again"), []byte("v")))
+		must(t, to.PutTTL([]byte("again"), []byte("v"), time.Minute))
+		must(t, to.PutTTL([]byte("apart"), make([]byte, 300), 2*time.Second))
+		must(t, to.PutTTL([]byte("merged"), []byte("base"), time.Second))
+		must(t, to.Merge([]byte("merged"), []byte("+")))
+		must(t, to.Merge([]byte("operands"), []byte("+")))
+		must(t, to.PutTTL([]byte("short"), nil, time.Millisecond))
+		must(t, to.PutTTL([]byte("shorter"), []byte("v"), 0))
+		must(t, to.PutTTL([]byte("stays"), []byte("v"), time.Second))
+		must(t, to.Put([]byte("stays"), []byte("v")))
+	}
+	check := func(what string, src reader, want string) {
+		t.Helper()
+		for _, back := range []bool{false, true} {
+			for _, keys := range []bool{false, true} {
+				checkExpiries(t, what, src, clock.now(), strings.Split(want, ", "))
+				if got := strings.Join(told(t, src, clock.now(), &seerdb.IterOptions{KeysOnly: keys}, back), ", "); got != want {
+					t.Fatalf("%s, backward %v, keys only %v:\n%s; want\n%s", what, back, keys, got, want)
+				}
+			}
+		}
+	}
+	const want = "again 1m0s, apart 2s, merged, operands, short 1ms, stays"
+	const inSpace = want + " 1h0m0s"
+	must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
+		write(x)
+		write(x.In(k))
+		check("written by the transaction", x, want)
+		check("written by the transaction", x.In(k), inSpace)
+		return nil
+	}))
+	for _, flushed := range []string{"memtable", "tables"} {
+		snap := r.db.NewSnapshot()
+		check(flushed, r.db, want)
+		check(flushed, k, inSpace)
+		clock.add(time.Millisecond)
+		check("a snapshot of the past, "+flushed, snap, "again 59.999s, apart 1.999s, merged, operands, short 0s, stays")
+		check("later, "+flushed, r.db, "again 59.999s, apart 1.999s, merged, operands, stays")
+		must(t, snap.Close())
+		must(t, r.db.DeleteRange(nil, nil))
+		write(r.db)
+		must(t, k.DeleteRange(nil, nil))
+		write(k)
+		must(t, r.flush())
+	}
+	must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
+		must(t, x.Put([]byte("again"), nil))
+		must(t, x.PutTTL([]byte("stays"), nil, time.Second))
+		must(t, x.Merge([]byte("apart"), nil))
+		check("with writes of the transaction on top", x, "again, apart, merged, operands, short 1ms, stays 1s")
+		return nil
+	}))
+	must(t, r.db.Compact(context.Background(), nil, nil))
+	check("compacted", r.db, "again, apart, merged, operands, short 1ms, stays 1s")
+}
+
+// TestExpiryInLoops: sequences tell the expiry of the row that they are at.
+func TestExpiryInLoops(t *testing.T) {
+	r, clock := expiryRig(t)
+	must(t, r.db.PutTTL([]byte("a"), []byte("v"), time.Second))
+	must(t, r.db.Put([]byte("b"), []byte("v")))
+	must(t, r.db.PutTTL([]byte("c"), make([]byte, 300), time.Minute))
+	rows := r.db.Range(nil, nil)
+	var got []string
+	note := func(key []byte) { got = append(got, string(key)+lifetime(clock.now(), rows)) }
+	for k := range rows.All() {
+		note(k)
+	}
+	for k := range rows.Backward() {
+		note(k)
+	}
+	for k := range rows.Keys() {
+		note(k)
+		for range rows.Backward() {
+			note([]byte("inner"))
+			break
+		}
+		note(k)
+		if string(k) == "b" {
+			break
+		}
+	}
+	note([]byte("end"))
+	must(t, rows.Err())
+	const want = "a 1s,b,c 1m0s,c 1m0s,b,a 1s,a 1s,inner 1m0s,a 1s,b,inner 1m0s,b,end"
+	if s := strings.Join(got, ","); s != want {
+		t.Fatalf("%s; want\n%s", s, want)
+	}
+}
+
+// TestPutUntil: the moment of expiry is the one that was given.
+func TestPutUntil(t *testing.T) {
+	r, clock := expiryRig(t)
+	k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Hour})
+	must(t, err)
+	now := clock.now()
+	for name, c := range map[string]struct {
+		at   time.Time
+		want string // "" gone
+	}{
+		"later":      {now.Add(time.Second), "key 1s"},
+		"rounded up": {now.Add(time.Second + 1), "key 1.001s"},
+		"whole":      {now.Add(time.Second + time.Millisecond), "key 1.001s"},
+		"elsewhere":  {now.Add(time.Second).In(time.FixedZone("elsewhere", 3600)), "key 1s"},
+		"never":      {time.Time{}, "key"},
+		"now":        {now, ""},
+		"1969":       {time.Unix(-1, 0), ""},
+		"1970":       {time.Unix(0, 0), ""},
+		"long ago":   {time.Unix(math.MinInt64/2, 0), ""},
+		"far away":   {time.Unix(math.MaxInt64/2, 0), "key 2562047h47m16.854775807s"}, // all that a Duration holds
+	} {
+		b := r.db.NewBatch()
+		for i, to := range []wideTaker{r.db, k, b, b.In(k), nil, nil} {
+			src := []tree{r.db, k}[i%2]
+			must(t, src.Put([]byte("key"), []byte("below")))
+			if i < 4 {
+				must(t, to.PutUntil([]byte("key"), []byte("v"), c.at))
+			} else {
+				must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
+					return []wideTaker{x, x.In(k)}[i-4].PutUntil([]byte("key"), []byte("v"), c.at)
+				}))
+			}
+			must(t, r.db.Apply(b, seerdb.DefaultDurability))
+			b.Reset()
+			if got := strings.Join(told(t, src, now, nil, false), ","); got != c.want {
+				t.Errorf("%s, %d: %q, want %q", name, i, got, c.want)
+			}
+		}
+	}
+	// What an iterator and a batch tell can be put again, and stays what it is.
+	b := r.db.NewBatch()
+	must(t, b.PutTTL([]byte("copy"), nil, 1234567*time.Microsecond))
+	again := r.db.NewBatch()
+	must(t, b.Each(func(op seerdb.Op) bool { return again.PutUntil(op.Key, op.Value, op.Expires) == nil }))
+	must(t, r.db.Apply(again, seerdb.DefaultDurability))
+	if got := told(t, r.db, now, &seerdb.IterOptions{UpperBound: []byte("d")}, false); len(got) != 1 || got[0] != "copy 1.235s" {
+		t.Errorf("a copy of a batch: %q", got)
+	}
+}
+
+// TestExpiryDoesNotAllocate: the expiry comes with the row.
+func TestExpiryDoesNotAllocate(t *testing.T) {
+	r, _ := expiryRig(t)
+	for i := range 200 {
+		must(t, r.db.PutTTL(fmt.Appendf(nil, "k%03d", i), make([]byte, i), time.Hour))
+	}
+	must(t, r.flush())
+	it, err := r.db.NewIter(&seerdb.IterOptions{KeysOnly: true})
+	must(t, err)
+	defer it.Close()
+	n := 0
+	if a := allocs(t, func() {
+		if !it.Next() {
+			it.First()
+		}
+		if _, expires := it.Expiry(); expires {
+			n++
+		}
+	}); a != 0 || n < 300 {
+		t.Errorf("%v allocations for each of %d expiries", a, n)
+	}
+}
+
+// TestExpiryIsRead: a transaction depends on what it asked the expiry of, there
+// or not.
+func TestExpiryIsRead(t *testing.T) {
+	r, _ := expiryRig(t)
+	for _, written := range []string{"asked", "missing", "other"} {
+		must(t, r.db.Delete([]byte("missing")))
+		must(t, r.db.PutTTL([]byte("asked"), nil, time.Hour))
+		x, err := r.db.Begin(nil)
+		must(t, err)
+		if _, expires, err := x.Expiry([]byte("asked")); !expires || err != nil {
+			t.Fatal(expires, err)
+		}
+		if _, _, err := x.Expiry([]byte("missing")); err != seerdb.ErrNotFound {
+			t.Fatal(err)
+		}
+		must(t, x.Put([]byte("result"), nil))
+		must(t, r.db.PutTTL([]byte(written), nil, time.Hour))
+		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) == (written == "other") || written == "other" && err != nil {
+			t.Errorf("somebody wrote %s: %v", written, err)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package seerdb
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// TypedRows is a range of keys and their values as a sequence:
+//
+//	rows := users.Rows().From(1000)
+//	for id, user := range rows.All() {
+//		...
+//	}
+//	if err := rows.Err(); err != nil { ... }
+//
+// Every loop opens an iterator of its own and closes it at its end. What it
+// yields belongs to the caller.
+type TypedRows[K, V any] struct {
+	r      Reader
+	c      codecs[K, V]
+	lo, hi []byte // hi nil = no end
+	at     *Rows  // of the innermost loop that runs
+	err    error
+}
+
+// From is those of the rows with lo <= key.
+func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
+	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
+		out.lo = b
+	}
+	return out
+}
+
+// Before is those of the rows with key < hi.
+func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
+	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+	// The key may have no bytes, and must not become no bound.
+	if b := notNil(r.c.key.Append(nil, hi)); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
+		out.hi = b
+	}
+	return out
+}
+
+// All yields keys and values in ascending order.
+func (r *TypedRows[K, V]) All() iter.Seq2[K, V] { return r.seq((*Rows).All) }
+
+// Backward yields keys and values in descending order.
+func (r *TypedRows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*Rows).Backward) }
+
+// Keys yields the keys in ascending order without reading values.
+func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
+	return func(yield func(K) bool) {
+		rows, outer := r.r.Range(r.lo, r.hi), r.at
+		r.at = rows
+		var err error
+		for key := range rows.Keys() {
+			var k K
+			if k, err = r.decodeKey(key); err != nil || !yield(k) {
+				break
+			}
+		}
+		r.at, r.err = outer, cmp.Or(err, rows.Err())
+	}
+}
+
+// Expiry is when the row that the loop is at is gone, if it has an expiry: see
+// Rows.Expiry.
+func (r *TypedRows[K, V]) Expiry() (at time.Time, expires bool) {
+	if r.at == nil {
+		return time.Time{}, false
+	}
+	return r.at.Expiry()
+}
+
+// Err is what ended the last loop early, or nil.
+func (r *TypedRows[K, V]) Err() error { return r.err }
+
+func (r *TypedRows[K, V]) seq(order func(*Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		rows, outer := r.r.Range(r.lo, r.hi), r.at
+		r.at = rows
+		var err error
+		for key, value := range order(rows) {
+			var k K
+			var v V
+			if k, err = r.decodeKey(key); err != nil {
+				break
+			}
+			if v, err = r.c.decodeValue(key, value); err != nil || !yield(k, v) {
+				break
+			}
+		}
+		r.at, r.err = outer, cmp.Or(err, rows.Err())
+	}
+}
+
+func (r *TypedRows[K, V]) decodeKey(key []byte) (K, error) {
+	k, err := r.c.key.Decode(key)
+	if err != nil {
+		return k, fmt.Errorf("seerdb: key %q is not of this keyspace's codec: %w", key, err)
+	}
+	return k, nil
+}
