@@ -2,11 +2,13 @@ package seerdb_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
 )
 
 // TestPanicPinsNothing: the code of the program that a read calls may panic, and
@@ -55,5 +57,64 @@ func TestPanicPinsNothing(t *testing.T) {
 			}
 			must(t, db.Close())
 		})
+	}
+}
+
+// moody is a merge operator that panics at times.
+type moody struct {
+	merger.Append
+	now *bool
+}
+
+func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
+	if *m.now {
+		panic("no operator today")
+	}
+	return m.Append.Full(dst, key, existing, exists, operands)
+}
+
+// TestRowsEndWithAPanic: a loop over rows that panics, or in which a merge
+// operator does, closes its iterator. In a transaction that goes on, what the
+// iterator saw counts, and the iterator is nobody else's business.
+func TestRowsEndWithAPanic(t *testing.T) {
+	o, bad := smallOn(vfs.NewMem(), seerdb.Relaxed), false
+	o.Merger = moody{now: &bad}
+	db := open(t, "db", o)
+	must(t, db.Put([]byte("a"), nil))
+	must(t, db.Merge([]byte("b"), []byte("operand")))
+	panics := func(r *seerdb.Rows, after int) {
+		defer func() {
+			if bad = false; recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		for range r.All() {
+			if bad = true; after == 0 {
+				panic("in the loop")
+			}
+			after--
+		}
+	}
+	panics(db.Range(nil, nil), 0)
+	panics(db.Range(nil, nil), 1)
+	for after := range 2 {
+		x, err := db.Begin(nil)
+		must(t, err)
+		panics(x.Range(nil, nil), after)
+		other, err := db.Begin(nil)
+		must(t, err)
+		rows := other.Range([]byte("c"), nil)
+		for range rows.All() {
+			t.Error("a row from nowhere")
+		}
+		must(t, errors.Join(rows.Err(), other.Put([]byte("d"), nil), db.Put([]byte("a"), nil), x.Put([]byte("e"), nil)))
+		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
+			t.Errorf("somebody else wrote what the transaction read: %v", err)
+		}
+		must(t, other.Commit())
+		must(t, db.Delete([]byte("d")))
+	}
+	if n := db.Metrics().Iterators; n != 0 {
+		t.Errorf("%d iterators are open", n)
 	}
 }
