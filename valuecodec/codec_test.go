@@ -188,6 +188,10 @@ func FuzzDecode(f *testing.F) {
 		if _, err := Empty.Decode(b); (err == nil) != (len(b) == 0) {
 			t.Fatalf("Empty of %x: %v", b, err)
 		}
+		fuzzMerged(t, Int64, b)
+		fuzzMerged(t, Ordered(keycodec.Time), b)
+		fuzzMerged(t, Ordered(keycodec.String), b)
+		fuzzMerged(t, Set(String), b)
 		u, err := JSON[user]().Decode(b)
 		if err != nil {
 			return
@@ -200,4 +204,16 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q is %+v, which is %q, which is %+v, %v", b, u, enc, again, err)
 		}
 	})
+}
+
+// fuzzMerged: what decodes encodes to the same bytes, by which the operators of
+// package merger compare.
+func fuzzMerged[V any](t *testing.T, c Codec[V], b []byte) {
+	v, err := c.Decode(b)
+	if err != nil {
+		return
+	}
+	if again, err := c.Append(nil, v); err != nil || !bytes.Equal(again, b) {
+		t.Fatalf("%T: %x is %v, which is %x, %v", c, b, v, again, err)
+	}
 }

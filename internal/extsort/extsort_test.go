@@ -298,3 +298,44 @@ func TestEmptyRowIsOlder(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRun reads blocks of any bytes, with checksums that fit: what comes is rows
+// within the limits or a *base.CorruptionError.
+func FuzzRun(f *testing.F) {
+	rows := []byte("\x01\x02kvv\x00\x00\x03\x00key")
+	f.Add(rows, byte(compress.None), uint32(len(rows)))
+	for _, codec := range []compress.Codec{compress.S2, compress.LZ4, compress.Zstd} {
+		f.Add(compress.Encode(nil, bytes.Repeat(rows, 20), codec), byte(codec), uint32(20*len(rows)))
+	}
+	f.Fuzz(func(t *testing.T, body []byte, codec byte, raw uint32) {
+		fs := newFS(t)
+		s := New(options(fs, 1<<20))
+		s.maxBlock = 1 << 20
+		id := s.o.NewID()
+		w, err := fs.Create(s.path(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := le.AppendUint32(nil, uint32(len(body)))
+		block = append(append(le.AppendUint32(block, raw), codec), body...)
+		block = le.AppendUint32(block, id.Checksum(0, block))
+		if _, err := w.Write(block); err != nil {
+			t.Fatal(err)
+		}
+		r := runReader{run: &run{s: s, id: id, f: w, size: int64(len(block))}}
+		for {
+			ok, err := r.next()
+			var damage *base.CorruptionError
+			if err != nil && !errors.As(err, &damage) {
+				t.Fatalf("%T: %v", err, err)
+			}
+			if err != nil || !ok {
+				break
+			}
+			if len(r.key) > base.MaxKeySize || len(r.value) > base.MaxValueSize {
+				t.Fatalf("a key of %d bytes and a value of %d", len(r.key), len(r.value))
+			}
+		}
+		_ = r.remove()
+	})
+}

@@ -169,6 +169,9 @@ func (r *runReader) load() error {
 	if codec == compress.None {
 		r.rest = data
 	} else {
+		if int64(raw) > int64(r.s.maxBlock) {
+			return base.Corruptf(r.id.Name(), r.off, "block of %d bytes, uncompressed, where %d were the most", raw, r.s.maxBlock)
+		}
 		r.raw = grown(r.raw, int(raw))
 		if err := compress.Decode(r.raw, data, codec); err != nil {
 			return base.Corruptf(r.id.Name(), r.off, "block: %v", err)
