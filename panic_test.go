@@ -74,7 +74,7 @@ func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) (
 }
 
 // TestRowsEndWithAPanic: a loop over rows that panics, or in which a merge
-// operator does, closes its iterator. In a transaction that goes on, what the
+// operator does, closes its iterator, and so does a Get. In a transaction that goes on, what the
 // iterator saw counts, and the iterator is nobody else's business.
 func TestRowsEndWithAPanic(t *testing.T) {
 	o, bad := smallOn(vfs.NewMem(), seerdb.Relaxed), false
@@ -97,6 +97,15 @@ func TestRowsEndWithAPanic(t *testing.T) {
 	}
 	panics(db.Range(nil, nil), 0)
 	panics(db.Range(nil, nil), 1)
+	func() {
+		defer func() {
+			if bad = false; recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		bad = true
+		_, _ = db.Get([]byte("b"))
+	}()
 	for after := range 2 {
 		x, err := db.Begin(nil)
 		must(t, err)

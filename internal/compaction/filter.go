@@ -1,6 +1,7 @@
 package compaction
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -43,6 +44,9 @@ func (r *runner) filterAndEmit(kv *base.KV) error {
 		}
 		return r.emitDelete(kv.Trailer.Seq())
 	case FilterChange:
+		if len(changed) > base.MaxValueSize {
+			return fmt.Errorf("compaction filter: the new value of key %q has %d bytes, more than %d: %w", r.key, len(changed), base.MaxValueSize, base.ErrValueTooLarge)
+		}
 		r.res.Stats.Filtered++
 		out := base.KV{Key: r.key, Trailer: base.MakeTrailer(kv.Trailer.Seq(), base.KindPut), Value: changed}
 		if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"strings"
 	"testing"
@@ -283,17 +284,25 @@ func TestRunFilter(t *testing.T) {
 
 // TestRunFilterFails: an error of the filter fails the job, and nothing is left.
 func TestRunFilterFails(t *testing.T) {
-	s := newShop(t)
 	boom := errors.New("boom")
-	_, err := Run(context.Background(), RunOptions{Input: &sliceIter{entries: parseEntries(t, "a 1 PUT x; b 1 PUT y")}, Snapshots: []base.SeqNum{9},
+	filterFails(t, boom, FilterRemove, nil, boom)
+	if bits.UintSize == 64 { // it is never touched, but needs addresses
+		filterFails(t, base.ErrValueTooLarge, FilterChange, make([]byte, base.MaxValueSize+1), nil)
+	}
+}
+
+func filterFails(t *testing.T, want error, verdict FilterVerdict, value []byte, err error) {
+	t.Helper()
+	s := newShop(t)
+	_, got := Run(context.Background(), RunOptions{Input: &sliceIter{entries: parseEntries(t, "a 1 PUT x; b 1 PUT y")}, Snapshots: []base.SeqNum{9},
 		MaxTableSize: 1, NewTable: s.newTable, Filter: func(key, _ []byte) (FilterVerdict, []byte, error) {
 			if string(key) == "b" {
-				return FilterRemove, nil, boom
+				return verdict, value, err
 			}
 			return FilterKeep, nil, nil
 		}})
-	if !errors.Is(err, boom) {
-		t.Fatal(err)
+	if !errors.Is(got, want) {
+		t.Fatalf("%v, want %v", got, want)
 	}
 	for num, o := range s.tables {
 		if !o.aborted {

@@ -343,16 +343,23 @@ func (k *Keyspace) getMerged(dst, key []byte, at Moment, own *overlay) ([]byte, 
 	if err != nil {
 		return dst, err
 	}
-	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
-		dst = append(dst, it.Value()...)
-	} else if it.Err() == nil {
-		_ = it.Close()
-		return dst, base.ErrNotFound
-	}
-	n := it.folded
-	err = it.Close()
+	dst, n, err := it.takeMerged(dst, key)
 	if err == nil && n >= collapseFrom {
 		k.collapseLater(key)
 	}
 	return dst, err
+}
+
+// takeMerged appends the value of a key, and closes the iterator, though the
+// merge operator may panic. It returns how many operands it was made of.
+func (it *Iter) takeMerged(dst, key []byte) (res []byte, operands int, err error) {
+	defer func() {
+		if cerr := it.Close(); cerr != nil {
+			err = cerr
+		}
+	}()
+	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
+		return append(dst, it.Value()...), it.folded, nil
+	}
+	return dst, 0, base.ErrNotFound
 }

@@ -16,13 +16,17 @@ import (
 // But a hint is seen at once, even over entries that came before it and are
 // newer: it is not clean before AddHint has looked for them.
 
-// maxHints bounds the memory of the hints, at about 200 bytes each.
-const maxHints = 1 << 12
+// maxHints and maxHintKeys bound the memory of the hints, at about 200 bytes each
+// and those of the keys.
+const (
+	maxHints    = 1 << 12
+	maxHintKeys = 1 << 10
+)
 
 // AddHint notes that all entries in [lo, hi) up to a sequence, which is visible,
-// are dead. It copies the keys.
+// are dead. It copies the keys, and passes over very long ones.
 func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum) {
-	if g.hints.View().Len() >= maxHints {
+	if g.hints.View().Len() >= maxHints || len(lo)+len(hi) > maxHintKeys {
 		return
 	}
 	// Of two hints the newer is enough: who reads before it does without.

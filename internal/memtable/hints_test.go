@@ -1,6 +1,7 @@
 package memtable
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"testing"
@@ -36,6 +37,19 @@ func TestHintOverNewerEntry(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+	}
+}
+
+// TestHintsOfLongKeys: what the hints take does not depend on how long keys are.
+func TestHintsOfLongKeys(t *testing.T) {
+	g := newGeneration(t, EntryBound(8, 0), 1)
+	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys), 1)
+	if g.Hints() != nil {
+		t.Fatal("a hint with a long key was kept")
+	}
+	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys-1), 1)
+	if g.Hints().Len() != 1 {
+		t.Fatal("a hint is missing")
 	}
 }
 
