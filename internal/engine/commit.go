@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -28,17 +27,16 @@ import (
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
 	mu      sync.Mutex
-	nextSeq base.SeqNum            // guarded by mu
-	gen     *generation            // guarded by mu; the active generation, as in the state
-	head    *commit                // guarded by mu; oldest commit not yet published
-	tail    *commit                // guarded by mu
-	refused error                  // guarded by mu; why commits are refused, nil when not
-	changed sync.Cond              // on mu; room or refusal changed
-	waiting int                    // guarded by mu; writers in a stop
-	tracker *txn.Tracker           // its methods are called under mu
-	pending iter.Seq[*batch.Batch] // eachPending; immutable
-	held    bool                   // guarded by mu; a load takes its place, commits wait
-	closing bool                   // guarded by mu; Close waits for the queue to empty
+	nextSeq base.SeqNum  // guarded by mu
+	gen     *generation  // guarded by mu; the active generation, as in the state
+	head    *commit      // guarded by mu; oldest commit not yet published
+	tail    *commit      // guarded by mu
+	refused error        // guarded by mu; why commits are refused, nil when not
+	changed sync.Cond    // on mu; room or refusal changed
+	waiting int          // guarded by mu; writers in a stop
+	tracker *txn.Tracker // its methods are called under mu
+	held    bool         // guarded by mu; a load takes its place, commits wait
+	closing bool         // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.

@@ -314,7 +314,7 @@ func (it *Iter) Last() bool {
 	}
 	it.err = nil
 	if it.tracked {
-		return it.back(it.upper, it.Last)
+		return it.back(it.upper, it.upper == nil, it.Last)
 	}
 	if it.upper != nil {
 		return it.showBack(it.merged.SeekLT(it.upper))
@@ -333,7 +333,7 @@ func (it *Iter) SeekLT(key []byte) bool {
 		key = it.upper
 	}
 	if it.tracked {
-		return it.back(key, func() bool { return it.SeekLT(it.from) })
+		return it.back(key, false, func() bool { return it.SeekLT(it.from) })
 	}
 	return it.showBack(it.merged.SeekLT(key))
 }
@@ -410,7 +410,7 @@ func (it *Iter) Prev() bool {
 
 func (it *Iter) prevSlow() bool {
 	if it.valid {
-		return it.back(it.own(it.Key()), it.Prev) // an empty key may be nil, which is the end
+		return it.back(it.Key(), false, it.Prev)
 	}
 	if !it.ready() || it.err != nil {
 		return false

@@ -20,11 +20,11 @@ func (it *Iter) ahead(from []byte, move func() bool) bool {
 	return it.noted(ok, it.walk.Forward(it.from, it.Key(), ok, it.upper))
 }
 
-// back makes a tracked move to the last key before from; nil is the end.
-func (it *Iter) back(from []byte, move func() bool) bool {
+// back makes a tracked move to the last key before from, or at all.
+func (it *Iter) back(from []byte, fromEnd bool, move func() bool) bool {
 	it.from = copyKey(it.from, from)
-	if from != nil {
-		from = it.from
+	if from = it.from; fromEnd {
+		from = nil
 	}
 	it.tracked = false
 	ok := move()

@@ -36,7 +36,6 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.tracker = txn.New(int(o.MemoryBudget / trackerShare))
-	e.commit.pending = e.commit.eachPending
 	budget := o.MemoryBudget
 	if o.NoCache {
 		budget = 0

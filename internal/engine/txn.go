@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -89,9 +90,9 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	t.e, t.o, t.held, t.work = e, o, e.snaps.take(e), w
 	t.at = t.held
 	if !o.ReadOnly {
-		pending := p.pending
-		if p.head == nil {
-			pending = nil
+		var pending iter.Seq[*batch.Batch]
+		if p.head != nil {
+			pending = p.pending
 		}
 		p.tracker.Begin(&w.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), pending)
 	}
@@ -100,9 +101,9 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	return nil
 }
 
-// eachPending yields the batches of the commits that are not visible yet. The
+// pending yields the batches of the commits that are not visible yet. The
 // caller holds mu.
-func (p *pipeline) eachPending(yield func(*batch.Batch) bool) {
+func (p *pipeline) pending(yield func(*batch.Batch) bool) {
 	for c := p.head; c != nil; c = c.next {
 		if !yield(c.batch) {
 			return

@@ -30,14 +30,14 @@ func (r *Run) Size() uint64 {
 
 // Find returns the only table of the run that may hold key, or nil.
 func (r *Run) Find(key []byte) *FileMeta {
-	if i := r.Search(key); i < len(r.Files) && !r.Files[i].StartsAfter(key) {
+	if i := r.search(key); i < len(r.Files) && !r.Files[i].StartsAfter(key) {
 		return r.Files[i]
 	}
 	return nil
 }
 
-// Search returns the index of the first table that does not end before key.
-func (r *Run) Search(key []byte) int {
+// search returns the index of the first table that does not end before key.
+func (r *Run) search(key []byte) int {
 	lo, hi := 0, len(r.Files)
 	if r.heads != nil {
 		lo, hi = r.heads.search(key)
@@ -48,7 +48,7 @@ func (r *Run) Search(key []byte) int {
 // Overlapping returns the tables of the run with keys from lo to an end. The
 // result is a part of r.Files.
 func (r *Run) Overlapping(lo []byte, end base.End) []*FileMeta {
-	i := r.Search(lo)
+	i := r.search(lo)
 	j := i
 	for j < len(r.Files) && !end.Before(r.Files[j].Smallest) {
 		j++
