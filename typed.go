@@ -146,8 +146,7 @@ type TypedTxn[K, V any] struct {
 // GetForUpdate is Get, and the transaction will not commit if somebody else
 // writes the key meanwhile. See Txn.GetForUpdate.
 func (t *TypedTxn[K, V]) GetForUpdate(k K) (v V, err error) {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.TypedReader.c.key.Append(b.key[:0], k)
+	b := t.TypedReader.c.encodeKey(k)
 	value, err := t.txn.GetForUpdate(b.key)
 	if err == nil {
 		v, err = t.TypedReader.c.decodeValue(b.key, value)
@@ -181,8 +180,7 @@ type TypedReader[K, V any] struct {
 
 // Get returns the value of k, or ErrNotFound.
 func (t *TypedReader[K, V]) Get(k K) (v V, err error) {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
+	b := t.c.encodeKey(k)
 	b.value, err = t.r.AppendGet(b.value[:0], b.key)
 	if err == nil {
 		v, err = t.c.decodeValue(b.key, b.value)
@@ -193,8 +191,7 @@ func (t *TypedReader[K, V]) Get(k K) (v V, err error) {
 
 // Has reports whether k has a value, without reading or decoding it.
 func (t *TypedReader[K, V]) Has(k K) (bool, error) {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
+	b := t.c.encodeKey(k)
 	has, err := t.r.Has(b.key)
 	b.free()
 	return has, err
@@ -202,8 +199,7 @@ func (t *TypedReader[K, V]) Has(k K) (bool, error) {
 
 // Expiry tells when k is gone, if it has an expiry, or ErrNotFound. See DB.Expiry.
 func (t *TypedReader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
+	b := t.c.encodeKey(k)
 	at, expires, err = t.r.Expiry(b.key)
 	b.free()
 	return at, expires, err
@@ -232,10 +228,16 @@ func (c *codecs[K, V]) decodeValue(key, value []byte) (V, error) {
 	return v, nil
 }
 
+// encodeKey encodes a key into a buffer, which must be freed.
+func (c *codecs[K, V]) encodeKey(k K) *typedBuffer {
+	b := typedBuffers.Get().(*typedBuffer)
+	b.key = c.key.Append(b.key[:0], k)
+	return b
+}
+
 // encode encodes both. The buffer must be freed after an error too.
 func (c *codecs[K, V]) encode(k K, v V) (b *typedBuffer, err error) {
-	b = typedBuffers.Get().(*typedBuffer)
-	b.key = c.key.Append(b.key[:0], k)
+	b = c.encodeKey(k)
 	b.value, err = c.appendValue(b.key, b.value[:0], v)
 	return b, err
 }
@@ -302,8 +304,7 @@ func (t *TypedWriter[K, V]) Merge(k K, operand V) error {
 
 // Delete removes k. Deleting a key that is not there is no error.
 func (t *TypedWriter[K, V]) Delete(k K) error {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
+	b := t.c.encodeKey(k)
 	err := t.w.Delete(b.key)
 	b.free()
 	return err
@@ -312,8 +313,7 @@ func (t *TypedWriter[K, V]) Delete(k K) error {
 // SingleDelete removes k, of which the caller promises that it was put at most
 // once. See DB.SingleDelete.
 func (t *TypedWriter[K, V]) SingleDelete(k K) error {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], k)
+	b := t.c.encodeKey(k)
 	err := t.w.SingleDelete(b.key)
 	b.free()
 	return err
@@ -322,8 +322,7 @@ func (t *TypedWriter[K, V]) SingleDelete(k K) error {
 // DeleteRange removes the keys lo <= key < hi, at the same cost however many
 // there are. A range in which hi is not above lo is empty.
 func (t *TypedWriter[K, V]) DeleteRange(lo, hi K) error {
-	b := typedBuffers.Get().(*typedBuffer)
-	b.key = t.c.key.Append(b.key[:0], lo)
+	b := t.c.encodeKey(lo)
 	b.value = t.c.key.Append(b.value[:0], hi)
 	err := t.w.DeleteRange(b.key, notNil(b.value))
 	b.free()
