@@ -82,34 +82,34 @@ func TestRowsEndWithAPanic(t *testing.T) {
 	db := open(t, "db", o)
 	must(t, db.Put([]byte("a"), nil))
 	must(t, db.Merge([]byte("b"), []byte("operand")))
-	panics := func(r *seerdb.Rows, after int) {
+	panics := func(read func()) {
 		defer func() {
 			if bad = false; recover() == nil {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		for range r.All() {
-			if bad = true; after == 0 {
-				panic("in the loop")
-			}
-			after--
-		}
+		read()
 	}
-	panics(db.Range(nil, nil), 0)
-	panics(db.Range(nil, nil), 1)
-	func() {
-		defer func() {
-			if bad = false; recover() == nil {
-				t.Error("the panic was swallowed")
+	loopPanics := func(r *seerdb.Rows, after int) {
+		panics(func() {
+			for range r.All() {
+				if bad = true; after == 0 {
+					panic("in the loop")
+				}
+				after--
 			}
-		}()
+		})
+	}
+	loopPanics(db.Range(nil, nil), 0)
+	loopPanics(db.Range(nil, nil), 1)
+	panics(func() {
 		bad = true
 		_, _ = db.Get([]byte("b"))
-	}()
+	})
 	for after := range 2 {
 		x, err := db.Begin(nil)
 		must(t, err)
-		panics(x.Range(nil, nil), after)
+		loopPanics(x.Range(nil, nil), after)
 		other, err := db.Begin(nil)
 		must(t, err)
 		rows := other.Range([]byte("c"), nil)
