@@ -99,11 +99,8 @@ type txnSave struct {
 }
 
 type txnIter struct {
-	it       *seerdb.Iter
-	c        *testkit.TxnCursor
+	wideIter
 	keyspace int
-	what     string
-	path     []string
 }
 
 func newTxnRun(t testing.TB, c config, g *testkit.Gen) *txnRun {
@@ -369,8 +366,8 @@ func (r *txnRun) iterator(p *txnPair) {
 	o := &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: r.g.IntN(4) == 0, Bulk: r.g.IntN(2) == 0}
 	it, err := r.in(p, id).NewIter(o)
 	r.must("iterator", err)
-	w := &txnIter{it: it, c: p.m.Cursor(id, span, o.KeysOnly), keyspace: id,
-		what: fmt.Sprintf("keyspace %d over [%q, %q), nil %v %v, keys only %v", id, lo, hi, lo == nil, hi == nil, o.KeysOnly)}
+	w := &txnIter{keyspace: id, wideIter: wideIter{it: it, c: p.m.Cursor(id, span, o.KeysOnly),
+		what: fmt.Sprintf("keyspace %d over [%q, %q), nil %v %v, keys only %v", id, lo, hi, lo == nil, hi == nil, o.KeysOnly)}}
 	p.note("iterator of %s", w.what)
 	p.iters = append(p.iters, w)
 	r.move(p)
@@ -392,32 +389,12 @@ func (r *txnRun) move(p *txnPair) {
 		r.closeIter(p, i)
 		return
 	}
-	it, c := w.it, w.c
 	for range 1 + r.g.IntN(12) {
-		var got, want bool
-		var name string
-		switch move, key := r.g.IntN(14), r.g.KeyOf(r.m, w.keyspace); {
-		case move == 0:
-			name, got, want = "First", it.First(), c.First()
-		case move == 1:
-			name, got, want = "Last", it.Last(), c.Last()
-		case move == 2:
-			name, got, want = fmt.Sprintf("SeekGE(%q)", key), it.SeekGE([]byte(key)), c.SeekGE(key)
-		case move == 3:
-			name, got, want = fmt.Sprintf("SeekLT(%q)", key), it.SeekLT([]byte(key)), c.SeekLT(key)
-		case move < 9:
-			name, got, want = "Next", it.Next(), c.Next()
-		default:
-			name, got, want = "Prev", it.Prev(), c.Prev()
-		}
-		w.path = append(w.path, name)
-		p.note("%s: %s", w.what, name)
-		p.loose = p.loose || c.Err() != nil
-		row, _ := c.Row()
-		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || wideExpiry(it.Expiry()) != row.Expiry || !same {
-			r.failTxn(p, "iterator of %s after %s: %v %q=%q (%v), want %v %q=%q (%v)", w.what, strings.Join(w.path, " "),
-				got, it.Key(), it.Value(), it.Err(), want, row.Key, row.Value, c.Err())
+		diff := w.step(r.g.IntN(14), 9, r.g.KeyOf(r.m, w.keyspace))
+		p.note("%s: %s", w.what, w.path[len(w.path)-1])
+		p.loose = p.loose || w.c.Err() != nil
+		if diff != "" {
+			r.failTxn(p, "%s", diff)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -302,4 +303,56 @@ func wideSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error 
 		return rows.Err()
 	}
 	return nil
+}
+
+// wideIter is an iterator that stays open over several steps, beside a cursor of
+// the model.
+type wideIter struct {
+	it   *seerdb.Iter
+	c    wideCursor
+	what string
+	path []string // the moves so far
+}
+
+// wideCursor is what a model's cursors have in common.
+type wideCursor interface {
+	First() bool
+	Last() bool
+	Next() bool
+	Prev() bool
+	SeekGE(key string) bool
+	SeekLT(key string) bool
+	Row() (testkit.Row, bool)
+	Err() error
+}
+
+// step makes a move with both: from 4 on it is Next, and from prev on Prev. It
+// says how they differ after it, or nothing.
+func (w *wideIter) step(move, prev int, key string) (diff string) {
+	it, c := w.it, w.c
+	var got, want bool
+	var name string
+	switch {
+	case move == 0:
+		name, got, want = "First", it.First(), c.First()
+	case move == 1:
+		name, got, want = "Last", it.Last(), c.Last()
+	case move == 2:
+		name, got, want = fmt.Sprintf("SeekGE(%q)", key), it.SeekGE([]byte(key)), c.SeekGE(key)
+	case move == 3:
+		name, got, want = fmt.Sprintf("SeekLT(%q)", key), it.SeekLT([]byte(key)), c.SeekLT(key)
+	case move < prev:
+		name, got, want = "Next", it.Next(), c.Next()
+	default:
+		name, got, want = "Prev", it.Prev(), c.Prev()
+	}
+	w.path = append(w.path, name)
+	row, _ := c.Row()
+	same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
+	expiry := wideExpiry(it.Expiry())
+	if got == want && string(it.Key()) == row.Key && string(it.Value()) == row.Value && expiry == row.Expiry && same {
+		return ""
+	}
+	return fmt.Sprintf("iterator of %s after %s: %v %q=%q until %d (%v), want %v %q=%q until %d (%v)", w.what, strings.Join(w.path, " "),
+		got, it.Key(), it.Value(), expiry, it.Err(), want, row.Key, row.Value, row.Expiry, c.Err())
 }

@@ -22,16 +22,6 @@ type wideSnapshot struct {
 	side []testkit.Row // of the filtered keyspace, as it was when it was taken
 }
 
-// wideIter is an iterator that stays open over several steps, beside a cursor
-// over what it has to show.
-type wideIter struct {
-	it       *seerdb.Iter
-	c        *testkit.Cursor
-	keysOnly bool
-	what     string
-	path     []string
-}
-
 func (r *wideRun) openDB() {
 	o, t := r.c.o, r.c.t
 	t.FS, t.Clock = r.fs, r.clock.now
@@ -215,7 +205,7 @@ func (r *wideRun) walk() {
 	if o.KeysOnly {
 		rows = testkit.KeysOnly(rows)
 	}
-	w := &wideIter{it: it, c: testkit.NewCursor(rows), keysOnly: o.KeysOnly,
+	w := &wideIter{it: it, c: testkit.NewCursor(rows),
 		what: fmt.Sprintf("keyspace %d at %+v over [%q, %q), keys only %v", id, v, lo, hi, o.KeysOnly)}
 	r.move(w)
 	if len(r.iters) < 4 && r.g.IntN(4) == 0 {
@@ -226,32 +216,10 @@ func (r *wideRun) walk() {
 }
 
 func (r *wideRun) move(w *wideIter) {
-	it, c := w.it, w.c
 	for range 1 + r.g.IntN(30) {
 		r.operations++
-		var got, want bool
-		var name string
-		switch move, key := r.g.IntN(12), r.g.Key(); {
-		case move == 0:
-			name, got, want = "First", it.First(), c.First()
-		case move == 1:
-			name, got, want = "Last", it.Last(), c.Last()
-		case move == 2:
-			name, got, want = fmt.Sprintf("SeekGE(%q)", key), it.SeekGE([]byte(key)), c.SeekGE(key)
-		case move == 3:
-			name, got, want = fmt.Sprintf("SeekLT(%q)", key), it.SeekLT([]byte(key)), c.SeekLT(key)
-		case move < 8:
-			name, got, want = "Next", it.Next(), c.Next()
-		default:
-			name, got, want = "Prev", it.Prev(), c.Prev()
-		}
-		w.path = append(w.path, name)
-		row, _ := c.Row()
-		same := c.Err() == nil && it.Err() == nil || c.Err() != nil && isMergeError(it.Err())
-		expiry := wideExpiry(it.Expiry())
-		if got != want || string(it.Key()) != row.Key || string(it.Value()) != row.Value || expiry != row.Expiry || !same {
-			r.fail("iterator of %s after %s: %v %q=%q until %d (%v), want %v %q=%q until %d (%v)", w.what, strings.Join(w.path, " "),
-				got, it.Key(), it.Value(), expiry, it.Err(), want, row.Key, row.Value, row.Expiry, c.Err())
+		if diff := w.step(r.g.IntN(12), 8, r.g.Key()); diff != "" {
+			r.fail("%s", diff)
 		}
 	}
 }
