@@ -24,23 +24,25 @@ func (e *Engine) Flush(ctx context.Context) error {
 		e.commit.mu.Unlock()
 		return err
 	}
+	// Asked before the rotation, which wakes the flusher: an attempt that fails
+	// before this goroutine waits is one of those that it waits for.
+	failures := e.background.attempts()
 	g := e.commit.gen
 	if !g.empty() || e.commit.head != nil {
-		if err := e.rotateFor(ctx, g); err != nil {
+		if err := e.rotateFor(ctx, g, failures); err != nil {
 			e.commit.mu.Unlock()
 			return err
 		}
 	}
 	e.commit.mu.Unlock()
-	return e.waitFlushed(ctx)
+	return e.waitFlushed(ctx, failures)
 }
 
-// rotateFor makes g immutable, waiting for room in the queue. The caller holds
-// commit.mu.
-func (e *Engine) rotateFor(ctx context.Context, g *generation) error {
+// rotateFor makes g immutable, waiting for room in the queue until a flush
+// fails that is not among the first failures. The caller holds commit.mu.
+func (e *Engine) rotateFor(ctx context.Context, g *generation, failures uint64) error {
 	stop := context.AfterFunc(ctx, e.commitChanged)
 	defer stop()
-	failures := e.background.attempts()
 	for e.commit.gen == g {
 		if err := e.commit.refused; err != nil {
 			return err
@@ -60,8 +62,8 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation) error {
 }
 
 // waitFlushed waits until the generations that are immutable now have left
-// the state.
-func (e *Engine) waitFlushed(ctx context.Context) error {
+// the state, or a flush fails that is not among the first failures.
+func (e *Engine) waitFlushed(ctx context.Context, failures uint64) error {
 	b := e.background
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
@@ -74,7 +76,6 @@ func (e *Engine) waitFlushed(ctx context.Context) error {
 		return base.ErrClosed
 	}
 	waitFor := slices.Clone(s.imm)
-	failures := b.attempts()
 	b.kick()
 	b.mu.Lock()
 	defer b.mu.Unlock()
