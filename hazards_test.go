@@ -176,16 +176,29 @@ func (r *rig) files(ext string) []string {
 	return slices.DeleteFunc(names, func(n string) bool { return path.Ext(n) != ext })
 }
 
-// tidyDir checks that the directory holds the live files and no others. What
-// was replaced goes when the last reader of it has gone, so it may take a
-// moment.
+// tidyDir checks that the directory holds the live files and no others.
 func (r *rig) tidyDir() {
 	r.Helper()
-	eventually(r, 10*time.Second, "only live files are in the directory", func() bool {
-		m := r.db.Metrics()
-		return len(r.files(".sst")) == m.IO.Tables.Files && len(r.files(".val")) == m.IO.Values.Files &&
-			len(r.files(".wal")) == m.Log.Segments
+	liveFiles(r, r.db, r.mem)
+}
+
+// liveFiles are the names in the directory, once it holds the live files and no
+// others. What was replaced goes when the last reader of it has gone, so it may
+// take a moment.
+func liveFiles(t testing.TB, db *seerdb.DB, fs vfs.FS) (names []string) {
+	t.Helper()
+	eventually(t, 10*time.Second, "only live files are in the directory", func() bool {
+		var err error
+		names, err = fs.List("db")
+		must(t, err)
+		n := map[string]int{}
+		for _, name := range names {
+			n[path.Ext(name)]++
+		}
+		m := db.Metrics()
+		return n[".sst"] == m.IO.Tables.Files && n[".val"] == m.IO.Values.Files && n[".wal"] == m.Log.Segments && n[".tmp"] == 0
 	})
+	return names
 }
 
 // fail makes operations fail until the rule is removed.

@@ -50,8 +50,8 @@ func TestPanicPinsNothing(t *testing.T) {
 			}()
 			must(t, db.Put([]byte("k"), []byte("w")))
 			must(t, db.Compact(context.Background(), nil, nil))
-			names, err := fs.List("db")
-			must(t, err)
+			// What the reader pinned would stay until Close.
+			names := liveFiles(t, db, fs)
 			if n := strings.Count(strings.Join(names, " "), ".sst"); n != 1 {
 				t.Errorf("%d tables are there, where one is enough: %q", n, names)
 			}
