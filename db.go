@@ -73,7 +73,9 @@ func (db *DB) NewSnapshot() *Snapshot { return &Snapshot{view{db.e.NewSnapshot()
 func (db *DB) Sync() error { return db.e.SyncLog() }
 
 // Flush returns once everything committed before the call is in tables and
-// durable. It returns early when ctx ends; the flush then goes on by itself.
+// durable. It returns early when ctx ends, and with its error when an attempt
+// fails that began after the call; nothing is lost by that, and flushing goes on
+// by itself.
 func (db *DB) Flush(ctx context.Context) error { return db.e.Flush(ctx) }
 
 // Verify reads every file and checks checksums, order, bounds, levels and

@@ -373,6 +373,35 @@ func TestS19FailedFlushLeavesNoFile(t *testing.T) {
 	}
 }
 
+// Flush tells of the first failed attempt that began after it was called, and of
+// no other: who made room on a full disk was told of the attempt before, and a
+// failure was not seen by who looked after the next attempt.
+func TestFlushReportsItsOwnAttempts(t *testing.T) {
+	r := newRig(t, quiet)
+	r.put("a=1")
+	before := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Delay: time.Hour, Count: 1, Err: errDisk})
+	early := async(r.flush)
+	eventually(t, 10*time.Second, "a flush is under way", func() bool { return before.Count() == 1 })
+	r.put("b=2")
+	late := async(r.flush)
+	eventually(t, 10*time.Second, "another is asked for", func() bool { return r.db.Metrics().Memtable.Queue == 2 })
+	before.Remove()
+	if err := r.finish(early); !errors.Is(err, errDisk) {
+		t.Errorf("the flush whose attempt failed says %v", err)
+	}
+	must(t, r.finish(late))
+	for i := range 100 {
+		r.put(fmt.Sprintf("c=%d", i))
+		failing := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Count: 1, Err: errDisk})
+		if err := r.flush(); !errors.Is(err, errDisk) || failing.Count() != 1 {
+			t.Fatalf("flush %d, whose attempt failed, says %v", i, err)
+		}
+		must(t, r.flush())
+		failing.Remove()
+	}
+	r.want("a=1", "b=2", "c=99")
+}
+
 // A failing stat after the table was complete made the retry write everything
 // a second time, beside the first.
 func TestS20FailureAfterTheTableIsComplete(t *testing.T) {

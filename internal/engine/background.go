@@ -28,13 +28,14 @@ type background struct {
 
 	coverage coverage // owned by the dispatcher
 
-	mu            sync.Mutex
-	flushErr      error  // guarded by mu; the last flush failed with it
-	flushFailures uint64 // guarded by mu
-	compactErr    error  // guarded by mu; the last compaction failed with it
-	compacting    int    // guarded by mu; compactions running
-	paused        int    // guarded by mu; callers that want no new compactions
-	idle          *sync.Cond
+	mu          sync.Mutex
+	flushErr    error  // guarded by mu; the last flush failed with it
+	flushBegun  uint64 // guarded by mu; attempts to flush that began
+	flushWanted uint64 // guarded by mu; the newest that somebody waits for
+	compactErr  error  // guarded by mu; the last compaction failed with it
+	compacting  int    // guarded by mu; compactions running
+	paused      int    // guarded by mu; callers that want no new compactions
+	idle        *sync.Cond
 }
 
 const (
@@ -103,13 +104,20 @@ func (b *background) kick() {
 	}
 }
 
-// pause waits for d, or less when somebody is in a hurry or jobs are stopped.
+// pause waits for d, or less when somebody wants another attempt or jobs are
+// stopped.
 func (b *background) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-b.hurry: // was about the attempt that just failed
+	case <-b.hurry: // if it is not about the attempt that just failed, wanted says so
 	default:
+	}
+	b.mu.Lock()
+	wanted := b.flushWanted > b.flushBegun
+	b.mu.Unlock()
+	if wanted {
+		return
 	}
 	select {
 	case <-t.C:
@@ -128,24 +136,29 @@ func (b *background) rest(d time.Duration) {
 	}
 }
 
-// attempts is how many flushes failed so far; asking also ends the pause after
-// the last failure, since the caller wants to see another attempt.
-func (b *background) attempts() uint64 {
+// wantFlush asks for another attempt to flush, soon, and returns how many began
+// so far: how those end does not concern the caller, who may just have made
+// room on the disk.
+func (b *background) wantFlush() (begun uint64) {
+	b.mu.Lock()
+	begun = b.flushBegun
+	b.flushWanted = begun + 1
+	b.mu.Unlock()
 	select {
 	case b.hurry <- struct{}{}:
 	default:
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.flushFailures
+	return begun
 }
 
-// failedSince is the error of a flush that failed after attempts returned n.
-func (b *background) failedSince(n uint64) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.flushErr != nil && b.flushFailures != n {
-		return b.flushErr
+// failedSince is the error of an attempt to flush any of gens that was not among
+// the first begun, even if a later one worked: who asks is told the same however
+// late it looks. The caller holds b.mu.
+func (b *background) failedSince(begun uint64, gens []*generation) error {
+	for _, g := range gens {
+		if g.failedAt > begun {
+			return g.failure
+		}
 	}
 	return nil
 }
@@ -196,13 +209,30 @@ func (b *background) failing() bool {
 	return b.flushErr != nil
 }
 
-// noteFlush notes how a flush went, and tells those who wait for one.
+// beginFlush counts an attempt and acquires the state that it flushes, in one
+// step: an attempt knows of no generation that became immutable after a
+// wantFlush that did not count it. The caller holds flushMu.
+func (b *background) beginFlush() (s *state, shard int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.flushBegun++
+	return b.e.acquire()
+}
+
+// failFlush notes that the attempt that began last failed, which was about gens.
+// The caller holds flushMu.
+func (b *background) failFlush(gens []*generation, err error) {
+	b.mu.Lock()
+	for _, g := range gens {
+		g.failedAt, g.failure = b.flushBegun, err
+	}
+	b.mu.Unlock()
+}
+
+// noteFlush notes how flushes go, and tells those who wait for one.
 func (b *background) noteFlush(err error) {
 	b.mu.Lock()
 	b.flushErr = err
-	if err != nil {
-		b.flushFailures++
-	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
 	b.report("flush", err)

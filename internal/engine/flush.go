@@ -24,23 +24,29 @@ func (e *Engine) Flush(ctx context.Context) error {
 		e.commit.mu.Unlock()
 		return err
 	}
-	// Asked before the rotation, which wakes the flusher: an attempt that fails
-	// before this goroutine waits is one of those that it waits for.
-	failures := e.background.attempts()
-	g := e.commit.gen
-	if !g.empty() || e.commit.head != nil {
-		if err := e.rotateFor(ctx, g, failures); err != nil {
+	s := e.state.Load()
+	if s == nil {
+		e.commit.mu.Unlock()
+		return base.ErrClosed
+	}
+	// Both before the rotation, which wakes the flusher: it may have failed and
+	// tried again before this goroutine waits for it.
+	begun := e.background.wantFlush()
+	gens := slices.Clone(s.imm)
+	if g := e.commit.gen; !g.empty() || e.commit.head != nil {
+		gens = append(gens, g)
+		if err := e.rotateFor(ctx, g, begun); err != nil {
 			e.commit.mu.Unlock()
 			return err
 		}
 	}
 	e.commit.mu.Unlock()
-	return e.waitFlushed(ctx, failures)
+	return e.waitFlushed(ctx, gens, begun)
 }
 
-// rotateFor makes g immutable, waiting for room in the queue until a flush
-// fails that is not among the first failures. The caller holds commit.mu.
-func (e *Engine) rotateFor(ctx context.Context, g *generation, failures uint64) error {
+// rotateFor makes g immutable, waiting for room in the queue until an attempt
+// to flush fails that is not among the first begun. The caller holds commit.mu.
+func (e *Engine) rotateFor(ctx context.Context, g *generation, begun uint64) error {
 	stop := context.AfterFunc(ctx, e.commitChanged)
 	defer stop()
 	for e.commit.gen == g {
@@ -53,7 +59,10 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation, failures uint64) 
 		if len(e.state.Load().imm) < maxImmutable {
 			return e.rotate(0)
 		}
-		if err := e.background.failedSince(failures); err != nil {
+		e.background.mu.Lock()
+		err := e.background.failedSince(begun, e.state.Load().imm)
+		e.background.mu.Unlock()
+		if err != nil {
 			return err
 		}
 		e.waitForRoom("a flush waits for its turn")
@@ -61,9 +70,9 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation, failures uint64) 
 	return nil
 }
 
-// waitFlushed waits until the generations that are immutable now have left
-// the state, or a flush fails that is not among the first failures.
-func (e *Engine) waitFlushed(ctx context.Context, failures uint64) error {
+// waitFlushed waits until gens, which are immutable, have left the state, or an
+// attempt to flush them fails that is not among the first begun.
+func (e *Engine) waitFlushed(ctx context.Context, gens []*generation, begun uint64) error {
 	b := e.background
 	stop := context.AfterFunc(ctx, func() {
 		b.mu.Lock()
@@ -71,11 +80,6 @@ func (e *Engine) waitFlushed(ctx context.Context, failures uint64) error {
 		b.mu.Unlock()
 	})
 	defer stop()
-	s := e.state.Load()
-	if s == nil {
-		return base.ErrClosed
-	}
-	waitFor := slices.Clone(s.imm)
 	b.kick()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -84,18 +88,19 @@ func (e *Engine) waitFlushed(ctx context.Context, failures uint64) error {
 		if s == nil {
 			return base.ErrClosed
 		}
-		if !slices.ContainsFunc(s.imm, func(g *generation) bool { return slices.Contains(waitFor, g) }) {
-			return nil
-		}
+		flushed := !slices.ContainsFunc(s.imm, func(g *generation) bool { return slices.Contains(gens, g) })
+		err := b.failedSince(begun, gens)
 		switch {
+		case flushed:
+			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case b.ctx.Err() != nil:
-			// Before flushErr: a flush that is cut short by Close fails with
-			// a cancellation that the caller did not ask for.
+			// Before err: a flush that is cut short by Close fails with a
+			// cancellation that the caller did not ask for.
 			return e.refusal()
-		case b.flushErr != nil && b.flushFailures != failures:
-			return b.flushErr
+		case err != nil:
+			return err
 		}
 		b.idle.Wait()
 	}
@@ -121,7 +126,7 @@ func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
 // so a failure at any point costs nothing but the attempt. The caller holds
 // flushMu.
 func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
-	s, shard := e.acquire()
+	s, shard := e.background.beginFlush()
 	if s == nil {
 		return false, nil
 	}
@@ -146,6 +151,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	ev.InputBytes, ev.OutputBytes, ev.Tables = int64(res.Stats.BytesIn), int64(res.Stats.BytesOut), len(res.Tables)
 	if err != nil {
 		e.stats.flush.failures.Add(1)
+		e.background.failFlush(gens, err)
 	} else {
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
 		e.noteAbsorbed(ev.InputBytes, ev.Duration)
