@@ -19,7 +19,7 @@ type background struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // flusher
-	hurry  chan struct{} // ends a pause of the flusher
+	hurry  chan struct{} // ends a pause of the flusher; full if an attempt is wanted that has not begun
 	pick   chan struct{} // dispatcher
 	seals  chan *generation
 
@@ -28,14 +28,13 @@ type background struct {
 
 	coverage coverage // owned by the dispatcher
 
-	mu          sync.Mutex
-	flushErr    error  // guarded by mu; the last flush failed with it
-	flushBegun  uint64 // guarded by mu; attempts to flush that began
-	flushWanted uint64 // guarded by mu; the newest that somebody waits for
-	compactErr  error  // guarded by mu; the last compaction failed with it
-	compacting  int    // guarded by mu; compactions running
-	paused      int    // guarded by mu; callers that want no new compactions
-	idle        *sync.Cond
+	mu         sync.Mutex
+	flushErr   error  // guarded by mu; the last flush failed with it
+	flushBegun uint64 // guarded by mu; attempts to flush that began
+	compactErr error  // guarded by mu; the last compaction failed with it
+	compacting int    // guarded by mu; compactions running
+	paused     int    // guarded by mu; callers that want no new compactions
+	idle       *sync.Cond
 }
 
 const (
@@ -110,16 +109,6 @@ func (b *background) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-b.hurry: // if it is not about the attempt that just failed, wanted says so
-	default:
-	}
-	b.mu.Lock()
-	wanted := b.flushWanted > b.flushBegun
-	b.mu.Unlock()
-	if wanted {
-		return
-	}
-	select {
 	case <-t.C:
 	case <-b.hurry:
 	case <-b.ctx.Done():
@@ -141,14 +130,12 @@ func (b *background) rest(d time.Duration) {
 // room on the disk.
 func (b *background) wantFlush() (begun uint64) {
 	b.mu.Lock()
-	begun = b.flushBegun
-	b.flushWanted = begun + 1
-	b.mu.Unlock()
+	defer b.mu.Unlock()
 	select {
 	case b.hurry <- struct{}{}:
 	default:
 	}
-	return begun
+	return b.flushBegun
 }
 
 // failedSince is the error of an attempt to flush any of gens that was not among
@@ -174,7 +161,7 @@ func (b *background) flusher() {
 		case <-b.wake:
 		}
 		for {
-			did, err := b.flushPass()
+			did, err := b.e.flushImmutable(b.ctx)
 			if b.ctx.Err() != nil {
 				return
 			}
@@ -191,48 +178,30 @@ func (b *background) flusher() {
 	}
 }
 
-// flushPass flushes what waits and notes how it went. When nothing waited there
-// is no news: a writer that is stopped kicks the flusher, and must not be woken
-// by that.
-func (b *background) flushPass() (did bool, err error) {
-	did, err = b.e.flushImmutable(b.ctx)
-	if did || err != nil || b.failing() {
-		b.noteFlush(err)
-	}
-	return did, err
-}
-
-// failing reports whether the last flush failed.
-func (b *background) failing() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.flushErr != nil
-}
-
 // beginFlush counts an attempt and acquires the state that it flushes, in one
 // step: an attempt knows of no generation that became immutable after a
 // wantFlush that did not count it. The caller holds flushMu.
 func (b *background) beginFlush() (s *state, shard int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	select {
+	case <-b.hurry: // this is the attempt that was wanted
+	default:
+	}
 	b.flushBegun++
 	return b.e.acquire()
 }
 
-// failFlush notes that the attempt that began last failed, which was about gens.
-// The caller holds flushMu.
-func (b *background) failFlush(gens []*generation, err error) {
-	b.mu.Lock()
-	for _, g := range gens {
-		g.failedAt, g.failure = b.flushBegun, err
-	}
-	b.mu.Unlock()
-}
-
-// noteFlush notes how flushes go, and tells those who wait for one.
-func (b *background) noteFlush(err error) {
+// endFlush notes how the attempt that began last went, which was about gens, and
+// tells those who wait for it. The caller holds flushMu.
+func (b *background) endFlush(gens []*generation, err error) {
 	b.mu.Lock()
 	b.flushErr = err
+	if err != nil {
+		for _, g := range gens {
+			g.failedAt, g.failure = b.flushBegun, err
+		}
+	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
 	b.report("flush", err)

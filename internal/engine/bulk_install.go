@@ -53,7 +53,6 @@ func (l *load) install(res compaction.Result) error {
 	}
 	// From here it is a matter of a few syncs; the context is not asked.
 	_, err = e.flushBefore(context.Background(), at.seq-1)
-	e.background.noteFlush(err)
 	if err == nil {
 		err = l.enter(at, res)
 	}

@@ -132,6 +132,8 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	}
 	gens := slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })
 	if len(gens) == 0 {
+		// No news: a writer that is stopped kicks the flusher, and must not be
+		// woken by that.
 		s.release(shard)
 		return false, nil
 	}
@@ -151,12 +153,12 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	ev.InputBytes, ev.OutputBytes, ev.Tables = int64(res.Stats.BytesIn), int64(res.Stats.BytesOut), len(res.Tables)
 	if err != nil {
 		e.stats.flush.failures.Add(1)
-		e.background.failFlush(gens, err)
 	} else {
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
 		e.noteAbsorbed(ev.InputBytes, ev.Duration)
 	}
 	e.listener.flushEnd(ev)
+	e.background.endFlush(gens, err)
 	e.background.kick()
 	return true, err
 }
