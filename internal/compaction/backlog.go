@@ -18,14 +18,11 @@ func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uin
 		if upper.sum() == 0 {
 			continue
 		}
-		t := tree{Tree: of, cfg: cfg}
-		t.plan(w)
-		// What level 0 gathers before it is due is no backlog.
-		if over := upper.sum() - max(t.room, float64(cfg.BaseLevelBytes)); over >= 1 {
+		if over := upper.sum() - roomOf(of, w, cfg); over >= 1 {
 			if trees == nil {
 				trees = make(map[uint32]uint64)
 			}
-			trees[t.Keyspace] = uint64(over)
+			trees[of.Keyspace] = uint64(over)
 		}
 	}
 	if cfg.ValueSpaceTarget > 1 {
@@ -37,4 +34,16 @@ func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uin
 		values = uint64(max(total-live*cfg.ValueSpaceTarget, 0))
 	}
 	return trees, values
+}
+
+// Room is how many bytes, values included, may lie above the last level of a
+// tree before they count as a backlog.
+func Room(of *manifest.Tree, w Workload, cfg Config) uint64 { return uint64(roomOf(of, w, cfg)) }
+
+// roomOf is Room before rounding. What level 0 gathers before it is due is no
+// backlog.
+func roomOf(of *manifest.Tree, w Workload, cfg Config) float64 {
+	t := tree{Tree: of, cfg: cfg}
+	t.plan(w)
+	return max(t.room, float64(cfg.BaseLevelBytes))
 }

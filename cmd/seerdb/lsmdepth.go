@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// depthPicture shows, in key order, how many sorted runs a read of a key meets.
+// Across are the keys, and width is bytes here too: a position says how much of
+// the tree lies before it, each table's bytes taken as spread evenly over the
+// boundaries of other tables that it spans.
+type depthPicture struct {
+	Blocks []block
+	Keys   []keyMark
+	Max    int
+	Mean   float64 // over the bytes
+}
+
+// keyMark is a key with its place across, in percent.
+type keyMark struct {
+	Left float64
+	Text string
+}
+
+// interval is what lies between two neighbouring boundaries of tables.
+type interval struct {
+	from  []byte
+	first bool // a table begins at from
+	runs  int
+	bytes float64
+}
+
+// depthOf computes the depth of a tree, or nil if it is empty.
+func depthOf(t *manifest.Tree) *depthPicture {
+	intervals, last := intervalsOf(t)
+	var total, weighted float64
+	p := &depthPicture{}
+	for _, in := range intervals {
+		total += in.bytes
+		weighted += in.bytes * float64(in.runs)
+		p.Max = max(p.Max, in.runs)
+	}
+	if total == 0 {
+		return nil
+	}
+	p.Mean = weighted / total
+	p.Blocks = depthBlocks(intervals, total)
+	p.Keys = keyMarks(intervals, total, last)
+	return p
+}
+
+// keyMarks are some keys at which tables begin, far enough apart to be read, and
+// the last key.
+func keyMarks(intervals []interval, total float64, last string) (marks []keyMark) {
+	const apart = 18
+	at := 0.0
+	for _, in := range intervals {
+		left := 100 * at / total
+		if in.first && left < 100-apart && (len(marks) == 0 || left >= marks[len(marks)-1].Left+apart) {
+			marks = append(marks, keyMark{left, shortKey(in.from)})
+		}
+		at += in.bytes
+	}
+	return append(marks, keyMark{100, last})
+}
+
+// intervalsOf cuts the key space at every boundary of a table. last is the text
+// of where the tree ends.
+func intervalsOf(t *manifest.Tree) (intervals []interval, last string) {
+	var bounds [][]byte
+	var end *manifest.FileMeta
+	t.All(func(_ int, f *manifest.FileMeta) bool {
+		bounds = append(bounds, f.Smallest, afterEnd(f))
+		if end == nil || f.End().Compare(end.End()) > 0 {
+			end = f
+		}
+		return true
+	})
+	if end == nil {
+		return nil, ""
+	}
+	slices.SortFunc(bounds, compareBounds)
+	bounds = slices.CompactFunc(bounds, func(a, b []byte) bool { return compareBounds(a, b) == 0 })
+	intervals = make([]interval, len(bounds))
+	for i, b := range bounds {
+		intervals[i].from = b
+	}
+	// The changes first, then their sums: tables that span everything would
+	// make this quadratic otherwise.
+	t.All(func(_ int, f *manifest.FileMeta) bool {
+		from, _ := slices.BinarySearchFunc(bounds, f.Smallest, compareBounds)
+		to, _ := slices.BinarySearchFunc(bounds, afterEnd(f), compareBounds)
+		share := float64(f.Size) / float64(to-from)
+		intervals[from].first = true
+		intervals[from].runs++
+		intervals[from].bytes += share
+		intervals[to].runs--
+		intervals[to].bytes -= share
+		return true
+	})
+	for i := 1; i < len(intervals); i++ {
+		intervals[i].runs += intervals[i-1].runs
+		intervals[i].bytes += intervals[i-1].bytes
+		if intervals[i].runs == 0 {
+			intervals[i].bytes = 0 // rather than what rounding left
+		}
+	}
+	return intervals, endText(end)
+}
+
+// afterEnd is the first key behind a table; nil is behind every key.
+func afterEnd(f *manifest.FileMeta) []byte {
+	switch f.LargestBound {
+	case base.BoundExclusive:
+		return f.Largest
+	case base.BoundNone:
+		return nil
+	}
+	return append(bytes.Clone(f.Largest), 0)
+}
+
+// compareBounds compares keys, of which nil is the last.
+func compareBounds(a, b []byte) int {
+	if a == nil || b == nil {
+		return boolInt(a == nil) - boolInt(b == nil)
+	}
+	return bytes.Compare(a, b)
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// depthBlocks joins neighbours of one depth, and what is too narrow to see with
+// what follows it; the depth shown is the largest in a block.
+func depthBlocks(intervals []interval, total float64) (out []block) {
+	deepest, width := 0, 0.0
+	flush := func() {
+		if width > 0 {
+			out = append(out, block{Width: width, Level: min(deepest, 8), Label: fmt.Sprint(deepest), Short: fmt.Sprint(deepest),
+				Title: fmt.Sprintf("a read looks at up to %s here", plural(deepest, "sorted run"))})
+		}
+		deepest, width = 0, 0
+	}
+	for _, in := range intervals {
+		if in.bytes == 0 {
+			continue
+		}
+		if in.runs != deepest && width >= minBlock {
+			flush()
+		}
+		deepest, width = max(deepest, in.runs), width+100*in.bytes/total
+	}
+	flush()
+	return out
+}
+
+// debtPicture shows how much lies above the last level beside how much may.
+type debtPicture struct {
+	Upper, Room, Debt uint64
+	Width, Tick       float64 // of Upper and Room, in percent of the larger
+	Space             float64 // all bytes over those of the last level; 0 without any there
+	Text              string
+}
+
+// debtOf computes the debt of a tree, or nil if all of it is in the last level.
+func debtOf(t *manifest.Tree, debt uint64) *debtPicture {
+	p := &debtPicture{Debt: debt, Room: compaction.Room(t, compaction.Workload{}, compaction.DefaultConfig())}
+	last := &t.Sums[base.NumLevels-1]
+	for l := range base.NumLevels - 1 {
+		p.Upper += t.Sums[l].Bytes + t.Sums[l].Values
+	}
+	if p.Upper == 0 {
+		return nil
+	}
+	whole := max(p.Upper, p.Room)
+	p.Width, p.Tick = percent(p.Upper, whole), percent(p.Room, whole)
+	p.Text = fmt.Sprintf("%s above the last level, default options leave room for %s", sizeText(p.Upper), sizeText(p.Room))
+	if debt > 0 {
+		p.Text += fmt.Sprintf(": %s of debt", sizeText(debt))
+	}
+	if n := last.Bytes + last.Values; n > 0 {
+		p.Space = float64(n+p.Upper) / float64(n)
+		p.Text += fmt.Sprintf("; at worst %.2f bytes are stored for one that lives", p.Space)
+	}
+	return p
+}
+
+// valuesPicture shows the value files.
+type valuesPicture struct {
+	Summary, Scale string
+	Blocks         []block
+}
+
+// valuesOf draws the value files, or nothing if there are none: the width of a
+// block is the bytes of the file, and the hatched part of it garbage.
+func valuesOf(s *manifest.State, debt uint64) *valuesPicture {
+	files := make([]*manifest.ValueFile, 0, len(s.Version.Values))
+	var total, stored, garbage uint64
+	for _, num := range sortedKeys(s.Version.Values) {
+		v := s.Version.Values[num]
+		files = append(files, v)
+		total, stored, garbage = total+v.Size, stored+v.Bytes, garbage+v.Garbage()
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	p := &valuesPicture{Scale: sizeText(total)}
+	p.Summary = fmt.Sprintf("%s in %s, %.1f %% of it garbage", sizeText(total), plural(len(files), "file"), percent(garbage, stored))
+	if debt > 0 {
+		p.Summary += fmt.Sprintf(", %s more than compaction lets lie", sizeText(debt))
+	}
+	for len(files) > 0 {
+		n, bytes, of, dead := 0, uint64(0), uint64(0), uint64(0)
+		for n == 0 || n < len(files) && percent(bytes, total) < minBlock {
+			bytes, of, dead = bytes+files[n].Size, of+files[n].Bytes, dead+files[n].Garbage()
+			n++
+		}
+		name := base.FileName(base.FileTypeValues, files[0].Num)
+		if n > 1 {
+			name = plural(n, "file")
+		}
+		share := percent(dead, of)
+		p.Blocks = append(p.Blocks, block{
+			Width: percent(bytes, total), Dead: share, Label: name + " · " + sizeText(bytes), Short: sizeText(bytes),
+			Title: fmt.Sprintf("%s: %s, %.1f %% garbage", name, sizeText(bytes), share),
+		})
+		files = files[n:]
+	}
+	return p
+}
