@@ -24,9 +24,10 @@ const (
 	ReasonManual                   // somebody asked
 	ReasonExpired                  // too much has expired
 	ReasonRanges                   // range tombstones cover whole tables
+	ReasonJoin                     // small files that lie side by side
 )
 
-var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "idle", "manual", "expired", "ranges"}
+var reasonNames = [...]string{"l0", "size", "runs", "tombstones", "values", "idle", "manual", "expired", "ranges", "join"}
 
 func (r Reason) String() string { return reasonNames[r] }
 

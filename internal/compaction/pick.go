@@ -35,6 +35,8 @@ type Config struct {
 	SpaceTarget float64
 	// TableSize is the length at which a table ends.
 	TableSize uint64
+	// ValueFileSize is the length at which a value file ends; 0 joins none.
+	ValueFileSize uint64
 	// TombstoneDensity is how many bytes tombstones must promise to free for
 	// each byte that their way down costs.
 	TombstoneDensity float64
@@ -53,6 +55,7 @@ func DefaultConfig() Config {
 		SizeRatio:        4,
 		SpaceTarget:      1.25,
 		TableSize:        8 << 20,
+		ValueFileSize:    16 << 20,
 		TombstoneDensity: 0.5,
 		ValueSpaceTarget: 1.25,
 	}
@@ -79,10 +82,13 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
 	if of != nil {
 		return of.complete(v, best, w), true
 	}
-	if best, of = pickValues(v, busy, w, cfg); of != nil {
-		return of.complete(v, best, Workload{}), true
+	if best, of = pickValues(v, busy, w, cfg); of == nil {
+		best, of = pickJoin(v, busy, w, cfg)
 	}
-	return Job{}, false
+	if of == nil {
+		return Job{}, false
+	}
+	return of.complete(v, best, Workload{}), true
 }
 
 // moreUrgent puts what costs nothing before all else, and then level 0, since
@@ -91,10 +97,16 @@ func moreUrgent(a, b *Job) bool {
 	if a.Drop != b.Drop {
 		return a.Drop
 	}
-	if a0, b0 := a.Reason == ReasonL0, b.Reason == ReasonL0; a0 != b0 {
+	if a0, b0 := a.relieves(), b.relieves(); a0 != b0 {
 		return a0
 	}
 	return a.Score > b.Score
+}
+
+// relieves reports whether a job leaves level 0 with fewer runs because they
+// were too many.
+func (j *Job) relieves() bool {
+	return j.Reason == ReasonL0 || j.Reason == ReasonJoin && j.OutputLevel == 0
 }
 
 // pick chooses the most urgent job of one keyspace.
@@ -103,7 +115,12 @@ func (t *tree) pick(w Workload) (Job, bool) {
 		return j, true
 	}
 	if j, ok := t.pickRuns(0); ok {
-		return j, true
+		if !t.thin(&j) {
+			return j, true
+		}
+		if j, ok = t.joinRuns(); ok {
+			return j, true
+		}
 	}
 	var best Job
 	found := false
@@ -253,24 +270,40 @@ func (t *tree) pickIdle() (Job, bool) {
 	return t.job(ReasonIdle, most, s, best), true
 }
 
+// joinBytes is how many times the size of a table a job may have that joins
+// value files as it passes: what a larger one writes is not sure to lie side by
+// side.
+const joinBytes = 4
+
 // complete fills in what needs the whole picture: the value files to leave, and
 // where the outputs end.
 func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	if j.Drop {
 		return j
 	}
+	rewrite := make(map[base.FileNum]bool)
 	victims := victimValues(v.Values, hiddenBy(&j, w), t.cfg)
+	var tables []*manifest.FileMeta
 	j.Files(func(_ int, f *manifest.FileMeta) {
+		tables = append(tables, f)
 		for _, ref := range f.ValueRefs {
 			if victims[ref.File] {
-				if j.RewriteValues == nil {
-					j.RewriteValues = make(map[base.FileNum]bool)
-				}
-				j.RewriteValues[ref.File] = true
+				rewrite[ref.File] = true
 			}
 		}
 	})
-	j.Move = j.Move && len(j.RewriteValues) == 0
-	j.Guards = t.guards(j.OutputLevel, j.Size())
+	j.Move = j.Move && len(rewrite) == 0
+	if !j.Move && j.Size() <= joinBytes*t.cfg.TableSize {
+		small, _ := joinValues(v, tables, joinGrowth, t.cfg)
+		for _, num := range small {
+			rewrite[num] = true
+		}
+	}
+	if len(rewrite) > 0 {
+		j.RewriteValues = rewrite
+	}
+	if j.Reason != ReasonJoin || j.OutputLevel == 0 { // it has none between its inputs
+		j.Guards = t.guards(j.OutputLevel, j.Size())
+	}
 	return j
 }

@@ -219,6 +219,8 @@ func (p *player) tree(settings, lines []string) string {
 			p.cfg.SpaceTarget = p.float(v)
 		case "table":
 			p.cfg.TableSize = p.number(v)
+		case "valuefile":
+			p.cfg.ValueFileSize = p.number(v)
 		default:
 			p.t.Fatalf("tree: unknown setting %q", s)
 		}

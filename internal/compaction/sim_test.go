@@ -452,7 +452,7 @@ func (s *sim) amplification() float64 { return (s.tableBytes + s.valueBytes) / s
 func (s *sim) report() string {
 	n := float64(max(s.samples, 1))
 	var jobs []string
-	for r := ReasonL0; r <= ReasonManual; r++ {
+	for r := ReasonL0; r <= ReasonJoin; r++ {
 		if s.jobCount[r] > 0 {
 			jobs = append(jobs, fmt.Sprintf("%v %d", r, s.jobCount[r]))
 		}

@@ -89,6 +89,7 @@ func inlineSim() simConfig {
 func valueSim() simConfig {
 	cfg := inlineSim()
 	cfg.valueSize, cfg.threshold = 1024, 512
+	cfg.ValueFileSize = uint64(cfg.valueFile)
 	return cfg
 }
 
@@ -160,6 +161,7 @@ func TestSimulateChecked(t *testing.T) {
 		cfg.memtable = 4 << 10 << rnd.IntN(3)
 		cfg.TableSize = uint64(512 << rnd.IntN(4))
 		cfg.valueFile = 2 << 10 << rnd.IntN(4)
+		cfg.ValueFileSize = uint64(cfg.valueFile)
 		cfg.Shape = Shape(rnd.IntN(2))
 		cfg.L0Trigger = 1 + rnd.IntN(5)
 		cfg.BaseLevelBytes = uint64(1024 << rnd.IntN(6))

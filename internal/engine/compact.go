@@ -34,6 +34,7 @@ func (e *Engine) pickConfig() compaction.Config {
 	c.L0Trigger = e.opts.L0Trigger
 	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
 	c.TableSize = uint64(e.opts.TableSize)
+	c.ValueFileSize = e.opts.valueFileSize()
 	return c
 }
 

@@ -83,6 +83,9 @@ const (
 	maxImmutable = 3
 )
 
+// valueFileSize is the size at which value files are cut.
+func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }
+
 func (o *Options) validate() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{base.ErrInvalidOptions}, args...)...)

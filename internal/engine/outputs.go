@@ -151,7 +151,7 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compaction.ValueOptions {
 	return compaction.ValueOptions{
 		Threshold:   o.opts.ValueThreshold,
-		MaxFileSize: uint64(max(o.e.opts.TableSize*2, 1<<12)),
+		MaxFileSize: o.e.opts.valueFileSize(),
 		Rewrite:     func(n base.FileNum) bool { return rewrite[n] },
 		Fetch: func(dst []byte, p valuelog.Pointer) ([]byte, error) {
 			return v.fetch(dst, p)

@@ -1,0 +1,262 @@
+package compaction
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Joining keeps the number of files in proportion to the data. Every flush makes
+// files of its own, however little is in it, and where nothing overlaps or has
+// become garbage no other job would ever put them together.
+//
+// A join rewrites what is small and lies side by side, into something at least
+// joinGrowth times as large as the largest of what it takes. So a byte is
+// rewritten by joins no more often than the logarithm, to that base, of how many
+// of the smallest make one that is not small any more; and of neighbours that
+// cannot be joined there are few, since their sizes grow as powers of it.
+
+// joinGrowth is how many times larger than each of its inputs what a join makes
+// is, at the least.
+const joinGrowth = 3
+
+// smallTable is the size from which on a table is large enough to stay.
+func (c *Config) smallTable() uint64 { return c.TableSize / 4 }
+
+// smallValues is the same of value files.
+func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
+
+// pickJoin joins neighbouring tables of a run, or the value files that they
+// refer to, where it leaves the fewest files.
+func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
+	most := 0
+	for _, mt := range v.Trees() {
+		var t *tree
+		for level := 1; level <= lastLevel; level++ {
+			for i := range mt.Levels[level] {
+				r := &mt.Levels[level][i]
+				if len(r.Files) < joinGrowth && mt.Sums[level].Values == 0 {
+					continue // of ten thousand keyspaces most end here
+				}
+				if t == nil {
+					t = newTree(mt, busy, w, cfg)
+				}
+				if files, n := t.bestJoin(v, level, r); n > most {
+					best, of, most = t.inPlace(ReasonJoin, level, r.ID, files), t, n
+				}
+			}
+		}
+	}
+	return best, of
+}
+
+// bestJoin chooses neighbouring tables of a run to be rewritten in place, and
+// says how many files that takes away.
+func (t *tree) bestJoin(v *manifest.Version, level int, r *manifest.Run) (best []*manifest.FileMeta, most int) {
+	t.neighbours(level, r.Files, func(f *manifest.FileMeta) bool { return f.Size < t.cfg.smallTable() }, func(files []*manifest.FileMeta) {
+		if files = growing(files, t.cfg.TableSize); len(files)-1 > most {
+			best, most = files, len(files)-1
+		}
+	})
+	if t.Sums[level].Values == 0 {
+		return best, most
+	}
+	refers := func(f *manifest.FileMeta) bool {
+		return slices.ContainsFunc(f.ValueRefs, func(ref manifest.ValueRef) bool { return t.cfg.isSmall(v, ref) })
+	}
+	t.neighbours(level, r.Files, refers, func(files []*manifest.FileMeta) {
+		for len(files) > 0 {
+			n := t.fitting(files)
+			if values, bytes := joinValues(v, files[:n], joinGrowth, t.cfg); len(values)-1 > most && bytes >= totalSize(files[:n]) {
+				best, most = files[:n], len(values)-1
+			}
+			files = files[n:]
+		}
+	})
+	return best, most
+}
+
+// fitting is how many of the first tables of a list one job takes to join their
+// value files: one at the least.
+func (t *tree) fitting(files []*manifest.FileMeta) int {
+	n, sum := 1, files[0].Size
+	for n < len(files) && sum+files[n].Size <= t.cfg.TableSize {
+		sum += files[n].Size
+		n++
+	}
+	return n
+}
+
+// neighbours calls fn for every longest row of neighbouring tables, ascending,
+// that pass is true of and that a job may rewrite as one.
+func (t *tree) neighbours(level int, files []*manifest.FileMeta, pass func(*manifest.FileMeta) bool, fn func([]*manifest.FileMeta)) {
+	begin := 0
+	for i, f := range files {
+		ok := pass(f) && t.busy[f.Num] == nil && !t.blocked(level, f.Smallest, f.End())
+		if begin < i && !(ok && t.together(level, files[i-1], f)) {
+			fn(files[begin:i:i])
+			begin = i
+		}
+		if !ok {
+			begin = i + 1
+		}
+	}
+	if begin < len(files) {
+		fn(files[begin:len(files):len(files)])
+	}
+}
+
+// together reports whether two neighbouring tables of a level may become one: no
+// running job writes between them, and no deeper table begins there, where it
+// and its like would become part of a larger component.
+func (t *tree) together(level int, a, b *manifest.FileMeta) bool {
+	if t.parted(level, a, b) {
+		return false
+	}
+	for l := level + 1; l <= lastLevel; l++ {
+		for i := range t.Levels[l] {
+			files := t.Levels[l][i].Files
+			n := sort.Search(len(files), func(n int) bool { return a.EndsBefore(files[n].Smallest) })
+			if n < len(files) && !files[n].StartsAfter(b.Smallest) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// growing finds neighbours that are joinGrowth times as large as the largest of
+// them, as many as fit into a size, which is that many times larger than each
+// and one more. It answers nil if there are none.
+func growing(files []*manifest.FileMeta, limit uint64) []*manifest.FileMeta {
+	for len(files) >= joinGrowth {
+		total, largest := uint64(0), 0
+		for i, f := range files {
+			if total += f.Size; f.Size > files[largest].Size {
+				largest = i
+			}
+		}
+		if total >= joinGrowth*files[largest].Size {
+			for total > limit {
+				total -= files[len(files)-1].Size
+				files = files[:len(files)-1]
+			}
+			return files
+		}
+		// None of those with the largest among them: on one side of it, then.
+		less, more := files[:largest], files[largest+1:]
+		if len(less) > len(more) {
+			less, more = more, less
+		}
+		if found := growing(less, limit); found != nil {
+			return found
+		}
+		files = more
+	}
+	return nil
+}
+
+// isSmall reports whether a reference is to a small value file.
+func (c *Config) isSmall(v *manifest.Version, ref manifest.ValueRef) bool {
+	f := v.Values[ref.File]
+	return f != nil && f.Bytes < c.smallValues()
+}
+
+// joinValues chooses small value files that tables refer to, whose values become
+// one file that is growth times as large as the largest of those; and says how
+// many bytes there are to copy. Only what these tables refer to counts: the rest
+// stays where it is.
+func joinValues(v *manifest.Version, tables []*manifest.FileMeta, growth uint64, cfg Config) (chosen []base.FileNum, bytes uint64) {
+	live := make(map[base.FileNum]uint64)
+	for _, f := range tables {
+		for _, ref := range f.ValueRefs {
+			if cfg.isSmall(v, ref) {
+				live[ref.File] += ref.Bytes
+			}
+		}
+	}
+	if len(live) < 2 {
+		return nil, 0
+	}
+	files := make([]base.FileNum, 0, len(live))
+	for num := range live {
+		files = append(files, num)
+	}
+	slices.SortFunc(files, func(a, b base.FileNum) int {
+		return cmp.Or(cmp.Compare(v.Values[a].Bytes, v.Values[b].Bytes), cmp.Compare(a, b))
+	})
+	n, sum := 0, uint64(0)
+	for i, num := range files {
+		if sum+live[num] > cfg.ValueFileSize {
+			break
+		}
+		if sum += live[num]; sum >= growth*v.Values[num].Bytes {
+			n, bytes = i+1, sum
+		}
+	}
+	if n < 2 {
+		return nil, 0
+	}
+	return files[:n], bytes
+}
+
+// A flush that is much smaller than a memtable makes a thin run of level 0. To
+// merge a few of those with what they overlap costs far more than they bring, so
+// they are joined where they are, as tables are, until they are worth it: some
+// thin runs take another one's place.
+
+// thinCost is how many times more than what it brings down a job has to rewrite
+// for thin runs to be kept from it.
+const thinCost = 4
+
+// thin reports whether a job, which is about to merge runs of level 0 because
+// they are many, costs too much for what they are.
+func (t *tree) thin(j *Job) bool {
+	if j.Move || len(t.Levels[0]) < 2 || t.Sums[0].Bytes+t.Sums[0].Values >= t.cfg.BaseLevelBytes/2 {
+		return false
+	}
+	var upper uint64
+	j.Files(func(level int, f *manifest.FileMeta) {
+		if level == 0 {
+			upper += f.Size
+		}
+	})
+	return !t.leveled(j.OutputLevel) || j.Size() > thinCost*upper
+}
+
+// joinRuns joins neighbouring runs of level 0, those that grow most by it. Where
+// runs are so many that writers would soon be slowed, any growth will do.
+func (t *tree) joinRuns() (Job, bool) {
+	runs, limit := t.Levels[0], t.maxRuns(0)
+	most := float64(joinGrowth)
+	if len(runs) >= 2*limit {
+		most = 1
+	}
+	j := Job{Reason: ReasonJoin, Score: float64(len(runs)) / float64(limit), Keyspace: t.Keyspace}
+	from, to := 0, 0
+	for i := range runs {
+		var sum, largest uint64
+		for n := i; n < len(runs) && t.freeRun(&runs[n]); n++ {
+			size := runs[n].Size()
+			sum, largest = sum+size, max(largest, size)
+			if growth := float64(sum) / float64(largest); n > i && growth >= most {
+				from, to, most = i, n+1, growth
+			}
+		}
+	}
+	for _, r := range runs[from:to] {
+		j.Inputs = append(j.Inputs, Input{Level: 0, Run: r.ID, Files: r.Files})
+	}
+	if to > from {
+		j.OutputRun = runs[from].ID
+	}
+	return j, to > from
+}
+
+// freeRun reports whether no job works on any table of a run.
+func (t *tree) freeRun(r *manifest.Run) bool {
+	return !slices.ContainsFunc(r.Files, func(f *manifest.FileMeta) bool { return t.busy[f.Num] != nil })
+}
