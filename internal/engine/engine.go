@@ -70,6 +70,12 @@ type Engine struct {
 		used, charged int64 // guarded by mu; bytes of arenas, and of the budget
 	}
 
+	// opening says that Open brings a database back and that CURRENT does not
+	// yet name what it made, the files in made: undo removes them. Written by Open
+	// alone, before anything else runs.
+	opening bool
+	made    []string
+
 	closeOnce sync.Once
 	closeErr  error // immutable after closeOnce
 }
@@ -77,6 +83,13 @@ type Engine struct {
 // newFileNum hands out the next file number. A number is never used twice,
 // even by a job that failed or a process that died.
 func (e *Engine) newFileNum() base.FileNum { return base.FileNum(e.nextFile.Add(1) - 1) }
+
+// noteMade notes a new file for undo.
+func (e *Engine) noteMade(id base.Identity) {
+	if e.opening {
+		e.made = append(e.made, id.Name())
+	}
+}
 
 // path is a file of the database.
 func (e *Engine) path(name string) string { return e.fs.PathJoin(e.dir, name) }

@@ -60,6 +60,7 @@ func (e *Engine) abandon() {
 	if g := e.commit.gen; g != nil {
 		g.abandonLog()
 	}
+	e.undo()
 	e.releaseDir()
 	if s := e.state.Swap(nil); s != nil {
 		s.retire()

@@ -32,6 +32,7 @@ func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 		return id, nil, o.e.fileError("create "+id.Name(), err)
 	}
 	o.made++
+	o.e.noteMade(id)
 	return id, f, nil
 }
 

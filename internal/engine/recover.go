@@ -23,38 +23,25 @@ import (
 //	2 the logs that are still needed are replayed, oldest first, into
 //	  memtables, and these are written to new, synced tables (the page cache
 //	  may show what a failed sync never wrote)
-//	3 a new manifest is begun, with one edit that adds those tables and
-//	  retires those logs
+//	3 a new manifest says that there are those tables, and that those logs are
+//	  not needed; then CURRENT names it
 //	4 only then the logs and whatever else nothing names are removed (I11)
 //
-// A crash anywhere in here leaves a directory from which all of it can be done
-// again.
+// Up to the moment when CURRENT names the new manifest everything that was there
+// is as it was, and nothing counts on what was added: a crash leaves a directory
+// from which all of it can be done again, and an Open that fails removes what it
+// added (see undo).
 func (e *Engine) recover(names []string) error {
 	begin := time.Now()
+	e.opening = true
 	st, err := manifest.Recover(e.fs, e.dir)
 	if err != nil {
 		return err
 	}
-	e.dbID = st.DBID
-	e.nextFile.Store(uint64(st.NextFile))
-	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
-	e.loadKeyspaces(st.Keyspaces)
-	// Replay merges, so this is the last moment to find the operator wrong.
-	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
+	if err := e.restore(st); err != nil {
 		return err
 	}
-	e.clock.raise(st.Clock)
-	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
-		e.clock.inUse.Store(f.Expiring > 0)
-		return f.Expiring == 0
-	})
-	if err := e.checkFiles(st.Version); err != nil {
-		return err
-	}
-	if !e.opts.ReadOnly {
-		e.sweepOrphans(names, st.Version)
-	}
-	r := &replay{e: e, needed: st.LogNum, version: st.Version}
+	r := &replay{e: e, needed: st.LogNum, version: st.Version, begin: func() error { return e.beginManifest(st) }}
 	if err := r.logs(names); err != nil {
 		r.free()
 		return err
@@ -69,14 +56,19 @@ func (e *Engine) recover(names []string) error {
 	if err := failpoint.Hit(failpoint.RecoverAfterReplay); err != nil {
 		return err
 	}
-	log, err := manifest.Start(e.fs, e.dir, st)
-	if err != nil {
-		return e.fileError("begin a new manifest", err)
+	if err := e.beginManifest(st); err != nil {
+		return err
 	}
-	e.manifest = log
 	if err := e.begin(st.Version, edit); err != nil {
 		return err
 	}
+	if unsure, err := e.manifest.Install(); err != nil {
+		if unsure {
+			e.opening, e.made = false, nil
+		}
+		return e.fileError("begin a new manifest", err)
+	}
+	e.opening, e.made = false, nil
 	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
 		return err
 	}
@@ -87,6 +79,50 @@ func (e *Engine) recover(names []string) error {
 		e.opts.Logger.Warn("seerdb: an incomplete tail of the log was cut", "file", r.event.TornFile, "offset", r.event.TornAt)
 	}
 	return nil
+}
+
+// restore takes over what the manifest says, and looks for the files it names.
+func (e *Engine) restore(st *manifest.State) error {
+	e.dbID = st.DBID
+	e.nextFile.Store(uint64(st.NextFile))
+	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
+	e.loadKeyspaces(st.Keyspaces)
+	// Replay merges, so this is the last moment to find the operator wrong.
+	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
+		return err
+	}
+	e.clock.raise(st.Clock)
+	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
+		e.clock.inUse.Store(f.Expiring > 0)
+		return f.Expiring == 0
+	})
+	return e.checkFiles(st.Version)
+}
+
+// beginManifest writes the new manifest, if that was not done yet. CURRENT does
+// not name it.
+func (e *Engine) beginManifest(st *manifest.State) error {
+	if e.manifest != nil {
+		return nil
+	}
+	log, err := manifest.Begin(e.fs, e.dir, st)
+	if err != nil {
+		return e.fileError("begin a new manifest", err)
+	}
+	e.manifest = log
+	return nil
+}
+
+// undo removes what a failed Open has made: CURRENT names none of it. The
+// manifest goes last, as it says which numbers the others have.
+func (e *Engine) undo() {
+	for _, name := range e.made {
+		_ = e.fs.Remove(e.path(name))
+	}
+	e.made = nil
+	if e.manifest != nil {
+		e.manifest.Discard()
+	}
 }
 
 // live reports whether a file is still named by something.
@@ -139,6 +175,7 @@ type replay struct {
 	e       *Engine
 	needed  base.FileNum // logs from here on are not in tables
 	version *manifest.Version
+	begin   func() error // comes before the first file is written
 	gens    []*generation
 	cur     *generation // the last of gens, not yet full
 	edit    manifest.Edit
@@ -335,6 +372,9 @@ func (r *replay) spill() error {
 	slices.Reverse(gens)
 	if len(gens) == 0 {
 		return nil
+	}
+	if err := r.begin(); err != nil {
+		return err
 	}
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
 	res, err := e.writeGenerations(context.Background(), &view{version: r.version}, gens, int(e.nextJob.Add(1)))

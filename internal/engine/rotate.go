@@ -142,6 +142,7 @@ func (e *Engine) createLog(g, prev *generation) error {
 	if err != nil {
 		return e.fileError("create the write-ahead log "+id.Name(), err)
 	}
+	e.noteMade(id)
 	if err := e.dirHandle.Sync(); err != nil {
 		err = fmt.Errorf("sync of the directory after creating %s: %w", id.Name(), err)
 		_ = w.Close(false)

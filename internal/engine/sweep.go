@@ -6,7 +6,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
-	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -40,25 +39,6 @@ func (e *Engine) dropLogs(gens []*generation) {
 		}
 		g.abandonLog()
 		e.removeFile(base.FileTypeLog, g.logNum, size)
-	}
-}
-
-// sweepOrphans removes tables and value files that the manifest does not name,
-// before recovery makes its own: on a full disk each failed Open would
-// otherwise leave another set behind.
-func (e *Engine) sweepOrphans(names []string, v *manifest.Version) {
-	named := map[base.FileNum]bool{}
-	v.All(func(_ int, f *manifest.FileMeta) bool {
-		named[f.Num] = true
-		return true
-	})
-	for n := range v.Values {
-		named[n] = true
-	}
-	for _, name := range names {
-		if t, n, _ := base.ParseFileName(name); (t == base.FileTypeTable || t == base.FileTypeValues) && !named[n] {
-			e.removeFile(t, n, 0)
-		}
 	}
 }
 

@@ -90,13 +90,14 @@ func readCurrent(fsys vfs.FS, dir string) (current, error) {
 // writeTemp makes a durable file beside CURRENT that is ready to replace it,
 // and returns its path. When it fails no file is left, as far as it can tell.
 func (c *current) writeTemp(fsys vfs.FS, dir string) (string, error) {
-	path := fsys.PathJoin(dir, base.FileName(base.FileTypeTemp, c.manifest))
+	num := c.manifest
+	path := fsys.PathJoin(dir, base.FileName(base.FileTypeTemp, num))
 	f, err := fsys.Create(path)
-	if errors.Is(err, fs.ErrExist) {
-		// Left by a crash at this very place.
-		if err = fsys.Remove(path); err == nil {
-			f, err = fsys.Create(path)
-		}
+	for errors.Is(err, fs.ErrExist) {
+		// Left by a crash at this very place, or not ours.
+		num++
+		path = fsys.PathJoin(dir, base.FileName(base.FileTypeTemp, num))
+		f, err = fsys.Create(path)
 	}
 	if err != nil {
 		return "", err

@@ -41,12 +41,13 @@ type Log struct {
 	synced    int64        // of these, durable
 	rotateAt  int64        // size that asks for rotation
 	rotateErr error        // of the last attempt
+	installed bool         // CURRENT names it, or may
 	buf       []byte
 	err       error // what poisoned the log
 }
 
 // Create makes the manifest of a new, empty database. What a crash during an
-// earlier Create left behind is cleared away; a directory that holds data but
+// earlier Create left behind does not matter; a directory that holds data but
 // no CURRENT is refused, because its CURRENT was lost.
 func Create(fsys vfs.FS, dir string, dbID uint64) (*Log, error) {
 	switch _, err := readCurrent(fsys, dir); {
@@ -73,36 +74,59 @@ func Create(fsys vfs.FS, dir string, dbID uint64) (*Log, error) {
 	})
 }
 
-// Start begins a new manifest with what Recover returned, and makes CURRENT
-// name it. The old manifests are removed.
+// Start is Begin and Install for a manifest that has no edit to come before
+// CURRENT names it.
 func Start(fsys vfs.FS, dir string, s *State) (*Log, error) {
-	num := s.ManifestNum + 1
-	names, err := fsys.List(dir)
+	l, err := Begin(fsys, dir, s)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if t, n, _ := base.ParseFileName(name); t == base.FileTypeManifest && n < fileNumMax {
-			num = max(num, n+1)
-		}
+	if _, err := l.Install(); err != nil {
+		l.Discard()
+		_ = l.Close()
+		return nil, err
 	}
+	return l, nil
+}
+
+// Begin writes a new manifest with what Recover returned. Edits may be appended
+// to it, but until Install nothing counts on it: the manifest that CURRENT names
+// is the one before. No older file is changed or removed.
+func Begin(fsys vfs.FS, dir string, s *State) (*Log, error) {
 	l := &Log{fs: fsys, dir: dir}
-	m, err := l.write(s, num)
+	m, err := l.write(s, s.ManifestNum+1)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := l.install(m); err != nil {
-		_ = m.file.Close()
 		return nil, err
 	}
 	l.use(m)
-	for _, name := range names {
-		switch t, _, _ := base.ParseFileName(name); t {
-		case base.FileTypeManifest, base.FileTypeTemp:
-			_ = fsys.Remove(fsys.PathJoin(dir, name))
-		}
-	}
 	return l, nil
+}
+
+// Install makes CURRENT name the manifest that Begin wrote, with all edits since.
+// When it fails, unsure tells whether CURRENT may name it nevertheless; if not,
+// the manifest is removed.
+func (l *Log) Install() (unsure bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.syncNames(l.id); err != nil {
+		return false, err
+	}
+	unsure, err = l.install(&written{state: l.State(), file: l.file, id: l.id, size: l.synced})
+	l.installed = err == nil || unsure
+	return unsure, err
+}
+
+// Discard closes and removes a manifest that Install never named. It does
+// nothing to one that it did.
+func (l *Log) Discard() {
+	l.mu.Lock()
+	file, installed := l.file, l.installed
+	l.mu.Unlock()
+	if file == nil || installed {
+		return
+	}
+	_ = l.Close()
+	_ = l.fs.Remove(l.fs.PathJoin(l.dir, l.id.Name()))
 }
 
 // written is a manifest that write made.
@@ -113,17 +137,26 @@ type written struct {
 	size  int64
 }
 
-// write makes manifest num with a snapshot of s, durable but for its name.
+// write makes a manifest with a snapshot of s, durable but for its name. Its
+// number is num, or the first after it whose name is free: a file that is there
+// is not touched, whatever it is.
 // When it fails no file is left, as far as it can tell.
 func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	next := *s
-	next.ManifestNum = num
 	m := &written{state: &next, id: base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: num}}
-	path := l.fs.PathJoin(l.dir, m.id.Name())
+	var path string
 	var err error
-	if m.file, err = l.fs.Create(path); err != nil {
-		return nil, wrap(m.id, err)
+	for ; ; m.id.Num++ {
+		path = l.fs.PathJoin(l.dir, m.id.Name())
+		m.file, err = l.fs.Create(path)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, wrap(m.id, err)
+		}
 	}
+	next.ManifestNum = m.id.Num
 	buf := record.AppendFileHeader(nil, m.id, s.Format, nil)
 	buf = record.Append(buf, m.id, int64(len(buf)), record.KindData, 0, AppendEdit(nil, next.snapshot()))
 	m.size = int64(len(buf))
@@ -141,7 +174,16 @@ func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	return m, nil
 }
 
-// install makes CURRENT name m. When it fails, unsure tells whether CURRENT may
+// syncNames makes the name of a manifest durable, which must not come after the
+// name that points to it, and with it those of all files that it names.
+func (l *Log) syncNames(id base.Identity) error {
+	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
+		return wrap(id, err)
+	}
+	return nil
+}
+
+// install makes CURRENT name m, whose own name is durable. When it fails, unsure tells whether CURRENT may
 // name m nevertheless; if not, m's file is removed.
 func (l *Log) install(m *written) (unsure bool, err error) {
 	defer func() {
@@ -149,11 +191,6 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 			_ = l.fs.Remove(l.fs.PathJoin(l.dir, m.id.Name()))
 		}
 	}()
-	// The manifest's name must not come after the name that points to it.
-	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
-		// Names of other files, too, may have been lost with this error.
-		return true, wrap(m.id, err)
-	}
 	c := current{format: m.state.Format, db: m.state.DBID, manifest: m.id.Num, synced: m.size}
 	temp, err := c.writeTemp(l.fs, l.dir)
 	if err != nil {
@@ -246,7 +283,7 @@ func (l *Log) Append(e *Edit) error {
 	}
 	l.state.Store(next)
 	l.mark()
-	if l.err == nil && l.size >= l.rotateAt {
+	if l.err == nil && l.installed && l.size >= l.rotateAt {
 		l.rotate()
 	}
 	return nil
@@ -303,7 +340,13 @@ func (l *Log) rotate() {
 	m, err := l.write(l.State(), l.lastNum)
 	unsure := false
 	if err == nil {
-		if unsure, err = l.install(m); err != nil {
+		// Names of other files, too, may be lost when they do not sync.
+		if err = l.syncNames(m.id); err != nil {
+			unsure = true
+		} else {
+			unsure, err = l.install(m)
+		}
+		if err != nil {
 			_ = m.file.Close()
 		}
 	}

@@ -95,7 +95,7 @@ func TestLogSurvivesReopen(t *testing.T) {
 		}
 	}
 	names, err := fs.List("")
-	if err != nil || strings.Join(names, " ") != "CURRENT MANIFEST-000004" {
+	if err != nil || strings.Join(names, " ") != "CURRENT MANIFEST-000001 MANIFEST-000002 MANIFEST-000003 MANIFEST-000004" {
 		t.Fatalf("left %q, %v", names, err)
 	}
 	var out bytes.Buffer
