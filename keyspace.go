@@ -70,7 +70,7 @@ func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions 
 	if o.Compression != DefaultCompression {
 		e.Codec = o.Compression.codec()
 	}
-	e.Merger, e.Filter, e.TTL = o.Merger, o.Filter, max(o.TTL, 0)
+	e.Merger, e.Filter, e.TTL = o.Merger, o.Filter, o.TTL
 	return e
 }
 

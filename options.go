@@ -211,16 +211,13 @@ func (o *Options) resolve() engine.Options {
 		FilterBits:     max(orDefault(o.FilterBits, defaultFilterBits), 0),
 		Index:          o.internal.index,
 		ValueThreshold: max(orDefault(o.ValueThreshold, defaultValueThreshold), 0),
-		Shape:          compaction.LazyLeveled,
+		Shape:          o.Shape.shape(),
 		L0Trigger:      orDefault(o.internal.l0Trigger, defaultL0Trigger),
 		BaseLevelBytes: o.internal.baseLevel,
 		MaxJobs:        orDefault(o.Jobs, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
 		ReadOnly:       o.ReadOnly,
 		MustExist:      o.MustExist,
-		ErrorIfExists:  o.MustCreate,
-	}
-	if o.Shape == Leveled {
-		e.Shape = compaction.Leveled
+		MustCreate:     o.MustCreate,
 	}
 	if e.FS == nil {
 		e.FS = vfs.OS
@@ -266,6 +263,19 @@ func (c Compression) codec() compress.Codec {
 		return compress.S2
 	case Zstd:
 		return compress.Zstd
+	case DefaultCompression:
+		return compress.Default
 	}
-	return compress.Default
+	return compress.Codec(c)
+}
+
+// shape translates; an unknown value is left for the engine to refuse.
+func (s Shape) shape() compaction.Shape {
+	switch s {
+	case LazyLeveled:
+		return compaction.LazyLeveled
+	case Leveled:
+		return compaction.Leveled
+	}
+	return compaction.Shape(s)
 }

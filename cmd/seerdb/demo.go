@@ -38,7 +38,7 @@ func demoCommand() *cobra.Command {
 			if len(args) == 1 {
 				d.dir = args[0]
 				if _, err := os.Stat(filepath.Join(d.dir, "CURRENT")); err == nil {
-					return usagef("%s holds a database already; give a new directory", d.dir)
+					return fmt.Errorf("%w: %s holds one; give a new directory", seerdb.ErrExists, d.dir)
 				}
 				return d.run(cmd)
 			}

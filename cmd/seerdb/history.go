@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,21 +58,10 @@ func (h *history) trim() {
 // writeAll replaces the file in one step, so that a session that ends in the
 // middle of it loses nothing.
 func (h *history) writeAll() error {
-	f, err := os.CreateTemp(filepath.Dir(h.file), "history-") // with mode 0600
-	if err != nil {
+	return writeFile(h.file, func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(h.lines, "\n")+"\n")
 		return err
-	}
-	_, err = f.WriteString(strings.Join(h.lines, "\n") + "\n")
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), h.file)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+	})
 }
 
 // Add remembers a line, unless it is like the last one or begins with a blank:

@@ -154,29 +154,22 @@ func exportCommand() *cobra.Command {
 			"expires. A value that was merged has none, also if it was merged onto one that expires.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			var w io.Writer = cmd.OutOrStdout()
-			if out != "" {
-				f, err := os.Create(out)
-				if err != nil {
-					return err
-				}
-				defer func() {
-					if cerr := f.Close(); err == nil {
-						err = cerr
-					}
-				}()
-				w = f
-			}
-			buffered := bufio.NewWriterSize(w, 1<<20)
-			rows, err := newRowWriter(format, buffered)
-			if err != nil {
+			if _, err := newRowWriter(format, nil); err != nil {
 				return err
 			}
 			return reading(args[0], p, func(_ *store, t tree) error {
-				expiring, err := export(t, rows)
-				if err == nil {
-					err = buffered.Flush()
-				}
+				var expiring int64
+				err := writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) (err error) {
+					buffered := bufio.NewWriterSize(w, 1<<20)
+					rows, err := newRowWriter(format, buffered)
+					if err != nil {
+						return err
+					}
+					if expiring, err = export(t, rows); err != nil {
+						return err
+					}
+					return buffered.Flush()
+				})
 				if err == nil && expiring > 0 && format != "jsonl" {
 					fmt.Fprintf(cmd.ErrOrStderr(), "%s of the rows expire, which %s does not keep; --format jsonl does\n", humanize.Comma(expiring), format)
 				}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -61,15 +60,7 @@ func printTree(w io.Writer, s *manifest.State) error {
 
 // drawTree writes the page to a file.
 func drawTree(out, dir string, s *manifest.State) error {
-	f, err := os.Create(out)
-	if err != nil {
-		return err
-	}
-	err = drawPage(f, dir, s)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
+	return writeFile(out, func(w io.Writer) error { return drawPage(w, dir, s) })
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -10,12 +10,14 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// rangeFlags say which keys of which keyspace.
+// rangeFlags say which keys of which keyspace. What counts is whether a flag was
+// given: an empty one is not one left out.
 type rangeFlags struct {
 	encoding
 	place
 	prefix, from, to string
 	all              bool // of delrange
+	given            func(name string) bool
 }
 
 func (f *rangeFlags) flags(cmd *cobra.Command) {
@@ -28,25 +30,28 @@ func (f *rangeFlags) boundFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.prefix, "prefix", "", "only keys that begin with this")
 	cmd.Flags().StringVar(&f.from, "from", "", "first key")
 	cmd.Flags().StringVar(&f.to, "to", "", "end before this key")
+	f.given = cmd.Flags().Changed
 }
 
-func (f *rangeFlags) unbounded() bool { return f.prefix == "" && f.from == "" && f.to == "" }
+func (f *rangeFlags) unbounded() bool {
+	return !f.given("prefix") && !f.given("from") && !f.given("to")
+}
 
+// bounds are the first key and the end; nil is no end.
 func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
-	if f.prefix != "" && (f.from != "" || f.to != "") {
+	if f.given("prefix") && (f.given("from") || f.given("to")) {
 		return nil, nil, usagef("--prefix cannot be used with --from or --to")
 	}
-	if f.prefix != "" {
-		p, err := f.parse("prefix", f.prefix)
+	if f.given("prefix") {
+		p, err := f.parse("--prefix", f.prefix)
 		return p, prefixEnd(p), err
 	}
-	if f.from != "" {
-		if lo, err = f.parse("--from", f.from); err != nil {
-			return nil, nil, err
-		}
+	if lo, err = f.parse("--from", f.from); err != nil || !f.given("to") {
+		return lo, nil, err
 	}
-	if f.to != "" {
-		hi, err = f.parse("--to", f.to)
+	hi, err = f.parse("--to", f.to)
+	if err == nil && len(hi) == 0 {
+		err = usagef("--to is empty, and no key is before the empty one; leave it out to go on to the last key")
 	}
 	return lo, hi, err
 }
@@ -171,14 +176,19 @@ func (f *rangeFlags) allFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "delete every key of the keyspace")
 }
 
-// toDelete are the bounds of what is to be deleted. All of it must be said in
-// so many words: nobody shall lose a keyspace by leaving out a flag.
+// toDelete are the bounds of what is to be deleted. Only --all deletes all keys:
+// a flag that was left out, or a variable in it that was not set, does not.
 func (f *rangeFlags) toDelete() (lo, hi []byte, err error) {
 	switch {
 	case f.all && !f.unbounded():
 		return nil, nil, usagef("--all cannot be used with --prefix, --from or --to")
-	case !f.all && f.unbounded():
+	case f.all:
+		return nil, nil, nil
+	case f.unbounded():
 		return nil, nil, usagef("give --prefix, --from or --to, or --all to delete every key")
 	}
-	return f.bounds()
+	if lo, hi, err = f.bounds(); err == nil && len(lo) == 0 && hi == nil {
+		err = usagef("this is every key; give --all if you mean it")
+	}
+	return lo, hi, err
 }

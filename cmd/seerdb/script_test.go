@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -28,8 +29,23 @@ func TestScripts(t *testing.T) {
 			"flip":    flipByte,
 			"words":   makeWords,
 			"foreign": makeForeign,
+			"exits":   exits,
 		},
 	})
+}
+
+// exits runs the tool and checks its exit code: exits CODE ARGUMENT...
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec("seerdb", args[1:]...)
+	code := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d; want %s", code, args[0])
+	}
 }
 
 // flipByte damages a file: flip FILE OFFSET, from the end when negative.

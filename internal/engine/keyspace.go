@@ -161,6 +161,9 @@ func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspac
 	case len(name) > manifest.MaxKeyspaceName:
 		return nil, fmt.Errorf("%w: the name of a keyspace has %d bytes; at most %d are allowed", base.ErrInvalidOptions, len(name), manifest.MaxKeyspaceName)
 	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	if e.closed.Load() {

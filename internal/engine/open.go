@@ -105,7 +105,7 @@ func (e *Engine) openDir() error {
 	}
 	_, err = e.fs.Stat(current)
 	switch {
-	case err == nil && e.opts.ErrorIfExists:
+	case err == nil && e.opts.MustCreate:
 		return fmt.Errorf("%w in %s", base.ErrExists, e.dir)
 	case err == nil:
 		return e.recover(names)

@@ -66,9 +66,9 @@ type Options struct {
 	MaxJobs        int   // background jobs at once, flush not counted
 	ManualOnly     bool  // no compaction but by Compact: for tests of what would be compacted away
 
-	ReadOnly      bool
-	ErrorIfExists bool
-	MustExist     bool
+	ReadOnly   bool
+	MustCreate bool
+	MustExist  bool
 }
 
 const (
@@ -87,9 +87,7 @@ const (
 func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }
 
 func (o *Options) validate() error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%w: "+format, append([]any{base.ErrInvalidOptions}, args...)...)
-	}
+	bad := badOption
 	switch {
 	case o.Durability < NoWAL || o.Durability > Sync:
 		return bad("Durability is %d; expected NoWAL, Relaxed, Buffered or Sync", o.Durability)
@@ -107,12 +105,39 @@ func (o *Options) validate() error {
 		return bad("PageSize is %d bytes; expected 32 to 1 MiB", o.PageSize)
 	case o.TableSize < 256:
 		return bad("TableSize is %d bytes; expected at least 256", o.TableSize)
-	case o.FilterBits < 0 || o.FilterBits > 64:
-		return bad("FilterBits is %v; expected at most 64", o.FilterBits)
+	case !o.Codec.Valid():
+		return badCodec(o.Codec)
+	case o.Shape != compaction.Leveled && o.Shape != compaction.LazyLeveled:
+		return bad("Shape is %d; expected LazyLeveled or Leveled", o.Shape)
+	case !(o.FilterBits >= 0 && o.FilterBits <= 64): // NaN neither
+		return bad("FilterBits is %v; expected at most 64, or less than 0 for no filters", o.FilterBits)
 	case o.MaxJobs < 1 || o.MaxJobs > 64:
 		return bad("Jobs is %d; expected 1 to 64", o.MaxJobs)
-	case o.ErrorIfExists && o.MustExist:
-		return bad("ErrorIfExists and MustExist exclude each other")
+	case o.MustCreate && o.MustExist:
+		return bad("MustCreate and MustExist exclude each other")
+	case o.MustCreate && o.ReadOnly:
+		return bad("MustCreate and ReadOnly exclude each other")
 	}
 	return nil
+}
+
+// validate says what is wrong with the options of a keyspace.
+func (o *KeyspaceOptions) validate() error {
+	switch {
+	case !o.Codec.Valid():
+		return badCodec(o.Codec)
+	case o.TTL < 0:
+		return badOption("TTL is %v; expected 0 or more", o.TTL)
+	}
+	return nil
+}
+
+// badOption makes the error for an option that makes no sense. The message
+// begins with the name that the option has in the root package.
+func badOption(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{base.ErrInvalidOptions}, args...)...)
+}
+
+func badCodec(c compress.Codec) error {
+	return badOption("Compression is %d; expected DefaultCompression, NoCompression, LZ4, S2 or Zstd", uint8(c))
 }
