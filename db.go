@@ -96,7 +96,10 @@ func (db *DB) VisibleSeq() uint64 { return uint64(db.e.VisibleSeq()) }
 // survives a power cut.
 func (db *DB) DurableSeq() uint64 { return uint64(db.e.DurableSeq()) }
 
-// Close waits for what runs, makes acknowledged commits durable and lets the
-// directory go. Iterators and snapshots still open answer ErrClosed from then
-// on; the error then names where they were made. Close is idempotent.
+// Close waits for commits and jobs that run, makes acknowledged commits durable
+// and lets the directory go. Reads that run end with their value or ErrClosed.
+// Iterators, snapshots and transactions still open answer ErrClosed from then
+// on, and Close returns a *LeakError that names where they were made: then, and
+// whenever errors.Is(err, ErrLeaked), all the rest was done. A second Close
+// returns what the first returned.
 func (db *DB) Close() error { return db.e.Close() }

@@ -29,6 +29,13 @@ var (
 	// ErrConflict: a commit since the transaction began touched what it
 	// depends on. Nothing was applied; a new transaction may succeed.
 	ErrConflict = base.ErrConflict
+	// ErrTxnDone: the transaction was committed or rolled back before.
+	ErrTxnDone = base.ErrTxnDone
+	// ErrLeaked: Close did all that it promises, so what was committed is
+	// durable, but iterators, snapshots or transactions were still open, and
+	// answer ErrClosed from then on. errors.As gives the *LeakError that says
+	// where they were made.
+	ErrLeaked = base.ErrLeaked
 	// ErrTxnTooLarge: the transaction has read or written more than its share
 	// of the memory budget. It can still be rolled back.
 	ErrTxnTooLarge = base.ErrTxnTooLarge
@@ -53,6 +60,10 @@ var (
 // CorruptionError says which file is damaged, where, and which keys may be
 // affected.
 type CorruptionError = base.CorruptionError
+
+// LeakError says what was still open when the database was closed, and where it
+// was made.
+type LeakError = base.LeakError
 
 const (
 	// MaxKeySize is the largest key, in bytes. The empty key is a key.

@@ -284,26 +284,36 @@ func TestUseAfterClose(t *testing.T) {
 	}
 	snap := db.NewSnapshot()
 	err = db.Close()
-	if err == nil || !strings.Contains(err.Error(), "fault_test.go") || !strings.Contains(err.Error(), "2 iterators or snapshots") {
+	var leak *seerdb.LeakError
+	if !errors.Is(err, seerdb.ErrLeaked) || !errors.As(err, &leak) || leak.Open != 2 || len(leak.Places) != 2 {
 		t.Fatalf("close with an open iterator and snapshot: %v", err)
 	}
-	must(t, db.Close())
+	if !strings.Contains(err.Error(), "fault_test.go") || !strings.Contains(err.Error(), "2 iterators or snapshots") {
+		t.Fatalf("close with an open iterator and snapshot: %v", err)
+	}
+	if again := db.Close(); !errors.Is(again, err) {
+		t.Fatalf("a second Close: %v, want %v", again, err)
+	}
 	if it.Next() || !errors.Is(it.Err(), seerdb.ErrClosed) {
 		t.Fatalf("iterator after close: %v", it.Err())
 	}
 	_ = it.Close()
 	ctx := context.Background()
 	calls := map[string]func() error{
-		"Put":     func() error { return db.Put([]byte("k"), nil) },
-		"Delete":  func() error { return db.Delete([]byte("k")) },
-		"Get":     func() error { _, err := db.Get([]byte("a")); return err },
-		"Has":     func() error { _, err := db.Has([]byte("a")); return err },
-		"NewIter": func() error { _, err := db.NewIter(nil); return err },
-		"Flush":   func() error { return db.Flush(ctx) },
-		"Compact": func() error { return db.Compact(ctx, nil, nil) },
-		"Sync":    func() error { return db.Sync() },
-		"Verify":  func() error { _, err := db.Verify(ctx); return err },
-		"Range":   func() error { r := db.Range(nil, nil); r.All()(func(_, _ []byte) bool { return true }); return r.Err() },
+		"Put":                func() error { return db.Put([]byte("k"), nil) },
+		"Delete":             func() error { return db.Delete([]byte("k")) },
+		"Get":                func() error { _, err := db.Get([]byte("a")); return err },
+		"Has":                func() error { _, err := db.Has([]byte("a")); return err },
+		"NewIter":            func() error { _, err := db.NewIter(nil); return err },
+		"Flush":              func() error { return db.Flush(ctx) },
+		"Compact":            func() error { return db.Compact(ctx, nil, nil) },
+		"Sync":               func() error { return db.Sync() },
+		"Verify":             func() error { _, err := db.Verify(ctx); return err },
+		"Range":              func() error { r := db.Range(nil, nil); r.All()(func(_, _ []byte) bool { return true }); return r.Err() },
+		"Apply of nothing":   func() error { return db.Apply(db.NewBatch(), seerdb.DefaultDurability) },
+		"DeleteRange, empty": func() error { return db.DeleteRange([]byte("b"), []byte("a")) },
+		"View":               func() error { return db.View(func(*seerdb.Snapshot) error { t.Error("was called"); return nil }) },
+		"Update":             func() error { return db.Update(ctx, func(*seerdb.Txn) error { t.Error("was called"); return nil }) },
 		"snapshot Get": func() error {
 			_, err := snap.Get([]byte("a"))
 			return err
@@ -363,7 +373,7 @@ func TestConcurrentClose(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 		for range 3 {
 			wg.Go(func() {
-				if err := db.Close(); err != nil && !strings.Contains(err.Error(), "iterators or snapshots open") {
+				if err := db.Close(); err != nil && !errors.Is(err, seerdb.ErrLeaked) {
 					t.Error(err)
 				}
 			})

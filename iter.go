@@ -84,7 +84,7 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 
 // expiryOf looks for a key with an iterator of its own.
 func expiryOf(open func(engine.IterOptions) (*engine.Iter, error), key []byte) (at time.Time, expires bool, err error) {
-	it, err := open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: true})
+	it, err := open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: true, Own: true})
 	if err != nil {
 		return time.Time{}, false, err
 	}

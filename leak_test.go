@@ -2,6 +2,7 @@ package seerdb_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -112,7 +113,7 @@ func TestLeaksAreNamed(t *testing.T) {
 		must(t, db.Put([]byte("key"), nil))
 		err = nil
 		use(db, func() { err = db.Close() })
-		if err == nil || !strings.Contains(err.Error(), "leak_test.go:") {
+		if !errors.Is(err, seerdb.ErrLeaked) || !strings.Contains(err.Error(), "leak_test.go:") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -29,6 +29,21 @@ func TestPanicPinsNothing(t *testing.T) {
 		"GetFunc": func(db *seerdb.DB) {
 			_ = db.GetFunc([]byte("k"), func([]byte) error { panic("mine") })
 		},
+		"View": func(db *seerdb.DB) { _ = db.View(func(*seerdb.Snapshot) error { panic("mine") }) },
+		"Update": func(db *seerdb.DB) {
+			_ = db.Update(context.Background(), func(x *seerdb.Txn) error {
+				_, _ = x.Get([]byte("k"))
+				panic("mine")
+			})
+		},
+		"iterator of a transaction": func(db *seerdb.DB) {
+			_ = db.Update(context.Background(), func(x *seerdb.Txn) error {
+				for range x.Range(nil, nil).All() {
+					panic("mine")
+				}
+				return nil
+			})
+		},
 		"GetFunc of a snapshot": func(db *seerdb.DB) {
 			s := db.NewSnapshot()
 			defer func() { _ = s.Close() }()
@@ -106,6 +121,12 @@ func TestRowsEndWithAPanic(t *testing.T) {
 		bad = true
 		_, _ = db.Get([]byte("b"))
 	})
+	for _, call := range []func([]byte, []byte) (bool, error){db.PutIfAbsent, func(k, v []byte) (bool, error) { return db.CompareAndSwap(k, v, v) }} {
+		panics(func() {
+			bad = true
+			_, _ = call([]byte("b"), []byte("c"))
+		})
+	}
 	for after := range 2 {
 		x, err := db.Begin(nil)
 		must(t, err)
@@ -123,7 +144,7 @@ func TestRowsEndWithAPanic(t *testing.T) {
 		must(t, other.Commit())
 		must(t, db.Delete([]byte("d")))
 	}
-	if n := db.Metrics().Iterators; n != 0 {
-		t.Errorf("%d iterators are open", n)
+	if m := db.Metrics(); m.Iterators != 0 || m.Transactions != 0 || m.OldestSnapshotSeq != 0 {
+		t.Errorf("%d iterators and %d transactions are open, the oldest at %d", m.Iterators, m.Transactions, m.OldestSnapshotSeq)
 	}
 }

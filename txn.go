@@ -45,6 +45,7 @@ type TxnOptions struct {
 //
 // A Txn is used by one goroutine, though any may roll it back, and must be ended
 // by Commit or Rollback: an open one keeps old versions from being dropped.
+// From then on its methods return ErrTxnDone.
 // There is no limit to its size but the memory budget: past a quarter of it
 // operations return ErrTxnTooLarge.
 //
@@ -261,6 +262,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 // View runs fn with a snapshot, which it closes.
 func (db *DB) View(fn func(*Snapshot) error) error {
 	s := db.NewSnapshot()
+	if s.s.Closed() {
+		return ErrClosed
+	}
 	defer func() { _ = s.Close() }()
 	return fn(s)
 }
@@ -288,25 +292,30 @@ func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
 // sync without asking all the time.
 func (s *space) putIf(key []byte, cond func(now []byte, exists bool) bool, write func(ops) error) (bool, error) {
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
-		t := new(engine.Txn)
-		if err := s.e.Begin(t, engine.TxnOptions{}); err != nil {
-			return false, err
-		}
-		now, err := t.AppendGet(s.k, nil, key)
-		if err != nil && !errors.Is(err, ErrNotFound) || !cond(now, err == nil) {
-			t.Rollback()
-			return false, ignoreNotFound(err)
-		}
-		err = t.Write(func(b *batch.Batch) error { return write(opsOn(b, s.k, s.e)) })
-		if err == nil {
-			_, err = t.Commit(context.Background())
-		}
-		t.Rollback()
+		did, err := s.tryPutIf(key, cond, write)
 		if !errors.Is(err, ErrConflict) {
-			return err == nil, err
+			return did, err
 		}
 		time.Sleep(rand.N(pause))
 	}
+}
+
+// tryPutIf is one try of putIf.
+func (s *space) tryPutIf(key []byte, cond func(now []byte, exists bool) bool, write func(ops) error) (bool, error) {
+	t := new(engine.Txn)
+	if err := s.e.Begin(t, engine.TxnOptions{Own: true}); err != nil {
+		return false, err
+	}
+	defer t.Rollback() // a merge operator may panic
+	now, err := t.AppendGet(s.k, nil, key)
+	if err != nil && !errors.Is(err, ErrNotFound) || !cond(now, err == nil) {
+		return false, ignoreNotFound(err)
+	}
+	err = t.Write(func(b *batch.Batch) error { return write(opsOn(b, s.k, s.e)) })
+	if err == nil {
+		_, err = t.Commit(context.Background())
+	}
+	return err == nil, err
 }
 
 func ignoreNotFound(err error) error {

@@ -132,12 +132,13 @@ func TestTxnSavepoints(t *testing.T) {
 func TestTxnLife(t *testing.T) {
 	o := smallOn(vfs.NewMem(), seerdb.Sync)
 	o.MemoryBudget = 1 << 20
-	db := open(t, "db", o)
+	db, err := seerdb.Open("db", o) // it is closed with a transaction open
+	must(t, err)
 	x := begin(t, db, nil)
 	must(t, x.Put([]byte("k"), nil))
 	must(t, x.Commit())
 	for _, err := range []error{x.Commit(), x.Put(nil, nil), x.RollbackTo(x.Savepoint())} {
-		if !errors.Is(err, seerdb.ErrClosed) {
+		if !errors.Is(err, seerdb.ErrTxnDone) {
 			t.Fatalf("after the end: %v", err)
 		}
 	}

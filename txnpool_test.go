@@ -107,10 +107,10 @@ func (w *poolWorker) endMeanwhile(t *seerdb.Txn, prefix string) {
 	go func() { t.Rollback(); close(ended) }()
 	for i := range 20 {
 		key := fmt.Appendf(nil, "%slate%d", prefix, i)
-		if err := t.Put(key, key); err != nil && !errors.Is(err, seerdb.ErrClosed) {
+		if err := t.Put(key, key); err != nil && !errors.Is(err, seerdb.ErrTxnDone) {
 			w.c.Error(err)
 		}
-		if v, err := t.Get(key); err == nil && string(v) != string(key) || err != nil && !errors.Is(err, seerdb.ErrClosed) {
+		if v, err := t.Get(key); err == nil && string(v) != string(key) || err != nil && !errors.Is(err, seerdb.ErrTxnDone) {
 			w.c.Errorf("%q is %q, %v", key, v, err)
 		}
 	}
@@ -127,7 +127,7 @@ func (w *poolWorker) stale(t *seerdb.Txn, prefix string) {
 	}
 	t.Rollback()
 	for i, err := range append(errs, err) {
-		if !errors.Is(err, seerdb.ErrClosed) {
+		if !errors.Is(err, seerdb.ErrTxnDone) {
 			w.c.Errorf("use %d of a transaction that is over: %v", i, err)
 		}
 	}
@@ -143,7 +143,7 @@ func (w *poolWorker) closeIters(keep int) {
 			}
 			i++
 		}
-		if err := p.it.Close(); errors.Is(err, seerdb.ErrClosed) {
+		if err := p.it.Close(); errors.Is(err, seerdb.ErrTxnDone) {
 			continue // serializable: it cannot say any more what it read
 		} else if w.c.ok(err); i != len(p.want) {
 			w.c.Errorf("the iterator of %s shows %d rows of %d", p.prefix, i, len(p.want))

@@ -3,6 +3,7 @@ package base
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The sentinel errors of the public API. They are declared here so that every
@@ -27,6 +28,8 @@ var (
 	ErrExists         = errors.New("seerdb: database already exists")
 	ErrNoKeyspace     = errors.New("seerdb: no such keyspace")
 	ErrKeyOrder       = errors.New("seerdb: keys are not in ascending order")
+	ErrTxnDone        = errors.New("seerdb: transaction has already been committed or rolled back")
+	ErrLeaked         = errors.New("seerdb: closed with objects open")
 )
 
 // CorruptionError reports bytes on disk that are not what was written there.
@@ -64,3 +67,18 @@ func (e *CorruptionError) Unwrap() error { return e.Err }
 
 // Is makes errors.Is(err, ErrCorruption) true.
 func (e *CorruptionError) Is(target error) bool { return target == ErrCorruption }
+
+// LeakError reports iterators, snapshots and transactions that were open when
+// the database was closed. errors.Is(err, ErrLeaked) holds for it.
+type LeakError struct {
+	Open   int      // how many
+	Places []string // where they were made, one entry a place
+}
+
+func (e *LeakError) Error() string {
+	return fmt.Sprintf("seerdb: closed with %d iterators or snapshots open, close them first (all that was acknowledged is durable): %s",
+		e.Open, strings.Join(e.Places, "; "))
+}
+
+// Is makes errors.Is(err, ErrLeaked) true.
+func (e *LeakError) Is(target error) bool { return target == ErrLeaked }

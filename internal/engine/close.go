@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
@@ -17,18 +16,11 @@ import (
 const closeFlushBytes = 1 << 20
 
 // Close waits for commits and jobs in progress, makes what was acknowledged
-// durable and lets the directory go. It is idempotent; concurrent calls wait
-// for the first.
+// durable and lets the directory go. Later and concurrent calls wait for the
+// first, and return what it returned.
 func (e *Engine) Close() error {
-	first := false
-	e.closeOnce.Do(func() {
-		first = true
-		e.closeErr = e.close()
-	})
-	if first {
-		return e.closeErr
-	}
-	return nil
+	e.closeOnce.Do(func() { e.closeErr = e.close() })
+	return e.closeErr
 }
 
 func (e *Engine) close() error {
@@ -45,7 +37,7 @@ func (e *Engine) close() error {
 		errs = append(errs, e.finishLogs())
 	}
 	e.installMu.Lock()
-	errs = append(errs, e.closeLeaks())
+	leaks := e.closeLeaks()
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
 		e.keepTime()
@@ -58,7 +50,14 @@ func (e *Engine) close() error {
 	}
 	e.releaseDir()
 	e.lifetimes.Done()
-	return errors.Join(errs...)
+	err := errors.Join(errs...)
+	switch {
+	case leaks == nil:
+		return err
+	case err == nil:
+		return leaks
+	}
+	return fmt.Errorf("%w; %v", err, leaks) // a LeakError would say that all else went well
 }
 
 // keepTime writes down the latest time told, as far as that works: it is only
@@ -86,24 +85,22 @@ func (e *Engine) refuseCommits() {
 
 // closeLeaks marks the engine closed for iterators and snapshots, and names
 // those that are still open.
-func (e *Engine) closeLeaks() error {
+func (e *Engine) closeLeaks() *base.LeakError {
 	e.closed.Store(true)
 	n, places := e.open.leaked()
 	if n == 0 {
 		return nil
 	}
-	return fmt.Errorf("seerdb: closed with %d iterators or snapshots open: %s", n, strings.Join(places, "; "))
+	return &base.LeakError{Open: n, Places: places}
 }
 
 // finishLogs makes everything acknowledged durable: in tables when there is
 // much of it or no log, else in the log. A flush that fails, on a full disk
 // say, falls back on the logs, which are complete.
 func (e *Engine) finishLogs() error {
-	s := e.state.Load()
-	gens := append([]*generation{s.mem}, s.imm...)
 	var logged int64
 	withoutLog := false
-	for _, g := range gens {
+	for _, g := range e.state.Load().generations() {
 		if g.log == nil {
 			withoutLog = withoutLog || !g.empty()
 			continue
@@ -112,12 +109,12 @@ func (e *Engine) finishLogs() error {
 	}
 	var err error
 	if withoutLog || logged > closeFlushBytes {
-		if err = e.flushForClose(s, gens); err == nil {
+		if err = e.flushForClose(); err == nil {
 			return nil
 		}
 		e.opts.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
 	}
-	for _, g := range slices.Backward(gens) {
+	for _, g := range slices.Backward(e.state.Load().generations()) {
 		if serr := g.seal(); serr != nil {
 			e.abandonLogs()
 			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), serr)
@@ -129,37 +126,31 @@ func (e *Engine) finishLogs() error {
 	return nil
 }
 
-// flushForClose writes all generations to tables. No commit runs any more, so
-// the active one is as good as immutable.
-func (e *Engine) flushForClose(s *state, gens []*generation) error {
-	s.mem.lastSeq = e.commit.nextSeq - 1
-	res, err := e.writeGenerations(context.Background(), s.v, gens, int(e.nextJob.Add(1)))
-	if err != nil {
-		return err
-	}
-	edit := flushEdit(res, uint64(e.newFileNum()))
-	next := &generation{logNum: e.newFileNum()}
+// closingMemtable is the size of the memtable that is active while Close
+// flushes the others. No commit runs any more, so it stays empty.
+const closingMemtable = 1 << 10
+
+// flushForClose writes all generations to tables, as every flush does: readers
+// are still there, and must see either a generation or its tables.
+func (e *Engine) flushForClose() error {
 	e.commit.mu.Lock()
-	err = e.createLog(next, nil)
+	err := e.rotateTo(closingMemtable)
 	e.commit.mu.Unlock()
 	if err != nil {
-		e.discardOutputs(res)
 		return err
 	}
-	next.abandonLog()
-	edit.LogNum = &next.logNum
-	if err := e.install(edit, nil, nil); err != nil {
-		e.discardOutputs(res)
+	e.flushMu.Lock()
+	defer e.flushMu.Unlock()
+	if _, err := e.flushBefore(context.Background(), base.SeqNumMax); err != nil {
 		return err
 	}
-	e.dropLogs(gens)
+	e.abandonLogs() // that of the new generation, which is empty
 	return nil
 }
 
-// abandonLogs closes the logs of a poisoned engine as they are.
+// abandonLogs closes the logs as they are.
 func (e *Engine) abandonLogs() {
-	s := e.state.Load()
-	for _, g := range append([]*generation{s.mem}, s.imm...) {
+	for _, g := range e.state.Load().generations() {
 		g.abandonLog()
 	}
 }

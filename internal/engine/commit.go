@@ -75,6 +75,9 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 		return 0, err
 	}
 	if b.Count() == 0 {
+		if e.closed.Load() {
+			return 0, base.ErrClosed
+		}
 		return e.visibleSeq(), nil
 	}
 	d, err := e.durability(d)

@@ -339,7 +339,7 @@ func withoutExpiry(k base.Kind) base.Kind {
 // getMerged reads a key with operands; with own, some of them are those of an
 // open transaction.
 func (k *Keyspace) getMerged(dst, key []byte, at Moment, own *overlay) ([]byte, error) {
-	it, err := k.newIter(IterOptions{Lower: key}, at, own)
+	it, err := k.newIter(IterOptions{Lower: key, Own: true}, at, own)
 	if err != nil {
 		return dst, err
 	}

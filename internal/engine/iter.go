@@ -19,6 +19,7 @@ type IterOptions struct {
 	Lower, Upper []byte // Lower <= key < Upper; nil = unbounded
 	KeysOnly     bool
 	Bulk         bool // a long scan: what it reads does not displace hot pages
+	Own          bool // made for the length of a call: the program cannot leak it
 }
 
 // Iter shows the live keys of one sequence in order, each once, with its
@@ -102,6 +103,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
+	it.origin.own = o.Own
 	e.open.add(&it.origin, originIter, Caller(1, 4))
 	return it, nil
 }

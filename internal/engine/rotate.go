@@ -68,6 +68,11 @@ func (e *Engine) waitForRoom(reason string) {
 // original's S1 to S5). The caller holds commit.mu, so no commit is between
 // its reservation and its place in the queue.
 func (e *Engine) rotate(need int) error {
+	return e.rotateTo(max(e.opts.MemtableSize, need))
+}
+
+// rotateTo is rotate to a memtable of so many bytes.
+func (e *Engine) rotateTo(capacity int) error {
 	old := e.commit.gen
 	if old.log != nil {
 		// A kill must not lose this log's tail while later records survive
@@ -76,7 +81,7 @@ func (e *Engine) rotate(need int) error {
 			return e.logFailed(old, err)
 		}
 	}
-	g, err := e.newGeneration(max(e.opts.MemtableSize, need), old)
+	g, err := e.newGeneration(capacity, old)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -78,21 +79,26 @@ func (s *snapshots) summary() (n int, oldest base.SeqNum) {
 
 // Snapshot pins one sequence: reads through it do not move. It is safe for
 // concurrent use.
+//
+// No lock is held while it is read, since reads call the program, which may read
+// it again or close it: a read holds a reference, and the last to let go drops
+// the sequence.
 type Snapshot struct {
 	e      *Engine
 	at     Moment
 	origin origin
-	mu     sync.RWMutex
-	closed bool // guarded by mu
+	closed atomic.Bool
+	refs   atomic.Int64 // reads that run, and one until Close
 }
 
 // NewSnapshot takes a snapshot of everything visible now.
 func (e *Engine) NewSnapshot() *Snapshot {
 	s := &Snapshot{e: e}
 	if e.closed.Load() {
-		s.closed = true
+		s.closed.Store(true)
 		return s
 	}
+	s.refs.Store(1)
 	e.snaps.filterMu.RLock()
 	s.at = e.snaps.take(e)
 	e.snaps.filterMu.RUnlock()
@@ -100,58 +106,70 @@ func (e *Engine) NewSnapshot() *Snapshot {
 	return s
 }
 
+// Closed reports whether the snapshot was closed, or made of a closed engine.
+func (s *Snapshot) Closed() bool { return s.closed.Load() }
+
 // Seq is the sequence that the snapshot sees.
 func (s *Snapshot) Seq() base.SeqNum { return s.at.Seq }
 
+// enter begins a read, which leave ends.
+func (s *Snapshot) enter() error {
+	for n := s.refs.Load(); n > 0 && !s.closed.Load(); n = s.refs.Load() {
+		if s.refs.CompareAndSwap(n, n+1) {
+			return nil
+		}
+	}
+	return base.ErrClosed
+}
+
+func (s *Snapshot) leave() {
+	if s.refs.Add(-1) == 0 {
+		s.e.snaps.drop(s.at)
+	}
+}
+
 // AppendGet is Keyspace.AppendGet at the snapshot.
 func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return dst, base.ErrClosed
+	if err := s.enter(); err != nil {
+		return dst, err
 	}
+	defer s.leave()
 	return k.AppendGet(dst, key, s.at)
 }
 
 // View is Keyspace.View at the snapshot.
 func (s *Snapshot) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return base.ErrClosed
+	if err := s.enter(); err != nil {
+		return err
 	}
+	defer s.leave()
 	return k.View(key, s.at, fn)
 }
 
 // Has is Keyspace.Has at the snapshot.
 func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return false, base.ErrClosed
+	if err := s.enter(); err != nil {
+		return false, err
 	}
+	defer s.leave()
 	return k.Has(key, s.at)
 }
 
 // NewIter is Keyspace.NewIter at the snapshot. The iterator outlives it.
 func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return nil, base.ErrClosed
+	if err := s.enter(); err != nil {
+		return nil, err
 	}
+	defer s.leave()
 	return k.NewIter(o, s.at)
 }
 
-// Close lets the snapshot go. It is idempotent.
+// Close lets the snapshot go, once reads that run have ended; it does not wait
+// for them. It is idempotent.
 func (s *Snapshot) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil
+	if s.closed.CompareAndSwap(false, true) {
+		s.e.open.remove(&s.origin)
+		s.leave()
 	}
-	s.closed = true
-	s.e.snaps.drop(s.at)
-	s.e.open.remove(&s.origin)
 	return nil
 }

@@ -42,6 +42,11 @@ type paddedCount struct {
 	_ [56]byte
 }
 
+// generations lists them, newest first.
+func (s *state) generations() []*generation {
+	return append([]*generation{s.mem}, s.imm...)
+}
+
 // visible is the sequence that a read begun now sees.
 func (s *state) visible() base.SeqNum { return min(s.e.visibleSeq(), s.limit) }
 

@@ -32,6 +32,7 @@ type TxnOptions struct {
 	Isolation  Isolation
 	Durability Durability
 	ReadOnly   bool
+	Own        bool  // begun for the length of a call: the program cannot leak it
 	Where      Where // who began it; the zero value is whoever called who called Begin
 }
 
@@ -97,6 +98,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 		p.tracker.Begin(&w.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), pending)
 	}
 	p.mu.Unlock()
+	t.origin.own = o.Own
 	e.open.add(&t.origin, originTxn, o.Where)
 	return nil
 }
@@ -118,7 +120,11 @@ func (t *Txn) Seq() base.SeqNum { return t.held.Seq }
 // it works in.
 func (t *Txn) enter() (*txnWork, error) {
 	t.mu.Lock()
-	if t.work == nil || t.e.closed.Load() {
+	switch {
+	case t.work == nil:
+		t.mu.Unlock()
+		return nil, base.ErrTxnDone
+	case t.e.closed.Load():
 		t.mu.Unlock()
 		return nil, base.ErrClosed
 	}
@@ -368,7 +374,7 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	w := t.take()
 	if w == nil {
-		return 0, base.ErrClosed
+		return 0, base.ErrTxnDone
 	}
 	defer t.end(w)
 	switch {

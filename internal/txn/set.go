@@ -168,7 +168,7 @@ func (s *Set) charge(n int) error {
 	case s.err != nil:
 		return s.err
 	case s.sealed:
-		return base.ErrClosed
+		return base.ErrTxnDone
 	case n > s.limit-s.bytes:
 		return base.ErrTxnTooLarge
 	}

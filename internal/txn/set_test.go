@@ -214,7 +214,7 @@ func TestSetLimit(t *testing.T) {
 	if err := s.seal(); err != nil || len(s.ranges) != 1 || cap(s.rangeKeys) > 1<<10 {
 		t.Errorf("%v, %d ranges, %d bytes of keys", err, len(s.ranges), cap(s.rangeKeys))
 	}
-	if err := s.Key(0, []byte("late")); !errors.Is(err, base.ErrClosed) {
+	if err := s.Key(0, []byte("late")); !errors.Is(err, base.ErrTxnDone) {
 		t.Errorf("a sealed set took a key: %v", err)
 	}
 	s.reset(300)
@@ -264,7 +264,7 @@ func TestWalkOutlivesItsTransaction(t *testing.T) {
 	_ = w.Forward(nil, nil, false, nil)
 	tr.End(&x)
 	tr.Begin(&x, 1, 1<<20, nil)
-	if err := w.Forward(nil, []byte("a"), true, nil); !errors.Is(err, base.ErrClosed) {
+	if err := w.Forward(nil, []byte("a"), true, nil); !errors.Is(err, base.ErrTxnDone) {
 		t.Errorf("the walk went on: %v", err)
 	}
 	if _ = w.Close(); !x.Empty() {

@@ -48,7 +48,7 @@ func (w *Walk) Backward(from, found []byte, ok bool, begin []byte) error {
 func (w *Walk) cover(lo, hi []byte, endless bool) error {
 	switch {
 	case w.set == nil:
-		return base.ErrClosed // the transaction ended under the iterator
+		return base.ErrTxnDone // the transaction ended under the iterator
 	case !endless && bytes.Compare(lo, hi) >= 0:
 		return w.set.err
 	}

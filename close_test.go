@@ -1,0 +1,122 @@
+package seerdb_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// hooked is a merge operator that calls the program when it is asked for a value.
+type hooked struct {
+	merger.Append
+	hook *func()
+}
+
+func (m hooked) Full(dst, key, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
+	if *m.hook != nil {
+		(*m.hook)()
+	}
+	return m.Append.Full(dst, key, existing, exists, operands)
+}
+
+// TestCloseBesideRunningCalls: Close does not wait for a read that runs, and does
+// not call what the read uses a leak of the program. The read ends with its value
+// or with ErrClosed.
+func TestCloseBesideRunningCalls(t *testing.T) {
+	key := []byte("k")
+	for name, call := range map[string]func(db *seerdb.DB) error{
+		"Get":       func(db *seerdb.DB) error { _, err := db.Get(key); return err },
+		"AppendGet": func(db *seerdb.DB) error { _, err := db.AppendGet(nil, key); return err },
+		"GetFunc":   func(db *seerdb.DB) error { return db.GetFunc(key, func([]byte) error { return nil }) },
+		"PutIfAbsent": func(db *seerdb.DB) error {
+			_, err := db.PutIfAbsent(key, nil)
+			return err
+		},
+		"CompareAndSwap": func(db *seerdb.DB) error {
+			_, err := db.CompareAndSwap(key, nil, nil)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := smallOn(vfs.NewMem(), seerdb.Relaxed)
+			var hook func()
+			o.Merger = hooked{hook: &hook}
+			db, err := seerdb.Open("db", o)
+			must(t, err)
+			must(t, db.Merge(key, []byte("operand")))
+			closed := errors.New("was not closed")
+			hook = func() { hook = nil; closed = db.Close() }
+			if err := call(db); err != nil && !errors.Is(err, seerdb.ErrClosed) {
+				t.Error(err)
+			}
+			must(t, closed)
+		})
+	}
+}
+
+// TestCloseAnswersTheSame: a Close that failed is not forgotten by the next one.
+func TestCloseAnswersTheSame(t *testing.T) {
+	fs := vfs.NewMem()
+	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
+	must(t, err)
+	it, err := db.NewIter(nil)
+	must(t, err)
+	fs.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+	if err := db.Put([]byte("k"), nil); err == nil {
+		t.Fatal("the sync did not fail")
+	}
+	first := db.Close()
+	if first == nil || errors.Is(first, seerdb.ErrLeaked) {
+		t.Fatalf("Close after a failed sync, with an iterator open: %v; only where all is durable is it a leak", first)
+	}
+	if second := db.Close(); second == nil || second.Error() != first.Error() {
+		t.Fatalf("the second Close: %v; the first: %v", second, first)
+	}
+	_ = it.Close()
+}
+
+// TestSnapshotReadInItsOwnRead: a snapshot is read, and closed, while GetFunc
+// shows one of its values; nothing waits for anything, and what the snapshot
+// pinned is there until the read has ended.
+func TestSnapshotReadInItsOwnRead(t *testing.T) {
+	ctx := context.Background()
+	r := newRig(t, quiet)
+	r.put("a=1", "b=1")
+	must(t, r.flush())
+	for _, closer := range []func(*seerdb.Snapshot){
+		func(s *seerdb.Snapshot) { must(t, s.Close()) },
+		func(s *seerdb.Snapshot) { must(t, r.finish(async(s.Close))) },
+	} {
+		s := r.db.NewSnapshot()
+		in := errors.New("fn was not called")
+		done := async(func() error {
+			return s.GetFunc([]byte("a"), func(a []byte) error {
+				b, err := s.Get([]byte("b"))
+				if in = err; !bytes.Equal(a, b) {
+					in = errors.Join(err, errors.New("a and b differ"))
+				}
+				closer(s)
+				if _, err := s.Get([]byte("b")); !errors.Is(err, seerdb.ErrClosed) {
+					t.Errorf("a read after Close: %v", err)
+				}
+				if n := r.db.Metrics().Snapshots; n != 1 {
+					t.Errorf("%d snapshots are held while one is read", n)
+				}
+				return nil
+			})
+		})
+		must(t, r.finish(done))
+		must(t, in)
+		must(t, s.Close())
+		if m := r.db.Metrics(); m.Snapshots != 0 || m.OldestSnapshotSeq != 0 {
+			t.Errorf("after the read %d snapshots are held", m.Snapshots)
+		}
+	}
+	must(t, r.db.Compact(ctx, nil, nil))
+}
