@@ -6,6 +6,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 // applyAhead is how many operations an applier looks ahead. What an insert of
@@ -29,6 +30,9 @@ type applier struct {
 	finger       [2]memtable.Finger // in the memtable of the default keyspace, and of the others
 	taken, added uint
 	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
+	// Range deletes in a row go in together: one edit of the set copies each of
+	// its nodes once, however many there are.
+	ranges [2][]rangedel.Tombstone
 }
 
 type pendingOp struct {
@@ -66,12 +70,40 @@ func (a *applier) add(op *batch.Op, seq base.SeqNum) {
 func (a *applier) addOldest() {
 	p := &a.pending[a.added%applyAhead]
 	a.added++
+	own := min(p.op.Keyspace, 1)
 	if p.op.Kind == base.KindRangeDelete {
-		a.gen.addRange(&p.op, p.seq, a.stripes)
-	} else {
-		f := &a.finger[min(p.op.Keyspace, 1)]
-		p.mem.AddNear(f, p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
+		a.ranges[own] = append(a.ranges[own], rangeOf(&p.op, p.seq))
+		return
 	}
+	if len(a.ranges[0])+len(a.ranges[1]) > 0 {
+		a.addRanges()
+	}
+	p.mem.AddNear(&a.finger[own], p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
+}
+
+// addRanges adds the range deletes that came since the last other operation.
+func (a *applier) addRanges() {
+	if len(a.ranges[0]) > 0 {
+		a.gen.mem.AddRanges(a.ranges[0], a.stripes)
+	}
+	if len(a.ranges[1]) > 0 {
+		a.gen.others.Load().AddRanges(a.ranges[1], a.stripes)
+	}
+	a.ranges[0], a.ranges[1] = a.ranges[0][:0], a.ranges[1][:0]
+}
+
+// rangeOf is the tombstone of a range delete. Among the keyspaces that share a
+// memtable a range without an end ends where the next keyspace begins.
+func rangeOf(op *batch.Op, seq base.SeqNum) rangedel.Tombstone {
+	if op.Keyspace == 0 {
+		return rangedel.Tombstone{Lo: op.Key, Hi: op.Value, Seq: seq}
+	}
+	lo := append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Key...)
+	hi := binary.BigEndian.AppendUint32(nil, op.Keyspace+1)
+	if len(op.Value) > 0 {
+		hi = append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Value...)
+	}
+	return rangedel.Tombstone{Lo: lo, Hi: hi, Seq: seq}
 }
 
 // flush adds what was taken.
@@ -79,5 +111,6 @@ func (a *applier) flush() {
 	for a.added < a.taken {
 		a.addOldest()
 	}
+	a.addRanges()
 	a.buf = a.buf[:0]
 }

@@ -114,21 +114,6 @@ func need(op *batch.Op) int {
 	return n
 }
 
-// addRange applies a range delete. Among the others a range without an end
-// ends where the next keyspace begins.
-func (g *generation) addRange(op *batch.Op, seq base.SeqNum, stripes []base.SeqNum) {
-	if op.Keyspace == 0 {
-		g.mem.AddRange(op.Key, op.Value, seq, stripes)
-		return
-	}
-	lo := append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Key...)
-	hi := binary.BigEndian.AppendUint32(nil, op.Keyspace+1)
-	if len(op.Value) > 0 {
-		hi = append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Value...)
-	}
-	g.others.Load().AddRange(lo, hi, seq, stripes)
-}
-
 // rangeList is the range tombstones of a keyspace, nil if there are none.
 func (g *generation) rangeList(k *Keyspace) *rangedel.List {
 	v := g.ranges(k)

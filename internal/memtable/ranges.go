@@ -14,18 +14,23 @@ const rangeOverhead = 2 * (112 + 16 + 16)
 // Go heap, and leaves so much of the arena unused.
 func RangeBound(loLen, hiLen int) int { return rangeOverhead + loLen + hiLen }
 
-// AddRange adds a range tombstone over [lo, hi), within a reservation and
-// between BeginWrite and EndWrite. An empty hi is no end. It copies the keys.
-// stripes are those of rangedel.Set.Add.
-func (g *Generation) AddRange(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) {
-	if len(lo) > maxKeySize || len(hi) > maxKeySize {
-		panic("memtable: AddRange of keys over the limits")
+// AddRanges adds range tombstones, ascending by sequence, within a reservation
+// and between BeginWrite and EndWrite. An empty Hi is no end. It copies the
+// keys. stripes are those of rangedel.Set.Add.
+func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
+	for i := range tombstones {
+		if len(tombstones[i].Lo) > maxKeySize || len(tombstones[i].Hi) > maxKeySize {
+			panic("memtable: AddRanges of keys over the limits")
+		}
 	}
-	v := g.ranges.Add(lo, hi, seq, stripes)
-	// Only now, when every Add that begins will see the tombstone, ask for the
+	v := g.ranges.AddAll(tombstones, stripes)
+	// Only now, when every Add that begins will see the tombstones, ask for the
 	// entries of those that did not.
 	yield()
-	v.ReuseRange(lo, hi, g.newest())
+	newest := g.newest()
+	for i := range tombstones {
+		v.ReuseRange(tombstones[i].Lo, tombstones[i].Hi, newest)
+	}
 }
 
 // newest is the newest sequence of all entries.

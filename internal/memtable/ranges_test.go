@@ -50,7 +50,7 @@ func (h *rangeHistory) write(g *Generation, i int, stripes []base.SeqNum) {
 	if o.put {
 		g.Add(o.lo, base.Hash(o.lo), base.MakeTrailer(s, base.KindPut), nil)
 	} else {
-		g.AddRange(o.lo, o.hi, s, stripes)
+		addRange(g, o.lo, o.hi, s, stripes)
 	}
 }
 
@@ -147,11 +147,11 @@ func TestOnlyRanges(t *testing.T) {
 	if g.Ranges() != nil || !g.Empty() {
 		t.Error("a new generation has ranges")
 	}
-	g.AddRange([]byte("b"), []byte("a"), 1, nil)
+	addRange(g, []byte("b"), []byte("a"), 1, nil)
 	if g.Ranges() != nil || !g.Empty() {
 		t.Error("a range without keys was added")
 	}
-	g.AddRange([]byte("a"), nil, 1, nil)
+	addRange(g, []byte("a"), nil, 1, nil)
 	if g.Empty() || g.Len() != 0 || g.Ranges().Len() != 1 || g.NewAllIter().First() != nil {
 		t.Errorf("Empty %v, Len %d, %d fragments", g.Empty(), g.Len(), g.Ranges().Len())
 	}
@@ -167,7 +167,7 @@ func TestRangeLimits(t *testing.T) {
 			t.Error("a range over the limit was taken")
 		}
 	}()
-	g.AddRange(nil, make([]byte, maxKeySize+1), 1, nil)
+	addRange(g, nil, make([]byte, maxKeySize+1), 1, nil)
 }
 
 // TestRangesConcurrent has commits of puts and range deletes run at once; what
@@ -226,11 +226,16 @@ func TestRangeRaces(t *testing.T) {
 		k := fmt.Appendf(nil, "%08d", i)
 		s := base.SeqNum(2*i + 1)
 		var wg sync.WaitGroup
-		wg.Go(func() { g.AddRange(k, fmt.Appendf(nil, "%08d", i+1), s, nil) })
+		wg.Go(func() { addRange(g, k, fmt.Appendf(nil, "%08d", i+1), s, nil) })
 		g.Add(k, base.Hash(k), base.MakeTrailer(s+1, base.KindPut), nil)
 		wg.Wait()
 		if f, clean := g.Ranges().Find(k); f == nil || clean {
 			t.Fatalf("round %d: fragment %v is clean, and has a newer entry", i, f)
 		}
 	}
+}
+
+// addRange adds one range tombstone.
+func addRange(g *Generation, lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) {
+	g.AddRanges([]rangedel.Tombstone{{Lo: lo, Hi: hi, Seq: seq}}, stripes)
 }

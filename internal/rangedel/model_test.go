@@ -197,6 +197,19 @@ func (m *setModel) commit(s base.SeqNum) {
 	v.ReuseRange(t.Lo, t.Hi, m.newest)
 }
 
+// commitBatch is a batch of range deletes only, which go in together.
+func (m *setModel) commitBatch(seqs []base.SeqNum) {
+	slices.Sort(seqs)
+	from := len(m.ts)
+	for _, s := range seqs {
+		m.ts = append(m.ts, randomTombstone(m.rng, s))
+	}
+	v := m.set.AddAll(m.ts[from:], m.stripes())
+	for _, t := range m.ts[from:] {
+		v.ReuseRange(t.Lo, t.Hi, m.newest)
+	}
+}
+
 func (m *setModel) check() {
 	v := m.set.View()
 	if v == nil {
@@ -276,9 +289,14 @@ func TestSetModel(t *testing.T) {
 		for i := 0; i < len(seqs); i += window {
 			part := seqs[i:min(i+window, len(seqs))]
 			rng.Shuffle(len(part), func(a, b int) { part[a], part[b] = part[b], part[a] })
-			for _, s := range part {
-				m.commit(s)
+			if rng.IntN(4) == 0 {
+				m.commitBatch(part)
 				m.check()
+			} else {
+				for _, s := range part {
+					m.commit(s)
+					m.check()
+				}
 			}
 			m.visible = slices.Max(part)
 			if rng.IntN(3) == 0 {
@@ -368,5 +386,31 @@ func TestClean(t *testing.T) {
 	clean("c", false)
 	if f, ok := (*View)(nil).Find(key("c")); f != nil || ok {
 		t.Error("found in no view")
+	}
+}
+
+// What an edit copies is the path to its range, once, and a batch copies each
+// node once for all its ranges: allocations are counted, since time is noisy.
+func TestEditsCopyEachNodeOnce(t *testing.T) {
+	const n = 10_000
+	var s Set
+	batch := make([]Tombstone, n)
+	for i, at := range rand.New(rand.NewPCG(5, 6)).Perm(n) {
+		batch[i] = Tombstone{Lo: benchKey(4 * at), Hi: benchKey(4*at + 2), Seq: base.SeqNum(i + 1)}
+	}
+	perRange := testing.AllocsPerRun(1, func() {
+		s = Set{}
+		s.AddAll(batch, nil)
+	}) / n
+	if perRange > 5 { // node, mark, sequences, keys
+		t.Errorf("a batch of %d ranges makes %.1f allocations for each", n, perRange)
+	}
+	i := 0
+	perAdd := testing.AllocsPerRun(1000, func() {
+		i++
+		s.Add(benchKey(4*i+2), benchKey(4*i+3), base.SeqNum(n+i), nil)
+	})
+	if perAdd > 25 { // the height of the tree, and 6
+		t.Errorf("a range among %d makes %.1f allocations", n, perAdd)
 	}
 }

@@ -12,8 +12,9 @@ import (
 // Set is tombstones that come one at a time, in any order of their sequences.
 // The zero Set is empty. It is safe for concurrent use; readers take no lock.
 type Set struct {
-	view atomic.Pointer[View] // nil when empty
-	mu   sync.Mutex           // held by Add
+	view  atomic.Pointer[View] // nil when empty; stored under mu
+	mu    sync.Mutex           // held by edits
+	edits edit                 // guarded by mu; how many there were
 }
 
 // View is a Set at one moment, and immutable but for which of its fragments are
@@ -38,55 +39,86 @@ func (s *Set) View() *View { return s.view.Load() }
 // nobody will ever read in the midst of it. Otherwise a batch that deletes one
 // range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(lo, hi, adder{seq: seq, stripes: stripes})
+	return s.add(adder{stripes: stripes}, Tombstone{lo, hi, seq})
+}
+
+// AddAll is Add for each of several tombstones, ascending by sequence, which
+// readers see in one step.
+func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) *View {
+	return s.add(adder{stripes: stripes}, tombstones...)
 }
 
 // AddSeen is Add of a tombstone that reads see as soon as it is in the view: its
 // sequence is visible. The fragments that get it are not clean before ReuseRange
 // found nothing newer in them.
 func (s *Set) AddSeen(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(lo, hi, adder{seq: seq, stripes: stripes, mark: unsure})
+	return s.add(adder{stripes: stripes, mark: unsure}, Tombstone{lo, hi, seq})
 }
 
-func (s *Set) add(lo, hi []byte, a adder) *View {
-	if len(hi) > 0 && bytes.Compare(lo, hi) >= 0 {
-		return s.View()
-	}
-	lo = append([]byte{}, lo...)
-	if len(hi) > 0 {
-		hi = bytes.Clone(hi)
-	} else {
-		hi = nil
-	}
+func (s *Set) add(a adder, tombstones ...Tombstone) *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v := s.view.Load()
 	var root *node
-	if v := s.view.Load(); v != nil {
+	if v != nil {
 		root = v.root
 	}
-	before, middle := root.split(lo)
+	s.edits++
+	a.edit = s.edits
+	changed := false
+	for i := range tombstones {
+		t := &tombstones[i]
+		if len(t.Hi) == 0 || bytes.Compare(t.Lo, t.Hi) < 0 {
+			root = a.over(root, t)
+			changed = true
+		}
+	}
+	if changed {
+		v = &View{root}
+		s.view.Store(v)
+	}
+	return v
+}
+
+// adder puts tombstones over the fragments in their ranges, one by one.
+type adder struct {
+	edit    edit
+	stripes []base.SeqNum
+	mark    uint32 // of fragments that a tombstone gives a new meaning
+
+	// Of the tombstone at hand.
+	seq     base.SeqNum
+	pos     []byte // up to here it is done
+	endless bool   // all is done
+	out     []*node
+}
+
+// over returns the tree with a tombstone in it, whose keys it copies.
+func (a *adder) over(root *node, t *Tombstone) *node {
+	keys := make([]byte, len(t.Lo)+len(t.Hi))
+	n := copy(keys, t.Lo)
+	copy(keys[n:], t.Hi)
+	lo, hi := keys[:n:n], keys[n:]
+	if len(hi) == 0 {
+		hi = nil
+	}
+	a.seq = t.Seq
+	if met := root.ending(lo); met == nil || hi != nil && bytes.Compare(hi, met.Lo) <= 0 {
+		// Most tombstones meet no other: this takes one walk down where cutting
+		// the tree and joining the parts takes four.
+		return a.edit.insert(root, a.newNode(lo, hi))
+	}
+	before, middle := a.edit.split(root, lo)
 	var after *node
 	if hi != nil {
-		middle, after = middle.split(hi)
+		middle, after = a.edit.split(middle, hi)
 	}
-	a.pos, a.out = lo, make([]*node, 0, 2*size(middle)+1)
+	a.pos, a.endless, a.out = lo, false, a.out[:0]
 	middle.walk(a.cover)
 	if !a.endless && (hi == nil || bytes.Compare(a.pos, hi) < 0) {
 		a.fill(hi)
 	}
-	v := &View{concat(concat(before, build(a.out)), after)}
-	s.view.Store(v)
-	return v
-}
-
-// adder puts a tombstone over the fragments in its range, one by one.
-type adder struct {
-	seq     base.SeqNum
-	stripes []base.SeqNum
-	mark    uint32 // of fragments that the tombstone gives a new meaning
-	pos     []byte // up to here it is done
-	endless bool   // all is done
-	out     []*node
+	return a.edit.concat(a.edit.concat(before, a.edit.build(a.out)), after)
 }
 
 // cover puts the tombstone over a fragment and what there was before it.
@@ -94,7 +126,7 @@ func (a *adder) cover(n *node) bool {
 	if bytes.Compare(a.pos, n.Lo) < 0 {
 		a.fill(n.Lo)
 	}
-	c := &node{Fragment: Fragment{n.Lo, n.Hi, a.withSeq(n.Seqs)}, mark: n.mark}
+	c := &node{Fragment: Fragment{n.Lo, n.Hi, a.withSeq(n.Seqs)}, mark: n.mark, owner: a.edit}
 	if c.Seqs[0] != n.Seqs[0] {
 		// Being newer than its newest sequence means something else now.
 		c.mark = newMark(a.mark)
@@ -105,7 +137,12 @@ func (a *adder) cover(n *node) bool {
 
 // fill covers keys that no tombstone had covered, up to hi.
 func (a *adder) fill(hi []byte) {
-	a.put(&node{Fragment: Fragment{a.pos, hi, []base.SeqNum{a.seq}}, mark: newMark(a.mark)})
+	a.put(a.newNode(a.pos, hi))
+}
+
+// newNode is a fragment that only the tombstone at hand covers.
+func (a *adder) newNode(lo, hi []byte) *node {
+	return &node{Fragment: Fragment{lo, hi, []base.SeqNum{a.seq}}, mark: newMark(a.mark), owner: a.edit}
 }
 
 // put appends a fragment, or makes the last one longer if they are alike. Then
