@@ -66,7 +66,7 @@ func (r *rig) open() *rig {
 
 func (r *rig) tryOpen() (err error) {
 	r.fault = vfs.NewFault(r.mem)
-	r.log = &opLog{FS: r.fault}
+	r.log = newOpLog(r.fault)
 	to := r.to
 	to.FS = r.log
 	r.db, err = seerdb.Open("db", r.o.With(to))
@@ -301,19 +301,26 @@ func some(n int) int {
 // opLog notes what passes, in order, and counts the bytes by extension.
 type opLog struct {
 	vfs.FS
+	*opNotes
+}
+
+func newOpLog(fs vfs.FS) *opLog { return &opLog{fs, &opNotes{}} }
+
+// opNotes are the notes of an opLog and of its roots.
+type opNotes struct {
 	mu      sync.Mutex
 	ops     []string         // guarded by mu; "sync 000001.sst", "dirsync db"
 	written map[string]int64 // guarded by mu
 	read    map[string]int64 // guarded by mu
 }
 
-func (l *opLog) note(op, name string) {
+func (l *opNotes) note(op, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ops = append(l.ops, op+" "+path.Base(name))
 }
 
-func (l *opLog) count(m *map[string]int64, name string, n int) {
+func (l *opNotes) count(m *map[string]int64, name string, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if *m == nil {
@@ -323,14 +330,14 @@ func (l *opLog) count(m *map[string]int64, name string, n int) {
 }
 
 // since returns the operations noted after the first n.
-func (l *opLog) since(n int) []string {
+func (l *opNotes) since(n int) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.ops[n:])
 }
 
 // bytes returns how many bytes of an extension were written and read.
-func (l *opLog) bytes(ext string) (written, read int64) {
+func (l *opNotes) bytes(ext string) (written, read int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.written[ext], l.read[ext]
@@ -361,6 +368,14 @@ func (l *opLog) OpenDir(name string) (vfs.Dir, error) {
 	return &loggedDir{d, l, name}, nil
 }
 
+func (l *opLog) OpenRoot(name string) (vfs.Root, error) {
+	r, err := l.FS.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &loggedRoot{r, opLog{r, l.opNotes}, name}, nil
+}
+
 func (l *opLog) Rename(from, to string) error {
 	l.note("rename", to)
 	return l.FS.Rename(from, to)
@@ -369,6 +384,26 @@ func (l *opLog) Rename(from, to string) error {
 func (l *opLog) Remove(name string) error {
 	l.note("remove", name)
 	return l.FS.Remove(name)
+}
+
+// loggedRoot does with the log what changes something.
+type loggedRoot struct {
+	vfs.Root
+	log  opLog
+	name string
+}
+
+func (r *loggedRoot) Create(name string) (vfs.File, error) { return r.log.Create(name) }
+func (r *loggedRoot) Open(name string) (vfs.File, error)   { return r.log.Open(name) }
+func (r *loggedRoot) Rename(from, to string) error         { return r.log.Rename(from, to) }
+func (r *loggedRoot) Remove(name string) error             { return r.log.Remove(name) }
+
+func (r *loggedRoot) OpenDir(name string) (vfs.Dir, error) {
+	d, err := r.Root.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &loggedDir{d, &r.log, path.Join(r.name, name)}, nil
 }
 
 type loggedFile struct {

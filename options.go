@@ -139,7 +139,10 @@ type Options struct {
 	// Listener is told about flushes, compactions, stalls and errors.
 	Listener observe.EventListener
 
-	// ReadOnly opens without changing anything on disk.
+	// ReadOnly opens without changing anything on disk, the lock file included.
+	// Any number of DBs may have a directory open so at once, and none that
+	// writes: that gets ErrLocked, and so does ReadOnly beside a writer.
+	// Commits fail with ErrReadOnly.
 	ReadOnly bool
 	// MustExist fails with ErrNotExist rather than create a database.
 	MustExist bool

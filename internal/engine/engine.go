@@ -18,8 +18,10 @@ import (
 type Engine struct {
 	// Immutable after Open.
 	opts      Options
-	fs        *vfs.CountingFS
-	dir       string
+	fs        *vfs.CountingFS // the directory that is locked, whatever its path leads to by now
+	dir       string          // where the files are in fs: at its top, so ""
+	name      string          // of the directory as the user gave it, for messages
+	dirRoot   vfs.Root        // under fs
 	dirHandle vfs.Dir
 	dirLock   io.Closer
 	dbID      uint64

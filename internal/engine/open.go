@@ -21,7 +21,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		opts: o, fs: vfs.NewCounting(o.FS), dir: dir, opened: time.Now(),
+		opts: o, name: dir, opened: time.Now(),
 		listener:   listener{o.Listener},
 		tables:     map[base.FileNum]*table{},
 		busy:       compaction.Busy{},
@@ -68,7 +68,8 @@ func (e *Engine) abandon() {
 	e.cache.Close()
 }
 
-// releaseDir closes manifest, directory and lock.
+// releaseDir closes manifest, lock and directory. From here on nothing in the
+// directory is touched.
 func (e *Engine) releaseDir() {
 	if e.manifest != nil {
 		_ = e.manifest.Close()
@@ -79,40 +80,67 @@ func (e *Engine) releaseDir() {
 	if e.dirLock != nil {
 		_ = e.dirLock.Close()
 	}
+	if e.dirRoot != nil {
+		_ = e.dirRoot.Close()
+	}
 }
 
-// openDir locks the directory and brings the state back, or begins one.
+// openDir opens and locks the directory and brings the state back, or begins
+// one. From here on the path is only used to make and open the directory:
+// everything else goes through what was opened, so that another directory that
+// takes its place is left alone.
 func (e *Engine) openDir() error {
-	current := e.path(base.FileName(base.FileTypeCurrent, 0))
-	if e.opts.MustExist || e.opts.ReadOnly {
-		// Look before making anything.
-		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.dir)
+	mustExist := e.opts.MustExist || e.opts.ReadOnly
+	if !mustExist {
+		if err := vfs.MkdirAllDurable(e.opts.FS, e.name); err != nil {
+			return e.fileError("make the directory "+e.name, err)
 		}
-	} else if err := vfs.MkdirAllDurable(e.fs, e.dir); err != nil {
-		return e.fileError("make the directory "+e.dir, err)
 	}
 	var err error
-	if e.dirLock, err = e.fs.Lock(e.path(base.FileName(base.FileTypeLock, 0))); err != nil {
-		return fmt.Errorf("seerdb: cannot lock %s: %w", e.dir, err)
+	if e.dirRoot, err = e.opts.FS.OpenRoot(e.name); err != nil {
+		if mustExist && errors.Is(err, fs.ErrNotExist) {
+			return e.noDatabase()
+		}
+		return e.fileError("open the directory "+e.name, err)
+	}
+	e.fs = vfs.NewCounting(e.dirRoot)
+	current := e.path(base.FileName(base.FileTypeCurrent, 0))
+	if mustExist {
+		// Look before making anything.
+		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
+			return e.noDatabase()
+		}
+	}
+	lock := e.dirRoot.Lock
+	if e.opts.ReadOnly {
+		lock = e.dirRoot.LockShared
+	}
+	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
+		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, err)
 	}
 	if e.dirHandle, err = e.fs.OpenDir(e.dir); err != nil {
-		return e.fileError("open the directory "+e.dir, err)
+		return e.fileError("open the directory "+e.name, err)
 	}
 	names, err := e.fs.List(e.dir)
 	if err != nil {
-		return e.fileError("list the directory "+e.dir, err)
+		return e.fileError("list the directory "+e.name, err)
 	}
 	_, err = e.fs.Stat(current)
 	switch {
 	case err == nil && e.opts.MustCreate:
-		return fmt.Errorf("%w in %s", base.ErrExists, e.dir)
+		return fmt.Errorf("%w in %s", base.ErrExists, e.name)
 	case err == nil:
 		return e.recover(names)
+	case errors.Is(err, fs.ErrNotExist) && mustExist:
+		return e.noDatabase()
 	case errors.Is(err, fs.ErrNotExist):
 		return e.create()
 	}
-	return e.fileError("find out whether there is a database in "+e.dir, err)
+	return e.fileError("find out whether there is a database in "+e.name, err)
+}
+
+func (e *Engine) noDatabase() error {
+	return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.name)
 }
 
 // create begins a database. Until CURRENT is there nothing counts, so a crash

@@ -16,7 +16,11 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 		return
 	}
 	name := base.FileName(t, n)
-	if err := e.fs.Remove(e.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch err := e.fs.Remove(e.path(name)); {
+	case err == nil || errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrClosed):
+		return // an iterator outlived the database, whose directory may have another owner now
+	default:
 		e.opts.Logger.Warn("seerdb: cannot remove an obsolete file", "file", name, "err", err)
 		return
 	}

@@ -21,6 +21,15 @@ func TestConformance(t *testing.T) {
 		"clone":    func(*testing.T) (FS, string) { return NewMem().CrashClone(CrashOptions{}), "" },
 		"fault":    func(*testing.T) (FS, string) { return NewFault(NewMem()), "" },
 		"counting": func(t *testing.T) (FS, string) { return NewCounting(NewFault(OS)), t.TempDir() },
+		"os root":  func(t *testing.T) (FS, string) { return rooted(t, OS, t.TempDir()), "" },
+		"mem root": func(t *testing.T) (FS, string) {
+			m := NewMem()
+			check(t, m.MkdirAll("a/db"))
+			return rooted(t, rooted(t, m, "a"), "db"), ""
+		},
+		"counting fault root": func(t *testing.T) (FS, string) {
+			return rooted(t, NewCounting(NewFault(OS)), t.TempDir()), ""
+		},
 	}
 	cases := map[string]func(t *testing.T, fsys FS, dir string){
 		"file":    conformFile,
@@ -30,6 +39,7 @@ func TestConformance(t *testing.T) {
 		"closed":  conformClosed,
 		"unlink":  conformUnlinked,
 		"lock":    conformLock,
+		"root":    conformRoot,
 		"errors":  conformErrors,
 		"durable": conformDurable,
 	}
@@ -280,24 +290,114 @@ func conformUnlinked(t *testing.T, fsys FS, dir string) {
 	}
 }
 
+// rooted opens a directory for as long as the test runs.
+func rooted(t *testing.T, fsys FS, dir string) Root {
+	t.Helper()
+	r, err := fsys.OpenRoot(dir)
+	check(t, err)
+	t.Cleanup(func() { check(t, r.Close()) })
+	return r
+}
+
 func conformLock(t *testing.T, fsys FS, dir string) {
-	name := fsys.PathJoin(dir, "LOCK")
-	for range 3 {
-		l, err := fsys.Lock(name)
-		check(t, err)
-		_, err = fsys.Lock(name)
-		wantIs(t, err, base.ErrLocked)
-		_, err = fsys.Lock(fsys.PathJoin(dir, "OTHER"))
-		wantIs(t, err, base.ErrLocked) // it is the directory that is locked
-		check(t, l.Close())
-		check(t, l.Close())
+	check(t, fsys.MkdirAll(fsys.PathJoin(dir, "db")))
+	db := fsys.PathJoin(dir, "db")
+	a, b := rooted(t, fsys, db), rooted(t, fsys, db)
+	l, err := a.LockShared("LOCK") // makes no file
+	check(t, err)
+	if got := list(t, fsys, db); len(got) != 0 {
+		t.Fatalf("a shared lock made %q", got)
 	}
-	if got := list(t, fsys, dir); !slices.Equal(got, []string{"LOCK"}) {
+	check(t, l.Close())
+	for range 3 {
+		l, err := a.Lock("LOCK")
+		check(t, err)
+		for _, r := range []Root{a, b} {
+			_, err = r.Lock("LOCK")
+			wantIs(t, err, base.ErrLocked)
+			_, err = r.LockShared("LOCK")
+			wantIs(t, err, base.ErrLocked)
+			_, err = r.Lock("OTHER")
+			wantIs(t, err, base.ErrLocked) // it is the directory that is locked
+		}
+		check(t, l.Close())
+		check(t, l.Close())
+		r1, err := a.LockShared("LOCK")
+		check(t, err)
+		r2, err := b.LockShared("LOCK")
+		check(t, err)
+		check(t, r1.Close())
+		check(t, r1.Close())
+		_, err = a.Lock("LOCK")
+		wantIs(t, err, base.ErrLocked)
+		check(t, r2.Close())
+	}
+	if got := list(t, fsys, db); !slices.Equal(got, []string{"LOCK"}) {
 		t.Fatalf("List: %q", got)
 	}
-	if _, err := fsys.Lock(fsys.PathJoin(dir, "no", "LOCK")); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatalf("the lock of a missing directory: %v", err)
+}
+
+// A root goes on working in its directory, whatever its name leads to.
+func conformRoot(t *testing.T, fsys FS, dir string) {
+	db, moved := fsys.PathJoin(dir, "db"), fsys.PathJoin(dir, "moved")
+	_, err := fsys.OpenRoot(db)
+	wantIs(t, err, fs.ErrNotExist)
+	write(t, fsys, fsys.PathJoin(dir, "file"), "", false)
+	_, err = fsys.OpenRoot(fsys.PathJoin(dir, "file"))
+	wantIs(t, err, syscall.ENOTDIR)
+	check(t, fsys.MkdirAll(db))
+	r, err := fsys.OpenRoot(db)
+	check(t, err)
+	write(t, r, "a", "mine", true)
+	check(t, fsys.Rename(db, moved))
+	check(t, fsys.MkdirAll(db))
+	write(t, fsys, fsys.PathJoin(db, "a"), "of another", true)
+	write(t, r, "b", "mine too", true)
+	if got := read(t, r, "a"); got != "mine" {
+		t.Fatalf("the file of the root is %q", got)
 	}
+	check(t, r.Rename("b", "c"))
+	check(t, SyncDir(r, ""))
+	check(t, r.Remove("a"))
+	_, err = r.Stat("a")
+	wantIs(t, err, fs.ErrNotExist)
+	if _, _, err := r.Usage(""); err != nil {
+		t.Fatal(err)
+	}
+	l, err := r.Lock("LOCK")
+	check(t, err)
+	other := rooted(t, fsys, db)
+	l2, err := other.Lock("LOCK") // another directory
+	check(t, err)
+	_, err = rooted(t, fsys, moved).Lock("LOCK")
+	wantIs(t, err, base.ErrLocked)
+	check(t, l2.Close())
+	check(t, l.Close())
+	for where, want := range map[string][]string{moved: {"LOCK", "c"}, db: {"LOCK", "a"}} {
+		if got := list(t, fsys, where); !slices.Equal(got, want) {
+			t.Errorf("%s holds %q, want %q", where, got, want)
+		}
+	}
+	for _, name := range []string{"../moved/LOCK", "../db/a"} {
+		if _, err := r.Open(name); err == nil {
+			t.Errorf("%s leads out of the root", name)
+		}
+	}
+	// A directory that was removed takes no names any more.
+	check(t, r.Remove("LOCK"))
+	check(t, r.Remove("c"))
+	check(t, fsys.Remove(moved))
+	_, err = r.Create("d")
+	wantIs(t, err, fs.ErrNotExist)
+	_, err = r.Open("c")
+	wantIs(t, err, fs.ErrNotExist)
+	check(t, r.Close())
+	check(t, r.Close())
+	_, err = r.Create("d")
+	wantIs(t, err, fs.ErrClosed)
+	_, err = r.Open("d")
+	wantIs(t, err, fs.ErrClosed)
+	wantIs(t, r.Remove("d"), fs.ErrClosed)
 }
 
 func conformErrors(t *testing.T, fsys FS, dir string) {

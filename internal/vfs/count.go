@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"io"
 	"path"
 	"path/filepath"
 	"sync/atomic"
@@ -11,8 +12,8 @@ import (
 // CountingFS counts what goes through it, by type of file. Amplification is
 // computed from these figures: counted higher up, something is forgotten.
 type CountingFS struct {
-	FS                         // immutable; everything but files passes through
-	counts [numTypes]ioCounter // atomic
+	FS                          // immutable; everything but files passes through
+	counts *[numTypes]ioCounter // immutable; atomic
 }
 
 const numTypes = int(base.FileTypeTemp) + 1
@@ -37,7 +38,7 @@ type ioCounter struct {
 }
 
 // NewCounting wraps a file system.
-func NewCounting(inner FS) *CountingFS { return &CountingFS{FS: inner} }
+func NewCounting(inner FS) *CountingFS { return &CountingFS{inner, new([numTypes]ioCounter)} }
 
 // Stats returns the counts of one type so far.
 func (c *CountingFS) Stats(t base.FileType) IOStats {
@@ -100,6 +101,30 @@ func (c *CountingFS) OpenDir(name string) (Dir, error) {
 	}
 	return &countingDir{Dir: d, n: &c.counts[base.FileTypeUnknown]}, nil
 }
+
+// OpenRoot implements FS. The root counts into the same figures.
+func (c *CountingFS) OpenRoot(name string) (Root, error) {
+	r, err := c.FS.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return &countingRoot{CountingFS{r, c.counts}, r}, nil
+}
+
+// countingRoot is a directory of a CountingFS.
+type countingRoot struct {
+	CountingFS
+	root Root // immutable
+}
+
+// Lock implements Root.
+func (r *countingRoot) Lock(name string) (io.Closer, error) { return r.root.Lock(name) }
+
+// LockShared implements Root.
+func (r *countingRoot) LockShared(name string) (io.Closer, error) { return r.root.LockShared(name) }
+
+// Close implements Root.
+func (r *countingRoot) Close() error { return r.root.Close() }
 
 // countingFile is a file of a CountingFS.
 type countingFile struct {

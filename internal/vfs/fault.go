@@ -2,8 +2,6 @@ package vfs
 
 import (
 	"fmt"
-	"io"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -16,7 +14,7 @@ import (
 // OpKind is a set of operations of an FS and its files.
 type OpKind uint32
 
-// The operations. OpOpen is Open and OpenDir; OpStat is Stat, Usage and
+// The operations. OpOpen is Open, OpenDir and OpenRoot; OpStat is Stat, Usage and
 // File.Size; OpSync and OpClose are those of files, OpDirSync that of
 // directories.
 const (
@@ -79,15 +77,17 @@ func (f *Fired) Remove() { f.fs.remove(f) }
 // rules make fail. Every rule counts every call that matches it; of several
 // that are due, the one that was injected first acts.
 type FaultFS struct {
-	inner FS // immutable
+	faultView
 	mu    sync.Mutex
 	rules atomic.Pointer[[]*Fired] // replaced under mu
 }
 
-var _ FS = (*FaultFS)(nil)
-
 // NewFault wraps a file system. Without rules it changes nothing.
-func NewFault(inner FS) *FaultFS { return &FaultFS{inner: inner} }
+func NewFault(inner FS) *FaultFS {
+	f := &FaultFS{}
+	f.faultView = faultView{f: f, inner: inner}
+	return f
+}
 
 // Inject adds a rule. A malformed pattern is a bug of the caller.
 func (f *FaultFS) Inject(r Rule) *Fired {
@@ -195,117 +195,3 @@ func (f *FaultFS) do(op OpKind, verb, name string, call func() error) error {
 	}
 	return pathError(verb, name, r.rule.Err)
 }
-
-// Create implements FS.
-func (f *FaultFS) Create(name string) (file File, err error) {
-	err = f.do(OpCreate, "create", name, func() error {
-		file, err = f.inner.Create(name)
-		return err
-	})
-	return f.wrap(file, name, err)
-}
-
-// Open implements FS.
-func (f *FaultFS) Open(name string) (file File, err error) {
-	err = f.do(OpOpen, "open", name, func() error {
-		file, err = f.inner.Open(name)
-		return err
-	})
-	return f.wrap(file, name, err)
-}
-
-// wrap returns the file, or closes one that was opened only to fail.
-func (f *FaultFS) wrap(file File, name string, err error) (File, error) {
-	if err != nil {
-		if file != nil {
-			_ = file.Close()
-		}
-		return nil, err
-	}
-	return &faultFile{fs: f, inner: file, name: name}, nil
-}
-
-// OpenDir implements FS.
-func (f *FaultFS) OpenDir(name string) (Dir, error) {
-	var dir Dir
-	err := f.do(OpOpen, "open", name, func() (err error) {
-		dir, err = f.inner.OpenDir(name)
-		return err
-	})
-	if err != nil {
-		if dir != nil {
-			_ = dir.Close()
-		}
-		return nil, err
-	}
-	return &faultDir{fs: f, inner: dir, name: name}, nil
-}
-
-// Rename implements FS. A rule's pattern is matched against the old name.
-func (f *FaultFS) Rename(oldName, newName string) error {
-	return f.do(OpRename, "rename", oldName, func() error { return f.inner.Rename(oldName, newName) })
-}
-
-// Remove implements FS.
-func (f *FaultFS) Remove(name string) error {
-	return f.do(OpRemove, "remove", name, func() error { return f.inner.Remove(name) })
-}
-
-// MkdirAll implements FS.
-func (f *FaultFS) MkdirAll(name string) error {
-	return f.do(OpMkdir, "mkdir", name, func() error { return f.inner.MkdirAll(name) })
-}
-
-// List implements FS.
-func (f *FaultFS) List(dir string) (names []string, err error) {
-	err = f.do(OpList, "list", dir, func() error {
-		names, err = f.inner.List(dir)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return names, nil
-}
-
-// Stat implements FS.
-func (f *FaultFS) Stat(name string) (info fs.FileInfo, err error) {
-	err = f.do(OpStat, "stat", name, func() error {
-		info, err = f.inner.Stat(name)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return info, nil
-}
-
-// Lock implements FS.
-func (f *FaultFS) Lock(name string) (lock io.Closer, err error) {
-	err = f.do(OpLock, "lock", name, func() error {
-		lock, err = f.inner.Lock(name)
-		return err
-	})
-	if err != nil {
-		if lock != nil {
-			_ = lock.Close()
-		}
-		return nil, err
-	}
-	return lock, nil
-}
-
-// Usage implements FS.
-func (f *FaultFS) Usage(name string) (free, total uint64, err error) {
-	err = f.do(OpStat, "usage", name, func() error {
-		free, total, err = f.inner.Usage(name)
-		return err
-	})
-	if err != nil {
-		return 0, 0, err
-	}
-	return free, total, nil
-}
-
-// PathJoin implements FS.
-func (f *FaultFS) PathJoin(elem ...string) string { return f.inner.PathJoin(elem...) }

@@ -31,7 +31,7 @@ var everyOp = map[OpKind]func(t *testing.T, f FS) error{
 	OpList:        func(_ *testing.T, f FS) error { return errors.Join(f.MkdirAll("xdir"), listError(f, "xdir")) },
 	OpStat:        func(_ *testing.T, f FS) error { _, err := f.Stat("x0"); return err },
 	OpMkdir:       func(_ *testing.T, f FS) error { return f.MkdirAll("x2") },
-	OpLock:        func(_ *testing.T, f FS) error { _, err := f.Lock("xLOCK"); return err },
+	OpLock:        func(t *testing.T, f FS) error { _, err := rooted(t, f, "").Lock("xLOCK"); return err },
 	OpPreallocate: func(t *testing.T, f FS) error { return created(t, f).Preallocate(10) },
 	OpClose:       func(t *testing.T, f FS) error { return opened(t, f).Close() },
 }
@@ -121,9 +121,9 @@ func TestFaultLeaksNothing(t *testing.T) {
 	_, err = f.Open("x0")
 	wantIs(t, err, syscall.EIO)
 	f.Inject(Rule{Op: OpLock, After: true})
-	_, err = f.Lock("LOCK")
+	_, err = rooted(t, f, "").Lock("LOCK")
 	wantIs(t, err, syscall.EIO)
-	l, err := m.Lock("LOCK")
+	l, err := rooted(t, m, "").Lock("LOCK")
 	check(t, err)
 	check(t, l.Close())
 	for _, name := range []string{"x0", "xnew"} {

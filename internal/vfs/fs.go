@@ -29,6 +29,9 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenDir opens a directory, to sync it.
 	OpenDir(name string) (Dir, error)
+	// OpenRoot opens a directory as a file system of its own. A symbolic link
+	// may lead to it: where a database lies is for the user to say.
+	OpenRoot(name string) (Root, error)
 	// Rename replaces newName atomically.
 	Rename(oldName, newName string) error
 	// Remove removes a file, or an empty directory.
@@ -39,16 +42,33 @@ type FS interface {
 	List(dir string) ([]string, error)
 	// Stat describes a file without following a symbolic link.
 	Stat(name string) (fs.FileInfo, error)
-	// Lock takes the exclusive lock of a database directory, whose lock file
-	// is name (created if missing). A second Lock, from this process or
-	// another, through whatever alias of the path, fails with base.ErrLocked
-	// until the first is closed.
-	Lock(name string) (io.Closer, error)
 	// Usage returns the bytes free to this user and the size of the file
-	// system that holds name.
-	Usage(name string) (free, total uint64, err error)
+	// system that a directory lies on.
+	Usage(dir string) (free, total uint64, err error)
 	// PathJoin joins path elements as this file system writes them.
 	PathJoin(elem ...string) string
+}
+
+// Root is an open directory as a file system: names are relative to it, and
+// cannot lead out of it; "" is the directory itself. What is done through a
+// Root happens in the directory that was opened, wherever it is moved to and
+// whatever else takes its name, and whatever becomes of the working directory.
+// After Close everything fails with fs.ErrClosed; files that are open stay so.
+//
+// A type that wraps an FS wraps its Roots too, or sees nothing of what is done
+// through them.
+type Root interface {
+	FS
+	// Lock takes the exclusive lock of the directory, whose lock file is name
+	// (created if missing). While any other lock is held, in this process or
+	// another, through whatever path, it fails with base.ErrLocked.
+	Lock(name string) (io.Closer, error)
+	// LockShared takes a lock that excludes Lock and not LockShared. It
+	// changes nothing in the directory: where the lock file is missing it does
+	// without, and where nothing can be locked it succeeds.
+	LockShared(name string) (io.Closer, error)
+	// Close closes the directory. It is idempotent.
+	Close() error
 }
 
 // File is an open file. ReadAt and Sync may be called concurrently with everything;

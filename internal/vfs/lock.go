@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,28 +20,41 @@ import (
 //     locks of the system do not always tell two users in one process apart;
 //   - the directory itself, by flock where there is one: a lock file can be
 //     removed and made anew while it is held;
-//   - the lock file, which also says who holds the lock: not every file system
-//     can lock a directory.
+//   - the lock file, which also says who holds the exclusive lock: not every
+//     file system can lock a directory.
 //
-// All go with the process, however it ends; the lock file stays.
+// Each is exclusive or shared. All go with the process, however it ends; the
+// lock file stays. A shared lock makes no lock file: where there is none, or it
+// may not be opened, the other two have to do.
 
 // lockedDirs are the directories locked by this process.
 var lockedDirs struct {
 	sync.Mutex
-	dirs []fs.FileInfo // guarded by the mutex
+	dirs []lockedDir // guarded by the mutex
+}
+
+// lockedDir is one holder of one directory.
+type lockedDir struct {
+	info   fs.FileInfo
+	shared bool
 }
 
 // osLock is a held lock.
 type osLock struct {
 	once sync.Once
-	dir  *os.File    // immutable; holds the directory's lock
-	file *os.File    // immutable after Lock; holds the lock file's
-	info fs.FileInfo // immutable; the directory in lockedDirs
+	dir  *os.File  // immutable; holds the directory's lock
+	file *os.File  // immutable after take; holds the lock file's; nil if a shared lock does without
+	held lockedDir // immutable; in lockedDirs
 }
 
-// Lock implements FS.
-func (osFS) Lock(name string) (io.Closer, error) {
-	dir, err := openOSDir(filepath.Dir(name))
+// Lock implements Root.
+func (o *osRoot) Lock(name string) (io.Closer, error) { return o.lock(name, false) }
+
+// LockShared implements Root.
+func (o *osRoot) LockShared(name string) (io.Closer, error) { return o.lock(name, true) }
+
+func (o *osRoot) lock(name string, shared bool) (io.Closer, error) {
+	dir, err := o.openDir("")
 	if err != nil {
 		return nil, err
 	}
@@ -50,35 +62,61 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}
-	if !enterLockedDir(info) {
-		return nil, errors.Join(lockedError(name, strconv.Itoa(os.Getpid())), dir.Close())
+	l := &osLock{dir: dir, held: lockedDir{info, shared}}
+	if !enterLockedDir(l.held) {
+		return nil, errors.Join(o.lockedError("this process, "+strconv.Itoa(os.Getpid())), dir.Close())
 	}
-	l := &osLock{dir: dir, info: info}
-	if err := l.take(name); err != nil {
+	if err := l.take(o, name); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
 // take gets the locks of the system.
-func (l *osLock) take(name string) error {
-	locked, err := lockDir(l.dir)
-	if err != nil {
-		return pathError("lock", filepath.Dir(name), err)
-	}
-	if !locked {
-		return lockedError(name, readHolder(name))
-	}
-	if l.file, err = openRegular(name, os.O_RDWR|os.O_CREATE); err != nil {
+func (l *osLock) take(o *osRoot, name string) error {
+	if err := l.hold(o, name, l.dir, lockDir); err != nil {
 		return err
 	}
-	if locked, err = lockFile(l.file); err != nil {
-		return pathError("lock", name, err)
+	flag := os.O_RDWR | os.O_CREATE
+	if l.held.shared {
+		flag = os.O_RDONLY
 	}
-	if !locked {
-		return lockedError(name, readHolder(name))
+	f, err := regular(openLockFile(o, l.dir, name, flag))
+	if l.held.shared && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	l.file = f
+	if err := l.hold(o, name, f, lockFile); err != nil {
+		return err
+	}
+	if l.held.shared {
+		return nil
 	}
 	return l.writeHolder()
+}
+
+// hold takes one lock of the system, or says what holds it.
+func (l *osLock) hold(o *osRoot, name string, f *os.File, lock func(f *os.File, shared bool) (bool, error)) error {
+	ok, err := lock(f, l.held.shared)
+	switch {
+	case err != nil:
+		return pathError("lock", f.Name(), err)
+	case ok:
+		return nil
+	}
+	if !l.held.shared {
+		// What a reader could share is held by readers, or not held any more.
+		if readers, err := lock(f, true); err == nil && readers {
+			if ok, err := lock(f, false); err == nil && ok {
+				return nil
+			}
+			return o.lockedError("opened read-only elsewhere")
+		}
+	}
+	return o.lockedError("process " + o.readHolder(name))
 }
 
 // writeHolder puts our process number into the lock file. It is news for
@@ -101,60 +139,58 @@ func (l *osLock) writeHolder() error {
 func (l *osLock) Close() error {
 	var err error
 	l.once.Do(func() {
-		// The lock file first: who finds the directory free finds it free too.
+		// The lock file first: where the directory is found free, it is too.
 		if l.file != nil {
 			err = l.file.Close()
 		}
 		err = errors.Join(err, l.dir.Close())
-		leaveLockedDir(l.info)
+		leaveLockedDir(l.held)
 	})
 	return err
 }
 
-func enterLockedDir(info fs.FileInfo) bool {
+func enterLockedDir(l lockedDir) bool {
 	lockedDirs.Lock()
 	defer lockedDirs.Unlock()
 	for _, d := range lockedDirs.dirs {
-		if os.SameFile(d, info) {
+		if os.SameFile(d.info, l.info) && !(d.shared && l.shared) {
 			return false
 		}
 	}
-	lockedDirs.dirs = append(lockedDirs.dirs, info)
+	lockedDirs.dirs = append(lockedDirs.dirs, l)
 	return true
 }
 
-func leaveLockedDir(info fs.FileInfo) {
+func leaveLockedDir(l lockedDir) {
 	lockedDirs.Lock()
 	defer lockedDirs.Unlock()
 	for i, d := range lockedDirs.dirs {
-		if os.SameFile(d, info) {
+		if os.SameFile(d.info, l.info) {
 			lockedDirs.dirs = append(lockedDirs.dirs[:i], lockedDirs.dirs[i+1:]...)
 			return
 		}
 	}
 }
 
-// readHolder returns the number of the process that holds the lock, or "".
-func readHolder(name string) string {
-	f, err := openRegular(name, os.O_RDONLY)
+// readHolder returns the number of the process that holds the exclusive lock,
+// or "unknown".
+func (o *osRoot) readHolder(name string) string {
+	f, err := regular(o.open(name, os.O_RDONLY))
 	if err != nil {
-		return ""
+		return "unknown"
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, 32))
 	if err != nil {
-		return ""
+		return "unknown"
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil {
-		return ""
+		return "unknown"
 	}
 	return strconv.Itoa(pid)
 }
 
-func lockedError(name, pid string) error {
-	if pid == "" {
-		pid = "unknown"
-	}
-	return fmt.Errorf("%w: %s (process %s)", base.ErrLocked, filepath.Dir(name), pid)
+func (o *osRoot) lockedError(holder string) error {
+	return fmt.Errorf("%w: %s (%s)", base.ErrLocked, o.r.Name(), holder)
 }

@@ -2,7 +2,6 @@ package vfs
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"path"
@@ -12,8 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // MemFS is a file system in memory that knows, besides what a process sees,
@@ -33,17 +30,25 @@ import (
 // and a cut drops the spare capacity), so clones and pending operations share
 // them.
 type MemFS struct {
+	memView  // from the root
 	mu       sync.RWMutex
-	root     *memNode              // immutable; its content guarded by mu
-	nextID   uint64                // guarded by mu
-	ops      int64                 // guarded by mu
-	freezeAt int64                 // guarded by mu; 0 = never
-	frozen   bool                  // guarded by mu
-	lying    bool                  // guarded by mu
-	failSync []syncFault           // guarded by mu
-	capacity int64                 // guarded by mu; 0 = unlimited
-	used     int64                 // guarded by mu: Σ memNode.room
-	locks    map[*memNode]struct{} // guarded by mu; the locked directories
+	nextID   uint64           // guarded by mu
+	ops      int64            // guarded by mu
+	freezeAt int64            // guarded by mu; 0 = never
+	frozen   bool             // guarded by mu
+	lying    bool             // guarded by mu
+	failSync []syncFault      // guarded by mu
+	capacity int64            // guarded by mu; 0 = unlimited
+	used     int64            // guarded by mu: Σ memNode.room
+	locks    map[*memNode]int // guarded by mu; of a locked directory: -1, or how many share it
+}
+
+// memView is the file system as seen from one of its directories.
+type memView struct {
+	m    *MemFS   // immutable
+	root *memNode // immutable; where names begin; its content guarded by m.mu
+	dir  string   // immutable; what root was called when it was opened
+	shut bool     // guarded by m.mu; a Root that was closed
 }
 
 // memNode is a file or a directory. All of it is guarded by MemFS.mu, but for
@@ -57,12 +62,15 @@ type memNode struct {
 	dir   dirState
 }
 
-var _ FS = (*MemFS)(nil)
+var (
+	_ FS   = (*MemFS)(nil)
+	_ Root = (*memRoot)(nil)
+)
 
 // NewMem makes an empty file system.
 func NewMem() *MemFS {
-	m := &MemFS{locks: map[*memNode]struct{}{}}
-	m.root = m.newNode(true)
+	m := &MemFS{locks: map[*memNode]int{}}
+	m.memView = memView{m: m, root: m.newNode(true)}
 	m.root.links = 1
 	return m
 }
@@ -85,9 +93,15 @@ func split(name string) []string {
 	return strings.Split(p[1:], "/")
 }
 
-// walk follows elements from the root.
-func (m *MemFS) walk(elems []string) (*memNode, error) {
-	n := m.root
+// walk follows elements from the root of the view.
+func (v *memView) walk(elems []string) (*memNode, error) {
+	switch {
+	case v.m.frozen:
+		return nil, ErrFrozen
+	case v.shut:
+		return nil, fs.ErrClosed
+	}
+	n := v.root
 	for _, e := range elems {
 		if !n.isDir {
 			return nil, syscall.ENOTDIR
@@ -101,22 +115,27 @@ func (m *MemFS) walk(elems []string) (*memNode, error) {
 
 // find returns the directory that holds name, its last element, and the node
 // it names, which is nil if there is none.
-func (m *MemFS) find(name string) (dir *memNode, last string, n *memNode, err error) {
-	if m.frozen {
-		return nil, "", nil, ErrFrozen
-	}
+func (v *memView) find(name string) (dir *memNode, last string, n *memNode, err error) {
 	elems := split(name)
 	if len(elems) == 0 || strings.ContainsRune(name, 0) {
 		return nil, "", nil, fs.ErrInvalid
 	}
 	last = elems[len(elems)-1]
-	if dir, err = m.walk(elems[:len(elems)-1]); err != nil {
+	if dir, err = v.walk(elems[:len(elems)-1]); err != nil {
 		return nil, "", nil, err
 	}
-	if !dir.isDir {
+	switch {
+	case !dir.isDir:
 		return nil, "", nil, syscall.ENOTDIR
+	case dir.links == 0:
+		return nil, "", nil, fs.ErrNotExist // it was removed, and takes no names
 	}
 	return dir, last, dir.dir.live[last], nil
+}
+
+// err gives an error the name that the user knows.
+func (v *memView) err(op, name string, err error) error {
+	return pathError(op, path.Join(v.dir, name), err)
 }
 
 func pathError(op, name string, err error) error {
@@ -127,45 +146,45 @@ func pathError(op, name string, err error) error {
 }
 
 // Create implements FS.
-func (m *MemFS) Create(name string) (File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.createLocked(name)
+func (v *memView) Create(name string) (File, error) {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	n, err := v.createLocked(name)
 	if err != nil {
-		return nil, pathError("create", name, err)
+		return nil, v.err("create", name, err)
 	}
-	return m.handleLocked(n, name, true), nil
+	return v.handleLocked(n, name, true), nil
 }
 
-func (m *MemFS) createLocked(name string) (*memNode, error) {
-	dir, last, n, err := m.find(name)
+func (v *memView) createLocked(name string) (*memNode, error) {
+	dir, last, n, err := v.find(name)
 	if err == nil && n != nil {
 		err = fs.ErrExist
 	}
-	if err == nil && m.freeLocked() <= 0 {
+	if err == nil && v.m.freeLocked() <= 0 {
 		err = syscall.ENOSPC // the directory might need a block
 	}
 	if err == nil {
-		err = m.stepLocked()
+		err = v.m.stepLocked()
 	}
 	if err != nil {
 		return nil, err
 	}
-	n = m.newNode(false)
+	n = v.m.newNode(false)
 	dir.link(last, n)
 	return n, nil
 }
 
-func (m *MemFS) handleLocked(n *memNode, name string, writable bool) *memFile {
+func (v *memView) handleLocked(n *memNode, name string, writable bool) *memFile {
 	n.opens++
-	return &memFile{fs: m, node: n, name: name, writable: writable}
+	return &memFile{fs: v.m, node: n, name: path.Join(v.dir, name), writable: writable}
 }
 
 // Open implements FS.
-func (m *MemFS) Open(name string) (File, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	_, _, n, err := m.find(name)
+func (v *memView) Open(name string) (File, error) {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	_, _, n, err := v.find(name)
 	switch {
 	case err != nil:
 	case n == nil:
@@ -173,28 +192,25 @@ func (m *MemFS) Open(name string) (File, error) {
 	case n.isDir:
 		err = errNotRegular
 	default:
-		return m.handleLocked(n, name, false), nil
+		return v.handleLocked(n, name, false), nil
 	}
-	return nil, pathError("open", name, err)
+	return nil, v.err("open", name, err)
 }
 
 // OpenDir implements FS.
-func (m *MemFS) OpenDir(name string) (Dir, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, err := m.dirLocked(name)
+func (v *memView) OpenDir(name string) (Dir, error) {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	n, err := v.dirLocked(name)
 	if err != nil {
-		return nil, pathError("open", name, err)
+		return nil, v.err("open", name, err)
 	}
 	n.opens++
-	return &memDir{fs: m, node: n, name: name}, nil
+	return &memDir{fs: v.m, node: n, name: path.Join(v.dir, name)}, nil
 }
 
-func (m *MemFS) dirLocked(name string) (*memNode, error) {
-	if m.frozen {
-		return nil, ErrFrozen
-	}
-	n, err := m.walk(split(name))
+func (v *memView) dirLocked(name string) (*memNode, error) {
+	n, err := v.walk(split(name))
 	if err == nil && !n.isDir {
 		err = syscall.ENOTDIR
 	}
@@ -202,18 +218,18 @@ func (m *MemFS) dirLocked(name string) (*memNode, error) {
 }
 
 // Rename implements FS.
-func (m *MemFS) Rename(oldName, newName string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return pathError("rename", oldName, m.renameLocked(oldName, newName))
+func (v *memView) Rename(oldName, newName string) error {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	return v.err("rename", oldName, v.renameLocked(oldName, newName))
 }
 
-func (m *MemFS) renameLocked(oldName, newName string) error {
-	from, oldLast, n, err := m.find(oldName)
+func (v *memView) renameLocked(oldName, newName string) error {
+	from, oldLast, n, err := v.find(oldName)
 	if err != nil {
 		return err
 	}
-	to, newLast, target, err := m.find(newName)
+	to, newLast, target, err := v.find(newName)
 	switch {
 	case err != nil:
 		return err
@@ -226,7 +242,7 @@ func (m *MemFS) renameLocked(oldName, newName string) error {
 	case n.isDir && from != to:
 		return syscall.EXDEV // a directory could end up inside itself
 	}
-	if err := m.stepLocked(); err != nil {
+	if err := v.m.stepLocked(); err != nil {
 		return err
 	}
 	if from == to {
@@ -237,16 +253,16 @@ func (m *MemFS) renameLocked(oldName, newName string) error {
 	}
 	if target != nil {
 		target.links--
-		m.releaseLocked(target)
+		v.m.releaseLocked(target)
 	}
 	return nil
 }
 
 // Remove implements FS.
-func (m *MemFS) Remove(name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	dir, last, n, err := m.find(name)
+func (v *memView) Remove(name string) error {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	dir, last, n, err := v.find(name)
 	switch {
 	case err != nil:
 	case n == nil:
@@ -254,12 +270,12 @@ func (m *MemFS) Remove(name string) error {
 	case n.isDir && len(n.dir.live) > 0:
 		err = syscall.ENOTEMPTY
 	default:
-		if err = m.stepLocked(); err == nil {
+		if err = v.m.stepLocked(); err == nil {
 			dir.unlink(last)
-			m.releaseLocked(n)
+			v.m.releaseLocked(n)
 		}
 	}
-	return pathError("remove", name, err)
+	return v.err("remove", name, err)
 }
 
 // releaseLocked gives back the room of a node that nothing can reach.
@@ -270,27 +286,30 @@ func (m *MemFS) releaseLocked(n *memNode) {
 }
 
 // MkdirAll implements FS. Each directory made is one operation.
-func (m *MemFS) MkdirAll(name string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return pathError("mkdir", name, m.mkdirAllLocked(split(name)))
+func (v *memView) MkdirAll(name string) error {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	return v.err("mkdir", name, v.mkdirAllLocked(split(name)))
 }
 
-func (m *MemFS) mkdirAllLocked(elems []string) error {
-	if m.frozen {
-		return ErrFrozen
+func (v *memView) mkdirAllLocked(elems []string) error {
+	n, err := v.walk(nil)
+	if err != nil {
+		return err
 	}
-	n := m.root
 	for _, e := range elems {
 		child := n.dir.live[e]
 		if child == nil {
-			if m.freeLocked() <= 0 {
+			if n.links == 0 {
+				return fs.ErrNotExist
+			}
+			if v.m.freeLocked() <= 0 {
 				return syscall.ENOSPC
 			}
-			if err := m.stepLocked(); err != nil {
+			if err := v.m.stepLocked(); err != nil {
 				return err
 			}
-			child = m.newNode(true)
+			child = v.m.newNode(true)
 			n.link(e, child)
 		}
 		if !child.isDir {
@@ -302,27 +321,24 @@ func (m *MemFS) mkdirAllLocked(elems []string) error {
 }
 
 // List implements FS.
-func (m *MemFS) List(dir string) ([]string, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	n, err := m.dirLocked(dir)
+func (v *memView) List(dir string) ([]string, error) {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	n, err := v.dirLocked(dir)
 	if err != nil {
-		return nil, pathError("list", dir, err)
+		return nil, v.err("list", dir, err)
 	}
 	return slices.Sorted(maps.Keys(n.dir.live)), nil
 }
 
 // Stat implements FS. Times are zero.
-func (m *MemFS) Stat(name string) (fs.FileInfo, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.frozen {
-		return nil, pathError("stat", name, ErrFrozen)
-	}
+func (v *memView) Stat(name string) (fs.FileInfo, error) {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
 	elems := split(name)
-	n, err := m.walk(elems)
+	n, err := v.walk(elems)
 	if err != nil {
-		return nil, pathError("stat", name, err)
+		return nil, v.err("stat", name, err)
 	}
 	info := memInfo{name: "/", size: int64(len(n.file.live)), isDir: n.isDir}
 	if len(elems) > 0 {
@@ -331,58 +347,22 @@ func (m *MemFS) Stat(name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// Lock implements FS. The locks of a file system are not those of its clones:
-// the process that held them died in the crash.
-func (m *MemFS) Lock(name string) (io.Closer, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	dir, _, n, err := m.find(name)
-	if err != nil {
-		return nil, pathError("lock", name, err)
-	}
-	if _, taken := m.locks[dir]; taken {
-		return nil, pathError("lock", name, base.ErrLocked)
-	}
-	if n == nil {
-		if _, err := m.createLocked(name); err != nil {
-			return nil, pathError("lock", name, err)
-		}
-	}
-	m.locks[dir] = struct{}{}
-	return &memLock{fs: m, dir: dir}, nil
-}
-
-type memLock struct {
-	fs   *MemFS
-	dir  *memNode
-	once sync.Once
-}
-
-func (l *memLock) Close() error {
-	l.once.Do(func() {
-		l.fs.mu.Lock()
-		defer l.fs.mu.Unlock()
-		delete(l.fs.locks, l.dir)
-	})
-	return nil
-}
-
 // Usage implements FS. Without a capacity it claims to be huge.
-func (m *MemFS) Usage(string) (free, total uint64, err error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.frozen {
-		return 0, 0, ErrFrozen
+func (v *memView) Usage(string) (free, total uint64, err error) {
+	v.m.mu.RLock()
+	defer v.m.mu.RUnlock()
+	if _, err := v.walk(nil); err != nil {
+		return 0, 0, v.err("usage", "", err)
 	}
-	total = uint64(m.capacity)
-	if m.capacity == 0 {
+	total = uint64(v.m.capacity)
+	if v.m.capacity == 0 {
 		total = uint64(unlimited)
 	}
-	return uint64(max(0, m.freeLocked())), total, nil
+	return uint64(max(0, v.m.freeLocked())), total, nil
 }
 
 // PathJoin implements FS.
-func (m *MemFS) PathJoin(elem ...string) string { return path.Join(elem...) }
+func (v *memView) PathJoin(elem ...string) string { return path.Join(elem...) }
 
 // memInfo implements fs.FileInfo.
 type memInfo struct {

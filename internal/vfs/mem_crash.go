@@ -77,7 +77,8 @@ func (m *MemFS) CrashClone(o CrashOptions) *MemFS {
 		}
 		clones[n].dir = dirState{live: names, disk: maps.Clone(names)}
 	}
-	c := &MemFS{root: clones[m.root], nextID: m.nextID, capacity: m.capacity, locks: map[*memNode]struct{}{}}
+	c := &MemFS{nextID: m.nextID, capacity: m.capacity, locks: map[*memNode]int{}}
+	c.memView = memView{m: c, root: clones[m.root]}
 	c.root.links = 1
 	c.countLinks(c.root)
 	return c

@@ -115,6 +115,7 @@ func TestMemFreeze(t *testing.T) {
 	}
 	for k := int64(1); k <= 9; k++ {
 		m := NewMem()
+		root := rooted(t, m, "")
 		m.FreezeAt(k)
 		err := scenario(m)
 		if k > 8 {
@@ -131,7 +132,9 @@ func TestMemFreeze(t *testing.T) {
 		wantIs(t, err, ErrFrozen)
 		_, err = m.Open("d/a")
 		wantIs(t, err, ErrFrozen)
-		_, err = m.Lock("LOCK")
+		_, err = root.Lock("LOCK")
+		wantIs(t, err, ErrFrozen)
+		_, err = root.LockShared("LOCK")
 		wantIs(t, err, ErrFrozen)
 		// The operation that froze had no effect: exactly the others are there.
 		other := NewMem()
@@ -182,10 +185,10 @@ func TestMemFreezeLate(t *testing.T) {
 
 func TestMemLockOfClone(t *testing.T) {
 	m := NewMem()
-	_, err := m.Lock("LOCK")
+	_, err := rooted(t, m, "").Lock("LOCK")
 	check(t, err)
 	c := m.CrashClone(CrashOptions{Keep: 1})
-	l, err := c.Lock("LOCK")
+	l, err := rooted(t, c, "").Lock("LOCK")
 	check(t, err)
 	check(t, l.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -36,7 +37,7 @@ func (osFS) Create(name string) (File, error) {
 		return nil, err
 	}
 	if err := exactMode(f, fileMode); err != nil {
-		// Nobody else may use the name yet: the creation was exclusive.
+		// The name is ours alone as yet: the creation was exclusive.
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	return newOSFile(f)
@@ -57,23 +58,21 @@ func exactMode(f *os.File, want fs.FileMode) error {
 
 // Open implements FS.
 func (osFS) Open(name string) (File, error) {
-	f, err := openRegular(name, os.O_RDONLY)
+	f, err := regular(openOSFile(name, os.O_RDONLY))
 	if err != nil {
 		return nil, err
 	}
 	return newOSFile(f)
 }
 
-// openRegular opens an existing file, or one that flag says to create, if it
-// is regular. Whatever else the name leads to, the open does not wait for it.
-func openRegular(name string, flag int) (*os.File, error) {
-	f, err := openOSFile(name, flag)
+// regular closes an open file that is not regular, and says so.
+func regular(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = pathError("open", name, errNotRegular)
+		err = pathError("open", f.Name(), errNotRegular)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -93,13 +92,17 @@ func (osFS) OpenDir(name string) (Dir, error) {
 // openOSDir opens a directory. Its own name may be a symbolic link: where the
 // database lies is for the user to say.
 func openOSDir(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|openDirFlags, 0)
+	return directory(os.OpenFile(name, os.O_RDONLY|openDirFlags, 0))
+}
+
+// directory closes an open file that is not a directory, and says so.
+func directory(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.IsDir() {
-		err = pathError("open", name, syscall.ENOTDIR)
+		err = pathError("open", f.Name(), syscall.ENOTDIR)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -108,42 +111,56 @@ func openOSDir(name string) (*os.File, error) {
 }
 
 // Rename implements FS.
-func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
+func (osFS) Rename(oldName, newName string) error {
+	return patiently(func() error { return os.Rename(oldName, newName) })
+}
 
 // Remove implements FS.
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
-// MkdirAll implements FS. Directories that exist keep their mode.
+// MkdirAll implements FS.
 func (osFS) MkdirAll(name string) error {
+	return mkdirAll(dirMaker{os.Stat, os.Mkdir, os.Chmod}, name)
+}
+
+// dirMaker is what mkdirAll is made of.
+type dirMaker struct {
+	stat  func(name string) (fs.FileInfo, error)
+	mkdir func(name string, mode fs.FileMode) error
+	chmod func(name string, mode fs.FileMode) error
+}
+
+// mkdirAll makes a directory and its parents. Those that exist keep their mode.
+func mkdirAll(d dirMaker, name string) error {
 	name = filepath.Clean(name)
-	if done, err := isDir(name); done || err != nil {
+	if done, err := d.isDir(name); done || err != nil {
 		return err
 	}
 	if parent := filepath.Dir(name); parent != name {
-		if err := (osFS{}).MkdirAll(parent); err != nil {
+		if err := mkdirAll(d, parent); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(name, dirMode); err != nil {
-		// Someone else may have been quicker.
-		if done, statErr := isDir(name); done || statErr != nil {
+	if err := d.mkdir(name, dirMode); err != nil {
+		// Another process may have been quicker.
+		if done, statErr := d.isDir(name); done || statErr != nil {
 			return statErr
 		}
 		return err
 	}
 	// The mode first, the children then: a umask that takes away the owner's
 	// bits would keep us out.
-	info, err := os.Stat(name)
+	info, err := d.stat(name)
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&dirMode == dirMode {
 		return err
 	}
-	return os.Chmod(name, dirMode)
+	return d.chmod(name, dirMode)
 }
 
 // isDir reports whether name is a directory, or leads to one. That it is
 // something else is an error.
-func isDir(name string) (bool, error) {
-	info, err := os.Stat(name)
+func (d dirMaker) isDir(name string) (bool, error) {
+	info, err := d.stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
@@ -156,8 +173,10 @@ func isDir(name string) (bool, error) {
 }
 
 // List implements FS.
-func (osFS) List(dir string) ([]string, error) {
-	f, err := openOSDir(dir)
+func (osFS) List(dir string) ([]string, error) { return listNames(openOSDir(dir)) }
+
+// listNames reads an open directory and closes it.
+func listNames(f *os.File, err error) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +188,37 @@ func (osFS) List(dir string) ([]string, error) {
 // Stat implements FS.
 func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Lstat(name) }
 
+// Usage implements FS.
+func (osFS) Usage(name string) (free, total uint64, err error) {
+	f, err := openOSDir(name)
+	if err != nil {
+		return 0, 0, err
+	}
+	free, total, err = usage(f)
+	return free, total, errors.Join(err, f.Close())
+}
+
 // PathJoin implements FS.
 func (osFS) PathJoin(elem ...string) string { return filepath.Join(elem...) }
+
+// patience is how long an operation is repeated that fails for a reason which
+// passes by itself.
+const patience = 2 * time.Second
+
+// patiently repeats an operation while it fails for a reason that passes by
+// itself, and for a bounded time: a signal, or, on Windows, another program
+// (a virus scanner, an indexer, a backup) that has the file open just now.
+func patiently(call func() error) error {
+	var waited time.Duration
+	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+		err := call()
+		if err == nil || waited >= patience || !passing(err) {
+			return err
+		}
+		time.Sleep(pause)
+		waited += pause
+	}
+}
 
 // osFile implements File.
 type osFile struct {
@@ -230,11 +278,14 @@ func (o *osFile) Size() (int64, error) {
 // Close implements File.
 func (o *osFile) Close() error { return o.f.Close() }
 
-// control runs a system call on the descriptor, again as long as a signal
+// control runs a system call on the descriptor.
+func (o *osFile) control(call func(fd uintptr) error) error { return control(o.raw, call) }
+
+// control runs a system call on a descriptor, again as long as a signal
 // interrupts it.
-func (o *osFile) control(call func(fd uintptr) error) error {
+func control(raw syscall.RawConn, call func(fd uintptr) error) error {
 	var callErr error
-	err := o.raw.Control(func(fd uintptr) {
+	err := raw.Control(func(fd uintptr) {
 		for {
 			if callErr = call(fd); !errors.Is(callErr, syscall.EINTR) {
 				return

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +26,14 @@ func (o *osFile) preallocate(size int64) error {
 	return err
 }
 
-// Usage implements FS.
-func (osFS) Usage(name string) (free, total uint64, err error) {
+// usage is about the file system that an open directory lies on.
+func usage(f *os.File) (free, total uint64, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, 0, err
+	}
 	var st unix.Statfs_t
-	err = unix.Statfs(name, &st)
+	err = control(raw, func(fd uintptr) error { return unix.Fstatfs(int(fd), &st) })
 	unit := uint64(st.Bsize)
-	return st.Bavail * unit, st.Blocks * unit, pathError("statfs", name, err)
+	return st.Bavail * unit, st.Blocks * unit, pathError("fstatfs", f.Name(), err)
 }

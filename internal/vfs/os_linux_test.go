@@ -49,6 +49,7 @@ func TestOSFileSizeLimit(t *testing.T) {
 // Running out of descriptors is an error like others.
 func TestOSManyOpenFiles(t *testing.T) {
 	dir := t.TempDir()
+	root := rooted(t, OS, dir)
 	var old syscall.Rlimit
 	check(t, syscall.Getrlimit(unix.RLIMIT_NOFILE, &old))
 	limit := old
@@ -67,12 +68,12 @@ func TestOSManyOpenFiles(t *testing.T) {
 	if len(files) == 100 {
 		t.Error("the limit did not bind")
 	}
-	_, err := OS.Lock(filepath.Join(dir, "LOCK"))
+	_, err := root.Lock("LOCK")
 	wantIs(t, err, syscall.EMFILE)
 	for _, f := range files {
 		check(t, f.Close())
 	}
-	l, err := OS.Lock(filepath.Join(dir, "LOCK")) // the failure left no lock behind
+	l, err := root.Lock("LOCK") // the failure left no lock behind
 	check(t, err)
 	check(t, l.Close())
 }

@@ -2,13 +2,16 @@
 
 package vfs
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
 func (o *osFile) sync() error { return o.f.Sync() }
 
 func (o *osFile) preallocate(int64) error { return nil }
 
-// Usage implements FS.
-func (osFS) Usage(name string) (free, total uint64, err error) {
-	return 0, 0, pathError("statfs", name, errors.ErrUnsupported)
+// usage is about the file system that an open directory lies on.
+func usage(f *os.File) (free, total uint64, err error) {
+	return 0, 0, pathError("statfs", f.Name(), errors.ErrUnsupported)
 }

@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -21,4 +22,13 @@ func openOSFile(name string, flag int) (*os.File, error) {
 	return os.OpenFile(name, flag|openFileFlags, fileMode)
 }
 
+// openLockFile opens the lock file of a directory.
+func openLockFile(o *osRoot, _ *os.File, name string, flag int) (*os.File, error) {
+	return o.open(name, flag)
+}
+
 func syncOSDir(f *os.File) error { return f.Sync() }
+
+// passing recognises an interruption by a signal, from which the os package
+// does not shield each call.
+func passing(err error) bool { return errors.Is(err, syscall.EINTR) }

@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -27,7 +29,7 @@ func TestOSModes(t *testing.T) {
 			deep := filepath.Join(dir, "a", "b")
 			check(t, OS.MkdirAll(deep))
 			write(t, OS, filepath.Join(deep, "f"), "x", true)
-			l, err := OS.Lock(filepath.Join(deep, "LOCK"))
+			l, err := lockPath(filepath.Join(deep, "LOCK"))
 			check(t, err)
 			check(t, l.Close())
 			for name, want := range map[string]fs.FileMode{"a": fs.ModeDir | 0o700, "a/b": fs.ModeDir | 0o700, "a/b/f": 0o600, "a/b/LOCK": 0o600} {
@@ -70,7 +72,7 @@ func TestOSRefusesWhatIsNoFile(t *testing.T) {
 		}
 	}
 	for _, name := range []string{link, fifo} {
-		err := mustReturn(t, name, func() error { _, err := OS.Lock(name); return err })
+		err := mustReturn(t, name, func() error { _, err := lockPath(name); return err })
 		if err == nil || errors.Is(err, base.ErrLocked) {
 			t.Errorf("%s as a lock file: %v", name, err)
 		}
@@ -101,23 +103,33 @@ func TestOSLockAliases(t *testing.T) {
 	check(t, os.Symlink(db, alias))
 	t.Chdir(dir)
 
-	l, err := OS.Lock(filepath.Join(db, "LOCK"))
+	l, err := lockPath(filepath.Join(db, "LOCK"))
 	check(t, err)
 	pid := strconv.Itoa(os.Getpid())
 	for _, name := range []string{"db/LOCK", "alias/LOCK", "db/../alias/LOCK"} {
-		_, err := OS.Lock(name)
+		_, err := lockPath(name)
 		wantIs(t, err, base.ErrLocked)
 		if !strings.Contains(err.Error(), pid) {
 			t.Errorf("%q does not name the process %s", err, pid)
 		}
 	}
 	check(t, os.Remove(filepath.Join(db, "LOCK")))
-	_, err = OS.Lock(filepath.Join(db, "LOCK"))
+	_, err = lockPath(filepath.Join(db, "LOCK"))
 	wantIs(t, err, base.ErrLocked)
 	check(t, l.Close())
-	l, err = OS.Lock(filepath.Join(alias, "LOCK"))
+	l, err = lockPath(filepath.Join(alias, "LOCK"))
 	check(t, err)
 	check(t, l.Close())
+}
+
+// lockPath is Lock of the directory that a path leads to now.
+func lockPath(name string) (io.Closer, error) {
+	r, err := OS.OpenRoot(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.Lock(filepath.Base(name))
+	return l, errors.Join(err, r.Close())
 }
 
 // Each of the locks does its part alone: on some systems the others are missing.
@@ -129,28 +141,29 @@ func TestOSLocksOneByOne(t *testing.T) {
 	defer d.Close()
 	info, err := d.Stat()
 	check(t, err)
+	held := lockedDir{info, false}
 	write(t, OS, name, "4711\n", false)
-	f, err := openRegular(name, os.O_RDWR)
+	f, err := regular(openOSFile(name, os.O_RDWR))
 	check(t, err)
 	takers := map[string]func() (release func()){
-		"this process": func() func() { enterLockedDir(info); return func() { leaveLockedDir(info) } },
+		"this process": func() func() { enterLockedDir(held); return func() { leaveLockedDir(held) } },
 		"the directory": func() func() {
-			_, err := lockDir(d)
+			_, err := lockDir(d, false)
 			check(t, err)
 			return func() { check(t, syscall.Flock(int(d.Fd()), syscall.LOCK_UN)) }
 		},
 		"the file": func() func() {
-			_, err := lockFile(f)
+			_, err := lockFile(f, false)
 			check(t, err)
 			return func() { check(t, f.Close()) }
 		},
 	}
 	for what, take := range takers {
 		release := take()
-		if what == "this process" && enterLockedDir(info) {
+		if what == "this process" && enterLockedDir(held) {
 			t.Error("one directory was entered twice")
 		}
-		_, err = OS.Lock(name)
+		_, err = lockPath(name)
 		if !errors.Is(err, base.ErrLocked) {
 			t.Errorf("with the lock of %s held: %v", what, err)
 		} else if what != "this process" && !strings.Contains(err.Error(), "4711") {
@@ -158,7 +171,7 @@ func TestOSLocksOneByOne(t *testing.T) {
 		}
 		release()
 	}
-	l, err := OS.Lock(name)
+	l, err := lockPath(name)
 	check(t, err)
 	check(t, l.Close())
 }
@@ -168,7 +181,7 @@ const lockChildEnv = "SEERDB_VFS_LOCK_CHILD"
 // lockChild is run in another process: it tries the lock, says what came of
 // it, and holds it until its input ends.
 func lockChild(name string) {
-	_, err := OS.Lock(name)
+	_, err := lockPath(name)
 	if err == nil {
 		os.Stdout.WriteString("held\n")
 	} else {
@@ -213,19 +226,19 @@ func TestOSLockAcrossProcesses(t *testing.T) {
 	if said != "held\n" {
 		t.Fatalf("the child says %q", said)
 	}
-	_, err := OS.Lock(name)
+	_, err := lockPath(name)
 	wantIs(t, err, base.ErrLocked)
 	if pid := strconv.Itoa(cmd.Process.Pid); !strings.Contains(err.Error(), pid) {
 		t.Errorf("%q does not name the process %s", err, pid)
 	}
 	// A lock file made anew does not help, nor does another name.
 	check(t, os.Remove(name))
-	_, err = OS.Lock(name)
+	_, err = lockPath(name)
 	wantIs(t, err, base.ErrLocked)
-	_, err = OS.Lock(filepath.Join(dir, "OTHER"))
+	_, err = lockPath(filepath.Join(dir, "OTHER"))
 	wantIs(t, err, base.ErrLocked)
 	kill()
-	l, err := OS.Lock(name) // the lock died with its process
+	l, err := lockPath(name) // the lock died with its process
 	check(t, err)
 	_, said, kill = startLockChild(t, name)
 	defer kill()
@@ -239,7 +252,7 @@ func TestOSLockAcrossProcesses(t *testing.T) {
 // lock.
 func TestOSCloseOnExec(t *testing.T) {
 	dir := t.TempDir()
-	l, err := OS.Lock(filepath.Join(dir, "LOCK"))
+	l, err := lockPath(filepath.Join(dir, "LOCK"))
 	check(t, err)
 	f, err := OS.Create(filepath.Join(dir, "f"))
 	check(t, err)
@@ -251,7 +264,7 @@ func TestOSCloseOnExec(t *testing.T) {
 		_ = cmd.Wait()
 	}()
 	check(t, l.Close())
-	l, err = OS.Lock(filepath.Join(dir, "LOCK"))
+	l, err = lockPath(filepath.Join(dir, "LOCK"))
 	check(t, err)
 	check(t, l.Close())
 }
@@ -264,7 +277,35 @@ func TestOSReadOnlyDir(t *testing.T) {
 	check(t, os.Chmod(dir, 0o500))
 	_, err := OS.Create(filepath.Join(dir, "f"))
 	wantIs(t, err, fs.ErrPermission)
-	_, err = OS.Lock(filepath.Join(dir, "LOCK"))
+	_, err = lockPath(filepath.Join(dir, "LOCK"))
 	wantIs(t, err, fs.ErrPermission)
 	wantIs(t, OS.MkdirAll(filepath.Join(dir, "d")), fs.ErrPermission)
+}
+
+// What fails for a reason that passes is tried again, and nothing else is; and
+// not for ever.
+func TestPatiently(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			err   error
+			fails int // the first so many calls
+			calls int
+		}{{nil, 0, 1}, {syscall.EACCES, 9, 1}, {syscall.EINTR, 5, 6}} {
+			calls := 0
+			err := patiently(func() error {
+				if calls++; calls <= c.fails {
+					return pathError("rename", "x", c.err)
+				}
+				return nil
+			})
+			if want := c.calls <= c.fails; calls != c.calls || want != (err != nil) {
+				t.Errorf("%v for %d calls: %d calls, %v", c.err, c.fails, calls, err)
+			}
+		}
+		begin := time.Now()
+		wantIs(t, patiently(func() error { return syscall.EINTR }), syscall.EINTR)
+		if d := time.Since(begin); d < patience || d > patience+time.Second {
+			t.Errorf("it gave up after %v", d)
+		}
+	})
 }

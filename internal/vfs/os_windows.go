@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"os"
 	"syscall"
 
@@ -10,6 +11,10 @@ import (
 // FILE_FLAG_BACKUP_SEMANTICS, which a directory needs, is what os.OpenFile
 // adds by itself to an open for reading.
 const openDirFlags = 0
+
+// openFileFlags are for os.Root, which by itself shares deletion and opens no
+// reparse point.
+const openFileFlags = 0
 
 // errsNoSpace are, besides ENOSPC, the errors of a full device. Windows itself
 // gives the ERROR ones, a fault injector those of Unix.
@@ -21,6 +26,43 @@ var errsNoSpace = []error{
 // openOSFile opens with FILE_SHARE_DELETE, which os.OpenFile does not: a table
 // may be removed while a reader of an older state still has it open.
 func openOSFile(name string, flag int) (*os.File, error) {
+	return createFile(name, flag, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE)
+}
+
+// openLockFile opens without FILE_SHARE_DELETE, so that the file can be
+// neither removed nor renamed while it is open: a lock file made anew would let
+// a second writer in. The path is that which the open directory has now.
+func openLockFile(_ *osRoot, dir *os.File, name string, flag int) (*os.File, error) {
+	path, err := pathOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	return createFile(path+`\`+name, flag, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE)
+}
+
+// pathOf is the path of an open directory.
+func pathOf(dir *os.File) (string, error) {
+	raw, err := dir.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	buf := make([]uint16, windows.MAX_LONG_PATH)
+	var n uint32
+	err = control(raw, func(fd uintptr) (err error) {
+		n, err = windows.GetFinalPathNameByHandle(windows.Handle(fd), &buf[0], uint32(len(buf)), 0)
+		return err
+	})
+	switch {
+	case err != nil:
+	case n > uint32(len(buf)):
+		err = windows.ERROR_FILENAME_EXCED_RANGE
+	default:
+		return windows.UTF16ToString(buf[:n]), nil
+	}
+	return "", pathError("path of", dir.Name(), err)
+}
+
+func createFile(name string, flag int, share uint32) (*os.File, error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
 		return nil, pathError("open", name, err)
@@ -36,7 +78,6 @@ func openOSFile(name string, flag int) (*os.File, error) {
 	case flag&os.O_CREATE != 0:
 		create = windows.OPEN_ALWAYS
 	}
-	const share = windows.FILE_SHARE_READ | windows.FILE_SHARE_WRITE | windows.FILE_SHARE_DELETE
 	// The reparse point itself is opened, not what it leads to; it is then
 	// refused as not regular.
 	const attrs = windows.FILE_ATTRIBUTE_NORMAL | windows.FILE_FLAG_OPEN_REPARSE_POINT
@@ -55,11 +96,23 @@ func (o *osFile) sync() error { return o.f.Sync() }
 
 func (o *osFile) preallocate(int64) error { return nil }
 
-// Usage implements FS.
-func (osFS) Usage(name string) (free, total uint64, err error) {
+// usage is about the volume that an open directory lies on.
+func usage(f *os.File) (free, total uint64, err error) {
+	name, err := pathOf(f)
+	if err != nil {
+		return 0, 0, err
+	}
 	path, err := windows.UTF16PtrFromString(name)
 	if err == nil {
 		err = windows.GetDiskFreeSpaceEx(path, &free, &total, nil)
 	}
-	return free, total, pathError("usage", name, err)
+	return free, total, pathError("usage", f.Name(), err)
+}
+
+// passing recognises that another program has the file open just now without
+// sharing what we want to do with it. ERROR_ACCESS_DENIED is what a rename over
+// such a file gives, and one that is being deleted.
+func passing(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION) ||
+		errors.Is(err, windows.ERROR_ACCESS_DENIED)
 }

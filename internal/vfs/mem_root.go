@@ -1,0 +1,83 @@
+package vfs
+
+import (
+	"io"
+	"path"
+	"sync"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// memRoot implements Root. It goes by the node, so it does not matter what the
+// directory is called now, nor whether it still has a name.
+type memRoot struct{ memView }
+
+// OpenRoot implements FS.
+func (v *memView) OpenRoot(name string) (Root, error) {
+	v.m.mu.Lock()
+	defer v.m.mu.Unlock()
+	n, err := v.dirLocked(name)
+	if err != nil {
+		return nil, v.err("open", name, err)
+	}
+	return &memRoot{memView{m: v.m, root: n, dir: path.Join(v.dir, name)}}, nil
+}
+
+// Close implements Root.
+func (r *memRoot) Close() error {
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	r.shut = true
+	return nil
+}
+
+// Lock implements Root. The locks of a file system are not those of its
+// clones: the process that held them died in the crash.
+func (r *memRoot) Lock(name string) (io.Closer, error) {
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	_, _, n, err := r.find(name)
+	if err == nil && r.m.locks[r.root] != 0 {
+		err = base.ErrLocked
+	}
+	if err == nil && n == nil {
+		_, err = r.createLocked(name)
+	}
+	if err != nil {
+		return nil, r.err("lock", name, err)
+	}
+	r.m.locks[r.root] = -1
+	return &memLock{root: r}, nil
+}
+
+// LockShared implements Root.
+func (r *memRoot) LockShared(name string) (io.Closer, error) {
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	_, err := r.walk(nil)
+	if err == nil && r.m.locks[r.root] < 0 {
+		err = base.ErrLocked
+	}
+	if err != nil {
+		return nil, r.err("lock", name, err)
+	}
+	r.m.locks[r.root]++
+	return &memLock{root: r}, nil
+}
+
+type memLock struct {
+	root *memRoot // immutable
+	once sync.Once
+}
+
+func (l *memLock) Close() error {
+	l.once.Do(func() {
+		m, n := l.root.m, l.root.root
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.locks[n]--; m.locks[n] <= 0 {
+			delete(m.locks, n)
+		}
+	})
+	return nil
+}
