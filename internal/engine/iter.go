@@ -206,9 +206,10 @@ func (it *Iter) addMems() {
 	s := it.s
 	it.mems = grow(it.mems, 1+len(s.imm))
 	for i := range it.mems {
-		if m := s.generation(i).mem; !m.Empty() {
+		m := s.generation(i).mem
+		it.addHints(m, nil) // also of an empty one: they are about what is under it
+		if !m.Empty() {
 			it.mems[i].Init(m, it.seq)
-			it.addHints(m, nil)
 			it.addView(i, nil)
 			it.children = append(it.children, &it.mems[i])
 		}
@@ -221,10 +222,14 @@ func (it *Iter) addOthers(k *Keyspace) {
 	it.parts = grow(it.parts, 1+len(s.imm))
 	for i := range it.parts {
 		p := &it.parts[i]
-		if m := s.generation(i).others.Load(); m != nil && !m.Empty() {
+		m := s.generation(i).others.Load()
+		if m == nil {
+			continue
+		}
+		it.addHints(m, k.prefix[:])
+		if !m.Empty() {
 			p.it.Init(m, it.seq)
 			p.bound(k)
-			it.addHints(m, k.prefix[:])
 			it.addView(i, k.prefix[:])
 			it.children = append(it.children, p)
 		}
@@ -236,6 +241,9 @@ func (it *Iter) addOthers(k *Keyspace) {
 func (it *Iter) addHints(m *memtable.Generation, prefix []byte) {
 	if v := m.Hints(); v != nil {
 		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
+	}
+	if v := m.ExpiredHints(it.time); v != nil {
+		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix, timed: true})
 	}
 }
 

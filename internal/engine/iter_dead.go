@@ -1,6 +1,11 @@
 package engine
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+)
 
 // What an iterator learns on its way over tombstones. A queue leaves them at
 // its front, and each scan from there would step over all of them again, at
@@ -17,44 +22,112 @@ import "bytes"
 // beginning, or that load, and the state that the iterator read must still be
 // the current one, or it may have missed the load's tables.
 
-// deadRun is the dead keys that a step has passed so far.
+//
+// A key that expired is dead for reads at the iterator's time and later. Runs with
+// such keys are kept apart, with that time.
+
+// deadRun is the dead keys that a step has passed so far, in either direction.
 type deadRun struct {
-	n     int
-	first []byte
-	last  []byte
+	n       int
+	expired bool // some only because their time is over
+	first   []byte
+	last    []byte
 }
 
 // DefaultDeadMin is from how many dead keys, or jumps over some, a run is worth a
 // hint: noting it costs about as much as passing twenty.
 const DefaultDeadMin = 64
 
+// reset begins a new run.
+func (d *deadRun) reset() { d.n, d.expired = 0, false }
+
 // pass takes note of a dead key.
-func (d *deadRun) pass(key []byte) {
+func (d *deadRun) pass(key []byte, expired bool) {
 	if d.n == 0 {
 		d.first = append(d.first[:0], key...)
 	}
 	d.n++
+	d.expired = d.expired || expired
 	d.last = append(d.last[:0], key...)
 }
 
-// noteDead ends the run before next, and leaves a hint if it was long.
+// passCovered takes note of a key that covered found dead.
+func (it *Iter) passCovered(key []byte) { it.dead.pass(key, it.hit.timed) }
+
+// expires reports whether an entry of a kind is dead only because its time is
+// over.
+func expires(k base.Kind) bool { return k == base.KindPutTTL || k == base.KindPutTTLPointer }
+
+// noteDead ends a run forward before next, and leaves a hint if it was long.
 func (it *Iter) noteDead(next []byte) {
-	n := it.dead.n
-	it.dead.n = 0
-	if n < it.e.opts.DeadMin || !it.mayHint() {
+	if it.longRun() {
+		it.addHint(it.dead.first, next)
+	}
+	it.dead.reset()
+}
+
+// noteDeadEnd is noteDead where no key follows.
+func (it *Iter) noteDeadEnd() {
+	if it.longRun() {
+		it.fetched = append(append(it.fetched[:0], it.dead.last...), 0)
+		it.addHint(it.dead.first, it.fetched)
+	}
+	it.dead.reset()
+}
+
+// noteDeadBack ends a run backward behind before, a live key, or where the walk
+// ends if there is none.
+func (it *Iter) noteDeadBack(before []byte) {
+	if it.longRun() {
+		lo := it.lower
+		if before != nil {
+			lo = append(append(it.fetched[:0], before...), 0)
+			it.fetched = lo
+		}
+		it.addHint(lo, append(it.dead.first, 0))
+	}
+	it.dead.reset()
+}
+
+func (it *Iter) longRun() bool { return it.dead.n >= it.e.opts.DeadMin && it.mayHint() }
+
+// addHint leaves a hint with the newest generation.
+func (it *Iter) addHint(lo, hi []byte) {
+	if bytes.Compare(lo, hi) >= 0 {
 		return
 	}
-	m := it.s.mem.table(it.k)
-	if m == nil || bytes.Compare(it.dead.first, next) >= 0 {
+	m := it.hintTable()
+	if m == nil {
 		return
 	}
-	if it.k.id == 0 {
-		m.AddHint(it.dead.first, next, it.seq)
-		return
+	if it.k.id != 0 {
+		lo = append(bytes.Clone(it.k.prefix[:]), lo...)
+		hi = append(bytes.Clone(it.k.prefix[:]), hi...)
 	}
-	lo := append(bytes.Clone(it.k.prefix[:]), it.dead.first...)
-	hi := append(bytes.Clone(it.k.prefix[:]), next...)
-	m.AddHint(lo, hi, it.seq)
+	at := uint64(0)
+	if it.dead.expired {
+		at = it.time
+	}
+	m.AddHint(lo, hi, it.seq, at)
+}
+
+// hintTable is the memtable of the newest generation that a hint goes to. If the
+// keyspaces that share one have none yet, since all of them are idle, it is made
+// unless a commit is in the way.
+func (it *Iter) hintTable() *memtable.Generation {
+	g := it.s.mem
+	if m := g.table(it.k); m != nil {
+		return m
+	}
+	p := &it.e.commit
+	if !p.mu.TryLock() {
+		return nil
+	}
+	defer p.mu.Unlock()
+	if p.gen != g || p.gen.openOthers(it.e.opts.Partitions) != nil {
+		return nil
+	}
+	return g.table(it.k)
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see

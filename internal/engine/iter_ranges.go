@@ -25,6 +25,7 @@ type rangeSource struct {
 	prefix []byte // of the keys in view; nil for the default keyspace
 	run    *tableRun
 	own    bool // of the open transaction
+	timed  bool // hints of which some are about keys that expired
 
 	// The last answer: no fragment holds a key from gapLo on and before gapHi;
 	// or, if frag is set, that fragment does.
@@ -41,6 +42,8 @@ type rangeSource struct {
 type hit struct {
 	frag *rangedel.Fragment
 	jump bool // the entry's source has nothing newer in the fragment
+	// timed says that the fragment is a hint about keys of which some expired.
+	timed bool
 }
 
 // covered reports whether a range tombstone deletes kv, which merged stands on
@@ -68,7 +71,7 @@ func (it *Iter) covered(kv *base.KV) bool {
 		if c <= kv.Trailer.Seq() {
 			continue
 		}
-		it.hit = hit{frag: f, jump: r.order < order || r.mayJump(c)}
+		it.hit = hit{frag: f, jump: r.order < order || r.mayJump(c), timed: r.timed}
 		return true
 	}
 	return false

@@ -25,7 +25,7 @@ func (it *Iter) showAfter(kv *base.KV) bool {
 // skipping, versions of the key in saved are passed over.
 func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 	steps := 0
-	it.dead.n = 0
+	it.dead.reset()
 	for kv != nil {
 		if it.upper != nil && bytes.Compare(kv.Key, it.upper) >= 0 {
 			break
@@ -49,7 +49,7 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 				it.at, it.valid = nil, false
 				return false
 			}
-			it.dead.pass(kv.Key)
+			it.passCovered(kv.Key)
 			if next, jumped := it.jump(); jumped {
 				kv = next
 				continue
@@ -68,20 +68,15 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 			case failed:
 				return false
 			}
-			if k := kv.Trailer.Kind(); k == base.KindDelete || k == base.KindSingleDelete {
-				it.dead.pass(kv.Key)
-			} else {
-				it.noteDead(kv.Key) // expired, and there for whoever reads at an earlier time
-			}
+			it.dead.pass(kv.Key, expires(kv.Trailer.Kind()))
 			it.saved = append(it.saved[:0], kv.Key...)
 			skipping, steps = true, 0
 		}
 		kv = it.merged.Next()
 	}
 	it.at, it.valid = nil, false
-	if it.fail() == nil && it.dead.n > 0 {
-		it.fetched = append(append(it.fetched[:0], it.dead.last...), 0)
-		it.noteDead(it.fetched)
+	if it.fail() == nil {
+		it.noteDeadEnd()
 	}
 	if len(it.saved) == 0 {
 		it.saved = append(it.saved, 0) // positioned: Next stays at the end
@@ -208,14 +203,18 @@ func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
 // newest visible version of a live key, and leaves merged before that key.
 func (it *Iter) showBack(kv *base.KV) bool {
 	it.forward, it.at, it.valid, it.copied = false, nil, false, true
+	it.dead.reset()
 	for kv != nil {
 		if it.lower != nil && bytes.Compare(kv.Key, it.lower) < 0 {
 			break
 		}
 		if len(it.ranges) > 0 && it.sees(kv.Trailer) && it.covered(kv) {
-			if next, jumped := it.jumpBack(); jumped && it.err == nil {
-				kv = next
-				continue
+			if it.err == nil {
+				it.passCovered(kv.Key)
+				if next, jumped := it.jumpBack(); jumped {
+					kv = next
+					continue
+				}
 			}
 		}
 		it.saved = append(it.saved[:0], kv.Key...)
@@ -224,7 +223,7 @@ func (it *Iter) showBack(kv *base.KV) bool {
 			return false
 		}
 		if it.trailer == 0 {
-			continue
+			continue // it has no entry that is seen, or passCovered counted it
 		}
 		found := base.KV{Key: it.saved, Trailer: it.trailer, Value: it.value}
 		switch it.judge(&found) {
@@ -235,13 +234,17 @@ func (it *Iter) showBack(kv *base.KV) bool {
 				return false
 			}
 		case absent:
+			it.dead.pass(it.saved, expires(it.trailer.Kind()))
 			continue
 		}
+		it.noteDeadBack(it.saved)
 		it.after = kv
 		it.valid = it.fail() == nil
 		return it.valid
 	}
-	it.fail()
+	if it.fail() == nil {
+		it.noteDeadBack(nil)
+	}
 	return false
 }
 
@@ -306,7 +309,7 @@ func (it *Iter) keep(kv *base.KV) {
 		return
 	}
 	it.trailer = kv.Trailer
-	if kind := kv.Trailer.Kind(); !it.keysOnly || kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+	if !it.keysOnly || expires(kv.Trailer.Kind()) {
 		it.value = append(it.value[:0], kv.Value...)
 	}
 }

@@ -54,7 +54,7 @@ type Generation struct {
 	mask       uint64      // immutable; partitions - 1
 	partitions []partition // immutable slice
 	ranges     rangedel.Set
-	hints      rangedel.Set
+	hints      hints
 	arena      arena
 	tree       tree
 	writers    writers
@@ -155,9 +155,7 @@ func (g *Generation) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer,
 	if v := g.ranges.View(); v != nil {
 		v.Reuse(key, t.Seq())
 	}
-	if v := g.hints.View(); v != nil {
-		v.Reuse(key, t.Seq())
-	}
+	g.hints.reuse(key, t.Seq())
 }
 
 func (g *Generation) record(p *partition, key []byte, hash uint64) ref {

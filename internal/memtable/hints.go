@@ -1,12 +1,14 @@
 package memtable
 
 import (
+	"sync/atomic"
+
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 // A hint says that at some sequence every key in a range was dead: deleted, in
-// this generation and in all that is older. It is what an iterator found out by
+// this generation and in all that is older, or expired by some time. It is what an iterator found out by
 // stepping over one tombstone after another, and spares the next one the way. It
 // is no tombstone: it deletes nothing, point reads and flushes do not look at
 // it, and it goes with the generation.
@@ -23,18 +25,62 @@ const (
 	maxHintKeys = 1 << 10
 )
 
+// hints are those of a generation. Runs of keys of which some are dead only
+// because their time is over are apart: a read at an earlier time does without.
+type hints struct {
+	deleted rangedel.Set
+	expired rangedel.Set
+	// expiredAt is the latest time at which a hint in expired was found. It is
+	// raised before the hint is added, so a reader that loads the view first
+	// never sees a hint without its time.
+	expiredAt atomic.Uint64
+}
+
+// reuse notes an entry that was added.
+func (h *hints) reuse(key []byte, seq base.SeqNum) {
+	if v := h.deleted.View(); v != nil {
+		v.Reuse(key, seq)
+	}
+	if v := h.expired.View(); v != nil {
+		v.Reuse(key, seq)
+	}
+}
+
 // AddHint notes that all entries in [lo, hi) up to a sequence, which is visible,
-// are dead. It copies the keys, and passes over very long ones.
-func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum) {
-	if g.hints.View().Len() >= maxHints || len(lo)+len(hi) > maxHintKeys {
+// are dead; at is 0 if they all were deleted, and else the time at which they
+// are deleted or expired. It copies the keys, and passes over very long ones.
+func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
+	set := &g.hints.deleted
+	if at != 0 {
+		set = &g.hints.expired
+	}
+	if set.View().Len() >= maxHints || len(lo)+len(hi) > maxHintKeys {
 		return
 	}
+	if at != 0 {
+		raise(&g.hints.expiredAt, at)
+	}
 	// Of two hints the newer is enough: who reads before it does without.
-	v := g.hints.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
+	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	yield()
 	v.ReuseRange(lo, hi, g.newest())
 }
 
-// Hints returns the hints there are now, as range tombstones; nil when there
-// are none.
-func (g *Generation) Hints() *rangedel.View { return g.hints.View() }
+func raise(a *atomic.Uint64, to uint64) {
+	for old := a.Load(); old < to && !a.CompareAndSwap(old, to); old = a.Load() {
+	}
+}
+
+// Hints returns the hints about deleted keys that there are now, as range
+// tombstones; nil when there are none.
+func (g *Generation) Hints() *rangedel.View { return g.hints.deleted.View() }
+
+// ExpiredHints returns the hints about keys of which some expired, for a read at
+// a time; nil when there are none, or some were found at a later time.
+func (g *Generation) ExpiredHints(at uint64) *rangedel.View {
+	v := g.hints.expired.View()
+	if v == nil || at < g.hints.expiredAt.Load() {
+		return nil
+	}
+	return v
+}

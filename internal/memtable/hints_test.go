@@ -24,7 +24,7 @@ func TestHintOverNewerEntry(t *testing.T) {
 		k := []byte("key")
 		g.Add(k, base.Hash(k), base.MakeTrailer(2, base.KindPut), nil)
 		var wg sync.WaitGroup
-		wg.Go(func() { g.AddHint([]byte("a"), []byte("z"), 1) })
+		wg.Go(func() { g.AddHint([]byte("a"), []byte("z"), 1, 0) })
 		wg.Go(func() {
 			for g.Hints() == nil {
 				yield()
@@ -43,11 +43,11 @@ func TestHintOverNewerEntry(t *testing.T) {
 // TestHintsOfLongKeys: what the hints take does not depend on how long keys are.
 func TestHintsOfLongKeys(t *testing.T) {
 	g := newGeneration(t, EntryBound(8, 0), 1)
-	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys), 1)
+	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys), 1, 0)
 	if g.Hints() != nil {
 		t.Fatal("a hint with a long key was kept")
 	}
-	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys-1), 1)
+	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys-1), 1, 0)
 	if g.Hints().Len() != 1 {
 		t.Fatal("a hint is missing")
 	}
@@ -70,7 +70,7 @@ func TestHintRaces(t *testing.T) {
 		if i%maxHints == 0 {
 			g = newGeneration(t, rounds*EntryBound(8, 0), 1)
 		}
-		wg.Go(func() { g.AddHint(lo, hi, s) })
+		wg.Go(func() { g.AddHint(lo, hi, s, 0) })
 		g.Add(k, base.Hash(k), base.MakeTrailer(s+1, base.KindPut), nil)
 		if f, clean := g.Hints().Find(k); f != nil && clean {
 			t.Fatalf("round %d: fragment %v is clean, and has a newer entry", i, f)
@@ -94,8 +94,8 @@ func TestHintSettles(t *testing.T) {
 		return f != nil && clean
 	}
 	add("b", 5)
-	g.AddHint([]byte("a"), []byte("m"), 5)
-	g.AddHint([]byte("m"), []byte("t"), 5)
+	g.AddHint([]byte("a"), []byte("m"), 5, 0)
+	g.AddHint([]byte("m"), []byte("t"), 5, 0)
 	if !clean("b") || !clean("n") {
 		t.Error("a hint over nothing newer is not clean")
 	}
@@ -103,7 +103,7 @@ func TestHintSettles(t *testing.T) {
 	if clean("n") {
 		t.Error("a hint is clean over a newer entry")
 	}
-	g.AddHint([]byte("a"), []byte("t"), 6)
+	g.AddHint([]byte("a"), []byte("t"), 6, 0)
 	if !clean("b") || !clean("n") {
 		t.Error("a newer hint is not clean")
 	}
