@@ -53,8 +53,7 @@ func (db *DB) NewBatch() *Batch { return &Batch{e: db.e} }
 // other error is definite, the batch will never appear, unless it is
 // ErrCommitUnknown.
 func (db *DB) Apply(b *Batch, d Durability) error {
-	_, err := db.e.Commit(&b.b, engine.Durability(d))
-	return err
+	return db.apply(context.Background(), b, d)
 }
 
 // ApplyContext is Apply, and gives up with the error of ctx, with nothing
@@ -62,8 +61,7 @@ func (db *DB) Apply(b *Batch, d Durability) error {
 // is behind. From the moment the batch has its place in the log it is carried
 // through.
 func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) error {
-	_, err := db.e.CommitContext(ctx, &b.b, engine.Durability(d))
-	return err
+	return db.apply(ctx, b, d)
 }
 
 // NewSnapshot pins the database as it is now.

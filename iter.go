@@ -1,6 +1,7 @@
 package seerdb
 
 import (
+	"bytes"
 	"iter"
 	"slices"
 	"time"
@@ -138,6 +139,11 @@ type Rows struct {
 	o    engine.IterOptions
 	it   *engine.Iter // of the innermost loop that runs
 	err  error
+}
+
+// rowsOf copies the bounds: loops over the rows may come at any time.
+func rowsOf(open func(engine.IterOptions) (*engine.Iter, error), lo, hi []byte) *Rows {
+	return &Rows{open: open, o: engine.IterOptions{Lower: bytes.Clone(lo), Upper: bytes.Clone(hi)}}
 }
 
 // All yields keys and values in ascending order.

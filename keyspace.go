@@ -62,6 +62,9 @@ func (db *DB) DropKeyspace(name string) error { return db.e.DropKeyspace(name) }
 // Name is the keyspace's name.
 func (k *Keyspace) Name() string { return k.k.Name() }
 
+// keyspace lets Typed know the keyspace of whatever embeds one.
+func (k *Keyspace) keyspace() *Keyspace { return k }
+
 func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions {
 	e := root.Options()
 	if o.ValueThreshold != 0 {
@@ -78,5 +81,6 @@ func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions 
 type SnapshotIn struct{ view }
 
 // In returns what reads a keyspace at the snapshot. A keyspace that was created
-// after it is empty there.
+// after it is empty there; reads of one of another database, or of another opening
+// of this one, fail with ErrInvalidOptions.
 func (s *Snapshot) In(k *Keyspace) *SnapshotIn { return &SnapshotIn{view{s.s, k.k}} }

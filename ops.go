@@ -115,33 +115,52 @@ func (b *Batch) PutUntil(key, value []byte, at time.Time) error {
 func (b *Batch) ops(k uint32) ops { return ops{b: &b.b, k: k, e: b.e} }
 
 // BatchIn adds operations on one keyspace to a batch. See Batch.In.
-type BatchIn struct{ o ops }
+type BatchIn struct {
+	b *Batch
+	k *Keyspace
+}
 
 // In returns what adds operations on a keyspace to the batch. The keyspace must
-// belong to the database that the batch will be applied to.
-func (b *Batch) In(k *Keyspace) BatchIn { return BatchIn{opsOn(&b.b, k.k, k.e)} }
+// be of the database that the batch belongs to, and of the same opening: else
+// all operations are refused with ErrInvalidOptions, and so is the batch.
+func (b *Batch) In(k *Keyspace) BatchIn { return BatchIn{b, k} }
+
+// ops are the operations on the keyspace, if it may be written to by the batch.
+func (b BatchIn) ops() ops {
+	e := b.k.e
+	switch of := b.b.of(); of {
+	case e:
+	case nil:
+		b.b.in = e
+	default:
+		b.b.b.Refuse(of.Foreign(e, b.k.k.Describe()))
+	}
+	return opsOn(&b.b.b, b.k.k, e)
+}
 
 // Put is Batch.Put in the keyspace.
-func (b BatchIn) Put(key, value []byte) error { return b.o.put(key, value) }
+func (b BatchIn) Put(key, value []byte) error { return b.ops().put(key, value) }
 
 // Delete is Batch.Delete in the keyspace.
-func (b BatchIn) Delete(key []byte) error { return b.o.delete(key) }
+func (b BatchIn) Delete(key []byte) error { return b.ops().delete(key) }
 
 // SingleDelete is Batch.SingleDelete in the keyspace.
-func (b BatchIn) SingleDelete(key []byte) error { return b.o.singleDelete(key) }
+func (b BatchIn) SingleDelete(key []byte) error { return b.ops().singleDelete(key) }
 
 // DeleteRange is Batch.DeleteRange in the keyspace.
-func (b BatchIn) DeleteRange(lo, hi []byte) error { return b.o.deleteRange(lo, hi) }
+func (b BatchIn) DeleteRange(lo, hi []byte) error { return b.ops().deleteRange(lo, hi) }
 
 // Merge is Batch.Merge in the keyspace.
-func (b BatchIn) Merge(key, operand []byte) error { return b.o.merge(key, operand) }
+func (b BatchIn) Merge(key, operand []byte) error { return b.ops().merge(key, operand) }
 
 // PutTTL is Batch.PutTTL in the keyspace.
-func (b BatchIn) PutTTL(key, value []byte, d time.Duration) error { return b.o.putTTL(key, value, d) }
+func (b BatchIn) PutTTL(key, value []byte, d time.Duration) error {
+	return b.ops().putTTL(key, value, d)
+}
 
 // PutUntil is Batch.PutUntil in the keyspace.
 func (b BatchIn) PutUntil(key, value []byte, at time.Time) error {
-	return b.o.putUntil(key, value, at)
+	return b.ops().putUntil(key, value, at)
 }
 
 // OpKind says what an operation does.

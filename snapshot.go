@@ -45,7 +45,7 @@ func (s *view) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.open(o
 
 // Range is DB.Range at the snapshot.
 func (s *view) Range(lo, hi []byte) *Rows {
-	return &Rows{open: s.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return rowsOf(s.open, lo, hi)
 }
 
 // Prefix is DB.Prefix at the snapshot.

@@ -131,7 +131,7 @@ func (s *space) NewIter(o *IterOptions) (*Iter, error) {
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (s *space) Range(lo, hi []byte) *Rows {
-	return &Rows{open: s.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return rowsOf(s.open, lo, hi)
 }
 
 // Prefix is the keys that begin with p. See Rows.

@@ -87,7 +87,8 @@ func (db *DB) begin(o *TxnOptions, where engine.Where) (*Txn, error) {
 	return &x.Txn, nil
 }
 
-// In returns the transaction on another keyspace.
+// In returns the transaction on another keyspace. Operations on one of another
+// database, or of another opening of this one, fail with ErrInvalidOptions.
 func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{txnSpace{t: t.t, k: k.k, e: t.e}} }
 
 // Get returns a copy of the value of key, or ErrNotFound.
@@ -96,6 +97,13 @@ func (t *txnSpace) Get(key []byte) ([]byte, error) { return copied(t.t.AppendGet
 // AppendGet appends the value of key to dst and returns the result, or dst and
 // ErrNotFound.
 func (t *txnSpace) AppendGet(dst, key []byte) ([]byte, error) { return t.t.AppendGet(t.k, dst, key) }
+
+// GetFunc calls fn with the value of key, which is valid during the call and
+// must not be modified; it returns what fn returns, or ErrNotFound. It saves the
+// allocation of Get. fn may use the transaction.
+func (t *txnSpace) GetFunc(key []byte, fn func(value []byte) error) error {
+	return t.t.View(t.k, key, fn)
+}
 
 // GetForUpdate is Get, and the transaction will not commit if somebody else
 // writes the key meanwhile. Serializable transactions have that for every key
@@ -122,14 +130,14 @@ func (t *txnSpace) NewIter(o *IterOptions) (*Iter, error) {
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (t *txnSpace) Range(lo, hi []byte) *Rows {
-	return &Rows{open: t.open, o: engine.IterOptions{Lower: lo, Upper: hi}}
+	return rowsOf(t.open, lo, hi)
 }
 
 // Prefix is the keys that begin with p. See Rows.
 func (t *txnSpace) Prefix(p []byte) *Rows { return t.Range(p, prefixEnd(p)) }
 
 func (t *txnSpace) write(fn func(ops) error) error {
-	return t.t.Write(func(b *batch.Batch) error { return fn(opsOn(b, t.k, t.e)) })
+	return t.t.Write(t.k, func(b *batch.Batch) error { return fn(opsOn(b, t.k, t.e)) })
 }
 
 // Put sets key to value. Both are copied.
@@ -311,7 +319,7 @@ func (s *space) tryPutIf(key []byte, cond func(now []byte, exists bool) bool, wr
 	if err != nil && !errors.Is(err, ErrNotFound) || !cond(now, err == nil) {
 		return false, ignoreNotFound(err)
 	}
-	err = t.Write(func(b *batch.Batch) error { return write(opsOn(b, s.k, s.e)) })
+	err = t.Write(s.k, func(b *batch.Batch) error { return write(opsOn(b, s.k, s.e)) })
 	if err == nil {
 		_, err = t.Commit(context.Background())
 	}

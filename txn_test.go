@@ -258,3 +258,31 @@ func TestUpdateCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestTxnGetFunc: GetFunc sees what Get sees, is a read like it, and lets the
+// function use the transaction.
+func TestTxnGetFunc(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	must(t, db.Put([]byte("a"), []byte("1")))
+	x := begin(t, db, nil)
+	must(t, x.In(k).Put([]byte("b"), []byte("2")))
+	var got string
+	must(t, x.GetFunc([]byte("a"), func(a []byte) error {
+		return x.In(k).GetFunc([]byte("b"), func(b []byte) error {
+			got = string(a) + string(b)
+			return x.Put(b, a)
+		})
+	}))
+	if v, err := x.Get([]byte("2")); got != "12" || string(v) != "1" {
+		t.Errorf("got %q, then %q, %v", got, v, err)
+	}
+	if err := x.GetFunc([]byte("c"), nil); err != seerdb.ErrNotFound {
+		t.Errorf("a key that is not there: %v", err)
+	}
+	must(t, db.Put([]byte("c"), nil)) // what was not there is a dependence too
+	if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
+		t.Errorf("commit: %v", err)
+	}
+}

@@ -75,8 +75,8 @@ func (t *Typed[K, V]) With(store Store) *Typed[K, V] {
 	return NewTyped(store, t.TypedReader.c.key, t.TypedReader.c.value)
 }
 
-// In reads and writes in a transaction. That says which keyspace too: t.In(k)
-// for a view of k, and t alone for one of the database.
+// In reads and writes in a transaction, in the keyspace that this is a view of.
+// What Txn.In gives is taken as it is, whichever keyspace that is on.
 //
 //	err := db.Update(ctx, func(t *seerdb.Txn) error {
 //		users := users.In(t)
@@ -84,19 +84,48 @@ func (t *Typed[K, V]) With(store Store) *Typed[K, V] {
 //	})
 func (t *Typed[K, V]) In(txn StoreTxn) *TypedTxn[K, V] {
 	c := t.TypedReader.c
+	if x, ok := txn.(*Txn); ok && t.keyspace() != nil {
+		txn = x.In(t.keyspace())
+	}
 	return &TypedTxn[K, V]{TypedReader[K, V]{txn, c}, TypedWriter[K, V]{txn, c}, txn}
 }
 
-// At reads from something else, such as a snapshot. That says which keyspace is
-// read too: s.In(k) for a view of k, and s alone for one of the database.
+// At reads from a snapshot or a transaction, in the keyspace that this is a view
+// of, or from any other reader, as it is: what Snapshot.In or Txn.In give, a DB, a
+// Keyspace.
 func (t *Typed[K, V]) At(r Reader) *TypedReader[K, V] {
+	if k := t.keyspace(); k != nil {
+		switch x := r.(type) {
+		case *Snapshot:
+			r = x.In(k)
+		case *Txn:
+			r = x.In(k)
+		}
+	}
 	return &TypedReader[K, V]{r, t.TypedReader.c}
 }
 
-// Into writes to something else, such as a batch. That says which keyspace is
-// written to too: b.In(k) for a view of k, and b alone for one of the database.
+// Into writes to a batch or a transaction, in the keyspace that this is a view
+// of, or to any other writer, as it is: what Batch.In or Txn.In give, a DB, a
+// Keyspace.
 func (t *Typed[K, V]) Into(w Writer) *TypedWriter[K, V] {
+	if k := t.keyspace(); k != nil {
+		switch x := w.(type) {
+		case *Batch:
+			w = x.In(k)
+		case *Txn:
+			w = x.In(k)
+		}
+	}
 	return &TypedWriter[K, V]{w, t.TypedWriter.c}
+}
+
+// keyspace is the one that this is a view of; nil is the default one.
+func (t *Typed[K, V]) keyspace() *Keyspace {
+	if s, ok := t.store.(interface{ keyspace() *Keyspace }); ok {
+		return s.keyspace()
+	}
+	return nil
 }
 
 // PutIfAbsent sets k to v if it has no value, and reports whether it did.

@@ -411,3 +411,56 @@ func TestTypedCosts(t *testing.T) {
 	}
 	must(t, err)
 }
+
+// TestTypedStaysInItsKeyspace: in a transaction, a batch and a snapshot a view of
+// a keyspace works on that keyspace, and one of the database on the default one.
+func TestTypedStaysInItsKeyspace(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	k, err := db.Keyspace("accounts", nil)
+	must(t, err)
+	other, err := db.Keyspace("other", nil)
+	must(t, err)
+	must(t, seerdb.NewTyped(db, keycodec.String, valuecodec.Int64).Put("ada", 1))
+	type wrapped struct{ *seerdb.Keyspace }
+	for name, store := range map[string]seerdb.Store{"keyspace": k, "wrapped": wrapped{k}} {
+		accounts := seerdb.NewTyped(store, keycodec.String, valuecodec.Int64)
+		must(t, accounts.Put("ada", 100))
+		s := db.NewSnapshot()
+		must(t, db.Update(context.Background(), func(x *seerdb.Txn) error {
+			a := accounts.In(x)
+			n, err := a.GetForUpdate("ada")
+			if m, err := accounts.At(x).Get("ada"); m != n || err != nil {
+				t.Errorf("%s: in the transaction %d and %d, %v", name, n, m, err)
+			}
+			must(t, err)
+			must(t, accounts.Into(x).Put("grace", 7))
+			must(t, accounts.In(x.In(other)).Put("ada", 9)) // said explicitly
+			return a.Put("ada", n+50)
+		}))
+		b := db.NewBatch()
+		must(t, accounts.Into(b).Put("alan", 3))
+		must(t, db.Apply(b, seerdb.DefaultDurability))
+		var zero seerdb.Batch
+		must(t, accounts.Into(&zero).Delete("grace"))
+		must(t, db.Apply(&zero, seerdb.DefaultDurability))
+		want := map[string]int64{"ada": 150, "alan": 3}
+		rows := accounts.Rows()
+		if got := maps.Collect(rows.All()); !maps.Equal(got, want) {
+			t.Errorf("%s: the keyspace has %v, want %v", name, got, want)
+		}
+		if n, err := accounts.At(s).Get("ada"); n != 100 {
+			t.Errorf("%s: at the snapshot %d, %v", name, n, err)
+		}
+		must(t, s.Close())
+		must(t, accounts.DeleteRows(accounts.Rows()))
+	}
+	if v, err := db.Get([]byte("ada")); len(v) != 8 || err != nil {
+		t.Errorf("the default keyspace has %v, %v", v, err)
+	}
+	if ok, _ := db.Has([]byte("alan")); ok {
+		t.Error("a batch wrote to the default keyspace")
+	}
+	if ok, _ := other.Has([]byte("ada")); !ok {
+		t.Error("a keyspace that was named explicitly was not taken")
+	}
+}

@@ -203,6 +203,9 @@ func (b *Batch) close(buf []byte, kvBytes int) {
 	binary.LittleEndian.PutUint32(buf[countOffset:], b.count)
 }
 
+// Refuse makes the batch refuse all operations from now on, and its commit.
+func (b *Batch) Refuse(err error) { _ = b.refuse(err) }
+
 // refuse records why an operation was not taken.
 func (b *Batch) refuse(err error) error {
 	if b.err == nil {

@@ -143,7 +143,7 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 	}
 	m := it.k.options().Merger
 	if m == nil {
-		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.saved, it.k.describe()))
+		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.saved, it.k.Describe()))
 		return nil, false
 	}
 	f := &it.fold

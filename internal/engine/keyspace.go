@@ -130,6 +130,23 @@ func (k *Keyspace) usable() error {
 	return nil
 }
 
+// foreign says why a keyspace cannot be used here, when it is one of another
+// database or of another opening of this one: there its number may be another's.
+func (e *Engine) foreign(k *Keyspace) error {
+	if k.e == e {
+		return nil
+	}
+	return e.Foreign(k.e, k.Describe())
+}
+
+// Foreign is the error for a thing of another engine that was given to this one.
+func (e *Engine) Foreign(other *Engine, thing string) error {
+	if other.dir == e.dir {
+		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.dir)
+	}
+	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.dir, e.dir)
+}
+
 // loadKeyspaces takes over what the manifest lists.
 func (e *Engine) loadKeyspaces(list []manifest.Keyspace) {
 	e.spaces.byName = make(map[string]*Keyspace, len(list))
@@ -194,7 +211,7 @@ func (e *Engine) openRoot() error {
 func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
 	if merger := mergerName(o.Merger); k.merger != "" && k.merger != merger {
 		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
-			k.describe(), k.merger, describeMerger(merger))
+			k.Describe(), k.merger, describeMerger(merger))
 	}
 	return nil
 }
@@ -223,7 +240,8 @@ func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 	return nil
 }
 
-func (k *Keyspace) describe() string {
+// Describe names the keyspace in a message.
+func (k *Keyspace) Describe() string {
 	if k.id == 0 {
 		return "the database"
 	}
@@ -326,7 +344,7 @@ func (e *Engine) checkMergers(b *batch.Batch) error {
 			continue
 		}
 		if k := e.space(op.Keyspace); k != nil && k.options().Merger == nil {
-			return fmt.Errorf("%w: Merge needs a merge operator, and %s was opened without one", base.ErrInvalidOptions, k.describe())
+			return fmt.Errorf("%w: Merge needs a merge operator, and %s was opened without one", base.ErrInvalidOptions, k.Describe())
 		}
 	}
 }

@@ -112,8 +112,11 @@ func (s *Snapshot) Closed() bool { return s.closed.Load() }
 // Seq is the sequence that the snapshot sees.
 func (s *Snapshot) Seq() base.SeqNum { return s.at.Seq }
 
-// enter begins a read, which leave ends.
-func (s *Snapshot) enter() error {
+// enter begins a read of a keyspace, which leave ends.
+func (s *Snapshot) enter(k *Keyspace) error {
+	if err := s.e.foreign(k); err != nil {
+		return err
+	}
 	for n := s.refs.Load(); n > 0 && !s.closed.Load(); n = s.refs.Load() {
 		if s.refs.CompareAndSwap(n, n+1) {
 			return nil
@@ -130,7 +133,7 @@ func (s *Snapshot) leave() {
 
 // AppendGet is Keyspace.AppendGet at the snapshot.
 func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
-	if err := s.enter(); err != nil {
+	if err := s.enter(k); err != nil {
 		return dst, err
 	}
 	defer s.leave()
@@ -139,7 +142,7 @@ func (s *Snapshot) AppendGet(k *Keyspace, dst, key []byte) ([]byte, error) {
 
 // View is Keyspace.View at the snapshot.
 func (s *Snapshot) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
-	if err := s.enter(); err != nil {
+	if err := s.enter(k); err != nil {
 		return err
 	}
 	defer s.leave()
@@ -148,7 +151,7 @@ func (s *Snapshot) View(k *Keyspace, key []byte, fn func(value []byte) error) er
 
 // Has is Keyspace.Has at the snapshot.
 func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
-	if err := s.enter(); err != nil {
+	if err := s.enter(k); err != nil {
 		return false, err
 	}
 	defer s.leave()
@@ -157,7 +160,7 @@ func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
 
 // NewIter is Keyspace.NewIter at the snapshot. The iterator outlives it.
 func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
-	if err := s.enter(); err != nil {
+	if err := s.enter(k); err != nil {
 		return nil, err
 	}
 	defer s.leave()

@@ -131,9 +131,17 @@ func (t *Txn) enter() (*txnWork, error) {
 	return t.work, nil
 }
 
-// enterToWrite is enter for those who will write.
-func (t *Txn) enterToWrite() (*txnWork, error) {
-	w, err := t.enter()
+// enterIn is enter for a call on a keyspace.
+func (t *Txn) enterIn(k *Keyspace) (*txnWork, error) {
+	if err := t.e.foreign(k); err != nil {
+		return nil, err
+	}
+	return t.enter()
+}
+
+// enterToWrite is enterIn for a call that will write.
+func (t *Txn) enterToWrite(k *Keyspace) (*txnWork, error) {
+	w, err := t.enterIn(k)
 	if err == nil && t.o.ReadOnly {
 		t.mu.Unlock()
 		return nil, fmt.Errorf("%w: the transaction was begun to read only", base.ErrReadOnly)
@@ -155,10 +163,25 @@ func (t *Txn) Has(k *Keyspace, key []byte) (bool, error) {
 	return err == nil, err
 }
 
+// View is Keyspace.View in the transaction. The value is in a buffer, not where
+// it lies: fn runs without mu, and may use the transaction or end it.
+func (t *Txn) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
+	buf := viewBuffers.Get().(*[]byte)
+	b, err := t.AppendGet(k, (*buf)[:0], key)
+	if err == nil {
+		err = fn(b)
+	}
+	if cap(b) <= viewBufferMax {
+		*buf = b
+		viewBuffers.Put(buf)
+	}
+	return err
+}
+
 // AppendGetForUpdate is AppendGet, and the transaction does not commit if
 // somebody else writes the key meanwhile, whatever its isolation.
 func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
-	w, err := t.enterToWrite()
+	w, err := t.enterToWrite(k)
 	if err != nil {
 		return dst, err
 	}
@@ -173,7 +196,7 @@ func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 }
 
 func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
-	w, err := t.enter()
+	w, err := t.enterIn(k)
 	if err != nil {
 		return dst, err
 	}
@@ -240,7 +263,7 @@ func (t *Txn) time() uint64 {
 // NewIter is Keyspace.NewIter in the transaction: it shows the snapshot and the
 // writes made so far.
 func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
-	w, err := t.enter()
+	w, err := t.enterIn(k)
 	if err != nil {
 		return nil, err
 	}
@@ -253,9 +276,9 @@ func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 	return it, err
 }
 
-// Write adds an operation with add, which gets the batch.
-func (t *Txn) Write(add func(*batch.Batch) error) error {
-	w, err := t.enterToWrite()
+// Write adds an operation on a keyspace with add, which gets the batch.
+func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
+	w, err := t.enterToWrite(k)
 	if err != nil {
 		return err
 	}

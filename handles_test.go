@@ -1,0 +1,142 @@
+package seerdb_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// keyspaceWith opens a keyspace in which k has a value.
+func keyspaceWith(t *testing.T, db *seerdb.DB, name, value string) *seerdb.Keyspace {
+	t.Helper()
+	k, err := db.Keyspace(name, nil)
+	must(t, err)
+	must(t, k.Put([]byte("k"), []byte(value)))
+	return k
+}
+
+// invalid checks that a call was refused for its handle.
+func invalid(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Errorf("%s: %v, want ErrInvalidOptions", what, err)
+	}
+}
+
+// everyWrite calls each method of a writer.
+func everyWrite(w seerdb.Writer) map[string]error {
+	k := []byte("k")
+	return map[string]error{
+		"put": w.Put(k, k), "delete": w.Delete(k), "single delete": w.SingleDelete(k), "merge": w.Merge(k, k),
+		"delete range": w.DeleteRange(nil, nil), "put for a time": w.PutTTL(k, k, time.Hour), "put until": w.PutUntil(k, k, time.Now()),
+	}
+}
+
+// everyRead calls each method of a reader.
+func everyRead(r interface {
+	seerdb.Reader
+	NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
+	GetFunc(key []byte, fn func([]byte) error) error
+}) map[string]error {
+	k := []byte("k")
+	_, get := r.AppendGet(nil, k)
+	_, has := r.Has(k)
+	_, _, expiry := r.Expiry(k)
+	it, iter := r.NewIter(nil)
+	if iter == nil {
+		_ = it.Close()
+	}
+	rows := r.Range(nil, nil)
+	for range rows.All() {
+	}
+	return map[string]error{
+		"get": get, "has": has, "expiry": expiry, "iterator": iter, "rows": rows.Err(),
+		"get func": r.GetFunc(k, func([]byte) error { return nil }),
+	}
+}
+
+// TestHandlesOfAnotherOpening: a keyspace of another database, or of an earlier
+// opening, has a number that means something else here. Batches, transactions
+// and snapshots refuse it, and nothing is read or written.
+func TestHandlesOfAnotherOpening(t *testing.T) {
+	fs := vfs.NewMem()
+	a := open(t, "a", smallOn(fs, seerdb.Sync))
+	old := keyspaceWith(t, a, "orders", "ours")
+	oldBatch := a.NewBatch()
+	must(t, oldBatch.Put([]byte("k"), nil))
+	must(t, a.Close())
+	a = open(t, "a", smallOn(fs, seerdb.Sync))
+	ours, err := a.Keyspace("orders", nil)
+	must(t, err)
+	b := open(t, "b", smallOn(vfs.NewMem(), seerdb.Sync))
+	theirs := keyspaceWith(t, b, "secrets", "theirs")
+
+	for name, k := range map[string]*seerdb.Keyspace{"another database": theirs, "an earlier opening": old} {
+		t.Run(name, func(t *testing.T) {
+			for what, err := range everyWrite(a.NewBatch().In(k)) {
+				invalid(t, "batch: "+what, err)
+			}
+			batch := a.NewBatch()
+			must(t, batch.Put([]byte("k"), nil))
+			_ = batch.In(k).Put([]byte("k"), nil)
+			invalid(t, "a batch that refused an operation", a.Apply(batch, seerdb.DefaultDurability))
+
+			s := a.NewSnapshot()
+			defer func() { _ = s.Close() }()
+			for what, err := range everyRead(s.In(k)) {
+				invalid(t, "snapshot: "+what, err)
+			}
+			x := begin(t, a, nil)
+			for what, err := range everyRead(x.In(k)) {
+				invalid(t, "transaction: "+what, err)
+			}
+			for what, err := range everyWrite(x.In(k)) {
+				invalid(t, "transaction: "+what, err)
+			}
+			_, err := x.In(k).GetForUpdate([]byte("k"))
+			invalid(t, "transaction: get for update", err)
+			must(t, x.Commit())
+		})
+	}
+	invalid(t, "a batch of an earlier opening", a.Apply(oldBatch, seerdb.DefaultDurability))
+	if v, err := ours.Get([]byte("k")); string(v) != "ours" {
+		t.Errorf("our keyspace has %q, %v", v, err)
+	}
+	if v, err := theirs.Get([]byte("k")); string(v) != "theirs" {
+		t.Errorf("their keyspace has %q, %v", v, err)
+	}
+	if ok, err := a.Has([]byte("k")); ok || err != nil {
+		t.Errorf("the default keyspace has the key: %v, %v", ok, err)
+	}
+}
+
+// TestBatchBelongsToOneDatabase: a batch goes to the database whose keyspaces it
+// writes to. The zero Batch takes the first, until it is reset.
+func TestBatchBelongsToOneDatabase(t *testing.T) {
+	a := open(t, "a", smallOn(vfs.NewMem(), seerdb.Sync))
+	b := open(t, "b", smallOn(vfs.NewMem(), seerdb.Sync))
+	ka, kb := keyspaceWith(t, a, "x", "a"), keyspaceWith(t, b, "x", "b")
+
+	var batch seerdb.Batch
+	in := batch.In(ka) // naming a keyspace is not writing to it
+	must(t, batch.Put([]byte("d"), nil))
+	must(t, b.Apply(&batch, seerdb.DefaultDurability))
+	must(t, in.Put([]byte("k"), []byte("new")))
+	invalid(t, "apply to the other", b.Apply(&batch, seerdb.DefaultDurability))
+	must(t, a.Apply(&batch, seerdb.DefaultDurability))
+	invalid(t, "both in one batch", batch.In(kb).Put([]byte("k"), nil))
+	invalid(t, "apply after that", a.Apply(&batch, seerdb.DefaultDurability))
+
+	batch.Reset()
+	must(t, batch.In(kb).Put([]byte("k"), []byte("new")))
+	invalid(t, "what names the first keyspace", in.Put([]byte("k"), nil))
+	batch.Reset()
+	must(t, in.Delete([]byte("k")))
+	invalid(t, "apply to the other after a reset", b.Apply(&batch, seerdb.DefaultDurability))
+	if v, err := kb.Get([]byte("k")); string(v) != "b" {
+		t.Errorf("the other database has %q, %v", v, err)
+	}
+}
