@@ -289,7 +289,7 @@ func TestTypedKeyspaces(t *testing.T) {
 	b := db.NewBatch()
 	must(t, typed.Into(b.In(one)).Delete(1))
 	must(t, typed.Into(b.In(two)).Put(1, "changed"))
-	must(t, typed.Into(b).Put(2, "new"))
+	must(t, typed.With(db).Into(b).Put(2, "new"))
 	must(t, db.Apply(b, seerdb.DefaultDurability))
 	for _, c := range []struct {
 		what string
@@ -301,13 +301,16 @@ func TestTypedKeyspaces(t *testing.T) {
 		{"default", db, map[int64]string{1: "default", 2: "new"}},
 		{"one then", s.In(one), map[int64]string{1: "one"}},
 		{"two then", s.In(two), map[int64]string{1: "two"}},
-		{"default then", s, map[int64]string{1: "default"}},
+		{"one, of the view, then", s, map[int64]string{1: "one"}},
 	} {
 		rows := typed.At(c.r).Rows()
 		got := maps.Collect(rows.All())
 		if d := gocmp.Diff(c.want, got); d != "" || rows.Err() != nil {
 			t.Errorf("%s: %v\n%s", c.what, rows.Err(), d)
 		}
+	}
+	if v, err := typed.With(db).At(s).Get(1); v != "default" || err != nil {
+		t.Errorf("default then: %q, %v", v, err)
 	}
 }
 
