@@ -153,6 +153,12 @@ var skewCases = []anomaly{
 	{name: "G2-item-for-update", rows: oneTwo, txns: []string{"u1 u2 w1=11 c", "u1 u2 w2=21 c"}, shown: func(s *schedule) bool {
 		return s.committed() && s.saw(1, "u2", "20", 2, "u1", "10")
 	}},
+	{name: "G2-item-for-update-by-one", rows: oneTwo, txns: []string{"u1 w2=21 c", "r2 w1=11 c"}, shown: func(s *schedule) bool {
+		return s.committed() && s.saw(1, "u1", "10", 2, "r2", "20")
+	}},
+	{name: "G2-range-delete-for-update", rows: oneTwo, txns: []string{"u1 w5=50 c", "r5 D1-3 c"}, shown: func(s *schedule) bool {
+		return s.committed() && s.saw(1, "u1", "10", 2, "r5", "-")
+	}},
 	{name: "read-only", rows: oneTwo, txns: []string{"r2 w2=40 c", "r1 r2 w1=9 c", "r1 r2 c"}, skew: true, shown: func(s *schedule) bool {
 		return s.committed() && s.saw(2, "r2", "20", 3, "r2", "40", 3, "r1", "10")
 	}},

@@ -22,8 +22,8 @@ type modelDB struct {
 	bugs    modelBugs
 }
 
-// modelCommit is what one commit wrote.
-type modelCommit struct{ writes []modelOp }
+// modelCommit is what one commit wrote, and asked for with the intent to write.
+type modelCommit struct{ writes, asked []modelOp }
 
 // modelOp is a write or a read of [lo, hi).
 type modelOp struct {
@@ -60,6 +60,7 @@ type modelBugs struct {
 	noWrites       bool // snapshot isolation lets the last writer win
 	noRangeWrites  bool // it does for range deletes
 	noForUpdate    bool // it does not protect GetForUpdate
+	oneSided       bool // it does so only for the second to commit
 	noDeletes      bool // it does not validate deletes
 	tooStrict      bool // snapshot isolation is serializable
 	failsReaders   bool // transactions that only read are validated
@@ -190,8 +191,9 @@ func (x *modelTxn) Commit() error {
 		return nil
 	}
 	for _, c := range d.commits[x.began:] {
+		conflict := slices.ContainsFunc(c.asked, x.writesOver)
 		for i := range c.writes {
-			if x.depends(&c.writes[i]) {
+			if conflict || x.depends(&c.writes[i]) {
 				if d.bugs.applied && len(x.writes) > 0 {
 					x.writes[0].apply(d.rows)
 				}
@@ -204,8 +206,19 @@ func (x *modelTxn) Commit() error {
 			w.apply(d.rows)
 		}
 	}
-	d.commits = append(d.commits, modelCommit{x.writes})
+	asked := slices.DeleteFunc(slices.Clone(x.reads), func(r modelOp) bool { return r.kind != 'u' })
+	d.commits = append(d.commits, modelCommit{x.writes, asked})
 	return nil
+}
+
+// writesOver reports whether it is a conflict that a concurrent commit asked for
+// something.
+func (x *modelTxn) writesOver(asked modelOp) bool {
+	b := &x.db.bugs
+	if x.level == serializable || b.noForUpdate || b.oneSided {
+		return false
+	}
+	return slices.ContainsFunc(x.writes, func(w modelOp) bool { return w.meets(&asked) })
 }
 
 // depends reports whether a concurrent write is a conflict.
@@ -290,6 +303,9 @@ var brokenModels = []struct {
 	{"G-single-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
 	{"PMP-write", snapshotIsolation, modelBugs{noRangeWrites: true}, ""},
 	{"G2-item-for-update", snapshotIsolation, modelBugs{noForUpdate: true}, ""},
+	{"G2-item-for-update-by-one", snapshotIsolation, modelBugs{oneSided: true}, ""},
+	{"G2-item-for-update-by-one", snapshotIsolation, modelBugs{oneSided: true}, "committed over a concurrent commit"},
+	{"G2-range-delete-for-update", snapshotIsolation, modelBugs{oneSided: true}, ""},
 	{"P4-delete", snapshotIsolation, modelBugs{noDeletes: true}, ""},
 	{"G-single-write-item", snapshotIsolation, modelBugs{noDeletes: true}, ""},
 	{"G2-item", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},

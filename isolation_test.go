@@ -371,13 +371,16 @@ func (s *schedule) finish() error {
 }
 
 // judge checks one transaction's end: a conflict must have a reason, and under
-// snapshot isolation the first who writes a key wins.
+// snapshot isolation the first that writes a key wins, or of one that writes it
+// and one that asks for it, if that writes something.
 func (s *schedule) judge(x *scheduled) {
 	cause := func(reasons func(*step) bool) bool {
 		for i := range x.steps {
 			for _, o := range x.against {
 				for j := range o.steps {
-					if reasons(&x.steps[i]) && o.steps[j].writes() && x.steps[i].meets(&o.steps[j]) {
+					st, ot := &x.steps[i], &o.steps[j]
+					asked := s.level == snapshotIsolation && st.writes() && ot.op == 'u' && o.writes()
+					if (reasons(st) && ot.writes() || asked) && st.meets(ot) {
 						return true
 					}
 				}

@@ -97,7 +97,7 @@ func (x *trackerTxn) Get(key string) (string, bool, error) {
 
 func (x *trackerTxn) GetForUpdate(key string) (string, bool, error) {
 	v, ok := x.rows[key]
-	return v, ok, x.txn.Key(0, []byte(key))
+	return v, ok, x.txn.Ask(0, []byte(key))
 }
 
 // Scan walks as an iterator does, so that the set holds what a Walk saw.
@@ -203,6 +203,10 @@ func (x *trackerTxn) Commit() error {
 	}
 	d.last += base.SeqNum(x.batch.Count())
 	d.tracker.Record(&x.batch)
+	if x.txn.Asks() {
+		d.tracker.Asking(&x.txn.Set, d.last)
+		d.tracker.Asked(true)
+	}
 	d.batches = append(d.batches, &x.batch)
 	return nil
 }

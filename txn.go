@@ -105,9 +105,9 @@ func (t *txnSpace) GetFunc(key []byte, fn func(value []byte) error) error {
 	return t.t.View(t.k, key, fn)
 }
 
-// GetForUpdate is Get, and the transaction will not commit if somebody else
-// writes the key meanwhile. Serializable transactions have that for every key
-// they read; with SnapshotIsolation it prevents write skew.
+// GetForUpdate is Get, and of this transaction and a concurrent one that writes
+// the key only the first commits. Serializable transactions have what they need
+// of that for every key they read; with SnapshotIsolation it prevents write skew.
 func (t *txnSpace) GetForUpdate(key []byte) ([]byte, error) {
 	return copied(t.t.AppendGetForUpdate(t.k, nil, key))
 }

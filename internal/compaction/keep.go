@@ -46,7 +46,10 @@ import (
 //
 // A single delete and the value next under it vanish together, so that neither
 // travels down to where the other would have ended; what is left is the key as
-// it was before the value, which is to say without one. That is what the caller
+// it was before the value, which is to say without one. In other stripes than 0
+// only the value goes, and the single delete stays for transactions to see, as
+// other tombstones do; once the snapshots are gone it ends at what is under it, or
+// at the bottom. That is what the caller
 // promised: since the single delete before, the key was put once, without an
 // expiry, and neither merged nor deleted otherwise than by range. The promise
 // is broken if the next under the two is a value or an operand: then, as over

@@ -150,7 +150,7 @@ func (r *runner) endSingle(exposes bool) error {
 	case sd.met && exposes:
 		r.res.Stats.SingleDeleteMisuse++
 		return r.singleToDelete()
-	case sd.met, sd.stripe == 0 && r.elidable():
+	case sd.met && (sd.stripe == 0 || sd.under), sd.stripe == 0 && r.elidable():
 		r.res.Stats.Tombstones++
 		r.single = single{}
 		return nil

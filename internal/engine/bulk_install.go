@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -61,6 +62,7 @@ func (l *load) install(res compaction.Result) error {
 		e.durable.raise(at.seq)
 		l.stats.Seq = uint64(at.seq)
 	}
+	c.failed = err != nil && !errors.Is(err, base.ErrCommitUnknown)
 	e.publish(c)
 	e.letCommits()
 	e.background.kick() // the tables were in the way of jobs, or make some
@@ -125,22 +127,21 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	p.held = true
 	p.nextSeq++
 	c := commitPool.Get().(*commit)
-	c.gen, c.end, c.next, c.done, c.parked = p.gen, at.seq, nil, false, false
-	c.batch = p.noteLoad(l.k.id, tables[0].Smallest, tables[len(tables)-1].Largest, at.seq)
-	p.push(c)
+	p.take(c, at.seq, p.noteLoad(l.k, tables[0].Smallest, tables[len(tables)-1].Largest, at.seq))
 	return c, at, nil
 }
 
 // noteLoad tells the conflict checks of transactions about a load of keys from
 // lo to hi: to them it is a batch that writes that range. The batch is also for
 // transactions that begin before the load is visible. The caller holds mu.
-func (p *pipeline) noteLoad(keyspace uint32, lo, hi []byte, seq base.SeqNum) *batch.Batch {
+func (p *pipeline) noteLoad(k *Keyspace, lo, hi []byte, seq base.SeqNum) *batch.Batch {
 	b := new(batch.Batch)
-	if err := b.DeleteRange(keyspace, lo, rightAfter(hi)); err != nil {
+	if err := b.DeleteRange(k.id, lo, rightAfter(hi)); err != nil {
 		panic(fmt.Sprintf("engine: the range of a load: %v", err)) // both are keys
 	}
 	b.SetSeq(seq)
 	p.tracker.Record(b)
+	k.newest = seq
 	return b
 }
 

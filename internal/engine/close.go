@@ -38,6 +38,7 @@ func (e *Engine) close() error {
 	}
 	e.installMu.Lock()
 	leaks := e.closeLeaks()
+	e.forgetDropped()
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
 		e.keepTime()

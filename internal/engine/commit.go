@@ -47,9 +47,12 @@ type commit struct {
 	next   *commit
 	batch  *batch.Batch // until it is published
 	buf    []byte       // owned by the committer: a key after its keyspace's number
+	failed bool         // for good: it is never applied; the committer sets it before publish
+	asks   bool         // guarded by pipeline.mu; its transaction asked for keys
 	done   bool         // guarded by pipeline.mu
-	parked bool         // guarded by pipeline.mu; somebody waits on wake
+	parked bool         // guarded by pipeline.mu; its committer waits on wake
 	wake   chan struct{}
+	passed chan struct{} // guarded by pipeline.mu; nil until a transaction waits for its outcome
 }
 
 var commitPool = sync.Pool{New: func() any { return &commit{wake: make(chan struct{}, 1)} }}
@@ -107,6 +110,7 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 		e.apply(c, b)
 	}
 	c.gen.mem.EndWrite()
+	c.failed = err != nil && !errors.Is(err, base.ErrCommitUnknown)
 	end := c.end
 	e.publish(c)
 	if err != nil {
@@ -167,10 +171,17 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	}
 	p.nextSeq += base.SeqNum(b.Count())
 	p.tracker.Record(b)
-	c.batch = b
-	c.gen, c.end, c.next, c.done, c.parked = p.gen, p.nextSeq-1, nil, false, false
+	p.take(c, p.nextSeq-1, b)
+	for _, id := range b.Keyspaces() {
+		if k := e.space(id); k != nil {
+			k.newest = c.end
+		}
+	}
+	if x != nil && x.Asks() {
+		c.asks = true
+		p.tracker.Asking(&x.Set, c.end)
+	}
 	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
-	p.push(c)
 	return nil
 }
 
@@ -199,7 +210,7 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 			continue
 		}
 		if x != nil {
-			again, err := e.validate(x)
+			again, err := e.validate(ctx, x)
 			if err != nil {
 				return err
 			}
@@ -216,8 +227,10 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 	}
 }
 
-// push puts a commit at the end of the queue. The caller holds mu.
-func (p *pipeline) push(c *commit) {
+// take gives a commit its place at the end of the queue. The caller holds mu.
+func (p *pipeline) take(c *commit, end base.SeqNum, b *batch.Batch) {
+	c.gen, c.end, c.batch = p.gen, end, b
+	c.next, c.failed, c.asks, c.done, c.parked = nil, false, false, false, false
 	if p.head == nil {
 		p.head = c
 	} else {
@@ -293,10 +306,15 @@ func (e *Engine) publish(c *commit) {
 	p := &e.commit
 	p.mu.Lock()
 	c.done = true
+	if c.failed {
+		p.tracker.Retract(c.end)
+		c.batch = nil
+	}
 	for p.head != nil && p.head.done {
 		h := p.head
 		p.head, h.batch = h.next, nil
 		e.visible.Store(uint64(h.end))
+		p.settle(h)
 		if h.parked {
 			h.wake <- struct{}{}
 		}
@@ -316,6 +334,41 @@ func (e *Engine) publish(c *commit) {
 	p.mu.Unlock()
 	<-c.wake
 	commitPool.Put(c)
+}
+
+// settle lets transactions know the outcome of a commit. The caller holds mu.
+func (p *pipeline) settle(c *commit) {
+	if c.asks {
+		p.tracker.Asked(!c.failed)
+	}
+	if c.passed != nil {
+		close(c.passed)
+		c.passed = nil
+	}
+}
+
+// outcome waits until the commit that has a sequence is visible, or passed over.
+// The caller holds mu, which is let go meanwhile.
+func (p *pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
+	c := p.head
+	for c != nil && c.end < seq {
+		c = c.next
+	}
+	if c == nil {
+		return nil
+	}
+	if c.passed == nil {
+		c.passed = make(chan struct{})
+	}
+	passed := c.passed
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	select {
+	case <-passed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // logFailed turns an error of the log into what a committer is told, and into

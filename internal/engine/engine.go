@@ -50,6 +50,7 @@ type Engine struct {
 	pacer      pacer
 	background *background
 	snaps      snapshots
+	dropped    droppedSpaces
 	open       openObjects
 	stats      stats
 	lifetimes  lifetimes

@@ -85,13 +85,14 @@ var viewBuffers = sync.Pool{New: func() any {
 const viewBufferMax = 1 << 20
 
 func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error) ([]byte, error) {
-	if k.dropped.Load() {
-		return dst, k.usable()
-	}
 	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return dst, base.ErrClosed
+	}
+	if k.dropped.Load() { // asked of a state that is as new as the drop, if it was
+		s.release(shard)
+		return dst, k.usable()
 	}
 	st := &e.stats.reads[shard]
 	timed := st.begin()

@@ -88,13 +88,14 @@ func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
 
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
 func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error) {
-	if err := k.usable(); err != nil {
-		return nil, err
-	}
 	e := k.e
 	s, shard := e.acquire()
 	if s == nil {
 		return nil, base.ErrClosed
+	}
+	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
+		s.release(shard)
+		return nil, err
 	}
 	it := iterPool.Get().(*Iter)
 	it.e, it.k, it.s, it.shard, it.keysOnly = e, k, s, shard, o.KeysOnly

@@ -38,6 +38,7 @@ type Keyspace struct {
 	name   string
 	prefix [prefixSize]byte // of its keys in the memtable of the others
 
+	newest  base.SeqNum                     // of the commits that wrote to it since Open, but for the default one; guarded by commit.mu
 	merger  string                          // the operator's name that the manifest has; guarded by installMu
 	dropped atomic.Bool                     // stored under installMu
 	opts    atomic.Pointer[KeyspaceOptions] // stored under installMu; nil: not opened by the program yet
@@ -314,9 +315,16 @@ func (e *Engine) DropKeyspace(name string) error {
 		return err
 	}
 	next := e.manifest.Version()
+	delete(e.spaces.byName, name)
+	e.commit.mu.Lock() // so that no commit writes to it any more
 	k.dropped.Store(true)
 	e.spaces.byID.Delete(k.id)
-	delete(e.spaces.byName, name)
+	newest := k.newest
+	oldest, open := e.commit.tracker.Oldest()
+	e.commit.mu.Unlock()
+	if open && oldest < newest {
+		e.keepDropped(k, newest)
+	}
 	e.swap(next, nil, cur.DroppedBy(edit, next))
 	e.commitChanged() // its writers may be waiting for a compaction
 	return nil

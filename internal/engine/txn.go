@@ -1,20 +1,16 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/rangedel"
-	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
@@ -189,7 +185,7 @@ func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 	if !t.fits(w, txn.KeySize+len(key)) {
 		return dst, base.ErrTxnTooLarge
 	}
-	if err := w.conflict.Key(k.id, key); err != nil {
+	if err := w.conflict.Ask(k.id, key); err != nil {
 		return dst, err
 	}
 	return t.lookupIn(w, k, dst, key, true, false)
@@ -428,17 +424,23 @@ func (t *Txn) Rollback() {
 // validate asks whether a transaction may take its place in the log now. When
 // the tree has to be asked first the lock is let go meanwhile, and the answer
 // is to try again. The caller holds commit.mu.
-func (e *Engine) validate(x *txn.Txn) (again bool, err error) {
+//
+// A conflict with a commit that is on its way is none until that is visible: it
+// may fail yet. A program that tries again then sees at once what it lost to.
+func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err error) {
 	p := &e.commit
 	a := p.tracker.Validate(x, p.nextSeq-1)
-	switch a.Verdict {
-	case txn.Valid:
+	switch {
+	case a.Verdict == txn.Valid:
 		return false, nil
-	case txn.Conflict:
+	case a.Verdict == txn.Conflict && a.Upto <= e.visibleSeq():
 		return false, base.ErrConflict
 	}
+	if err := p.outcome(ctx, a.Upto); err != nil || a.Verdict == txn.Conflict {
+		return true, err
+	}
 	p.mu.Unlock()
-	newer, err := e.checkTree(x, a.Upto)
+	newer, err := x.CheckTree(versions{e})
 	p.mu.Lock()
 	switch {
 	case err != nil:
@@ -447,168 +449,4 @@ func (e *Engine) validate(x *txn.Txn) (again bool, err error) {
 		return false, base.ErrConflict
 	}
 	return true, nil
-}
-
-// checkTree asks the stored versions, once everything up to a sequence is
-// visible. That takes as long as the commits before it: they are on their way.
-func (e *Engine) checkTree(x *txn.Txn, upto base.SeqNum) (newer bool, err error) {
-	for e.visibleSeq() < upto {
-		time.Sleep(20 * time.Microsecond)
-	}
-	return x.CheckTree(versions{e})
-}
-
-// versions asks the tree for what package txn wants to know.
-type versions struct{ e *Engine }
-
-// NewestSeq implements txn.Tree.
-func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
-	k := v.e.space(keyspace)
-	if k == nil {
-		return 0, nil
-	}
-	s, shard := v.e.acquire()
-	if s == nil {
-		return 0, base.ErrClosed
-	}
-	defer s.release(shard)
-	return s.newestSeq(k, key)
-}
-
-// newestSeq is the newest sequence at which a key was written or deleted.
-func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
-	mkey := key
-	if k.id != 0 {
-		mkey = append(append(make([]byte, 0, prefixSize+len(key)), k.prefix[:]...), key...)
-	}
-	mhash := base.Hash(mkey)
-	for i := range 1 + len(s.imm) {
-		m := s.generation(i).table(k)
-		if m == nil {
-			continue
-		}
-		t, _, _ := m.Get(mkey, mhash, base.SeqNumMax)
-		seq := t.Seq()
-		if view := m.Ranges(); view != nil {
-			seq = max(seq, cover(view, mkey, base.SeqNumMax))
-		}
-		if seq != 0 {
-			return seq, nil
-		}
-	}
-	ls, hash := s.v.of(k), base.Hash(key)
-	for l := range ls {
-		for i := range ls[l] {
-			t := ls[l][i].find(key)
-			if t == nil {
-				continue
-			}
-			seq, err := t.newestSeq(key, hash)
-			if err != nil || seq != 0 {
-				return seq, err
-			}
-		}
-	}
-	return 0, nil
-}
-
-func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
-	r, err := t.open()
-	if err != nil {
-		return 0, err
-	}
-	if t.meta.Ranges > 0 {
-		if f := r.Ranges().Find(key); f != nil {
-			seq = f.Cover(base.SeqNumMax)
-		}
-	}
-	if !r.MayContain(hash) {
-		return seq, nil
-	}
-	var res sstable.Result
-	ok, err := r.Get(key, base.SeqNumMax, &res)
-	if ok {
-		seq = max(seq, res.Trailer.Seq())
-		res.Release()
-	}
-	return seq, err
-}
-
-// AnyNewer implements txn.Tree. Only memtables and tables with something newer
-// are looked at.
-func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
-	k := v.e.space(keyspace)
-	if k == nil {
-		return false, nil
-	}
-	s, shard := v.e.acquire()
-	if s == nil {
-		return false, base.ErrClosed
-	}
-	defer s.release(shard)
-	for i := range 1 + len(s.imm) {
-		g := s.generation(i)
-		it := g.allIter(k)
-		if it == nil {
-			continue
-		}
-		l := g.rangeList(k)
-		newer, err := anyNewer(it, lo, hi, after)
-		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
-			return newer, err
-		}
-	}
-	ls := s.v.of(k)
-	for l := range ls {
-		for i := range ls[l] {
-			for _, t := range ls[l][i].tables[ls[l][i].search(lo):] {
-				if hi != nil && bytes.Compare(t.meta.Smallest, hi) >= 0 {
-					break
-				}
-				if t.meta.LargestSeq <= after {
-					continue
-				}
-				if newer, err := t.anyNewer(lo, hi, after); newer || err != nil {
-					return newer, err
-				}
-			}
-		}
-	}
-	return false, nil
-}
-
-func (t *table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
-	r, err := t.open()
-	if err != nil {
-		return false, err
-	}
-	if l := r.Ranges(); l != nil && rangesNewer(l, lo, hi, after) {
-		return true, nil
-	}
-	return anyNewer(r.NewIter(sstable.IterOptions{Scan: true}), lo, hi, after)
-}
-
-// anyNewer closes the iterator.
-func anyNewer(it base.Iterator, lo, hi []byte, after base.SeqNum) (newer bool, err error) {
-	for kv := it.SeekGE(lo, base.TrailerMax); kv != nil && !newer; kv = it.Next() {
-		if hi != nil && bytes.Compare(kv.Key, hi) >= 0 {
-			break
-		}
-		newer = kv.Trailer.Seq() > after
-	}
-	return newer, it.Close()
-}
-
-// rangesNewer reports whether a range tombstone newer than after meets [lo, hi).
-func rangesNewer(l *rangedel.List, lo, hi []byte, after base.SeqNum) bool {
-	for i := l.Search(lo); i < l.Len(); i++ {
-		f := l.At(i)
-		if hi != nil && bytes.Compare(f.Lo, hi) >= 0 {
-			return false
-		}
-		if f.Seqs[0] > after {
-			return true
-		}
-	}
-	return false
 }

@@ -53,6 +53,9 @@ func (t *Txn) end(w *txnWork) {
 		e.commit.mu.Lock()
 		e.commit.tracker.End(&w.conflict)
 		e.commit.mu.Unlock()
+		if e.dropped.any.Load() {
+			e.forgetDropped()
+		}
 	}
 	e.snaps.drop(t.held)
 	e.open.remove(&t.origin)

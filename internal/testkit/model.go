@@ -43,14 +43,16 @@ const Default = 0
 // number c, for any c, can be asked for. Commits are numbered from 1; 0 is the
 // empty database.
 type Model struct {
-	spaces []*space // by id; those that were dropped are nil
+	spaces []*space // by id, those that were dropped too
 	log    [][]Op   // log[c-1] is commit c
+	asked  []asked  // by commits of transactions
 	now    int64    // milliseconds
 }
 
 // space is one keyspace.
 type space struct {
 	name   string
+	dead   bool     // it was dropped; what it held then is kept for transactions
 	merger *Merger  // nil: it takes no merges
 	keys   []*entry // sorted, every key that ever had a version
 	byKey  map[string]*entry
@@ -98,8 +100,7 @@ func (m *Model) DropKeyspace(id int) {
 	if id == Default {
 		panic("testkit: the default keyspace cannot be dropped")
 	}
-	m.space(id)
-	m.spaces[id] = nil
+	m.space(id).dead = true
 }
 
 // UseMerger gives a keyspace its merge operator; nil takes it away.
@@ -109,7 +110,7 @@ func (m *Model) UseMerger(id int, merger *Merger) { m.space(id).merger = merger 
 func (m *Model) Keyspaces() []int {
 	var ids []int
 	for id, s := range m.spaces {
-		if s != nil {
+		if !s.dead {
 			ids = append(ids, id)
 		}
 	}
@@ -117,11 +118,11 @@ func (m *Model) Keyspaces() []int {
 }
 
 // Live says whether a keyspace exists. All other methods are for those that do.
-func (m *Model) Live(id int) bool { return id >= 0 && id < len(m.spaces) && m.spaces[id] != nil }
+func (m *Model) Live(id int) bool { return id >= 0 && id < len(m.spaces) && !m.spaces[id].dead }
 
 // Find returns the keyspace of a name.
 func (m *Model) Find(name string) (id int, ok bool) {
-	id = slices.IndexFunc(m.spaces, func(s *space) bool { return s != nil && s.name == name })
+	id = slices.IndexFunc(m.spaces, func(s *space) bool { return !s.dead && s.name == name })
 	return id, id >= 0
 }
 
@@ -212,14 +213,12 @@ func (m *Model) Commits() int { return len(m.log) }
 // the time stay as they are.
 func (m *Model) Truncate(c int) {
 	for _, s := range m.spaces {
-		if s == nil {
-			continue
-		}
 		for _, e := range s.keys {
 			e.history = e.visible(c)
 		}
 	}
 	m.log = m.log[:min(len(m.log), c)]
+	m.asked = slices.DeleteFunc(m.asked, func(a asked) bool { return a.commit > c })
 }
 
 // visible is the part of the history up to a commit.
@@ -302,7 +301,7 @@ func (m *Model) MaySingleDelete(ops []Op, keyspace int, key string) bool {
 // is no operand, on which every answer hangs.
 func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []version {
 	var h []version
-	if e := m.space(keyspace).byKey[key]; e != nil {
+	if e := m.spaces[keyspace].byKey[key]; e != nil {
 		h = e.visible(commit)
 	}
 	from := max(0, under(h)-1)

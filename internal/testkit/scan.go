@@ -60,7 +60,7 @@ type Read struct {
 
 // read lists what is there at a view, with operations on top of it.
 func (m *Model) read(v View, overlay []Op, r Read) []Row {
-	s := m.space(r.Keyspace)
+	s := m.spaces[r.Keyspace] // also for a transaction that read what was dropped since
 	entries := s.between(r.Span)
 	if len(overlay) > 0 {
 		entries = withOverlay(entries, overlay, r)

@@ -13,6 +13,12 @@ type Txn struct {
 	forUpdate []keyRef
 }
 
+// asked is what the transaction of a commit read for update.
+type asked struct {
+	commit int
+	keys   []keyRef
+}
+
 type keyRef struct {
 	keyspace int
 	key      string
@@ -101,7 +107,13 @@ func (t *Txn) answer(v View, r Read, overlay []Op) (rows []Row, ended bool) {
 
 // Commit makes the operations of the transaction the next commit, conflict or
 // not.
-func (t *Txn) Commit() int { return t.m.Commit(t.ops) }
+func (t *Txn) Commit() int {
+	n := t.m.Commit(t.ops)
+	if len(t.ops) > 0 && len(t.forUpdate) > 0 {
+		t.m.asked = append(t.m.asked, asked{n, t.forUpdate})
+	}
+	return n
+}
 
 // Verdict is what a commit of a transaction does.
 type Verdict int
@@ -130,13 +142,13 @@ const (
 //
 // In between it may: what it read was written, and is the same.
 //
-// Keyspaces that were dropped meanwhile are not looked at. A commit into one
-// fails for a reason of its own.
+// A keyspace that was dropped meanwhile is as it was then: dropping is no write,
+// what was committed before it is. A commit into one fails for a reason of its own.
 func (t *Txn) Serializable() Verdict {
 	verdict := MustCommit
 	for _, r := range t.reads {
-		if len(t.ops) == 0 || !t.m.Live(r.read.Keyspace) {
-			continue
+		if len(t.ops) == 0 {
+			break
 		}
 		rows, _ := t.answer(View{t.m.Commits(), t.view.Now}, r.read, r.overlay)
 		if !slices.EqualFunc(rows, r.rows, sameRow) {
@@ -157,14 +169,24 @@ func (t *Txn) Serializable() Verdict {
 // changed by a commit since its snapshot: one that reads differently now, at
 // the time of the snapshot.
 //
+// It must conflict too if a transaction that committed since its snapshot, and
+// wrote something, read for update what it writes.
+//
 // It must not conflict if no commit since its snapshot wrote, with whatever
 // effect, a key or range that overlaps one it wrote or a key it read for
-// update. In between it may. One that writes nothing need not conflict.
+// update, and none read for update what it wrote. In between it may. One that
+// writes nothing need not conflict.
 func (t *Txn) SnapshotIsolation() Verdict {
 	verdict := t.locks()
 	for i := range t.ops {
 		op := &t.ops[i]
-		if !t.m.Live(op.Keyspace) || !t.written(op.Keyspace, op.Span()) {
+		if !t.m.Live(op.Keyspace) {
+			continue
+		}
+		if t.askedFor(op.Keyspace, op.Span()) {
+			return MustConflict
+		}
+		if !t.written(op.Keyspace, op.Span()) {
 			continue
 		}
 		verdict = max(verdict, MayConflict)
@@ -173,7 +195,7 @@ func (t *Txn) SnapshotIsolation() Verdict {
 		}
 	}
 	for _, k := range t.forUpdate {
-		if len(t.ops) > 0 && t.m.Live(k.keyspace) && t.changed(k.keyspace, KeySpan(k.key)) {
+		if len(t.ops) > 0 && t.changed(k.keyspace, KeySpan(k.key)) {
 			return MustConflict
 		}
 	}
@@ -184,11 +206,24 @@ func (t *Txn) SnapshotIsolation() Verdict {
 // written, even for a transaction that writes nothing.
 func (t *Txn) locks() Verdict {
 	for _, k := range t.forUpdate {
-		if t.m.Live(k.keyspace) && t.written(k.keyspace, KeySpan(k.key)) {
+		if t.written(k.keyspace, KeySpan(k.key)) {
 			return MayConflict
 		}
 	}
 	return MustCommit
+}
+
+// askedFor says whether a commit since the snapshot read for update a key of a
+// span.
+func (t *Txn) askedFor(keyspace int, span Span) bool {
+	for _, a := range t.m.asked {
+		for _, k := range a.keys {
+			if a.commit > t.view.Commit && k.keyspace == keyspace && KeySpan(k.key).Overlaps(span) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // changed says whether a span reads differently now than at the snapshot.

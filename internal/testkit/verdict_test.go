@@ -79,17 +79,48 @@ func TestTimeIsNoConflict(t *testing.T) {
 	}
 }
 
-// TestDroppedIsNoConflict drops the keyspace that a transaction read.
+// TestDroppedIsNoConflict drops the keyspace that a transaction read: that is
+// none, but what was committed to it before is.
 func TestDroppedIsNoConflict(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		m := NewModel()
+		id := m.CreateKeyspace("a", nil)
+		tx := m.Begin()
+		tx.LookupForUpdate(id, "k")
+		tx.Write(Op{Key: "other"})
+		want := MustCommit
+		if written {
+			m.Commit([]Op{{Keyspace: id, Key: "k"}})
+			want = MustConflict
+		}
+		m.DropKeyspace(id)
+		if a, b := tx.Serializable(), tx.SnapshotIsolation(); a != want || b != want {
+			t.Errorf("written %v: verdicts %d, %d", written, a, b)
+		}
+	}
+}
+
+// TestAskedForVerdicts lets a transaction that reads a key for update commit
+// before one that writes it.
+func TestAskedForVerdicts(t *testing.T) {
 	m := NewModel()
-	id := m.CreateKeyspace("a", nil)
-	tx := m.Begin()
-	tx.LookupForUpdate(id, "k")
-	tx.Write(Op{Keyspace: id, Key: "k"})
-	m.Commit([]Op{{Keyspace: id, Key: "k"}})
-	m.DropKeyspace(id)
-	if a, b := tx.Serializable(), tx.SnapshotIsolation(); a != MustCommit || b != MustCommit {
-		t.Errorf("verdicts %d, %d", a, b)
+	asker, writer, reader, deleter := m.Begin(), m.Begin(), m.Begin(), m.Begin()
+	asker.LookupForUpdate(Default, "k")
+	asker.Write(Op{Key: "a"})
+	writer.Write(Op{Key: "k"})
+	reader.LookupForUpdate(Default, "k")
+	reader.Write(Op{Key: "b"})
+	deleter.Write(Op{Kind: DeleteRange, Key: "j", Hi: "l"})
+	asker.Commit()
+	later := m.Begin()
+	later.Write(Op{Key: "k"})
+	for i, c := range []struct {
+		tx      *Txn
+		ser, si Verdict
+	}{{writer, MustCommit, MustConflict}, {reader, MustCommit, MustCommit}, {deleter, MustCommit, MustConflict}, {later, MustCommit, MustCommit}} {
+		if ser, si := c.tx.Serializable(), c.tx.SnapshotIsolation(); ser != c.ser || si != c.si {
+			t.Errorf("%d: verdicts %d and %d, want %d and %d", i, ser, si, c.ser, c.si)
+		}
 	}
 }
 

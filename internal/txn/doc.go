@@ -37,9 +37,9 @@
 // below S, hence before T. The order agrees with real time, which is also why
 // no reader can see the anomaly of Fekete, O'Neil and O'Neil (2004).
 //
-// Expiry is no write: the time of a transaction is fixed with its snapshot. A
-// key that vanishes because its single delete met its put is no write either:
-// the state is what it was.
+// Expiry is no write: the time of a transaction is fixed with its snapshot. A put
+// and the single delete that takes it back are two, though the state is what it
+// was: snapshot isolation asks for writers, and the tree keeps the second.
 //
 // # Snapshot isolation
 //
@@ -64,14 +64,20 @@
 //
 //	lock
 //	a := tracker.Validate(x, last)          // last: the last sequence given
-//	for a.Verdict == txn.NeedTree {
-//		unlock; wait until a.Upto is visible
-//		newer, err := x.CheckTree(tree)     // newer: a conflict
+//	for a.Verdict != txn.Valid {
+//		if a.Verdict == txn.Conflict and a.Upto is visible: a conflict
+//		unlock; wait until a.Upto is visible, or failed
+//		if a.Verdict == txn.NeedTree {
+//			newer, err := x.CheckTree(tree) // newer: a conflict
+//		}
 //		lock; a = tracker.Validate(x, last)
 //	}
 //	tracker.End(x)                          // before its own commit is recorded
 //	give sequences, tracker.Record(batch)   // if a.Verdict is Valid
 //	unlock
+//
+// A commit that fails for good after it was recorded is taken back (Retract) before
+// it is passed over: it makes no conflicts.
 //
 // Whoever lets the mutex go between Validate and the sequence (to wait for
 // room, say) validates again. Waiting for Upto costs little: a commit becomes

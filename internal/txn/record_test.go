@@ -176,7 +176,7 @@ func compareRecords(t *testing.T, rng *rand.Rand, rs *records, model writes, flo
 		ks, k := rng.Uint32N(3), testKey(rng)
 		after := floor + base.SeqNum(rng.IntN(int(last-floor)+1))
 		r := rs.find(keyHash(ks, []byte(k)), ks, []byte(k))
-		got := r != nil && r.seq > after || rs.spanNewer(ks, []byte(k), after)
+		got := r != nil && r.seq > after || rs.spanNewer(ks, []byte(k), after) > after
 		if want := model.newer(ks, k, k+"\x00", after, last); got != want {
 			t.Fatalf("key %d/%q after %d: %v, want %v", ks, k, after, got, want)
 		}
@@ -185,7 +185,7 @@ func compareRecords(t *testing.T, rng *rand.Rand, rs *records, model writes, flo
 			continue
 		}
 		g := Range{ks, []byte(lo), upperOf(hi)}
-		got = rs.keys.anyNewer(&g, after) || rs.spanOverlaps(&g, after)
+		got = rs.keys.anyNewer(&g, after) > after || rs.spanOverlaps(&g, after) > after
 		if want := model.newer(ks, lo, hi, after, last); got != want {
 			t.Fatalf("range %d/[%q, %q) after %d: %v, want %v", ks, lo, hi, after, got, want)
 		}

@@ -20,6 +20,8 @@ type point struct {
 	hash     uint64
 	key      []byte
 	keyspace uint32
+	asked    bool // it was read with the intent to write
+	written  bool // snapshot isolation: it is written
 }
 
 // Set is what a transaction depends on. One goroutine adds to it; once it is
@@ -32,6 +34,8 @@ type Set struct {
 	walks   []*Walk // that are still open
 	bytes   int
 	limit   int
+	asks    int  // points that were asked for
+	writer  bool // what is not asked for is written
 	sealed  bool
 	ordered bool  // points are sorted, since the tree or a watcher wants them so
 	err     error // sticky: a set that lacks something must not be validated
@@ -83,14 +87,31 @@ func (a arena) again() arena {
 // Key adds a key: it was read, whether or not it was there. It fails with
 // base.ErrTxnTooLarge when the set would pass its limit, and then always.
 func (s *Set) Key(keyspace uint32, key []byte) error {
+	_, err := s.add(keyspace, key)
+	return err
+}
+
+// Ask is Key for a key that was read with the intent to write: under snapshot
+// isolation the two go together.
+func (s *Set) Ask(keyspace uint32, key []byte) error {
+	p, err := s.add(keyspace, key)
+	if err == nil && !p.asked {
+		p.asked = true
+		s.asks++
+	}
+	return err
+}
+
+// add is the point of a key, which is valid until the next one is added.
+func (s *Set) add(keyspace uint32, key []byte) (*point, error) {
 	hash := keyHash(keyspace, key)
-	if s.hasPoint(hash, keyspace, key) {
-		return s.err
+	if p := s.point(hash, keyspace, key); p != nil {
+		return p, s.err
 	}
 	if err := s.charge(pointSize + len(key)); err != nil {
-		return s.fail(err)
+		return nil, s.fail(err)
 	}
-	s.points = append(s.points, point{hash, s.pointKeys.copy(key), keyspace})
+	s.points = append(s.points, point{hash: hash, key: s.pointKeys.copy(key), keyspace: keyspace})
 	if n := len(s.points); n > fewPoints {
 		if 4*n > 3*len(s.table) {
 			s.index(2 * len(s.table))
@@ -98,7 +119,7 @@ func (s *Set) Key(keyspace uint32, key []byte) error {
 			s.enter(n - 1)
 		}
 	}
-	return nil
+	return &s.points[len(s.points)-1], nil
 }
 
 // Range adds the keys in [lo, hi), those that are not there included. A nil hi
@@ -131,15 +152,19 @@ func (s *Set) Range(keyspace uint32, lo, hi []byte) error {
 	return nil
 }
 
-// Batch adds what a batch writes.
+// Batch adds what a batch writes, as snapshot isolation wants it.
 func (s *Set) Batch(b *batch.Batch) error {
+	s.writer = true
 	for r := b.Reader(); ; {
 		op, ok, err := r.Next()
 		switch {
 		case err != nil || !ok:
 			return err
 		case op.Kind != base.KindRangeDelete:
-			err = s.Key(op.Keyspace, op.Key)
+			var p *point
+			if p, err = s.add(op.Keyspace, op.Key); err == nil {
+				p.written = true
+			}
 		default:
 			err = s.Range(op.Keyspace, op.Key, upper(op.Value))
 		}
@@ -204,30 +229,35 @@ func (p *point) is(hash uint64, keyspace uint32, key []byte) bool {
 	return p.hash == hash && p.keyspace == keyspace && bytes.Equal(p.key, key)
 }
 
-// hasPoint reports whether a key was added by itself.
-func (s *Set) hasPoint(hash uint64, keyspace uint32, key []byte) bool {
+// point is the point of a key, or nil.
+func (s *Set) point(hash uint64, keyspace uint32, key []byte) *point {
 	if len(s.points) <= fewPoints {
 		for i := range s.points {
-			if s.points[i].is(hash, keyspace, key) {
-				return true
+			if p := &s.points[i]; p.is(hash, keyspace, key) {
+				return p
 			}
 		}
-		return false
+		return nil
 	}
 	mask := uint64(len(s.table) - 1)
 	for at := hash & mask; s.table[at] != 0; at = (at + 1) & mask {
-		if s.points[s.table[at]-1].is(hash, keyspace, key) {
-			return true
+		if p := &s.points[s.table[at]-1]; p.is(hash, keyspace, key) {
+			return p
 		}
 	}
-	return false
+	return nil
 }
 
 // has reports whether a write of a key touches the sealed set.
 func (s *Set) has(hash uint64, keyspace uint32, key []byte) bool {
-	if s.hasPoint(hash, keyspace, key) {
+	if s.point(hash, keyspace, key) != nil {
 		return true
 	}
+	return s.inRange(keyspace, key)
+}
+
+// inRange reports whether a range of the sealed set holds a key.
+func (s *Set) inRange(keyspace uint32, key []byte) bool {
 	if len(s.ranges) == 0 {
 		return false
 	}

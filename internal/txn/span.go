@@ -55,14 +55,20 @@ func (rs *records) addSpan(keyspace uint32, lo, hi []byte, endless bool, seq bas
 	rs.spans.insert(r)
 }
 
-// spanNewer reports whether a key was in a range deleted after a sequence.
-func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) bool {
-	r := rs.spans.atMost(keyspace, key)
-	return r != nil && r.seq > after && r.covers(keyspace, key)
+// spanNewer is the sequence at which a key was in a range deleted after another
+// sequence, or 0.
+func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) base.SeqNum {
+	if r := rs.spans.atMost(keyspace, key); r != nil && r.seq > after && r.covers(keyspace, key) {
+		return r.seq
+	}
+	return 0
 }
 
-// spanOverlaps reports whether a range deleted after a sequence overlaps
-// another range.
-func (rs *records) spanOverlaps(g *Range, after base.SeqNum) bool {
-	return rs.spanNewer(g.Keyspace, g.Lo, after) || rs.spans.anyNewer(g, after)
+// spanOverlaps is a sequence at which a range deleted after another sequence
+// overlaps a range, or 0.
+func (rs *records) spanOverlaps(g *Range, after base.SeqNum) base.SeqNum {
+	if seq := rs.spanNewer(g.Keyspace, g.Lo, after); seq != 0 {
+		return seq
+	}
+	return rs.spans.anyNewer(g, after)
 }

@@ -18,8 +18,9 @@ type Txn struct {
 
 	// Guarded by the mutex of the pipeline.
 	phase        phase
-	hit          bool // while watched: a commit touched the set
-	older, newer *Txn // among those of its phase
+	hit          base.SeqNum // while watched: the end of the first commit that touched the set, or 0
+	over         uint64      // the hash of a key over which it has a conflict, 0 if that is not known
+	older, newer *Txn        // among those of its phase
 
 	lost atomic.Bool // its history is gone; only a hint to whoever seals
 }
@@ -33,6 +34,10 @@ const (
 	lost                 // some are not; nothing is kept for it
 	watched              // each new commit is held against its set
 )
+
+// Over is, after a conflict, the same number for transactions that have theirs
+// over the same key, as far as that is known.
+func (x *Txn) Over() uint64 { return x.over }
 
 // Snapshot is the sequence that the transaction reads at.
 func (x *Txn) Snapshot() base.SeqNum { return x.snapshot }
@@ -62,7 +67,9 @@ type Tracker struct {
 	active  int
 	tracked txnList // ascending by snapshot
 	watched txnList
-	lost    int
+	lost    txnList
+
+	asked asked
 }
 
 // New returns a tracker whose records take at most limit bytes.
@@ -105,7 +112,7 @@ func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq
 		panic("txn: a transaction begins twice")
 	}
 	x.reset(limit)
-	x.snapshot, x.hit = visible, false
+	x.snapshot, x.hit, x.over = visible, 0, 0
 	x.lost.Store(false)
 	first := t.tracked.oldest == nil
 	if invariant.Enabled && !first && visible < t.tracked.newest.snapshot {
@@ -126,6 +133,9 @@ func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq
 // Begin because what a loop over a function refers to is allocated.
 func (t *Tracker) keepPending(x *Txn, pending iter.Seq[*batch.Batch]) {
 	for b := range pending {
+		if b == nil {
+			continue // it failed
+		}
 		if t.keep(b); x.phase == lost {
 			return // to one of those: nobody needs the others
 		}
@@ -146,13 +156,55 @@ func (t *Tracker) End(x *Txn) {
 		t.active--
 		t.watched.remove(x)
 	case lost:
-		t.lost--
+		t.lost.remove(x)
 	}
 	x.phase = idle
+	if t.tracked.oldest == nil && t.watched.oldest == nil && t.lost.oldest == nil {
+		t.asked.rs.reset()
+	}
 }
 
-// Record notes a commit that has just got its sequences, plain or not. A
-// commit that fails later stays recorded: its sequences are taken.
+// Oldest is the snapshot of the oldest open transaction, if there is one.
+func (t *Tracker) Oldest() (oldest base.SeqNum, open bool) {
+	oldest = base.SeqNumMax
+	for _, l := range []*txnList{&t.tracked, &t.lost, &t.watched} {
+		for x := l.oldest; x != nil; x = x.newer {
+			oldest, open = min(oldest, x.snapshot), true
+			if l == &t.tracked {
+				break // they are in order
+			}
+		}
+	}
+	return oldest, open
+}
+
+// Retract takes back a commit that was recorded, got no further, and failed for
+// good; end is its last sequence. Its keys may have records that are gone now,
+// of commits that did not fail: those who are open lose their history up to
+// there, and ask the tree, which has never heard of the commit.
+func (t *Tracker) Retract(end base.SeqNum) {
+	t.forget(end)
+	for x := t.watched.oldest; x != nil; {
+		next := x.newer
+		if x.hit != 0 {
+			t.watched.remove(x)
+			t.active--
+			x.hit = 0
+			t.lose(x)
+		}
+		x = next
+	}
+}
+
+// lose is for a transaction that has just left its list.
+func (t *Tracker) lose(x *Txn) {
+	t.lost.add(x)
+	x.phase = lost
+	x.lost.Store(true)
+}
+
+// Record notes a commit that has just got its sequences, plain or not. One that
+// fails later is taken back with Retract.
 func (t *Tracker) Record(b *batch.Batch) {
 	if t.active != 0 {
 		t.record(b)
@@ -161,7 +213,9 @@ func (t *Tracker) Record(b *batch.Batch) {
 
 func (t *Tracker) record(b *batch.Batch) {
 	for x := t.watched.oldest; x != nil; x = x.newer {
-		x.hit = x.hit || x.touched(b)
+		if x.hit == 0 && x.touched(b) {
+			x.hit = b.Seq() + base.SeqNum(b.Count()) - 1
+		}
 	}
 	if t.tracked.oldest != nil {
 		t.keep(b)
@@ -176,7 +230,9 @@ func (t *Tracker) RecordRange(keyspace uint32, lo, hi []byte, seq base.SeqNum) {
 	}
 	g := Range{keyspace, lo, hi}
 	for x := t.watched.oldest; x != nil; x = x.newer {
-		x.hit = x.hit || x.overlaps(&g)
+		if x.hit == 0 && x.overlaps(&g) {
+			x.hit = seq
+		}
 	}
 	if t.tracked.oldest != nil {
 		t.advance(seq)
@@ -236,7 +292,8 @@ func (x *Txn) touched(b *batch.Batch) bool {
 		case !ok:
 			return false
 		case op.Kind != base.KindRangeDelete:
-			if x.has(keyHash(op.Keyspace, op.Key), op.Keyspace, op.Key) {
+			if hash := keyHash(op.Keyspace, op.Key); x.has(hash, op.Keyspace, op.Key) {
+				x.over = hash
 				return true
 			}
 		case len(op.Value) == 0 || string(op.Key) < string(op.Value):
@@ -262,9 +319,7 @@ func (t *Tracker) forget(seq base.SeqNum) {
 	for x := t.tracked.oldest; x != nil && x.snapshot < t.floor; x = t.tracked.oldest {
 		t.tracked.remove(x)
 		t.active--
-		t.lost++
-		x.phase = lost
-		x.lost.Store(true)
+		t.lose(x)
 	}
 	t.prune()
 }
@@ -290,7 +345,10 @@ type Stats struct {
 
 // Stats tells how the tracker stands.
 func (t *Tracker) Stats() Stats {
-	s := Stats{Lost: t.lost, Records: t.rs.n, Bytes: t.rs.bytes}
+	s := Stats{Records: t.rs.n, Bytes: t.rs.bytes + t.asked.rs.bytes}
+	for x := t.lost.oldest; x != nil; x = x.newer {
+		s.Lost++
+	}
 	for x := t.watched.oldest; x != nil; x = x.newer {
 		s.Watched++
 	}

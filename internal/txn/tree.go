@@ -11,14 +11,15 @@ import "github.com/seerdb-go/seerdb/internal/base"
 type tree struct{ root *record }
 
 func (r *record) newestBelow() base.SeqNum {
-	m := r.seq
-	if r.left != nil {
-		m = max(m, r.left.max)
+	return max(r.seq, r.left.newest(), r.right.newest())
+}
+
+// newest is the newest sequence of a subtree, which may be empty.
+func (r *record) newest() base.SeqNum {
+	if r == nil {
+		return 0
 	}
-	if r.right != nil {
-		m = max(m, r.right.max)
-	}
-	return m
+	return r.max
 }
 
 // raise tells the way up that the record has the newest sequence of all.
@@ -132,9 +133,9 @@ func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	return best
 }
 
-// anyNewer reports whether a record whose key is in the range is newer than
-// after.
-func (t *tree) anyNewer(g *Range, after base.SeqNum) bool {
+// anyNewer is the sequence of some record whose key is in the range and that is
+// newer than after; 0 when there is none.
+func (t *tree) anyNewer(g *Range, after base.SeqNum) base.SeqNum {
 	r := t.root
 	lo, hi := prefixOf(g.Lo), prefixOf(g.Hi)
 	for r != nil && r.max > after { // to the first record inside
@@ -144,42 +145,42 @@ func (t *tree) anyNewer(g *Range, after base.SeqNum) bool {
 		case !r.below(g, hi):
 			r = r.left
 		case r.seq > after:
-			return true
+			return r.seq
 		default:
-			return r.left.newerFrom(g, lo, after) || r.right.newerTo(g, hi, after)
+			return max(r.left.newerFrom(g, lo, after), r.right.newerTo(g, hi, after))
 		}
 	}
-	return false
+	return 0
 }
 
 // newerFrom is anyNewer of a subtree that lies before the range's end.
-func (r *record) newerFrom(g *Range, lo uint64, after base.SeqNum) bool {
+func (r *record) newerFrom(g *Range, lo uint64, after base.SeqNum) base.SeqNum {
 	for r != nil && r.max > after {
 		if r.compare(g.Keyspace, lo, g.Lo) < 0 {
 			r = r.right
 			continue
 		}
-		if r.seq > after || r.right != nil && r.right.max > after {
-			return true
+		if seq := max(r.seq, r.right.newest()); seq > after {
+			return seq
 		}
 		r = r.left
 	}
-	return false
+	return 0
 }
 
 // newerTo is anyNewer of a subtree that lies after the range's beginning.
-func (r *record) newerTo(g *Range, hi uint64, after base.SeqNum) bool {
+func (r *record) newerTo(g *Range, hi uint64, after base.SeqNum) base.SeqNum {
 	for r != nil && r.max > after {
 		if !r.below(g, hi) {
 			r = r.left
 			continue
 		}
-		if r.seq > after || r.left != nil && r.left.max > after {
-			return true
+		if seq := max(r.seq, r.left.newest()); seq > after {
+			return seq
 		}
 		r = r.right
 	}
-	return false
+	return 0
 }
 
 // below reports whether the record is before the end of a range.

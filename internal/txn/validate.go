@@ -14,7 +14,9 @@ const (
 	NeedTree                // the tree must be asked up to Answer.Upto, then Validate again
 )
 
-// Answer is a verdict.
+// Answer is a verdict. Upto is the sequence that must be visible before the tree
+// is asked; of a conflict it is the end of the commit that made it. While that is
+// not visible it may yet fail, and take the conflict with it.
 type Answer struct {
 	Verdict Verdict
 	Upto    base.SeqNum
@@ -38,13 +40,20 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 		panic("txn: a set that is not sealed is validated")
 	case len(x.points)+len(x.ranges) == 0:
 		return Answer{Verdict: Valid} // blind writes meet nobody
-	case x.phase == watched:
-		return verdictOf(x.hit)
 	}
-	v := t.check(&x.Set, max(x.snapshot, t.floor))
+	if found, by := t.askedFor(x); found {
+		return Answer{Conflict, by}
+	}
+	if x.phase == watched {
+		if x.hit != 0 {
+			return Answer{Conflict, x.hit}
+		}
+		return Answer{Verdict: Valid}
+	}
+	v, by := t.check(x, max(x.snapshot, t.floor))
 	switch {
 	case v == Conflict:
-		return Answer{Verdict: Conflict}
+		return Answer{Conflict, by}
 	case v == Valid && x.phase == tracked:
 		return Answer{Verdict: Valid}
 	}
@@ -52,17 +61,10 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	return Answer{NeedTree, last}
 }
 
-func verdictOf(conflict bool) Answer {
-	if conflict {
-		return Answer{Verdict: Conflict}
-	}
-	return Answer{Verdict: Valid}
-}
-
 // watch has every commit from now on held against the set.
 func (t *Tracker) watch(x *Txn) {
 	if x.phase == lost {
-		t.lost--
+		t.lost.remove(x)
 	} else {
 		t.tracked.remove(x)
 		t.active--
@@ -73,50 +75,65 @@ func (t *Tracker) watch(x *Txn) {
 	t.active++
 }
 
-// check holds a set against the records after a sequence. It costs the lesser
-// of what was written since and what the set holds.
-func (t *Tracker) check(s *Set, after base.SeqNum) Verdict {
+// check holds a set against the records after a sequence, and returns that of a
+// conflict. It costs the lesser of what was written since and what the set holds.
+func (t *Tracker) check(x *Txn, after base.SeqNum) (Verdict, base.SeqNum) {
 	rs := &t.rs
 	if rs.newest == nil || rs.newest.seq <= after {
-		return Valid
+		return Valid, 0
 	}
 	if rs.spans.root != nil && rs.spans.root.max > after {
-		for i := range s.points {
-			if p := &s.points[i]; rs.spanNewer(p.keyspace, p.key, after) {
-				return Conflict
-			}
-		}
-		for i := range s.ranges {
-			if rs.spanOverlaps(&s.ranges[i], after) {
-				return Conflict
-			}
+		if seq := rs.deleted(x, after); seq != 0 {
+			return Conflict, seq
 		}
 	}
-	steps := len(s.points) + rangeSteps*len(s.ranges)
+	steps := len(x.points) + rangeSteps*len(x.ranges)
 	r := rs.newest
 	for ; r != nil && r.seq > after && steps > 0; r, steps = r.older, steps-1 {
-		if !r.span && s.has(r.hash, r.keyspace, r.key) {
-			return Conflict
+		if !r.span && x.has(r.hash, r.keyspace, r.key) {
+			x.over = r.hash
+			return Conflict, r.seq
 		}
 	}
 	if r == nil || r.seq <= after {
-		return Valid
+		return Valid, 0
 	}
-	for i := range s.points {
-		p := &s.points[i]
+	for i := range x.points {
+		p := &x.points[i]
 		if r := rs.find(p.hash, p.keyspace, p.key); r != nil && r.seq > after {
-			return Conflict
+			x.over = p.hash
+			return Conflict, r.seq
 		}
 	}
-	if len(s.ranges) > 0 && !rs.order(orderMax) {
-		return NeedTree
+	if len(x.ranges) > 0 && !rs.order(orderMax) {
+		return NeedTree, 0
 	}
-	for i := range s.ranges {
-		if rs.keys.anyNewer(&s.ranges[i], after) {
-			return Conflict
+	for i := range x.ranges {
+		g := &x.ranges[i]
+		if seq := rs.keys.anyNewer(g, after); seq != 0 {
+			x.over = keyHash(g.Keyspace, g.Lo)
+			return Conflict, seq
 		}
 	}
-	return Valid
+	return Valid, 0
+}
+
+// deleted is the sequence after another one at which a range delete touched a
+// set, or 0.
+func (rs *records) deleted(x *Txn, after base.SeqNum) base.SeqNum {
+	for i := range x.points {
+		p := &x.points[i]
+		if seq := rs.spanNewer(p.keyspace, p.key, after); seq != 0 {
+			x.over = p.hash
+			return seq
+		}
+	}
+	for i := range x.ranges {
+		if seq := rs.spanOverlaps(&x.ranges[i], after); seq != 0 {
+			return seq
+		}
+	}
+	return 0
 }
 
 // Tree answers from the stored versions. What range deletes covered counts as
@@ -138,6 +155,7 @@ func (x *Txn) CheckTree(t Tree) (newer bool, err error) {
 	for i := range x.points {
 		p := &x.points[i]
 		if seq, err := t.NewestSeq(p.keyspace, p.key); err != nil || seq > x.snapshot {
+			x.over = p.hash
 			return err == nil, err
 		}
 	}

@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// What transactions may yet ask of keyspaces that were dropped: a transaction
+// that began before and read in one of them depends on what was committed to it
+// since, and asks the stored versions when its history was lost. Transactions
+// that begin later cannot read it.
+//
+// A keyspace that got nothing since the oldest open transaction began needs
+// nothing. Of another one the state is pinned in which it was dropped, as an
+// iterator would pin it, until no transaction is open that is older than its last
+// commit. Pinned memtables are memory, so there is an end to that: beyond a few
+// all that is known of the keyspaces dropped first is when they were written to.
+
+// droppedSpace is such a keyspace.
+type droppedSpace struct {
+	k      *Keyspace
+	newest base.SeqNum // of the commits that wrote to it
+	s      *state      // pinned, with what it held; nil when that was given up
+	shard  int         // of s
+}
+
+// droppedSpaces are in the order in which they were dropped.
+type droppedSpaces struct {
+	any  atomic.Bool // the list is not empty; a hint for transactions that end
+	mu   sync.Mutex
+	list []droppedSpace // guarded by mu
+}
+
+// pinnedGenerations is how many generations may be pinned by dropped keyspaces:
+// memtables of an eighth of the default budget.
+const pinnedGenerations = 4
+
+// keepDropped keeps what transactions may ask of a keyspace that no commit, and
+// no new read, finds any more, while the state still has its tables. The caller
+// holds installMu.
+func (e *Engine) keepDropped(k *Keyspace, newest base.SeqNum) {
+	d := droppedSpace{k: k, newest: newest}
+	if d.s, d.shard = e.acquire(); d.s == nil {
+		return // closed
+	}
+	g := &e.dropped
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.list = append(g.list, d)
+	g.any.Store(true)
+	for i := range g.list {
+		if g.generations() <= pinnedGenerations {
+			break
+		}
+		g.list[i].giveUp()
+	}
+}
+
+// generations counts those that are pinned. The caller holds mu.
+func (g *droppedSpaces) generations() int {
+	seen := map[*generation]bool{}
+	for i := range g.list {
+		if s := g.list[i].s; s != nil {
+			for j := range 1 + len(s.imm) {
+				seen[s.generation(j)] = true
+			}
+		}
+	}
+	return len(seen)
+}
+
+// giveUp lets go of what the keyspace held.
+func (d *droppedSpace) giveUp() {
+	if d.s != nil {
+		d.s.release(d.shard)
+		d.s = nil
+	}
+}
+
+// forgetDropped lets go of the keyspaces that no open transaction may ask for:
+// all of them when the engine is closed.
+func (e *Engine) forgetDropped() {
+	g := &e.dropped
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.list) == 0 {
+		return
+	}
+	e.commit.mu.Lock()
+	oldest, open := e.commit.tracker.Oldest()
+	e.commit.mu.Unlock()
+	g.list = slices.DeleteFunc(g.list, func(d droppedSpace) bool {
+		gone := !open || oldest >= d.newest || e.closed.Load()
+		if gone {
+			d.giveUp()
+		}
+		return gone
+	})
+	g.any.Store(len(g.list) > 0)
+}
+
+// pinnedTree is the tree of a keyspace in a pinned state. Without a state it is
+// gone, and only known to have been written to last at newest, 0 for never.
+type pinnedTree struct {
+	k      *Keyspace
+	s      *state
+	shard  int
+	newest base.SeqNum
+}
+
+// tree is what a transaction that asks the stored versions looks at.
+func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
+	if k := e.space(keyspace); k != nil {
+		s, shard := e.acquire()
+		if s == nil {
+			return pinnedTree{}, base.ErrClosed
+		}
+		// In a state that is as new as the drop the tables are missing.
+		if !k.dropped.Load() {
+			return pinnedTree{k: k, s: s, shard: shard}, nil
+		}
+		s.release(shard)
+	}
+	e.installMu.Lock() // a drop that has begun is through then
+	defer e.installMu.Unlock()
+	g := &e.dropped
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.IndexFunc(g.list, func(d droppedSpace) bool { return d.k.id == keyspace })
+	if i < 0 {
+		return pinnedTree{}, nil
+	}
+	d := &g.list[i]
+	if d.s != nil {
+		d.s.refs[d.shard].n.Add(1) // it is held, so it can be held once more
+	}
+	return pinnedTree{k: d.k, s: d.s, shard: d.shard, newest: d.newest}, nil
+}

@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+)
+
+// versions asks the tree for what package txn wants to know.
+type versions struct{ e *Engine }
+
+// NewestSeq implements txn.Tree.
+func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
+	t, err := v.e.tree(keyspace)
+	if err != nil || t.s == nil {
+		return t.newest, err
+	}
+	defer t.s.release(t.shard)
+	return t.s.newestSeq(t.k, key)
+}
+
+// newestSeq is the newest sequence at which a key was written or deleted.
+func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
+	mkey := key
+	if k.id != 0 {
+		mkey = append(append(make([]byte, 0, prefixSize+len(key)), k.prefix[:]...), key...)
+	}
+	mhash := base.Hash(mkey)
+	for i := range 1 + len(s.imm) {
+		m := s.generation(i).table(k)
+		if m == nil {
+			continue
+		}
+		t, _, _ := m.Get(mkey, mhash, base.SeqNumMax)
+		seq := t.Seq()
+		if view := m.Ranges(); view != nil {
+			seq = max(seq, cover(view, mkey, base.SeqNumMax))
+		}
+		if seq != 0 {
+			return seq, nil
+		}
+	}
+	ls, hash := s.v.of(k), base.Hash(key)
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].find(key)
+			if t == nil {
+				continue
+			}
+			seq, err := t.newestSeq(key, hash)
+			if err != nil || seq != 0 {
+				return seq, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
+	r, err := t.open()
+	if err != nil {
+		return 0, err
+	}
+	if t.meta.Ranges > 0 {
+		if f := r.Ranges().Find(key); f != nil {
+			seq = f.Cover(base.SeqNumMax)
+		}
+	}
+	if !r.MayContain(hash) {
+		return seq, nil
+	}
+	var res sstable.Result
+	ok, err := r.Get(key, base.SeqNumMax, &res)
+	if ok {
+		seq = max(seq, res.Trailer.Seq())
+		res.Release()
+	}
+	return seq, err
+}
+
+// AnyNewer implements txn.Tree. Only memtables and tables with something newer
+// are looked at.
+func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
+	t, err := v.e.tree(keyspace)
+	if err != nil || t.s == nil {
+		return t.newest > after, err
+	}
+	s, k := t.s, t.k
+	defer s.release(t.shard)
+	for i := range 1 + len(s.imm) {
+		g := s.generation(i)
+		it := g.allIter(k)
+		if it == nil {
+			continue
+		}
+		l := g.rangeList(k)
+		newer, err := anyNewer(it, lo, hi, after)
+		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
+			return newer, err
+		}
+	}
+	ls := s.v.of(k)
+	for l := range ls {
+		for i := range ls[l] {
+			for _, t := range ls[l][i].tables[ls[l][i].search(lo):] {
+				if hi != nil && bytes.Compare(t.meta.Smallest, hi) >= 0 {
+					break
+				}
+				if t.meta.LargestSeq <= after {
+					continue
+				}
+				if newer, err := t.anyNewer(lo, hi, after); newer || err != nil {
+					return newer, err
+				}
+			}
+		}
+	}
+	return false, nil
+}
+
+func (t *table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
+	r, err := t.open()
+	if err != nil {
+		return false, err
+	}
+	if l := r.Ranges(); l != nil && rangesNewer(l, lo, hi, after) {
+		return true, nil
+	}
+	return anyNewer(r.NewIter(sstable.IterOptions{Scan: true}), lo, hi, after)
+}
+
+// anyNewer closes the iterator.
+func anyNewer(it base.Iterator, lo, hi []byte, after base.SeqNum) (newer bool, err error) {
+	for kv := it.SeekGE(lo, base.TrailerMax); kv != nil && !newer; kv = it.Next() {
+		if hi != nil && bytes.Compare(kv.Key, hi) >= 0 {
+			break
+		}
+		newer = kv.Trailer.Seq() > after
+	}
+	return newer, it.Close()
+}
+
+// rangesNewer reports whether a range tombstone newer than after meets [lo, hi).
+func rangesNewer(l *rangedel.List, lo, hi []byte, after base.SeqNum) bool {
+	for i := l.Search(lo); i < l.Len(); i++ {
+		f := l.At(i)
+		if hi != nil && bytes.Compare(f.Lo, hi) >= 0 {
+			return false
+		}
+		if f.Seqs[0] > after {
+			return true
+		}
+	}
+	return false
+}
