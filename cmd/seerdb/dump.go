@@ -83,7 +83,24 @@ func identify(path string, want base.FileType) (*subject, error) {
 		return nil, fmt.Errorf("cannot tell which database %s belongs to: %w", name, err)
 	}
 	f.id.DB = f.state.DBID
+	f.id.Incarnation = incarnationOf(f.state, f.id)
 	return f, nil
+}
+
+// incarnationOf is the incarnation under which a file was written that the
+// manifest names; of any other file it is that of the logs.
+func incarnationOf(st *manifest.State, id base.Identity) uint64 {
+	if v := st.Version.Values[id.Num]; id.Type == base.FileTypeValues && v != nil {
+		return v.Incarnation
+	}
+	incarnation := st.LogIncarnation
+	st.Version.All(func(_ int, m *manifest.FileMeta) bool {
+		if id.Type == base.FileTypeTable && m.Num == id.Num {
+			incarnation = m.Incarnation
+		}
+		return true
+	})
+	return incarnation
 }
 
 func dumpManifest(w io.Writer, f *subject, _ dumpOptions) error {

@@ -93,16 +93,37 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Identity is which file some bytes belong to. It enters every checksum
 // together with their offset, so that a block copied from another file,
-// another database or another place fails its check. DB is random per
-// database.
+// another database or another place fails its check.
 type Identity struct {
-	DB   uint64
+	DB   uint64 // random, of the database
 	Type FileType
 	Num  FileNum
+	// Incarnation is random, of the opening that wrote the file, so that two
+	// copies of a database which go on from one moment make files that can be
+	// told apart, though they number them alike. It is 0 in format 1.
+	Incarnation uint64
 }
 
 // Name is the file's name inside the database directory.
 func (id Identity) Name() string { return FileName(id.Type, id.Num) }
+
+// Format is the format of a file with this identity.
+func (id Identity) Format() FormatVersion {
+	if id.Incarnation == 0 {
+		return FormatV1
+	}
+	return FormatV2
+}
+
+func (id Identity) String() string {
+	return fmt.Sprintf("%s of incarnation %016x of database %016x", id.Name(), id.Incarnation, id.DB)
+}
+
+// Mistaken is the error of a file that is sound, but is another one than its
+// name and its database say.
+func (id Identity) Mistaken(off int64, other Identity) *CorruptionError {
+	return Corruptf(id.Name(), off, "this is %v, expected %v", other, id)
+}
 
 // Checksum is the CRC-32C of data, started from a seed that mixes the identity
 // with the offset. CRC is a bijection of its start value, so the same bytes at
@@ -110,6 +131,9 @@ func (id Identity) Name() string { return FileName(id.Type, id.Num) }
 // (2^-32). Seeding costs a few ns and, unlike hashing a header, no allocation.
 func (id Identity) Checksum(off int64, data []byte) uint32 {
 	h := mix(id.DB ^ uint64(id.Type)<<56)
+	if id.Incarnation != 0 {
+		h = mix(h ^ id.Incarnation)
+	}
 	h = mix(h ^ uint64(id.Num))
 	h = mix(h ^ uint64(off))
 	return crc32.Update(uint32(h), castagnoli, data)
@@ -134,6 +158,9 @@ const (
 	// FormatV1 is the first: log, tables, value files and manifest as
 	// docs/FORMAT.md draws them.
 	FormatV1 FormatVersion = 1
+	// FormatV2 adds the incarnation to the identity of every file, and to CURRENT
+	// how long the logs of a database are that was closed.
+	FormatV2 FormatVersion = 2
 	// FormatNewest is what new databases are written with.
-	FormatNewest = FormatV1
+	FormatNewest = FormatV2
 )

@@ -91,7 +91,7 @@ func TestRunMillionOperands(t *testing.T) {
 			it.operand[0] = 1
 			newTable := func() (TableOutput, error) {
 				w := sstable.NewWriter(io.Discard, sstable.WriterOptions{ID: tableID(1), PageSize: 4096})
-				return TableOutput{1, w, func() error { return nil }, func() {}}, nil
+				return TableOutput{tableID(1), w, func() error { return nil }, func() {}}, nil
 			}
 			runtime.GC()
 			var before, now runtime.MemStats

@@ -280,7 +280,7 @@ func BenchmarkRun(b *testing.B) {
 	}
 	newTable := func() (TableOutput, error) {
 		w := sstable.NewWriter(io.Discard, sstable.WriterOptions{ID: tableID(1), FilterBits: 10})
-		return TableOutput{1, w, func() error { return nil }, func() {}}, nil
+		return TableOutput{tableID(1), w, func() error { return nil }, func() {}}, nil
 	}
 	b.SetBytes(int64(len(in)) * 124)
 	b.ReportAllocs()

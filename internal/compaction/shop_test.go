@@ -85,7 +85,7 @@ func (s *shop) newTable() (TableOutput, error) {
 		return TableOutput{}, err
 	}
 	w := sstable.NewWriter(o, sstable.WriterOptions{ID: tableID(num), PageSize: 128})
-	return TableOutput{num, w, func() error { return s.closeOutput(num, o) }, func() { o.aborted = true }}, nil
+	return TableOutput{tableID(num), w, func() error { return s.closeOutput(num, o) }, func() { o.aborted = true }}, nil
 }
 
 func (s *shop) newValues() (ValueOutput, error) {
@@ -94,7 +94,7 @@ func (s *shop) newValues() (ValueOutput, error) {
 		return ValueOutput{}, err
 	}
 	w := valuelog.NewWriter(o, valuesID(num), compress.S2)
-	return ValueOutput{num, w, func() error { return s.closeOutput(num, o) }, func() { o.aborted = true }}, nil
+	return ValueOutput{valuesID(num), w, func() error { return s.closeOutput(num, o) }, func() { o.aborted = true }}, nil
 }
 
 // file is what a reader needs of an output.

@@ -12,7 +12,7 @@ import (
 
 // TableOutput is a new table, open for writing.
 type TableOutput struct {
-	Num    base.FileNum
+	ID     base.Identity
 	Writer *sstable.Writer
 	// Close makes the file durable and closes it. It is called once, after
 	// Writer.Finish and after every value file that the table refers to was
@@ -25,7 +25,7 @@ type TableOutput struct {
 // ValueOutput is a new value file, open for writing. Its functions are those of
 // TableOutput.
 type ValueOutput struct {
-	Num    base.FileNum
+	ID     base.Identity
 	Writer *valuelog.Writer
 	Close  func() error
 	Abort  func()
@@ -103,7 +103,7 @@ func (r *runner) beginTable() error {
 		return err
 	}
 	r.tables = append(r.tables, out)
-	r.table = &openTable{out: out, meta: &manifest.FileMeta{Num: out.Num, Format: base.FormatNewest}}
+	r.table = &openTable{out: out, meta: &manifest.FileMeta{Num: out.ID.Num, Format: out.ID.Format(), Incarnation: out.ID.Incarnation}}
 	return nil
 }
 
@@ -135,7 +135,7 @@ func (r *runner) endTable(end []byte) error {
 	r.res.Stats.BytesOut += m.Size
 	r.table = nil
 
-	if !r.values.isOpen() || !t.refs.has(r.values.out.Num) {
+	if !r.values.isOpen() || !t.refs.has(r.values.out.ID.Num) {
 		return t.out.Close()
 	}
 	r.waiting = append(r.waiting, t.out)

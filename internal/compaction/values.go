@@ -184,7 +184,7 @@ func (v *valueRouter) close() error {
 		return err
 	}
 	v.r.res.Values = append(v.r.res.Values, manifest.ValueMeta{
-		Num: v.out.Num, Size: info.Size, Bytes: info.Bytes, Count: info.Count,
+		Num: v.out.ID.Num, Incarnation: v.out.ID.Incarnation, Size: info.Size, Bytes: info.Bytes, Count: info.Count,
 	})
 	v.r.res.Stats.BytesOut += info.Size
 	out := v.out

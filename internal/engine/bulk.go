@@ -156,7 +156,7 @@ func (e *Engine) sortMemory() int64 { return min(max(e.opts.MemoryBudget/8, 64<<
 const spillNum = 1 << 40
 
 func (e *Engine) newSpill() base.Identity {
-	return base.Identity{DB: e.dbID, Type: base.FileTypeTemp, Num: spillNum + e.newFileNum()}
+	return base.Identity{DB: e.dbID, Type: base.FileTypeTemp, Num: spillNum + e.newFileNum(), Incarnation: e.incarnation}
 }
 
 func checkRow(key, value []byte) error {

@@ -25,10 +25,13 @@ type Engine struct {
 	dirHandle vfs.Dir
 	dirLock   io.Closer
 	dbID      uint64
-	cache     *cache.Cache
-	listener  listener
-	opened    time.Time
-	root      *Keyspace // the default one
+	// incarnation is that of the files which this opening writes.
+	incarnation uint64
+	firstFile   uint64 // the first number that this opening handed out
+	cache       *cache.Cache
+	listener    listener
+	opened      time.Time
+	root        *Keyspace // the default one
 
 	// Atomics. A reader touches only these.
 	state     atomic.Pointer[state]
@@ -38,6 +41,7 @@ type Engine struct {
 	poisoned  atomic.Pointer[error] // the first cause (I9)
 	logFull   atomic.Pointer[error] // the last write of the log met a full disk
 	nextFile  atomic.Uint64
+	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
 	nextJob   atomic.Int64
 	debts     atomic.Pointer[debts]
 	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped; stored under paceMu
@@ -82,10 +86,6 @@ type Engine struct {
 	closeOnce sync.Once
 	closeErr  error // immutable after closeOnce
 }
-
-// newFileNum hands out the next file number. A number is never used twice,
-// even by a job that failed or a process that died.
-func (e *Engine) newFileNum() base.FileNum { return base.FileNum(e.nextFile.Add(1) - 1) }
 
 // noteMade notes a new file for undo.
 func (e *Engine) noteMade(id base.Identity) {

@@ -41,7 +41,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 		return errNoKeyspace
 	}
 	dead := e.withoutDropped(edit)
-	edit.NextFile = base.FileNum(e.nextFile.Load())
+	edit.NextFile = e.reservation()
 	if s := e.lastSeq(); s > edit.LastSeq {
 		edit.LastSeq = s
 	}
@@ -68,6 +68,7 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 	err := e.manifest.Append(edit)
 	switch {
 	case err == nil:
+		e.reserved.Store(uint64(e.manifest.State().NextFile))
 		return nil
 	case errors.Is(err, base.ErrNoSpace) && e.manifest.Err() == nil:
 		// The manifest was cut back: the edit did not happen, and the job that

@@ -28,6 +28,9 @@ func Open(dir string, o Options) (*Engine, error) {
 		valueFiles: map[base.FileNum]*valueFile{},
 		manual:     make(chan struct{}, 1),
 	}
+	for e.incarnation == 0 { // which is that of format 1
+		e.incarnation = rand.Uint64()
+	}
 	e.pacer.e = e
 	e.root = e.newKeyspace(manifest.Keyspace{})
 	e.root.opts.Store(&KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
@@ -149,8 +152,9 @@ func (e *Engine) noDatabase() error {
 func (e *Engine) create() error {
 	e.dbID = rand.Uint64() | 1
 	e.commit.nextSeq = base.SeqNumStart
+	e.firstFile = 1
 	e.nextFile.Store(1)
-	log, err := manifest.Create(e.fs, e.dir, e.dbID)
+	log, err := manifest.Create(e.fs, e.dir, e.dbID, e.incarnation)
 	if err != nil {
 		return e.fileError("create the manifest", err)
 	}
@@ -171,7 +175,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit) error {
 	retire := e.setState(&state{mem: g, v: e.newView(v, nil)})
 	e.mu.Unlock()
 	retire()
-	edit.LogNum = &g.logNum
+	edit.LogNum, edit.LogIncarnation = &g.logNum, e.incarnation
 	if err := e.install(edit, nil, nil); err != nil {
 		return err
 	}

@@ -26,7 +26,10 @@ type outputs struct {
 // file creates a file under a new number. Its number is not reused if the job
 // fails: a retry writes new files (the original's S19).
 func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
-	id := base.Identity{DB: o.e.dbID, Type: t, Num: o.e.newFileNum()}
+	if err := o.e.reserve(); err != nil {
+		return base.Identity{}, nil, err
+	}
+	id := o.e.newIdentity(t)
 	f, err := o.e.fs.Create(o.e.path(id.Name()))
 	if err != nil {
 		return id, nil, o.e.fileError("create "+id.Name(), err)
@@ -45,7 +48,7 @@ func (o *outputs) newTable() (compaction.TableOutput, error) {
 		ID: id, PageSize: o.e.opts.PageSize, Codec: o.opts.Codec,
 		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index,
 	})
-	out := compaction.TableOutput{Num: id.Num, Writer: w}
+	out := compaction.TableOutput{ID: id, Writer: w}
 	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterTableSync)
 	return out, nil
 }
@@ -55,7 +58,7 @@ func (o *outputs) newValues() (compaction.ValueOutput, error) {
 	if err != nil {
 		return compaction.ValueOutput{}, err
 	}
-	out := compaction.ValueOutput{Num: id.Num, Writer: valuelog.NewWriter(f, id, o.opts.Codec)}
+	out := compaction.ValueOutput{ID: id, Writer: valuelog.NewWriter(f, id, o.opts.Codec)}
 	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterValuesSync)
 	return out, nil
 }

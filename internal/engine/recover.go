@@ -38,10 +38,10 @@ func (e *Engine) recover(names []string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.restore(st); err != nil {
+	if err := e.restore(st, names); err != nil {
 		return err
 	}
-	r := &replay{e: e, needed: st.LogNum, version: st.Version, begin: func() error { return e.beginManifest(st) }}
+	r := &replay{e: e, st: st, begin: func() error { return e.beginManifest(st) }}
 	if err := r.logs(names); err != nil {
 		r.free()
 		return err
@@ -82,9 +82,10 @@ func (e *Engine) recover(names []string) error {
 }
 
 // restore takes over what the manifest says, and looks for the files it names.
-func (e *Engine) restore(st *manifest.State) error {
+func (e *Engine) restore(st *manifest.State, names []string) error {
 	e.dbID = st.DBID
-	e.nextFile.Store(uint64(st.NextFile))
+	e.firstFile = uint64(manifest.FreeAbove(names, st.NextFile))
+	e.nextFile.Store(e.firstFile)
 	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
 	e.loadKeyspaces(st.Keyspaces)
 	// Replay merges, so this is the last moment to find the operator wrong.
@@ -105,11 +106,15 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 	if e.manifest != nil {
 		return nil
 	}
-	log, err := manifest.Begin(e.fs, e.dir, st)
+	next := *st
+	next.FirstFile = base.FileNum(e.firstFile)
+	next.NextFile = e.reservation()
+	log, err := manifest.Begin(e.fs, e.dir, &next, e.incarnation)
 	if err != nil {
 		return e.fileError("begin a new manifest", err)
 	}
 	e.manifest = log
+	e.reserved.Store(uint64(next.NextFile))
 	return nil
 }
 
@@ -172,16 +177,15 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 
 // replay turns logs into memtables and these into tables.
 type replay struct {
-	e       *Engine
-	needed  base.FileNum // logs from here on are not in tables
-	version *manifest.Version
-	begin   func() error // comes before the first file is written
-	gens    []*generation
-	cur     *generation // the last of gens, not yet full
-	edit    manifest.Edit
-	event   observe.RecoveryEvent
-	next    base.SeqNum // no batch may begin before it
-	buf     []byte
+	e     *Engine
+	st    *manifest.State
+	begin func() error // comes before the first file is written
+	gens  []*generation
+	cur   *generation // the last of gens, not yet full
+	edit  manifest.Edit
+	event observe.RecoveryEvent
+	next  base.SeqNum // no batch may begin before it
+	buf   []byte
 }
 
 // logs replays the needed logs in order. The recovered state is a prefix of
@@ -190,13 +194,13 @@ type replay struct {
 func (r *replay) logs(names []string) error {
 	var nums []base.FileNum
 	for _, name := range names {
-		if t, n, _ := base.ParseFileName(name); t == base.FileTypeLog && n >= r.needed {
+		if t, n, _ := base.ParseFileName(name); t == base.FileTypeLog && r.needs(n) {
 			nums = append(nums, n)
 		}
 	}
 	slices.Sort(nums)
-	if r.needed != 0 && (len(nums) == 0 || nums[0] != r.needed) {
-		return missingLog(r.needed)
+	if first := r.st.LogNum; first != 0 && (len(nums) == 0 || nums[0] != first) {
+		return missingLog(first)
 	}
 	if len(nums) > 1 {
 		infos := make([]wal.Info, len(nums))
@@ -230,6 +234,21 @@ func (r *replay) logs(names []string) error {
 	return nil
 }
 
+// needs reports whether the log num is one of those that are not in tables. What
+// is beyond the numbers that the opening of the manifest reserved was made by a
+// later one that did not get to its own manifest, or by others.
+func (r *replay) needs(num base.FileNum) bool {
+	if num < r.st.LogNum {
+		return false
+	}
+	if r.st.Format > base.FormatV1 {
+		return num < r.st.NextFile
+	}
+	// Format 1 reserved nothing, and its logs have no incarnation.
+	id, ok := r.e.identify(base.FileTypeLog, base.FileName(base.FileTypeLog, num))
+	return !ok || id.Incarnation == 0
+}
+
 // prefix returns how many of the logs count. A log that is shorter than its
 // successor remembers is the last one that does. That is
 // legitimate only while nothing after it was known to be synced, because a
@@ -259,7 +278,7 @@ func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 // it, or is not needed any more.
 func (r *replay) follows(info *wal.Info, last base.FileNum) error {
 	before := info.Prev.Num
-	if info.Bytes == 0 || before == 0 || before == last || before < r.needed {
+	if info.Bytes == 0 || before == 0 || before == last || before < r.st.LogNum {
 		return nil
 	}
 	return missingLog(before)
@@ -271,7 +290,7 @@ func missingLog(num base.FileNum) error {
 
 // log reads one log.
 func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info, error) {
-	id := base.Identity{DB: r.e.dbID, Type: base.FileTypeLog, Num: num}
+	id := base.Identity{DB: r.e.dbID, Type: base.FileTypeLog, Num: num, Incarnation: r.st.LogIncarnation}
 	return wal.Replay(r.e.fs, r.e.path(id.Name()), id, func(payload []byte, _ int64) error { return fn(payload) })
 }
 
@@ -377,7 +396,7 @@ func (r *replay) spill() error {
 		return err
 	}
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
-	res, err := e.writeGenerations(context.Background(), &view{version: r.version}, gens, int(e.nextJob.Add(1)))
+	res, err := e.writeGenerations(context.Background(), &view{version: r.st.Version}, gens, int(e.nextJob.Add(1)))
 	if err != nil {
 		return err
 	}

@@ -142,7 +142,7 @@ func (e *Engine) createLog(g, prev *generation) error {
 	if prev != nil && prev.log != nil {
 		link = wal.Prev{Num: prev.logNum, Size: prev.log.Size()} // all of it was handed to the system by rotate
 	}
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.logNum}
+	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.logNum, Incarnation: e.incarnation}
 	w, err := wal.Create(e.fs, e.dir, id, link, o)
 	if err != nil {
 		return e.fileError("create the write-ahead log "+id.Name(), err)

@@ -6,6 +6,9 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -44,6 +47,31 @@ func (e *Engine) dropLogs(gens []*generation) {
 		g.abandonLog()
 		e.removeFile(base.FileTypeLog, g.logNum, size)
 	}
+}
+
+// identify returns which file the one called name was written as, if it is of
+// type t and says so itself.
+func (e *Engine) identify(t base.FileType, name string) (id base.Identity, ok bool) {
+	f, err := e.fs.Open(e.path(name))
+	if err != nil {
+		return id, false
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return id, false
+	}
+	switch t {
+	case base.FileTypeLog, base.FileTypeManifest:
+		var h record.FileHeader
+		h, ok = record.Identify(f, size)
+		id = h.ID
+	case base.FileTypeTable:
+		id, ok = sstable.Identify(f, size)
+	case base.FileTypeValues:
+		id, ok = valuelog.Identify(f, size)
+	}
+	return id, ok && id.Type == t
 }
 
 // sweep removes, at open, what carries our names and is named by nothing: the

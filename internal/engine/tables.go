@@ -42,7 +42,7 @@ func (t *table) open() (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
 		return r, nil
 	}
-	id := base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num}
+	id := base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
 	f, err := t.e.fs.Open(t.e.path(id.Name()))
 	if err != nil {
 		return nil, t.e.openError(id.Name(), err)
@@ -115,7 +115,7 @@ func (f *valueFile) open() (*valuelog.Reader, error) {
 	if r := f.reader.Load(); r != nil {
 		return r, nil
 	}
-	id := base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num}
+	id := base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
 	file, err := f.e.fs.Open(f.e.path(id.Name()))
 	if err != nil {
 		return nil, f.e.openError(id.Name(), err)

@@ -30,21 +30,27 @@ const (
 	tagDropSpace   = 16 // uvarint
 	tagNextSpace   = 18 // uvarint
 	tagClock       = 20 // uvarint
+	tagLogOpening  = 22 // uvarint
+	tagFirstFile   = 24 // uvarint
 )
 
 // counters are the fields that an edit has once at most.
-var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock}
+var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock, tagLogOpening, tagFirstFile}
 
 // Fields at the end of a table's description, there when they are not all zero.
 // They are even: who does not know of range tombstones would find what they
 // delete, who does not know of expiries would not make files in which they are
-// right, and who does not know of the one sequence would take new values for the
-// oldest.
+// right, who does not know of the one sequence would take new values for the
+// oldest, and who does not know of incarnations could check no byte.
 const (
-	tagRanges = 2 // uvarints: fragments, bound
-	tagExpiry = 4 // uvarints: entries, earliest, latest
-	tagOneSeq = 6 // uvarint
+	tagRanges  = 2 // uvarints: fragments, bound
+	tagExpiry  = 4 // uvarints: entries, earliest, latest
+	tagOneSeq  = 6 // uvarint
+	tagOpening = 8 // uvarint
 )
+
+// tagValuesOpening is such a field at the end of a value file's description.
+const tagValuesOpening = 2 // uvarint
 
 func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
 
@@ -70,6 +76,12 @@ func AppendEdit(dst []byte, e *Edit) []byte {
 	if e.LastSeq != 0 {
 		field(tagLastSeq, uint64(e.LastSeq))
 	}
+	if e.LogIncarnation != 0 {
+		field(tagLogOpening, e.LogIncarnation)
+	}
+	if e.FirstFile != 0 {
+		field(tagFirstFile, uint64(e.FirstFile))
+	}
 	if e.NextKeyspace != 0 {
 		field(tagNextSpace, uint64(e.NextKeyspace))
 	}
@@ -83,7 +95,7 @@ func AppendEdit(dst []byte, e *Edit) []byte {
 		dst = appendField(dst, tagSetKeyspace, appendKeyspace(body[:0], k))
 	}
 	for _, m := range e.AddValues {
-		field(tagAddValues, uint64(m.Num), m.Size, m.Bytes, m.Count)
+		dst = appendField(dst, tagAddValues, appendValues(body[:0], m))
 	}
 	for _, o := range e.Remove {
 		field(tagRemoveTable, uint64(o.Level), uint64(o.Num))
@@ -99,6 +111,17 @@ func appendField(dst []byte, tag uint64, body []byte) []byte {
 	dst = binary.AppendUvarint(dst, tag)
 	dst = binary.AppendUvarint(dst, uint64(len(body)))
 	return append(dst, body...)
+}
+
+// appendValues appends a value file's description. Fields may follow.
+func appendValues(dst []byte, m ValueMeta) []byte {
+	for _, v := range []uint64{uint64(m.Num), m.Size, m.Bytes, m.Count} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	if m.Incarnation != 0 {
+		dst = appendField(dst, tagValuesOpening, binary.AppendUvarint(nil, m.Incarnation))
+	}
+	return dst
 }
 
 // appendTable appends a table's description: uvarints, but for the keys, which
@@ -142,6 +165,7 @@ func appendTable(dst []byte, n NewFile) []byte {
 	field(tagRanges, f.Ranges, uint64(f.LargestBound))
 	field(tagExpiry, f.Expiring, f.MinExpiry, f.MaxExpiry)
 	field(tagOneSeq, uint64(f.OneSeq))
+	field(tagOpening, f.Incarnation)
 	return dst
 }
 
@@ -182,6 +206,10 @@ func (e *Edit) decodeField(tag uint64, d *decoder) {
 		e.NextFile = d.fileNum()
 	case tagLastSeq:
 		e.LastSeq = d.seq()
+	case tagLogOpening:
+		e.LogIncarnation = d.uvarint()
+	case tagFirstFile:
+		e.FirstFile = d.fileNum()
 	case tagNextSpace:
 		e.NextKeyspace = d.keyspaceID()
 	case tagClock:
@@ -191,7 +219,7 @@ func (e *Edit) decodeField(tag uint64, d *decoder) {
 	case tagSetKeyspace:
 		e.SetKeyspaces = append(e.SetKeyspaces, d.keyspace())
 	case tagAddValues:
-		e.AddValues = append(e.AddValues, ValueMeta{Num: d.fileNum(), Size: d.uvarint(), Bytes: d.uvarint(), Count: d.uvarint()})
+		e.AddValues = append(e.AddValues, d.values())
 	case tagRemoveTable:
 		e.Remove = append(e.Remove, OldFile{Level: d.level(), Num: d.fileNum()})
 	case tagAddTable:
@@ -295,6 +323,17 @@ func (d *decoder) bytes(limit uint64, what string) []byte {
 	return b
 }
 
+func (d *decoder) values() ValueMeta {
+	m := ValueMeta{Num: d.fileNum(), Size: d.uvarint(), Bytes: d.uvarint(), Count: d.uvarint()}
+	d.fields("value file", []uint64{tagValuesOpening}, func(tag uint64, body *decoder) bool {
+		if tag == tagValuesOpening {
+			m.Incarnation = body.uvarint()
+		}
+		return tag == tagValuesOpening
+	})
+	return m
+}
+
 func (d *decoder) table() NewFile {
 	f := &FileMeta{}
 	n := NewFile{Level: d.level(), Meta: f}
@@ -325,19 +364,8 @@ func (d *decoder) table() NewFile {
 
 // tableFields reads what follows in a table's description.
 func (d *decoder) tableFields(f *FileMeta) {
-	seen := uint64(0)
-	for d.more() {
-		tag, body := d.field()
-		if d.err != nil {
-			return
-		}
-		if tag == tagRanges || tag == tagExpiry || tag == tagOneSeq {
-			if seen&(1<<tag) != 0 {
-				d.fail("field %d is there twice in a table", tag)
-				return
-			}
-			seen |= 1 << tag
-		}
+	known := []uint64{tagRanges, tagExpiry, tagOneSeq, tagOpening}
+	d.fields("table", known, func(tag uint64, body *decoder) bool {
 		switch tag {
 		case tagRanges:
 			f.Ranges = body.uvarint()
@@ -346,7 +374,32 @@ func (d *decoder) tableFields(f *FileMeta) {
 			f.Expiring, f.MinExpiry, f.MaxExpiry = body.uvarint(), body.uvarint(), body.uvarint()
 		case tagOneSeq:
 			f.OneSeq = body.seq()
+		case tagOpening:
+			f.Incarnation = body.uvarint()
 		default:
+			return false
+		}
+		return true
+	})
+}
+
+// fields gives each field at the end of a description to fn, which answers
+// whether it knows it. Those in once may be there only once.
+func (d *decoder) fields(what string, once []uint64, fn func(tag uint64, body *decoder) bool) {
+	seen := uint64(0)
+	for d.more() {
+		tag, body := d.field()
+		if d.err != nil {
+			return
+		}
+		if slices.Contains(once, tag) {
+			if seen&(1<<tag) != 0 {
+				d.fail("field %d is there twice in a %s", tag, what)
+				return
+			}
+			seen |= 1 << tag
+		}
+		if !fn(tag, &body) {
 			body.unknown(tag)
 		}
 		d.err = body.end(tag)

@@ -205,12 +205,23 @@ func FuzzDecodeEdit(f *testing.F) {
 }
 
 func TestCurrentRoundTrip(t *testing.T) {
-	c := current{format: base.FormatV1, db: 0x123456789abcdef, manifest: 1234567, synced: 1 << 40}
+	v1 := current{format: base.FormatV1, db: 0x123456789abcdef, manifest: 1234567, synced: 1 << 40}
+	checkCurrent(t, v1, "seerdb\nformat 1\ndatabase 0123456789abcdef\nmanifest MANIFEST-1234567\nsynced 1099511627776\nchecksum ")
+	v2 := v1
+	v2.format, v2.incarnation = base.FormatV2, 0xfedcba987654321
+	checkCurrent(t, v2, "seerdb\nformat 2\ndatabase 0123456789abcdef\nincarnation 0fedcba987654321\nmanifest MANIFEST-1234567\nsynced 1099511627776\nchecksum ")
+	v2.closed = []ClosedLog{{Num: 17, Size: 1234}, {Num: 1234567}}
+	checkCurrent(t, v2, "seerdb\nformat 2\ndatabase 0123456789abcdef\nincarnation 0fedcba987654321\nmanifest MANIFEST-1234567\nsynced 1099511627776\nclosed 000017.wal 1234\nclosed 1234567.wal 0\nchecksum ")
+}
+
+// checkCurrent encodes and decodes a CURRENT that begins with want, and damages
+// it in every place.
+func checkCurrent(t *testing.T, c current, want string) {
+	t.Helper()
 	text := c.encode()
-	if got, err := parseCurrent(text); err != nil || got != c {
+	if got, err := parseCurrent(text); err != nil || !reflect.DeepEqual(got, c) {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	want := "seerdb\nformat 1\ndatabase 0123456789abcdef\nmanifest MANIFEST-1234567\nsynced 1099511627776\nchecksum "
 	if !bytes.HasPrefix(text, []byte(want)) || len(text) != len(want)+9 {
 		t.Fatalf("%q", text)
 	}

@@ -53,7 +53,7 @@ func historyEdit(i int) *Edit {
 // run creates a database, and appends edits with rotations and a reopening in
 // between, until it is done or an error comes.
 func (h *history) run(fs vfs.FS) error {
-	l, err := Create(fs, "", testDB)
+	l, err := Create(fs, "", testDB, 9)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func (h *history) run(fs vfs.FS) error {
 			if err != nil {
 				return err
 			}
-			if l, err = Start(fs, "", s); err != nil {
+			if l, err = Start(fs, "", s, 9); err != nil {
 				return err
 			}
 		}
@@ -94,7 +94,7 @@ func (h *history) check(fs vfs.FS) (int, error) {
 	s, err := Recover(fs, "")
 	if errors.Is(err, base.ErrNotExist) && !h.created {
 		// Creation can be tried again.
-		l, err := Create(fs, "", testDB)
+		l, err := Create(fs, "", testDB, 9)
 		if err == nil {
 			err = l.Close()
 		}
@@ -186,7 +186,7 @@ func reopenEverywhere(t *testing.T, h *history, fs *vfs.MemFS, o vfs.CrashOption
 		}
 		if err == nil {
 			var l *Log
-			if l, err = Start(again, "", s); err == nil {
+			if l, err = Start(again, "", s, 9); err == nil {
 				err = l.Close()
 			}
 		}
@@ -371,7 +371,7 @@ func TestWrongFiles(t *testing.T) {
 		"long CURRENT":   func(f map[string][]byte) { f["CURRENT"] = make([]byte, 1<<20) },
 		"a manifest of another database": func(f map[string][]byte) {
 			fs := vfs.NewMem()
-			l, err := Create(fs, "", testDB+1)
+			l, err := Create(fs, "", testDB+1, 9)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -380,14 +380,14 @@ func TestWrongFiles(t *testing.T) {
 		},
 		"CURRENT of another database": func(f map[string][]byte) {
 			fs := vfs.NewMem()
-			if _, err := Create(fs, "", testDB+1); err != nil {
+			if _, err := Create(fs, "", testDB+1, 9); err != nil {
 				t.Fatal(err)
 			}
 			f["CURRENT"] = contents(t, fs)["CURRENT"]
 		},
 		"a manifest under another number": func(f map[string][]byte) {
 			fs := withContents(t, f)
-			l, err := Start(fs, "", mustRecover(t, fs))
+			l, err := Start(fs, "", mustRecover(t, fs), 9)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -402,7 +402,7 @@ func TestWrongFiles(t *testing.T) {
 		if !errors.Is(err, base.ErrCorruption) {
 			t.Errorf("%s: %+v, %v", name, s, err)
 		}
-		if _, err := Create(withContents(t, files), "", 1); err == nil {
+		if _, err := Create(withContents(t, files), "", 1, 9); err == nil {
 			t.Errorf("%s: a new database was made in its place", name)
 		}
 	}
@@ -416,7 +416,7 @@ func TestCreateBesideData(t *testing.T) {
 		"MANIFEST-000001": nil, "000001.tmp": nil, "notes.txt": nil, "LOCK": nil,
 	} {
 		fs := withContents(t, map[string][]byte{name: []byte("data")})
-		l, err := Create(fs, "", testDB)
+		l, err := Create(fs, "", testDB, 9)
 		if !errors.Is(err, want) || want == nil && err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -441,10 +441,14 @@ func TestNumbersAreNotReused(t *testing.T) {
 		files[name] = []byte("half written")
 		fs := withContents(t, files)
 		s := mustRecover(t, fs)
-		if s.NextFile != want {
+		names, err := fs.List("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.NextFile = FreeAbove(names, s.NextFile); s.NextFile != want {
 			t.Fatalf("beside %s: next file %d, want %d", name, s.NextFile, want)
 		}
-		l, err := Start(fs, "", s)
+		l, err := Start(fs, "", s, 9)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,8 +27,8 @@ func Dump(fsys vfs.FS, path string, out io.Writer) error {
 		return base.Corruptf(path, 0, "not a manifest")
 	}
 	w := bufio.NewWriter(out)
-	fmt.Fprintf(w, "%s database %016x format %d, %d bytes\n", head.ID.Name(), head.ID.DB, head.Format, size)
-	s := &State{DBID: head.ID.DB, Format: head.Format, ManifestNum: head.ID.Num}
+	fmt.Fprintf(w, "%s database %016x incarnation %016x format %d, %d bytes\n", head.ID.Name(), head.ID.DB, head.ID.Incarnation, head.Format, size)
+	s := &State{DBID: head.ID.DB, Format: head.Format, Incarnation: head.ID.Incarnation, ManifestNum: head.ID.Num}
 	b := newBuilder(&Version{}, nil)
 	r := record.NewReader(f, size, head.ID)
 	err = eachEdit(r, head.ID, func(e *Edit, off int64) error {

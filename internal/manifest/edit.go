@@ -22,6 +22,11 @@ type Edit struct {
 	// LogNum is the oldest log segment that is still needed; nil leaves it
 	// unchanged. It never goes back.
 	LogNum *base.FileNum
+	// LogIncarnation is the opening that wrote the logs that are needed, and
+	// FirstFile the first file number that the opening of this manifest may have
+	// handed out; 0 leaves them unchanged.
+	LogIncarnation uint64
+	FirstFile      base.FileNum
 	// NextFile is a number above every file number handed out so far, LastSeq
 	// the last sequence that may have been used. The largest ever recorded
 	// counts, so 0, or a value that is out of date, changes nothing.

@@ -101,7 +101,7 @@ func TestPoison(t *testing.T) {
 	} {
 		mem := vfs.NewMem()
 		fs := vfs.NewFault(mem)
-		l, err := Create(fs, "", testDB)
+		l, err := Create(fs, "", testDB, 9)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +137,7 @@ func TestPoison(t *testing.T) {
 func TestMarkFails(t *testing.T) {
 	mem := vfs.NewMem()
 	fs := vfs.NewFault(mem)
-	l, err := Create(fs, "", testDB)
+	l, err := Create(fs, "", testDB, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestRotationFails(t *testing.T) {
 	for name, c := range rotationFaults {
 		mem := vfs.NewMem()
 		fs := vfs.NewFault(mem)
-		l, err := Create(fs, "", testDB)
+		l, err := Create(fs, "", testDB, 9)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -364,7 +364,7 @@ func TestDump(t *testing.T) {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	files[testManifest][100] ^= 1
-	if text, err = dump(); !errors.Is(err, base.ErrCorruption) || !strings.HasPrefix(text, "MANIFEST-000001 database feedface12345678 format 1") {
+	if text, err = dump(); !errors.Is(err, base.ErrCorruption) || !strings.HasPrefix(text, "MANIFEST-000001 database feedface12345678 incarnation 0000000000000009 format 2") {
 		t.Fatalf("%v\n%s", err, text)
 	}
 	if err := Dump(withContents(t, files), "CURRENT", &bytes.Buffer{}); !errors.Is(err, base.ErrCorruption) {

@@ -18,7 +18,7 @@ func TestKeyspaceEdits(t *testing.T) {
 	if err := fs.MkdirAll("db"); err != nil {
 		t.Fatal(err)
 	}
-	l, err := Create(fs, "db", 1)
+	l, err := Create(fs, "db", 1, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestKeyspaceEdits(t *testing.T) {
 		if !slices.Equal(s.Keyspaces, want[:1]) || s.NextKeyspace != 4 || s.Clock != 60 {
 			t.Fatalf("recovered %+v, next %d, clock %d", s.Keyspaces, s.NextKeyspace, s.Clock)
 		}
-		if l, err = Start(fs, "db", s); err != nil {
+		if l, err = Start(fs, "db", s, 9); err != nil {
 			t.Fatal(err)
 		}
 		if err := l.Close(); err != nil {

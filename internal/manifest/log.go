@@ -49,7 +49,7 @@ type Log struct {
 // Create makes the manifest of a new, empty database. What a crash during an
 // earlier Create left behind does not matter; a directory that holds data but
 // no CURRENT is refused, because its CURRENT was lost.
-func Create(fsys vfs.FS, dir string, dbID uint64) (*Log, error) {
+func Create(fsys vfs.FS, dir string, dbID, incarnation uint64) (*Log, error) {
 	switch _, err := readCurrent(fsys, dir); {
 	case err == nil:
 		return nil, base.ErrExists
@@ -67,17 +67,16 @@ func Create(fsys vfs.FS, dir string, dbID uint64) (*Log, error) {
 		}
 	}
 	return Start(fsys, dir, &State{
-		Version:  &Version{Values: map[base.FileNum]*ValueFile{}},
-		DBID:     dbID,
-		Format:   base.FormatNewest,
-		NextFile: 1,
-	})
+		Version:   &Version{Values: map[base.FileNum]*ValueFile{}},
+		DBID:      dbID,
+		FirstFile: 1, NextFile: 1,
+	}, incarnation)
 }
 
 // Start is Begin and Install for a manifest that has no edit to come before
 // CURRENT names it.
-func Start(fsys vfs.FS, dir string, s *State) (*Log, error) {
-	l, err := Begin(fsys, dir, s)
+func Start(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) {
+	l, err := Begin(fsys, dir, s, incarnation)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +90,13 @@ func Start(fsys vfs.FS, dir string, s *State) (*Log, error) {
 
 // Begin writes a new manifest with what Recover returned. Edits may be appended
 // to it, but until Install nothing counts on it: the manifest that CURRENT names
-// is the one before. No older file is changed or removed.
-func Begin(fsys vfs.FS, dir string, s *State) (*Log, error) {
+// is the one before. No older file is changed or removed. The manifest is of the
+// newest format, whatever s was.
+func Begin(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) {
 	l := &Log{fs: fsys, dir: dir}
-	m, err := l.write(s, s.ManifestNum+1)
+	next := *s
+	next.Format, next.Incarnation = base.FormatNewest, incarnation
+	m, err := l.write(&next, s.ManifestNum+1)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +145,8 @@ type written struct {
 // When it fails no file is left, as far as it can tell.
 func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	next := *s
-	m := &written{state: &next, id: base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: num}}
+	next.ManifestNum = num
+	m := &written{state: &next, id: next.identity()}
 	var path string
 	var err error
 	for ; ; m.id.Num++ {
@@ -157,7 +160,7 @@ func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 		}
 	}
 	next.ManifestNum = m.id.Num
-	buf := record.AppendFileHeader(nil, m.id, s.Format, nil)
+	buf := record.AppendFileHeader(nil, m.id, m.id.Format(), nil)
 	buf = record.Append(buf, m.id, int64(len(buf)), record.KindData, 0, AppendEdit(nil, next.snapshot()))
 	m.size = int64(len(buf))
 	if _, err = m.file.Write(buf); err == nil {
@@ -191,7 +194,7 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 			_ = l.fs.Remove(l.fs.PathJoin(l.dir, m.id.Name()))
 		}
 	}()
-	c := current{format: m.state.Format, db: m.state.DBID, manifest: m.id.Num, synced: m.size}
+	c := current{format: m.state.Format, db: m.state.DBID, incarnation: m.id.Incarnation, manifest: m.id.Num, synced: m.size}
 	temp, err := c.writeTemp(l.fs, l.dir)
 	if err != nil {
 		return false, wrap(m.id, err)

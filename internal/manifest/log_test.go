@@ -24,7 +24,7 @@ func table(num base.FileNum, run uint64, lo, hi string, seqLo, seqHi base.SeqNum
 
 func mustCreate(t testing.TB, fs vfs.FS) *Log {
 	t.Helper()
-	l, err := Create(fs, "", testDB)
+	l, err := Create(fs, "", testDB, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestLogSurvivesReopen(t *testing.T) {
 		if got := describe(s); got != want {
 			t.Fatalf("got %s\nwant %s", got, want)
 		}
-		l, err := Start(fs, "", s)
+		l, err := Start(fs, "", s, 9)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +102,7 @@ func TestLogSurvivesReopen(t *testing.T) {
 	if err := Dump(fs, "MANIFEST-000004", &out); err != nil || !strings.Contains(out.String(), "+L0 run 30 table 30") {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	if _, err := Create(fs, "", testDB); !errors.Is(err, base.ErrExists) {
+	if _, err := Create(fs, "", testDB, 9); !errors.Is(err, base.ErrExists) {
 		t.Fatal(err)
 	}
 }

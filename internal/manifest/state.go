@@ -16,15 +16,21 @@ import (
 type State struct {
 	Version *Version
 	DBID    uint64
-	Format  base.FormatVersion
+	Format  base.FormatVersion // of the manifest
+	// Incarnation is the opening that wrote the manifest.
+	Incarnation uint64
 
-	// NextFile is above the number of every file that the manifest ever named
-	// and, after Recover, of every file in the directory, so that the name of a
-	// file that a crash left half written is not used again.
-	NextFile base.FileNum
-	LastSeq  base.SeqNum
+	// NextFile is above the number of every file that the manifest ever named, and
+	// in format 2 above every number that its opening handed out. FirstFile is the
+	// first of these; 0 in format 1.
+	FirstFile, NextFile base.FileNum
+	LastSeq             base.SeqNum
 	// LogNum is the oldest log segment that is still needed.
 	LogNum base.FileNum
+	// LogIncarnation is the opening that wrote the segments that are needed: the
+	// one that wrote the manifest or, until it has made its first segment, the one
+	// before it.
+	LogIncarnation uint64
 
 	Keyspaces    []Keyspace // ascending by number; immutable
 	NextKeyspace uint32     // above the number of every keyspace there ever was
@@ -44,6 +50,12 @@ func (s *State) advance(e *Edit) error {
 			return fmt.Errorf("oldest log goes back from %d to %d", s.LogNum, *e.LogNum)
 		}
 		s.LogNum = *e.LogNum
+	}
+	if e.LogIncarnation != 0 {
+		s.LogIncarnation = e.LogIncarnation
+	}
+	if e.FirstFile != 0 {
+		s.FirstFile = e.FirstFile
 	}
 	s.NextFile = max(s.NextFile, e.NextFile, s.LogNum+1)
 	s.LastSeq = max(s.LastSeq, e.LastSeq)
@@ -80,7 +92,7 @@ func (s *State) apply(e *Edit) (*State, error) {
 // snapshot is the edit that makes s from nothing.
 func (s *State) snapshot() *Edit {
 	e := &Edit{
-		LogNum: &s.LogNum, NextFile: s.NextFile, LastSeq: s.LastSeq,
+		LogNum: &s.LogNum, LogIncarnation: s.LogIncarnation, FirstFile: s.FirstFile, NextFile: s.NextFile, LastSeq: s.LastSeq,
 		SetKeyspaces: s.Keyspaces, NextKeyspace: s.NextKeyspace, Clock: s.Clock,
 	}
 	for _, vf := range s.Version.Values {
@@ -101,8 +113,8 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{DBID: c.db, Format: c.format, ManifestNum: c.manifest}
-	id := base.Identity{DB: c.db, Type: base.FileTypeManifest, Num: c.manifest}
+	s := &State{DBID: c.db, Format: c.format, Incarnation: c.incarnation, ManifestNum: c.manifest}
+	id := s.identity()
 	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, base.Corruptf(id.Name(), -1, "the file is missing, but %s names it", base.FileName(base.FileTypeCurrent, 0))
@@ -120,10 +132,12 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	if err := s.read(r, id); err != nil {
 		return nil, err
 	}
-	if s.NextFile, err = nextFile(fsys, dir, s.NextFile); err != nil {
-		return nil, err
-	}
 	return s, nil
+}
+
+// identity is that of the manifest.
+func (s *State) identity() base.Identity {
+	return base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: s.ManifestNum, Incarnation: s.Incarnation}
 }
 
 // read applies the edits of a manifest to an empty state.
@@ -171,17 +185,18 @@ func eachEdit(r *record.Reader, id base.Identity, fn func(e *Edit, off int64) er
 	return err
 }
 
-// nextFile raises next above the numbers of the files in dir.
-func nextFile(fsys vfs.FS, dir string, next base.FileNum) (base.FileNum, error) {
-	names, err := fsys.List(dir)
-	if err != nil {
-		return 0, err
-	}
+// FreeAbove is a number above next and above those of all files among names, so
+// that the name of a file that a crash left half written is not used again.
+func FreeAbove(names []string, next base.FileNum) base.FileNum {
 	for _, name := range names {
 		t, num, ok := base.ParseFileName(name)
-		if ok && t != base.FileTypeManifest && t != base.FileTypeTemp && num < fileNumMax {
+		if ok && t != base.FileTypeManifest && t != base.FileTypeTemp && num < foreignNumMax {
 			next = max(next, num+1)
 		}
 	}
-	return next, nil
+	return next
 }
+
+// foreignNumMax is so far below fileNumMax that a file which only looks like
+// ours does not use the numbers up.
+const foreignNumMax = fileNumMax >> 8

@@ -28,6 +28,8 @@ type FileMeta struct {
 	Keyspace uint32
 	Location Location
 	Format   base.FormatVersion
+	// Incarnation is that of the opening that wrote the file.
+	Incarnation uint64
 
 	// Run is which run of its keyspace and level the table belongs to; larger is
 	// newer.
@@ -57,10 +59,12 @@ type FileMeta struct {
 
 // ValueMeta describes one value file as it was written. It is immutable.
 type ValueMeta struct {
-	Num   base.FileNum
-	Size  uint64 // bytes of the file
-	Bytes uint64 // of the records in it: the unit of ValueRef.Bytes
-	Count uint64 // records
+	Num base.FileNum
+	// Incarnation is that of the opening that wrote the file.
+	Incarnation uint64
+	Size        uint64 // bytes of the file
+	Bytes       uint64 // of the records in it: the unit of ValueRef.Bytes
+	Count       uint64 // records
 }
 
 // ValueFile is a value file and what the tables of one Version still reference

@@ -13,16 +13,18 @@ import (
 // that one which was renamed, or copied from another database, is told from
 // one whose first record is torn:
 //
-//	 0        7      8        12       16       24       32
-//	+--------+------+--------+--------+--------+--------+-------+
-//	| magic  | type | format | flags  | db     | number | extra |
-//	| seerdb0| u8   | u32 LE | u32 LE | u64 LE | u64 LE |       |
-//	+--------+------+--------+--------+--------+--------+-------+
+//	 0        7      8        12       16       24       32            40
+//	+--------+------+--------+--------+--------+--------+-------------+-------+
+//	| magic  | type | format | flags  | db     | number | incarnation | extra |
+//	| seerdb0| u8   | u32 LE | u32 LE | u64 LE | u64 LE | u64 LE      |       |
+//	+--------+------+--------+--------+--------+--------+-------------+-------+
 //
-// Flags are reserved; a reader refuses those it does not know.
+// Flags are reserved; a reader refuses those it does not know. Format 1 has no
+// incarnation.
 const (
 	magic          = "seerdb\x00"
-	fileHeaderSize = 32
+	fileHeaderV1   = 32
+	fileHeaderSize = 40
 	// extraMax bounds what a file may add, so that a foreign file is not read
 	// far to find out that it is foreign.
 	extraMax = 256
@@ -37,6 +39,9 @@ func AppendFileHeader(dst []byte, id base.Identity, format base.FormatVersion, e
 	p = binary.LittleEndian.AppendUint32(p, 0)
 	p = binary.LittleEndian.AppendUint64(p, id.DB)
 	p = binary.LittleEndian.AppendUint64(p, uint64(id.Num))
+	if format > base.FormatV1 {
+		p = binary.LittleEndian.AppendUint64(p, id.Incarnation)
+	}
 	return Append(dst, id, 0, KindHeader, 0, append(p, extra...))
 }
 
@@ -48,7 +53,7 @@ type FileHeader struct {
 }
 
 func parseFileHeader(p []byte) (h FileHeader, ok bool) {
-	if len(p) < fileHeaderSize || len(p) > fileHeaderSize+extraMax || string(p[:7]) != magic {
+	if len(p) < fileHeaderV1 || len(p) > fileHeaderSize+extraMax || string(p[:7]) != magic {
 		return h, false
 	}
 	h.ID = base.Identity{
@@ -57,6 +62,14 @@ func parseFileHeader(p []byte) (h FileHeader, ok bool) {
 		Num:  base.FileNum(binary.LittleEndian.Uint64(p[24:])),
 	}
 	h.Format = base.FormatVersion(binary.LittleEndian.Uint32(p[8:]))
+	if h.Format <= base.FormatV1 {
+		h.Extra = p[fileHeaderV1:]
+		return h, true
+	}
+	if len(p) < fileHeaderSize {
+		return h, false
+	}
+	h.ID.Incarnation = binary.LittleEndian.Uint64(p[fileHeaderV1:])
 	h.Extra = p[fileHeaderSize:]
 	return h, true
 }
@@ -68,8 +81,7 @@ func (r *Reader) ReadFileHeader() (FileHeader, error) {
 	p, _, err := r.Next()
 	if errors.Is(err, ErrTorn) || errors.Is(err, base.ErrCorruption) {
 		if other, ok := Identify(r.r, r.size); ok && other.ID != r.id {
-			err = base.Corruptf(r.id.Name(), 0, "this is %s of database %016x, expected database %016x",
-				other.ID.Name(), other.ID.DB, r.id.DB)
+			err = r.id.Mistaken(0, other.ID)
 			r.fail(err)
 		}
 	}

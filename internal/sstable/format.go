@@ -3,6 +3,7 @@ package sstable
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
@@ -39,13 +40,12 @@ type section struct{ off, len uint64 }
 //	48  u64 database            the identity, repeated for a better message
 //	56  u64 file number
 //	64  u32 format version
-//	68  u32 zero
+//	68  u32 incarnation         its low half; 0 in format 1
 //	72  u32 checksum            of the footer without this field
-//	76  u32 zero
+//	76  u32 incarnation         its high half
 //	80  magic
 type footer struct {
 	filter, index, props section
-	db, num              uint64
 	format               base.FormatVersion
 }
 
@@ -54,9 +54,9 @@ func (f *footer) append(dst []byte, id base.Identity, off int64) []byte {
 	for _, s := range []section{f.filter, f.index, f.props} {
 		dst = le.AppendUint64(le.AppendUint64(dst, s.off), s.len)
 	}
-	dst = le.AppendUint64(le.AppendUint64(dst, f.db), f.num)
-	dst = le.AppendUint32(le.AppendUint32(dst, uint32(f.format)), 0)
-	dst = append(dst, 0, 0, 0, 0, 0, 0, 0, 0)
+	dst = le.AppendUint64(le.AppendUint64(dst, id.DB), uint64(id.Num))
+	dst = le.AppendUint32(le.AppendUint32(dst, uint32(f.format)), uint32(id.Incarnation))
+	dst = le.AppendUint32(le.AppendUint32(dst, 0), uint32(id.Incarnation>>32))
 	dst = append(dst, magic...)
 	b := dst[start:]
 	le.PutUint32(b[72:], footerSum(b, id, off))
@@ -75,8 +75,8 @@ func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 		return f, base.Corruptf(name, off, "no table ends here: magic %x", b[80:])
 	}
 	if footerSum(b, id, off) != le.Uint32(b[72:]) {
-		if db, num := le.Uint64(b[48:]), le.Uint64(b[56:]); db != id.DB || num != uint64(id.Num) {
-			return f, base.Corruptf(name, off, "the footer says file %d of database %x, wanted file %d of %x", num, db, id.Num, id.DB)
+		if other, ok := identify(b, off); ok && other != id {
+			return f, id.Mistaken(off, other)
 		}
 		return f, base.Corruptf(name, off, "footer checksum mismatch")
 	}
@@ -95,10 +95,33 @@ func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 		}
 		end = s.off
 	}
-	if f.format == 0 || le.Uint32(b[68:])|le.Uint32(b[76:]) != 0 {
+	if said, _ := identify(b, off); f.format == 0 || said != id {
 		return f, base.Corruptf(name, off, "malformed footer")
 	}
 	return f, nil
+}
+
+// identify returns which table a footer at off says that it ends, if it is one.
+func identify(b []byte, off int64) (id base.Identity, ok bool) {
+	id = base.Identity{
+		DB: le.Uint64(b[48:]), Type: base.FileTypeTable, Num: base.FileNum(le.Uint64(b[56:])),
+		Incarnation: uint64(le.Uint32(b[68:])) | uint64(le.Uint32(b[76:]))<<32,
+	}
+	return id, string(b[80:]) == magic && footerSum(b, id, off) == le.Uint32(b[72:])
+}
+
+// Identify returns which table a file of size bytes was written as, whatever it
+// is called now, if it ends in a sound footer.
+func Identify(r io.ReaderAt, size int64) (id base.Identity, ok bool) {
+	var b [footerSize]byte
+	off := size - footerSize
+	if off < 0 {
+		return id, false
+	}
+	if n, _ := r.ReadAt(b[:], off); n < len(b) {
+		return id, false
+	}
+	return identify(b[:], off)
 }
 
 // Properties describe a table. They are filled by the writer and read back by

@@ -353,7 +353,7 @@ func (w *Writer) Finish() (Info, error) {
 	}
 	p.DataBytes, p.Segments = uint64(w.off), uint64(len(w.index.segs))
 	var f footer
-	f.db, f.num, f.format = w.o.ID.DB, uint64(w.o.ID.Num), base.FormatNewest
+	f.format = w.o.ID.Format()
 	f.filter = w.section(func(dst []byte) []byte {
 		if w.o.FilterBits > 0 && p.Entries > 0 {
 			dst = w.filter.Finish(dst, w.o.FilterBits)

@@ -13,14 +13,14 @@
 // All integers are little-endian. Every checksum is base.Identity.Checksum of
 // the bytes after it (before it, in the footer), at the offset of the piece.
 //
-//	header  magic u64 | crc u32 | format u32 | database u64 | number u64
+//	header  magic u64 | crc u32 | format u32 | database u64 | number u64 | incarnation u64
 //	record  crc u32 | keyLen:24 codec:8 u32 | stored u32 | raw u32 | key | value
 //	  ...   one after another, without gaps
 //	footer  count u64 | bytes u64 | raw u64 | magic u64 | crc u32
 //
 // stored is the length of the value as it lies in the file and raw its length
 // once decompressed by codec. The footer's count and bytes are those of all
-// records, raw the sum of their raw lengths. The key is there for checking and
+// records, raw the sum of their raw lengths. Format 1 has no incarnation. The key is there for checking and
 // repair; reads do not need it.
 package valuelog
 
@@ -31,10 +31,19 @@ const (
 	headerMagic = 0x4c41562d42444553 // "SEDB-VAL"
 	footerMagic = 0x444e452d42444553 // "SEDB-END"
 
-	headerSize       = 8 + 4 + 4 + 8 + 8
+	headerV1         = 8 + 4 + 4 + 8 + 8
+	headerMax        = headerV1 + 8
 	recordHeaderSize = 4 + 4 + 4 + 4
 	footerSize       = 8 + 8 + 8 + 8 + 4
 )
+
+// headerSize is the length of the header of a file.
+func headerSize(id base.Identity) int {
+	if id.Format() == base.FormatV1 {
+		return headerV1
+	}
+	return headerMax
+}
 
 // RecordSize is what one value takes in a file when it is stored as it is.
 func RecordSize(keyLen, valueLen int) uint64 {

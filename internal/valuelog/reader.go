@@ -35,14 +35,15 @@ type Reader struct {
 	cache   *cache.Cache
 	cacheID uint64
 	info    Info
+	begin   uint64 // of the records
 	end     uint64 // of the records
 }
 
 // Open checks header and footer of the file, which has size bytes, and returns
 // a Reader that owns f. When it fails f is left open.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
-	r := &Reader{f: f, id: o.ID, cache: o.Cache}
-	if size < headerSize+footerSize {
+	r := &Reader{f: f, id: o.ID, cache: o.Cache, begin: uint64(headerSize(o.ID))}
+	if uint64(size) < r.begin+footerSize {
 		return nil, r.corrupt(-1, "%d bytes are too few for a value file", size)
 	}
 	r.end = uint64(size) - footerSize
@@ -59,20 +60,19 @@ func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 }
 
 func (r *Reader) readHeader() error {
-	var h [headerSize]byte
-	if err := r.readAt(h[:], 0); err != nil {
+	h := make([]byte, r.begin)
+	if err := r.readAt(h, 0); err != nil {
 		return err
 	}
 	le := binary.LittleEndian
-	db, num := le.Uint64(h[16:]), base.FileNum(le.Uint64(h[24:]))
 	switch {
 	case le.Uint64(h[0:]) != headerMagic:
 		return r.corrupt(0, "not a value file")
 	case le.Uint32(h[8:]) != r.id.Checksum(0, h[12:]):
 		// The checksum is salted with who the file should be, so a file that
 		// is sound but somebody else's fails it: say so when it looks that way.
-		if db != r.id.DB || num != r.id.Num {
-			return r.corrupt(0, "header names file %d of database %016x, not file %d of %016x", num, db, r.id.Num, r.id.DB)
+		if other, ok := Identify(r.f, int64(r.end)); ok && other != r.id {
+			return r.id.Mistaken(0, other)
 		}
 		return r.corrupt(0, "header checksum mismatch")
 	case le.Uint32(h[12:]) > uint32(base.FormatNewest):
@@ -80,6 +80,24 @@ func (r *Reader) readHeader() error {
 			base.ErrFormatTooNew, r.id.Name(), le.Uint32(h[12:]), base.FormatNewest)
 	}
 	return nil
+}
+
+// Identify returns which value file a file of size bytes was written as,
+// whatever it is called now, if it begins with a sound header. Whether the rest
+// of it is sound does not matter.
+func Identify(f io.ReaderAt, size int64) (id base.Identity, ok bool) {
+	h := make([]byte, min(max(size, 0), headerMax))
+	if n, _ := f.ReadAt(h, 0); n < len(h) || n < headerV1 {
+		return id, false
+	}
+	le := binary.LittleEndian
+	id = base.Identity{DB: le.Uint64(h[16:]), Type: base.FileTypeValues, Num: base.FileNum(le.Uint64(h[24:]))}
+	if le.Uint32(h[12:]) == uint32(base.FormatV1) {
+		h = h[:headerV1]
+	} else if len(h) == headerMax {
+		id.Incarnation = le.Uint64(h[headerV1:])
+	}
+	return id, le.Uint64(h) == headerMagic && le.Uint32(h[8:]) == id.Checksum(0, h[12:])
 }
 
 func (r *Reader) readFooter(size int64) error {
@@ -96,8 +114,8 @@ func (r *Reader) readFooter(size int64) error {
 		return r.corrupt(off, "footer checksum mismatch")
 	}
 	r.info = Info{Size: uint64(size), Count: le.Uint64(f[0:]), Bytes: le.Uint64(f[8:]), Raw: le.Uint64(f[16:])}
-	if r.info.Bytes != r.end-headerSize {
-		return r.corrupt(off, "footer counts %d bytes of records, the file has %d", r.info.Bytes, r.end-headerSize)
+	if r.info.Bytes != r.end-r.begin {
+		return r.corrupt(off, "footer counts %d bytes of records, the file has %d", r.info.Bytes, r.end-r.begin)
 	}
 	return nil
 }
@@ -203,7 +221,7 @@ func (r *Reader) checkPointer(p Pointer) error {
 		panic(fmt.Sprintf("valuelog: pointer %v followed into %s", p, r.id.Name()))
 	}
 	if p.Length < recordHeaderSize || p.Length > maxRecordSize || p.RawLength > base.MaxValueSize ||
-		p.Offset < headerSize || p.Offset > r.end || uint64(p.Length) > r.end-p.Offset {
+		p.Offset < r.begin || p.Offset > r.end || uint64(p.Length) > r.end-p.Offset {
 		return r.corrupt(int64(min(p.Offset, 1<<62)), "a pointer to %d bytes does not lie in the %d bytes of records", p.Length, r.end)
 	}
 	return nil

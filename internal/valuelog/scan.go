@@ -17,11 +17,11 @@ const scanSize = 256 << 10
 // or of the file, or when ctx ends. A nil fn only checks.
 func (r *Reader) Scan(ctx context.Context, fn func(Record) error) error {
 	var (
-		w     = window{r: r, off: headerSize}
+		w     = window{r: r, off: r.begin}
 		value []byte
 		sum   = Info{Size: r.info.Size}
 	)
-	for off := uint64(headerSize); off < r.end; off = w.off {
+	for off := r.begin; off < r.end; off = w.off {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -15,10 +15,10 @@ import (
 func FuzzFile(f *testing.F) {
 	for _, codec := range []compress.Codec{compress.None, compress.S2, compress.Zstd} {
 		pairs := []pair{{key: []byte("a"), value: make([]byte, 100)}, {key: []byte("key"), value: []byte("value")}, {}}
-		f.Add(build(f, codec, pairs), uint64(headerSize), uint32(100), uint32(80))
+		f.Add(build(f, codec, pairs), uint64(headerV1), uint32(100), uint32(80))
 	}
 	f.Fuzz(func(t *testing.T, data []byte, off uint64, length, raw uint32) {
-		if len(data) >= headerSize+footerSize {
+		if len(data) >= headerV1+footerSize {
 			mend(data)
 		}
 		r, err := Open(&memFile{data: data}, int64(len(data)), ReaderOptions{ID: testID})
@@ -54,12 +54,12 @@ func FuzzFile(f *testing.F) {
 func mend(data []byte) {
 	le := binary.LittleEndian
 	le.PutUint64(data, headerMagic)
-	le.PutUint32(data[8:], testID.Checksum(0, data[12:headerSize]))
+	le.PutUint32(data[8:], testID.Checksum(0, data[12:headerV1]))
 	end := len(data) - footerSize
 	f := data[end:]
 	le.PutUint64(f[24:], footerMagic)
-	le.PutUint64(f[8:], uint64(end-headerSize))
-	for off := headerSize; off+recordHeaderSize <= end; {
+	le.PutUint64(f[8:], uint64(end-headerV1))
+	for off := headerV1; off+recordHeaderSize <= end; {
 		n := recordHeaderSize + int(le.Uint32(data[off+4:])>>8) + int(le.Uint32(data[off+8:])&0xffffff)
 		if off+n > end {
 			break

@@ -279,9 +279,9 @@ func TestWildPointers(t *testing.T) {
 	pairs := testPairs(5)
 	r := open(t, build(t, compress.None, pairs), nil)
 	for _, p := range []Pointer{
-		{Offset: 0, Length: 20}, {Offset: headerSize - 1, Length: 30}, {Offset: headerSize, Length: 1},
+		{Offset: 0, Length: 20}, {Offset: headerV1 - 1, Length: 30}, {Offset: headerV1, Length: 1},
 		{Offset: r.end, Length: 20}, {Offset: r.end - 5, Length: 20}, {Offset: 1<<64 - 1, Length: 20}, {Offset: 1 << 63, Length: 20},
-		{Offset: headerSize, Length: 1<<32 - 1}, {Offset: headerSize, Length: 20, RawLength: 1<<32 - 1},
+		{Offset: headerV1, Length: 1<<32 - 1}, {Offset: headerV1, Length: 20, RawLength: 1<<32 - 1},
 	} {
 		p.File = testID.Num
 		for name, read := range readers(r) {

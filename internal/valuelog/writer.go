@@ -50,7 +50,7 @@ type Info struct {
 func NewWriter(w io.Writer, id base.Identity, codec compress.Codec) *Writer {
 	vw := &Writer{w: w, id: id, codec: codec, buf: make([]byte, 0, writeSize)}
 	vw.buf = appendHeader(vw.buf, id)
-	vw.off = headerSize
+	vw.off = uint64(len(vw.buf))
 	return vw
 }
 
@@ -58,9 +58,12 @@ func appendHeader(dst []byte, id base.Identity) []byte {
 	n := len(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, headerMagic)
 	dst = binary.LittleEndian.AppendUint32(dst, 0) // the checksum, below
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(base.FormatNewest))
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(id.Format()))
 	dst = binary.LittleEndian.AppendUint64(dst, id.DB)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(id.Num))
+	if id.Format() > base.FormatV1 {
+		dst = binary.LittleEndian.AppendUint64(dst, id.Incarnation)
+	}
 	binary.LittleEndian.PutUint32(dst[n+8:], id.Checksum(0, dst[n+12:]))
 	return dst
 }

@@ -108,7 +108,7 @@ func Create(fs vfs.FS, dir string, id base.Identity, prev Prev, o Options) (*Wri
 	var extra [prevSize]byte
 	binary.LittleEndian.PutUint64(extra[:], uint64(prev.Num))
 	binary.LittleEndian.PutUint64(extra[8:], uint64(prev.Size))
-	head := record.AppendFileHeader(nil, id, base.FormatNewest, extra[:])
+	head := record.AppendFileHeader(nil, id, id.Format(), extra[:])
 	if _, err := file.Write(head); err != nil {
 		_ = file.Close()
 		_ = fs.Remove(path)
