@@ -14,7 +14,8 @@ var (
 	// ErrNoSpace: the disk is full. Nothing was committed; reads work; commits
 	// work again by themselves when there is space.
 	ErrNoSpace = base.ErrNoSpace
-	// ErrLocked: another DB, in this process or another, has the directory.
+	// ErrLocked: another DB, in this process or another, has the directory. Only
+	// those that are all opened ReadOnly share it.
 	ErrLocked = base.ErrLocked
 	// ErrCommitUnknown: the log failed while the commit was being made
 	// durable. It is not visible now; after reopening it is wholly there or

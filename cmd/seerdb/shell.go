@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 func shellCommand() *cobra.Command {
@@ -34,7 +35,12 @@ func shellCommand() *cobra.Command {
 				return err
 			}
 			defer closing(s, &err)
-			sh := &shell{s: s, dir: args[0], out: cmd.OutOrStdout(), errors: cmd.ErrOrStderr()}
+			files, err := vfs.OS.OpenRoot(args[0])
+			if err != nil {
+				return err
+			}
+			defer files.Close()
+			sh := &shell{s: s, dir: args[0], files: files, out: cmd.OutOrStdout(), errors: cmd.ErrOrStderr()}
 			defer sh.end()
 			if err := sh.enter(p.keyspace, create); err != nil {
 				return err
@@ -68,7 +74,8 @@ var errShell = errors.New("not every command was carried out")
 // shell is a session with one database.
 type shell struct {
 	s           *store
-	dir         string
+	dir         string // as the user gave it, for the prompt
+	files       vfs.FS // of the directory, whatever its path leads to by now
 	out, errors io.Writer
 	encoding    // never hexadecimal
 

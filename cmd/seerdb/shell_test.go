@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -258,3 +260,47 @@ func TestHistory(t *testing.T) {
 		t.Fatal(h.err)
 	}
 }
+
+// The shell lists the keyspaces of the database that it opened, also when its
+// path leads to another by now.
+func TestShellKeepsItsDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open directory cannot be renamed there")
+	}
+	dir := filepath.Join(t.TempDir(), "db")
+	moved := dir + ".moved"
+	script := io.MultiReader(
+		strings.NewReader("use mine --create\n"),
+		readerFunc(func([]byte) (int, error) {
+			if err := os.Rename(dir, moved); err != nil {
+				return 0, err
+			}
+			db, err := seerdb.Open(dir, nil)
+			if err != nil {
+				return 0, err
+			}
+			_, err = db.Keyspace("theirs", nil)
+			if err := errors.Join(err, db.Close()); err != nil {
+				return 0, err
+			}
+			return 0, io.EOF
+		}),
+		strings.NewReader("keyspaces\n"),
+	)
+	root := newRoot()
+	var out, problems bytes.Buffer
+	root.SetIn(script)
+	root.SetOut(&out)
+	root.SetErr(&problems)
+	root.SetArgs([]string{"shell", "--create", dir})
+	if err := root.Execute(); err != nil || problems.Len() > 0 {
+		t.Fatalf("%v; %s", err, problems.String())
+	}
+	if text := out.String(); !strings.Contains(text, "mine") || strings.Contains(text, "theirs") {
+		t.Errorf("the shell lists:\n%s", text)
+	}
+}
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // shellWriter is what the shell writes to: a keyspace, or one in a transaction.
@@ -195,7 +194,7 @@ func (sh *shell) keyspacesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "keyspaces", Short: "List the keyspaces, and what their tables hold", Args: wordCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
-			state, err := manifest.Recover(vfs.OS, sh.dir)
+			state, err := manifest.Recover(sh.files, "")
 			if err != nil {
 				return err
 			}

@@ -169,6 +169,9 @@ func TestOSLocksOneByOne(t *testing.T) {
 		} else if what != "this process" && !strings.Contains(err.Error(), "4711") {
 			t.Errorf("%q does not name the process 4711", err)
 		}
+		if _, err := rooted(t, OS, dir).LockShared("LOCK"); !errors.Is(err, base.ErrLocked) {
+			t.Errorf("a reader, with the lock of %s held: %v", what, err)
+		}
 		release()
 	}
 	l, err := lockPath(name)
