@@ -61,6 +61,9 @@ func benchCommand() *cobra.Command {
 			dir := ""
 			if len(args) == 1 {
 				dir = args[0]
+				if err := checkNew(dir, "give a new directory"); err != nil {
+					return err
+				}
 			} else {
 				tmp, err := os.MkdirTemp("", "seerdb-bench-")
 				if err != nil {
@@ -68,6 +71,9 @@ func benchCommand() *cobra.Command {
 				}
 				defer func() { _ = os.RemoveAll(tmp) }()
 				dir = filepath.Join(tmp, "db")
+			}
+			if b.n == 0 {
+				return usagef("--keys is 0; expected 1 or more")
 			}
 			d, ok := map[string]seerdb.Durability{"sync": seerdb.Sync, "buffered": seerdb.Buffered, "relaxed": seerdb.Relaxed}[durability]
 			if !ok {

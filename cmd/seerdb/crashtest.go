@@ -52,6 +52,12 @@ func crashTestCommand() *cobra.Command {
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.dir, t.w = args[0], cmd.OutOrStdout()
+			if t.writers == 0 {
+				return usagef("--writers is 0; expected 1 or more")
+			}
+			if err := checkNew(t.dir, "give a new directory"); err != nil {
+				return err
+			}
 			return t.run(cmd)
 		},
 	}

@@ -40,6 +40,9 @@ func demoCommand() *cobra.Command {
 				if _, err := os.Stat(filepath.Join(d.dir, "CURRENT")); err == nil {
 					return fmt.Errorf("%w: %s holds one; give a new directory", seerdb.ErrExists, d.dir)
 				}
+				if err := checkNew(d.dir, "give a new directory"); err != nil {
+					return err
+				}
 				return d.run(cmd)
 			}
 			tmp, err := os.MkdirTemp("", "seerdb-demo-")

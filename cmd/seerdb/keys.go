@@ -78,6 +78,7 @@ func (e *encoding) exact(operator string, v []byte) string {
 func putCommand() *cobra.Command {
 	var f keyFlags
 	var ttl time.Duration
+	create := false
 	cmd := &cobra.Command{
 		Use: "put DIR KEY VALUE", Short: "Set a key; VALUE - reads standard input",
 		Long: "Set a key; VALUE - reads standard input. The database and the keyspace are created if missing.",
@@ -95,19 +96,24 @@ func putCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return f.put(args[0], key, string(b), true, ttl)
+				return f.put(args[0], create, key, string(b), true, ttl)
 			}
-			return f.put(args[0], key, args[2], false, ttl)
+			return f.put(args[0], create, key, args[2], false, ttl)
 		},
 	}
 	f.flags(cmd)
+	createFlag(cmd, &create)
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "the key is gone after this time, such as 90s, 10m or 36h")
 	return cmd
 }
 
 // put sets a key. What comes from a file is never hexadecimal.
-func (f *keyFlags) put(dir string, key []byte, text string, file bool, ttl time.Duration) error {
-	return writing(dir, f.place, true, func(s *store, t tree) error {
+func (f *keyFlags) put(dir string, create bool, key []byte, text string, file bool, ttl time.Duration) error {
+	s, err := openToWrite(dir, create, seerdb.Sync)
+	if err != nil {
+		return err
+	}
+	return s.within(f.place, true, func(s *store, t tree) error {
 		e := encoding{hex: f.hex && !file}
 		operator := s.operators[f.keyspace]
 		if f.hex {
@@ -134,7 +140,7 @@ func delCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writing(args[0], f.place, false, func(_ *store, t tree) error { return t.Delete(key) })
+			return writing(args[0], f.place, func(_ *store, t tree) error { return t.Delete(key) })
 		},
 	}
 	f.flags(cmd)
@@ -164,11 +170,12 @@ func storedName(short, separator string) (string, error) {
 func mergeCommand() *cobra.Command {
 	var f keyFlags
 	var operator, separator string
+	create := false
 	cmd := &cobra.Command{
 		Use: "merge DIR KEY OPERAND", Short: "Merge an operand into a key, without reading it",
 		Long: "Merge an operand into a key. The first merge in a keyspace says with which operator, and it\n" +
 			"is stored; from then on it need not be given, and no other can be. The operators:\n\n" +
-			"  counter  adds decimal numbers; put -- before a negative one\n" +
+			"  counter  adds decimal numbers, also negative ones\n" +
 			"  append   appends, with --separator between each two operands\n" +
 			"  max      keeps the largest value, bytewise\n" +
 			"  min      keeps the smallest value, bytewise\n" +
@@ -190,6 +197,11 @@ func mergeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !create {
+				if err := checkNew(args[0], "give --create to make one among them"); err != nil {
+					return err
+				}
+			}
 			s, err := openStore(args[0], &seerdb.Options{}, names)
 			if err != nil {
 				return err
@@ -198,6 +210,7 @@ func mergeCommand() *cobra.Command {
 		},
 	}
 	f.flags(cmd)
+	createFlag(cmd, &create)
 	operatorFlags(cmd, &operator, &separator)
 	return cmd
 }

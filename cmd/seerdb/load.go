@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/seerdb-go/seerdb"
 )
@@ -19,63 +17,86 @@ import (
 // commit no longer shows, and memory stays small.
 const loadBatchBytes = 256 << 10
 
+const formatHelp = "  tsv     key TAB value; a tab, newline, carriage return or backslash inside is \\t \\n \\r \\\\, and any\n" +
+	"          byte may be \\x and two hexadecimal digits; with --raw a backslash is a backslash\n" +
+	"  jsonl   {\"key\":\"…\",\"value\":\"…\"} on each line; key64 and value64 hold base64 of what is no text,\n" +
+	"          and expires, such as \"2026-05-01T12:00:00.5Z\" or milliseconds since 1970, is when the\n" +
+	"          key is gone; anything else is refused\n" +
+	"  binary  uvarint length and bytes of key, then of value"
+
 func loadCommand() *cobra.Command {
-	format := "tsv"
-	var p place
+	l := loader{format: "tsv", o: newRowOptions()}
 	cmd := &cobra.Command{
 		Use: "load DIR [FILE]", Short: "Load rows from a file or standard input (FILE -)",
 		Long: "Load rows into a database, creating it and the keyspace if missing. FILE - or none reads standard input.\n\n" +
-			"  tsv     key TAB value, with \\t \\n \\r \\\\ escaped\n" +
-			"  jsonl   {\"key\":\"…\",\"value\":\"…\"}; key64 and value64 hold base64, and expires, such as\n" +
-			"          \"2026-05-01T12:00:00.5Z\", is when the key is gone\n" +
-			"  binary  uvarint length and bytes of key, then of value",
+			formatHelp + "\n\n" +
+			"A row that cannot be taken ends the load, and is named; those before it are loaded. --skip-bad leaves\n" +
+			"such rows out and names them, and --skip goes on where an earlier load ended.",
 		Args: rangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in, size, done, err := input(cmd, args)
+			if err := l.check(); err != nil {
+				return err
+			}
+			file := "-"
+			if len(args) == 2 {
+				file = args[1]
+			}
+			in, size, err := openInput(file, cmd.InOrStdin())
 			if err != nil {
 				return err
 			}
-			defer done()
-			bar := newBar(cmd.ErrOrStderr(), size, "loading")
-			rows, err := newRowReader(format, io.TeeReader(in, bar))
+			defer func() { _ = in.Close() }()
+			s, err := openToWrite(args[0], l.create, seerdb.Buffered)
 			if err != nil {
 				return err
 			}
-			begin := time.Now()
-			var n, bytes int64
-			err = openToLoad(args[0], p, func(db *seerdb.DB, b *seerdb.Batch, put putter) error {
-				n, bytes, err = load(db, b, put, rows)
-				return err
+			return s.within(l.place, true, func(_ *store, t tree) error {
+				return l.run(s.DB, t, in, size, cmd.ErrOrStderr())
 			})
-			_ = bar.Finish()
-			if err != nil {
-				return err
-			}
-			d := time.Since(begin)
-			fmt.Fprintf(cmd.ErrOrStderr(), "loaded %s rows, %s, in %v (%s rows/s)\n", humanize.Comma(n), humanize.IBytes(uint64(bytes)),
-				d.Round(time.Millisecond), humanize.Comma(int64(float64(n)/d.Seconds())))
-			return nil
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
-	p.flag(cmd)
+	l.flags(cmd)
+	l.place.flag(cmd)
+	createFlag(cmd, &l.create)
 	return cmd
 }
 
-// input opens what load reads, with its size, or -1.
-func input(cmd *cobra.Command, args []string) (r io.Reader, size int64, done func(), err error) {
-	if len(args) < 2 || args[1] == "-" {
-		return cmd.InOrStdin(), -1, func() {}, nil
+// loader loads rows.
+type loader struct {
+	place
+	format          string
+	o               *rowOptions
+	skip            int64
+	skipBad, create bool
+
+	rows                        rowReader
+	warnings                    io.Writer
+	db                          *seerdb.DB
+	b                           *seerdb.Batch
+	to                          putter
+	read, loaded, bad, bytes    int64 // rows behind --skip, of them loaded and bad, and what was loaded
+	committed, committedLoading int64 // the same of read and loaded, as of the last commit
+}
+
+func (l *loader) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&l.format, "format", l.format, "tsv, jsonl or binary")
+	cmd.Flags().BoolVar(&l.o.raw, "raw", false, "tsv: a backslash is a backslash")
+	cmd.Flags().BoolVar(&l.o.crlf, "crlf", false, "lines end in CR LF; a byte order mark in front is none of the key")
+	cmd.Flags().Int64Var(&l.skip, "skip", 0, "pass over this many rows first")
+	cmd.Flags().BoolVar(&l.skipBad, "skip-bad", false, "leave out rows that cannot be taken")
+}
+
+func (l *loader) check() error {
+	switch {
+	case l.o.raw && l.format != "tsv":
+		return usagef("--raw goes with --format tsv, and not with %s", l.format)
+	case l.o.crlf && l.format == "binary":
+		return usagef("--crlf is about lines, and --format binary has none")
+	case l.skipBad && l.format == "binary":
+		return usagef("--skip-bad needs lines: in --format binary nothing says where the row after a bad one begins")
 	}
-	f, err := os.Open(args[1])
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	size = -1
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-		size = info.Size()
-	}
-	return f, size, func() { _ = f.Close() }, nil
+	_, err := newRowReader(l.format, nil, l.o)
+	return err
 }
 
 // putter adds rows to a batch, in one keyspace.
@@ -83,125 +104,138 @@ type putter interface {
 	PutUntil(key, value []byte, at time.Time) error
 }
 
-// openToLoad opens a database for loading: commits go to the operating system at
-// once, and are synced at the end.
-func openToLoad(dir string, p place, f func(*seerdb.DB, *seerdb.Batch, putter) error) error {
-	s, err := openStore(dir, &seerdb.Options{Durability: seerdb.Buffered}, storedOperators(dir))
+// openInput opens a file, or standard input for -, with its size, or -1.
+func openInput(file string, stdin io.Reader) (r io.ReadCloser, size int64, err error) {
+	if file == "-" {
+		return io.NopCloser(stdin), -1, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	size = -1
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		size = info.Size()
+	}
+	return f, size, nil
+}
+
+// run loads all rows of in and says how many.
+func (l *loader) run(db *seerdb.DB, t tree, in io.Reader, size int64, messages io.Writer) (err error) {
+	l.db, l.b, l.warnings = db, db.NewBatch(), messages
+	l.to = l.b
+	if k, ok := t.(*seerdb.Keyspace); ok {
+		l.to = l.b.In(k)
+	}
+	bar := newBar(messages, size, "loading")
+	if l.rows, err = newRowReader(l.format, io.TeeReader(in, bar), l.o); err != nil {
+		return err
+	}
+	begin := time.Now()
+	err = l.load()
+	_ = bar.Finish()
+	if serr := db.Sync(); err == nil {
+		err = serr
+	}
 	if err != nil {
 		return err
 	}
-	return s.within(p, true, func(_ *store, t tree) error {
-		b := s.NewBatch()
-		var put putter = b
-		if k, ok := t.(*seerdb.Keyspace); ok {
-			put = b.In(k)
-		}
-		if err := f(s.DB, b, put); err != nil {
+	d := time.Since(begin)
+	text := fmt.Sprintf("loaded %s, %s, in %v (%s rows/s)", counted(l.loaded, "row"), humanize.IBytes(uint64(l.bytes)),
+		d.Round(time.Millisecond), humanize.Comma(int64(float64(l.loaded)/d.Seconds())))
+	if l.bad > 0 {
+		text += fmt.Sprintf("; left out %s", counted(l.bad, "bad row"))
+	}
+	_, _ = fmt.Fprintln(messages, text)
+	return nil
+}
+
+// load commits the rows in batches. It commits those before one that it cannot
+// take, and says so.
+func (l *loader) load() error {
+	for n := range l.skip {
+		if err := l.rows.skip(); err == io.EOF {
+			return usagef("--skip is %d, and the input has only %s", l.skip, counted(n, "row"))
+		} else if err != nil {
 			return err
 		}
-		return s.Sync()
-	})
-}
-
-// load commits rows in batches.
-func load(db *seerdb.DB, b *seerdb.Batch, to putter, rows rowReader) (n, bytes int64, err error) {
-	commit := func() error {
-		if b.Len() == 0 {
-			return nil
-		}
-		err := db.Apply(b, seerdb.DefaultDurability)
-		b.Reset()
-		return err
 	}
 	for {
-		r, err := rows.next()
-		if err == io.EOF {
-			return n, bytes, commit()
+		err := l.one()
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return l.progress(l.commit())
+		case l.skipBad && errors.As(err, new(badRow)):
+			l.read++
+			if l.bad++; l.bad <= maxWarnings {
+				fmt.Fprintln(l.warnings, "left out:", sentence(err))
+			} else if l.bad == maxWarnings+1 {
+				fmt.Fprintln(l.warnings, "left out: more, which are counted and not named")
+			}
+			continue
+		default:
+			if cerr := l.commit(); cerr != nil {
+				return l.progress(errors.Join(err, cerr))
+			}
+			return l.progress(err)
 		}
-		if err != nil {
-			return n, bytes, err
-		}
-		if err := to.PutUntil(r.key, r.value, r.expires); err != nil {
-			return n, bytes, fmt.Errorf("row %d: %w", n+1, err)
-		}
-		n++
-		bytes += int64(len(r.key) + len(r.value))
-		if b.Size() >= loadBatchBytes {
-			if err := commit(); err != nil {
-				return n, bytes, err
+		if l.b.Size() >= loadBatchBytes {
+			if err := l.commit(); err != nil {
+				return l.progress(err)
 			}
 		}
 	}
 }
 
-// newBar shows progress on a terminal and nothing elsewhere.
-func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
-	f, ok := w.(*os.File)
-	visible := ok && term.IsTerminal(int(f.Fd()))
-	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(visible),
-		progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
-}
+// maxWarnings is how many bad rows are named.
+const maxWarnings = 20
 
-func exportCommand() *cobra.Command {
-	format := "tsv"
-	var out string
-	var p place
-	cmd := &cobra.Command{
-		Use: "export DIR", Short: "Write every row, in key order, to standard output or a file",
-		Long: "Write every row of a keyspace, in key order, to standard output or a file, in the formats of load.\n" +
-			"Values are written exactly as stored, counters too. Only jsonl keeps the moment at which a row\n" +
-			"expires. A value that was merged has none, also if it was merged onto one that expires.",
-		Args: exactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if _, err := newRowWriter(format, nil); err != nil {
-				return err
-			}
-			return reading(args[0], p, func(_ *store, t tree) error {
-				var expiring int64
-				err := writeOutput(out, cmd.OutOrStdout(), func(w io.Writer) (err error) {
-					buffered := bufio.NewWriterSize(w, 1<<20)
-					rows, err := newRowWriter(format, buffered)
-					if err != nil {
-						return err
-					}
-					if expiring, err = export(t, rows); err != nil {
-						return err
-					}
-					return buffered.Flush()
-				})
-				if err == nil && expiring > 0 && format != "jsonl" {
-					fmt.Fprintf(cmd.ErrOrStderr(), "%s of the rows expire, which %s does not keep; --format jsonl does\n", humanize.Comma(expiring), format)
-				}
-				return err
-			})
-		},
-	}
-	cmd.Flags().StringVar(&format, "format", format, "tsv, jsonl or binary")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write instead of standard output")
-	p.flag(cmd)
-	return cmd
-}
+// expiryBytes is what an expiry takes of the room of its value.
+const expiryBytes = 8
 
-// export writes all rows, and counts those that expire.
-func export(t tree, rows rowWriter) (expiring int64, err error) {
-	it, err := t.NewIter(&seerdb.IterOptions{Bulk: true})
+// one adds a row to the batch.
+func (l *loader) one() error {
+	r, err := l.rows.next()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	for ok := it.First(); ok; ok = it.Next() {
-		at, expires := it.Expiry()
-		if expires {
-			expiring++
-		}
-		v := it.Value()
-		if !it.Valid() {
-			break
-		}
-		if err := rows.write(row{it.Key(), v, at}); err != nil {
-			_ = it.Close()
-			return expiring, err
+	if most := seerdb.MaxValueSize - expiryBytes; !r.expires.IsZero() && len(r.value) > most {
+		return badf("row %d expires, and its value is longer than %d bytes", l.skip+l.read+1, most)
+	}
+	if err := l.to.PutUntil(r.key, r.value, r.expires); err != nil {
+		return err
+	}
+	l.read++
+	l.loaded++
+	l.bytes += int64(len(r.key) + len(r.value))
+	return nil
+}
+
+func (l *loader) commit() error {
+	if l.b.Len() > 0 {
+		err := l.db.Apply(l.b, seerdb.DefaultDurability)
+		l.b.Reset()
+		if err != nil {
+			return err
 		}
 	}
-	return expiring, it.Close()
+	l.committed, l.committedLoading = l.read, l.loaded
+	return nil
+}
+
+// progress adds to an error what was done before it.
+func (l *loader) progress(err error) error {
+	if err == nil {
+		return nil
+	}
+	done := l.skip + l.committed
+	text := "nothing was loaded"
+	if done > 0 {
+		text = fmt.Sprintf("%s before it loaded; --skip %d goes on behind them", counted(l.committedLoading, "row"), done)
+	}
+	if errors.As(err, new(badRow)) {
+		text += "; --skip-bad leaves out rows like this"
+	}
+	return fmt.Errorf("%w (%s)", err, text)
 }

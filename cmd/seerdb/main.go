@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		demoCommand(), writerCommand(), crashTestCommand(), batchWriterCommand(),
 		loadCommand(), exportCommand(),
-		getCommand(), putCommand(), delCommand(), mergeCommand(), scanCommand(), delrangeCommand(),
+		getCommand(), putCommand(), delCommand(), mergeCommand(), scanCommand(), countCommand(), delrangeCommand(),
 		keyspacesCommand(), dropCommand(),
 		statsCommand(), checkCommand(), compactCommand(), dumpCommand(), lsmCommand(), benchCommand(),
 		shellCommand(),

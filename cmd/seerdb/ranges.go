@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -144,6 +145,45 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 	return it.Close()
 }
 
+func countCommand() *cobra.Command {
+	var f rangeFlags
+	cmd := &cobra.Command{
+		Use: "count DIR", Short: "Count the keys, of all or of a range",
+		Args: exactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			lo, hi, err := f.bounds()
+			if err != nil {
+				return err
+			}
+			return reading(args[0], f.place, func(_ *store, t tree) error {
+				n, err := countKeys(cmd.Context(), t, lo, hi)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), n)
+				return err
+			})
+		},
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+// countKeys counts, until ctx ends.
+func countKeys(ctx context.Context, t shellReader, lo, hi []byte) (n int64, err error) {
+	it, err := t.NewIter(&seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: true, Bulk: true})
+	if err != nil {
+		return 0, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		if n++; n%1024 == 0 && ctx.Err() != nil {
+			_ = it.Close()
+			return n, ctx.Err()
+		}
+	}
+	return n, it.Close()
+}
+
 // momentText is when a row expires, or -.
 func momentText(at time.Time, expires bool) string {
 	if !expires {
@@ -164,7 +204,7 @@ func delrangeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writing(args[0], f.place, false, func(_ *store, t tree) error { return t.DeleteRange(lo, hi) })
+			return writing(args[0], f.place, func(_ *store, t tree) error { return t.DeleteRange(lo, hi) })
 		},
 	}
 	f.flags(cmd)

@@ -3,31 +3,21 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/seerdb-go/seerdb"
 )
 
-// Rows come and go in three formats:
-//
-//	tsv     key TAB value NEWLINE. A tab, newline, carriage return or
-//	        backslash inside is written \t, \n, \r, \\; nothing else is
-//	        touched, so any bytes survive the round trip.
-//	jsonl   {"key":"…","value":"…"} on a line; bytes that are no UTF-8 go to
-//	        "key64" and "value64" in base64. A row with an expiry has the
-//	        moment as "expires", in the form of RFC 3339.
-//	binary  uvarint length, key, uvarint length, value.
+// Rows come and go in three formats, each in a file of its own: tsv.go, jsonl.go
+// and binary.go. What a writer writes, its reader reads as the same bytes.
 type rowReader interface {
 	// next returns a row, or io.EOF. The slices are valid until the next call.
+	// After a badRow the reader is behind that row.
 	next() (row, error)
+	// skip passes over a row without looking into it.
+	skip() error
 }
 
 type rowWriter interface{ write(row) error }
@@ -38,241 +28,227 @@ type row struct {
 	expires    time.Time // zero = never
 }
 
-func newRowReader(format string, r io.Reader) (rowReader, error) {
+// badRow is a row that cannot be taken, among others that can.
+type badRow struct{ error }
+
+func (e badRow) Unwrap() error { return e.error }
+
+func badf(format string, args ...any) error { return badRow{usagef(format, args...)} }
+
+// rowOptions say how rows are read and written.
+type rowOptions struct {
+	raw              bool // tsv: a backslash is a backslash
+	crlf             bool // lines end in CR LF, and there may be a byte order mark
+	maxKey, maxValue int  // bytes
+}
+
+// newRowOptions has the limits of the engine.
+func newRowOptions() *rowOptions {
+	return &rowOptions{maxKey: seerdb.MaxKeySize, maxValue: seerdb.MaxValueSize}
+}
+
+func newRowReader(format string, r io.Reader, o *rowOptions) (rowReader, error) {
 	b := bufio.NewReaderSize(r, 1<<20)
 	switch format {
 	case "tsv":
-		return &tsvReader{lines: lines{r: b}}, nil
+		return &tsvReader{text: text{r: b, o: o}}, nil
 	case "jsonl":
-		return &jsonReader{lines: lines{r: b}}, nil
+		return &jsonReader{text: text{r: b, o: o, blankCR: true}}, nil
 	case "binary":
-		return &binaryReader{r: b}, nil
+		return &binaryReader{r: b, o: o}, nil
 	}
-	return nil, usagef("--format is %q; expected tsv, jsonl or binary", format)
+	return nil, errFormat(format)
 }
 
-func newRowWriter(format string, w *bufio.Writer) (rowWriter, error) {
+func newRowWriter(format string, w *bufio.Writer, o *rowOptions) (rowWriter, error) {
 	switch format {
 	case "tsv":
-		return &tsvWriter{w: w}, nil
+		return &tsvWriter{w: w, raw: o.raw}, nil
 	case "jsonl":
-		return &jsonWriter{enc: json.NewEncoder(w)}, nil
+		return &jsonWriter{w: w}, nil
 	case "binary":
 		return &binaryWriter{w: w}, nil
 	}
-	return nil, usagef("--format is %q; expected tsv, jsonl or binary", format)
+	return nil, errFormat(format)
 }
 
-// lines reads lines of any length and counts them.
-type lines struct {
+func errFormat(format string) error {
+	return usagef("--format is %q; expected tsv, jsonl or binary", format)
+}
+
+// text reads lines piece by piece: a line may be much longer than what it means,
+// and is never in memory as a whole.
+type text struct {
 	r    *bufio.Reader
-	n    int
-	long []byte
+	o    *rowOptions
+	n    int  // of the line, from 1
+	open bool // its end was not read yet
+
+	blankCR bool // a CR before the end means nothing in this format
 }
 
-func (l *lines) next() ([]byte, error) {
-	l.n++
-	line, err := l.r.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) {
-		l.long = append(l.long[:0], line...)
-		for errors.Is(err, bufio.ErrBufferFull) {
-			line, err = l.r.ReadSlice('\n')
-			l.long = append(l.long, line...)
-			if int64(len(l.long)) > 2*seerdb.MaxValueSize {
-				return nil, usagef("line %d is longer than any row can be", l.n)
-			}
+// end is what until returns at the end of a line, whatever it is written as.
+const end = '\n'
+
+var (
+	bom = []byte("\ufeff")
+
+	errBOM  = errors.New("a byte order mark (EF BB BF) stands before the first row and would become part of it; --crlf takes it off")
+	errCRLF = errors.New("the line ends in CR LF, and the CR would become part of the row; --crlf takes it off")
+)
+
+// begin starts a line, or returns io.EOF.
+func (t *text) begin() error {
+	if t.n == 0 {
+		switch b, _ := t.r.Peek(len(bom)); {
+		case !bytes.Equal(b, bom):
+		case !t.o.crlf:
+			return usageError{errBOM}
+		default:
+			_, _ = t.r.Discard(len(bom))
 		}
-		line = l.long
 	}
-	if err == io.EOF && len(line) > 0 {
-		return line, nil
+	if _, err := t.r.Peek(1); err != nil {
+		return err
 	}
-	return bytes.TrimSuffix(line, []byte("\n")), err
+	t.n++
+	t.open = true
+	return nil
 }
 
-type tsvReader struct {
-	lines
-	key, value []byte
+// finish ends a line in which err happened, nil for nothing.
+func (t *text) finish(err error) error {
+	var u usageError
+	if err == nil || !errors.As(err, &u) {
+		return err
+	}
+	err = t.named(err)
+	if derr := t.drain(); derr != nil {
+		return derr
+	}
+	return err
 }
 
-func (t *tsvReader) next() (row, error) {
-	line, err := t.lines.next()
-	if err != nil {
-		return row{}, err
+// named adds the number of the line, and keeps what kind of error it is.
+func (t *text) named(err error) error {
+	if errors.As(err, new(badRow)) {
+		return badRow{usagef("line %d: %w", t.n, err)}
 	}
-	k, v, ok := bytes.Cut(line, []byte("\t"))
-	if !ok {
-		return row{}, usagef("line %d has no tab between key and value: %.60q", t.n, line)
-	}
-	if t.key, err = unescape(t.key[:0], k); err == nil {
-		t.value, err = unescape(t.value[:0], v)
-	}
-	if err != nil {
-		return row{}, usagef("line %d: %w", t.n, err)
-	}
-	return row{key: t.key, value: t.value}, nil
+	return usagef("line %d: %w", t.n, err)
 }
 
-func unescape(dst, s []byte) ([]byte, error) {
+// drain goes behind the end of the line.
+func (t *text) drain() error {
+	for t.open {
+		_, err := t.r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		t.open = false
+		if err != nil && err != io.EOF {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *text) skip() error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	return t.drain()
+}
+
+// line appends a whole line to dst, or returns io.EOF.
+func (t *text) line(dst []byte) ([]byte, error) {
+	if err := t.begin(); err != nil {
+		return dst, err
+	}
+	dst, _, err := t.until(dst, nothing, "line", seerdb.MaxValueSize)
+	return dst, t.finish(err)
+}
+
+// until appends to dst what comes before the next byte that stops, which it
+// returns. The end of a line always stops, as does the end of the input.
+func (t *text) until(dst []byte, stop *[256]bool, what string, limit int) ([]byte, byte, error) {
 	for {
-		i := bytes.IndexByte(s, '\\')
-		if i < 0 {
-			return append(dst, s...), nil
+		if !t.open {
+			return dst, end, nil
 		}
-		dst = append(dst, s[:i]...)
-		if i+1 == len(s) {
-			return nil, errors.New("a backslash at the end of a field")
+		if _, err := t.r.Peek(1); err == io.EOF {
+			t.open = false
+			return dst, end, nil
+		} else if err != nil {
+			return dst, 0, err
 		}
-		j := strings.IndexByte(`tnr\`, s[i+1])
-		if j < 0 {
-			return nil, fmt.Errorf(`unknown escape \%c; expected \t, \n, \r or \\`, s[i+1])
+		b, _ := t.r.Peek(t.r.Buffered())
+		i := 0
+		for i < len(b) && !stop[b[i]] && b[i] != '\n' && b[i] != '\r' {
+			i++
 		}
-		dst = append(dst, "\t\n\r\\"[j])
-		s = s[i+2:]
-	}
-}
-
-var tsvEscapes = strings.NewReplacer("\\", `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
-
-type tsvWriter struct{ w *bufio.Writer }
-
-func (t *tsvWriter) write(r row) error {
-	t.field(r.key)
-	_ = t.w.WriteByte('\t')
-	t.field(r.value)
-	return t.w.WriteByte('\n') // a bufio.Writer remembers the first error
-}
-
-func (t *tsvWriter) field(b []byte) {
-	if bytes.ContainsAny(b, "\t\n\r\\") {
-		_, _ = tsvEscapes.WriteString(t.w, string(b))
-		return
-	}
-	_, _ = t.w.Write(b)
-}
-
-// jsonRow is a line of jsonl.
-type jsonRow struct {
-	Key     *string    `json:"key,omitempty"`
-	Key64   *string    `json:"key64,omitempty"`
-	Value   *string    `json:"value,omitempty"`
-	Value64 *string    `json:"value64,omitempty"`
-	Expires *time.Time `json:"expires,omitempty"`
-}
-
-// lastInJSON is the last moment that RFC 3339 can tell. What expires later is
-// said to expire then.
-var lastInJSON = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
-
-type jsonReader struct{ lines }
-
-func (j *jsonReader) next() (r row, err error) {
-	line, err := j.lines.next()
-	if err != nil {
-		return row{}, err
-	}
-	var in jsonRow
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&in); err != nil {
-		return row{}, usagef("line %d: %w", j.n, err)
-	}
-	if r.key, err = oneOf("key", in.Key, in.Key64); err == nil {
-		r.value, err = oneOf("value", in.Value, in.Value64)
-	}
-	if err != nil {
-		return row{}, usagef("line %d: %w", j.n, err)
-	}
-	if in.Expires != nil {
-		r.expires = *in.Expires
-	}
-	return r, nil
-}
-
-func oneOf(name string, plain, coded *string) ([]byte, error) {
-	switch {
-	case plain != nil && coded == nil:
-		return []byte(*plain), nil
-	case coded != nil && plain == nil:
-		return base64.StdEncoding.DecodeString(*coded)
-	}
-	return nil, fmt.Errorf("a row needs one of %q and %q", name, name+"64")
-}
-
-type jsonWriter struct{ enc *json.Encoder }
-
-func (j *jsonWriter) write(r row) error {
-	j.enc.SetEscapeHTML(false)
-	var out jsonRow
-	out.Key, out.Key64 = jsonText(r.key)
-	out.Value, out.Value64 = jsonText(r.value)
-	if !r.expires.IsZero() {
-		at := r.expires.UTC()
-		if at.After(lastInJSON) {
-			at = lastInJSON
+		if len(dst)+i > limit {
+			return dst, 0, badf("the %s is longer than %d bytes", what, limit)
 		}
-		out.Expires = &at
+		dst = append(dst, b[:i]...)
+		_, _ = t.r.Discard(i)
+		if i == len(b) {
+			continue
+		}
+		c, err := t.r.ReadByte()
+		if c != '\r' || err != nil {
+			t.open = c != '\n'
+			return dst, c, err
+		}
+		if isEnd, err := t.carriageReturn(); isEnd || err != nil {
+			return dst, end, err
+		}
+		if stop['\r'] {
+			return dst, c, nil
+		}
+		if dst = append(dst, '\r'); len(dst) > limit {
+			return dst, 0, badf("the %s is longer than %d bytes", what, limit)
+		}
 	}
-	return j.enc.Encode(&out)
 }
 
-func jsonText(b []byte) (plain, coded *string) {
-	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
+// carriageReturn says whether a CR that was read ends the line, which must have
+// been said with --crlf.
+func (t *text) carriageReturn() (isEnd bool, err error) {
+	b, err := t.r.Peek(1)
+	if len(b) == 1 && b[0] != '\n' || err != nil && err != io.EOF {
+		return false, err
 	}
-	s := base64.StdEncoding.EncodeToString(b)
-	return nil, &s
+	if !t.o.crlf && !t.blankCR {
+		return false, usageError{errCRLF}
+	}
+	_, _ = t.r.Discard(len(b))
+	t.open = false
+	return true, nil
 }
 
-type binaryReader struct {
-	r          *bufio.Reader
-	n          int
-	key, value []byte
+// stops makes the set of bytes at which until stops.
+func stops(chars string) *[256]bool {
+	s := new([256]bool)
+	for i := range len(chars) {
+		s[chars[i]] = true
+	}
+	return s
 }
 
-func (b *binaryReader) next() (r row, err error) {
-	b.n++
-	if b.key, err = b.field(b.key, seerdb.MaxKeySize); err != nil {
-		return row{}, err
+var everyByte = func() *[256]bool {
+	s := new([256]bool)
+	for i := range s {
+		s[i] = true
 	}
-	if b.value, err = b.field(b.value, seerdb.MaxValueSize); err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return row{}, fmt.Errorf("row %d: %w", b.n, err)
-	}
-	return row{key: b.key, value: b.value}, nil
-}
+	return s
+}()
 
-func (b *binaryReader) field(buf []byte, limit uint64) ([]byte, error) {
-	n, err := binary.ReadUvarint(b.r)
-	if err != nil {
-		return buf, err
+// one returns the next byte of the line.
+func (t *text) one() (byte, error) {
+	if b, err := t.r.Peek(1); err == nil && t.open && b[0] != '\n' && b[0] != '\r' {
+		_, _ = t.r.Discard(1)
+		return b[0], nil
 	}
-	if n > limit {
-		return buf, usagef("row %d has a field of %d bytes; at most %d are allowed", b.n, n, limit)
-	}
-	if uint64(cap(buf)) < n {
-		buf = make([]byte, n)
-	}
-	buf = buf[:n]
-	if _, err := io.ReadFull(b.r, buf); err != nil {
-		return buf, io.ErrUnexpectedEOF
-	}
-	return buf, nil
-}
-
-type binaryWriter struct {
-	w       *bufio.Writer
-	scratch []byte
-}
-
-func (b *binaryWriter) write(r row) error {
-	for _, f := range [][]byte{r.key, r.value} {
-		b.scratch = binary.AppendUvarint(b.scratch[:0], uint64(len(f)))
-		_, _ = b.w.Write(b.scratch)
-		_, _ = b.w.Write(f)
-	}
-	return nil // a bufio.Writer reports the first error at Flush
+	_, c, err := t.until(nil, everyByte, "", 0)
+	return c, err
 }

@@ -2,14 +2,12 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -108,90 +106,4 @@ func makeForeign(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Check(t.Merge([]byte("merged"), []byte("two")))
 	}
 	ts.Check(db.Close())
-}
-
-// TestRowFormats: any rows survive every format.
-func TestRowFormats(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	random := func() []byte {
-		b := make([]byte, r.IntN(30))
-		for i := range b {
-			b[i] = "\t\n\r\\ab\x00\xffé\""[r.IntN(10)]
-		}
-		return b
-	}
-	for _, format := range []string{"tsv", "jsonl", "binary"} {
-		t.Run(format, func(t *testing.T) {
-			var rows []row
-			var out bytes.Buffer
-			buffered := bufio.NewWriter(&out)
-			w, err := newRowWriter(format, buffered)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 500 {
-				in := row{key: random(), value: random()}
-				if format == "jsonl" && r.IntN(2) == 0 {
-					in.expires = time.UnixMilli(r.Int64N(1 << 47)).UTC()
-				}
-				rows = append(rows, in)
-				if err := w.write(in); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := buffered.Flush(); err != nil {
-				t.Fatal(err)
-			}
-			in, err := newRowReader(format, &out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i, want := range rows {
-				got, err := in.next()
-				if err != nil || !bytes.Equal(got.key, want.key) || !bytes.Equal(got.value, want.value) || !got.expires.Equal(want.expires) {
-					t.Fatalf("row %d: %q=%q until %v, %v; want %q=%q until %v", i, got.key, got.value, got.expires, err,
-						want.key, want.value, want.expires)
-				}
-			}
-		})
-	}
-}
-
-// FuzzRows: no input makes a reader panic or return a row that is too large.
-func FuzzRows(f *testing.F) {
-	f.Add("tsv", []byte("a\tb\n\\t\t\\\\"))
-	f.Add("jsonl", []byte(`{"key":"a","value64":"AAEC"}`))
-	f.Add("binary", []byte{1, 'a', 2, 'b', 'c'})
-	f.Fuzz(func(t *testing.T, format string, data []byte) {
-		in, err := newRowReader(format, bytes.NewReader(data))
-		if err != nil {
-			return
-		}
-		for range 1000 {
-			r, err := in.next()
-			if err != nil {
-				return
-			}
-			if n := len(r.key) + len(r.value); n > len(data)*2+16 {
-				t.Fatalf("row of %d bytes from %d", n, len(data))
-			}
-		}
-	})
-}
-
-// TestExpiryBeyondJSON: what expires after all that JSON can tell is exported.
-func TestExpiryBeyondJSON(t *testing.T) {
-	var out bytes.Buffer
-	buffered := bufio.NewWriter(&out)
-	w, err := newRowWriter("jsonl", buffered)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = w.write(row{key: []byte("k"), value: []byte("v"), expires: time.UnixMilli(1 << 60)})
-	if err := errors.Join(err, buffered.Flush()); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := out.String(), `{"key":"k","value":"v","expires":"9999-12-31T23:59:59.999Z"}`+"\n"; got != want {
-		t.Fatalf("%s; want %s", got, want)
-	}
 }

@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -61,11 +59,6 @@ func shellCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&noHistory, "no-history", false, "neither read nor write the file with the history")
 	cmd.MarkFlagsMutuallyExclusive("create", "read-only")
 	return cmd
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // errShell ends a script in which commands failed; each said so.
@@ -175,10 +168,10 @@ func (sh *shell) run(ctx context.Context, line string) error {
 
 // script runs every line, whatever became of those before.
 func (sh *shell) script(ctx context.Context, in io.Reader) error {
-	l := lines{r: bufio.NewReaderSize(in, 64<<10)}
+	l := text{r: bufio.NewReaderSize(in, 64<<10), o: &rowOptions{crlf: true}}
 	failed := false
 	for !sh.quit {
-		line, err := l.next()
+		line, err := l.line(nil)
 		if err == io.EOF {
 			break
 		}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -76,8 +78,8 @@ func (s *store) space(name string, create bool) (*seerdb.Keyspace, error) {
 	return s.Keyspace(name, &seerdb.KeyspaceOptions{Merger: operatorNamed(s.operators[name]), MustExist: !create})
 }
 
-// reading and writing open a database for one command on one keyspace. What
-// writing finds missing, it makes if create says so.
+// reading and writing open a database, which must be there, for one command on
+// one keyspace.
 func reading(dir string, p place, f func(s *store, t tree) error) (err error) {
 	s, err := openExisting(dir, true)
 	if err != nil {
@@ -86,12 +88,42 @@ func reading(dir string, p place, f func(s *store, t tree) error) (err error) {
 	return s.within(p, false, f)
 }
 
-func writing(dir string, p place, create bool, f func(s *store, t tree) error) error {
-	s, err := openStore(dir, &seerdb.Options{MustExist: !create}, storedOperators(dir))
+func writing(dir string, p place, f func(s *store, t tree) error) error {
+	s, err := openExisting(dir, false)
 	if err != nil {
 		return err
 	}
-	return s.within(p, create, f)
+	return s.within(p, false, f)
+}
+
+// openToWrite opens a database, and creates it if it is missing. Commits are as
+// durable as d; less than Sync is for what syncs at its end.
+func openToWrite(dir string, create bool, d seerdb.Durability) (*store, error) {
+	if !create {
+		if err := checkNew(dir, "give --create to make one among them"); err != nil {
+			return nil, err
+		}
+	}
+	return openStore(dir, &seerdb.Options{Durability: d}, storedOperators(dir))
+}
+
+func createFlag(cmd *cobra.Command, create *bool) {
+	cmd.Flags().BoolVar(create, "create", false, "make a database also in a directory that has other files")
+}
+
+// checkNew refuses a directory with files of which none is a database's: a path
+// that was mistyped must not become one.
+func checkNew(dir, advice string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return nil // opening it finds out what is the matter, or makes it
+	}
+	for _, e := range entries {
+		if _, _, ours := base.ParseFileName(e.Name()); ours {
+			return nil
+		}
+	}
+	return usagef("%s has files and no database; %s", dir, advice)
 }
 
 // within does one thing and closes.

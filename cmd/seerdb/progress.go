@@ -1,0 +1,63 @@
+package main
+
+import (
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// newBar shows progress in bytes on a terminal, and nothing elsewhere.
+func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(isTerminal(w)),
+		progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())
+}
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// watch shows on a terminal how far something is that does not say so itself: it
+// asks done a few times a second until the function that it returns is called.
+func watch(w io.Writer, size int64, what string, done func() int64) (stop func()) {
+	if !isTerminal(w) {
+		return func() {}
+	}
+	bar := newBar(w, size, what)
+	ticker, end := time.NewTicker(250*time.Millisecond), make(chan struct{})
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		for {
+			_ = bar.Set64(min(done(), max(size, 0)))
+			select {
+			case <-ticker.C:
+			case <-end:
+				return
+			}
+		}
+	})
+	return func() {
+		ticker.Stop()
+		close(end)
+		wait.Wait()
+		_ = bar.Finish()
+	}
+}
+
+// counted is a number with a noun, in the singular for one.
+func counted[N int | int64](n N, noun string) string {
+	return humanize.Comma(int64(n)) + " " + verb(int64(n), noun, noun+"s")
+}
+
+func verb(n int64, one, more string) string {
+	if n == 1 {
+		return one
+	}
+	return more
+}
