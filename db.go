@@ -24,7 +24,10 @@ type (
 // Close they return ErrClosed.
 //
 // Its methods on keys work on the default keyspace; see Keyspace for others.
-type DB struct{ space }
+type DB struct {
+	space
+	lanes *lanes // immutable
+}
 
 // Open opens the database in the directory dir, creating both if missing. A
 // nil opts is a good default. Only one DB at a time can have a directory; a
@@ -39,7 +42,8 @@ func Open(dir string, opts *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return &Batch{e: e} }}}}, nil
+	space := space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return &Batch{e: e} }}}
+	return &DB{space, newLanes()}, nil
 }
 
 // NewBatch returns an empty batch.

@@ -207,66 +207,6 @@ func (t *Txn) Rollback() { t.t.Rollback() }
 // Seq is the sequence number that the transaction reads at.
 func (t *Txn) Seq() uint64 { return uint64(t.t.Seq()) }
 
-// updateTries is how often Update runs a transaction before it gives up. With
-// the pauses between them that is about two seconds.
-const updateTries = 64
-
-// Update runs fn in a serializable transaction and commits it. After a conflict
-// it does so again, in a new transaction, after a pause that grows and is drawn
-// at random; so fn may run several times and should have no other effects. It
-// gives up with ErrConflict after 64 times, or with the error of ctx when that
-// ends. An error of fn rolls back and is returned as it is, unless it is
-// ErrConflict. fn must not end the transaction itself.
-func (db *DB) Update(ctx context.Context, fn func(*Txn) error) error {
-	return db.UpdateWith(ctx, nil, fn)
-}
-
-// UpdateWith is Update with options for the transactions.
-func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error) error {
-	if o == nil {
-		o = &TxnOptions{}
-	}
-	where := engine.Caller(0, 2)
-	pause := 20 * time.Microsecond
-	for try := 1; ; try++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		err := db.once(ctx, o, where, fn)
-		if !errors.Is(err, ErrConflict) || try == updateTries {
-			return err
-		}
-		if err := sleep(ctx, time.Duration(rand.Int64N(int64(pause)))); err != nil {
-			return err
-		}
-		pause = min(2*pause, 50*time.Millisecond)
-	}
-}
-
-// once runs fn in one transaction.
-func (db *DB) once(ctx context.Context, o *TxnOptions, where engine.Where, fn func(*Txn) error) error {
-	t, err := db.begin(o, where)
-	if err != nil {
-		return err
-	}
-	defer t.Rollback() // fn may panic
-	if err := fn(t); err != nil {
-		return err
-	}
-	return t.CommitContext(ctx)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // View runs fn with a snapshot, which it closes.
 func (db *DB) View(fn func(*Snapshot) error) error {
 	s := db.NewSnapshot()

@@ -42,6 +42,7 @@ type Txn struct {
 	e      *Engine
 	o      TxnOptions
 	held   Moment // as it was taken: at may get a time later
+	over   uint64 // see Over; set by Commit
 	origin origin
 
 	mu      sync.Mutex
@@ -410,8 +411,15 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	if err := w.conflict.Seal(); err != nil {
 		return 0, err
 	}
-	return t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
+	seq, err := t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
+	t.over = w.conflict.Over()
+	return seq, err
 }
+
+// Over is, after a Commit that had a conflict, the same number for transactions
+// that had theirs over the same key, as far as that is known. Only the goroutine
+// that called Commit may ask.
+func (t *Txn) Over() uint64 { return t.over }
 
 // Rollback ends the transaction without applying anything. It is idempotent,
 // and does nothing after Commit.
@@ -434,6 +442,7 @@ func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err erro
 	case a.Verdict == txn.Valid:
 		return false, nil
 	case a.Verdict == txn.Conflict && a.Upto <= e.visibleSeq():
+		p.tracker.End(x)
 		return false, base.ErrConflict
 	}
 	if err := p.outcome(ctx, a.Upto); err != nil || a.Verdict == txn.Conflict {
@@ -446,6 +455,7 @@ func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err erro
 	case err != nil:
 		return false, err
 	case newer:
+		p.tracker.End(x)
 		return false, base.ErrConflict
 	}
 	return true, nil

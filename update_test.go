@@ -1,0 +1,128 @@
+package seerdb_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// TestUpdatesOfAHotKeyAllSucceed: 128 goroutines add to one counter while a sync
+// takes its time. No update gives up, none of them is passed over again and
+// again, and all of them together try about as often as one lane takes.
+func TestUpdatesOfAHotKeyAllSucceed(t *testing.T) {
+	workers, each := 128, 4
+	if testing.Short() {
+		each = 1
+	}
+	fs := vfs.NewFault(vfs.NewMem())
+	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	fs.Inject(vfs.Rule{Op: vfs.OpSync, Delay: 500 * time.Microsecond})
+	var runs, most atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				tries := int64(0)
+				err := db.Update(context.Background(), func(x *seerdb.Txn) error {
+					tries++
+					v, err := x.Get([]byte("counter"))
+					if err != nil && !errors.Is(err, seerdb.ErrNotFound) {
+						return err
+					}
+					n := uint64(0)
+					if err == nil {
+						n = binary.BigEndian.Uint64(v)
+					}
+					return x.Put([]byte("counter"), binary.BigEndian.AppendUint64(nil, n+1))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				runs.Add(tries)
+				for m := most.Load(); tries > m && !most.CompareAndSwap(m, tries); m = most.Load() {
+				}
+			}
+		})
+	}
+	wg.Wait()
+	v, err := db.Get([]byte("counter"))
+	must(t, err)
+	all := workers * each
+	if n := binary.BigEndian.Uint64(v); n != uint64(all) {
+		t.Errorf("the counter is %d, not %d", n, all)
+	}
+	if runs.Load() > int64(8*all) || most.Load() > 60 {
+		t.Errorf("%d updates took %d tries, one of them %d", all, runs.Load(), most.Load())
+	}
+	t.Logf("%d updates, %d tries, at most %d of one", all, runs.Load(), most.Load())
+}
+
+// TestConflictComesWithWhatItLostTo: when a commit returns ErrConflict the other
+// commit is visible, though it was not durable when the conflict arose.
+func TestConflictComesWithWhatItLostTo(t *testing.T) {
+	fs := vfs.NewFault(vfs.NewMem())
+	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	x := begin(t, db, nil)
+	if _, err := x.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatal(err)
+	}
+	must(t, x.Put([]byte("l"), nil))
+	slow := fs.Inject(vfs.Rule{Op: vfs.OpSync, Delay: 200 * time.Millisecond})
+	done := make(chan error)
+	go func() { done <- db.Put([]byte("k"), []byte("1")) }()
+	for slow.Count() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if v, err := db.Get([]byte("k")); err == nil {
+		t.Fatalf("visible before it is durable: %q", v)
+	}
+	conflicts(t, "what read the key", x.Commit(), true)
+	if v, err := db.Get([]byte("k")); string(v) != "1" {
+		t.Errorf("after the conflict: %q, %v", v, err)
+	}
+	must(t, <-done)
+	// A context ends the wait, definitely.
+	x = begin(t, db, nil)
+	_, err := x.Get([]byte("k"))
+	must(t, err)
+	must(t, x.Put([]byte("l"), nil))
+	before := slow.Count()
+	go func() { done <- db.Put([]byte("k"), []byte("2")) }()
+	for slow.Count() == before {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	if err := x.CommitContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("commit with a context that ended: %v", err)
+	}
+	must(t, <-done)
+	if ok, err := db.Has([]byte("l")); ok || err != nil {
+		t.Errorf("what was given up is there: %v, %v", ok, err)
+	}
+}
+
+// TestUpdateThatConflictsWithItselfEnds: a function that writes what it read
+// outside of its transaction is tried again until the context ends.
+func TestUpdateThatConflictsWithItselfEnds(t *testing.T) {
+	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	err := db.Update(ctx, func(x *seerdb.Txn) error {
+		if _, err := x.Get([]byte("k")); err != nil && !errors.Is(err, seerdb.ErrNotFound) {
+			return err
+		}
+		must(t, db.Put([]byte("k"), nil))
+		return x.Put([]byte("k"), nil)
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it ends with %v", err)
+	}
+}
