@@ -111,7 +111,7 @@ func dumpManifest(w io.Writer, f *subject, _ dumpOptions) error {
 }
 
 func dumpLog(w io.Writer, f *subject, _ dumpOptions) error {
-	info, err := wal.Replay(vfs.OS, f.path, f.id, func(payload []byte, off int64) error {
+	info, err := wal.Replay(vfs.OS, f.path, f.id, 0, func(payload []byte, off int64) error {
 		r, err := batch.Decode(payload)
 		if err != nil {
 			return err

@@ -38,10 +38,12 @@ func (e *Engine) close() error {
 	}
 	e.installMu.Lock()
 	leaks := e.closeLeaks()
-	e.forgetDropped()
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
 		e.keepTime()
+		if s != nil && errors.Join(errs...) == nil {
+			e.noteClosed(s)
+		}
 		errs = append(errs, e.manifest.Close())
 		e.manifest = nil
 	}
@@ -68,6 +70,24 @@ func (e *Engine) keepTime() {
 		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
 			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
 		}
+	}
+}
+
+// noteClosed writes down how long the manifest and the logs are, so that the next
+// Open notices when less is there. It is not needed: without it the directory is
+// as a kill would leave it, and what was acknowledged is durable all the same.
+// The caller holds installMu.
+func (e *Engine) noteClosed(s *state) {
+	var logs []manifest.ClosedLog
+	for _, g := range slices.Backward(s.generations()) {
+		l := manifest.ClosedLog{Num: g.logNum}
+		if g.log != nil {
+			l.Size = g.log.Prev().Size
+		}
+		logs = append(logs, l)
+	}
+	if err := e.manifest.Seal(logs); err != nil {
+		e.opts.Logger.Warn("seerdb: that the database was closed could not be written down", "err", err)
 	}
 }
 

@@ -159,16 +159,18 @@ func (e *Engine) create() error {
 		return e.fileError("create the manifest", err)
 	}
 	e.manifest = log
-	return e.begin(log.Version(), &manifest.Edit{})
+	return e.begin(log.Version(), &manifest.Edit{}, nil)
 }
 
-// begin makes the first generation and its log, installs what recovery made,
-// and lets the engine be used.
-func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit) error {
+// begin installs what recovery made, and lets the engine be used. The first
+// generation is g, which it owns from then on; if that is nil it makes one, and
+// its log.
+func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) (err error) {
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
-	g, err := e.newGeneration(e.opts.MemtableSize, nil)
-	if err != nil {
-		return err
+	if g == nil {
+		if g, err = e.newGeneration(e.opts.MemtableSize, nil); err != nil {
+			return err
+		}
 	}
 	e.commit.gen = g
 	e.mu.Lock()

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,12 +8,9 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
-	"github.com/seerdb-go/seerdb/internal/wal"
-	"github.com/seerdb-go/seerdb/observe"
 )
 
 // recover brings a database back. In order:
@@ -49,17 +45,8 @@ func (e *Engine) recover(names []string) error {
 	if e.opts.ReadOnly {
 		return e.beginReadOnly(st.Version, r)
 	}
-	edit, err := r.write()
-	if err != nil {
-		return err
-	}
-	if err := failpoint.Hit(failpoint.RecoverAfterReplay); err != nil {
-		return err
-	}
-	if err := e.beginManifest(st); err != nil {
-		return err
-	}
-	if err := e.begin(st.Version, edit); err != nil {
+	if err := r.finish(); err != nil {
+		r.free()
 		return err
 	}
 	if unsure, err := e.manifest.Install(); err != nil {
@@ -173,252 +160,6 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 		}
 	}
 	return err
-}
-
-// replay turns logs into memtables and these into tables.
-type replay struct {
-	e     *Engine
-	st    *manifest.State
-	begin func() error // comes before the first file is written
-	gens  []*generation
-	cur   *generation // the last of gens, not yet full
-	edit  manifest.Edit
-	event observe.RecoveryEvent
-	next  base.SeqNum // no batch may begin before it
-	buf   []byte
-}
-
-// logs replays the needed logs in order. The recovered state is a prefix of
-// the commits: where a log breaks off, later logs do not count. With several
-// logs a first pass, which applies nothing, finds where that is.
-func (r *replay) logs(names []string) error {
-	var nums []base.FileNum
-	for _, name := range names {
-		if t, n, _ := base.ParseFileName(name); t == base.FileTypeLog && r.needs(n) {
-			nums = append(nums, n)
-		}
-	}
-	slices.Sort(nums)
-	if first := r.st.LogNum; first != 0 && (len(nums) == 0 || nums[0] != first) {
-		return missingLog(first)
-	}
-	if len(nums) > 1 {
-		infos := make([]wal.Info, len(nums))
-		for i, num := range nums {
-			var err error
-			if infos[i], err = r.log(num, func([]byte) error { return nil }); err != nil {
-				return err
-			}
-		}
-		whole, err := r.prefix(nums, infos)
-		if err != nil {
-			return err
-		}
-		nums = nums[:whole]
-	}
-	for _, num := range nums {
-		info, err := r.log(num, r.apply)
-		if err != nil {
-			return err
-		}
-		if r.event.Logs == 0 {
-			if err := r.follows(&info, 0); err != nil {
-				return err
-			}
-		}
-		r.event.Logs++
-		if info.Torn && r.event.TornFile == "" {
-			r.event.TornFile, r.event.TornAt = base.FileName(base.FileTypeLog, num), info.TornAt
-		}
-	}
-	return nil
-}
-
-// needs reports whether the log num is one of those that are not in tables. What
-// is beyond the numbers that the opening of the manifest reserved was made by a
-// later one that did not get to its own manifest, or by others.
-func (r *replay) needs(num base.FileNum) bool {
-	if num < r.st.LogNum {
-		return false
-	}
-	if r.st.Format > base.FormatV1 {
-		return num < r.st.NextFile
-	}
-	// Format 1 reserved nothing, and its logs have no incarnation.
-	id, ok := r.e.identify(base.FileTypeLog, base.FileName(base.FileTypeLog, num))
-	return !ok || id.Incarnation == 0
-}
-
-// prefix returns how many of the logs count. A log that is shorter than its
-// successor remembers is the last one that does. That is
-// legitimate only while nothing after it was known to be synced, because a
-// log is synced after all before it.
-func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
-	for i := 1; i < len(nums); i++ {
-		before, after := &infos[i-1], &infos[i]
-		if err := r.follows(after, nums[i-1]); err != nil {
-			return 0, err
-		}
-		if before.Holds(after.Prev) {
-			continue // what is torn beyond that is only the end mark
-		}
-		for j := i; j < len(nums); j++ {
-			if infos[j].Records > 0 && infos[j].Synced > 0 {
-				return 0, base.Corruptf(base.FileName(base.FileTypeLog, nums[i-1]), before.Bytes,
-					"the log breaks off here, but it was synced before the log %s", base.FileName(base.FileTypeLog, nums[j]))
-			}
-		}
-		r.event.TornFile, r.event.TornAt = base.FileName(base.FileTypeLog, nums[i-1]), before.Bytes
-		return i, nil
-	}
-	return len(nums), nil
-}
-
-// follows checks that the log before this one is the one that was read before
-// it, or is not needed any more.
-func (r *replay) follows(info *wal.Info, last base.FileNum) error {
-	before := info.Prev.Num
-	if info.Bytes == 0 || before == 0 || before == last || before < r.st.LogNum {
-		return nil
-	}
-	return missingLog(before)
-}
-
-func missingLog(num base.FileNum) error {
-	return base.Corruptf(base.FileName(base.FileTypeLog, num), -1, "this log is still needed, and it is missing")
-}
-
-// log reads one log.
-func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info, error) {
-	id := base.Identity{DB: r.e.dbID, Type: base.FileTypeLog, Num: num, Incarnation: r.st.LogIncarnation}
-	return wal.Replay(r.e.fs, r.e.path(id.Name()), id, func(payload []byte, _ int64) error { return fn(payload) })
-}
-
-// apply puts one batch into a memtable.
-func (r *replay) apply(payload []byte) error {
-	b, err := batch.Decode(payload)
-	if err != nil {
-		return err
-	}
-	if b.Seq() < r.next {
-		return base.Corruptf("", 0, "batch with sequence %d follows one that ends at %d", b.Seq(), r.next-1)
-	}
-	seq, bytes := b.Seq(), 0
-	for rd := b; ; {
-		op, ok, err := rd.Next()
-		if err != nil {
-			return err
-		}
-		if !ok {
-			break
-		}
-		switch op.Kind {
-		case base.KindPutTTL:
-			r.e.clock.inUse.Store(true)
-		case base.KindPut, base.KindDelete, base.KindMerge, base.KindSingleDelete, base.KindRangeDelete:
-		default:
-			return base.Corruptf("", 0, "an operation of kind %v cannot be replayed", op.Kind)
-		}
-		if r.dropped(&op) {
-			continue
-		}
-		bytes += need(&op)
-	}
-	if err := r.room(bytes); err != nil {
-		return err
-	}
-	a := applier{gen: r.cur, stripes: []base.SeqNum{base.SeqNumMax}, buf: r.buf} // nobody reads what is on the way
-	for {
-		op, ok, _ := b.Next()
-		if !ok {
-			break
-		}
-		if !r.dropped(&op) {
-			if op.Keyspace != 0 {
-				if err := r.cur.openOthers(r.e.opts.Partitions); err != nil {
-					return err
-				}
-			}
-			a.add(&op, seq)
-		}
-		seq++
-	}
-	a.flush()
-	r.buf = a.buf
-	r.next = seq
-	r.cur.lastSeq = seq - 1
-	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)
-	r.event.Records++
-	r.event.Bytes += int64(len(payload))
-	return nil
-}
-
-// dropped reports whether an operation was for a keyspace that is gone.
-func (r *replay) dropped(op *batch.Op) bool {
-	return op.Keyspace != 0 && r.e.space(op.Keyspace) == nil
-}
-
-// room makes sure that the current memtable takes need bytes more. Full ones
-// are written to tables at once, so that a long log needs little memory.
-func (r *replay) room(need int) error {
-	if r.cur != nil && r.cur.mem.Reserve(need) {
-		return nil
-	}
-	if r.cur != nil && !r.e.opts.ReadOnly {
-		if err := r.spill(); err != nil {
-			return err
-		}
-	}
-	capacity := max(r.e.opts.MemtableSize, need)
-	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: r.e.opts.Partitions})
-	if err != nil {
-		return err
-	}
-	r.cur = &generation{mem: mem, capacity: int64(capacity)}
-	r.e.chargeMemtables(r.cur.capacity)
-	r.gens = append(r.gens, r.cur)
-	if !mem.Reserve(need) {
-		return fmt.Errorf("seerdb: internal error, a memtable of %d bytes does not take %d", capacity, need)
-	}
-	return nil
-}
-
-// spill writes the memtables to synced tables of L0 and lets them go.
-func (r *replay) spill() error {
-	e := r.e
-	defer r.free()
-	gens := slices.Clone(r.gens)
-	slices.Reverse(gens)
-	if len(gens) == 0 {
-		return nil
-	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	e.visible.Store(uint64(e.commit.nextSeq - 1))
-	res, err := e.writeGenerations(context.Background(), &view{version: r.st.Version}, gens, int(e.nextJob.Add(1)))
-	if err != nil {
-		return err
-	}
-	edit := flushEdit(res, uint64(e.newFileNum()))
-	r.edit.Add = append(r.edit.Add, edit.Add...)
-	r.edit.AddValues = append(r.edit.AddValues, edit.AddValues...)
-	return nil
-}
-
-// write spills what is left and returns the edit that makes it all current.
-func (r *replay) write() (*manifest.Edit, error) {
-	if err := r.spill(); err != nil {
-		return nil, err
-	}
-	return &r.edit, nil
-}
-
-func (r *replay) free() {
-	for _, g := range r.gens {
-		g.free(r.e)
-	}
-	r.gens, r.cur = nil, nil
 }
 
 // beginReadOnly keeps what the logs hold in memory and changes nothing.

@@ -6,9 +6,10 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
-	"github.com/seerdb-go/seerdb/internal/record"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/wal"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -62,16 +63,16 @@ func (e *Engine) identify(t base.FileType, name string) (id base.Identity, ok bo
 		return id, false
 	}
 	switch t {
-	case base.FileTypeLog, base.FileTypeManifest:
-		var h record.FileHeader
-		h, ok = record.Identify(f, size)
-		id = h.ID
+	case base.FileTypeLog:
+		id, ok = wal.Identify(f, size)
+	case base.FileTypeManifest:
+		id, ok = manifest.Identify(f, size)
 	case base.FileTypeTable:
 		id, ok = sstable.Identify(f, size)
 	case base.FileTypeValues:
 		id, ok = valuelog.Identify(f, size)
 	}
-	return id, ok && id.Type == t
+	return id, ok
 }
 
 // sweep removes, at open, what carries our names and is named by nothing: the

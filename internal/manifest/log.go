@@ -95,7 +95,7 @@ func Start(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) 
 func Begin(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) {
 	l := &Log{fs: fsys, dir: dir}
 	next := *s
-	next.Format, next.Incarnation = base.FormatNewest, incarnation
+	next.Format, next.Incarnation, next.Closed = base.FormatNewest, incarnation, nil
 	m, err := l.write(&next, s.ManifestNum+1)
 	if err != nil {
 		return nil, err
@@ -216,6 +216,30 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 		return true, wrap(m.id, err)
 	}
 	return false, nil
+}
+
+// Seal makes CURRENT say that the database is closed, how long the manifest is,
+// and how long the logs are that are needed: when less is found later something
+// was lost. When it fails CURRENT says what it said, or this.
+func (l *Log) Seal(logs []ClosedLog) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.file == nil:
+		return base.ErrClosed
+	}
+	c := current{format: l.State().Format, db: l.id.DB, incarnation: l.id.Incarnation, manifest: l.id.Num, synced: l.synced, closed: logs}
+	temp, err := c.writeTemp(l.fs, l.dir)
+	if err != nil {
+		return wrap(l.id, err)
+	}
+	if err := l.fs.Rename(temp, l.fs.PathJoin(l.dir, base.FileName(base.FileTypeCurrent, 0))); err != nil {
+		_ = l.fs.Remove(temp)
+		return wrap(l.id, err)
+	}
+	return vfs.SyncDir(l.fs, l.dir)
 }
 
 // use makes m the manifest to append to.

@@ -38,6 +38,10 @@ type State struct {
 	// seen to have expired. Time never goes back before it.
 	Clock uint64
 
+	// Closed is the logs that are needed, ascending by number, if the database was
+	// closed; else nil.
+	Closed []ClosedLog
+
 	// ManifestNum is the manifest that was read or is being written. Manifests
 	// are numbered by themselves.
 	ManifestNum base.FileNum
@@ -113,7 +117,7 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{DBID: c.db, Format: c.format, Incarnation: c.incarnation, ManifestNum: c.manifest}
+	s := &State{DBID: c.db, Format: c.format, Incarnation: c.incarnation, ManifestNum: c.manifest, Closed: c.closed}
 	id := s.identity()
 	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -200,3 +204,10 @@ func FreeAbove(names []string, next base.FileNum) base.FileNum {
 // foreignNumMax is so far below fileNumMax that a file which only looks like
 // ours does not use the numbers up.
 const foreignNumMax = fileNumMax >> 8
+
+// Identify returns which manifest a file of size bytes was written as, whatever
+// it is called now, if its header is sound.
+func Identify(f io.ReaderAt, size int64) (base.Identity, bool) {
+	h, ok := record.Identify(f, size)
+	return h.ID, ok && h.ID.Type == base.FileTypeManifest
+}

@@ -274,12 +274,12 @@ func TestReplayCallback(t *testing.T) {
 	data, _ := unsynced(t)
 	fs := withBytes(t, data)
 	stop := errors.New("stop")
-	info, err := Replay(fs, testID.Name(), testID, func([]byte, int64) error { return stop })
+	info, err := Replay(fs, testID.Name(), testID, 0, func([]byte, int64) error { return stop })
 	if err != stop || info.Records != 0 {
 		t.Fatal(err)
 	}
 	var at int64
-	_, err = Replay(fs, testID.Name(), testID, func(_ []byte, off int64) error {
+	_, err = Replay(fs, testID.Name(), testID, 0, func(_ []byte, off int64) error {
 		at = off
 		return base.Corruptf("", 3, "bad batch")
 	})
@@ -287,12 +287,12 @@ func TestReplayCallback(t *testing.T) {
 	if !errors.As(err, &c) || c.File != testID.Name() || c.Offset != at+16+3 {
 		t.Fatalf("%v", err)
 	}
-	if _, err = Replay(fs, "000008.wal", testID, nil); err == nil {
+	if _, err = Replay(fs, "000008.wal", testID, 0, nil); err == nil {
 		t.Fatal("a missing segment was replayed")
 	}
 	other := testID
 	other.Num = 8
-	if _, err := Replay(fs, testID.Name(), other, nil); !errors.Is(err, base.ErrCorruption) {
+	if _, err := Replay(fs, testID.Name(), other, 0, nil); !errors.Is(err, base.ErrCorruption) {
 		t.Fatalf("a segment under another name: %v", err)
 	}
 }

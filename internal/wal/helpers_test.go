@@ -23,7 +23,7 @@ func create(t testing.TB, fs vfs.FS, o Options) *Writer {
 
 // replayAll returns the payloads of the segment.
 func replayAll(fs vfs.FS) (payloads []string, info Info, err error) {
-	info, err = Replay(fs, testID.Name(), testID, func(p []byte, off int64) error {
+	info, err = Replay(fs, testID.Name(), testID, 0, func(p []byte, off int64) error {
 		payloads = append(payloads, string(p))
 		return nil
 	})

@@ -28,7 +28,8 @@ type Info struct {
 // successor says that it was when it was finished.
 func (i *Info) Holds(successor Prev) bool { return i.Bytes >= successor.Size }
 
-// Replay reads the segment id.Num, which is at path, and passes each payload to
+// Replay reads the segment id.Num, which is at path and of which the first
+// durable bytes are known to have been on the device, and passes each payload to
 // fn with the offset of its record. The payload is valid until fn returns. An
 // error of fn ends the replay and is returned; if it is a *base.CorruptionError
 // that names no file, it is taken to be about the payload, and completed.
@@ -36,7 +37,7 @@ func (i *Info) Holds(successor Prev) bool { return i.Bytes >= successor.Size }
 // A file that a crash cut short is no error here, even one without a header:
 // Info tells, and the caller knows whether this segment may end so. Damage to
 // bytes that had been synced is a *base.CorruptionError.
-func Replay(fs vfs.FS, path string, id base.Identity, fn func(payload []byte, off int64) error) (Info, error) {
+func Replay(fs vfs.FS, path string, id base.Identity, durable int64, fn func(payload []byte, off int64) error) (Info, error) {
 	id.Type = base.FileTypeLog
 	file, err := fs.Open(path)
 	if err != nil {
@@ -48,6 +49,7 @@ func Replay(fs vfs.FS, path string, id base.Identity, fn func(payload []byte, of
 		return Info{}, wrap(id, err)
 	}
 	r := record.NewReader(file, size, id)
+	r.KnowDurable(durable)
 	info := Info{Size: size}
 	stopped := false
 	err = replay(r, &info, id, func(payload []byte, off int64) error {
@@ -99,4 +101,11 @@ func locate(err error, id base.Identity, off int64) error {
 		c.Offset = max(c.Offset, 0) + off
 	}
 	return err
+}
+
+// Identify returns which segment a file of size bytes was written as, whatever
+// it is called now, if its header is sound.
+func Identify(f io.ReaderAt, size int64) (base.Identity, bool) {
+	h, ok := record.Identify(f, size)
+	return h.ID, ok && h.ID.Type == base.FileTypeLog
 }
