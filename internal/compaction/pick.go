@@ -1,6 +1,8 @@
 package compaction
 
 import (
+	"maps"
+
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -71,7 +73,7 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
 	var best Job
 	var of *tree
 	for _, mt := range v.Trees() {
-		if settled(mt) {
+		if settled(mt) || w.Held[mt.Keyspace] {
 			continue
 		}
 		t := newTree(mt, busy, w, cfg)
@@ -281,7 +283,10 @@ func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	if j.Drop {
 		return j
 	}
-	rewrite := make(map[base.FileNum]bool)
+	rewrite := maps.Clone(j.RewriteValues)
+	if rewrite == nil {
+		rewrite = make(map[base.FileNum]bool)
+	}
 	victims := victimValues(v.Values, hiddenBy(&j, w), t.cfg)
 	var tables []*manifest.FileMeta
 	j.Files(func(_ int, f *manifest.FileMeta) {

@@ -97,6 +97,9 @@ func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Jo
 	}
 	most := uint64(0)
 	for _, mt := range v.Trees() {
+		if w.Held[mt.Keyspace] {
+			continue
+		}
 		t := newTree(mt, busy, w, cfg)
 		for level := range t.Levels {
 			if t.Sums[level].Values == 0 {

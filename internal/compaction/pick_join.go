@@ -34,6 +34,9 @@ func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
 func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
 	most := 0
 	for _, mt := range v.Trees() {
+		if w.Held[mt.Keyspace] {
+			continue
+		}
 		var t *tree
 		for level := 1; level <= lastLevel; level++ {
 			for i := range mt.Levels[level] {

@@ -2,28 +2,33 @@ package compaction
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// PickManual chooses a job that brings keys of a keyspace in [lo, hi) closer to
-// lying in one run of the last level; a nil hi has no end. It answers false when
-// they are there, or when other jobs are in the way: then done is false.
-func PickManual(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, cfg Config) (j Job, ok, done bool) {
+// PickManual chooses a job that takes tables of a keyspace, those that wanted
+// says, closer to lying in one run of the last level; neighbours among them go
+// together if they are small. It answers false when they are there, or when other
+// jobs are in the way.
+func PickManual(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*manifest.FileMeta) bool, cfg Config) (j Job, ok bool) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
 	s := span{0, lastLevel}
-	done = true
-	for _, c := range t.components(s) {
-		if c.upper.tables == 0 && !t.stacked(&c) || c.end.Before(lo) || hi != nil && bytes.Compare(c.lo(), hi) >= 0 {
-			continue
-		}
-		done = false
-		if !c.busy {
-			return t.complete(v, t.job(ReasonManual, 1, s, c), Workload{}), true, false
+	cs := t.components(s)
+	for i := range cs {
+		c := &cs[i]
+		stacked := t.stacked(c)
+		if !slices.ContainsFunc(c.tables, func(p placed) bool { return (p.level < lastLevel || stacked) && wanted(p.f) }) {
+			c.busy = true // as good as: it is left alone, and nothing is joined across it
+		} else if stacked && !c.busy {
+			return t.complete(v, t.job(ReasonManual, 1, s, *c), Workload{}), true
 		}
 	}
-	return Job{}, false, done
+	for _, g := range t.groups(s, cs) {
+		return t.complete(v, t.job(ReasonManual, 1, s, g), Workload{}), true
+	}
+	return Job{}, false
 }
 
 // stacked reports whether a component has several runs of the last level.
@@ -34,28 +39,64 @@ func (t *tree) stacked(c *component) bool {
 // rewriteTables is how many tables a job of PickRewrite takes.
 const rewriteTables = 16
 
-// PickRewrite chooses neighbouring tables of the last level, of a keyspace in
-// [lo, hi), to be rewritten where they are: those with numbers below before, so
-// that what it made is not chosen again, that have something which a rewrite may
-// drop, or all of them. It answers false when there are none.
-func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, before base.FileNum, all bool, cfg Config) (j Job, ok bool) {
+// PickRewrite chooses neighbouring tables of the last level, of those that wanted
+// says, to be rewritten where they are. It answers false when there are none that
+// are free.
+func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*manifest.FileMeta) bool, cfg Config) (j Job, ok bool) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
 	for i := range t.Levels[lastLevel] {
 		r := &t.Levels[lastLevel][i]
-		var files []*manifest.FileMeta
-		for _, f := range r.Files {
-			wanted := f.Num < before && busy[f.Num] == nil && !f.EndsBefore(lo) && (hi == nil || bytes.Compare(f.Smallest, hi) < 0) &&
-				(all || f.Deletes+f.Ranges+f.Expiring > 0)
-			if wanted {
-				files = append(files, f)
+		t.neighbours(lastLevel, r.Files, wanted, func(files []*manifest.FileMeta) {
+			if !ok {
+				j, ok = t.inPlace(ReasonManual, lastLevel, r.ID, files[:min(len(files), rewriteTables)]), true
 			}
-			if len(files) == rewriteTables || len(files) > 0 && !wanted {
-				break
-			}
-		}
-		if len(files) > 0 {
-			return t.complete(v, t.inPlace(ReasonManual, lastLevel, r.ID, files), Workload{}), true
+		})
+		if ok {
+			return t.complete(v, j, Workload{}), true
 		}
 	}
 	return Job{}, false
 }
+
+// PickTidy chooses neighbouring tables of the last level, of a keyspace in
+// [lo, hi), that are small or have small value files, to be joined whether they
+// grow much by it or not. It takes those with numbers below before, so that what
+// it made is not chosen again. It answers false when there are none.
+func PickTidy(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, before base.FileNum, cfg Config) (Job, bool) {
+	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
+	mine := func(f *manifest.FileMeta) bool {
+		return f.Num < before && !f.EndsBefore(lo) && (hi == nil || bytes.Compare(f.Smallest, hi) < 0)
+	}
+	for i := range t.Levels[lastLevel] {
+		r := &t.Levels[lastLevel][i]
+		var best []*manifest.FileMeta
+		var rewrite map[base.FileNum]bool
+		t.neighbours(lastLevel, r.Files, mine, func(files []*manifest.FileMeta) {
+			for len(files) > 0 && best == nil {
+				n := t.fitting(files)
+				values, bytes := joinValues(v, files[:n], 1, t.cfg)
+				worth := bytes*tidyCost >= totalSize(files[:n])
+				if smaller := slices.ContainsFunc(files[:n], func(f *manifest.FileMeta) bool { return f.Size < cfg.smallTable() }); n > 1 && smaller || worth && len(values) > 1 {
+					best = files[:n]
+				}
+				if best != nil && worth {
+					rewrite = make(map[base.FileNum]bool)
+					for _, num := range values {
+						rewrite[num] = true
+					}
+				}
+				files = files[n:]
+			}
+		})
+		if best != nil {
+			j := t.inPlace(ReasonManual, lastLevel, r.ID, best)
+			j.RewriteValues = rewrite
+			return t.complete(v, j, Workload{}), true
+		}
+	}
+	return Job{}, false
+}
+
+// tidyCost is how many bytes of tables PickTidy rewrites for each of the values
+// that it joins.
+const tidyCost = 8

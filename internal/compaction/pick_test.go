@@ -35,7 +35,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata")
 //	                              all; all, own, part: how table n is covered;
 //	                              run: the job stays busy
 //	end n                     the n-th running job is not busy any more
-//	manual lo hi              hi may be "-"
+//	manual lo hi              hi may be "-"; those with numbers below 1000 are joined
 //	elide key ...             of the job picked last; "a-c" is a range, "a-" has
 //	                          no end
 //	guards level bytes
@@ -107,9 +107,14 @@ func (p *player) play(cmd string) string {
 		if args[2] == "-" {
 			hi = nil
 		}
-		j, ok, done := PickManual(p.v, p.busy(), 0, []byte(args[1]), hi, p.cfg)
+		j, ok := PickManual(p.v, p.busy(), 0, func(f *manifest.FileMeta) bool {
+			return !f.EndsBefore([]byte(args[1])) && (hi == nil || !f.StartsAfter(hi))
+		}, p.cfg)
 		if !ok {
-			return fmt.Sprintf("nothing, done %v", done)
+			j, ok = PickTidy(p.v, p.busy(), 0, []byte(args[1]), hi, 1000, p.cfg)
+		}
+		if !ok {
+			return "nothing"
 		}
 		p.last = &j
 		return j.String()

@@ -18,6 +18,8 @@ type Workload struct {
 	// Covers are the tables that range tombstones delete, as Covers found. What
 	// it found in an older version still holds of the tables that are left.
 	Covers map[base.FileNum]Cover
+	// Held are the keyspaces of which nothing is picked now.
+	Held map[uint32]bool
 
 	// Of the entries that reached the last level lately, how many replaced
 	// nothing there. Older jobs count less and less.

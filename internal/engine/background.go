@@ -29,11 +29,11 @@ type background struct {
 	coverage coverage // owned by the dispatcher
 
 	mu         sync.Mutex
-	flushErr   error  // guarded by mu; the last flush failed with it
-	flushBegun uint64 // guarded by mu; attempts to flush that began
-	compactErr error  // guarded by mu; the last compaction failed with it
-	compacting int    // guarded by mu; compactions running
-	paused     int    // guarded by mu; callers that want no new compactions
+	flushErr   error         // guarded by mu; the last flush failed with it
+	flushBegun uint64        // guarded by mu; attempts to flush that began
+	compactErr error         // guarded by mu; the last compaction failed with it
+	compacting int           // guarded by mu; compactions running
+	ended      chan struct{} // guarded by mu; closed when a compaction ends
 	idle       *sync.Cond
 }
 
@@ -51,6 +51,7 @@ func newBackground(e *Engine) *background {
 		hurry: make(chan struct{}, 1),
 		pick:  make(chan struct{}, 1),
 		seals: make(chan *generation, maxImmutable+8),
+		ended: make(chan struct{}),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.idle = sync.NewCond(&b.mu)
@@ -247,7 +248,7 @@ func (b *background) idleFor() time.Duration {
 // startCompaction picks a job and runs it beside the dispatcher.
 func (b *background) startCompaction() bool {
 	b.mu.Lock()
-	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxJobs || b.paused > 0 || b.ctx.Err() != nil {
+	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxJobs || b.ctx.Err() != nil {
 		b.mu.Unlock()
 		return false
 	}
@@ -285,12 +286,21 @@ func (b *background) compactionEnded(err error, ran bool) {
 	b.compacting--
 	if ran {
 		b.compactErr = err
+		close(b.ended)
+		b.ended = make(chan struct{})
 	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
 	if ran {
 		b.e.commitChanged()
 	}
+}
+
+// jobEnded is closed when the next compaction ends.
+func (b *background) jobEnded() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ended
 }
 
 // sealer syncs and closes the logs of full generations, so that a Sync commit

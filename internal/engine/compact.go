@@ -25,6 +25,8 @@ type job struct {
 	// unread is the bytes of inputs that need not be read: all of a drop, and
 	// what range tombstones among the inputs delete.
 	unread int64
+	// passed means that the inputs have passed the filter.
+	passed bool
 }
 
 // pickConfig are the numbers the picker works with.
@@ -107,6 +109,9 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	res, err := e.rewriteAndInstall(ctx, j)
 	e.mu.Lock()
 	e.unmarkInputs(&j.Job)
+	if err == nil {
+		e.byHand.follow(&j.Job, res.Tables)
+	}
 	e.mu.Unlock()
 	j.s.release(j.shard)
 	e.stats.compact.running.Add(-1)
@@ -145,7 +150,7 @@ func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.T
 // rewriteAndInstall does the work of a job.
 func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Result, error) {
 	n, _ := e.snaps.summary()
-	res, err := e.rewrite(ctx, j, n == 0)
+	res, err := e.rewrite(ctx, j, n == 0 && !j.passed)
 	if err == nil && res.Stats.Filtered > 0 {
 		if e.filterMayShow() {
 			defer e.snaps.filterMu.Unlock()
@@ -293,6 +298,7 @@ const idleAfter = time.Second
 func (e *Engine) workload() compaction.Workload {
 	e.mu.Lock()
 	w := e.observed
+	w.Held = e.byHand.held()
 	e.mu.Unlock()
 	stripes := e.snaps.stripes(e.visibleSeq)
 	w.OldestSnapshot = stripes[0]
@@ -300,96 +306,4 @@ func (e *Engine) workload() compaction.Workload {
 	w.Covers = e.background.coverage.of(e, stripes)
 	w.Idle = e.background.idleFor() > idleAfter
 	return w
-}
-
-// Compact flushes, then rewrites until every key of the keyspace in [lo, hi) is
-// in one run of the last level that holds any, and has passed the filter if
-// there is one. Background compactions wait meanwhile.
-func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
-	e := k.e
-	if err := k.usable(); err != nil {
-		return err
-	}
-	if err := e.Flush(ctx); err != nil {
-		return err
-	}
-	if !e.background.enter() {
-		return e.refusal()
-	}
-	defer e.background.leave()
-	select {
-	case e.manual <- struct{}{}: // one at a time
-		defer func() { <-e.manual }()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-e.background.ctx.Done():
-		return e.refusal()
-	}
-	if err := e.background.holdCompactions(ctx); err != nil {
-		return err
-	}
-	defer e.background.letCompactions()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(e.background.ctx, cancel)()
-	before := base.FileNum(e.nextFile.Load())
-	for {
-		if err := ctx.Err(); err != nil {
-			if e.background.ctx.Err() != nil {
-				return e.refusal()
-			}
-			return err
-		}
-		cfg := e.pickConfig()
-		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			if j, ok, _ := compaction.PickManual(s.v.version, busy, k.id, lo, hi, cfg); ok {
-				return j, true
-			}
-			return compaction.PickRewrite(s.v.version, busy, k.id, lo, hi, before, k.options().Filter != nil, cfg)
-		})
-		if j == nil {
-			return nil
-		}
-		err := e.compact(ctx, j)
-		e.commitChanged()
-		if err != nil {
-			if e.background.ctx.Err() != nil {
-				return e.refusal()
-			}
-			return err
-		}
-	}
-}
-
-// holdCompactions keeps new compactions from starting and waits for those that
-// run.
-func (b *background) holdCompactions(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		b.mu.Lock()
-		b.idle.Broadcast()
-		b.mu.Unlock()
-	})
-	defer stop()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.paused++
-	for b.compacting > 0 {
-		if err := ctx.Err(); err != nil {
-			b.paused--
-			return err
-		}
-		if b.ctx.Err() != nil {
-			b.paused--
-			return base.ErrClosed
-		}
-		b.idle.Wait()
-	}
-	return nil
-}
-
-func (b *background) letCompactions() {
-	b.mu.Lock()
-	b.paused--
-	b.mu.Unlock()
-	b.kick()
 }

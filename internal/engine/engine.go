@@ -62,6 +62,7 @@ type Engine struct {
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
 	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
+	byHand    *byHand             // guarded by mu; what that caller has yet to do
 	flushMu   sync.Mutex
 	paceMu    sync.Mutex
 	installMu sync.Mutex
