@@ -137,6 +137,7 @@ func (s *space) Range(lo, hi []byte) *Rows {
 // Prefix is the keys that begin with p. See Rows.
 func (s *space) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
 
-// Compact rewrites the tables with keys in [lo, hi) until each key is in one
-// place; nil means unbounded. It is never needed for correctness.
+// Compact rewrites the tables that hold keys in [lo, hi) when it begins until
+// each of those keys is in one place, in few files; nil means unbounded. It ends
+// however fast others write, and is never needed for correctness.
 func (s *space) Compact(ctx context.Context, lo, hi []byte) error { return s.k.Compact(ctx, lo, hi) }
