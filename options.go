@@ -62,7 +62,7 @@ const (
 type Merger = base.Merger
 
 // Filter decides, during compactions, about a value that no snapshot needs and
-// that nothing newer hides: to keep it, to remove the key, or to change the
+// that nothing newer hides in the tables that are merged: to keep it, to remove the key, or to change the
 // value. It sees user keys and plain values, and must not keep them. It may be
 // asked at any time, repeatedly, or never, and by several goroutines. What it
 // did takes effect only while no snapshot is open, so that none moves. An error

@@ -21,7 +21,8 @@ const (
 )
 
 // filterAndEmit writes a version that every snapshot sees, after the filter was
-// asked about it, if it may be: about values that nothing newer hides.
+// asked about it, if it may be: about values that nothing newer in the input
+// hides.
 func (r *runner) filterAndEmit(kv *base.KV) error {
 	kind := kv.Trailer.Kind()
 	if !isValue(kind) || r.wrote || r.ranges.newest() > kv.Trailer.Seq() {

@@ -39,8 +39,8 @@ type RunOptions struct {
 	ExpireAt uint64
 	// Filter, if set, is asked about values that all Snapshots see and nothing
 	// newer in the input hides, and told them as their user knows them. It keeps
-	// neither slice, and Run takes newValue before it asks again. Who reads at
-	// one of the snapshots sees what the filter made. An error fails the Run.
+	// neither slice, and Run takes newValue before it asks again. A read at one of
+	// the snapshots sees what the filter made. An error fails the Run.
 	Filter Filter
 
 	MaxTableSize uint64

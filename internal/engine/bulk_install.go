@@ -190,7 +190,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	e.mu.Unlock()
 	l.stats.Level = level
 	healthy := e.poisoned.Load() == nil
-	err := e.installLocked(edit, nil, k)
+	err := e.installLocked(edit, nil, k, false)
 	if err != nil && healthy && e.poisoned.Load() != nil {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
 	}

@@ -59,6 +59,7 @@ func (e *Engine) Now() uint64 { return e.clock.now() }
 type Moment struct {
 	Seq  base.SeqNum // base.SeqNumMax: the newest visible one
 	Time uint64      // 0: the time at which the read begins
+	hold *hold       // of the snapshot; nil where there is none
 }
 
 // Newest is the moment at which a read begins.

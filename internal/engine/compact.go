@@ -149,23 +149,12 @@ func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.T
 
 // rewriteAndInstall does the work of a job.
 func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Result, error) {
-	n, _ := e.snaps.summary()
-	res, err := e.rewrite(ctx, j, n == 0 && !j.passed)
-	if err == nil && res.Stats.Filtered > 0 {
-		if e.filterMayShow() {
-			defer e.snaps.filterMu.Unlock()
-		} else {
-			// A snapshot was taken meanwhile, which must not see what the filter
-			// did. With transactions coming and going that can happen each time,
-			// so this job does without the filter.
-			e.discardOutputs(res)
-			res, err = e.rewrite(ctx, j, false)
-		}
-	}
+	res, err := e.rewrite(ctx, j, !j.passed && e.snaps.patient())
 	if err != nil {
 		return res, err
 	}
-	if err := e.install(j.Edit(res.Tables, res.Values), nil, j.space); err != nil {
+	edit := j.Edit(res.Tables, res.Values)
+	if err := e.installJob(edit, j.space, res.Stats.Filtered > 0); err != nil {
 		e.discardOutputs(res)
 		return res, err
 	}
@@ -174,17 +163,6 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Resu
 	e.mu.Unlock()
 	_ = failpoint.Hit(failpoint.CompactionAfterInstall)
 	return res, nil
-}
-
-// filterMayShow reports whether no snapshot is open. Then filterMu is locked, so
-// that none will be until what the filter did is installed.
-func (e *Engine) filterMayShow() bool {
-	e.snaps.filterMu.Lock()
-	if n, _ := e.snaps.summary(); n > 0 {
-		e.snaps.filterMu.Unlock()
-		return false
-	}
-	return true
 }
 
 // rewrite streams the inputs into new tables; a move needs none, and a drop

@@ -32,7 +32,6 @@
 // # Locks, in the order they are taken
 //
 //	flushMu    one flush at a time; a load that is taking its place
-//	filterMu   no snapshot is taken while what a compaction filter did is installed
 //	installMu  one edit of the manifest at a time, disk I/O included
 //	commit.mu  the commit pipeline: sequence, active generation, queue
 //	mu         state pointer changes, file table, jobs; never held over I/O

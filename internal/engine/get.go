@@ -86,7 +86,7 @@ const viewBufferMax = 1 << 20
 
 func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error) ([]byte, error) {
 	e := k.e
-	s, shard := e.acquire()
+	s, shard := e.acquireAt(at)
 	if s == nil {
 		return dst, base.ErrClosed
 	}

@@ -23,11 +23,19 @@ import (
 func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
-	return e.installLocked(edit, flushed, k)
+	return e.installLocked(edit, flushed, k, false)
+}
+
+// installJob is install for a compaction; filtered is whether a filter did
+// something, which open snapshots must not see.
+func (e *Engine) installJob(edit *manifest.Edit, k *Keyspace, filtered bool) error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	return e.installLocked(edit, nil, k, filtered)
 }
 
 // installLocked is install for a caller that holds installMu.
-func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
+func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace, filtered bool) error {
 	if p := e.poisoned.Load(); p != nil {
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
 	}
@@ -51,7 +59,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	}
 	next := e.manifest.Version()
 	dropped := cur.v.version.DroppedBy(edit, next)
-	e.swap(next, flushed, dropped)
+	e.swap(next, flushed, dropped, filtered)
 	for _, d := range dead {
 		e.removeFile(d.Type, d.Num, 0)
 	}
@@ -83,7 +91,7 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 // swap makes next current without the flushed generations. The caller holds
 // installMu, so the version of the state does not change meanwhile; its
 // memtables may.
-func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped) {
+func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped, filtered bool) {
 	e.mu.Lock()
 	v := e.newView(next, e.state.Load().v)
 	for _, d := range dropped {
@@ -98,7 +106,12 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	}
 	cur := e.state.Load()
 	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation) bool { return slices.Contains(flushed, g) })
+	unlock := func() {}
+	if filtered {
+		unlock = e.snaps.keep(cur)
+	}
 	retire := e.setState(&state{mem: cur.mem, imm: imm, v: v})
+	unlock()
 	w, cfg := e.observed, e.pickConfig()
 	e.mu.Unlock()
 	retire()

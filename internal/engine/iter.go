@@ -35,6 +35,7 @@ type Iter struct {
 	k        *Keyspace
 	s        *state
 	shard    int
+	hold     *hold // of the snapshot, while it is being made
 	seq      base.SeqNum
 	seek     base.Trailer // what to seek a key's newest entry with
 	time     uint64       // by which values are expired
@@ -89,7 +90,7 @@ func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
 func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error) {
 	e := k.e
-	s, shard := e.acquire()
+	s, shard := e.acquireAt(at)
 	if s == nil {
 		return nil, base.ErrClosed
 	}
@@ -101,7 +102,9 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.e, it.k, it.s, it.shard, it.keysOnly = e, k, s, shard, o.KeysOnly
 	it.pin(at)
 	it.setBounds(o)
+	it.hold = at.hold
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
+	it.hold = nil
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
 	it.origin.own = o.Own
@@ -238,9 +241,10 @@ func (it *Iter) addOthers(k *Keyspace) {
 }
 
 // addHints lists what is known to be dead in a generation and in all that is
-// older, as range tombstones of the next child.
+// older, as range tombstones of the next child. What is dead to others may be
+// there for a snapshot that keeps a state of its own: a filter took it away.
 func (it *Iter) addHints(m *memtable.Generation, prefix []byte) {
-	if v := m.Hints(); v != nil {
+	if v := m.Hints(); v != nil && (it.hold == nil || it.hold.kept.Load() == nil) {
 		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
 	}
 	if v := m.ExpiredHints(it.time); v != nil {

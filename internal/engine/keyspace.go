@@ -325,7 +325,7 @@ func (e *Engine) DropKeyspace(name string) error {
 	if open && oldest < newest {
 		e.keepDropped(k, newest)
 	}
-	e.swap(next, nil, cur.DroppedBy(edit, next))
+	e.swap(next, nil, cur.DroppedBy(edit, next), false)
 	e.commitChanged() // its writers may be waiting for a compaction
 	return nil
 }

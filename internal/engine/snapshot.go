@@ -4,48 +4,111 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// What a compaction filter changes shows at once at every snapshot that sees the
-// value, so it is installed only while there is none: filterMu keeps a new one
-// from being taken between the look and the change of state.
+// What a compaction filter changes would show at once at every snapshot that sees
+// the value. So the snapshots that are open when it takes effect keep the state
+// that was current before, and go on reading that: all that they see is in it.
+// None of them waits for the filter, nor it for them, but for those that are old,
+// which would keep files for long.
+
+// filterPatience is the age from which on an open snapshot keeps filters from
+// being asked.
+const filterPatience = 10 * time.Second
+
+// hold is the place of one snapshot among the open ones.
+type hold struct {
+	since time.Time // immutable once taken
+	// kept is the state that the snapshot reads, or nil if the current one will
+	// do. It is stored once, under snapshots.mu, before the state is replaced;
+	// shard is where it is counted.
+	kept  atomic.Pointer[state]
+	shard int
+}
 
 // snapshots is the multiset of sequences that open snapshots hold (the
 // original kept a set, and two snapshots at one sequence shared a fate).
 type snapshots struct {
-	filterMu sync.RWMutex // taken before commit.mu; by whoever calls take, for reading
-
-	mu   sync.Mutex
-	seqs []base.SeqNum // guarded by mu; ascending, with repetitions
+	mu    sync.Mutex
+	seqs  []base.SeqNum // guarded by mu; ascending, with repetitions
+	holds []*hold       // guarded by mu; beside seqs
 	// times are the times of those that care, ascending: time goes forward as
 	// sequences do. Guarded by mu.
 	times []uint64
 }
 
-// take registers the newest visible sequence.
-func (s *snapshots) take(e *Engine) Moment {
+// take registers the newest visible sequence, with h, which is zero, for its
+// place.
+func (s *snapshots) take(e *Engine, h *hold) Moment {
+	h.since = time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := Moment{Seq: e.visibleSeq()}
+	at := Moment{Seq: e.visibleSeq(), hold: h}
 	i, _ := slices.BinarySearch(s.seqs, at.Seq+1)
 	s.seqs = slices.Insert(s.seqs, i, at.Seq)
+	s.holds = slices.Insert(s.holds, i, h)
 	if at.Time = e.clock.ifUsed(); at.Time != 0 {
 		s.times = append(s.times, at.Time)
 	}
 	return at
 }
 
+// drop takes out what take registered.
 func (s *snapshots) drop(at Moment) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if i, ok := slices.BinarySearch(s.seqs, at.Seq); ok {
+	if i := slices.Index(s.holds, at.hold); i >= 0 {
 		s.seqs = slices.Delete(s.seqs, i, i+1)
+		s.holds = slices.Delete(s.holds, i, i+1)
 	}
 	if i, ok := slices.BinarySearch(s.times, at.Time); ok {
 		s.times = slices.Delete(s.times, i, i+1)
 	}
+	s.mu.Unlock()
+	if kept := at.hold.kept.Load(); kept != nil {
+		kept.release(at.hold.shard)
+	}
+}
+
+// patient reports whether no open snapshot is too old for a filter to be asked.
+func (s *snapshots) patient() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.holds, func(h *hold) bool { return time.Since(h.since) > filterPatience })
+}
+
+// keep makes the open snapshots go on reading cur, the current state, which is
+// replaced before mu is let go. The caller holds Engine.mu.
+func (s *snapshots) keep(cur *state) (unlock func()) {
+	s.mu.Lock()
+	for _, h := range s.holds {
+		if h.kept.Load() == nil {
+			cur.refs[h.shard].n.Add(1)
+			h.kept.Store(cur)
+		}
+	}
+	return s.mu.Unlock
+}
+
+// acquireAt pins the state that a read at a moment looks at, as acquire does.
+func (e *Engine) acquireAt(at Moment) (*state, int) {
+	s, shard := e.acquire()
+	if s == nil || at.hold == nil {
+		return s, shard
+	}
+	// After the current state was pinned: if that is the one with which a filter
+	// took effect, what the snapshot keeps is known by now.
+	kept := at.hold.kept.Load()
+	if kept == nil {
+		return s, shard
+	}
+	s.release(shard)
+	// In the shard in which the snapshot is counted, which is open during the
+	// call: so the count was never zero, and the state is not reclaimed.
+	kept.refs[at.hold.shard].n.Add(1)
+	return kept, at.hold.shard
 }
 
 // expired is the latest time such that what expires by it is gone for every
@@ -86,6 +149,7 @@ func (s *snapshots) summary() (n int, oldest base.SeqNum) {
 type Snapshot struct {
 	e      *Engine
 	at     Moment
+	hold   hold
 	origin origin
 	closed atomic.Bool
 	refs   atomic.Int64 // reads that run, and one until Close
@@ -99,9 +163,7 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		return s
 	}
 	s.refs.Store(1)
-	e.snaps.filterMu.RLock()
-	s.at = e.snaps.take(e)
-	e.snaps.filterMu.RUnlock()
+	s.at = e.snaps.take(e, &s.hold)
 	e.open.add(&s.origin, originSnapshot, Caller(1, 2))
 	return s
 }

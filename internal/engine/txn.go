@@ -43,6 +43,7 @@ type Txn struct {
 	o      TxnOptions
 	held   Moment // as it was taken: at may get a time later
 	over   uint64 // see Over; set by Commit
+	hold   hold
 	origin origin
 
 	mu      sync.Mutex
@@ -77,15 +78,13 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	}
 	w := txnPool.Get().(*txnWork)
 	p := &e.commit
-	e.snaps.filterMu.RLock()
-	defer e.snaps.filterMu.RUnlock()
 	p.mu.Lock()
 	if e.closed.Load() {
 		p.mu.Unlock()
 		txnPool.Put(w)
 		return base.ErrClosed
 	}
-	t.e, t.o, t.held, t.work = e, o, e.snaps.take(e), w
+	t.e, t.o, t.held, t.work = e, o, e.snaps.take(e, &t.hold), w
 	t.at = t.held
 	if !o.ReadOnly {
 		var pending iter.Seq[*batch.Batch]
