@@ -64,9 +64,10 @@ type Merger = base.Merger
 // Filter decides, during compactions, about a value that no snapshot needs and
 // that nothing newer hides in the tables that are merged: to keep it, to remove the key, or to change the
 // value. It sees user keys and plain values, and must not keep them. It may be
-// asked at any time, repeatedly, or never, and by several goroutines. What it
-// did takes effect only while no snapshot is open, so that none moves. An error
-// ends the compaction and leaves the data as it is.
+// asked at any time, repeatedly, or never, and by several goroutines. Snapshots
+// that are open when what it did takes effect do not see it; while one is older
+// than ten seconds, it is not asked. An error ends the compaction and leaves the
+// data as it is.
 type Filter = compaction.Filter
 
 // FilterVerdict is what a Filter decides.

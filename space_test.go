@@ -231,6 +231,36 @@ func TestSpaceComesBackWithoutAFlush(t *testing.T) {
 	}
 }
 
+// Nor need deletes of keys, nor values that replace larger ones.
+func TestSpaceOfKeysComesBackWithoutAFlush(t *testing.T) {
+	for name, hide := range map[string]func(db *seerdb.DB, key []byte) error{
+		"deletes":    func(db *seerdb.DB, key []byte) error { return db.Delete(key) },
+		"overwrites": func(db *seerdb.DB, key []byte) error { return db.Put(key, nil) },
+	} {
+		r := newSpaceRig(t, func(o *seerdb.Options) { o.MemtableSize, o.MemoryBudget = 16<<20, 64<<20 })
+		for n := range r.keys {
+			must(t, r.db.Put(spaceKey(n), bytes.Repeat(r.value(n), 4)))
+		}
+		must(t, r.db.Flush(context.Background()))
+		peak := r.used()
+		for n := range r.keys {
+			must(t, hide(r.db, spaceKey(n)))
+		}
+		eventually(t, 30*time.Second, name+" free space", func() bool { return r.used() < peak/3 })
+
+		flushes := r.db.Metrics().Flushes.Count
+		must(t, r.db.Put([]byte("new"), []byte("v")))
+		must(t, r.db.Delete([]byte("never there")))
+		if !testing.Short() {
+			time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
+		}
+		if n := r.db.Metrics().Flushes.Count; n != flushes {
+			t.Errorf("%d flushes of what is worth none", n-flushes)
+		}
+		must(t, r.db.Close())
+	}
+}
+
 // Who writes a little all the time, and flushes nothing, does not keep what has
 // expired.
 func TestSpaceComesBackUnderFewWrites(t *testing.T) {

@@ -27,6 +27,7 @@ type background struct {
 	quiet time.Time   // owned by the dispatcher: when it saw it
 
 	coverage coverage // owned by the dispatcher
+	weighed  weighing // owned by the dispatcher
 
 	mu         sync.Mutex
 	flushErr   error         // guarded by mu; the last flush failed with it

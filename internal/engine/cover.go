@@ -59,12 +59,13 @@ func (r *tableRun) rangeLists(into map[base.FileNum]*rangedel.List) {
 	}
 }
 
-// flushDeletes flushes range deletes that wait in the memtable, when that frees
-// more than it writes. It is for when nobody writes: the memtable might not be
-// full for long, and the tables that they delete would stay until then.
+// flushDeletes flushes what waits in the memtable when that frees more than it
+// writes: range deletes that cover tables, deletes of keys, and values that
+// replace larger ones. It is for when nobody writes: the memtable might not be
+// full for long, and what it hides would stay until then.
 func (b *background) flushDeletes() {
 	e := b.e
-	if e.opts.ManualOnly || !e.worthFlushing() {
+	if e.opts.ManualOnly || !b.worthFlushing() {
 		return
 	}
 	e.commit.mu.Lock()
@@ -75,34 +76,96 @@ func (b *background) flushDeletes() {
 	b.report("flush", e.rotate(0))
 }
 
-// worthFlushing reports whether range deletes in the memtable cover more tables
-// than a flush of it would write.
-func (e *Engine) worthFlushing() bool {
+// weighing is when the memtable was last weighed.
+type weighing struct {
+	visible, oldest base.SeqNum // as the newest read and the oldest snapshot see it
+	tables          *manifest.Version
+}
+
+// worthFlushing reports whether what the memtable hides in tables is more than a
+// flush of it would write. Only the dispatcher asks; of a database at rest that
+// was weighed already it is answered at once.
+func (b *background) worthFlushing() bool {
+	e := b.e
 	s, shard := e.acquire()
 	if s == nil {
 		return false
 	}
 	defer s.release(shard)
-	others := s.mem.others.Load()
-	if s.mem.mem.Ranges() == nil && (others == nil || others.Ranges() == nil) {
+	stripes := e.snaps.stripes(e.visibleSeq)
+	now := weighing{visible: s.visible(), oldest: stripes[0], tables: s.v.version}
+	if b.weighed == now || s.mem.empty() {
 		return false
 	}
-	stripes := e.snaps.stripes(e.visibleSeq)
+	b.weighed = now
 	bytes := uint64(s.mem.mem.Bytes())
 	ids := []uint32{0}
-	if others != nil {
+	if others := s.mem.others.Load(); others != nil {
 		bytes += uint64(others.Bytes())
 		ids = append(ids, spacesIn([]*generation{s.mem})...)
 	}
-	covered := uint64(0)
+	hidden := uint64(0)
 	for _, id := range ids {
 		k := e.space(id)
 		if k == nil {
 			continue
 		}
 		if l := s.mem.rangeList(k); l != nil {
-			covered += compaction.CoveredBytes(s.v.version, id, stripes, l)
+			hidden += compaction.CoveredBytes(s.v.version, id, stripes, l)
+		}
+		hidden += s.hiddenBytes(k, stripes[0])
+	}
+	return hidden > bytes
+}
+
+// weighKeys is how many keys of a memtable, and of each keyspace, are looked up
+// to weigh it.
+const weighKeys = 256
+
+// hiddenBytes estimates what the entries of the active memtable, as far as every
+// snapshot sees them, hide in the tables of a keyspace: of some of its keys it
+// asks the filters, and takes what they hide to be of the average size in that
+// table.
+func (s *state) hiddenBytes(k *Keyspace, oldest base.SeqNum) uint64 {
+	if s.v.of(k) == &noLevels {
+		return 0
+	}
+	it := s.mem.allIter(k)
+	if it == nil {
+		return 0
+	}
+	defer func() { _ = it.Close() }()
+	step := max(s.mem.len()/weighKeys, 1)
+	n, hidden := 0, 0.0
+	for kv := it.First(); kv != nil; kv = it.Next() {
+		if n++; n%step != 0 || kv.Trailer.Kind() == base.KindMerge || kv.Trailer.Seq() > oldest {
+			continue
+		}
+		hidden += s.entryBytes(k, kv.Key) * float64(step)
+	}
+	return uint64(hidden)
+}
+
+// entryBytes is about what the newest entry of a key takes in tables, with its
+// value.
+func (s *state) entryBytes(k *Keyspace, key []byte) float64 {
+	hash := base.Hash(key)
+	ls := s.v.of(k)
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].find(key)
+			if t == nil {
+				continue
+			}
+			if r, err := t.open(); err != nil || !r.MayContain(hash) {
+				continue
+			}
+			sum := float64(t.meta.Size)
+			for _, ref := range t.meta.ValueRefs {
+				sum += float64(ref.Bytes)
+			}
+			return sum / float64(max(t.meta.Entries, 1))
 		}
 	}
-	return covered > bytes
+	return 0
 }
