@@ -244,10 +244,14 @@ func (it *Iter) addOthers(k *Keyspace) {
 // older, as range tombstones of the next child. What is dead to others may be
 // there for a snapshot that keeps a state of its own: a filter took it away.
 func (it *Iter) addHints(m *memtable.Generation, prefix []byte) {
-	if v := m.Hints(); v != nil && (it.hold == nil || it.hold.kept.Load() == nil) {
+	dead, expired := m.Hints(), m.ExpiredHints(it.time)
+	if it.hold != nil && it.hold.kept.Load() != nil { // after the hints: see acquireAt
+		return
+	}
+	if v := dead; v != nil {
 		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
 	}
-	if v := m.ExpiredHints(it.time); v != nil {
+	if v := expired; v != nil {
 		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix, timed: true})
 	}
 }
