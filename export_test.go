@@ -19,6 +19,7 @@ type TestOptions struct {
 	NoCache    bool
 	ManualOnly bool // no compactions in the background
 	Clock      func() time.Time
+	Elapsed    func(time.Time) time.Duration // nil: what readings of Clock are apart
 	DeadMin    int
 }
 
@@ -26,7 +27,7 @@ type TestOptions struct {
 func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
-		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, deadMin: t.DeadMin,
+		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, elapsed: t.Elapsed, deadMin: t.DeadMin,
 	}
 	return &o
 }

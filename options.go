@@ -149,6 +149,11 @@ type Options struct {
 	MustExist bool
 	// MustCreate fails with ErrExists if there is a database already.
 	MustCreate bool
+	// ResetClock goes by the system's clock even if the database has seen a later
+	// time, as when the clock was years ahead once: Health says so. Values that
+	// were taken for expired and are still stored show again until their time
+	// comes; what was dropped stays gone. It is for one opening, not for every one.
+	ResetClock bool
 
 	// internal is what only tests set, through export_test.go.
 	internal internalOptions
@@ -164,6 +169,7 @@ type internalOptions struct {
 	noCache    bool
 	manualOnly bool
 	clock      func() time.Time
+	elapsed    func(time.Time) time.Duration
 	deadMin    int
 }
 
@@ -206,6 +212,8 @@ func (o *Options) resolve() engine.Options {
 		NoCache:        o.internal.noCache,
 		ManualOnly:     o.internal.manualOnly,
 		Clock:          o.internal.clock,
+		Elapsed:        o.internal.elapsed,
+		ResetClock:     o.ResetClock,
 		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
 		Merger:         o.Merger,
 		Filter:         o.Filter,

@@ -224,6 +224,7 @@ func (b *background) dispatcher() {
 		case <-idle.C:
 			if seq := b.e.visibleSeq(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
+				b.e.clock.tick()
 				if !b.e.clock.inUse.Load() {
 					continue
 				}

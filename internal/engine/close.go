@@ -66,7 +66,7 @@ func (e *Engine) close() error {
 // keepTime writes down the latest time told, as far as that works: it is only
 // needed should the system's clock go back. The caller holds installMu.
 func (e *Engine) keepTime() {
-	if t := e.clock.high.Load(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
+	if t := e.clock.mark(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
 		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
 			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
 		}

@@ -53,7 +53,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	if s := e.lastSeq(); s > edit.LastSeq {
 		edit.LastSeq = s
 	}
-	edit.Clock = e.clock.high.Load()
+	edit.Clock = e.clock.mark()
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}

@@ -199,6 +199,7 @@ func (e *Engine) Health() observe.Health {
 	for _, o := range e.open.old() {
 		worse(observe.Degraded, o)
 	}
+	e.clock.health(worse)
 	if r := e.stats.stopped.Load(); r != nil {
 		worse(observe.Degraded, "writers are stopped: "+*r)
 	} else if e.pacer.rate.Load() != 0 {

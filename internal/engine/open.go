@@ -35,7 +35,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.root = e.newKeyspace(manifest.Keyspace{})
 	e.root.opts.Store(&KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
 	e.loadKeyspaces(nil)
-	e.clock.system = o.Clock
+	e.clock.start(o)
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.tracker = txn.New(int(o.MemoryBudget / trackerShare))

@@ -56,7 +56,11 @@ type Options struct {
 	Filter         compaction.Filter // of the default keyspace; nil = none
 
 	Clock   func() time.Time
-	DeadMin int // dead keys in a row for which an iterator leaves a hint
+	Elapsed func(time.Time) time.Duration // at a reading of Clock; nil: what readings are apart
+	// ResetClock takes the system's clock for right, though what was written down is
+	// ahead of it.
+	ResetClock bool
+	DeadMin    int // dead keys in a row for which an iterator leaves a hint
 
 	Shape          compaction.Shape
 	L0Trigger      int   // L0 runs that start a compaction

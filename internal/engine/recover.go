@@ -79,7 +79,7 @@ func (e *Engine) restore(st *manifest.State, names []string) error {
 	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
 		return err
 	}
-	e.clock.raise(st.Clock)
+	st.Clock = e.clock.begin(st.Clock, e.opts.ResetClock)
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
 		e.clock.inUse.Store(f.Expiring > 0)
 		return f.Expiring == 0

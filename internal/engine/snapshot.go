@@ -116,10 +116,14 @@ func (e *Engine) acquireAt(at Moment) (*state, int) {
 func (s *snapshots) expired(c *clock) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.times) > 0 {
-		return s.times[0]
+	if !c.inUse.Load() {
+		return 0
 	}
-	return c.ifUsed()
+	t := c.mark()
+	if len(s.times) > 0 {
+		t = min(t, s.times[0])
+	}
+	return t
 }
 
 // stripes lists, ascending and without repetitions, the sequences at which a
