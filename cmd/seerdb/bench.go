@@ -75,9 +75,9 @@ func benchCommand() *cobra.Command {
 			if b.n == 0 {
 				return usagef("--keys is 0; expected 1 or more")
 			}
-			d, ok := map[string]seerdb.Durability{"sync": seerdb.Sync, "buffered": seerdb.Buffered, "relaxed": seerdb.Relaxed}[durability]
-			if !ok {
-				return usagef("--durability is %q; expected sync, buffered or relaxed", durability)
+			d, err := parseDurability(durability)
+			if err != nil {
+				return err
 			}
 			s, err := openStore(dir, &seerdb.Options{Durability: d, MustCreate: true}, nil)
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -158,12 +159,12 @@ var flagName = regexp.MustCompile(`--[a-z-]+`)
 // complete finds how the last word of a line may go on: where it starts, what it
 // may be, and whether that is not all.
 func (sh *shell) complete(before string) (start int, candidates []string, more bool) {
-	words, typed, err := cutWords(before)
+	words, _, typed, err := cutWords(before)
 	if err != nil {
 		return 0, nil, false
 	}
 	if typed == "" && before != "" && !isBlank(before[len(before)-1]) {
-		if last := before[len(before)-1]; len(words) == 0 || last == '"' || last == '`' {
+		if last := before[len(before)-1]; len(words) == 0 || strings.IndexByte("\"`'", last) >= 0 {
 			return 0, nil, false // a whole string
 		}
 		typed = before[strings.LastIndexAny(before, " \t")+1:]
@@ -202,7 +203,7 @@ func wantsKey(words []string) bool {
 	switch words[0] {
 	case "get", "put", "del", "merge":
 		return len(words) == 1
-	case "scan", "delrange":
+	case "scan", "delrange", "count", "compact":
 		return slices.Contains([]string{"--prefix", "--from", "--to"}, words[len(words)-1])
 	}
 	return false
@@ -213,6 +214,9 @@ func wordLike(typed string, b []byte) string {
 	if strings.HasPrefix(typed, `"`) {
 		return `"` + escape(b) + `"`
 	}
+	if strings.HasPrefix(typed, "'") && isPlain(string(b)) && bytes.IndexByte(b, '\'') < 0 {
+		return "'" + string(b) + "'"
+	}
 	return quoteWord(b)
 }
 
@@ -220,6 +224,9 @@ func wordLike(typed string, b []byte) string {
 // transaction, which would then depend on what was only looked at here.
 func (sh *shell) keysLike(typed string) (all []string, more bool) {
 	prefix, err := unescapeWord(strings.TrimPrefix(typed, `"`))
+	if inSingle, ok := strings.CutPrefix(typed, "'"); ok {
+		prefix, err = inSingle, nil
+	}
 	if err != nil || strings.HasPrefix(typed, "`") {
 		return nil, false
 	}

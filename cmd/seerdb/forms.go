@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -11,10 +12,10 @@ import (
 )
 
 // encoding says how keys and values appear on the command line: keys and values
-// as they are, printed escaped as in a Go string without its quotes, or both in
-// hexadecimal. The values of two merge operators have a form of their own,
-// unless they are in hexadecimal: a counter is a decimal number, and a set of
-// the operator union its elements, with commas between them.
+// as they are, and printed on one line, or both in hexadecimal. The values of two
+// merge operators have a form of their own, unless they are in hexadecimal: a
+// counter is a decimal number, and a set of the operator union its elements, with
+// commas between them.
 type encoding struct{ hex bool }
 
 func (e *encoding) flag(cmd *cobra.Command) {
@@ -36,10 +37,46 @@ func (e *encoding) format(b []byte) string {
 	if e.hex {
 		return hex.EncodeToString(b)
 	}
-	return escape(b)
+	return oneLine(b)
 }
 
-// escape prints b so that it fits on one line and can be read back.
+// oneLine prints b so that it fits on one line and fromLine can read it back.
+// What is printable is printed as it is, JSON too; what is not, and the empty
+// string, as a Go string in quotes.
+func oneLine(b []byte) string {
+	if s := string(b); !isPlain(s) {
+		return strconv.Quote(s)
+	}
+	return string(b)
+}
+
+// fromLine is the inverse of oneLine.
+func fromLine(s string) string {
+	if u, ok := unquote(s); ok && !isPlain(u) {
+		return u
+	}
+	return s
+}
+
+// isPlain says whether s is printed as it is. What would then look like something
+// else in quotes is not.
+func isPlain(s string) bool {
+	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return false
+	}
+	u, ok := unquote(s)
+	return !ok || isPlain(u)
+}
+
+func unquote(s string) (string, bool) {
+	if !strings.HasPrefix(s, `"`) {
+		return "", false
+	}
+	u, err := strconv.Unquote(s)
+	return u, err == nil
+}
+
+// escape prints b like a Go string without its quotes.
 func escape(b []byte) string {
 	q := strconv.Quote(string(b))
 	return q[1 : len(q)-1]

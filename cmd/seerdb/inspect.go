@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,9 +77,15 @@ func printStats(w io.Writer, m *observe.Metrics) error {
 	}
 	fmt.Fprintf(w, "memtable   %s entries, %s\n", humanize.Comma(m.Memtable.Entries), size(m.Memtable.Active+m.Memtable.Immutable))
 	fmt.Fprintf(w, "log        %s\n", size(m.Log.Bytes))
-	fmt.Fprintf(w, "values     %d files, %s, of which %s garbage\n", m.Values.Files, size(m.Values.Bytes), size(m.Values.Garbage))
+	pending := ""
+	if m.Values.Files > 0 && m.Memtable.Entries > 0 {
+		pending = ", and what the memtable replaces not counted yet"
+	}
+	fmt.Fprintf(w, "values     %s, %s, of which %s garbage%s\n", counted(m.Values.Files, "file"), size(m.Values.Bytes), size(m.Values.Garbage), pending)
 	printIndex(w, &m.Index)
-	if m.UserBytes > 0 {
+	// Over a session that wrote next to nothing the quotient is of what was written
+	// before it.
+	if m.UserBytes > 0 && m.UserBytes >= stored(m)/10 {
 		fmt.Fprintf(w, "amplified  write %.2f (with the log %.2f), space %.2f\n",
 			m.IO.WriteAmplification, m.IO.WriteAmplificationWithLog, m.IO.SpaceAmplification)
 	}
@@ -92,8 +99,8 @@ func printIndex(w io.Writer, x *observe.IndexMetrics) {
 	}
 	fmt.Fprintf(w, "index      %s bytes for %s entries in %s pages: %.3f bytes an entry\n",
 		humanize.Comma(x.Bytes), humanize.Comma(x.Entries), humanize.Comma(x.Pages), float64(x.Bytes)/float64(x.Entries))
-	fmt.Fprintf(w, "           %s pages are found by %s models, %s by a separator of their own\n",
-		humanize.Comma(x.LearnedPages), humanize.Comma(x.Windows), humanize.Comma(x.FencePages))
+	fmt.Fprintf(w, "           %s found by %s, %s by a separator of their own\n",
+		counted(x.LearnedPages, "page"), counted(x.Windows, "model"), humanize.Comma(x.FencePages))
 	fmt.Fprintf(w, "filters    %s, %.1f bits an entry\n", size(x.FilterBytes), float64(x.FilterBytes)*8/float64(x.Entries))
 }
 
@@ -108,7 +115,7 @@ func checkCommand() *cobra.Command {
 				return err
 			}
 			defer closing(db, &err)
-			r, err := db.Verify(cmd.Context())
+			r, err := verify(cmd.Context(), db.DB, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -129,6 +136,22 @@ func checkCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
+}
+
+// verify reads everything, with progress on a terminal.
+func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*seerdb.Report, error) {
+	m := db.Metrics()
+	stop := watch(messages, stored(m), "checking", readSince(db, m))
+	defer stop()
+	return db.Verify(ctx)
+}
+
+// readSince counts the bytes that were read from tables and value files.
+func readSince(db *seerdb.DB, then *observe.Metrics) func() int64 {
+	return func() int64 {
+		now := db.Metrics()
+		return now.IO.Tables.BytesRead + now.IO.Values.BytesRead - then.IO.Tables.BytesRead - then.IO.Values.BytesRead
+	}
 }
 
 // damagedSpace is the keyspace whose table is damaged; "" when that is none but
@@ -219,23 +242,31 @@ func compactCommand() *cobra.Command {
 				}
 				names = append(names, others...)
 			}
-			before := s.Metrics()
-			for _, name := range names {
-				t, err := s.tree(name, false)
-				if err != nil {
-					return err
-				}
-				if err := t.Compact(cmd.Context(), lo, hi); err != nil {
-					return err
-				}
-			}
-			after := s.Metrics()
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s in tables and value files before, %s after\n", size(stored(before)), size(stored(after)))
-			return nil
+			return s.compact(cmd.Context(), names, lo, hi, cmd.ErrOrStderr())
 		},
 	}
 	f.flags(cmd)
 	return cmd
+}
+
+// compact compacts keyspaces, with progress on a terminal, and says what it did.
+func (s *store) compact(ctx context.Context, names []string, lo, hi []byte, messages io.Writer) error {
+	before := s.Metrics()
+	stop := watch(messages, stored(before), "compacting", readSince(s.DB, before))
+	defer func() { stop() }()
+	for _, name := range names {
+		t, err := s.tree(name, false)
+		if err != nil {
+			return err
+		}
+		if err := t.Compact(ctx, lo, hi); err != nil {
+			return err
+		}
+	}
+	stop()
+	stop = func() {}
+	_, err := fmt.Fprintf(messages, "%s in tables and value files before, %s after\n", size(stored(before)), size(stored(s.Metrics())))
+	return err
 }
 
 // stored is the bytes in tables and value files.

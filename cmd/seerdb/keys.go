@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"maps"
@@ -133,9 +134,14 @@ func (f *keyFlags) put(dir string, create bool, key []byte, text string, file bo
 func delCommand() *cobra.Command {
 	var f keyFlags
 	cmd := &cobra.Command{
-		Use: "del DIR KEY", Short: "Delete a key",
+		Use: "del DIR KEY", Short: "Delete a key; KEY - reads keys from standard input, one on a line",
+		Long: "Delete a key. KEY - reads keys from standard input, one on each line as scan --keys prints them, and\n" +
+			"deletes them in batches, synced at the end. The key that is a hyphen is --hex 2d.",
 		Args: exactArgs(2),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[1] == "-" {
+				return f.deleteLines(args[0], cmd.InOrStdin(), cmd.ErrOrStderr())
+			}
 			key, err := f.parse("key", args[1])
 			if err != nil {
 				return err
@@ -145,6 +151,68 @@ func delCommand() *cobra.Command {
 	}
 	f.flags(cmd)
 	return cmd
+}
+
+// deleteLines deletes the keys that are the lines of in.
+func (f *keyFlags) deleteLines(dir string, in io.Reader, messages io.Writer) error {
+	s, err := openStore(dir, &seerdb.Options{MustExist: true, Durability: seerdb.Buffered}, storedOperators(dir))
+	if err != nil {
+		return err
+	}
+	return s.within(f.place, false, func(s *store, t tree) error {
+		b := s.NewBatch()
+		del := b.Delete
+		if k, ok := t.(*seerdb.Keyspace); ok {
+			del = b.In(k).Delete
+		}
+		keys := text{r: bufio.NewReaderSize(in, 64<<10), o: newRowOptions()}
+		n, deleted := int64(0), int64(0)
+		for {
+			line, err := keys.line(nil)
+			var key []byte
+			if err == nil {
+				key, err = f.parseKeyLine(string(line))
+			}
+			if err == nil {
+				err = del(key)
+			}
+			if err == nil {
+				n++
+			}
+			if err != nil || b.Size() >= loadBatchBytes {
+				if aerr := s.Apply(b, seerdb.DefaultDurability); aerr != nil {
+					return fmt.Errorf("%w (%s before it deleted)", aerr, counted(deleted, "key"))
+				}
+				b.Reset()
+				deleted = n
+			}
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("line %d: %w (%s before it deleted)", keys.n, err, counted(deleted, "key"))
+			}
+		}
+		if err := s.Sync(); err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(messages, "deleted %s\n", counted(deleted, "key"))
+		return nil
+	})
+}
+
+func (f *keyFlags) parseKeyLine(line string) ([]byte, error) {
+	key := []byte(fromLine(line))
+	if f.hex {
+		var err error
+		if key, err = f.parse("key", line); err != nil {
+			return nil, err
+		}
+	}
+	if len(key) > seerdb.MaxKeySize {
+		return nil, usagef("the key is longer than %d bytes", seerdb.MaxKeySize)
+	}
+	return key, nil
 }
 
 // operators are the merge operators that the command line has a short name for.

@@ -74,14 +74,17 @@ type scanFlags struct {
 	rangeFlags
 	limit                     int
 	reverse, keysOnly, expiry bool
+	key                       func([]byte) string // how to print a key
 }
 
 func scanCommand() *cobra.Command {
 	var f scanFlags
 	cmd := &cobra.Command{
 		Use: "scan DIR", Short: "Print keys and values in order, a tab between them",
-		Long: "Print keys and values in order, a tab between them. Counters are printed as decimal numbers and\n" +
-			"sets as their elements with commas between them, where the keyspace has that merge operator.",
+		Long: "Print keys and values in order, a tab between them. What is printable is printed as it is; what is\n" +
+			"not, and the empty string, like a string of Go in quotes. Counters are printed as decimal numbers\n" +
+			"and sets as their elements with commas between them, where the keyspace has that merge operator.\n" +
+			"With --keys, seerdb del DIR - deletes what is printed.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lo, hi, err := f.bounds()
@@ -99,6 +102,7 @@ func scanCommand() *cobra.Command {
 	}
 	f.flags(cmd)
 	f.rowFlags(cmd)
+	f.key = f.format
 	return cmd
 }
 
@@ -121,7 +125,7 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 		step, ok = it.Prev, it.Last()
 	}
 	for n := 0; ok && (f.limit == 0 || n < f.limit); n++ {
-		line := f.format(it.Key())
+		line := f.key(it.Key())
 		if !f.keysOnly {
 			v := it.Value()
 			if !it.Valid() {

@@ -17,18 +17,26 @@ import (
 
 func shellCommand() *cobra.Command {
 	var p place
-	create, readOnly, noHistory := false, false, false
+	create, readOnly, noHistory, durability := false, false, false, ""
 	cmd := &cobra.Command{
 		Use: "shell DIR", Short: "Work with a database line by line, at a terminal or from a pipe",
 		Long: "Work with a database line by line. At a terminal there are history, and with the tabulator\n" +
 			"completion of commands, flags, keyspaces and keys; Ctrl-C ends a command or empties the line, Ctrl-D\n" +
-			"leaves. From a pipe it runs a command from each line, and its exit status is 1 if any failed.\n\n" +
+			"leaves. From a pipe it runs a command from each line, and its exit status is 6 if any failed.\n\n" +
 			"Words are separated by blanks. One with blanks in it is written like a string in Go, \"so\" or `so`,\n" +
-			"and the escapes of Go mean the same outside quotes. A line that begins with # is a comment.\n\n" +
+			"or 'so', where only a single quote means something. The escapes of Go mean the same outside quotes.\n" +
+			"A word in quotes is never a flag. A line that begins with # is a comment.\n\n" +
+			"At a terminal each command is synced before the next. What a pipe brings is synced before anything\n" +
+			"is printed and at the end, so that many writes share a sync; --durability sync syncs each.\n\n" +
 			"The history is in the user's cache directory. Lines that begin with a blank are not kept.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s, err := openStore(args[0], &seerdb.Options{MustExist: !create, ReadOnly: readOnly}, storedOperators(args[0]))
+			atTerminal := isTerminal(cmd.InOrStdin()) && isTerminal(cmd.OutOrStdout())
+			d, err := shellDurability(durability, atTerminal)
+			if err != nil {
+				return err
+			}
+			s, err := openStore(args[0], &seerdb.Options{MustExist: !create, ReadOnly: readOnly, Durability: d}, storedOperators(args[0]))
 			if err != nil {
 				return err
 			}
@@ -43,22 +51,45 @@ func shellCommand() *cobra.Command {
 			if err := sh.enter(p.keyspace, create); err != nil {
 				return err
 			}
-			if !isTerminal(cmd.InOrStdin()) || !isTerminal(sh.out) {
+			if !atTerminal {
 				return sh.script(cmd.Context(), cmd.InOrStdin())
 			}
 			h := &history{}
 			if !noHistory {
 				h = openHistory(historyFile())
 			}
-			return sh.interactive(cmd.Context(), h)
+			sh.history = h
+			return errors.Join(sh.interactive(cmd.Context(), h), sh.settle())
 		},
 	}
 	p.flag(cmd)
 	cmd.Flags().BoolVar(&create, "create", false, "create the database, and the keyspace, if missing")
 	cmd.Flags().BoolVar(&readOnly, "read-only", false, "change nothing")
 	cmd.Flags().BoolVar(&noHistory, "no-history", false, "neither read nor write the file with the history")
+	cmd.Flags().StringVar(&durability, "durability", "", "sync, buffered or relaxed (default: sync at a terminal, buffered from a pipe)")
 	cmd.MarkFlagsMutuallyExclusive("create", "read-only")
 	return cmd
+}
+
+// durabilities are the modes that the command line has names for.
+var durabilities = map[string]seerdb.Durability{"sync": seerdb.Sync, "buffered": seerdb.Buffered, "relaxed": seerdb.Relaxed}
+
+func parseDurability(name string) (seerdb.Durability, error) {
+	d, ok := durabilities[name]
+	if !ok {
+		return d, usagef("--durability is %q; expected sync, buffered or relaxed", name)
+	}
+	return d, nil
+}
+
+func shellDurability(name string, atTerminal bool) (seerdb.Durability, error) {
+	switch {
+	case name != "":
+		return parseDurability(name)
+	case atTerminal:
+		return seerdb.Sync, nil
+	}
+	return seerdb.Buffered, nil
 }
 
 // errShell ends a script in which commands failed; each said so.
@@ -76,6 +107,8 @@ type shell struct {
 	space    *seerdb.Keyspace // nil in the default keyspace
 	snap     *seerdb.Snapshot // what reads see, if there is one
 	txn      *seerdb.Txn      // what reads and writes go through, if there is one
+	history  *history         // nil from a pipe
+	unsynced bool             // something was written since the last sync
 	quit     bool
 }
 
@@ -157,13 +190,33 @@ func (sh *shell) run(ctx context.Context, line string) error {
 	if strings.HasPrefix(strings.TrimSpace(line), "#") {
 		return nil
 	}
-	words, err := splitWords(line)
+	words, quoted, err := splitWords(line)
 	if err != nil || len(words) == 0 {
 		return err
 	}
+	switch words[0] {
+	case "put", "del", "delrange", "merge", "commit":
+		sh.unsynced = true
+	case "begin", "rollback", "use":
+	default:
+		if err := sh.settle(); err != nil {
+			return err
+		}
+	}
 	root := sh.commands()
-	root.SetArgs(words)
+	root.SetArgs(arrange(root, words, func(i int) bool { return quoted[i] }))
 	return root.ExecuteContext(ctx)
+}
+
+// settle makes durable what was written, before anything is printed on which a
+// reader may rely.
+func (sh *shell) settle() error {
+	if !sh.unsynced {
+		return nil
+	}
+	err := sh.s.Sync()
+	sh.unsynced = err != nil
+	return err
 }
 
 // script runs every line, whatever became of those before.
@@ -183,7 +236,11 @@ func (sh *shell) script(ctx context.Context, in io.Reader) error {
 			failed = true
 		}
 	}
-	if lost := sh.end(); lost || failed {
+	lost := sh.end()
+	if err := sh.settle(); err != nil {
+		return err
+	}
+	if lost || failed {
 		return errShell
 	}
 	return nil

@@ -29,15 +29,16 @@ func TestWords(t *testing.T) {
 		"put `a \"\\n` é":       {"put", `a "\n`, "é"},
 		`del a\x00\xff\u00e9\\`: {"del", "a\x00\xffé\\"},
 		`get it's a"b`:          {"get", "it's", `a"b`},
+		`put '' 'a "\n'`:        {"put", "", `a "\n`},
 		"get a\xffb":            {"get", "a\xffb"},
 		`put "" x`:              {"put", "", "x"},
 	} {
-		if got, err := splitWords(line); err != nil || !reflect.DeepEqual(got, want) {
+		if got, _, err := splitWords(line); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: %q, %v", line, got, err)
 		}
 	}
-	for _, line := range []string{`get "a`, "get `a", `get "a"b`, `get "\q"`, `get a\q`, `get a\`} {
-		if got, err := splitWords(line); err == nil {
+	for _, line := range []string{`get "a`, "get `a", `get "a"b`, `get "\q"`, `get 'a`, `get 'a'b`, `get a\q`, `get a\`} {
+		if got, _, err := splitWords(line); err == nil {
 			t.Errorf("%q: %q", line, got)
 		}
 	}
@@ -48,7 +49,7 @@ func TestWords(t *testing.T) {
 			b[i] = " \t\"`\\a#-\x00\xff\xc3\xa9'\n"[r.IntN(14)]
 		}
 		for _, text := range []string{quoteWord(b), wordLike(`"`, b)} {
-			got, err := splitWords("put " + text + " x")
+			got, _, err := splitWords("put " + text + " x")
 			if err != nil || len(got) != 3 || got[1] != string(b) {
 				t.Fatalf("%q is written %s and read %q, %v", b, text, got, err)
 			}
@@ -81,7 +82,7 @@ func newShell(t *testing.T, keys ...string) *shell {
 func TestComplete(t *testing.T) {
 	sh := newShell(t, "apple", "apricot", "two words", "x\x00", "x\xff")
 	for before, want := range map[string]string{
-		"":                        "begin commit del delrange get help keyspaces merge put quit release rollback scan snapshot stats use",
+		"":                        "begin check commit compact count del delrange get help history keyspaces load merge put quit release rollback scan snapshot stats use",
 		"ke":                      "keyspaces",
 		"del":                     "del delrange",
 		"help re":                 "release",

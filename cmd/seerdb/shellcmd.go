@@ -30,11 +30,13 @@ func (sh *shell) commands() *cobra.Command {
 	root.SetOut(sh.out)
 	root.SetErr(sh.errors)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.PersistentPreRunE = checkFlags
 	root.AddCommand(sh.getCommand(), sh.putCommand(), sh.delCommand(), sh.delrangeCommand(), sh.mergeCommand(), sh.scanCommand(),
 		sh.useCommand(), sh.keyspacesCommand(), sh.snapshotCommand(), sh.releaseCommand(),
-		sh.beginCommand(), sh.commitCommand(), sh.rollbackCommand(), sh.statsCommand(), sh.quitCommand())
+		sh.beginCommand(), sh.commitCommand(), sh.rollbackCommand(), sh.statsCommand(), sh.quitCommand(),
+		sh.countCommand(), sh.checkCommand(), sh.compactCommand(), sh.loadCommand(), sh.historyCommand())
 	help := &cobra.Command{
-		Use: "help [COMMAND]", Short: "List the commands, or the flags of one", Args: wordCount(0, 1),
+		Use: "help [COMMAND]", Aliases: []string{"?"}, Short: "List the commands, or the flags of one; ? is the same", Args: wordCount(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return sh.help(root, args) },
 	}
 	root.SetHelpCommand(help)
@@ -163,6 +165,7 @@ func (sh *shell) scanCommand() *cobra.Command {
 	}
 	f.boundFlags(cmd)
 	f.rowFlags(cmd)
+	f.key = quoteWord // so that it can be put back
 	return cmd
 }
 

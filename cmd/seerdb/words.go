@@ -1,60 +1,78 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The words of a line of the shell: separated by blanks, or Go strings in
-// quotes. Backslashes outside quotes are those of Go too, so that a key that
-// was printed can be put back.
+// quotes, or anything but a single quote in single ones. Backslashes outside
+// quotes are those of Go too, so that a key that was printed can be put back.
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
 func skipBlanks(s string) string { return strings.TrimLeft(s, " \t\r") }
 
-// splitWords cuts a line.
-func splitWords(line string) ([]string, error) {
-	words, rest, err := cutWords(line)
+// splitWords cuts a line, and says which words were in quotes.
+func splitWords(line string) (words []string, quoted []bool, err error) {
+	words, quoted, rest, err := cutWords(line)
 	if err == nil && rest != "" {
-		return nil, usagef("%s is not closed", rest)
+		err = usagef("%s is not closed", rest)
 	}
-	return words, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return words, quoted, nil
 }
 
 // cutWords cuts a line, up to a string that is not closed, which it returns.
-func cutWords(line string) (words []string, open string, err error) {
+func cutWords(line string) (words []string, quoted []bool, open string, err error) {
 	for line = skipBlanks(line); line != ""; line = skipBlanks(line) {
-		var word string
-		if line[0] == '"' || line[0] == '`' {
-			q, err := strconv.QuotedPrefix(line)
-			if err != nil {
-				if strings.IndexByte(line[1:], line[0]) < 0 {
-					return words, line, nil
-				}
-				return words, "", usagef("%s is no string of Go", line)
-			}
-			if word, err = strconv.Unquote(q); err != nil {
-				return words, "", usagef("%s is no string of Go", q)
-			}
-			line = line[len(q):]
-			if line != "" && !isBlank(line[0]) {
-				return words, "", usagef("there is no blank after %s", q)
-			}
-			words = append(words, word)
-			continue
-		}
 		end := strings.IndexAny(line, " \t\r")
 		if end < 0 {
 			end = len(line)
 		}
-		if word, err = unescapeWord(line[:end]); err != nil {
-			return words, "", err
+		word, inQuotes := "", strings.IndexByte("\"`'", line[0]) >= 0
+		if inQuotes {
+			if strings.IndexByte(line[1:], line[0]) < 0 {
+				return words, quoted, line, nil
+			}
+			word, end, err = cutQuoted(line)
+		} else {
+			word, err = unescapeWord(line[:end])
 		}
-		words, line = append(words, word), line[end:]
+		if err != nil {
+			return words, quoted, "", err
+		}
+		words, quoted, line = append(words, word), append(quoted, inQuotes), line[end:]
 	}
-	return words, "", nil
+	return words, quoted, "", nil
+}
+
+// cutQuoted reads a string in quotes, with the length of what it is written as.
+func cutQuoted(line string) (word string, end int, err error) {
+	if line[0] == '\'' {
+		end = 2 + strings.IndexByte(line[1:], '\'')
+		word = line[1 : end-1]
+	} else {
+		q, err := strconv.QuotedPrefix(line)
+		if err == nil {
+			word, err = strconv.Unquote(q)
+		}
+		if err != nil {
+			return "", 0, usagef("%s is no string of Go", line)
+		}
+		end = len(q)
+	}
+	if end < len(line) && !isBlank(line[end]) {
+		return "", 0, usagef("there is no blank after %s", line[:end])
+	}
+	return word, end, nil
 }
 
 // unescapeWord takes the backslashes out of a word without quotes.
@@ -87,10 +105,52 @@ func unescapeWord(s string) (string, error) {
 // be.
 func quoteWord(b []byte) string {
 	s := string(b)
-	if s == "" || strings.ContainsAny(s, " \"`#") {
+	if s == "" || strings.ContainsAny(s, " \"`#") || s[0] == '\'' || s[0] == '-' {
 		return strconv.Quote(s)
 	}
 	return escape(b)
+}
+
+// arrange puts what only looks like a flag behind --: words in quotes, and
+// negative numbers, which no flag begins with. Other words stay as they are.
+func arrange(root *cobra.Command, words []string, quoted func(i int) bool) []string {
+	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
+		return words
+	}
+	cmd, _, err := root.Find(words[:1])
+	if err != nil || cmd.DisableFlagParsing || cmd.HasSubCommands() {
+		return words
+	}
+	var flags, rest []string
+	for i := 1; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w == "--" && !quoted(i):
+			rest = append(rest, words[i+1:]...)
+			i = len(words)
+		case quoted(i) || len(w) < 2 || w[0] != '-' || '0' <= w[1] && w[1] <= '9':
+			rest = append(rest, w)
+		default:
+			flags = append(flags, w)
+			if takesNext(cmd, w) && i+1 < len(words) {
+				i++
+				flags = append(flags, words[i])
+			}
+		}
+	}
+	return slices.Concat(words[:1], flags, []string{"--"}, rest)
+}
+
+// takesNext says whether the word after a flag is its value.
+func takesNext(cmd *cobra.Command, word string) bool {
+	var f *pflag.Flag
+	switch name, long := strings.CutPrefix(word, "--"); {
+	case long:
+		f = cmd.Flags().Lookup(name)
+	case len(word) == 2:
+		f = cmd.Flags().ShorthandLookup(word[1:])
+	}
+	return f != nil && f.NoOptDefVal == ""
 }
 
 // commonPrefix is what all of some texts begin with, in whole characters.

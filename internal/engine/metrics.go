@@ -96,7 +96,7 @@ func (e *Engine) indexMetrics(m *observe.IndexMetrics, t *table) {
 	m.Pages += int64(p.Pages)
 	m.LearnedPages += int64(p.LearnedPages)
 	m.FencePages += int64(p.FencePages)
-	m.Windows += int64(p.Segments)
+	m.Windows += int64(p.Segments - p.FencePages) // a segment is a model, or a fence of one page
 	m.Bytes += int64(p.IndexBytes)
 	m.FilterBytes += int64(p.FilterBytes)
 	m.Entries += int64(p.Entries)
