@@ -12,6 +12,8 @@ import (
 type (
 	// Metrics counts and sizes everything. See observe.Metrics.
 	Metrics = observe.Metrics
+	// IndexMetrics describes indexes of tables. See observe.IndexMetrics.
+	IndexMetrics = observe.IndexMetrics
 	// Health says how well the database is. See observe.Health.
 	Health = observe.Health
 	// Report is the result of Verify. See observe.Report.
@@ -85,8 +87,12 @@ func (db *DB) Flush(ctx context.Context) error { return db.e.Flush(ctx) }
 // could not be done.
 func (db *DB) Verify(ctx context.Context) (*Report, error) { return db.e.Verify(ctx) }
 
-// Metrics returns a picture of the database now.
+// Metrics returns a picture of the database now. It reads no file.
 func (db *DB) Metrics() *Metrics { return db.e.Metrics() }
+
+// IndexMetrics describes the indexes of all tables. It reads the metadata of
+// those that were not read since Open, for which Metrics has no figures.
+func (db *DB) IndexMetrics(ctx context.Context) (IndexMetrics, error) { return db.e.IndexMetrics(ctx) }
 
 // Health says whether everything works, and if not, why.
 func (db *DB) Health() Health { return db.e.Health() }

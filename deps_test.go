@@ -61,11 +61,12 @@ const depsPolicy = `
 
 	wal:           base vfs record
 	manifest:      base vfs record
+	filecache:     vfs
 	valuelog:      base cache compress
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base rangedel vfs compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        observe base rangedel vfs filecache compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec

@@ -132,6 +132,7 @@ type modelRun struct {
 	g       *testkit.Gen
 	m       *testkit.Model
 	fs      *vfs.MemFS
+	limit   int // of descriptors; 0 = none
 	db      *seerdb.DB
 	snaps   []modelSnapshot
 	durable int // every commit up to here must survive a power cut
@@ -160,6 +161,9 @@ func (r *modelRun) openDB() {
 	o := r.config.o
 	t := r.config.t
 	t.FS = r.fs
+	if r.limit > 0 {
+		t.FS = newDescriptorFS(r.fs, r.limit)
+	}
 	db, err := seerdb.Open("db", o.With(t))
 	if err != nil {
 		r.t.Fatalf("step %d: open: %v", r.step, err)

@@ -102,6 +102,11 @@ type Options struct {
 	// 0: never by itself.
 	SyncInterval time.Duration
 
+	// OpenFiles is how many tables and value files are kept open at once. Others
+	// are opened when they are read. Default: half of the descriptors that the
+	// process may have, less 16, and at least 4; without such a limit 4096. A
+	// program that opens several databases shares its descriptors out here.
+	OpenFiles int
 	// MemoryBudget is the memory, in bytes, for memtables, page cache, table
 	// indexes and filters, iterators. Default 512 MiB.
 	MemoryBudget int64
@@ -188,6 +193,11 @@ const (
 	// more than rewriting it (WiscKey, FAST 2016; BlobDB's experience).
 	defaultValueThreshold = 1 << 10
 	defaultFilterBits     = 10
+	// The defaults of OpenFiles: what is left free is for logs, the manifest and
+	// the files that jobs write (two each), and for the program.
+	defaultOpenFiles = 4096
+	otherDescriptors = 16
+	minOpenFiles     = 4
 	// defaultPartitions: they split the locks of writers, not the order of keys,
 	// so they cost iterators nothing.
 	defaultPartitions = 16
@@ -207,6 +217,7 @@ func (o *Options) resolve() engine.Options {
 		Listener:       o.Listener,
 		Durability:     engine.Durability(o.Durability),
 		SyncInterval:   o.SyncInterval,
+		OpenFiles:      orDefault(o.OpenFiles, openFiles()),
 		MemoryBudget:   orDefault(o.MemoryBudget, defaultMemoryBudget),
 		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
 		NoCache:        o.internal.noCache,
@@ -254,6 +265,15 @@ func (o *Options) resolve() engine.Options {
 		e.BaseLevelBytes = max(int64(e.L0Trigger)*int64(e.MemtableSize)*13/20, e.TableSize)
 	}
 	return e
+}
+
+// openFiles is the default of Options.OpenFiles.
+func openFiles() int {
+	n, ok := vfs.DescriptorLimit()
+	if !ok {
+		return defaultOpenFiles
+	}
+	return max(n/2-otherDescriptors, minOpenFiles)
 }
 
 func orDefault[T comparable](v, def T) T {

@@ -7,12 +7,13 @@ import "time"
 type Metrics struct {
 	// Levels describes L0 and deeper, in order.
 	Levels []LevelMetrics
-	// Memtable, Log, Cache, Values, Memory, IO: see each type.
+	// Memtable, Log, Cache, Values, Memory, Files, IO: see each type.
 	Memtable MemtableMetrics
 	Log      LogMetrics
 	Cache    CacheMetrics
 	Values   ValueMetrics
 	Memory   MemoryMetrics
+	Files    FileMetrics
 	IO       IOMetrics
 	// Flushes and Compactions count finished jobs and their bytes.
 	Flushes     JobMetrics
@@ -27,7 +28,8 @@ type Metrics struct {
 	// SingleDeleteMisuse single deletes of keys that had been put more than
 	// once.
 	Expired, RangeCovered, Merged, MergeFailures, Filtered, SingleDeleteMisuse int64
-	// Index says what the learned indexes of the live tables are made of.
+	// Index says what the learned indexes are made of, of the tables that were
+	// read since Open; DB.IndexMetrics reads the others too.
 	Index IndexMetrics
 	// Ops are the latency histograms of public operations. Frequent ones are
 	// sampled (see Latency.Sampled); jobs are complete.
@@ -106,6 +108,16 @@ type MemoryMetrics struct {
 	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
 }
 
+// FileMetrics describes which tables and value files are open.
+type FileMetrics struct {
+	// Open are open now, of at most Limit. Limit is below Most, which is
+	// Options.OpenFiles, for a while after the system refused to open a file.
+	Open, Limit, Most int
+	// Opens counts files opened, Closes files closed to make room for others,
+	// Refusals how often the system had no descriptor left.
+	Opens, Closes, Refusals int64
+}
+
 // IOMetrics counts bytes at the file layer, so that no write is forgotten.
 type IOMetrics struct {
 	Log, Tables, Values, Manifest FileIO
@@ -134,7 +146,7 @@ type JobMetrics struct {
 	Running                            int
 }
 
-// IndexMetrics sums up the indexes of the live tables.
+// IndexMetrics sums up the indexes of tables.
 type IndexMetrics struct {
 	// Pages in all; LearnedPages lie in windows that a model covers,
 	// FencePages have a separator of their own.

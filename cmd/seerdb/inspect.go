@@ -33,7 +33,10 @@ func statsCommand() *cobra.Command {
 				return err
 			}
 			defer closing(db, &err)
-			m := db.Metrics()
+			m, err := metricsOf(cmd.Context(), db)
+			if err != nil {
+				return err
+			}
 			// The manifest does not change while the database is open here.
 			state, err := manifest.Recover(vfs.OS, args[0])
 			if err != nil {
@@ -59,6 +62,14 @@ func statsCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
 	return cmd
+}
+
+// metricsOf are the metrics of a database, with the indexes of all its tables.
+func metricsOf(ctx context.Context, db *store) (*observe.Metrics, error) {
+	m := db.Metrics()
+	var err error
+	m.Index, err = db.IndexMetrics(ctx)
+	return m, err
 }
 
 func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }

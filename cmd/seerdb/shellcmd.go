@@ -209,7 +209,13 @@ func (sh *shell) keyspacesCommand() *cobra.Command {
 func (sh *shell) statsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Print levels, sizes, amplification, memory", Args: wordCount(0, 0),
-		RunE: func(*cobra.Command, []string) error { return printStats(sh.out, sh.s.Metrics()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			m, err := metricsOf(cmd.Context(), sh.s)
+			if err != nil {
+				return err
+			}
+			return printStats(sh.out, m)
+		},
 	}
 }
 

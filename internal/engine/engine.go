@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -18,10 +19,12 @@ import (
 type Engine struct {
 	// Immutable after Open.
 	opts      Options
-	fs        *vfs.CountingFS // the directory that is locked, whatever its path leads to by now
-	dir       string          // where the files are in fs: at its top, so ""
-	name      string          // of the directory as the user gave it, for messages
-	dirRoot   vfs.Root        // under fs
+	fs        *filecache.FS    // the directory that is locked, whatever its path leads to by now; over io
+	io        *vfs.CountingFS  // counts what is read and written
+	files     *filecache.Cache // the open tables and value files
+	dir       string           // where the files are in fs: at its top, so ""
+	name      string           // of the directory as the user gave it, for messages
+	dirRoot   vfs.Root         // under io
 	dirHandle vfs.Dir
 	dirLock   io.Closer
 	dbID      uint64

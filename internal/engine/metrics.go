@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -72,7 +74,7 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 		lm.Bytes += int64(t.meta.Size)
 		lm.Entries += int64(t.meta.Entries)
 		lm.Deletes += int64(t.meta.Deletes)
-		e.indexMetrics(&m.Index, t)
+		addIndex(&m.Index, t.props.Load())
 	})
 	for _, f := range s.v.version.Values {
 		m.Values.Files++
@@ -84,23 +86,42 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 	m.Index.BuildTime = time.Duration(e.stats.building.Load())
 }
 
-// indexMetrics adds what a table's index is made of. Tables that were never
-// read are opened for it: their properties live in the file.
-func (e *Engine) indexMetrics(m *observe.IndexMetrics, t *table) {
-	r, err := t.open()
-	if err != nil {
+// IndexMetrics describes the indexes of all tables. It reads the ends of those
+// that were not read yet.
+func (e *Engine) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
+	s, shard := e.acquire()
+	if s == nil {
+		return m, base.ErrClosed
+	}
+	defer s.release(shard)
+	s.v.eachTable(func(_ int, t *table) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && t.props.Load() == nil {
+			_, err = t.open()
+		}
+		addIndex(&m, t.props.Load())
+	})
+	m.Training = time.Duration(e.stats.training.Load())
+	m.BuildTime = time.Duration(e.stats.building.Load())
+	return m, err
+}
+
+// addIndex adds what a table's index is made of, if that is known.
+func addIndex(m *observe.IndexMetrics, p *indexProps) {
+	if p == nil {
 		return
 	}
-	p := r.Properties()
 	m.Tables++
-	m.Pages += int64(p.Pages)
-	m.LearnedPages += int64(p.LearnedPages)
-	m.FencePages += int64(p.FencePages)
-	m.Windows += int64(p.Segments - p.FencePages) // a segment is a model, or a fence of one page
-	m.Bytes += int64(p.IndexBytes)
-	m.FilterBytes += int64(p.FilterBytes)
-	m.Entries += int64(p.Entries)
-	if p.LearnedPages == 0 && p.Pages > 1 {
+	m.Pages += p.pages
+	m.LearnedPages += p.learnedPages
+	m.FencePages += p.fencePages
+	m.Windows += p.segments - p.fencePages // a segment is a model, or a fence of one page
+	m.Bytes += p.indexBytes
+	m.FilterBytes += p.filterBytes
+	m.Entries += p.entries
+	if p.learnedPages == 0 && p.pages > 1 {
 		m.FallbackTables++
 	}
 }
@@ -117,6 +138,8 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 		Transactions: c.Charged[cache.Transactions],
 		Loads:        c.Charged[cache.Loads],
 	}
+	f := e.files.Stats()
+	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
 	mm := &m.Memory
 	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
 }
@@ -125,7 +148,7 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 // wrote, and published a write amplification of 1.01).
 func (e *Engine) ioMetrics(m *observe.Metrics) {
 	io := func(t base.FileType) observe.FileIO {
-		s := e.fs.Stats(t)
+		s := e.io.Stats(t)
 		return observe.FileIO{
 			BytesWritten: int64(s.BytesWritten), BytesRead: int64(s.BytesRead),
 			Writes: int64(s.Writes), Reads: int64(s.Reads), Syncs: int64(s.Syncs),
@@ -195,6 +218,9 @@ func (e *Engine) Health() observe.Health {
 		for _, err := range e.background.errors() {
 			worse(observe.Degraded, err.Error())
 		}
+	}
+	if f := e.files.Stats(); f.Limit < f.Max {
+		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
 	}
 	for _, o := range e.open.old() {
 		worse(observe.Degraded, o)

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -21,7 +22,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		opts: o, name: dir, opened: time.Now(),
+		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
 		listener:   listener{o.Listener},
 		tables:     map[base.FileNum]*table{},
 		busy:       compaction.Busy{},
@@ -106,7 +107,8 @@ func (e *Engine) openDir() error {
 		}
 		return e.fileError("open the directory "+e.name, err)
 	}
-	e.fs = vfs.NewCounting(e.dirRoot)
+	e.io = vfs.NewCounting(e.dirRoot)
+	e.fs = filecache.NewFS(e.io, e.files)
 	current := e.path(base.FileName(base.FileTypeCurrent, 0))
 	if mustExist {
 		// Look before making anything.

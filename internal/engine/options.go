@@ -40,6 +40,8 @@ type Options struct {
 	Durability   Durability
 	SyncInterval time.Duration // Buffered: sync at least this often; 0 = never by itself
 
+	OpenFiles int // tables and value files that are open at once; at least one is
+
 	MemoryBudget int64 // bytes: memtables, page cache, table metadata, iterators
 	MemtableSize int   // bytes of one generation's arena
 	Partitions   int   // of a memtable, a power of two 1..64
@@ -103,6 +105,8 @@ func (o *Options) validate() error {
 		return bad("MemtableSize is %d bytes; expected at least 256", o.MemtableSize)
 	case o.MemoryBudget < 0:
 		return bad("MemoryBudget is %d bytes; expected 0 or more", o.MemoryBudget)
+	case o.OpenFiles < 1:
+		return bad("OpenFiles is %d; expected at least 1", o.OpenFiles)
 	case o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0:
 		return bad("Partitions is %d; expected a power of two from 1 to 64", o.Partitions)
 	case o.PageSize < 32 || o.PageSize > 1<<20:

@@ -11,9 +11,11 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -26,7 +28,20 @@ type table struct {
 	gone bool               // no version names it: remove with the last view; guarded by Engine.mu
 
 	reader atomic.Pointer[sstable.Reader]
-	openMu sync.Mutex // one opener at a time
+	props  atomic.Pointer[indexProps] // nil until the table was read
+	openMu sync.Mutex                 // one opener at a time
+}
+
+// indexProps is what metrics say of a table's index.
+type indexProps struct {
+	pages, learnedPages, fencePages, segments, indexBytes, filterBytes, entries int64
+}
+
+func newIndexProps(p *sstable.Properties) *indexProps {
+	return &indexProps{
+		pages: int64(p.Pages), learnedPages: int64(p.LearnedPages), fencePages: int64(p.FencePages), segments: int64(p.Segments),
+		indexBytes: int64(p.IndexBytes), filterBytes: int64(p.FilterBytes), entries: int64(p.Entries),
+	}
 }
 
 func newTable(e *Engine, m *manifest.FileMeta) *table { return &table{e: e, meta: m} }
@@ -43,10 +58,7 @@ func (t *table) open() (*sstable.Reader, error) {
 		return r, nil
 	}
 	id := base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
-	f, err := t.e.fs.Open(t.e.path(id.Name()))
-	if err != nil {
-		return nil, t.e.openError(id.Name(), err)
-	}
+	f := t.e.file(id.Name())
 	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, Seq: t.meta.OneSeq})
 	if err != nil {
 		_ = f.Close()
@@ -54,6 +66,7 @@ func (t *table) open() (*sstable.Reader, error) {
 		return nil, err
 	}
 	t.e.cache.Charge(cache.Tables, r.MemBytes())
+	t.props.Store(newIndexProps(r.Properties()))
 	t.reader.Store(r)
 	return r, nil
 }
@@ -116,10 +129,7 @@ func (f *valueFile) open() (*valuelog.Reader, error) {
 		return r, nil
 	}
 	id := base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
-	file, err := f.e.fs.Open(f.e.path(id.Name()))
-	if err != nil {
-		return nil, f.e.openError(id.Name(), err)
-	}
+	file := f.e.file(id.Name())
 	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id, Cache: f.e.cache})
 	if err != nil {
 		_ = file.Close()
@@ -198,15 +208,22 @@ func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
 	}
 }
 
-// openError says why a file that the manifest names cannot be opened.
-func (e *Engine) openError(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
-		c.Err = err
-		e.damaged(c)
-		return c
-	}
-	return e.fileError("open "+name, err)
+// file is a file that the manifest names. It is opened by name whenever a read
+// finds it closed. The name leads to it for as long as a state names it (I3),
+// and no longer than the directory is ours.
+func (e *Engine) file(name string) *filecache.File {
+	return e.files.File(func() (vfs.File, error) {
+		f, err := e.io.Open(e.path(name))
+		switch {
+		case err == nil:
+		case e.closed.Load():
+			err = base.ErrClosed
+		case errors.Is(err, fs.ErrNotExist):
+			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+			c.Err, err = err, c
+		}
+		return f, err
+	})
 }
 
 // damaged tells the log and the listener about damage met by a read.

@@ -34,6 +34,9 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 				return r, err
 			}
+			if e.closed.Load() {
+				return r, base.ErrClosed
+			}
 			r.Damage = append(r.Damage, err)
 		}
 		r.Tables++

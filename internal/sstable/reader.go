@@ -141,6 +141,10 @@ func (r *Reader) readAt(b []byte, off int64) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return base.Corruptf(r.id.Name(), off, "the file ends %d bytes early", len(b)-n)
 	}
+	var c *base.CorruptionError
+	if errors.As(err, &c) {
+		return err // the file is gone, and the error says so
+	}
 	return fmt.Errorf("seerdb: read %s at %d: %w", r.id.Name(), off, err)
 }
 

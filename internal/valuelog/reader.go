@@ -314,6 +314,10 @@ func (r *Reader) readAt(b []byte, off int64) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return r.corrupt(off+int64(n), "file ends before byte %d", off+int64(len(b)))
 	}
+	var c *base.CorruptionError
+	if errors.As(err, &c) {
+		return err // the file is gone, and the error says so
+	}
 	return fmt.Errorf("read %s: %w", r.id.Name(), err)
 }
 

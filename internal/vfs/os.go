@@ -307,6 +307,12 @@ func (d osDir) Sync() error { return syncOSDir(d.f) }
 // Close implements Dir.
 func (d osDir) Close() error { return d.f.Close() }
 
+// IsTooManyFiles reports whether something could not be opened because the
+// process, or the machine, has no descriptor left.
+func IsTooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, errTooManyFiles)
+}
+
 // IsNoSpace reports whether a write or a creation failed for lack of room: the
 // device, the quota, or the largest size a file may have. Such an error goes
 // away by itself. It says nothing about a failed sync, whatever its errno.

@@ -15,6 +15,12 @@ const (
 // errsNoSpace are, besides ENOSPC, the errors of a full device.
 var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
 
+// errTooManyFiles is what the system says when a process has no descriptor left.
+const errTooManyFiles = syscall.EMFILE
+
+// DescriptorLimit says that there is no limit to be known.
+func DescriptorLimit() (n int, ok bool) { return 0, false }
+
 func openOSFile(name string, flag int) (*os.File, error) {
 	return os.OpenFile(name, flag, fileMode)
 }

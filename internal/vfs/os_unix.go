@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"math"
 	"os"
 	"syscall"
 )
@@ -17,6 +18,19 @@ const openDirFlags = syscall.O_NONBLOCK | syscall.O_CLOEXEC
 // errsNoSpace are, besides ENOSPC, the errors of a full device. EFBIG is what
 // RLIMIT_FSIZE gives; the Go runtime ignores the SIGXFSZ that comes with it.
 var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
+
+// errTooManyFiles has no other name than the usual ones.
+const errTooManyFiles = syscall.EMFILE
+
+// DescriptorLimit is how many descriptors the process may have: the soft limit
+// of RLIMIT_NOFILE, which the Go runtime raises to the hard one at its start.
+func DescriptorLimit() (n int, ok bool) {
+	var r syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
+		return 0, false
+	}
+	return int(min(uint64(r.Cur), math.MaxInt32)), true
+}
 
 func openOSFile(name string, flag int) (*os.File, error) {
 	return os.OpenFile(name, flag|openFileFlags, fileMode)

@@ -23,6 +23,12 @@ var errsNoSpace = []error{
 	windows.ERROR_FILE_TOO_LARGE, syscall.EDQUOT, syscall.EFBIG,
 }
 
+// errTooManyFiles is what the system says when a process has no descriptor left.
+const errTooManyFiles = windows.ERROR_TOO_MANY_OPEN_FILES
+
+// DescriptorLimit says that there is no limit to be known.
+func DescriptorLimit() (n int, ok bool) { return 0, false }
+
 // openOSFile opens with FILE_SHARE_DELETE, which os.OpenFile does not: a table
 // may be removed while a reader of an older state still has it open.
 func openOSFile(name string, flag int) (*os.File, error) {
