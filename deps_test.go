@@ -38,6 +38,7 @@ const depsPolicy = `
 	invariant:
 	failpoint:     | os
 	offheap:       | golang.org/x/sys/unix
+	memlimit:      | os
 	observe:
 	keycodec:
 	merger:
@@ -67,7 +68,7 @@ const depsPolicy = `
 	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base rangedel vfs filecache compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
-	.:             observe keycodec valuecodec base vfs compress batch sstable compaction engine
+	.:             observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `

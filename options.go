@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/engine"
+	"github.com/seerdb-go/seerdb/internal/memlimit"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/observe"
@@ -108,7 +109,8 @@ type Options struct {
 	// program that opens several databases shares its descriptors out here.
 	OpenFiles int
 	// MemoryBudget is the memory, in bytes, for memtables, page cache, table
-	// indexes and filters, iterators. Default 512 MiB.
+	// indexes and filters, iterators. Default 512 MiB, or a quarter of the limit
+	// that a memory control group or GOMEMLIMIT sets the process, if that is less.
 	MemoryBudget int64
 	// MemtableSize is the memory of one memtable, in bytes; up to four exist
 	// at once. Default 64 MiB, or an eighth of MemoryBudget if that is less.
@@ -180,7 +182,11 @@ type internalOptions struct {
 
 // The defaults, with how they were found.
 const (
+	// defaultMemoryBudget: at most a quarter of what the process may take, for the
+	// garbage collector lets the rest of the program grow to twice what it uses.
 	defaultMemoryBudget = 512 << 20
+	limitShare          = 4
+	minMemoryBudget     = 1 << 20
 	defaultMemtableSize = 64 << 20
 	// defaultPageSize: see the ablation in docs/BENCHMARKS.md; 4 KiB costs
 	// twice the index for no faster read, 16 KiB slows reads that miss the
@@ -218,7 +224,7 @@ func (o *Options) resolve() engine.Options {
 		Durability:     engine.Durability(o.Durability),
 		SyncInterval:   o.SyncInterval,
 		OpenFiles:      orDefault(o.OpenFiles, openFiles()),
-		MemoryBudget:   orDefault(o.MemoryBudget, defaultMemoryBudget),
+		MemoryBudget:   orDefault(o.MemoryBudget, memoryBudget(memlimit.Limit())),
 		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
 		NoCache:        o.internal.noCache,
 		ManualOnly:     o.internal.manualOnly,
@@ -274,6 +280,15 @@ func openFiles() int {
 		return defaultOpenFiles
 	}
 	return max(n/2-otherDescriptors, minOpenFiles)
+}
+
+// memoryBudget is the default of Options.MemoryBudget where the process may take
+// limit bytes; 0 is no limit.
+func memoryBudget(limit int64) int64 {
+	if limit == 0 {
+		return defaultMemoryBudget
+	}
+	return min(defaultMemoryBudget, max(limit/limitShare, minMemoryBudget))
 }
 
 func orDefault[T comparable](v, def T) T {

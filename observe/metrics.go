@@ -106,6 +106,9 @@ type ValueMetrics struct {
 type MemoryMetrics struct {
 	Budget                                                         int64
 	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
+	// Pinned is the part of Memtables that was flushed and that only open
+	// iterators keep. Health names where they were made.
+	Pinned int64
 }
 
 // FileMetrics describes which tables and value files are open.

@@ -108,6 +108,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
 	it.saved = it.saved[:0]
 	it.origin.own = o.Own
+	it.origin.state, it.origin.bytes = s, iterBytes+int64(len(it.children))*sourceBytes+int64(cap(it.fetched))
 	e.open.add(&it.origin, originIter, Caller(1, 4))
 	return it, nil
 }
@@ -496,6 +497,9 @@ func (it *Iter) plain(kind base.Kind, v []byte) ([]byte, error) {
 	}
 	b, err := it.s.v.appendValue(it.fetched[:0], v)
 	if err == nil {
+		if n := cap(b) - cap(it.fetched); n >= chargeIters {
+			it.e.open.grown(&it.origin, int64(n))
+		}
 		it.fetched = b
 	}
 	return b, err
@@ -535,6 +539,9 @@ func (it *Iter) Close() error {
 	_ = it.merged.Close()
 	e, s := it.e, it.s
 	e.open.remove(&it.origin)
+	if cap(it.fetched) > keepFetched {
+		it.fetched = nil
+	}
 	it.e, it.k, it.s, it.at, it.after, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
 	clear(it.views)
 	clear(it.ranges)

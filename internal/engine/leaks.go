@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/seerdb-go/seerdb/internal/cache"
 )
 
 // originKind says what was opened.
@@ -26,7 +28,9 @@ type origin struct {
 	kind       originKind
 	opened     time.Time // of snapshots and transactions
 	shard      uint8
-	own        bool // made for the length of a call: the program cannot leak it
+	state      *state // that an iterator pins; immutable while it is listed
+	bytes      int64  // of an iterator; guarded by openList.mu of its shard
+	own        bool   // made for the length of a call: the program cannot leak it
 	where      Where
 }
 
@@ -48,13 +52,17 @@ func Caller(skip, n int) (w Where) {
 // every scan passes here twice.
 type openObjects struct {
 	shards [shards]openList
+	cache  *cache.Cache // immutable after Open
 }
 
 type openList struct {
 	mu    sync.Mutex
 	first *origin // guarded by mu
 	iters int     // guarded by mu
-	_     [40]byte
+	// bytes are what iterators take, charged is what the budget knows of. Guarded
+	// by mu.
+	bytes, charged int64
+	_              [24]byte
 }
 
 // add lists o.
@@ -73,6 +81,7 @@ func (l *openObjects) add(o *origin, kind originKind, where Where) {
 	s.first = o
 	if kind == originIter {
 		s.iters++
+		s.charge(l.cache, o.bytes)
 	}
 	s.mu.Unlock()
 }
@@ -90,6 +99,8 @@ func (l *openObjects) remove(o *origin) {
 	}
 	if o.kind == originIter {
 		s.iters--
+		s.charge(l.cache, -o.bytes)
+		o.state = nil
 	}
 	s.mu.Unlock()
 	o.next, o.prev = nil, nil

@@ -134,7 +134,8 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 		Pages:        c.Charged[cache.Pages],
 		Memtables:    c.Charged[cache.Memtables],
 		Tables:       c.Charged[cache.Tables],
-		Iterators:    c.Charged[cache.Iterators],
+		Iterators:    e.open.iterBytes(),
+		Pinned:       e.pinnedMemtables(),
 		Transactions: c.Charged[cache.Transactions],
 		Loads:        c.Charged[cache.Loads],
 	}
@@ -221,6 +222,9 @@ func (e *Engine) Health() observe.Health {
 	}
 	if f := e.files.Stats(); f.Limit < f.Max {
 		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
+	}
+	if p := e.pinning(); p != "" {
+		worse(observe.Degraded, p)
 	}
 	for _, o := range e.open.old() {
 		worse(observe.Degraded, o)

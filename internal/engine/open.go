@@ -45,6 +45,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		budget = 0
 	}
 	e.cache = cache.New(cache.Options{Budget: budget})
+	e.open.cache = e.cache
 	e.background = newBackground(e)
 	if err := e.openDir(); err != nil {
 		e.abandon()

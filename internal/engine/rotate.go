@@ -68,7 +68,7 @@ func (e *Engine) waitForRoom(reason string) {
 // original's S1 to S5). The caller holds commit.mu, so no commit is between
 // its reservation and its place in the queue.
 func (e *Engine) rotate(need int) error {
-	return e.rotateTo(max(e.opts.MemtableSize, need))
+	return e.rotateTo(max(e.memtableSize(), need))
 }
 
 // rotateTo is rotate to a memtable of so many bytes.

@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/seerdb-go/seerdb/internal/cache"
+)
+
+// An open iterator keeps the memtables of its state, after their flush too: what
+// Key and Value show lies there. That memory is pinned: in use, in the budget,
+// and given back only by the program. So the memtables to come are made smaller
+// by it, that iterators opened at different times may not add up to much more
+// than those that there are without them.
+
+const (
+	// memtableShare is the part of the budget for memtables, pinned ones included,
+	// if MemtableSize does not ask for more.
+	memtableShare = 2
+	// maxMemtables is how many of full size there are: one that fills, those that
+	// wait.
+	maxMemtables = 1 + maxImmutable
+	// minMemtable is the part of the memtables' share that a memtable gets at
+	// least. An iterator keeps up to maxMemtables of them, so that a hundred, each
+	// with its own, keep half of the share when memtables are that small.
+	minMemtable = 800
+)
+
+// memtableSize is the size of the next memtable: as configured, less what its
+// part of pinned memory is.
+func (e *Engine) memtableSize() int {
+	size := int64(e.opts.MemtableSize)
+	share := max(e.opts.MemoryBudget/memtableShare, size*maxMemtables)
+	floor := min(size, max(share/minMemtable, 4<<10))
+	return int(min(size, max((share-e.pinnedMemtables())/maxMemtables, floor)))
+}
+
+// pinnedMemtables is how many bytes of memtables only open iterators keep.
+func (e *Engine) pinnedMemtables() int64 {
+	e.memtables.mu.Lock()
+	defer e.memtables.mu.Unlock()
+	return max(e.memtables.used-e.memtables.current, 0)
+}
+
+// noteCurrent notes what memtables a state has that becomes the current one. The
+// caller holds e.mu.
+func (e *Engine) noteCurrent(s *state) {
+	n := int64(0)
+	if s.mem != nil {
+		n = s.mem.capacity
+	}
+	for _, g := range s.imm {
+		n += g.capacity
+	}
+	e.memtables.mu.Lock()
+	e.memtables.current = n
+	e.memtables.mu.Unlock()
+}
+
+// pinning says which iterators keep memtables that were flushed, if that is
+// more than an eighth of the budget.
+func (e *Engine) pinning() string {
+	n := e.pinnedMemtables()
+	s := e.state.Load()
+	if s == nil || n <= e.opts.MemoryBudget/8 {
+		return ""
+	}
+	places := e.open.pinning(s)
+	if len(places) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("open iterators keep %d bytes of memtables that were flushed, of a memory budget of %d; close them, or open them anew from time to time: %s",
+		n, e.opts.MemoryBudget, strings.Join(places, "; "))
+}
+
+// maxPlaces is how many places Health names.
+const maxPlaces = 5
+
+// pinning lists where iterators were made that read states with older memtables
+// than s, those that made most first.
+func (l *openObjects) pinning(s *state) []string {
+	count := map[string]int{}
+	for i := range l.shards {
+		list := &l.shards[i]
+		list.mu.Lock()
+		for o := list.first; o != nil; o = o.next {
+			if o.state != nil && o.state.mem != s.mem && !slices.Contains(s.imm, o.state.mem) {
+				count[o.place()]++
+			}
+		}
+		list.mu.Unlock()
+	}
+	places := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
+	})
+	more := len(places) - maxPlaces
+	places = places[:min(len(places), maxPlaces)]
+	for i, p := range places {
+		if count[p] > 1 {
+			places[i] = fmt.Sprintf("%s (%d times)", p, count[p])
+		}
+	}
+	if more > 0 {
+		places = append(places, fmt.Sprintf("and at %d other places", more))
+	}
+	return places
+}
+
+// What an iterator takes, in bytes: itself, and for each source. The page that a
+// source stands on is the cache's.
+const (
+	iterBytes   = 2 << 10
+	sourceBytes = 768
+	// chargeIters is how far the iterators of a shard may be from what the budget
+	// knows of them: charging each one would make all meet at one counter.
+	chargeIters = 32 << 10
+	// keepFetched is the largest buffer for values that a closed iterator keeps for
+	// the next one.
+	keepFetched = 256 << 10
+)
+
+// charge takes n bytes more for iterators. The caller holds mu.
+func (l *openList) charge(c *cache.Cache, n int64) {
+	l.bytes += n
+	if d := l.bytes - l.charged; d >= chargeIters || d <= -chargeIters {
+		l.charged = l.bytes
+		c.Charge(cache.Iterators, d)
+	}
+}
+
+// grown charges what the buffers of an iterator took since it was opened.
+func (l *openObjects) grown(o *origin, n int64) {
+	s := &l.shards[o.shard]
+	s.mu.Lock()
+	o.bytes += n
+	s.charge(l.cache, n)
+	s.mu.Unlock()
+}
+
+// iterBytes is what all iterators take.
+func (l *openObjects) iterBytes() (n int64) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += s.bytes
+		s.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,62 @@
+package seerdb_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// TestOpenIteratorsStayInTheBudget writes beside iterators that are opened one
+// after another and never closed: each keeps what it reads, and together they
+// keep no more than the budget. Health names them; closing gives all back.
+func TestOpenIteratorsStayInTheBudget(t *testing.T) {
+	const budget = 8 << 20
+	o := seerdb.Options{MemoryBudget: budget, Durability: seerdb.NoWAL, ValueThreshold: -1}
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	iters := 40
+	if testing.Short() {
+		iters = 25
+	}
+	const rows = 500
+	var open []*seerdb.Iter
+	value := make([]byte, 1000)
+	most := int64(0)
+	for i := range iters {
+		for j := range rows {
+			must(t, db.Put(fmt.Appendf(nil, "key%03d%03d", i, j), value))
+		}
+		it, err := db.NewIter(nil)
+		must(t, err)
+		if !it.Last() || string(it.Key()) != fmt.Sprintf("key%03d%03d", i, rows-1) {
+			t.Fatalf("iterator %d stands on %q", i, it.Key())
+		}
+		open = append(open, it)
+		if m := db.Metrics().Memory; m.Used > most {
+			most = m.Used
+		}
+	}
+	m := db.Metrics()
+	if most > budget*115/100 {
+		t.Errorf("%d bytes were used of %d: %+v", most, budget, m.Memory)
+	}
+	if m.Memory.Pinned < budget/8 || m.Memory.Pinned > m.Memory.Memtables || m.Memory.Iterators < int64(iters)*1000 {
+		t.Errorf("memory: %+v", m.Memory)
+	}
+	if h := db.Health(); !strings.Contains(strings.Join(h.Reasons, " "), "pinned_test.go") {
+		t.Errorf("health names no iterator: %+v", h)
+	}
+	for i, it := range open {
+		if want := fmt.Sprintf("key%03d%03d", i, rows-1); string(it.Key()) != want || len(it.Value()) != 1000 || it.Next() {
+			t.Errorf("iterator %d stands on %q, %d bytes", i, it.Key(), len(it.Value()))
+		}
+		must(t, it.Close())
+	}
+	must(t, db.Flush(context.Background()))
+	if m := db.Metrics().Memory; m.Pinned != 0 || m.Iterators != 0 {
+		t.Errorf("after all are closed: %+v", m)
+	}
+}
