@@ -38,7 +38,8 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	must(s.Put([]byte("blob"), make([]byte, 5000)))
 	must(s.Flush(context.Background()))
 	must(s.Compact(context.Background(), nil, nil))
-	m := s.Metrics()
+	m, err := metricsOf(context.Background(), s)
+	must(err)
 	var models, segments, tables, tableBytes, valueBytes int64
 	entries, err := os.ReadDir(dir)
 	must(err)
@@ -70,7 +71,9 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	}
 	show := func() string {
 		var out bytes.Buffer
-		must(printStats(&out, s.Metrics()))
+		m, err := metricsOf(context.Background(), s)
+		must(err)
+		must(printStats(&out, m))
 		return out.String()
 	}
 	if text := show(); !strings.Contains(text, fmt.Sprintf("by %s,", counted(models, "model"))) || !strings.Contains(text, "amplified") ||
