@@ -305,9 +305,26 @@ type Mark struct {
 // Mark returns the end of the batch as it is now.
 func (b *Batch) Mark() Mark { return Mark{*b, len(b.Data)} }
 
+// Truncate takes the batch back to a mark, and lets what comes next be written
+// over what is gone: nobody may hold slices of that.
+func (b *Batch) Truncate(m Mark) {
+	data := b.Data[:m.size]
+	*b = m.state
+	b.Data, b.spaces = data, slices.Clip(m.state.spaces)
+	if m.size > 0 {
+		binary.LittleEndian.PutUint32(b.Data[countOffset:], b.count)
+	}
+}
+
 // Rollback takes the batch back to a mark: operations added since are gone.
 // What they occupied is not written over, so slices of them stay valid.
 func (b *Batch) Rollback(m Mark) {
+	if len(b.Data) == m.size { // nothing was added, so nothing may be written over
+		data := b.Data
+		*b = m.state
+		b.Data = data
+		return
+	}
 	data := b.Data[:m.size:m.size]
 	*b = m.state
 	b.Data, b.spaces = data, slices.Clip(m.state.spaces)

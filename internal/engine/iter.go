@@ -194,12 +194,12 @@ func (it *Iter) viewsCurrent() bool {
 
 // addOwn lists what an open transaction wrote.
 func (it *Iter) addOwn(k *Keyspace, own *overlay) {
-	refs, view := own.of(k), own.view(k)
-	if len(refs) == 0 && view == nil {
+	root, view := own.tree(), own.view(k)
+	if root == nil && view == nil {
 		return
 	}
 	it.seek, it.withOwn = base.SeekTrailer(base.SeqNumMax), true
-	it.refs.init(refs)
+	it.refs.init(root, k.id)
 	if view != nil {
 		it.ranges = append(it.ranges, rangeSource{order: 0, view: view, own: true})
 	}
@@ -546,7 +546,8 @@ func (it *Iter) Close() error {
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}
-	it.refs = refIter{}
+	it.refs.init(nil, 0)
+	clear(it.refs.path[:cap(it.refs.path)])
 	s.release(it.shard)
 	iterPool.Put(it)
 	return err

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"cmp"
-	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -20,12 +18,14 @@ const ownSeq base.SeqNum = 1 << 55
 //
 // A transaction is used by one goroutine, and so is its overlay.
 type overlay struct {
-	refs   []opRef          // in the order of the operations; range deletes left out
-	last   map[string]int32 // the newest ref by keyspace and key; nil while there are few
-	sorted []opRef          // refs by keyspace, key and age, newest first, up to some moment
-	ranges map[uint32]*rangedel.Set
-	count  int    // operations, range deletes included
-	buf    []byte // a key of last
+	refs     []opRef          // in the order of the operations; range deletes left out
+	last     map[string]int32 // the newest ref by keyspace and key; nil while there are few
+	sorted   refTree          // the first inTree of refs
+	inTree   int
+	ranges   map[uint32]*rangedel.Set
+	rangeOps []int  // which operations are range deletes
+	count    int    // operations, range deletes included
+	buf      []byte // a key of last
 }
 
 // opRef is one operation. Its slices lie in the batch, which moves when it
@@ -46,6 +46,7 @@ func (o *overlay) add(op *batch.Op) {
 	seq := ownSeq + base.SeqNum(o.count)
 	o.count++
 	if op.Kind == base.KindRangeDelete {
+		o.rangeOps = append(o.rangeOps, o.count-1)
 		if o.ranges == nil {
 			o.ranges = map[uint32]*rangedel.Set{}
 		}
@@ -119,88 +120,38 @@ func (o *overlay) reset() {
 	*o = overlay{refs: o.refs[:0], buf: o.buf}
 }
 
-func compareRefs(a, b opRef) int {
-	return cmp.Or(cmp.Compare(a.keyspace, b.keyspace), base.Compare(a.key, a.trailer, b.key, b.trailer))
+// tree is the root of the operations so far, which does not change any more; nil
+// while there are none.
+func (o *overlay) tree() *refNode {
+	for ; o.inTree < len(o.refs); o.inTree++ {
+		o.sorted.insert(o.refs[o.inTree])
+	}
+	return o.sorted.share()
 }
 
-// of lists the operations on a keyspace in the order of entries. The list does
-// not change any more.
-func (o *overlay) of(k *Keyspace) []opRef {
-	if n := len(o.sorted); n < len(o.refs) {
-		// The list is made anew, for iterators may be on the old one.
-		rest := slices.Clone(o.refs[n:])
-		slices.SortFunc(rest, compareRefs)
-		o.sorted = mergeRefs(o.sorted, rest)
+// rollback forgets the operations behind the first so many. It answers false,
+// having done nothing, if there are range deletes among them: then what is left
+// has to be added anew.
+func (o *overlay) rollback(count int) bool {
+	if n := len(o.rangeOps); n > 0 && o.rangeOps[n-1] >= count {
+		return false
 	}
-	lo, _ := slices.BinarySearchFunc(o.sorted, k.id, func(r opRef, id uint32) int { return cmp.Compare(r.keyspace, id) })
-	hi := lo
-	for hi < len(o.sorted) && o.sorted[hi].keyspace == k.id {
-		hi++
-	}
-	return o.sorted[lo:hi:hi]
-}
-
-// mergeRefs merges two sorted lists into a new one.
-func mergeRefs(a, b []opRef) []opRef {
-	out := make([]opRef, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if compareRefs(a[0], b[0]) <= 0 {
-			out, a = append(out, a[0]), a[1:]
+	n := len(o.refs)
+	for ; n > 0 && o.refs[n-1].trailer.Seq() >= ownSeq+base.SeqNum(count); n-- {
+		r := &o.refs[n-1]
+		if n <= o.inTree {
+			o.sorted.remove(r)
+		}
+		if o.last == nil {
+			continue
+		}
+		if key := o.mapKey(r.keyspace, r.key); r.older >= 0 {
+			o.last[string(key)] = r.older
 		} else {
-			out, b = append(out, b[0]), b[1:]
+			delete(o.last, string(key))
 		}
 	}
-	return append(append(out, a...), b...)
+	clear(o.refs[n:])
+	o.refs, o.inTree, o.count = o.refs[:n], min(o.inTree, n), count
+	return true
 }
-
-// refIter walks operations as entries.
-type refIter struct {
-	refs []opRef
-	at   int // -1 before all, len after all
-	used bool
-	kv   base.KV
-}
-
-var _ base.Iterator = (*refIter)(nil)
-
-func (i *refIter) init(refs []opRef) { *i = refIter{refs: refs} }
-
-func (i *refIter) to(at int) *base.KV {
-	i.at, i.used = max(min(at, len(i.refs)), -1), true
-	if i.at < 0 || i.at == len(i.refs) {
-		return nil
-	}
-	r := &i.refs[i.at]
-	i.kv = base.KV{Key: r.key, Trailer: r.trailer, Value: r.value}
-	return &i.kv
-}
-
-func (i *refIter) SeekGE(key []byte, t base.Trailer) *base.KV {
-	n, _ := slices.BinarySearchFunc(i.refs, key, func(r opRef, key []byte) int { return base.Compare(r.key, r.trailer, key, t) })
-	return i.to(n)
-}
-
-func (i *refIter) SeekLT(key []byte) *base.KV {
-	n, _ := slices.BinarySearchFunc(i.refs, key, func(r opRef, key []byte) int { return bytes.Compare(r.key, key) })
-	return i.to(n - 1)
-}
-
-func (i *refIter) First() *base.KV { return i.to(0) }
-func (i *refIter) Last() *base.KV  { return i.to(len(i.refs) - 1) }
-
-func (i *refIter) Next() *base.KV {
-	if !i.used {
-		return i.First()
-	}
-	return i.to(i.at + 1)
-}
-
-func (i *refIter) Prev() *base.KV {
-	if !i.used {
-		return i.Last()
-	}
-	return i.to(i.at - 1)
-}
-
-func (i *refIter) Err() error   { return nil }
-func (i *refIter) Close() error { return nil }

@@ -289,7 +289,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 		return nil
 	}
 	if !t.fits(w, 0) {
-		w.batch.Rollback(mark)
+		w.batch.Truncate(mark)
 		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
 	}
 	op, err := w.batch.OpAt(off)
@@ -318,7 +318,7 @@ func (t *Txn) fits(w *txnWork, more int) bool {
 
 // charge takes what the transaction occupies from the budget.
 func (t *Txn) charge(w *txnWork) {
-	n := int64(len(w.batch.Data)) + int64(len(w.own.refs))*96 + int64(w.conflict.Bytes())
+	n := int64(len(w.batch.Data)) + int64(len(w.own.refs)+w.own.inTree)*96 + int64(w.conflict.Bytes())
 	if n-t.charged >= chargeGrain {
 		t.e.cache.Charge(cache.Transactions, n-t.charged)
 		t.charged = n
@@ -375,8 +375,15 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	if !t.stands(&s) {
 		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
 	}
-	w.batch.Rollback(s.mark)
+	if w.shared {
+		w.batch.Rollback(s.mark)
+	} else {
+		w.batch.Truncate(s.mark) // no iterator may look at what goes
+	}
 	t.noteUndo(s.ops)
+	if w.own.rollback(s.ops) {
+		return nil
+	}
 	w.own.reset()
 	for r := w.batch.Reader(); ; {
 		op, ok, err := r.Next()

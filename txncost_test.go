@@ -1,0 +1,73 @@
+package seerdb_test
+
+import (
+	"encoding/binary"
+	"runtime"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+var keyTooLong = make([]byte, seerdb.MaxKeySize+1)
+
+// stepsOfTxn are what a transaction may do again and again after a put.
+var stepsOfTxn = map[string]func(t *testing.T, x *seerdb.Txn, k []byte){
+	"iterator": func(t *testing.T, x *seerdb.Txn, k []byte) {
+		it, err := x.NewIter(&seerdb.IterOptions{LowerBound: k, UpperBound: append(k, 0)})
+		must(t, err)
+		if !it.First() {
+			t.Fatal("lost")
+		}
+		must(t, it.Close())
+	},
+	"expiry": func(t *testing.T, x *seerdb.Txn, k []byte) { _, _, err := x.Expiry(k); must(t, err) },
+	"merge": func(t *testing.T, x *seerdb.Txn, k []byte) {
+		k = append(k, 'm')
+		must(t, x.Merge(k, merger.AppendInt64(nil, 1)))
+		_, err := x.Get(k)
+		must(t, err)
+	},
+	"savepoint": func(t *testing.T, x *seerdb.Txn, k []byte) {
+		s := x.Savepoint()
+		must(t, x.Put(k, nil))
+		must(t, x.RollbackTo(s))
+	},
+	"refused": func(t *testing.T, x *seerdb.Txn, k []byte) {
+		if x.Put(keyTooLong, nil) == nil {
+			t.Fatal("taken")
+		}
+	},
+}
+
+// TestTransactionsAreNotQuadratic counts what a step copies, as bytes allocated:
+// in a long transaction it is about what it is in a short one.
+func TestTransactionsAreNotQuadratic(t *testing.T) {
+	long := 20_000
+	if testing.Short() {
+		long = 10_000
+	}
+	for name, step := range stepsOfTxn {
+		perStep := func(n int) uint64 {
+			db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+			x := begin(t, db, snapshotIsolationOf)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for i := range n {
+				k := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(i)*0x9e3779b97f4a7c15)
+				must(t, x.Put(k, k))
+				step(t, x, k)
+			}
+			runtime.ReadMemStats(&after)
+			x.Rollback()
+			must(t, db.Close())
+			return (after.TotalAlloc - before.TotalAlloc) / uint64(n)
+		}
+		few, many := perStep(1000), perStep(long)
+		if many > 3*few {
+			t.Errorf("%s: %d bytes a step in a transaction of %d, %d in one of 1000", name, many, long, few)
+		}
+		t.Logf("%s: %d bytes a step, then %d", name, few, many)
+	}
+}
