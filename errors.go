@@ -37,6 +37,10 @@ var (
 	// answer ErrClosed from then on. errors.As gives the *LeakError that says
 	// where they were made.
 	ErrLeaked = base.ErrLeaked
+	// ErrInCallback: a merge operator or a filter that a background job called,
+	// or the rows of a BulkLoad, called what would wait for that job or load.
+	// See docs/GUARANTEES.md, section 12.
+	ErrInCallback = base.ErrInCallback
 	// ErrTxnTooLarge: the transaction has read or written more than its share
 	// of the memory budget. It can still be rolled back.
 	ErrTxnTooLarge = base.ErrTxnTooLarge
@@ -65,6 +69,10 @@ type CorruptionError = base.CorruptionError
 // LeakError says what was still open when the database was closed, and where it
 // was made.
 type LeakError = base.LeakError
+
+// PanicError reports a panic of the program's code that the database recovered
+// from, with its stack.
+type PanicError = base.PanicError
 
 const (
 	// MaxKeySize is the largest key, in bytes. The empty key is a key.

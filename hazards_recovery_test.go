@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
-	"github.com/seerdb-go/seerdb/observe"
 )
 
 // Open emptied the log when what it held was only in memory.
@@ -145,14 +143,7 @@ func TestH05SnapshotsMoveNoData(t *testing.T) {
 // Without a manifest a restart brought the inputs of a compaction back, and
 // with them what had been deleted.
 func TestH13CompactionIsAllOrNothing(t *testing.T) {
-	var onBegin atomic.Pointer[func()]
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
-		o.Listener.CompactionBegin = func(observe.CompactionEvent) {
-			if f := onBegin.Swap(nil); f != nil {
-				(*f)()
-			}
-		}
-	})
+	r := newRig(t, quiet)
 	r.put(rows("k", 40, strings.Repeat("v", 250))...)
 	must(t, r.flush())
 	for i := range 20 {
@@ -167,16 +158,9 @@ func TestH13CompactionIsAllOrNothing(t *testing.T) {
 		}
 		r.put("k00001=" + s.pattern)
 		want[0] = "k00001=" + s.pattern
-		begun := make(chan *held, 1)
-		arm := func() { begun <- r.hold(s.op, s.pattern) }
-		onBegin.Store(&arm)
-		done := async(func() error { return errors.Join(r.flush(), r.db.Compact(context.Background(), nil, nil)) })
-		var held *held
-		select {
-		case held = <-begun:
-		case <-time.After(30 * time.Second):
-			t.Fatal("no compaction began")
-		}
+		must(t, r.flush())
+		held := r.hold(s.op, s.pattern)
+		done := async(func() error { return r.db.Compact(context.Background(), nil, nil) })
 		held.wait()
 		for _, keep := range []float64{0, 1} {
 			after := r.crash(keep).want(want...).clean()

@@ -1,7 +1,6 @@
 package seerdb
 
 import (
-	"io"
 	"log/slog"
 	"runtime"
 	"time"
@@ -142,7 +141,8 @@ type Options struct {
 	// the processors, at least 1, at most 4.
 	Jobs int
 
-	// Logger receives what an operator should know. Default: nothing.
+	// Logger receives what an operator should know, as Listener gets its events:
+	// in order, by a goroutine of its own. Default: nothing.
 	Logger *slog.Logger
 	// Listener is told about flushes, compactions, stalls and errors.
 	Listener observe.EventListener
@@ -253,9 +253,6 @@ func (o *Options) resolve() engine.Options {
 	}
 	if e.Clock == nil {
 		e.Clock = time.Now
-	}
-	if e.Logger == nil {
-		e.Logger = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
 	}
 	if e.Durability == engine.DefaultDurability {
 		e.Durability = engine.Sync

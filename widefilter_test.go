@@ -9,7 +9,6 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/observe"
 )
 
 // filterWatch is a filter that changes nothing, and knows what it may be shown:
@@ -22,7 +21,7 @@ type filterWatch struct {
 	values map[string]*filterValue // by keyspace, key and value
 	oldest int                     // the commit of the oldest snapshot
 	floor  int64                   // the time of the reader that is furthest behind
-	floors map[int]int64           // that time when a running job began
+	began  int64                   // that time when the oldest running job began, or before
 	asked  int
 	err    error // the first violation
 }
@@ -34,7 +33,7 @@ type filterValue struct {
 }
 
 func newFilterWatch() *filterWatch {
-	return &filterWatch{values: map[string]*filterValue{}, oldest: math.MaxInt, floors: map[int]int64{}}
+	return &filterWatch{values: map[string]*filterValue{}, oldest: math.MaxInt, began: math.MaxInt64}
 }
 
 func filterName(id int, key, value string) string { return fmt.Sprintf("%d/%q=%s", id, key, value) }
@@ -45,10 +44,7 @@ func (w *filterWatch) filter(id int) seerdb.Filter {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.asked++
-		floor := int64(math.MaxInt64)
-		for _, f := range w.floors {
-			floor = min(floor, f)
-		}
+		floor := w.began
 		v := w.values[filterName(id, string(key), string(value))]
 		switch {
 		case v == nil:
@@ -101,30 +97,19 @@ func (w *filterWatch) note(m *testkit.Model, op *testkit.Op, value string, expir
 }
 
 // readers notes which snapshots there are: a new one after it was taken, one
-// that goes before.
-func (w *filterWatch) readers(now int64, snaps []testkit.View) {
+// that goes before. idle is whether no job runs, so that one that does later began
+// after this.
+func (w *filterWatch) readers(now int64, snaps []testkit.View, idle bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if idle {
+		w.began = w.floor // until what is about to change has
+	}
 	w.oldest, w.floor = math.MaxInt, now
 	for _, s := range snaps {
 		w.oldest, w.floor = min(w.oldest, s.Commit), min(w.floor, s.Now)
 	}
-}
-
-// listener notes which jobs run.
-func (w *filterWatch) listener() seerdb.EventListener {
-	return seerdb.EventListener{
-		CompactionBegin: func(e observe.CompactionEvent) {
-			w.mu.Lock()
-			w.floors[e.Job] = w.floor
-			w.mu.Unlock()
-		},
-		CompactionEnd: func(e observe.CompactionEvent) {
-			w.mu.Lock()
-			delete(w.floors, e.Job)
-			w.mu.Unlock()
-		},
-	}
+	w.began = min(w.began, w.floor)
 }
 
 // violation is what the filter was shown that it should not have been.

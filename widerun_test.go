@@ -28,8 +28,6 @@ func (r *wideRun) openDB() {
 	o.Merger = wideMerger(r.c.root)
 	if r.watch != nil {
 		o.Filter = r.watch.filter(testkit.Default)
-		l := r.watch.listener()
-		o.Listener = l
 		r.readersChanged()
 	}
 	db, err := seerdb.Open("db", o.With(t))
@@ -271,7 +269,8 @@ func (r *wideRun) readersChanged() {
 	for i, s := range r.snaps {
 		views[i] = s.v
 	}
-	r.watch.readers(r.m.Now(), views)
+	idle := r.db == nil || r.db.Metrics().Compactions.Running == 0
+	r.watch.readers(r.m.Now(), views, idle)
 }
 
 func (r *wideRun) takeSnapshot() {

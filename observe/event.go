@@ -2,9 +2,20 @@ package observe
 
 import "time"
 
-// EventListener is told what happens inside a database. Any function may be
-// nil. They are called synchronously, some from background workers: they must
-// be quick, must not panic and must not call the database's writing methods.
+// EventListener has the functions that a database calls when something has
+// happened inside it. Any may be nil.
+//
+// They are called one at a time, in the order of what happened, by a goroutine
+// of their own that holds no lock and that no commit, read or job waits for: soon
+// after the fact, not in it. They may call any method of the database, Close
+// included, may take their time, and see a state that may have moved on. The
+// records of Options.Logger come in the same order by the same goroutine.
+//
+// Close returns once everything that happened was delivered, unless an event
+// itself calls it. So an event must not wait for another goroutine that calls
+// Close. While 16,384 events and records wait, new ones are dropped, and
+// EventsLost says how many. An event that panics is reported to the logger and in
+// DB.Health; the next ones are delivered.
 type EventListener struct {
 	FlushBegin      func(FlushEvent)
 	FlushEnd        func(FlushEvent)
@@ -24,6 +35,9 @@ type EventListener struct {
 	BackgroundError func(err error)
 	// Recovered reports what Open found.
 	Recovered func(RecoveryEvent)
+	// EventsLost stands in the place of events, and log records, that were
+	// dropped because 16,384 were waiting for the listener and the logger.
+	EventsLost func(n int)
 }
 
 // FlushEvent describes a flush.

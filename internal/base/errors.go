@@ -30,6 +30,7 @@ var (
 	ErrKeyOrder       = errors.New("seerdb: keys are not in ascending order")
 	ErrTxnDone        = errors.New("seerdb: transaction has already been committed or rolled back")
 	ErrLeaked         = errors.New("seerdb: closed with objects open")
+	ErrInCallback     = errors.New("seerdb: called by code of the program that the call would wait for")
 )
 
 // CorruptionError reports bytes on disk that are not what was written there.
@@ -78,6 +79,30 @@ type LeakError struct {
 func (e *LeakError) Error() string {
 	return fmt.Sprintf("seerdb: closed with %d iterators or snapshots open, close them first (all that was acknowledged is durable): %s",
 		e.Open, strings.Join(e.Places, "; "))
+}
+
+// PanicError reports a panic of the program's code that the database recovered
+// from: of a merge operator or a filter in a background job, of a listener, of the
+// handler of a logger.
+type PanicError struct {
+	Code  string // whose code it was
+	Key   []byte // about which it was asked; nil where it is about none
+	Value any    // what it panicked with
+	Stack []byte // of the goroutine that panicked
+}
+
+func (e *PanicError) Error() string {
+	on := ""
+	if e.Key != nil {
+		on = fmt.Sprintf(" on key %.200q", e.Key)
+	}
+	return fmt.Sprintf("seerdb: %s panicked%s: %v", e.Code, on, e.Value)
+}
+
+// Unwrap gives the error that the code panicked with, if it was one.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
 }
 
 // Is makes errors.Is(err, ErrLeaked) true.

@@ -66,6 +66,9 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	if err := k.usable(); err != nil {
 		return LoadStats{}, err
 	}
+	if err := e.callers.refuse("BulkLoad", callingJob); err != nil {
+		return LoadStats{}, err
+	}
 	e.commit.mu.Lock()
 	err := e.commit.refused
 	e.commit.mu.Unlock()
@@ -76,6 +79,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 		return LoadStats{}, e.refusal()
 	}
 	defer e.background.leave()
+	defer e.callers.enter(callingRows)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.background.ctx, cancel)()
@@ -101,7 +105,10 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 
 // sorted loads rows that come in order.
 func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
-	next, stop := iter.Pull2(rows)
+	next, stop := iter.Pull2(func(yield func(key, value []byte) bool) {
+		defer l.e.callers.enter(callingRows)() // it has a goroutine of its own
+		rows(yield)
+	})
 	defer stop()
 	return l.write(func() (key, value []byte, ok bool, err error) {
 		key, value, ok = next()
@@ -192,7 +199,6 @@ func (l *load) write(next func() (key, value []byte, ok bool, err error)) error 
 	if err != nil {
 		return err
 	}
-	l.tell()
 	st := &l.stats
 	st.Rows, st.Bytes = l.progress.Rows, l.progress.Bytes
 	st.Tables, st.ValueFiles, st.FileBytes = len(res.Tables), len(res.Values), res.Stats.BytesOut
@@ -220,8 +226,8 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	guards := compaction.FlushGuards(s.v.version, l.k.id, 1<<62, e.pickConfig())
 	s.release(shard)
 	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: base.NumLevels - 1, opts: l.k.options()}
-	// Rows come from the caller's code, which may panic. Run removes what it
-	// made when it fails, and is not asked then.
+	// Rows come from the caller's code, and progress goes to it; it may panic. Run
+	// removes what it made when it fails, and is not asked then.
 	var made []func()
 	defer func() {
 		for _, abort := range made {
@@ -249,6 +255,9 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 			return v, err
 		},
 	})
+	if err == nil {
+		l.tell()
+	}
 	made = nil
 	return out.finish(res, err)
 }

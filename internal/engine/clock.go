@@ -144,9 +144,9 @@ func (c *clock) tick() {
 }
 
 // mark is the time to write down, and by which what has expired may be dropped:
-// what was told, as far as that is sure.
+// what was told, as far as that is sure. It does not ask the system's clock, since
+// callers hold locks; they called tick before they took them.
 func (c *clock) mark() uint64 {
-	c.tick()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.sure {
@@ -182,6 +182,21 @@ func (c *clock) ifUsed() uint64 {
 		return 0
 	}
 	return c.now()
+}
+
+// use is called before anything with an expiry can be seen.
+func (c *clock) use() {
+	c.now() // so that told knows a time
+	c.inUse.Store(true)
+}
+
+// told is ifUsed without asking the system's clock: for callers that hold locks,
+// and called ifUsed before they took them.
+func (c *clock) told() uint64 {
+	if !c.inUse.Load() {
+		return 0
+	}
+	return c.high.Load()
 }
 
 // raise makes the time at least t, and returns it.

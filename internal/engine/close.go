@@ -18,8 +18,15 @@ const closeFlushBytes = 1 << 20
 // Close waits for commits and jobs in progress, makes what was acknowledged
 // durable and lets the directory go. Later and concurrent calls wait for the
 // first, and return what it returned.
+//
+// It returns once the listener and the logger have got all that happened, unless
+// one of them calls it. It waits for them last, with everything done.
 func (e *Engine) Close() error {
+	if err := e.callers.refuse("Close", callingRows); err != nil {
+		return err
+	}
 	e.closeOnce.Do(func() { e.closeErr = e.close() })
+	e.out.drain()
 	return e.closeErr
 }
 
@@ -36,6 +43,7 @@ func (e *Engine) close() error {
 	default:
 		errs = append(errs, e.finishLogs())
 	}
+	e.clock.tick()
 	e.installMu.Lock()
 	leaks := e.closeLeaks()
 	s := e.state.Swap(nil)

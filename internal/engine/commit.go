@@ -93,12 +93,15 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 		}
 	}
 	if b.Expires() {
-		e.clock.inUse.Store(true) // before anybody can see it
+		e.clock.use() // before anybody can see it
 	}
 	begin := e.stats.commits.begin()
 	e.pacer.wait(ctx, b)
 	c := commitPool.Get().(*commit)
 	if ctx.Done() != nil {
+		var cancel func()
+		ctx, cancel = context.WithCancel(ctx) // ours is asked under locks
+		defer cancel()
 		defer context.AfterFunc(ctx, e.commitChanged)() // whoever waits for room looks again
 	}
 	if err := e.enqueue(ctx, c, b, d, x); err != nil {
@@ -200,6 +203,9 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 			return err // perhaps it was dropped during a wait
 		}
 		if p.held {
+			if err := e.callers.refuse("a commit while a load takes its place", callingJob); err != nil {
+				return err
+			}
 			p.changed.Wait()
 			continue
 		}

@@ -187,7 +187,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 	if filter {
 		ask = out.opts.Filter
 	}
-	res, err := compaction.Run(ctx, compaction.RunOptions{
+	res, err := e.runJob(ctx, j.space, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    snapshots,
 		Elide:        elider.Elidable,

@@ -122,6 +122,11 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	if err := k.usable(); err != nil {
 		return err
 	}
+	if err := e.callers.refuse("Compact", callingJob); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	defer cancel()
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
@@ -137,8 +142,6 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	case <-e.background.ctx.Done():
 		return e.refusal()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer context.AfterFunc(e.background.ctx, cancel)()
 	e.beginByHand(k, lo, hi)
 	defer e.endByHand()

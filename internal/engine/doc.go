@@ -37,5 +37,7 @@
 //	mu         state pointer changes, file table, jobs; never held over I/O
 //	snaps.mu   open snapshots
 //
-// A reader takes none of them.
+// A reader takes none of them. Code of the program is called with none of them
+// held: events and log records go through the outbox, the clock and the names of
+// merge operators are asked before, and contexts are wrapped in our own.
 package engine

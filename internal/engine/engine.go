@@ -33,6 +33,8 @@ type Engine struct {
 	firstFile   uint64 // the first number that this opening handed out
 	cache       *cache.Cache
 	listener    listener
+	out         *outbox
+	callers     callers
 	opened      time.Time
 	root        *Keyspace // the default one
 
@@ -41,8 +43,9 @@ type Engine struct {
 	visible   atomic.Uint64 // I2
 	durable   seqCell
 	closed    atomic.Bool
-	poisoned  atomic.Pointer[error] // the first cause (I9)
-	logFull   atomic.Pointer[error] // the last write of the log met a full disk
+	poisoned  atomic.Pointer[error]           // the first cause (I9)
+	panicked  atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
+	logFull   atomic.Pointer[error]           // the last write of the log met a full disk
 	nextFile  atomic.Uint64
 	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
 	nextJob   atomic.Int64

@@ -6,29 +6,33 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// listener calls the functions of an observe.EventListener that are set.
-type listener struct{ l observe.EventListener }
+// listener adds the events that an observe.EventListener has functions for to the
+// outbox.
+type listener struct {
+	l   observe.EventListener
+	out *outbox
+}
 
-func call[T any](f func(T), v T) {
+func post[T any](l *listener, f func(T), v T) {
 	if f != nil {
-		f(v)
+		l.out.add(listenerCode, func() { f(v) })
 	}
 }
 
-func (l *listener) flushBegin(ev observe.FlushEvent)           { call(l.l.FlushBegin, ev) }
-func (l *listener) flushEnd(ev observe.FlushEvent)             { call(l.l.FlushEnd, ev) }
-func (l *listener) compactionBegin(ev observe.CompactionEvent) { call(l.l.CompactionBegin, ev) }
-func (l *listener) compactionEnd(ev observe.CompactionEvent)   { call(l.l.CompactionEnd, ev) }
-func (l *listener) tableCreated(ev observe.FileEvent)          { call(l.l.TableCreated, ev) }
-func (l *listener) tableRemoved(ev observe.FileEvent)          { call(l.l.TableRemoved, ev) }
-func (l *listener) valueFileCreated(ev observe.FileEvent)      { call(l.l.ValueFileCreated, ev) }
-func (l *listener) valueFileRemoved(ev observe.FileEvent)      { call(l.l.ValueFileRemoved, ev) }
-func (l *listener) stallBegin(reason string)                   { call(l.l.StallBegin, reason) }
-func (l *listener) backgroundError(err error)                  { call(l.l.BackgroundError, err) }
-func (l *listener) recovered(ev observe.RecoveryEvent)         { call(l.l.Recovered, ev) }
+func (l *listener) flushBegin(ev observe.FlushEvent)           { post(l, l.l.FlushBegin, ev) }
+func (l *listener) flushEnd(ev observe.FlushEvent)             { post(l, l.l.FlushEnd, ev) }
+func (l *listener) compactionBegin(ev observe.CompactionEvent) { post(l, l.l.CompactionBegin, ev) }
+func (l *listener) compactionEnd(ev observe.CompactionEvent)   { post(l, l.l.CompactionEnd, ev) }
+func (l *listener) tableCreated(ev observe.FileEvent)          { post(l, l.l.TableCreated, ev) }
+func (l *listener) tableRemoved(ev observe.FileEvent)          { post(l, l.l.TableRemoved, ev) }
+func (l *listener) valueFileCreated(ev observe.FileEvent)      { post(l, l.l.ValueFileCreated, ev) }
+func (l *listener) valueFileRemoved(ev observe.FileEvent)      { post(l, l.l.ValueFileRemoved, ev) }
+func (l *listener) stallBegin(reason string)                   { post(l, l.l.StallBegin, reason) }
+func (l *listener) backgroundError(err error)                  { post(l, l.l.BackgroundError, err) }
+func (l *listener) recovered(ev observe.RecoveryEvent)         { post(l, l.l.Recovered, ev) }
 
 func (l *listener) stallEnd(reason string, d time.Duration) {
-	if l.l.StallEnd != nil {
-		l.l.StallEnd(reason, d)
+	if f := l.l.StallEnd; f != nil {
+		l.out.add(listenerCode, func() { f(reason, d) })
 	}
 }

@@ -19,6 +19,11 @@ import (
 // and installed. When the flush fails it returns that error, while the flush
 // goes on being tried in the background.
 func (e *Engine) Flush(ctx context.Context) error {
+	if err := e.callers.refuse("Flush", callingJob); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	defer cancel()
 	e.commit.mu.Lock()
 	if err := e.commit.refused; err != nil {
 		e.commit.mu.Unlock()
@@ -216,7 +221,7 @@ func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k 
 	in := merge.New(iters...)
 	defer func() { _ = in.Close() }()
 	out.opts = k.options()
-	res, err := compaction.Run(ctx, compaction.RunOptions{
+	res, err := e.runJob(ctx, k, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.snaps.stripes(e.visibleSeq),
 		Ranges:       &tombstones,

@@ -21,6 +21,7 @@ import (
 // job of one keyspace names it, and ends with errNoKeyspace when its inputs went
 // with it.
 func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
+	e.clock.tick()
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	return e.installLocked(edit, flushed, k, false)
@@ -29,6 +30,7 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace
 // installJob is install for a compaction; filtered is whether a filter did
 // something, which open snapshots must not see.
 func (e *Engine) installJob(edit *manifest.Edit, k *Keyspace, filtered bool) error {
+	e.clock.tick()
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	return e.installLocked(edit, nil, k, filtered)

@@ -50,6 +50,7 @@ type KeyspaceOptions struct {
 	Codec          compress.Codec
 	TTL            time.Duration     // of what is put without one; 0 = for ever
 	Merger         base.Merger       // nil: operands are neither accepted nor combined
+	mergerName     string            // its name, which is asked for without locks; set by named
 	Filter         compaction.Filter // nil: none
 }
 
@@ -119,7 +120,7 @@ func (k *Keyspace) options() *KeyspaceOptions {
 
 func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
 	c := *o
-	c.Merger, c.Filter, c.TTL = nil, nil, 0
+	c.Merger, c.mergerName, c.Filter, c.TTL = nil, "", nil, 0
 	return &c
 }
 
@@ -173,6 +174,7 @@ func (e *Engine) Keyspaces() ([]string, error) {
 // Keyspace opens a keyspace, or creates it unless create is false. The first
 // to open one since the engine was opened sets its options.
 func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspace, error) {
+	o = o.named()
 	switch {
 	case name == "":
 		return nil, fmt.Errorf("%w: a keyspace needs a name; the database itself is the one without", base.ErrInvalidOptions)
@@ -210,7 +212,7 @@ func (e *Engine) openRoot() error {
 // checkMerger says whether a keyspace may be opened with a merge operator. The
 // caller holds installMu, or is alone.
 func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
-	if merger := mergerName(o.Merger); k.merger != "" && k.merger != merger {
+	if merger := o.mergerName; k.merger != "" && k.merger != merger {
 		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
 			k.Describe(), k.merger, describeMerger(merger))
 	}
@@ -226,7 +228,7 @@ func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 		k.opts.CompareAndSwap(nil, &o)
 		return nil
 	}
-	merger := mergerName(o.Merger)
+	merger := o.mergerName
 	if k.merger != merger {
 		m := manifest.Keyspace{ID: k.id, Name: k.name, Merger: merger}
 		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
@@ -234,7 +236,7 @@ func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 		}
 		k.merger = merger
 	}
-	if old := k.opts.Load(); old != nil && mergerName(old.Merger) == merger {
+	if old := k.opts.Load(); old != nil && old.mergerName == merger {
 		return nil // who opened it first decided
 	}
 	k.opts.Store(&o)
@@ -249,11 +251,13 @@ func (k *Keyspace) Describe() string {
 	return fmt.Sprintf("keyspace %q", k.name)
 }
 
-func mergerName(m base.Merger) string {
-	if m == nil {
-		return ""
+// named returns the options with the name of their merge operator.
+func (o KeyspaceOptions) named() KeyspaceOptions {
+	o.mergerName = ""
+	if o.Merger != nil {
+		o.mergerName = o.Merger.Name()
 	}
-	return m.Name()
+	return o
 }
 
 func describeMerger(name string) string {
@@ -268,7 +272,7 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 	if e.manifest == nil {
 		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
 	}
-	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: mergerName(o.Merger)}
+	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: o.mergerName}
 	if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
 		return nil, err
 	}

@@ -226,6 +226,9 @@ func (e *Engine) Health() observe.Health {
 	if p := e.pinning(); p != "" {
 		worse(observe.Degraded, p)
 	}
+	if p := e.panicked.Load(); p != nil {
+		worse(observe.Degraded, p.Error())
+	}
 	for _, o := range e.open.old() {
 		worse(observe.Degraded, o)
 	}

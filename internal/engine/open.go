@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -23,7 +24,6 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
-		listener:   listener{o.Listener},
 		tables:     map[base.FileNum]*table{},
 		busy:       compaction.Busy{},
 		valueFiles: map[base.FileNum]*valueFile{},
@@ -32,9 +32,17 @@ func Open(dir string, o Options) (*Engine, error) {
 	for e.incarnation == 0 { // which is that of format 1
 		e.incarnation = rand.Uint64()
 	}
+	e.out = newOutbox(o.Listener.EventsLost, e.notePanic)
+	e.listener = listener{o.Listener, e.out}
+	if o.Logger == nil {
+		e.opts.Logger = slog.New(slog.DiscardHandler)
+	} else {
+		e.opts.Logger = slog.New(logHandler{e.out, o.Logger.Handler()})
+	}
 	e.pacer.e = e
 	e.root = e.newKeyspace(manifest.Keyspace{})
-	e.root.opts.Store(&KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
+	root := KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter}.named()
+	e.root.opts.Store(&root)
 	e.loadKeyspaces(nil)
 	e.clock.start(o)
 	e.absorb.Store(32 << 20)

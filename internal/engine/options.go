@@ -30,11 +30,11 @@ func (d Durability) String() string {
 	return [...]string{"default", "NoWAL", "Relaxed", "Buffered", "Sync"}[min(int(d), 4)]
 }
 
-// Options configure an engine. Every field is set: the root package fills in
-// the defaults.
+// Options configure an engine. Every field but Logger is set: the root package
+// fills in the defaults.
 type Options struct {
 	FS       vfs.FS
-	Logger   *slog.Logger
+	Logger   *slog.Logger // nil: nothing is logged
 	Listener observe.EventListener
 
 	Durability   Durability

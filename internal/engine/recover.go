@@ -81,7 +81,9 @@ func (e *Engine) restore(st *manifest.State, names []string) error {
 	}
 	st.Clock = e.clock.begin(st.Clock, e.opts.ResetClock)
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
-		e.clock.inUse.Store(f.Expiring > 0)
+		if f.Expiring > 0 {
+			e.clock.use()
+		}
 		return f.Expiring == 0
 	})
 	return e.checkFiles(st.Version)

@@ -190,7 +190,7 @@ func (r *replay) apply(payload []byte) error {
 		}
 		switch op.Kind {
 		case base.KindPutTTL:
-			r.e.clock.inUse.Store(true)
+			r.e.clock.use()
 		case base.KindPut, base.KindDelete, base.KindMerge, base.KindSingleDelete, base.KindRangeDelete:
 		default:
 			return base.Corruptf("", 0, "an operation of kind %v cannot be replayed", op.Kind)

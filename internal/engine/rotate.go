@@ -36,6 +36,9 @@ func (e *Engine) waitFor(s stop, reason string) error {
 	if err := e.background.blocking(s); err != nil {
 		return err
 	}
+	if err := e.callers.refuse("a commit while writers are stopped, since "+reason, callingJob); err != nil {
+		return err
+	}
 	e.waitForRoom(reason)
 	return nil
 }

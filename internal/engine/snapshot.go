@@ -41,7 +41,7 @@ type snapshots struct {
 }
 
 // take registers the newest visible sequence, with h, which is zero, for its
-// place.
+// place. The caller asked the clock just before, without locks.
 func (s *snapshots) take(e *Engine, h *hold) Moment {
 	h.since = time.Now()
 	s.mu.Lock()
@@ -50,7 +50,7 @@ func (s *snapshots) take(e *Engine, h *hold) Moment {
 	i, _ := slices.BinarySearch(s.seqs, at.Seq+1)
 	s.seqs = slices.Insert(s.seqs, i, at.Seq)
 	s.holds = slices.Insert(s.holds, i, h)
-	if at.Time = e.clock.ifUsed(); at.Time != 0 {
+	if at.Time = e.clock.told(); at.Time != 0 {
 		s.times = append(s.times, at.Time)
 	}
 	return at
@@ -114,6 +114,7 @@ func (e *Engine) acquireAt(at Moment) (*state, int) {
 // expired is the latest time such that what expires by it is gone for every
 // open snapshot and every read to come.
 func (s *snapshots) expired(c *clock) uint64 {
+	c.tick()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !c.inUse.Load() {
@@ -167,6 +168,7 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		return s
 	}
 	s.refs.Store(1)
+	e.clock.ifUsed()
 	s.at = e.snaps.take(e, &s.hold)
 	e.open.add(&s.origin, originSnapshot, Caller(1, 2))
 	return s

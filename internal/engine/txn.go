@@ -78,6 +78,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	}
 	w := txnPool.Get().(*txnWork)
 	p := &e.commit
+	e.clock.ifUsed()
 	p.mu.Lock()
 	if e.closed.Load() {
 		p.mu.Unlock()
@@ -297,7 +298,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 		return err
 	}
 	if op.Kind == base.KindPutTTL && t.at.Time == 0 {
-		t.e.clock.inUse.Store(true)
+		t.e.clock.use()
 		t.time()
 	}
 	w.own.add(&op)
