@@ -29,6 +29,13 @@ func TestPrintedKeysComeBack(t *testing.T) {
 			t.Fatalf("%q is taken as %q", b, args)
 		}
 	})
+	for _, key := range []string{"", "-x", "--all", "-", "#", "'a", "it's", `"`, "`", " ", "\x00"} {
+		words, quoted, err := splitWords("get " + quoteWord([]byte(key)))
+		args := arrange((&shell{}).commands(), words, func(i int) bool { return quoted[i] })
+		if err != nil || len(args) != 3 || args[1] != "--" || args[2] != key {
+			t.Errorf("%q is the word %s, taken as %q, %v", key, quoteWord([]byte(key)), args, err)
+		}
+	}
 	for s, want := range map[string]string{
 		`{"a":"b\n"}`: `{"a":"b\n"}`, `"text"`: `"text"`, `a b`: `a b`, `"`: `"`, "": `""`, "a\tb": `"a\tb"`, `"a\tb"`: `"\"a\\tb\""`,
 	} {

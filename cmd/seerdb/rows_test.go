@@ -97,6 +97,22 @@ func TestRowsComeBack(t *testing.T) {
 	}
 }
 
+// TestRowsThatLookLikeSomethingElse: a key that begins like a byte order mark, and
+// expiries that RFC 3339 cannot write, come back.
+func TestRowsThatLookLikeSomethingElse(t *testing.T) {
+	for _, format := range []string{"tsv", "jsonl", "binary"} {
+		rows := []row{{key: []byte("\ufeffkey"), value: []byte("\r")}, {key: []byte("\ufeff"), value: []byte("\ufeff")}}
+		if format == "jsonl" {
+			rows[0].expires, rows[1].expires = time.UnixMilli(253402300800000), time.UnixMilli(lastMillisecond)
+		}
+		text, err := writeRows(t, format, newRowOptions(), rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustRead(t, format, bytes.NewReader(text), newRowOptions(), rows)
+	}
+}
+
 // mustRead checks that an input has these rows and no others.
 func mustRead(t rapid.TB, format string, in io.Reader, o *rowOptions, rows []row) {
 	t.Helper()
