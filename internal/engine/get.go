@@ -297,7 +297,7 @@ func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byt
 			return dst, nil
 		}
 		q.st.values.Add(1)
-		dst, err := s.v.appendValue(dst, value)
+		dst, err := s.v.appendValue(dst, value, q.key)
 		if err != nil {
 			s.e.damaged(err)
 		}

@@ -478,7 +478,7 @@ func (it *Iter) Value() []byte {
 	if t.Kind() == base.KindPut {
 		return v
 	}
-	b, err := it.plain(t.Kind(), v)
+	b, err := it.plain(t.Kind(), it.Key(), v)
 	if err != nil {
 		it.e.damaged(err)
 		it.err, it.valid = err, false
@@ -488,14 +488,14 @@ func (it *Iter) Value() []byte {
 }
 
 // plain is the value that an entry stands for. It is valid until the next call.
-func (it *Iter) plain(kind base.Kind, v []byte) ([]byte, error) {
+func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
 		v, kind = v[base.ExpirySize:], withoutExpiry(kind)
 	}
 	if kind == base.KindPut {
 		return v, nil
 	}
-	b, err := it.s.v.appendValue(it.fetched[:0], v)
+	b, err := it.s.v.appendValue(it.fetched[:0], v, key)
 	if err == nil {
 		if n := cap(b) - cap(it.fetched); n >= chargeIters {
 			it.e.open.grown(&it.origin, int64(n))

@@ -191,7 +191,7 @@ func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
 	}
 	switch it.judge(kv) {
 	case shown:
-		value, err = it.plain(kv.Trailer.Kind(), kv.Value)
+		value, err = it.plain(kv.Trailer.Kind(), kv.Key, kv.Value)
 		return value, err == nil, err
 	case failed:
 		return nil, false, it.err

@@ -59,7 +59,7 @@ func (e *Engine) recover(names []string) error {
 	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
 		return err
 	}
-	r.event.Removed, r.event.Foreign = e.sweep(names, e.live)
+	r.event.Removed, r.event.Foreign = e.sweep(names, st)
 	r.event.Duration = time.Since(begin)
 	e.listener.recovered(r.event)
 	if r.event.TornFile != "" {
@@ -119,7 +119,7 @@ func (e *Engine) undo() {
 	}
 }
 
-// live reports whether a file is still named by something.
+// live reports whether a file is named by something, right after Open.
 func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	switch t {
 	case base.FileTypeCurrent, base.FileTypeLock:
@@ -127,7 +127,7 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	case base.FileTypeManifest:
 		return n == e.manifest.State().ManifestNum
 	case base.FileTypeLog:
-		return n >= e.commit.gen.logNum
+		return n == e.commit.gen.logNum
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

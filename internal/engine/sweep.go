@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
@@ -75,20 +76,98 @@ func (e *Engine) identify(t base.FileType, name string) (id base.Identity, ok bo
 	return id, ok
 }
 
-// sweep removes, at open, what carries our names and is named by nothing: the
-// outputs of jobs that did not finish, logs whose content is in tables, old
-// manifests. Foreign files are only listed.
-func (e *Engine) sweep(names []string, keep func(base.FileType, base.FileNum) bool) (removed, foreign []string) {
+// numberSpan is file numbers from first up to next.
+type numberSpan struct{ first, next base.FileNum }
+
+// sweeper tells, at open, what may be removed of the files that nothing names.
+type sweeper struct {
+	e  *Engine
+	st *manifest.State // what was recovered
+	// unfinished are the numbers under which files may lie that are ours and do
+	// not say so, because a kill left them half written.
+	unfinished []numberSpan
+}
+
+// newSweeper finds out which numbers were in use when a process ended that did
+// not close the database: those of the opening that wrote the manifest, and
+// those of later openings that got no further than to a manifest which CURRENT
+// never named.
+func (e *Engine) newSweeper(names []string, st *manifest.State) *sweeper {
+	s := &sweeper{e: e, st: st}
+	switch {
+	case st.Format == base.FormatV1:
+		s.unfinished = append(s.unfinished, numberSpan{0, st.NextFile})
+	case st.Closed == nil:
+		s.unfinished = append(s.unfinished, numberSpan{st.FirstFile, st.NextFile})
+	}
+	for _, name := range names {
+		t, n, _ := base.ParseFileName(name)
+		if t != base.FileTypeManifest || n <= st.ManifestNum {
+			continue
+		}
+		if id, ok := e.identify(t, name); ok && id.DB == e.dbID && id.Num == n {
+			first, next := manifest.Reserved(e.fs, e.dir, id)
+			s.unfinished = append(s.unfinished, numberSpan{first, next})
+		}
+	}
+	return s
+}
+
+// owns reports whether a file that nothing names was made by this database: it
+// says so itself, whatever it is called now, or was half written by a process that
+// was killed. A file that says that it is of another database is not ours.
+func (s *sweeper) owns(t base.FileType, n base.FileNum, name string) bool {
+	if t == base.FileTypeTemp {
+		return s.ownsTemp(n, name)
+	}
+	if id, ok := s.e.identify(t, name); ok {
+		return id.DB == s.e.dbID
+	}
+	if t == base.FileTypeManifest {
+		return s.ownsManifest(n)
+	}
+	return s.half(n)
+}
+
+// half reports whether a file with this number may have been left half written.
+func (s *sweeper) half(n base.FileNum) bool {
+	return slices.ContainsFunc(s.unfinished, func(u numberSpan) bool { return n >= u.first && n < u.next })
+}
+
+// ownsManifest is owns for the manifest n, or the CURRENT that shall name it, if
+// it is half written: a power cut may leave one between the last manifest and
+// ours.
+func (s *sweeper) ownsManifest(n base.FileNum) bool {
+	return s.st.Closed == nil && n >= s.st.ManifestNum && n <= s.e.manifest.State().ManifestNum
+}
+
+func (s *sweeper) ownsTemp(n base.FileNum, name string) bool {
+	if n >= spillNum {
+		return s.half(n - spillNum)
+	}
+	return manifest.IsCurrentOf(s.e.fs, s.e.path(name), s.e.dbID) || s.ownsManifest(n)
+}
+
+// sweep removes, at open, what is ours and named by nothing: the outputs of jobs
+// that did not finish, logs whose content is in tables, old manifests. Foreign
+// files are only listed.
+func (e *Engine) sweep(names []string, st *manifest.State) (removed, foreign []string) {
+	s := e.newSweeper(names, st)
 	for _, name := range names {
 		t, n, ours := base.ParseFileName(name)
 		switch {
 		case !ours:
 			foreign = append(foreign, name)
-		case keep(t, n):
-		default:
-			e.removeFile(t, n, 0)
+		case e.live(t, n):
+		case s.owns(t, n, name):
 			removed = append(removed, name)
+		default:
+			foreign = append(foreign, name)
 		}
+	}
+	for _, name := range removed {
+		t, n, _ := base.ParseFileName(name)
+		e.removeFile(t, n, 0)
 	}
 	return removed, foreign
 }

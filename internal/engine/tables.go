@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -46,6 +47,10 @@ func newIndexProps(p *sstable.Properties) *indexProps {
 
 func newTable(e *Engine, m *manifest.FileMeta) *table { return &table{e: e, meta: m} }
 
+func (t *table) identity() base.Identity {
+	return base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
+}
+
 // open returns the reader, opening the file if nobody did yet. A failed open
 // is not remembered: the next read tries again.
 func (t *table) open() (*sstable.Reader, error) {
@@ -57,7 +62,7 @@ func (t *table) open() (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
 		return r, nil
 	}
-	id := base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
+	id := t.identity()
 	f := t.e.file(id.Name())
 	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, Seq: t.meta.OneSeq})
 	if err != nil {
@@ -119,6 +124,10 @@ type valueFile struct {
 
 func newValueFile(e *Engine, m manifest.ValueMeta) *valueFile { return &valueFile{e: e, meta: m} }
 
+func (f *valueFile) identity() base.Identity {
+	return base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
+}
+
 func (f *valueFile) open() (*valuelog.Reader, error) {
 	if r := f.reader.Load(); r != nil {
 		return r, nil
@@ -128,7 +137,7 @@ func (f *valueFile) open() (*valuelog.Reader, error) {
 	if r := f.reader.Load(); r != nil {
 		return r, nil
 	}
-	id := base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
+	id := f.identity()
 	file := f.e.file(id.Name())
 	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id, Cache: f.e.cache})
 	if err != nil {
@@ -148,11 +157,11 @@ func (f *valueFile) close() {
 	}
 }
 
-// appendValue reads the value that an encoded pointer names.
-func (v *view) appendValue(dst, pointer []byte) ([]byte, error) {
+// appendValue reads the value that an encoded pointer, which a key has, names.
+func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
-		return dst, err
+		return dst, badPointer(v.tableWith(key, pointer), key, err)
 	}
 	r, err := v.valueReader(p)
 	if err != nil {
@@ -170,7 +179,44 @@ func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	return r.AppendUncached(dst, p)
 }
 
+// badPointer is the error of a table in which a key has a pointer that is none.
+func badPointer(table base.FileNum, key []byte, cause error) error {
+	c := base.Corruptf(base.FileName(base.FileTypeTable, table), -1, "what stands in the place of a value is no pointer into a value file")
+	c.Lo, c.Hi, c.Err = bytes.Clone(key), bytes.Clone(key), cause
+	return c
+}
+
+// tableWith is the table in which a key has a value that ends so; 0 if none is
+// found.
+func (v *view) tableWith(key, value []byte) (num base.FileNum) {
+	v.eachTable(func(_ int, t *table) {
+		if num != 0 || t.meta.EndsBefore(key) || t.meta.StartsAfter(key) {
+			return
+		}
+		r, err := t.open()
+		if err != nil {
+			return
+		}
+		it := r.NewIter(sstable.IterOptions{Bypass: true})
+		defer func() { _ = it.Close() }()
+		for kv := it.SeekGE(key, base.TrailerMax); kv != nil && bytes.Equal(kv.Key, key); kv = it.Next() {
+			if bytes.HasSuffix(kv.Value, value) {
+				num = t.meta.Num
+			}
+		}
+	})
+	return num
+}
+
 func (v *view) valueReader(p valuelog.Pointer) (*valuelog.Reader, error) {
+	f, err := v.valueFile(p)
+	if err != nil {
+		return nil, err
+	}
+	return f.open()
+}
+
+func (v *view) valueFile(p valuelog.Pointer) (*valueFile, error) {
 	i, ok := slices.BinarySearchFunc(v.values, p.File, func(f *valueFile, n base.FileNum) int {
 		return cmp.Compare(f.meta.Num, n)
 	})
@@ -178,7 +224,7 @@ func (v *view) valueReader(p valuelog.Pointer) (*valuelog.Reader, error) {
 		return nil, base.Corruptf(base.FileName(base.FileTypeValues, p.File), -1,
 			"a table points into this value file, and the manifest does not name it")
 	}
-	return v.values[i].open()
+	return v.values[i], nil
 }
 
 // sortedValues lists the value files of a version by number.

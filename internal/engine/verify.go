@@ -4,11 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/wal"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -52,7 +57,48 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 		r.ValueFiles++
 		r.Bytes += int64(f.meta.Size)
 	}
+	for _, g := range s.generations() {
+		if err := e.verifyLog(g); err != nil {
+			r.Damage = append(r.Damage, err)
+		}
+	}
+	if err := e.verifyManifest(s); err != nil {
+		r.Damage = append(r.Damage, err)
+	}
 	return r, e.verifyDir(r)
+}
+
+// verifyLog reads what was written to the log of a generation.
+func (e *Engine) verifyLog(g *generation) error {
+	if g.log == nil {
+		return nil
+	}
+	size := g.log.Size()
+	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.logNum, Incarnation: e.incarnation}
+	_, err := wal.Replay(e.fs, e.path(id.Name()), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
+	if s := e.state.Load(); err == nil || s == nil || !slices.Contains(s.generations(), g) {
+		return nil // in the latter case a flush has removed it
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return missingLog(g.logNum)
+	}
+	return err
+}
+
+// verifyManifest reads CURRENT and the manifest. What is open for reading only
+// has no manifest of its own, and compares with what was read at first.
+func (e *Engine) verifyManifest(s *state) error {
+	e.installMu.Lock()
+	log := e.manifest
+	e.installMu.Unlock()
+	if log != nil {
+		return log.Verify()
+	}
+	st, err := manifest.Recover(e.fs, e.dir)
+	if err == nil && st.Version.String() != s.v.version.String() {
+		err = base.Corruptf(base.FileName(base.FileTypeManifest, st.ManifestNum), -1, "the manifest is not the one that was read when the database was opened")
+	}
+	return err
 }
 
 // verifyDir looks for files of others, and for our own that are gone.
@@ -72,10 +118,11 @@ func (e *Engine) verifyDir(r *observe.Report) error {
 // verify checks every page of a table, and what the manifest says of it:
 // bounds, counts and references to value files.
 func (t *table) verify(ctx context.Context, v *view, report *observe.Report) error {
-	r, err := t.open()
+	r, err := t.openAgain()
 	if err != nil {
 		return err
 	}
+	defer func() { _ = r.Close() }()
 	if err := r.Verify(ctx, nil); err != nil {
 		return err
 	}
@@ -91,31 +138,8 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	}
 	report.Pages += int64(p.Pages)
 	report.Entries += int64(p.Entries)
-	it := r.NewIter(sstable.IterOptions{Bypass: true})
-	defer func() { _ = it.Close() }()
-	refs := map[base.FileNum]manifest.ValueRef{}
-	for kv := it.First(); kv != nil; kv = it.Next() {
-		pointer := kv.Value
-		switch kv.Trailer.Kind() {
-		case base.KindPutPointer:
-		case base.KindPutTTLPointer:
-			if _, pointer, err = splitExpiry(pointer); err != nil {
-				return err
-			}
-		default:
-			continue
-		}
-		p, err := valuelog.DecodePointer(pointer)
-		if err != nil {
-			return base.Corruptf(name, -1, "key %q: %v", kv.Key, err)
-		}
-		ref := refs[p.File]
-		refs[p.File] = manifest.ValueRef{File: p.File, Bytes: ref.Bytes + uint64(p.Length), Count: ref.Count + 1}
-		if _, err := v.valueReader(p); err != nil {
-			return err
-		}
-	}
-	if err := it.Err(); err != nil {
+	refs, err := t.follow(ctx, v, r)
+	if err != nil {
 		return err
 	}
 	for _, want := range t.meta.ValueRefs {
@@ -130,12 +154,116 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	return nil
 }
 
+// follow reads the value behind every pointer of a table, and counts the
+// pointers by file.
+func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[base.FileNum]manifest.ValueRef, error) {
+	refs := map[base.FileNum]manifest.ValueRef{}
+	files := map[base.FileNum]*valuelog.Sequential{}
+	defer func() {
+		for _, f := range files {
+			_ = f.Reader.Close()
+		}
+	}()
+	it := r.NewIter(sstable.IterOptions{Bypass: true})
+	defer func() { _ = it.Close() }()
+	var value []byte
+	for kv := it.First(); kv != nil; kv = it.Next() {
+		pointer := kv.Value
+		var err error
+		switch kv.Trailer.Kind() {
+		case base.KindPutPointer:
+		case base.KindPutTTLPointer:
+			if _, pointer, err = splitExpiry(pointer); err != nil {
+				return nil, err
+			}
+		default:
+			continue
+		}
+		p, err := valuelog.DecodePointer(pointer)
+		if err != nil {
+			return nil, badPointer(t.meta.Num, kv.Key, err)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ref := refs[p.File]
+		refs[p.File] = manifest.ValueRef{File: p.File, Bytes: ref.Bytes + uint64(p.Length), Count: ref.Count + 1}
+		f := files[p.File]
+		if f == nil {
+			vf, err := v.valueFile(p)
+			if err != nil {
+				return nil, err
+			}
+			f = &valuelog.Sequential{}
+			if f.Reader, err = vf.openAgain(); err != nil {
+				return nil, err
+			}
+			files[p.File] = f
+		}
+		if value, err = f.AppendValue(value[:0], p); err != nil {
+			return nil, err
+		}
+	}
+	return refs, it.Err()
+}
+
+// openAgain opens the file by its name, as the next opening of the database will:
+// the reader in use may hold one that another file has replaced since.
+func (t *table) openAgain() (*sstable.Reader, error) {
+	id := t.identity()
+	f, err := t.e.openWhole(id, t.meta.Size)
+	if err != nil {
+		return nil, err
+	}
+	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Seq: t.meta.OneSeq})
+	if err != nil {
+		_ = f.Close()
+	}
+	return r, err
+}
+
+// openAgain is that of a table for a value file.
+func (f *valueFile) openAgain() (*valuelog.Reader, error) {
+	id := f.identity()
+	file, err := f.e.openWhole(id, f.meta.Size)
+	if err != nil {
+		return nil, err
+	}
+	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id})
+	if err != nil {
+		_ = file.Close()
+	}
+	return r, err
+}
+
+// openWhole opens a file that has to be size bytes long.
+func (e *Engine) openWhole(id base.Identity, size uint64) (vfs.File, error) {
+	f, err := e.fs.Open(e.path(id.Name()))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c := base.Corruptf(id.Name(), -1, "the manifest names this file, and it is missing")
+		c.Err = err
+		return nil, c
+	case err != nil:
+		return nil, e.fileError("open "+id.Name(), err)
+	}
+	if n, err := f.Size(); err != nil || uint64(n) != size {
+		_ = f.Close()
+		if err != nil {
+			return nil, e.fileError("look at "+id.Name(), err)
+		}
+		return nil, base.Corruptf(id.Name(), -1, "the file has %d bytes; the manifest says %d", n, size)
+	}
+	return f, nil
+}
+
 // verify checks every record of a value file.
 func (f *valueFile) verify(ctx context.Context) error {
-	r, err := f.open()
+	r, err := f.openAgain()
 	if err != nil {
 		return err
 	}
+	defer func() { _ = r.Close() }()
 	var n uint64
 	err = r.Scan(ctx, func(rec valuelog.Record) error {
 		n++

@@ -120,8 +120,12 @@ func readLines(p []byte) (c current, ok bool) {
 
 // readCurrent returns base.ErrNotExist when there is no CURRENT.
 func readCurrent(fsys vfs.FS, dir string) (current, error) {
+	return readCurrentAt(fsys, fsys.PathJoin(dir, base.FileName(base.FileTypeCurrent, 0)))
+}
+
+func readCurrentAt(fsys vfs.FS, path string) (current, error) {
 	name := base.FileName(base.FileTypeCurrent, 0)
-	f, err := fsys.Open(fsys.PathJoin(dir, name))
+	f, err := fsys.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return current{}, fmt.Errorf("%w: %w", base.ErrNotExist, err)
 	}
@@ -172,4 +176,11 @@ func (c *current) writeTemp(fsys vfs.FS, dir string) (string, error) {
 		return "", err
 	}
 	return path, nil
+}
+
+// IsCurrentOf reports whether the file at path is a CURRENT of a database, or one
+// that should have become it.
+func IsCurrentOf(fsys vfs.FS, path string, db uint64) bool {
+	c, err := readCurrentAt(fsys, path)
+	return err == nil && c.db == db
 }

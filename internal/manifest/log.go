@@ -393,6 +393,43 @@ func (l *Log) rotate() {
 	}
 }
 
+// Verify reads CURRENT and the manifest again, by their names, and compares them
+// with what was written. What is wrong is a *base.CorruptionError.
+func (l *Log) Verify() error {
+	for {
+		l.mu.Lock()
+		s, file, synced := l.State(), l.file, l.synced
+		l.mu.Unlock()
+		if file == nil {
+			return base.ErrClosed
+		}
+		err := verify(l.fs, l.dir, s, synced)
+		if l.State().ManifestNum == s.ManifestNum {
+			return err
+		}
+		// It was rotated meanwhile.
+	}
+}
+
+func verify(fsys vfs.FS, dir string, want *State, synced int64) error {
+	c, err := readCurrent(fsys, dir)
+	if err != nil {
+		return err
+	}
+	name := base.FileName(base.FileTypeCurrent, 0)
+	if got := (&State{DBID: c.db, Incarnation: c.incarnation, ManifestNum: c.manifest}).identity(); got != want.identity() {
+		return base.Corruptf(name, -1, "it names %v, expected %v", got, want.identity())
+	}
+	got, err := recoverFrom(fsys, dir, &c, synced)
+	if err != nil {
+		return err
+	}
+	if got.Version.String() != want.Version.String() || got.LogNum != want.LogNum || got.NextKeyspace != want.NextKeyspace {
+		return base.Corruptf(want.identity().Name(), -1, "it says something else than what was written to it")
+	}
+	return nil
+}
+
 // Close closes the file. Everything appended is durable already.
 func (l *Log) Close() error {
 	l.mu.Lock()

@@ -117,6 +117,12 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	return recoverFrom(fsys, dir, &c, 0)
+}
+
+// recoverFrom reads the manifest that c names, of which the first length bytes are
+// meant; 0 is all.
+func recoverFrom(fsys vfs.FS, dir string, c *current, length int64) (*State, error) {
 	s := &State{DBID: c.db, Format: c.format, Incarnation: c.incarnation, ManifestNum: c.manifest, Closed: c.closed}
 	id := s.identity()
 	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
@@ -131,8 +137,11 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if length > 0 {
+		size = min(size, length)
+	}
 	r := record.NewReader(f, size, id)
-	r.KnowDurable(c.synced)
+	r.KnowDurable(max(c.synced, length))
 	if err := s.read(r, id); err != nil {
 		return nil, err
 	}
@@ -210,4 +219,23 @@ const foreignNumMax = fileNumMax >> 8
 func Identify(f io.ReaderAt, size int64) (base.Identity, bool) {
 	h, ok := record.Identify(f, size)
 	return h.ID, ok && h.ID.Type == base.FileTypeManifest
+}
+
+// Reserved returns the file numbers that the opening which wrote the manifest id
+// may have handed out, as far as it can be read.
+func Reserved(fsys vfs.FS, dir string, id base.Identity) (first, next base.FileNum) {
+	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return 0, 0
+	}
+	_ = eachEdit(record.NewReader(f, size, id), id, func(e *Edit, _ int64) error {
+		first, next = max(first, e.FirstFile), max(next, e.NextFile)
+		return nil
+	})
+	return first, next
 }
