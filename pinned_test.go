@@ -60,3 +60,24 @@ func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 		t.Errorf("after all are closed: %+v", m)
 	}
 }
+
+// TestOnlyOldIteratorsPinMemory: a read that runs for as long as a compaction does, and
+// an iterator over what is there now, leave the memtables as large as they are.
+func TestOnlyOldIteratorsPinMemory(t *testing.T) {
+	o := seerdb.Options{MemoryBudget: 8 << 20, Durability: seerdb.NoWAL, ValueThreshold: -1}
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), ManualOnly: true, L0Trigger: 100}))
+	must(t, db.Put([]byte("key"), []byte("value")))
+	must(t, db.GetFunc([]byte("key"), func([]byte) error { // holds its state, as jobs do
+		it, err := db.NewIter(nil)
+		must(t, err)
+		if m := db.Metrics().Memory; m.Pinned != 0 {
+			t.Errorf("an iterator over the current state pins %d bytes", m.Pinned)
+		}
+		must(t, it.Close())
+		must(t, db.Flush(context.Background()))
+		if m := db.Metrics().Memory; m.Pinned != 0 || m.Memtables < 2<<20 {
+			t.Errorf("a read pins memory: %+v", m)
+		}
+		return nil
+	}))
+}

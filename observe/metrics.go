@@ -106,8 +106,8 @@ type ValueMetrics struct {
 type MemoryMetrics struct {
 	Budget                                                         int64
 	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
-	// Pinned is the part of Memtables that was flushed and that only open
-	// iterators keep. Health names where they were made.
+	// Pinned is the part of Memtables that was flushed and that open iterators
+	// keep. Health names where they were made.
 	Pinned int64
 }
 

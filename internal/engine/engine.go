@@ -82,7 +82,6 @@ type Engine struct {
 	memtables struct {
 		mu            sync.Mutex
 		used, charged int64 // guarded by mu; bytes of arenas, and of the budget
-		current       int64 // guarded by mu; of used, what the current state has
 	}
 
 	// opening says that Open brings a database back and that CURRENT does not

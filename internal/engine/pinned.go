@@ -38,26 +38,46 @@ func (e *Engine) memtableSize() int {
 	return int(min(size, max((share-e.pinnedMemtables())/maxMemtables, floor)))
 }
 
-// pinnedMemtables is how many bytes of memtables only open iterators keep.
-func (e *Engine) pinnedMemtables() int64 {
-	e.memtables.mu.Lock()
-	defer e.memtables.mu.Unlock()
-	return max(e.memtables.used-e.memtables.current, 0)
+// pinnedMemtables is how many bytes of memtables open iterators keep beyond those
+// of the current state. What a running job keeps does not count: it ends by
+// itself.
+func (e *Engine) pinnedMemtables() (n int64) {
+	cur := e.state.Load()
+	if cur == nil {
+		return 0
+	}
+	seen := map[*generation]bool{cur.mem: true}
+	for _, g := range cur.imm {
+		seen[g] = true
+	}
+	add := func(g *generation) {
+		if g != nil && !seen[g] {
+			seen[g] = true
+			n += g.capacity
+		}
+	}
+	e.open.states(func(s *state) {
+		add(s.mem)
+		for _, g := range s.imm {
+			add(g)
+		}
+	})
+	return n
 }
 
-// noteCurrent notes what memtables a state has that becomes the current one. The
-// caller holds e.mu.
-func (e *Engine) noteCurrent(s *state) {
-	n := int64(0)
-	if s.mem != nil {
-		n = s.mem.capacity
+// states calls fn for the states that iterators read, once or more often for
+// each. fn must not open or close any.
+func (l *openObjects) states(fn func(*state)) {
+	for i := range l.shards {
+		list := &l.shards[i]
+		list.mu.Lock()
+		for o := list.first; o != nil; o = o.next {
+			if o.state != nil {
+				fn(o.state)
+			}
+		}
+		list.mu.Unlock()
 	}
-	for _, g := range s.imm {
-		n += g.capacity
-	}
-	e.memtables.mu.Lock()
-	e.memtables.current = n
-	e.memtables.mu.Unlock()
 }
 
 // pinning says which iterators keep memtables that were flushed, if that is

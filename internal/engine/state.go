@@ -160,7 +160,6 @@ func (e *Engine) setState(s *state) (retire func()) {
 		g.refs++
 	}
 	s.v.refs++
-	e.noteCurrent(s)
 	e.lifetimes.Add() // reclaim gives it back
 	old := e.state.Swap(s)
 	return func() {
