@@ -25,7 +25,9 @@ var (
 	ErrKeyTooLarge = base.ErrKeyTooLarge
 	// ErrValueTooLarge: the value is longer than MaxValueSize.
 	ErrValueTooLarge = base.ErrValueTooLarge
-	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded.
+	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded, or what a memtable
+	// can hold: 32 GiB, and 512 MiB where an int has 32 bits, for keys, values and
+	// some 90 bytes an operation. Nothing was committed; commit it in parts.
 	ErrBatchTooLarge = base.ErrBatchTooLarge
 	// ErrConflict: a commit since the transaction began touched what it
 	// depends on. Nothing was applied; a new transaction may succeed.

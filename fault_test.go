@@ -55,13 +55,15 @@ func TestFullDiskResumes(t *testing.T) {
 				must(t, put(i))
 			}
 			fs.SetCapacity(fs.Used() + 4096)
-			failed := 0
+			failed, sick := 0, false
 			for i := 200; failed < 20 && i < 100000; i++ {
 				if err := put(i); err != nil {
 					if !errors.Is(err, seerdb.ErrNoSpace) {
 						t.Fatalf("put %d on a full disk: %v, want ErrNoSpace", i, err)
 					}
 					failed++
+					// A flush may make room at any time.
+					sick = sick || db.Health().Status != observe.OK
 				}
 			}
 			if failed == 0 {
@@ -70,8 +72,8 @@ func TestFullDiskResumes(t *testing.T) {
 			if _, err := db.Get([]byte("key000007")); err != nil {
 				t.Fatalf("read on a full disk: %v", err)
 			}
-			if h := db.Health(); h.Status == observe.OK {
-				t.Fatalf("health is %v on a full disk", h)
+			if !sick {
+				t.Fatal("health was ok each time when a commit met a full disk")
 			}
 			fs.SetCapacity(0)
 			eventually(t, 5*time.Second, "a commit after space returned", func() bool { return put(999999) == nil })

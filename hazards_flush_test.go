@@ -162,7 +162,7 @@ func TestS09FlushMeansEverythingBefore(t *testing.T) {
 // Whatever was called like a table was adopted at open, complete or not.
 func TestS10OnlyTheManifestMakesATable(t *testing.T) {
 	for _, s := range flushSteps {
-		r := newRig(t, quiet)
+		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize = 64 << 10 }) // no log is made ahead
 		all := rows("k", 30, strings.Repeat("v", 250))
 		r.put("k00000=old")
 		must(t, r.flush())

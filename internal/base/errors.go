@@ -33,6 +33,29 @@ var (
 	ErrInCallback     = errors.New("seerdb: called by code of the program that the call would wait for")
 )
 
+// Lasting returns err as the cause of a state that does not go away by itself,
+// and in which it is certain what happens to commits: it is neither ErrNoSpace
+// nor ErrCommitUnknown, whatever it wraps. All else that it wraps is found.
+func Lasting(err error) error {
+	if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrCommitUnknown) {
+		return err
+	}
+	return lasting{err}
+}
+
+type lasting struct{ err error }
+
+func (l lasting) Error() string { return l.err.Error() }
+
+// Is makes errors.Is go on, but for the two; there is no Unwrap by which it
+// would find them.
+func (l lasting) Is(target error) bool {
+	return target != ErrNoSpace && target != ErrCommitUnknown && errors.Is(l.err, target)
+}
+
+// As makes errors.As go on.
+func (l lasting) As(target any) bool { return errors.As(l.err, target) }
+
 // CorruptionError reports bytes on disk that are not what was written there.
 // errors.Is(err, ErrCorruption) holds for it.
 type CorruptionError struct {

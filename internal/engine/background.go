@@ -61,8 +61,9 @@ func newBackground(e *Engine) *background {
 
 // start launches the workers.
 func (b *background) start() {
-	b.wg.Add(3)
+	b.wg.Add(4)
 	go b.flusher()
+	go b.turner()
 	go b.dispatcher()
 	go b.sealer()
 	if d := b.e.opts.SyncInterval; d > 0 {
@@ -206,6 +207,9 @@ func (b *background) endFlush(gens []*generation, err error) {
 	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
+	if err == nil {
+		b.e.clearTrouble()
+	}
 	b.report("flush", err)
 	b.e.commitChanged()
 }
@@ -315,7 +319,7 @@ func (b *background) sealer() {
 			return
 		case g := <-b.seals:
 			if err := g.seal(); err != nil && !errors.Is(err, base.ErrClosed) {
-				b.e.poison(fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), err))
+				b.e.poison(g.logError(err))
 			}
 		}
 	}

@@ -92,8 +92,6 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	switch {
 	case err == nil:
 		return l.stats, nil
-	case isNoSpace(err) && !errors.Is(err, base.ErrNoSpace):
-		err = e.fileError("load rows", err)
 	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
 	case e.background.ctx.Err() != nil:
 		err = e.refusal()

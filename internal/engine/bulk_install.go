@@ -118,13 +118,15 @@ func (l *load) takePlace(tables []*manifest.FileMeta) (*commit, *loading, error)
 	e.mu.Lock()
 	e.loading = at
 	e.mu.Unlock()
+	p.held = true // from here on, for the lock is let go in turn
 	// The queue of generations may get one too long here: who would make room
 	// waits for flushMu.
-	if err := e.rotate(0); err != nil {
+	if err := e.turn(context.Background(), p.gen, 0); err != nil {
+		p.held = false
+		p.changed.Broadcast()
 		e.endLoading()
 		return nil, nil, err
 	}
-	p.held = true
 	p.nextSeq++
 	c := commitPool.Get().(*commit)
 	p.take(c, at.seq, p.noteLoad(l.k, tables[0].Smallest, tables[len(tables)-1].Largest, at.seq))
@@ -192,7 +194,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	healthy := e.poisoned.Load() == nil
 	err := e.installLocked(edit, nil, k, false)
 	if err != nil && healthy && e.poisoned.Load() != nil {
-		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, *e.poisoned.Load())
 	}
 	return err
 }

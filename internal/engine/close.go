@@ -103,8 +103,7 @@ func (e *Engine) noteClosed(s *state) {
 func (e *Engine) refuseCommits() {
 	p := &e.commit
 	p.mu.Lock()
-	p.refused = base.ErrClosed
-	p.changed.Broadcast()
+	p.refuse(base.ErrClosed)
 	p.closing = true
 	for p.head != nil {
 		p.changed.Wait()
@@ -137,6 +136,9 @@ func (e *Engine) finishLogs() error {
 		logged += g.log.Size() + int64(g.log.Pending())
 	}
 	var err error
+	if l := e.state.Load().mem.log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
+		withoutLog = true // what was acknowledged from its memory
+	}
 	if withoutLog || logged > closeFlushBytes {
 		if err = e.flushForClose(); err == nil {
 			return nil
@@ -144,13 +146,14 @@ func (e *Engine) finishLogs() error {
 		e.opts.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
 	}
 	for _, g := range slices.Backward(e.state.Load().generations()) {
-		if serr := g.seal(); serr != nil {
+		if serr := g.seal(); serr != nil && !errors.Is(serr, base.ErrNoSpace) {
 			e.abandonLogs()
 			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), serr)
 		}
 	}
 	if withoutLog {
-		return err
+		return fmt.Errorf("seerdb: close: commits after sequence %d may be lost, for they went neither to a log nor to tables: %w",
+			e.durable.load(), err)
 	}
 	return nil
 }
@@ -162,9 +165,7 @@ const closingMemtable = 1 << 10
 // flushForClose writes all generations to tables, as every flush does: readers
 // are still there, and must see either a generation or its tables.
 func (e *Engine) flushForClose() error {
-	e.commit.mu.Lock()
-	err := e.rotateTo(closingMemtable)
-	e.commit.mu.Unlock()
+	err := e.turnNow(closingMemtable)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -27,16 +29,18 @@ import (
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
 	mu      sync.Mutex
-	nextSeq base.SeqNum  // guarded by mu
-	gen     *generation  // guarded by mu; the active generation, as in the state
-	head    *commit      // guarded by mu; oldest commit not yet published
-	tail    *commit      // guarded by mu
-	refused error        // guarded by mu; why commits are refused, nil when not
-	changed sync.Cond    // on mu; room or refusal changed
-	waiting int          // guarded by mu; writers in a stop
-	tracker *txn.Tracker // its methods are called under mu
-	held    bool         // guarded by mu; a load takes its place, commits wait
-	closing bool         // guarded by mu; Close waits for the queue to empty
+	nextSeq base.SeqNum           // guarded by mu
+	gen     *generation           // guarded by mu; the active generation, as in the state
+	head    *commit               // guarded by mu; oldest commit not yet published
+	tail    *commit               // guarded by mu
+	refused error                 // guarded by mu; why commits are refused, nil when not; set by refuse
+	refusal atomic.Pointer[error] // the same, for those who do not wait for mu
+	changed sync.Cond             // on mu; room or refusal changed
+	waiting int                   // guarded by mu; writers in a stop
+	tracker *txn.Tracker          // its methods are called under mu
+	held    bool                  // guarded by mu; a load takes its place, commits wait
+	turning turning
+	closing bool // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.
@@ -83,6 +87,9 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 		}
 		return e.visibleSeq(), nil
 	}
+	if err := checkSize(b); err != nil {
+		return 0, err
+	}
 	d, err := e.durability(d)
 	if err != nil {
 		return 0, err
@@ -119,6 +126,7 @@ func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, 
 	if err != nil {
 		return 0, err
 	}
+	e.clearTrouble()
 	e.stats.commit(begin, b)
 	return end, nil
 }
@@ -140,13 +148,37 @@ func (e *Engine) durability(d Durability) (Durability, error) {
 	return d, nil
 }
 
+// batchMemoryMax is how much of a memtable one batch may take in a commit, and
+// replayMemoryMax in recovery, where another system may have written the log.
+// Where an int has 32 bits the caller's batch, the log's copy and the memtable
+// must fit into the 4 GiB of one process together. Only tests change them.
+var (
+	batchMemoryMax  = min(memtable.MaxCapacity, int64(math.MaxInt)/4)
+	replayMemoryMax = int64(memtable.MaxCapacity)
+)
+
+// reservation is what a batch takes of a memtable.
+func reservation(b *batch.Batch) int64 {
+	overhead := int64(memtable.EntryOverhead)
+	if len(b.Keyspaces()) > 0 {
+		overhead += prefixSize
+	}
+	return int64(b.KeyValueBytes()) + int64(b.Count())*overhead +
+		int64(b.RangeDeletes())*(memtable.RangeBound(0, 0)+2*prefixSize)
+}
+
+// checkSize refuses a batch that no memtable can hold.
+func checkSize(b *batch.Batch) error {
+	if n := reservation(b); n > batchMemoryMax {
+		return fmt.Errorf("%w: its %d operations take %d bytes in memory, and %d is the most; commit it in parts",
+			base.ErrBatchTooLarge, b.Count(), n, batchMemoryMax)
+	}
+	return nil
+}
+
 // enqueue is stage 1.
 func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durability, x *txn.Txn) error {
-	need := b.KeyValueBytes() + b.Count()*memtable.EntryOverhead
-	if len(b.Keyspaces()) > 0 {
-		need += b.Count() * prefixSize
-	}
-	need += b.RangeDeletes() * (memtable.RangeBound(0, 0) + 2*prefixSize)
+	need := reservation(b)
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +222,7 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 
 // admit waits until a commit may take its place, and reserves need bytes for it
 // in the active generation; or says why it may not. The caller holds commit.mu.
-func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn) error {
+func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.Txn) error {
 	p := &e.commit
 	for {
 		if p.refused != nil {
@@ -202,6 +234,10 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 		if err := e.checkSpaces(b.Keyspaces()); err != nil {
 			return err // perhaps it was dropped during a wait
 		}
+		if p.turning.running {
+			p.changed.Wait()
+			continue
+		}
 		if p.held {
 			if err := e.callers.refuse("a commit while a load takes its place", callingJob); err != nil {
 				return err
@@ -211,6 +247,7 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 		}
 		if reason := e.pressure.Load().stops(b); reason != "" {
 			if err := e.waitFor(stopL0, reason); err != nil {
+				e.trouble.Store(&err)
 				return err
 			}
 			continue
@@ -224,13 +261,42 @@ func (e *Engine) admit(ctx context.Context, need int, b *batch.Batch, x *txn.Txn
 				continue // the lock was let go
 			}
 		}
+		if l := p.gen.log; l != nil && l.Crowded() {
+			if err := e.waitForLog(p.gen); err != nil {
+				return err
+			}
+			continue
+		}
 		if p.gen.mem.Reserve(need) {
+			if !p.gen.halfFull {
+				e.lookAhead()
+			}
 			return nil
 		}
-		if err := e.makeRoom(need); err != nil {
+		if err := e.makeRoom(ctx, need); err != nil {
+			e.trouble.Store(&err)
 			return err
 		}
 	}
+}
+
+// waitForLog waits, without the lock, until the log takes records without a
+// write. The caller holds commit.mu.
+func (e *Engine) waitForLog(g *generation) error {
+	e.commit.mu.Unlock()
+	err := g.log.MakeRoom()
+	e.commit.mu.Lock()
+	if err == nil || errors.Is(err, base.ErrClosed) {
+		return nil // the generation has been replaced, or the caller sees that the database is closed
+	}
+	return e.logFailed(g, err)
+}
+
+// refuse lets no commit in from now on. The caller holds mu, or is alone.
+func (p *pipeline) refuse(err error) {
+	p.refused = err
+	p.refusal.Store(&err)
+	p.changed.Broadcast()
 }
 
 // take gives a commit its place at the end of the queue. The caller holds mu.
@@ -272,8 +338,6 @@ func (e *Engine) persist(c *commit, d Durability) error {
 		e.commit.mu.Lock()
 		err = e.logFailed(c.gen, err)
 		e.commit.mu.Unlock()
-	} else if e.logFull.Load() != nil {
-		e.logFull.Store(nil)
 	}
 	return err
 }
@@ -383,17 +447,24 @@ func (p *pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 // writing resumes by itself. The caller holds commit.mu.
 func (e *Engine) logFailed(g *generation, err error) error {
 	if errors.Is(err, base.ErrNoSpace) {
-		e.logFull.Store(&err)
+		e.trouble.Store(&err)
 		return err
 	}
 	if errors.Is(err, base.ErrClosed) {
 		return err
 	}
-	e.poisonLocked(fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), err))
+	e.poisonLocked(g.logError(err))
 	if errors.Is(err, base.ErrCommitUnknown) || errors.Is(err, base.ErrReadOnly) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
+}
+
+// clearTrouble notes that commits go on.
+func (e *Engine) clearTrouble() {
+	if e.trouble.Load() != nil {
+		e.trouble.Store(nil)
+	}
 }
 
 // poison makes the engine read-only for good (I9): reads go on, writes meet
@@ -405,9 +476,12 @@ func (e *Engine) poison(cause error) {
 }
 
 func (e *Engine) poisonLocked(cause error) {
+	// One commit may have an unknown outcome by it. Those refused from now on
+	// have not.
+	cause = base.Lasting(cause)
 	if e.poisoned.CompareAndSwap(nil, &cause) {
 		if !e.commit.closing {
-			e.commit.refused = fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause)
+			e.commit.refuse(fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause))
 		}
 		e.opts.Logger.Error("seerdb is read-only from now on", "cause", cause)
 		e.listener.backgroundError(cause)

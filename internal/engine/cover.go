@@ -73,7 +73,7 @@ func (b *background) flushDeletes() {
 	if e.commit.refused != nil || e.commit.gen.empty() || len(e.state.Load().imm) >= maxImmutable {
 		return
 	}
-	b.report("flush", e.rotate(0))
+	e.wantTurn(0)
 }
 
 // weighing is when the memtable was last weighed.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -45,7 +44,7 @@ type Engine struct {
 	closed    atomic.Bool
 	poisoned  atomic.Pointer[error]           // the first cause (I9)
 	panicked  atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
-	logFull   atomic.Pointer[error]           // the last write of the log met a full disk
+	trouble   atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
 	nextFile  atomic.Uint64
 	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
 	nextJob   atomic.Int64
@@ -103,11 +102,6 @@ func (e *Engine) noteMade(id base.Identity) {
 
 // path is a file of the database.
 func (e *Engine) path(name string) string { return e.fs.PathJoin(e.dir, name) }
-
-// isNoSpace recognises the errnos of a full disk or quota.
-func isNoSpace(err error) bool {
-	return errors.Is(err, base.ErrNoSpace) || vfs.IsNoSpace(err)
-}
 
 // unknownKind is met when a table holds an operation that this version does
 // not know how to apply.

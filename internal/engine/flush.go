@@ -62,7 +62,7 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation, begun uint64) err
 			return err
 		}
 		if len(e.state.Load().imm) < maxImmutable {
-			return e.rotate(0)
+			return e.turn(ctx, g, 0)
 		}
 		e.background.mu.Lock()
 		err := e.background.failedSince(begun, e.state.Load().imm)

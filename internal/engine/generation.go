@@ -3,6 +3,8 @@ package engine
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +32,7 @@ type generation struct {
 	// lies in older generations and in tables is not newer. Immutable.
 	hintFrom base.SeqNum
 	capacity int64
+	halfFull bool // the next log was asked for; guarded by commit.mu
 
 	refs int // states that name it; guarded by Engine.mu
 
@@ -64,7 +67,7 @@ func (g *generation) openOthers(partitions int) error {
 	if g.others.Load() != nil {
 		return nil
 	}
-	m, err := memtable.New(memtable.Options{Capacity: int(g.capacity), Partitions: partitions})
+	m, err := memtable.New(memtable.Options{Capacity: g.capacity, Partitions: partitions})
 	if err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (g *generation) len() int {
 }
 
 // need is what an operation takes from the reservation.
-func need(op *batch.Op) int {
+func need(op *batch.Op) int64 {
 	n := memtable.EntryBound(len(op.Key), len(op.Value))
 	if op.Kind == base.KindRangeDelete {
 		n = memtable.RangeBound(len(op.Key), len(op.Value)) + prefixSize
@@ -149,10 +152,11 @@ func stripped(f rangedel.Fragment, end []byte) rangedel.Fragment {
 	return f
 }
 
-// sync makes the log durable up to lsn, and all logs before it.
+// sync makes the log durable up to lsn, and all logs before it. When one of those
+// fails, what is at lsn may be written all the same, and count.
 func (g *generation) sync(lsn int64) error {
 	if err := g.syncPrev(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
 	}
 	return g.log.Sync(lsn)
 }
@@ -194,6 +198,16 @@ func (g *generation) seal() error {
 		}
 	})
 	return g.sealErr
+}
+
+// logError is what an error of the log says about the log, without what it says
+// to one who waited for it.
+func (g *generation) logError(err error) error {
+	var p *wal.PoisonError
+	if errors.As(err, &p) {
+		return fmt.Errorf("write-ahead log %w", p)
+	}
+	return fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), err)
 }
 
 // abandonLog closes the log of a generation whose content is in tables, as is

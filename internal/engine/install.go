@@ -85,9 +85,8 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 		// wants it is tried again.
 		return fmt.Errorf("manifest: %w", err)
 	}
-	err = fmt.Errorf("manifest: %w", err)
-	e.poison(err)
-	return err
+	e.poison(fmt.Errorf("manifest: %w", err))
+	return e.refusal()
 }
 
 // swap makes next current without the flushed generations. The caller holds

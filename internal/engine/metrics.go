@@ -42,13 +42,13 @@ func (e *Engine) Metrics() *observe.Metrics {
 
 // treeMetrics describes memtables, levels and value files of a state.
 func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
-	m.Memtable.Active = int64(s.mem.mem.Bytes())
+	m.Memtable.Active = s.mem.mem.Bytes()
 	m.Memtable.Entries = int64(s.mem.len())
 	m.Memtable.Queue = len(s.imm)
 	gens := append([]*generation{s.mem}, s.imm...)
 	for i, g := range gens {
 		if i > 0 {
-			m.Memtable.Immutable += int64(g.mem.Bytes())
+			m.Memtable.Immutable += g.mem.Bytes()
 			m.Memtable.Entries += int64(g.len())
 		}
 		if g.logNum != 0 {
@@ -58,6 +58,7 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 			m.Log.Bytes += g.log.Size()
 		}
 	}
+	m.Log.Segments += int(e.commit.turning.made.Load())
 	m.Levels = make([]observe.LevelMetrics, base.NumLevels)
 	for l := range m.Levels {
 		m.Levels[l].Level = l
@@ -187,19 +188,34 @@ func (j *jobStats) metrics() observe.JobMetrics {
 	}
 }
 
-// Health says whether everything works.
+// refusing is what a commit would meet now, or nil: what one met that was not at
+// fault itself, or what keeps full memtables from being flushed.
+func (e *Engine) refusing() error {
+	if err := e.trouble.Load(); err != nil {
+		return *err
+	}
+	s := e.state.Load()
+	if s != nil && s.mem.log != nil && s.mem.log.Crowded() {
+		if err := s.mem.log.Full(); err != nil {
+			return err
+		}
+	}
+	if s != nil && len(s.imm) >= maxImmutable && e.background != nil {
+		return e.background.blocking(stopMemtables)
+	}
+	return nil
+}
+
+// Health says whether everything works. It takes no lock under which anything
+// waits for a disk.
 func (e *Engine) Health() observe.Health {
 	h := observe.Health{}
 	worse := func(s observe.Status, reason string) {
 		h.Status = max(h.Status, s)
 		h.Reasons = append(h.Reasons, reason)
 	}
-	e.commit.mu.Lock()
-	h.Err = e.commit.refused
-	log := e.commit.gen.log
-	e.commit.mu.Unlock()
-	if e.opts.Durability == Relaxed && e.logFull.Load() != nil && log.Pending() == 0 {
-		e.logFull.Store(nil) // what waited in the log's memory was written since
+	if err := e.commit.refusal.Load(); err != nil {
+		h.Err = *err
 	}
 	switch {
 	case e.closed.Load():
@@ -209,11 +225,9 @@ func (e *Engine) Health() observe.Health {
 	case h.Err != nil:
 		worse(observe.ReadOnly, h.Err.Error())
 	}
-	if err := e.logFull.Load(); err != nil {
-		if h.Err == nil {
-			h.Err = *err
-		}
-		worse(observe.Degraded, (*err).Error())
+	if err := e.refusing(); err != nil && h.Err == nil {
+		h.Err = err
+		worse(observe.Degraded, "commits are refused: "+err.Error())
 	}
 	if e.background != nil {
 		for _, err := range e.background.errors() {

@@ -47,7 +47,8 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.clock.start(o)
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
-	e.commit.tracker = txn.New(int(o.MemoryBudget / trackerShare))
+	e.commit.turning.kick = make(chan struct{}, 1)
+	e.commit.tracker = txn.New(share(o.MemoryBudget, trackerShare))
 	budget := o.MemoryBudget
 	if o.NoCache {
 		budget = 0
@@ -130,7 +131,7 @@ func (e *Engine) openDir() error {
 		lock = e.dirRoot.LockShared
 	}
 	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
-		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, err)
+		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, vfs.NoSpace(err))
 	}
 	if e.dirHandle, err = e.fs.OpenDir(e.dir); err != nil {
 		return e.fileError("open the directory "+e.name, err)
@@ -179,9 +180,14 @@ func (e *Engine) create() error {
 func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) (err error) {
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
 	if g == nil {
-		if g, err = e.newGeneration(e.opts.MemtableSize, nil); err != nil {
+		seg, err := e.makeLog()
+		if err != nil {
 			return err
 		}
+		if g, err = e.newGeneration(int64(e.opts.MemtableSize), nil, seg); err != nil {
+			return err
+		}
+		g.hintFrom = e.commit.nextSeq - 1
 	}
 	e.commit.gen = g
 	e.mu.Lock()

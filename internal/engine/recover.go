@@ -174,7 +174,7 @@ func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
 		return err
 	}
 	e.commit.gen = &generation{mem: mem}
-	e.commit.refused = fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly)
+	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
 	e.mu.Lock()
 	retire := e.setState(&state{mem: e.commit.gen, imm: r.gens, v: e.newView(v, nil)})

@@ -179,7 +179,7 @@ func (r *replay) apply(payload []byte) error {
 	if b.Seq() < r.next {
 		return base.Corruptf("", 0, "batch with sequence %d follows one that ends at %d", b.Seq(), r.next-1)
 	}
-	seq, size := b.Seq(), 0
+	seq, size := b.Seq(), int64(0)
 	for rd := b; ; {
 		op, ok, err := rd.Next()
 		if err != nil {
@@ -252,7 +252,7 @@ func (r *replay) dropped(op *batch.Op) bool {
 
 // room makes sure that the current memtable takes need bytes more. Full ones
 // are written to tables at once, so that a long log needs little memory.
-func (r *replay) room(need int) error {
+func (r *replay) room(need int64) error {
 	if r.cur != nil && r.cur.mem.Reserve(need) {
 		return nil
 	}
@@ -261,12 +261,16 @@ func (r *replay) room(need int) error {
 			return err
 		}
 	}
-	capacity := max(r.e.opts.MemtableSize, need)
+	if need > replayMemoryMax {
+		return fmt.Errorf("%w: the log holds a batch that needs %d bytes of memory, and this system can use %d; open the database on a 64-bit system",
+			base.ErrBatchTooLarge, need, replayMemoryMax)
+	}
+	capacity := max(int64(r.e.opts.MemtableSize), need)
 	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: r.e.opts.Partitions})
 	if err != nil {
 		return err
 	}
-	r.cur = &generation{mem: mem, capacity: int64(capacity)}
+	r.cur = &generation{mem: mem, capacity: capacity}
 	r.e.chargeMemtables(r.cur.capacity)
 	r.gens = append(r.gens, r.cur)
 	if !mem.Reserve(need) {
@@ -330,11 +334,14 @@ func (r *replay) finish() error {
 // made of, durable.
 func (r *replay) relog() error {
 	g := r.cur
-	g.logNum, g.hintFrom = r.e.newFileNum(), r.e.commit.nextSeq-1
-	if err := r.e.createLog(g, nil); err != nil {
+	seg, err := r.e.makeLog()
+	if err != nil {
 		return err
 	}
-	err := error(nil)
+	g.logNum, g.hintFrom = seg.Num(), r.e.commit.nextSeq-1
+	if err := r.e.beginLog(g, nil, seg); err != nil {
+		return err
+	}
 	for _, p := range r.payloads {
 		if err == nil {
 			_, err = g.log.Append(p)

@@ -281,12 +281,10 @@ func (e *Engine) damaged(err error) {
 	}
 }
 
-// fileError gives an I/O error its sentence, and ErrNoSpace its identity.
+// fileError gives an I/O error its sentence. A full disk that a sync of a table
+// reports is one too: the table is written again into a new file.
 func (e *Engine) fileError(doing string, err error) error {
-	if isNoSpace(err) && !errors.Is(err, base.ErrNoSpace) {
-		return fmt.Errorf("%w: cannot %s: %w", base.ErrNoSpace, doing, err)
-	}
-	return fmt.Errorf("seerdb: cannot %s: %w", doing, err)
+	return fmt.Errorf("seerdb: cannot %s: %w", doing, vfs.NoSpace(err))
 }
 
 // tableCreated and the like tell the listener about files.

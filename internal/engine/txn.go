@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"sync"
 
@@ -65,6 +66,10 @@ const (
 	txnShare     = 4
 )
 
+// share is one of n parts of a budget, of which what counts with int uses no more
+// than an int can hold.
+func share(budget, n int64) int { return int(min(budget/n, math.MaxInt)) }
+
 // Begin makes t, which is zero, a transaction at what is visible now.
 func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.Isolation > SnapshotIsolation {
@@ -77,27 +82,36 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 		o.Where = Caller(1, 2)
 	}
 	w := txnPool.Get().(*txnWork)
-	p := &e.commit
 	e.clock.ifUsed()
-	p.mu.Lock()
 	if e.closed.Load() {
-		p.mu.Unlock()
 		txnPool.Put(w)
 		return base.ErrClosed
 	}
-	t.e, t.o, t.held, t.work = e, o, e.snaps.take(e, &t.hold), w
-	t.at = t.held
-	if !o.ReadOnly {
-		var pending iter.Seq[*batch.Batch]
-		if p.head != nil {
-			pending = p.pending
-		}
-		p.tracker.Begin(&w.conflict, t.at.Seq, int(e.opts.MemoryBudget/txnShare), pending)
+	t.e, t.o, t.work = e, o, w
+	if o.ReadOnly {
+		t.held = e.snaps.take(e, &t.hold)
+	} else {
+		t.held = e.beginConflicts(w, &t.hold)
 	}
-	p.mu.Unlock()
+	t.at = t.held
 	t.origin.own = o.Own
 	e.open.add(&t.origin, originTxn, o.Where)
 	return nil
+}
+
+// beginConflicts takes the moment at which a transaction reads, and from which
+// conflicts with it count.
+func (e *Engine) beginConflicts(w *txnWork, h *hold) Moment {
+	p := &e.commit
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := e.snaps.take(e, h)
+	var pending iter.Seq[*batch.Batch]
+	if p.head != nil {
+		pending = p.pending
+	}
+	p.tracker.Begin(&w.conflict, at.Seq, share(e.opts.MemoryBudget, txnShare), pending)
+	return at
 }
 
 // pending yields the batches of the commits that are not visible yet. The
@@ -310,11 +324,11 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 // its set. With snapshot isolation what it writes enters the set as well, at its
 // commit, which must not be where it becomes too large.
 func (t *Txn) fits(w *txnWork, more int) bool {
-	size := len(w.batch.Data)
+	size := int64(len(w.batch.Data))
 	if t.o.Isolation == SnapshotIsolation {
-		size += w.batch.Count()*txn.KeySize + w.conflict.Bytes() + more
+		size += int64(w.batch.Count())*txn.KeySize + int64(w.conflict.Bytes()) + int64(more)
 	}
-	return int64(size) <= t.e.opts.MemoryBudget/txnShare
+	return size <= t.e.opts.MemoryBudget/txnShare
 }
 
 // charge takes what the transaction occupies from the budget.

@@ -306,8 +306,5 @@ func (s *Sorter) Close() error {
 }
 
 func fileError(doing string, id base.Identity, err error) error {
-	if vfs.IsNoSpace(err) && !errors.Is(err, base.ErrNoSpace) {
-		return fmt.Errorf("%w: cannot %s the temporary file %s: %w", base.ErrNoSpace, doing, id.Name(), err)
-	}
-	return fmt.Errorf("seerdb: cannot %s the temporary file %s: %w", doing, id.Name(), err)
+	return fmt.Errorf("seerdb: cannot %s the temporary file %s: %w", doing, id.Name(), vfs.NoSpace(err))
 }

@@ -250,12 +250,9 @@ func (l *Log) use(m *written) {
 	l.state.Store(m.state)
 }
 
-// wrap names the file in an error, and makes a full disk base.ErrNoSpace.
+// wrap names the file in an error.
 func wrap(id base.Identity, err error) error {
-	if vfs.IsNoSpace(err) {
-		return fmt.Errorf("%w: %s: %w", base.ErrNoSpace, id.Name(), err)
-	}
-	return fmt.Errorf("%s: %w", id.Name(), err)
+	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }
 
 // State is what the manifest says now.
@@ -354,7 +351,7 @@ func (l *Log) mark() {
 
 func (l *Log) poison(cause error) error {
 	if l.err == nil {
-		l.err = fmt.Errorf("%s is unusable: %w", l.id.Name(), cause)
+		l.err = fmt.Errorf("%s is unusable: %w", l.id.Name(), base.Lasting(cause))
 	}
 	return l.err
 }

@@ -77,7 +77,7 @@ func TestBound(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%d/%d", p.name, n, partitions), func(t *testing.T) {
 					rng := rand.New(rand.NewPCG(uint64(n), 1))
-					g := newGeneration(t, n*EntryBound(4, 0), partitions)
+					g := newGeneration(t, int64(n)*EntryBound(4, 0), partitions)
 					var key [4]byte
 					i := 0
 					for ; g.Reserve(EntryBound(4, 0)); i++ {
@@ -99,7 +99,7 @@ func TestBound(t *testing.T) {
 
 // TestReserve fills small generations with entries of any size.
 func TestReserve(t *testing.T) {
-	for _, capacity := range []int{0, 1, EntryOverhead - 1, EntryOverhead, 1 << 10, 10 << 10, 100 << 10} {
+	for _, capacity := range []int64{0, 1, int64(EntryOverhead) - 1, int64(EntryOverhead), 1 << 10, 10 << 10, 100 << 10} {
 		for _, partitions := range []int{1, 4, 64} {
 			rng := rand.New(rand.NewPCG(uint64(capacity), 2))
 			g := newGeneration(t, capacity, partitions)
@@ -108,7 +108,7 @@ func TestReserve(t *testing.T) {
 			left := capacity
 			for i := 0; ; i++ {
 				e := entry{
-					key:   fmt.Sprint(rng.IntN(1 + capacity/200)),
+					key:   fmt.Sprint(rng.Int64N(1 + capacity/200)),
 					t:     base.MakeTrailer(base.SeqNum(i+1), base.KindPut),
 					value: string(make([]byte, rng.IntN(200))),
 				}
@@ -137,7 +137,7 @@ func TestReserve(t *testing.T) {
 // buckets that overflow and empty again would eat the arena.
 func TestCollidingHashes(t *testing.T) {
 	const n = 3000
-	g := newGeneration(t, 2*n*EntryBound(8, 1), 1)
+	g := newGeneration(t, 2*int64(n)*EntryBound(8, 1), 1)
 	m := &model{}
 	var keys []string
 	for i, found := uint64(0), 0; found < n; i++ {

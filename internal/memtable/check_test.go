@@ -34,7 +34,7 @@ func checkStructure(t tb, g *Generation) {
 	for _, r := range c.records {
 		c.chain(g.arena.record(r))
 	}
-	if u, size := g.arena.used(), int(g.arena.size); u > size || u > g.Bytes()+fixedOverhead+len(g.partitions)*indexFixed {
+	if u, size := g.arena.used(), int(g.arena.size); u > size || int64(u) > g.Bytes()+int64(fixedOverhead+len(g.partitions)*indexFixed) {
 		t.Fatalf("%d bytes used for %d reserved, of %d", u, g.Bytes(), size)
 	}
 }

@@ -152,7 +152,7 @@ func (c *commits) finish(i int) {
 // run has writers and readers work on one generation until the history has
 // been written.
 func (h *history) run(t *testing.T, partitions, writers, readers int) {
-	bound := 0
+	bound := int64(0)
 	for _, k := range h.of {
 		bound += EntryBound(len(h.keys[k]), 8)
 	}

@@ -38,12 +38,12 @@ const MaxPrefix = 8
 const maxKeySize = base.MaxKeySize + MaxPrefix
 
 // EntryBound is the most that an entry can take from a reservation.
-func EntryBound(keyLen, valueLen int) int { return EntryOverhead + keyLen + valueLen }
+func EntryBound(keyLen, valueLen int) int64 { return int64(EntryOverhead + keyLen + valueLen) }
 
 // Options says how large a generation is.
 type Options struct {
-	// Capacity is how many bytes Reserve hands out.
-	Capacity int
+	// Capacity is how many bytes Reserve hands out, at most MaxCapacity.
+	Capacity int64
 	// Partitions is how many locks writers share: a power of two, 1 to 64.
 	Partitions int
 }
@@ -70,15 +70,15 @@ func New(o Options) (*Generation, error) {
 	if o.Partitions < 1 || o.Partitions > maxPartitions || bits.OnesCount(uint(o.Partitions)) != 1 {
 		return nil, fmt.Errorf("%w: %d memtable partitions", base.ErrInvalidOptions, o.Partitions)
 	}
-	total := int64(o.Capacity) + fixedOverhead + int64(o.Partitions)*indexFixed
-	if o.Capacity < 0 || total > maxArena {
+	if o.Capacity < 0 || o.Capacity > MaxCapacity {
 		return nil, fmt.Errorf("%w: memtable of %d bytes", base.ErrInvalidOptions, o.Capacity)
 	}
 	g := &Generation{
-		capacity:   int64(o.Capacity),
+		capacity:   o.Capacity,
 		mask:       uint64(o.Partitions - 1),
 		partitions: make([]partition, o.Partitions),
 	}
+	total := o.Capacity + fixedOverhead + int64(o.Partitions)*indexFixed
 	if err := g.arena.init(int(total)); err != nil {
 		return nil, err
 	}
@@ -93,16 +93,19 @@ func New(o Options) (*Generation, error) {
 // maxArena is what refs can reach and int can count.
 const maxArena = min(32<<30, int64(^uint(0)>>1)) - 64
 
+// MaxCapacity is the largest Options.Capacity, with any number of partitions.
+const MaxCapacity = maxArena - fixedOverhead - maxPartitions*indexFixed
+
 // Reserve takes n bytes, the sum of EntryBound over the entries to come, out
 // of the capacity. It answers false when they do not fit, and then nothing is
 // taken.
-func (g *Generation) Reserve(n int) bool {
+func (g *Generation) Reserve(n int64) bool {
 	for {
 		r := g.reserved.Load()
-		if r+int64(n) > g.capacity {
+		if n > g.capacity-r {
 			return false
 		}
-		if g.reserved.CompareAndSwap(r, r+int64(n)) {
+		if g.reserved.CompareAndSwap(r, r+n) {
 			return true
 		}
 	}
@@ -228,7 +231,7 @@ func (g *Generation) Empty() bool {
 }
 
 // Bytes is how much of the capacity is reserved.
-func (g *Generation) Bytes() int { return int(g.reserved.Load()) }
+func (g *Generation) Bytes() int64 { return g.reserved.Load() }
 
 // MemBytes is the address space taken, reserved or not: the charge on the
 // memory budget.

@@ -62,13 +62,13 @@ func TestHintRaces(t *testing.T) {
 	}
 	yielding.Store(2)
 	defer yielding.Store(0)
-	g := newGeneration(t, rounds*EntryBound(8, 0), 1)
+	g := newGeneration(t, int64(rounds)*EntryBound(8, 0), 1)
 	for i := range rounds {
 		lo, k, hi := fmt.Appendf(nil, "%07da", i), fmt.Appendf(nil, "%07db", i), fmt.Appendf(nil, "%07dc", i)
 		s := base.SeqNum(2*i + 1)
 		var wg sync.WaitGroup
 		if i%maxHints == 0 {
-			g = newGeneration(t, rounds*EntryBound(8, 0), 1)
+			g = newGeneration(t, int64(rounds)*EntryBound(8, 0), 1)
 		}
 		wg.Go(func() { g.AddHint(lo, hi, s, 0) })
 		g.Add(k, base.Hash(k), base.MakeTrailer(s+1, base.KindPut), nil)

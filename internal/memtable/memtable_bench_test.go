@@ -55,7 +55,7 @@ func shuffled(keys []byte, hashes []uint64) ([]byte, []uint64) {
 }
 
 func benchGeneration(b *testing.B, partitions int) *Generation {
-	g, err := New(Options{Capacity: benchKeys * EntryBound(16, benchValue), Partitions: partitions})
+	g, err := New(Options{Capacity: int64(benchKeys) * EntryBound(16, benchValue), Partitions: partitions})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func BenchmarkBatch(b *testing.B) {
 				g := benchGeneration(b, 16)
 				n := min(benchKeys, b.N-done)
 				g.BeginWrite()
-				g.Reserve(n * EntryBound(16, 0))
+				g.Reserve(int64(n) * EntryBound(16, 0))
 				var f Finger
 				b.StartTimer()
 				for i := range n {

@@ -56,7 +56,7 @@ func TestAddWithoutReserve(t *testing.T) {
 func TestHotKey(t *testing.T) {
 	const versions = 1 << 14
 	for _, late := range []bool{false, true} {
-		g := newGeneration(t, versions*EntryBound(3, 0), 1)
+		g := newGeneration(t, int64(versions)*EntryBound(3, 0), 1)
 		for i := range versions {
 			s := base.SeqNum(i + 1)
 			if late { // pairs out of order

@@ -137,7 +137,7 @@ func (e entry) add(g *Generation) bool {
 	return true
 }
 
-func newGeneration(t testing.TB, capacity, partitions int) *Generation {
+func newGeneration(t testing.TB, capacity int64, partitions int) *Generation {
 	t.Helper()
 	g, err := New(Options{Capacity: capacity, Partitions: partitions})
 	if err != nil {

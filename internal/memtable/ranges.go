@@ -12,7 +12,7 @@ const rangeOverhead = 2 * (112 + 16 + 16)
 
 // RangeBound is what a range tombstone takes from a reservation. It lies on the
 // Go heap, and leaves so much of the arena unused.
-func RangeBound(loLen, hiLen int) int { return rangeOverhead + loLen + hiLen }
+func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
 // AddRanges adds range tombstones, ascending by sequence, within a reservation
 // and between BeginWrite and EndWrite. An empty Hi is no end. It copies the

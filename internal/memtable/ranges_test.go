@@ -54,7 +54,7 @@ func (h *rangeHistory) write(g *Generation, i int, stripes []base.SeqNum) {
 	}
 }
 
-func (h *rangeHistory) bound() (n int) {
+func (h *rangeHistory) bound() (n int64) {
 	for _, o := range h.ops {
 		n += max(EntryBound(len(o.lo), 0), RangeBound(len(o.lo), len(o.hi)))
 	}
@@ -221,7 +221,7 @@ func TestRangeRaces(t *testing.T) {
 	}
 	yielding.Store(2)
 	defer yielding.Store(0)
-	g := newGeneration(t, rounds*(EntryBound(8, 0)+RangeBound(8, 8)), 1)
+	g := newGeneration(t, int64(rounds)*(EntryBound(8, 0)+RangeBound(8, 8)), 1)
 	for i := range rounds {
 		k := fmt.Appendf(nil, "%08d", i)
 		s := base.SeqNum(2*i + 1)

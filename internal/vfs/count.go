@@ -10,7 +10,8 @@ import (
 )
 
 // CountingFS counts what goes through it, by type of file. Amplification is
-// computed from these figures: counted higher up, something is forgotten.
+// computed from these figures: counted higher up, something is forgotten. For
+// the same reason it is what makes errors for lack of room base.ErrNoSpace.
 type CountingFS struct {
 	FS                          // immutable; everything but files passes through
 	counts *[numTypes]ioCounter // immutable; atomic
@@ -79,7 +80,7 @@ func (c *CountingFS) counter(name string) *ioCounter {
 func (c *CountingFS) Create(name string) (File, error) {
 	f, err := c.FS.Create(name)
 	if err != nil {
-		return nil, err
+		return nil, NoSpace(err)
 	}
 	return &countingFile{File: f, n: c.counter(name)}, nil
 }
@@ -126,6 +127,14 @@ func (r *countingRoot) LockShared(name string) (io.Closer, error) { return r.roo
 // Close implements Root.
 func (r *countingRoot) Close() error { return r.root.Close() }
 
+// Rename implements FS.
+func (c *CountingFS) Rename(oldName, newName string) error {
+	return NoSpace(c.FS.Rename(oldName, newName))
+}
+
+// MkdirAll implements FS.
+func (c *CountingFS) MkdirAll(name string) error { return NoSpace(c.FS.MkdirAll(name)) }
+
 // countingFile is a file of a CountingFS.
 type countingFile struct {
 	File            // immutable
@@ -145,8 +154,11 @@ func (f *countingFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
 	f.n.writes.Add(1)
 	f.n.bytesWritten.Add(uint64(n))
-	return n, err
+	return n, NoSpace(err)
 }
+
+// Preallocate implements File.
+func (f *countingFile) Preallocate(size int64) error { return NoSpace(f.File.Preallocate(size)) }
 
 // Sync implements File.
 func (f *countingFile) Sync() error {

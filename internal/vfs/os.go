@@ -9,8 +9,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // OS is the file system of the operating system.
@@ -311,16 +309,4 @@ func (d osDir) Close() error { return d.f.Close() }
 // process, or the machine, has no descriptor left.
 func IsTooManyFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, errTooManyFiles)
-}
-
-// IsNoSpace reports whether a write or a creation failed for lack of room: the
-// device, the quota, or the largest size a file may have. Such an error goes
-// away by itself. It says nothing about a failed sync, whatever its errno.
-func IsNoSpace(err error) bool {
-	for _, full := range errsNoSpace {
-		if errors.Is(err, full) {
-			return true
-		}
-	}
-	return errors.Is(err, base.ErrNoSpace) || errors.Is(err, syscall.ENOSPC)
 }

@@ -27,7 +27,8 @@
 // the writer goes on. A dropped record never appears, not even after a crash:
 // no byte sequence that holds it whole was ever given to the system. Records of
 // AppendRelaxed were acknowledged already and are not dropped; they stay in
-// memory, at new file offsets, for the next attempt.
+// memory, at new file offsets, for the next attempt, and no Append is let in
+// before that has worked.
 //
 // After any other failed write, a failed cut, and any failed sync, whatever its
 // errno, the writer is poisoned: nothing is written or synced any more and

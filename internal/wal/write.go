@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/record"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -36,6 +37,7 @@ func (w *Writer) writeLocked() error {
 	data, marks, end := w.buf, w.marks, w.end
 	w.buf, w.marks = w.spare[:0], w.spareMarks[:0]
 	w.spare, w.spareMarks = nil, nil
+	w.noteCrowdLocked()
 	w.bufOffset += int64(len(data))
 	w.attempted = end
 	w.gather.written = w.gather.records
@@ -50,6 +52,8 @@ func (w *Writer) writeLocked() error {
 	if err == nil {
 		w.fileWritten.Add(int64(len(data)))
 		w.written.Store(end)
+		w.full = nil
+		w.noteCrowdLocked()
 	} else {
 		err = w.writeFailedLocked(data, marks, n, err)
 	}
@@ -94,6 +98,10 @@ func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error
 	err := wrap(w.id, cause)
 	w.requeueLocked(data[good:], marks[whole:], err)
 	w.requeueLocked(pending, pendingMarks, err)
+	if len(w.marks) > 0 {
+		w.full = err
+	}
+	w.noteCrowdLocked()
 
 	resolved := w.end
 	if len(w.marks) > 0 {
@@ -180,7 +188,7 @@ func (w *Writer) syncFile() error {
 // poisonLocked makes the writer useless. The first cause stays.
 func (w *Writer) poisonLocked(cause error) error {
 	if w.err == nil {
-		w.err = &PoisonError{File: w.id.Name(), Err: cause}
+		w.err = &PoisonError{File: w.id.Name(), Err: base.Lasting(cause)}
 	}
 	w.buf, w.marks = nil, nil
 	return w.err

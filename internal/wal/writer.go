@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -62,6 +61,7 @@ type Writer struct {
 	end       int64 // LSN of the last record appended
 	attempted int64 // LSN of the last record that was handed to file.Write
 	dropped   []span
+	full      error // why records of AppendRelaxed could not be written; nil once they are
 	writing   bool
 	syncing   bool
 	closing   bool  // no Append any more
@@ -69,6 +69,10 @@ type Writer struct {
 	err       error // what poisoned the writer
 	stats     Stats
 	gather    gather
+
+	// crowded is set when an Append might have to write, or be refused: MakeRoom
+	// finds out, for those who must not wait in Append. Stored under mu.
+	crowded atomic.Bool
 
 	// Atomic; stored under mu. An LSN, when every record up to it is written or
 	// synced, or was dropped; and the file offsets to match.
@@ -88,63 +92,20 @@ type Stats struct {
 	Writes, Syncs int64
 }
 
-// Create makes the file of segment id.Num in dir and writes its header. It
-// does not sync the directory: the caller does, before the first commit is
-// acknowledged. When it fails no file is left.
-func Create(fs vfs.FS, dir string, id base.Identity, prev Prev, o Options) (*Writer, error) {
-	id.Type = base.FileTypeLog
-	if o.BufferMax <= 0 {
-		o.BufferMax = bufferMaxDefault
-	}
-	path := fs.PathJoin(dir, id.Name())
-	file, err := fs.Create(path)
-	if err != nil {
-		return nil, wrap(id, err)
-	}
-	if o.Preallocate > 0 {
-		// Only a hint: without it blocks are found one by one.
-		_ = file.Preallocate(o.Preallocate)
-	}
-	var extra [prevSize]byte
-	binary.LittleEndian.PutUint64(extra[:], uint64(prev.Num))
-	binary.LittleEndian.PutUint64(extra[8:], uint64(prev.Size))
-	head := record.AppendFileHeader(nil, id, id.Format(), extra[:])
-	if _, err := file.Write(head); err != nil {
-		_ = file.Close()
-		_ = fs.Remove(path)
-		return nil, wrap(id, err)
-	}
-	w := &Writer{file: file, id: id, opts: o}
-	w.cond.L = &w.mu
-	n := int64(len(head))
-	w.end, w.attempted, w.bufOffset = n, n, n
-	w.written.Store(n)
-	w.fileWritten.Store(n)
-	w.work = startBackground(w)
-	return w, nil
-}
-
-// wrap names the file in an error, and makes a full disk base.ErrNoSpace.
-func wrap(id base.Identity, err error) error {
-	if vfs.IsNoSpace(err) {
-		return fmt.Errorf("%w: %s: %w", base.ErrNoSpace, id.Name(), err)
-	}
-	return fmt.Errorf("%s: %w", id.Name(), err)
-}
-
 // Append adds a record for a caller that will wait for its LSN with Flush or
 // Sync before it acknowledges the commit. The payload is copied.
 func (w *Writer) Append(payload []byte) (lsn int64, err error) { return w.append(payload, false) }
 
 // AppendRelaxed adds a record for a caller that acknowledges the commit at
-// once. Such a record is not dropped when the disk is full.
+// once. Such a record is not dropped when the disk is full. Until it has been
+// written no other record is taken, so that what a kill loses does not grow.
 func (w *Writer) AppendRelaxed(payload []byte) (lsn int64, err error) {
 	return w.append(payload, true)
 }
 
 func (w *Writer) append(payload []byte, keep bool) (int64, error) {
 	w.mu.Lock()
-	if w.err != nil || w.closing || len(w.buf) > w.opts.BufferMax {
+	if w.err != nil || w.closing || w.full != nil || len(w.buf) > w.opts.BufferMax {
 		if err := w.makeRoomLocked(); err != nil {
 			w.mu.Unlock()
 			return 0, err
@@ -156,11 +117,37 @@ func (w *Writer) append(payload []byte, keep bool) (int64, error) {
 	w.gather.records++
 	lsn := w.end
 	w.marks = append(w.marks, mark{lsn, keep})
+	w.noteCrowdLocked()
 	w.mu.Unlock()
 	if keep && w.work != nil {
 		w.work.pending(w.opts.FlushEvery)
 	}
 	return lsn, nil
+}
+
+// noteCrowdLocked keeps crowded true to what append looks at.
+func (w *Writer) noteCrowdLocked() {
+	if c := len(w.buf) > w.opts.BufferMax || w.full != nil; c != w.crowded.Load() {
+		w.crowded.Store(c)
+	}
+}
+
+// Crowded reports whether an Append might wait for the file.
+func (w *Writer) Crowded() bool { return w.crowded.Load() }
+
+// Full is why no record is taken for now, or nil: what was acknowledged waits for
+// room on the disk.
+func (w *Writer) Full() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.full
+}
+
+// MakeRoom waits until an Append need not, or says why none will be taken.
+func (w *Writer) MakeRoom() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.makeRoomLocked()
 }
 
 // makeRoomLocked waits until the buffer can take a record, or says why none
@@ -172,6 +159,10 @@ func (w *Writer) makeRoomLocked() error {
 			return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)
 		case w.closing:
 			return base.ErrClosed
+		case w.full != nil:
+			// What was acknowledged comes first. It is tried again in the
+			// background; more of it would be lost by a kill.
+			return w.full
 		case len(w.buf) <= w.opts.BufferMax:
 			return nil
 		case w.writing:
@@ -220,7 +211,7 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 		case !unwritten && (!durable || w.synced.Load() >= lsn):
 			return nil
 		case w.err != nil:
-			return w.outcomeLocked(lsn)
+			return w.outcomeLocked(lsn, all)
 		case w.closed:
 			return base.ErrClosed
 		case durable && (w.syncing || w.gather.gathering), unwritten && w.writing:
@@ -240,9 +231,10 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 	}
 }
 
-// outcomeLocked is what a waiter for lsn learns from a poisoned writer.
-func (w *Writer) outcomeLocked(lsn int64) error {
-	if lsn <= w.attempted {
+// outcomeLocked is what a waiter for lsn learns from a poisoned writer. With all
+// it waits for no commit of its own, of which something could be unknown.
+func (w *Writer) outcomeLocked(lsn int64, all bool) error {
+	if lsn <= w.attempted && !all {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, w.err)
 	}
 	return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)

@@ -1,0 +1,157 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// writes are the public operations that change the database, each once.
+func writes(db *seerdb.DB) map[string]func() error {
+	ctx := context.Background()
+	return map[string]func() error{
+		"Put":         func() error { return db.Put([]byte("k"), []byte("v")) },
+		"Delete":      func() error { return db.Delete([]byte("k")) },
+		"DeleteRange": func() error { return db.DeleteRange([]byte("k"), []byte("l")) },
+		"PutIfAbsent": func() error { _, err := db.PutIfAbsent([]byte("absent"), []byte("v")); return err },
+		"Apply": func() error {
+			b := db.NewBatch()
+			_ = b.Put([]byte("b"), nil)
+			return db.Apply(b, seerdb.DefaultDurability)
+		},
+		"Update":   func() error { return db.Update(ctx, func(x *seerdb.Txn) error { return x.Put([]byte("t"), nil) }) },
+		"Sync":     db.Sync,
+		"Flush":    func() error { return db.Flush(ctx) },
+		"Compact":  func() error { return db.Compact(ctx, nil, nil) },
+		"Keyspace": func() error { _, err := db.Keyspace("new", nil); return err },
+		"BulkLoad": func() error {
+			_, err := db.BulkLoad(ctx, func(yield func(k, v []byte) bool) { yield([]byte("l"), []byte("v")) }, nil)
+			return err
+		},
+	}
+}
+
+// TestRefusedCommitsAreDefinite: when the log or the manifest fails, the outcome
+// of the commits that were in flight is unknown. All that is refused afterwards,
+// Close included, is refused for certain; and though the cause may have the errno
+// of a full disk, it does not go away like one.
+func TestRefusedCommitsAreDefinite(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+		for what, rule := range map[string]vfs.Rule{
+			"sync of the log":      {Op: vfs.OpSync, Path: "*.wal"},
+			"write of the log":     {Op: vfs.OpWrite, Path: "*.wal"},
+			"sync of the manifest": {Op: vfs.OpSync, Path: "MANIFEST-*"},
+		} {
+			if rule.Op == vfs.OpWrite && errno == syscall.ENOSPC {
+				continue // is no failure of the log
+			}
+			t.Run(fmt.Sprint(what, ", ", errno), func(t *testing.T) {
+				r := newRig(t, quiet)
+				r.put("before=1")
+				rule.Err = errno
+				fired := r.fault.Inject(rule)
+				var err error
+				if rule.Path == "*.wal" {
+					err = r.db.Put([]byte("during"), nil)
+				} else {
+					err = r.flush()
+				}
+				if inFlight := rule.Path == "*.wal"; errors.Is(err, seerdb.ErrCommitUnknown) != inFlight || !errors.Is(err, errno) || fired.Count() == 0 {
+					t.Fatalf("what met the failure: %v", err)
+				}
+				r.fault.Clear() // that it works again is no proof of anything
+				definite := func(name string, err error) {
+					if !errors.Is(err, seerdb.ErrReadOnly) || !errors.Is(err, errno) ||
+						errors.Is(err, seerdb.ErrCommitUnknown) || errors.Is(err, seerdb.ErrNoSpace) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				for name, call := range writes(r.db) {
+					definite(name, call())
+				}
+				if h := r.db.Health(); h.Status != observe.ReadOnly {
+					t.Errorf("health: %+v", h)
+				} else {
+					definite("Health", h.Err)
+				}
+				r.want("before=1")
+				definite("Close", r.db.Close())
+			})
+		}
+	}
+}
+
+// TestFullDiskIsNamedByAllWhoMeetIt: whichever file does not fit, what an
+// operation on a full disk returns is ErrNoSpace, and Health says what commits
+// would meet.
+func TestFullDiskIsNamedByAllWhoMeetIt(t *testing.T) {
+	for _, rule := range []vfs.Rule{
+		{Op: vfs.OpWrite, Path: "*.sst"}, {Op: vfs.OpCreate, Path: "*.sst"}, {Op: vfs.OpSync, Path: "*.sst"},
+		{Op: vfs.OpWrite, Path: "*.val"}, {Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal"},
+		{Op: vfs.OpWrite, Path: "MANIFEST-*"},
+	} {
+		for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " ", errno), func(t *testing.T) {
+				r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+					o.MemtableSize, o.ValueThreshold, o.Durability = 4<<10, 64, seerdb.Buffered
+				})
+				r.put("before=1")
+				rule.Err = errno
+				fired := r.fault.Inject(rule)
+				var err error
+				for i := 0; err == nil && i < 1000; i++ {
+					err = r.db.Put(fmt.Appendf(nil, "k%03d", i), make([]byte, 100))
+				}
+				if !errors.Is(err, seerdb.ErrNoSpace) || !errors.Is(err, errno) || errors.Is(err, seerdb.ErrReadOnly) || fired.Count() == 0 {
+					t.Fatalf("a commit: %v", err)
+				}
+				if h := r.db.Health(); h.Status == observe.OK || !errors.Is(h.Err, seerdb.ErrNoSpace) {
+					t.Errorf("health: %+v", h)
+				}
+				if err := r.flush(); !errors.Is(err, seerdb.ErrNoSpace) {
+					t.Errorf("flush: %v", err)
+				}
+				if _, err := r.db.Get([]byte("before")); err != nil {
+					t.Errorf("get: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestOpenOnFullDiskIsNamed: what does not fit while a database is opened, or
+// made, is ErrNoSpace too.
+func TestOpenOnFullDiskIsNamed(t *testing.T) {
+	for _, rule := range []vfs.Rule{
+		{Op: vfs.OpWrite, Path: "*.wal"}, {Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "MANIFEST-*"},
+		{Op: vfs.OpCreate, Path: "*.tmp"}, {Op: vfs.OpRename}, {Op: vfs.OpLock},
+	} {
+		for _, fresh := range []bool{false, true} {
+			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " new ", fresh), func(t *testing.T) {
+				r := newRig(t, quiet)
+				r.put("a=1")
+				disk := r.disk(1)
+				if fresh {
+					disk.mem = vfs.NewMem()
+				}
+				fault := vfs.NewFault(disk.mem)
+				rule.Err = syscall.ENOSPC
+				fired := fault.Inject(rule)
+				to := disk.to
+				to.FS = fault
+				if _, err := seerdb.Open("db", disk.o.With(to)); !errors.Is(err, seerdb.ErrNoSpace) || fired.Count() == 0 {
+					t.Fatalf("open: %v", err)
+				}
+				if disk.open(); !fresh {
+					disk.want("a=1")
+				}
+			})
+		}
+	}
+}
