@@ -107,7 +107,7 @@ func cuts(name string, b []byte, n int) []int {
 // databases that were closed. Each is refused, with the file's name and every
 // byte left alone, or holds everything.
 func TestClosedDatabaseLosesNothingUnnoticed(t *testing.T) {
-	runs, places := some(4), some(20)
+	runs, places := 4, some(20)
 	if *closedRuns > 0 {
 		runs, places = *closedRuns, 20
 	}
