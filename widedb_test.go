@@ -25,7 +25,10 @@ const wideEpoch = 1_000_000
 
 // wideClock is a clock that stands still until it is set. The engine asks it
 // from many goroutines.
-type wideClock struct{ ms atomic.Int64 }
+type wideClock struct {
+	ms      atomic.Int64
+	elapsed atomic.Int64 // ms; what setBack takes from ms has elapsed all the same
+}
 
 func newWideClock() *wideClock {
 	c := &wideClock{}
@@ -34,7 +37,21 @@ func newWideClock() *wideClock {
 }
 
 // set makes it the time of a model.
-func (c *wideClock) set(model int64) { c.ms.Store(wideEpoch + model) }
+func (c *wideClock) set(model int64) {
+	c.ms.Store(wideEpoch + model)
+	c.elapsed.Store(model)
+}
+
+// setBack makes it show an earlier time than that of a model.
+func (c *wideClock) setBack(model, by int64) {
+	c.set(model)
+	c.ms.Add(-by)
+}
+
+// since is how much has elapsed, for the option Elapsed of tests.
+func (c *wideClock) since(time.Time) time.Duration {
+	return time.Duration(c.elapsed.Load()) * time.Millisecond
+}
 
 // add makes it later, or earlier.
 func (c *wideClock) add(d time.Duration) { c.ms.Add(d.Milliseconds()) }

@@ -24,7 +24,7 @@ type wideSnapshot struct {
 
 func (r *wideRun) openDB() {
 	o, t := r.c.o, r.c.t
-	t.FS, t.Clock = r.fs, r.clock.now
+	t.FS, t.Clock, t.Elapsed = r.fs, r.clock.now, r.clock.since
 	o.Merger = wideMerger(r.c.root)
 	if r.watch != nil {
 		o.Filter = r.watch.filter(testkit.Default)
@@ -438,7 +438,7 @@ func (r *wideRun) reopen() {
 	r.durable = r.m.Commits()
 	r.clock.set(r.m.Now())
 	if r.expires && r.g.IntN(2) == 0 {
-		r.clock.set(r.m.Now() - int64(r.g.IntN(10_000)))
+		r.clock.setBack(r.m.Now(), int64(r.g.IntN(10_000)))
 	}
 	r.openDB()
 	r.checkNew()
