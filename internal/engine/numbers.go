@@ -15,8 +15,8 @@ import (
 const (
 	// reserveMin is the fewest numbers to reserve.
 	reserveMin = 64
-	// reserveLow is how few may be left. Logs are made under commit.mu, where no
-	// edit can be written; a flush comes after maxImmutable of them, and reserves.
+	// reserveLow is how few may be left, so that the makers of logs and tables
+	// seldom wait for an edit.
 	reserveLow = reserveMin / 2
 )
 

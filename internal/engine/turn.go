@@ -217,7 +217,14 @@ func (e *Engine) newGeneration(capacity int64, prev *generation, seg *wal.Segmen
 // makeLog makes the file of a segment and its name durable. A directory that does
 // not sync poisons. The caller does not hold commit.mu.
 func (e *Engine) makeLog() (*wal.Segment, error) {
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: e.newFileNum(), Incarnation: e.incarnation}
+	id := e.newIdentity(base.FileTypeLog)
+	if e.state.Load() != nil && uint64(id.Num) >= e.reserved.Load() {
+		// Recovery takes no log for ours whose number the manifest did not
+		// reserve. (While Open goes on, the edit that names the log reserves.)
+		if err := e.reserve(); err != nil {
+			return nil, err
+		}
+	}
 	seg, err := wal.NewSegment(e.fs, e.dir, id)
 	if err != nil {
 		return nil, e.fileError("create the write-ahead log "+id.Name(), err)

@@ -1,0 +1,89 @@
+package seerdb_test
+
+// This file holds the numbers of files: a log that commits were acknowledged in
+// has a number that the manifest reserved, whatever used up numbers before it.
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// rotatedRows puts rows in Sync mode, over several logs, while the manifest
+// cannot be written, loses power, and looks whether every row is there.
+func rotatedRows(t *testing.T, r *rig) {
+	t.Helper()
+	slow := r.fault.Inject(vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
+	var acked atomic.Int64
+	done := make(chan error, 1)
+	go func() {
+		for i := range 300 { // in memtables of 16 KiB, of which three may wait
+			if err := r.db.Put(fmt.Appendf(nil, "acked%04d", i), make([]byte, 100)); err != nil {
+				done <- err
+				return
+			}
+			acked.Store(int64(i + 1))
+		}
+		done <- nil
+	}()
+	for deadline := time.Now().Add(10 * time.Second); slow.Count() == 0 || acked.Load() < 200; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d rows were acknowledged and %d syncs of the manifest waited", acked.Load(), slow.Count())
+		}
+	}
+	n := int(acked.Load())
+	after := r.crash(0)
+	for i := range n {
+		if _, err := after.db.Get(fmt.Appendf(nil, "acked%04d", i)); err != nil {
+			t.Fatalf("row %d of %d acknowledged ones: %v", i, n, err)
+		}
+	}
+	slow.Remove()
+	must(t, <-done)
+}
+
+// TestLogsOfALoadingDatabase: what a load spills has numbers of its own, so that
+// the logs of commits beside it are not beyond those that the manifest reserved.
+func TestLogsOfALoadingDatabase(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.Durability, o.MemoryBudget, to.ManualOnly = seerdb.Sync, 64<<10, true
+	})
+	var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) {
+		for i := range 12_000 {
+			if i == 11_999 {
+				rotatedRows(t, r)
+			}
+			if !yield(fmt.Appendf(nil, "loaded%08d", (i*7919)%1_000_000), make([]byte, 1000)) {
+				return
+			}
+		}
+	}
+	_, err := r.db.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
+	must(t, err)
+}
+
+// TestLogsAfterFailedOnes: attempts to make a log that fail use up numbers too.
+func TestLogsAfterFailedOnes(t *testing.T) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.Durability, to.ManualOnly = seerdb.Sync, true
+	})
+	full := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
+	failed := 0
+	for i := 0; failed < 300 && i < 3000; i++ {
+		if r.db.Put(fmt.Appendf(nil, "before%04d", i), make([]byte, 100)) != nil {
+			failed++
+		}
+	}
+	if full.Count() == 0 {
+		t.Fatal("no log was kept from being made")
+	}
+	full.Remove()
+	rotatedRows(t, r)
+}
