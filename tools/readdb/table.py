@@ -2,7 +2,7 @@
 
 import math
 
-from basics import APART, EXPIRING, RANGE, TABLE, Cursor, Damage, Identity, need, xxh3
+from basics import APART, EXPIRING, MASK64, RANGE, TABLE, Cursor, Identity, need, xxh3
 from rows import split_expiry
 from unpack import Undecodable, unpack
 from values import Pointer
@@ -73,29 +73,50 @@ def fragments(data):
     return out
 
 
-class Filter:
-    """A blocked Bloom filter."""
+def _bloom(data):
+    """Returns what says of a hash whether a blocked Bloom filter has it."""
+    bits, probes = data[:-1], data[-1]
+    need(bits and len(bits) % 64 == 0 and 1 <= probes <= 14, "a filter of impossible size")
 
-    def __init__(self, data):
-        self.none = not data
-        if self.none:
-            return
-        self.bits, self.probes = data[:-2], data[-2]
-        need(data[-1] == 1, f"a filter of kind {data[-1]}")
-        need(self.bits and len(self.bits) % 64 == 0 and self.probes <= 14, "a filter of impossible size")
-
-    def has(self, key):
-        if self.none:
-            return True
-        h = xxh3(key)
-        block = (h * (len(self.bits) // 64) >> 64) * 64
-        for i in range(self.probes):
+    def has(h):
+        block = (h * (len(bits) // 64) >> 64) * 64
+        for i in range(probes):
             if i % 7 == 0:
-                h = h * 0x9E3779B97F4A7C15 & (1 << 64) - 1
+                h = h * 0x9E3779B97F4A7C15 & MASK64
             bit = h >> 9 * (i % 7) & 511
-            if not self.bits[block + (bit >> 3)] >> (bit & 7) & 1:
+            if not bits[block + (bit >> 3)] >> (bit & 7) & 1:
                 return False
         return True
+
+    return has
+
+
+def _fuse(data):
+    """Returns what says of a hash whether a binary fuse filter has it."""
+    c = Cursor(data, len(data) - 13)
+    seed, segments, shift = c.u64(), c.u32(), c.u8()
+    need(segments > 0 and 2 <= shift <= 18 and len(data) - 13 == segments + 2 << shift, "a filter of impossible size")
+    mask = (1 << shift) - 1
+
+    def has(h):
+        x = h + seed & MASK64
+        x = (x ^ x >> 33) * 0xFF51AFD7ED558CCD & MASK64
+        x = (x ^ x >> 33) * 0xC4CEB9FE1A85EC53 & MASK64
+        x ^= x >> 33
+        a = x * (segments << shift) >> 64
+        b, d = a + mask + 1 ^ x >> 18 & mask, a + 2 * (mask + 1) ^ x & mask
+        return (x ^ x >> 32) & 255 == data[a] ^ data[b] ^ data[d]
+
+    return has
+
+
+def key_filter(data):
+    """Returns what says of a key whether the filter of these bytes has it."""
+    if not data:
+        return lambda key: True
+    need(data[-1] in (1, 2), f"a filter of kind {data[-1]}")
+    has = (_bloom if data[-1] == 1 else _fuse)(data[:-1])
+    return lambda key: has(xxh3(key))
 
 
 class Model:
@@ -245,7 +266,7 @@ class Table:
         need(len(data) > FOOTER, "too short for a table")
         self._footer(database)
         filter_, index, props = (self._block(b, name) for b, name in zip(self.blocks, ("filter", "index", "properties")))
-        self.filter = Filter(filter_)
+        self.filter = key_filter(filter_)
         self._properties(props)
         self.deleted = fragments(self.props.get(36, b""))
         self.index = Index(index) if index else None
@@ -298,7 +319,7 @@ class Table:
             for key, trailer, value in page_entries(stored):
                 need(before is None or before < order(key, trailer), f"the entries of page {i} are out of order")
                 before = order(key, trailer)
-                need(self.filter.has(key), f"the filter denies the key {key.hex()} of page {i}")
+                need(self.filter(key), f"the filter denies the key {key.hex()} of page {i}")
                 found = self.index.find(key, trailer)
                 need(found == i, f"the index leads the key {key.hex()} of page {i} to page {found}")
                 self._entry(key, trailer, value)
