@@ -16,22 +16,30 @@ import (
 // concurrent use; those of a keyspace that was dropped return ErrNoKeyspace.
 type Keyspace struct{ space }
 
-// KeyspaceOptions configure one keyspace. The zero value of every field means
-// what the database's own Options say. Whoever opens a keyspace first after
-// Open decides.
+// KeyspaceOptions configure one keyspace. The first call of DB.Keyspace for it
+// after Open decides. In later calls a field that is zero asks for nothing, and
+// one that is not must say what holds already: another value is refused with
+// ErrInvalidOptions.
 type KeyspaceOptions struct {
-	// ValueThreshold is Options.ValueThreshold for this keyspace.
+	// ValueThreshold is Options.ValueThreshold for this keyspace. Default: what
+	// the database has.
 	ValueThreshold int
-	// Compression is Options.Compression for this keyspace.
+	// Compression is Options.Compression for this keyspace. Default: what the
+	// database has.
 	Compression Compression
 	// TTL makes every Put and conditional put in this keyspace a PutTTL with
 	// this time, unless it is 0. PutTTL, Merge and BulkLoad go by what they are
 	// given. It is not stored: what was written keeps its expiry, and later
 	// writes go by the options of their time.
 	TTL time.Duration
-	// Merger combines the operands of Merge in this keyspace.
+	// Merger combines the operands of Merge in this keyspace. Its name is
+	// stored: a keyspace that was written with one cannot be opened with
+	// another, or none. Default: none, whatever the database has. A later call
+	// may give one where there is none.
 	Merger Merger
-	// Filter is asked about values when they are compacted.
+	// Filter is asked about values of this keyspace when they are compacted.
+	// Default: none, whatever the database has. Functions cannot be compared:
+	// where a later call gives one too, the first stays.
 	Filter Filter
 	// MustExist fails with ErrNoKeyspace rather than create the keyspace.
 	MustExist bool
@@ -39,12 +47,12 @@ type KeyspaceOptions struct {
 
 // Keyspace opens the keyspace of that name, and creates it if it is missing,
 // durably. The name is any string but the empty one, of at most 1024 bytes. A
-// nil o is a good default.
+// nil o is a good default, and takes a keyspace that is open already as it is.
 func (db *DB) Keyspace(name string, o *KeyspaceOptions) (*Keyspace, error) {
 	if o == nil {
 		o = &KeyspaceOptions{}
 	}
-	k, err := db.e.Keyspace(name, o.resolve(db.k), !o.MustExist)
+	k, err := db.e.Keyspace(name, o.choice(), !o.MustExist)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +73,17 @@ func (k *Keyspace) Name() string { return k.k.Name() }
 // keyspace lets Typed know the keyspace of whatever embeds one.
 func (k *Keyspace) keyspace() *Keyspace { return k }
 
-func (o *KeyspaceOptions) resolve(root *engine.Keyspace) engine.KeyspaceOptions {
-	e := root.Options()
+func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
+	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.Filter}
 	if o.ValueThreshold != 0 {
-		e.ValueThreshold = max(o.ValueThreshold, 0)
+		threshold := max(o.ValueThreshold, 0)
+		c.ValueThreshold = &threshold
 	}
 	if o.Compression != DefaultCompression {
-		e.Codec = o.Compression.codec()
+		codec := o.Compression.codec()
+		c.Codec = &codec
 	}
-	e.Merger, e.Filter, e.TTL = o.Merger, o.Filter, o.TTL
-	return e
+	return c
 }
 
 // SnapshotIn reads one keyspace at a snapshot. See Snapshot.In.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -305,4 +306,59 @@ func TestStoppedWritersSleep(t *testing.T) {
 	}
 	must(t, slow.Compact(context.Background(), nil, nil))
 	must(t, <-blocked)
+}
+
+// TestKeyspaceOptionsAgree: the first call since Open decides the options of a
+// keyspace; later ones say the same, or nothing, or are refused.
+func TestKeyspaceOptionsAgree(t *testing.T) {
+	keep := func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterKeep, nil, nil }
+	fs := vfs.NewMem()
+	o := smallOn(fs, seerdb.Sync)
+	o.Merger, o.Filter = merger.Max{}, keep // are not those of keyspaces
+	first := seerdb.KeyspaceOptions{ValueThreshold: -1, Compression: seerdb.S2, TTL: time.Hour, Merger: merger.Counter{}, Filter: keep}
+	for range 2 { // a new keyspace, and one that was there
+		db, err := seerdb.Open("db", o)
+		must(t, err)
+		k, err := db.Keyspace("full", &first)
+		must(t, err)
+		plain, err := db.Keyspace("plain", nil)
+		must(t, err)
+		for _, same := range []*seerdb.KeyspaceOptions{nil, {}, {MustExist: true}, {TTL: time.Hour}, {Merger: merger.Counter{}}, &first} {
+			if _, err := db.Keyspace("full", same); err != nil {
+				t.Errorf("%+v: %v", same, err)
+			}
+		}
+		for _, other := range []seerdb.KeyspaceOptions{
+			{ValueThreshold: 100}, {Compression: seerdb.LZ4}, {TTL: time.Minute}, {Merger: merger.Max{}},
+		} {
+			if _, err := db.Keyspace("full", &other); !errors.Is(err, seerdb.ErrInvalidOptions) {
+				t.Errorf("%+v of a keyspace that is open with others: %v", other, err)
+			}
+		}
+		for _, other := range []seerdb.KeyspaceOptions{{ValueThreshold: 100}, {Compression: seerdb.Zstd}, {TTL: time.Minute}, {Filter: keep}} {
+			_, err := db.Keyspace("plain", &other)
+			mustNameOption(t, err, other)
+		}
+		must(t, k.Put([]byte("a"), merger.AppendInt64(nil, 1)))
+		must(t, k.Merge([]byte("b"), merger.AppendInt64(nil, 1)))
+		if _, expires, err := k.Expiry([]byte("a")); !expires || err != nil {
+			t.Errorf("the time to live of the first call does not hold any more: %v", err)
+		}
+		if err := plain.Merge([]byte("b"), []byte("1")); !errors.Is(err, seerdb.ErrInvalidOptions) {
+			t.Errorf("a keyspace without a merge operator takes an operand: %v", err)
+		}
+		must(t, db.Close())
+	}
+	db, err := seerdb.Open("db", o)
+	must(t, err)
+	plain, err := db.Keyspace("plain", nil)
+	must(t, err)
+	if _, err := db.Keyspace("plain", &seerdb.KeyspaceOptions{Merger: merger.Max{}}); err != nil {
+		t.Errorf("a first merge operator: %v", err)
+	}
+	must(t, plain.Merge([]byte("b"), []byte("1")))
+	if _, err := db.Keyspace("plain", &seerdb.KeyspaceOptions{Merger: merger.Counter{}}); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Errorf("another merge operator: %v", err)
+	}
+	must(t, db.Close())
 }

@@ -122,8 +122,9 @@ type Options struct {
 	// ValueThreshold is the length from which values are kept in value files,
 	// apart from their keys. Default 1024 bytes; negative means never.
 	ValueThreshold int
-	// FilterBits is the size of table filters in bits per key. Default 10,
-	// about 1 % false positives; negative means no filters.
+	// FilterBits is the size of table filters in bits per key, of the last
+	// level, which holds almost everything; tables above it get up to 6 more.
+	// Default 10, about 1 % false positives; negative means no filters.
 	FilterBits float64
 	// Compression of pages and values. Default DefaultCompression.
 	Compression Compression

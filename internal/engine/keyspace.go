@@ -12,8 +12,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/compaction"
-	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
@@ -42,16 +40,6 @@ type Keyspace struct {
 	merger  string                          // the operator's name that the manifest has; guarded by installMu
 	dropped atomic.Bool                     // stored under installMu
 	opts    atomic.Pointer[KeyspaceOptions] // stored under installMu; nil: not opened by the program yet
-}
-
-// KeyspaceOptions are what may differ between keyspaces.
-type KeyspaceOptions struct {
-	ValueThreshold int // 0 = never
-	Codec          compress.Codec
-	TTL            time.Duration     // of what is put without one; 0 = for ever
-	Merger         base.Merger       // nil: operands are neither accepted nor combined
-	mergerName     string            // its name, which is asked for without locks; set by named
-	Filter         compaction.Filter // nil: none
 }
 
 // prefixSize is the bytes of a keyspace's number before a key. The memtable has
@@ -99,9 +87,6 @@ func (k *Keyspace) Name() string { return k.name }
 // ID is the keyspace's number, as operations of a batch carry it.
 func (k *Keyspace) ID() uint32 { return k.id }
 
-// Options are those that hold for the keyspace, but for its merge operator.
-func (k *Keyspace) Options() KeyspaceOptions { return *k.options().withoutMerger() }
-
 // TTL is for how long a Put lasts.
 func (k *Keyspace) TTL() time.Duration {
 	if o := k.opts.Load(); o != nil {
@@ -116,12 +101,6 @@ func (k *Keyspace) options() *KeyspaceOptions {
 		return o
 	}
 	return k.e.root.opts.Load().withoutMerger()
-}
-
-func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
-	c := *o
-	c.Merger, c.mergerName, c.Filter, c.TTL = nil, "", nil, 0
-	return &c
 }
 
 // usable says why a keyspace cannot be used, or nil.
@@ -172,17 +151,14 @@ func (e *Engine) Keyspaces() ([]string, error) {
 }
 
 // Keyspace opens a keyspace, or creates it unless create is false. The first
-// to open one since the engine was opened sets its options.
-func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspace, error) {
-	o = o.named()
+// call for one since the engine was opened decides its options.
+func (e *Engine) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
+	mergerName := nameOf(c.Merger) // the program's code, so without locks
 	switch {
 	case name == "":
 		return nil, fmt.Errorf("%w: a keyspace needs a name; the database itself is the one without", base.ErrInvalidOptions)
 	case len(name) > manifest.MaxKeyspaceName:
 		return nil, fmt.Errorf("%w: the name of a keyspace has %d bytes; at most %d are allowed", base.ErrInvalidOptions, len(name), manifest.MaxKeyspaceName)
-	}
-	if err := o.validate(); err != nil {
-		return nil, err
 	}
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
@@ -190,6 +166,15 @@ func (e *Engine) Keyspace(name string, o KeyspaceOptions, create bool) (*Keyspac
 		return nil, base.ErrClosed
 	}
 	k := e.spaces.byName[name]
+	var o KeyspaceOptions
+	if k != nil {
+		o = c.over(k.options(), mergerName)
+	} else {
+		o = c.over(e.root.opts.Load().withoutMerger(), mergerName)
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
 	if k == nil {
 		if !create {
 			return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
@@ -209,20 +194,16 @@ func (e *Engine) openRoot() error {
 	return e.openKeyspace(e.root, *e.root.opts.Load())
 }
 
-// checkMerger says whether a keyspace may be opened with a merge operator. The
-// caller holds installMu, or is alone.
-func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
-	if merger := o.mergerName; k.merger != "" && k.merger != merger {
-		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
-			k.Describe(), k.merger, describeMerger(merger))
-	}
-	return nil
-}
-
 // openKeyspace gives a keyspace its options. The caller holds installMu.
 func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 	if err := k.checkMerger(&o); err != nil {
 		return err
+	}
+	old := k.opts.Load()
+	if old != nil {
+		if err := k.agrees(old, &o); err != nil {
+			return err
+		}
 	}
 	if e.manifest == nil { // read-only: nothing can be recorded
 		k.opts.CompareAndSwap(nil, &o)
@@ -236,10 +217,9 @@ func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 		}
 		k.merger = merger
 	}
-	if old := k.opts.Load(); old != nil && old.mergerName == merger {
-		return nil // who opened it first decided
+	if old == nil || old.mergerName != merger {
+		k.opts.Store(&o)
 	}
-	k.opts.Store(&o)
 	return nil
 }
 
@@ -249,22 +229,6 @@ func (k *Keyspace) Describe() string {
 		return "the database"
 	}
 	return fmt.Sprintf("keyspace %q", k.name)
-}
-
-// named returns the options with the name of their merge operator.
-func (o KeyspaceOptions) named() KeyspaceOptions {
-	o.mergerName = ""
-	if o.Merger != nil {
-		o.mergerName = o.Merger.Name()
-	}
-	return o
-}
-
-func describeMerger(name string) string {
-	if name == "" {
-		return "none"
-	}
-	return fmt.Sprintf("%q", name)
 }
 
 // createKeyspace adds a keyspace. The caller holds installMu.
