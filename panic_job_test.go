@@ -254,6 +254,28 @@ func TestLoggerPanics(t *testing.T) {
 	must(t, db.Close())
 }
 
+// TestListenerAndLoggerPanic: where both always panic they do not report each
+// other's panics for ever, for which Close would wait.
+func TestListenerAndLoggerPanic(t *testing.T) {
+	o, to := tiny()
+	to.FS = vfs.NewMem()
+	o.Logger = slog.New(badHandler{slog.NewTextHandler(new(complaints), nil)})
+	o.Listener.FlushEnd = func(observe.FlushEvent) { panic("no event today") }
+	o.Listener.BackgroundError = func(error) { panic("nor an error") }
+	db, err := seerdb.Open("db", o.With(to))
+	must(t, err)
+	must(t, db.Put([]byte("k"), nil))
+	must(t, db.Flush(context.Background()))
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	select {
+	case err := <-closed:
+		must(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for reports of panics without an end")
+	}
+}
+
 // TestLoadPanicsLeaveNoFile: rows and Progress that panic at any call leave
 // neither a file nor a lock behind, and the panic goes to the caller.
 func TestLoadPanicsLeaveNoFile(t *testing.T) {

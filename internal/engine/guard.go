@@ -126,10 +126,14 @@ func (g *guard) note(what string, key []byte, v any, err *error) {
 // to the logger, to the listener and, until the next Open, in Health.
 func (e *Engine) notePanic(p *base.PanicError) {
 	e.panicked.Store(p)
-	if p.Code != loggerCode {
-		e.opts.Logger.Error("seerdb: code of the program panicked", "err", p, "stack", string(p.Stack))
+	ctx, final := context.Background(), p.Code == listenerCode || p.Code == loggerCode
+	if final {
+		ctx = context.WithValue(ctx, finalReport{}, true)
 	}
-	if p.Code != listenerCode {
-		e.listener.backgroundError(p)
+	if p.Code != loggerCode {
+		e.opts.Logger.ErrorContext(ctx, "seerdb: code of the program panicked", "err", p, "stack", string(p.Stack))
+	}
+	if f := e.listener.l.BackgroundError; f != nil && p.Code != listenerCode {
+		e.out.post(delivery{what: listenerCode, final: final, call: func() { f(p) }})
 	}
 }

@@ -36,6 +36,10 @@ type outbox struct {
 type delivery struct {
 	what string // whose code it is
 	call func()
+	// final means that it reports a panic in another delivery. A panic in it is not
+	// reported: a listener and a handler that always panic would report each other
+	// for ever, and Close would wait for that.
+	final bool
 }
 
 // Whose code a delivery calls.
@@ -56,7 +60,10 @@ func newOutbox(lost func(int), panicked func(*base.PanicError)) *outbox {
 
 // add appends a call. It takes no lock but the outbox's own, and never waits for
 // the program.
-func (o *outbox) add(what string, call func()) {
+func (o *outbox) add(what string, call func()) { o.post(delivery{what: what, call: call}) }
+
+// post is add of a delivery.
+func (o *outbox) post(d delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.waiting) >= o.max {
@@ -64,7 +71,7 @@ func (o *outbox) add(what string, call func()) {
 		return
 	}
 	o.tellMissing()
-	o.waiting = append(o.waiting, delivery{what, call})
+	o.waiting = append(o.waiting, d)
 	if !o.running {
 		o.running = true
 		go o.deliver()
@@ -76,7 +83,7 @@ func (o *outbox) tellMissing() {
 	if n := o.missing; n > 0 {
 		o.missing = 0
 		if o.lost != nil {
-			o.waiting = append(o.waiting, delivery{listenerCode, func() { o.lost(n) }})
+			o.waiting = append(o.waiting, delivery{what: listenerCode, call: func() { o.lost(n) }})
 		}
 	}
 }
@@ -114,7 +121,7 @@ func (o *outbox) deliver() {
 // this call.
 func (o *outbox) call(d delivery) {
 	defer func() {
-		if v := recover(); v != nil {
+		if v := recover(); v != nil && !d.final {
 			o.panicked(&base.PanicError{Code: d.what, Value: v, Stack: debug.Stack()})
 		}
 	}()
@@ -142,13 +149,16 @@ func (l logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l logHandler) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
-	l.out.add(loggerCode, func() {
+	l.out.post(delivery{what: loggerCode, final: ctx.Value(finalReport{}) != nil, call: func() {
 		if l.h.Enabled(ctx, r.Level) {
 			_ = l.h.Handle(ctx, r) // a log that cannot be written is the program's to notice
 		}
-	})
+	}})
 	return nil
 }
+
+// finalReport is the key of a context of log records whose delivery is final.
+type finalReport struct{}
 
 func (l logHandler) WithAttrs(as []slog.Attr) slog.Handler {
 	return logHandler{l.out, l.h.WithAttrs(as)}
