@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -433,7 +434,9 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 		return 0, err
 	}
 	seq, err := t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
-	t.over = w.conflict.Over()
+	if errors.Is(err, base.ErrConflict) { // it has ended, and commits do not look at it any more
+		t.over = w.conflict.Over()
+	}
 	return seq, err
 }
 

@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 	"sync/atomic"
@@ -22,7 +23,8 @@ type Txn struct {
 	over         uint64      // the hash of a key over which it has a conflict, 0 if that is not known
 	older, newer *Txn        // among those of its phase
 
-	lost atomic.Bool // its history is gone; only a hint to whoever seals
+	lost  atomic.Bool // its history is gone; only a hint to whoever seals
+	found uint64      // as over, of CheckTree; owned by the goroutine that commits
 }
 
 // phase says what the tracker does for a transaction.
@@ -36,8 +38,8 @@ const (
 )
 
 // Over is, after a conflict, the same number for transactions that have theirs
-// over the same key, as far as that is known.
-func (x *Txn) Over() uint64 { return x.over }
+// over the same key, as far as that is known. The transaction must have ended.
+func (x *Txn) Over() uint64 { return cmp.Or(x.found, x.over) }
 
 // Snapshot is the sequence that the transaction reads at.
 func (x *Txn) Snapshot() base.SeqNum { return x.snapshot }
@@ -112,7 +114,7 @@ func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq
 		panic("txn: a transaction begins twice")
 	}
 	x.reset(limit)
-	x.snapshot, x.hit, x.over = visible, 0, 0
+	x.snapshot, x.hit, x.over, x.found = visible, 0, 0, 0
 	x.lost.Store(false)
 	first := t.tracked.oldest == nil
 	if invariant.Enabled && !first && visible < t.tracked.newest.snapshot {

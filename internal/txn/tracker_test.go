@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -379,6 +380,41 @@ func TestTreeFails(t *testing.T) {
 		if newer, err := x.CheckTree(brokenTree{damage}); newer || err != damage {
 			t.Errorf("%v, %v", newer, err)
 		}
+	}
+}
+
+// TestTreeIsAskedBesideCommits: commits are held against a transaction while it
+// asks the tree, which it does without the mutex; the race detector watches.
+func TestTreeIsAskedBesideCommits(t *testing.T) {
+	var mu sync.Mutex
+	var x Txn
+	tr := New(0)
+	tr.Begin(&x, 1, 1<<20, nil)
+	must(t, x.Key(0, []byte("k")))
+	other := put(0, "k")
+	other.SetSeq(2)
+	tr.Record(other) // more than is remembered
+	must(t, x.Seal())
+	if a := tr.Validate(&x, 2); a.Verdict != NeedTree {
+		t.Fatalf("%+v", a)
+	}
+	again := put(0, "k")
+	again.SetSeq(3)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		mu.Lock()
+		tr.Record(again)
+		mu.Unlock()
+	})
+	if newer, err := x.CheckTree(brokenTree{}); !newer || err != nil {
+		t.Errorf("%v, %v", newer, err)
+	}
+	wg.Wait()
+	mu.Lock()
+	tr.End(&x)
+	mu.Unlock()
+	if x.Over() == 0 {
+		t.Error("what the conflict was over is not known")
 	}
 }
 

@@ -155,7 +155,7 @@ func (x *Txn) CheckTree(t Tree) (newer bool, err error) {
 	for i := range x.points {
 		p := &x.points[i]
 		if seq, err := t.NewestSeq(p.keyspace, p.key); err != nil || seq > x.snapshot {
-			x.over = p.hash
+			x.found = p.hash
 			return err == nil, err
 		}
 	}
