@@ -46,7 +46,11 @@ func (e *Engine) keepDropped(k *Keyspace, newest base.SeqNum) {
 	if d.s, d.shard = e.acquire(); d.s == nil {
 		return // closed
 	}
-	g := &e.dropped
+	e.dropped.add(d)
+	e.forgetDropped() // the last transaction may have ended before it could see that
+}
+
+func (g *droppedSpaces) add(d droppedSpace) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.list = append(g.list, d)

@@ -1,0 +1,54 @@
+package engine
+
+import (
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// TestDroppedKeyspaceIsLetGo: the last transaction for whose sake a keyspace that
+// is dropped is kept ends before it could see that. No later one may come, which
+// would let it go.
+func TestDroppedKeyspaceIsLetGo(t *testing.T) {
+	e, err := Open("db", Options{
+		FS: vfs.NewMem(), Durability: Sync, Clock: time.Now,
+		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
+		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 8,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := e.Keyspace("short-lived", KeyspaceOptions{}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var x Txn
+	if err := e.Begin(&x, TxnOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	var b batch.Batch
+	if err := b.Put(k.id, []byte("key"), nil); err != nil {
+		t.Fatal(err)
+	}
+	newest, err := e.Commit(&b, DefaultDurability)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Rollback() // while DropKeyspace, which found it open, is on its way
+	e.installMu.Lock()
+	e.keepDropped(k, newest)
+	e.installMu.Unlock()
+	if e.dropped.any.Load() {
+		t.Error("a keyspace is kept for transactions, and there are none")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e.lifetimes.mu.Lock()
+	defer e.lifetimes.mu.Unlock()
+	if e.lifetimes.n != 0 {
+		t.Errorf("%d states are pinned after Close", e.lifetimes.n)
+	}
+}
