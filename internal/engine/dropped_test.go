@@ -20,7 +20,7 @@ func TestDroppedKeyspaceIsLetGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := e.Keyspace("short-lived", KeyspaceOptions{}, true)
+	k, err := e.Keyspace("short-lived", KeyspaceChoice{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
