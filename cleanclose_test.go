@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -29,11 +30,20 @@ func closedDatabase(t testing.TB, seed uint64) *rig {
 	})
 	users, err := r.db.Keyspace("users", nil)
 	must(t, err)
+	// After tables could not be made, writers are refused until a flush works.
+	put := func(k interface{ Put(key, value []byte) error }, key, value []byte) {
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			if err := k.Put(key, value); err == nil || time.Now().After(deadline) {
+				must(t, err)
+				return
+			}
+		}
+	}
 	for round := range 2 + rng.IntN(3) {
 		for i := range 20 + rng.IntN(150) {
-			must(t, r.db.Put(fmt.Appendf(nil, "k%d/%05d", round, i), make([]byte, rng.IntN(400))))
+			put(r.db, fmt.Appendf(nil, "k%d/%05d", round, i), make([]byte, rng.IntN(400)))
 			if i%7 == 0 {
-				must(t, users.Put(fmt.Appendf(nil, "u%d/%05d", round, i), []byte("user")))
+				put(users, fmt.Appendf(nil, "u%d/%05d", round, i), []byte("user"))
 			}
 		}
 		switch rng.IntN(5) {

@@ -220,6 +220,9 @@ func TestVerifySeesFilesThatWereReplaced(t *testing.T) {
 			t.Fatal(report.Damage)
 		}
 		for name, b := range snapshotOfDir(r) {
+			if b == "" {
+				continue // a log made ahead, which nothing was written to
+			}
 			switch how {
 			case "removed":
 				must(t, r.mem.Remove("db/"+name))

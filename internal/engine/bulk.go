@@ -156,20 +156,21 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 // sortMemory is the part of the budget that a load sorts in.
 func (e *Engine) sortMemory() int64 { return min(max(e.opts.MemoryBudget/8, 64<<10), 1<<30) }
 
-// spillNum is where the numbers of spilled files begin, far from those of the
-// manifests, which also have temporary files. They are counted apart: thousands
-// of them must not use up what the manifest reserved for logs. All are gone
+// spillNum is what spilled files have added to their numbers, so that they are far
+// from those of the manifests, which also have temporary files. All are gone
 // after the next Open.
 const spillNum = 1 << 40
 
-func (e *Engine) newSpill() base.Identity {
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeTemp, Incarnation: e.incarnation}
-	for {
-		id.Num = spillNum + base.FileNum(e.nextSpill.Add(1))
-		if _, err := e.fs.Stat(e.path(id.Name())); err != nil { // most likely there is none
-			return id
-		}
+// newSpill is the identity of a spilled file. A load may make thousands, so their
+// numbers are reserved like those of all files: else they would push the logs of
+// commits beside the load beyond what is reserved.
+func (e *Engine) newSpill() (base.Identity, error) {
+	if err := e.reserve(); err != nil {
+		return base.Identity{}, err
 	}
+	id := e.newIdentity(base.FileTypeTemp)
+	id.Num += spillNum
+	return id, nil
 }
 
 func checkRow(key, value []byte) error {

@@ -86,6 +86,11 @@ func (e *Engine) keepTime() {
 // as a kill would leave it, and what was acknowledged is durable all the same.
 // The caller holds installMu.
 func (e *Engine) noteClosed(s *state) {
+	if name := e.halfWritten(); name != "" {
+		// Only after a kill does Open remove what cannot say that it is ours.
+		e.opts.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
+		return
+	}
 	var logs []manifest.ClosedLog
 	for _, g := range slices.Backward(s.generations()) {
 		l := manifest.ClosedLog{Num: g.logNum}
@@ -97,6 +102,35 @@ func (e *Engine) noteClosed(s *state) {
 	if err := e.manifest.Seal(logs); err != nil {
 		e.opts.Logger.Warn("seerdb: that the database was closed could not be written down", "err", err)
 	}
+}
+
+// halfWritten names a file that a job of this opening left half written, because
+// removing it failed; "" if there is none.
+func (e *Engine) halfWritten() string {
+	names, err := e.fs.List(e.dir)
+	if err != nil {
+		return ""
+	}
+	for _, name := range names {
+		t, n, _ := base.ParseFileName(name)
+		switch t {
+		case base.FileTypeTemp:
+			n -= min(n, spillNum)
+		case base.FileTypeTable, base.FileTypeValues:
+			if e.live(t, n) {
+				continue
+			}
+		default:
+			continue
+		}
+		if uint64(n) < e.firstFile || uint64(n) >= e.nextFile.Load() {
+			continue
+		}
+		if _, ok := e.identify(t, name); !ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // refuseCommits lets no new commit in and waits for those inside.

@@ -46,7 +46,6 @@ type Engine struct {
 	panicked  atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
 	trouble   atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
 	nextFile  atomic.Uint64
-	nextSpill atomic.Uint64 // of files that loads sort in
 	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
 	nextJob   atomic.Int64
 	debts     atomic.Pointer[debts]

@@ -31,7 +31,7 @@ import (
 type Options struct {
 	FS    vfs.FS
 	Dir   string
-	NewID func() base.Identity // of the next spill file
+	NewID func() (base.Identity, error) // of the next spill file
 	// Memory is about how many bytes the rows in memory, or the buffers of the
 	// merge, may take. A row that is larger is held all the same.
 	Memory int64

@@ -20,9 +20,9 @@ func options(fs vfs.FS, memory int64) Options {
 	num := base.FileNum(0)
 	return Options{
 		FS: fs, Dir: "db", Memory: memory, Codec: compress.Default,
-		NewID: func() base.Identity {
+		NewID: func() (base.Identity, error) {
 			num++
-			return base.Identity{DB: 7, Type: base.FileTypeTemp, Num: num}
+			return base.Identity{DB: 7, Type: base.FileTypeTemp, Num: num}, nil
 		},
 	}
 }
@@ -311,7 +311,7 @@ func FuzzRun(f *testing.F) {
 		fs := newFS(t)
 		s := New(options(fs, 1<<20))
 		s.maxBlock = 1 << 20
-		id := s.o.NewID()
+		id, _ := s.o.NewID()
 		w, err := fs.Create(s.path(id))
 		if err != nil {
 			t.Fatal(err)

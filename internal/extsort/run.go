@@ -49,7 +49,10 @@ type runWriter struct {
 
 // writeRun writes the rows that next yields. If it fails the file is gone.
 func (s *Sorter) writeRun(next func() (key, value []byte, ok bool, err error)) (*run, error) {
-	id := s.o.NewID()
+	id, err := s.o.NewID()
+	if err != nil {
+		return nil, err
+	}
 	f, err := s.o.FS.Create(s.path(id))
 	if err != nil {
 		return nil, fileError("create", id, err)
