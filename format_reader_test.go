@@ -35,16 +35,17 @@ type plus struct{ merger.Append }
 
 func (plus) Name() string { return "plus" }
 
-// readdb runs the reader on a directory. It returns what it printed, and what
-// it found fault with.
-func readdb(t *testing.T, dir string, now time.Time) (rows []string, faults string) {
+// readdb runs the reader on directories. It returns the rows that it printed of
+// each, and the faults that it found in all.
+func readdb(t *testing.T, now time.Time, dirs ...string) (rows map[string][]string, faults string) {
 	t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("python3 is not there to run tools/readdb")
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.Command(python, filepath.Join("tools", "readdb"), "--now", strconv.FormatInt(now.UnixMilli(), 10), dir)
+	args := []string{filepath.Join("tools", "readdb"), "--now", strconv.FormatInt(now.UnixMilli(), 10)}
+	cmd := exec.Command(python, append(args, dirs...)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	switch err := cmd.Run(); {
 	case err != nil && cmd.ProcessState.ExitCode() == 3:
@@ -54,7 +55,15 @@ func readdb(t *testing.T, dir string, now time.Time) (rows []string, faults stri
 	case err == nil && stderr.Len() > 0:
 		t.Fatalf("tools/readdb ends well, and says\n%s", &stderr)
 	}
-	return slices.Collect(strings.Lines(stdout.String())), stderr.String()
+	rows = map[string][]string{}
+	for line := range strings.Lines(stdout.String()) {
+		dir := dirs[0]
+		if len(dirs) > 1 {
+			dir, line, _ = strings.Cut(line, "\t")
+		}
+		rows[dir] = append(rows[dir], line)
+	}
+	return rows, stderr.String()
 }
 
 // shown lists all rows of a database as the reader prints them.
@@ -202,6 +211,9 @@ func TestFormatReader(t *testing.T) {
 			dir, ctx := t.TempDir(), context.Background()
 			o, to := tiny()
 			o.MemtableSize, o.Compression, to.Index, to.ManualOnly = 1<<20, c.codec, c.index, true
+			if c.codec == seerdb.NoCompression {
+				o.FilterBits = -1
+			}
 			l := openFormatLife(t, dir, o, to)
 			l.write(t, 250)
 			must(t, l.db.Flush(ctx))
@@ -222,22 +234,23 @@ func TestFormatReader(t *testing.T) {
 				}
 			}
 			now, want := time.Now(), shown(t, l.db, l.spaces...)
-			check := func(dir string, now time.Time, want []string) {
-				t.Helper()
-				rows, faults := readdb(t, dir, now)
-				if d := cmp.Diff(want, joined(t, rows)); d != "" || faults != "" {
-					t.Fatalf("%s\nrows of the database (-) and of tools/readdb (+):\n%s", faults, d)
+			must(t, l.db.Close())
+			rows, faults := readdb(t, now, killed, dir)
+			for _, d := range []string{killed, dir} {
+				if diff := cmp.Diff(want, joined(t, rows[d])); diff != "" || faults != "" {
+					t.Fatalf("%s: %s\nrows of the database (-) and of tools/readdb (+):\n%s", d, faults, diff)
 				}
 			}
-			check(killed, now, want)
-			must(t, l.db.Close())
 			if !c.short {
-				check(dir, now, want)
 				return
 			}
-			check(dir, now.Add(2*time.Hour), slices.DeleteFunc(want, func(row string) bool {
+			want = slices.DeleteFunc(want, func(row string) bool {
 				return strings.Contains(row, "\t"+hex.EncodeToString([]byte("hour/")))
-			}))
+			})
+			rows, faults = readdb(t, now.Add(2*time.Hour), dir)
+			if diff := cmp.Diff(want, joined(t, rows[dir])); diff != "" || faults != "" {
+				t.Fatalf("two hours later: %s\n%s", faults, diff)
+			}
 		})
 	}
 }
@@ -246,9 +259,9 @@ func TestFormatReader(t *testing.T) {
 func TestFormatReaderReadsGoldens(t *testing.T) {
 	for _, format := range goldenFormats {
 		dir := filepath.Join("testdata", "format", format)
-		rows, faults := readdb(t, dir, time.Now())
+		rows, faults := readdb(t, time.Now(), dir)
 		var got strings.Builder
-		for _, row := range rows {
+		for _, row := range rows[dir] {
 			f := strings.Split(strings.TrimSuffix(row, "\n"), "\t")
 			k, err := hex.DecodeString(f[1])
 			must(t, err)
@@ -279,13 +292,7 @@ func TestFormatReaderFindsDamage(t *testing.T) {
 	must(t, l.db.Flush(context.Background()))
 	l.write(t, 24)
 	must(t, l.db.Close())
-	if _, faults := readdb(t, dir, time.Now()); faults != "" {
-		t.Fatal(faults)
-	}
-	places := []float64{0.4, 0.97}
-	if testing.Short() {
-		places = places[:1]
-	}
+	dirs, files := []string{dir}, []string{""}
 	for _, pattern := range []string{"CURRENT", "MANIFEST-*", "*.wal", "*.sst", "*.val"} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
 		must(t, err)
@@ -293,20 +300,28 @@ func TestFormatReaderFindsDamage(t *testing.T) {
 			t.Fatalf("there is no %s", pattern)
 		}
 		name := names[len(names)-1]
-		sound, err := os.ReadFile(name)
+		data, err := os.ReadFile(name)
 		must(t, err)
-		end := len(sound)
+		end := len(data)
 		if strings.HasSuffix(pattern, "-*") || strings.HasSuffix(pattern, ".wal") {
 			end -= 16 // the mark, which may be missing
 		}
-		for _, at := range places {
-			damaged, off := bytes.Clone(sound), int(at*float64(end))
-			damaged[off] ^= 4
-			must(t, os.WriteFile(name, damaged, 0o600))
-			if rows, faults := readdb(t, dir, time.Now()); !strings.Contains(faults, filepath.Base(name)+": ") || len(rows) > 0 {
-				t.Errorf("%s with byte %d of %d flipped: %d rows, and %q", filepath.Base(name), off, len(sound), len(rows), faults)
-			}
+		for _, at := range []float64{0.02, 0.4, 0.97} {
+			damaged := filepath.Join(t.TempDir(), "db")
+			must(t, os.CopyFS(damaged, os.DirFS(dir)))
+			data[int(at*float64(end))] ^= 4
+			must(t, os.WriteFile(filepath.Join(damaged, filepath.Base(name)), data, 0o600))
+			data[int(at*float64(end))] ^= 4
+			dirs, files = append(dirs, damaged), append(files, filepath.Base(name))
 		}
-		must(t, os.WriteFile(name, sound, 0o600))
+	}
+	rows, faults := readdb(t, time.Now(), dirs...)
+	if len(rows[dir]) == 0 || strings.Contains(faults, dir+string(filepath.Separator)) {
+		t.Fatalf("the sound database has %d rows, and faults:\n%s", len(rows[dir]), faults)
+	}
+	for i, d := range dirs[1:] {
+		if name := filepath.Join(d, files[i+1]); !strings.Contains(faults, name+": ") || len(rows[d]) > 0 {
+			t.Errorf("a byte of %s is flipped: %d rows, and these faults in all:\n%s", name, len(rows[d]), faults)
+		}
 	}
 }

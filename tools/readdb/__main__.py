@@ -1,17 +1,19 @@
 """Reads a database directory of seerdb as docs/FORMAT.md describes it, checks it, and prints its rows.
 
-    python3 tools/readdb [--keyspace NAME] [--now MS] DIR
+    python3 tools/readdb [--keyspace NAME] [--now MS] DIR...
 
-prints one row a line: the keyspace's name as JSON, the key and the value in hex, with tabs between; where the
-merge operator is none of package merger, "merge" and the base, or -, and the operands, with colons between,
-are in the value's place. Damage goes to standard error, one line for each file that has it, after the file's
-name, and then no rows are printed. Exit codes: 0 sound, 1 damage, 2 wrong arguments, 3 sound as far as this
-machine can decompress it: its checksums are right, and the rows are not printed.
+prints one row a line: the keyspace's name as JSON, the key and the value in hex, with tabs between. Where the
+merge operator is none of package merger, "merge", the base or -, and the operands stand for the value, with
+colons between. Of several directories each row begins with its own. Damage goes to standard error, one line
+for each file that has it, after the file's name; then no rows of that directory are printed.
+
+Exit codes: 0 sound; 1 damage; 2 wrong arguments; 3 sound as far as this machine can decompress it: the
+checksums are right, and the rows are not printed.
 """
 
 import sys
 
-sys.dont_write_bytecode = True
+sys.dont_write_bytecode = True  # it would lie beside the source
 if sys.version_info < (3, 9):
     print("tools/readdb needs Python 3.9", file=sys.stderr)
     sys.exit(3)
@@ -127,19 +129,15 @@ class Database:
         self.before = (number, end)
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="readdb", description="reads and checks a database directory of seerdb")
-    parser.add_argument("dir")
-    parser.add_argument("--keyspace", help="print the rows of this keyspace only")
-    parser.add_argument("--now", type=int, default=time.time_ns() // 10**6, help="Unix milliseconds by which rows expire")
-    args = parser.parse_args()
-    db = Database(args.dir)
+def show(directory, args, first):
+    """Prints what is in a directory, or what is wrong with it; returns the exit code."""
+    db = Database(directory)
     for name, what in db.faults:
-        print(f"{name}: {what}", file=sys.stderr)
+        print(f"{os.path.join(directory, name)}: {what}", file=sys.stderr)
     if db.faults:
         return 1
     for name in db.undecoded:
-        print(f"{name}: checked but not decoded: this machine has no Zstandard", file=sys.stderr)
+        print(f"{os.path.join(directory, name)}: checked but not decoded: this machine has no Zstandard", file=sys.stderr)
     if db.undecoded:
         return 3
     now = max(args.now, db.state.time)
@@ -148,8 +146,18 @@ def main():
             continue
         for key, value in ks.rows(now):
             text = value.hex() if isinstance(value, bytes) else "merge:" + ":".join("-" if v is None else v.hex() for v in value)
-            print(json.dumps(ks.name), key.hex(), text, sep="\t")
+            print(*first, json.dumps(ks.name), key.hex(), text, sep="\t")
     return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="readdb", description="reads and checks database directories of seerdb")
+    parser.add_argument("dir", nargs="+")
+    parser.add_argument("--keyspace", help="print the rows of this keyspace only")
+    parser.add_argument("--now", type=int, default=time.time_ns() // 10**6, help="Unix milliseconds by which rows expire")
+    args = parser.parse_args()
+    codes = [show(d, args, [d] if len(args.dir) > 1 else []) for d in args.dir]
+    return 1 if 1 in codes else max(codes)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,6 @@
 """Decompression: LZ4 blocks and S2 blocks here, Zstandard with what the machine has."""
 
-import ctypes
-import ctypes.util
 import functools
-import shutil
-import subprocess
 
 from basics import Cursor, Damage, need
 
@@ -87,6 +83,7 @@ def _s2(data, expected):
 
 @functools.cache
 def _libzstd():
+    import ctypes.util  # here, for it takes longer to load than most files to read
     name = ctypes.util.find_library("zstd")
     if not name:
         return None
@@ -96,6 +93,8 @@ def _libzstd():
 
 
 def _zstd(data, length):
+    import shutil
+    import subprocess
     try:
         from compression import zstd  # Python 3.14
         return zstd.decompress(data)
@@ -107,6 +106,7 @@ def _zstd(data, length):
     except ImportError:
         pass
     if lib := _libzstd():
+        import ctypes
         out = ctypes.create_string_buffer(length or 1)
         n = lib.ZSTD_decompress(out, ctypes.c_size_t(length), bytes(data), ctypes.c_size_t(len(data)))
         need(not lib.ZSTD_isError(ctypes.c_size_t(n)), "Zstandard: not a frame of the page's length")
