@@ -120,3 +120,25 @@ func TestSnapshotReadInItsOwnRead(t *testing.T) {
 	}
 	must(t, r.db.Compact(ctx, nil, nil))
 }
+
+// TestVerifyBesideClose: a check that Close overtakes says so, and finds no damage.
+func TestVerifyBesideClose(t *testing.T) {
+	for _, file := range []string{"*.sst", "*.wal", "CURRENT"} {
+		r := newRig(t)
+		r.put("a=1")
+		must(t, r.flush())
+		r.put("b=2")
+		var report *seerdb.Report
+		h := r.hold(vfs.OpOpen, file)
+		done := async(func() (err error) {
+			report, err = r.db.Verify(context.Background())
+			return err
+		})
+		h.wait()
+		must(t, r.db.Close())
+		h.release()
+		if err := r.finish(done); !errors.Is(err, seerdb.ErrClosed) || report != nil && !report.Clean() {
+			t.Errorf("%s: %v, %v", file, report, err)
+		}
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -86,4 +88,46 @@ func TestLogsAfterFailedOnes(t *testing.T) {
 	}
 	full.Remove()
 	rotatedRows(t, r)
+}
+
+// TestSpilledFilesGo: what a load spilled and a kill left, or what could not be
+// removed before a clean Close, is gone after the next Open, whichever opening of
+// the database it was.
+func TestSpilledFilesGo(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		r := newRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemoryBudget = 64 << 10 })
+		r.put("a=1")
+		r = r.reopen()
+		d := r
+		if !killed {
+			r.fail(vfs.OpRemove, "*.tmp", syscall.EIO)
+		}
+		var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) {
+			for i := range 300 {
+				if killed && i == 299 {
+					d = r.disk(1)
+				}
+				if !yield(fmt.Appendf(nil, "loaded%08d", i*7919%300), make([]byte, 1000)) {
+					return
+				}
+			}
+		}
+		_, err := r.db.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
+		must(t, err)
+		if !killed {
+			must(t, r.db.Close())
+		}
+		left := func() (names []string) {
+			all, err := d.mem.List("db")
+			must(t, err)
+			return slices.DeleteFunc(all, func(n string) bool { return !strings.HasSuffix(n, ".tmp") })
+		}
+		if len(left()) == 0 {
+			t.Fatal("nothing was spilled")
+		}
+		d.open()
+		if names := left(); len(names) > 0 {
+			t.Errorf("killed %v: after Open there are %v", killed, names)
+		}
+	}
 }

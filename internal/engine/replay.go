@@ -54,6 +54,7 @@ func (r *replay) logs(names []string) error {
 				return err
 			}
 		}
+		nums, infos = used(nums, infos)
 		whole, err := r.prefix(nums, infos)
 		if err != nil {
 			return err
@@ -116,6 +117,18 @@ func (r *replay) needs(num base.FileNum) bool {
 	// Format 1 reserved nothing, and its logs have no incarnation.
 	id, ok := r.e.identify(base.FileTypeLog, base.FileName(base.FileTypeLog, num))
 	return !ok || id.Incarnation == 0
+}
+
+// used leaves out logs that were given up before they were in use, because their
+// header could not be written, and whose files could not be removed: the log after
+// such a one follows the one before it.
+func used(nums []base.FileNum, infos []wal.Info) ([]base.FileNum, []wal.Info) {
+	for i := len(nums) - 2; i > 0; i-- {
+		if after := &infos[i+1]; infos[i].Records == 0 && after.Bytes > 0 && after.Prev.Num != nums[i] {
+			nums, infos = slices.Delete(nums, i, i+1), slices.Delete(infos, i, i+1)
+		}
+	}
+	return nums, infos
 }
 
 // prefix returns how many of the logs count. A log that is shorter than its

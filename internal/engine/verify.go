@@ -26,46 +26,56 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 	}
 	defer s.release(shard)
 	r := &observe.Report{}
+	note := func(err error) error { return e.noteDamage(ctx, r, err) }
 	if err := s.v.version.Check(); err != nil {
 		r.Damage = append(r.Damage, err)
 	}
 	var tables []*table
 	s.v.eachTable(func(_ int, t *table) { tables = append(tables, t) })
 	for _, t := range tables {
-		if err := ctx.Err(); err != nil {
-			return r, err
+		err := ctx.Err()
+		if err == nil {
+			err = note(t.verify(ctx, s.v, r))
 		}
-		if err := t.verify(ctx, s.v, r); err != nil {
-			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-				return r, err
-			}
-			if e.closed.Load() {
-				return r, base.ErrClosed
-			}
-			r.Damage = append(r.Damage, err)
+		if err != nil {
+			return r, err
 		}
 		r.Tables++
 		r.Bytes += int64(t.meta.Size)
 	}
 	for _, f := range s.v.values {
-		if err := f.verify(ctx); err != nil {
-			if ctx.Err() != nil {
-				return r, ctx.Err()
-			}
-			r.Damage = append(r.Damage, err)
+		if err := note(f.verify(ctx)); err != nil {
+			return r, err
 		}
 		r.ValueFiles++
 		r.Bytes += int64(f.meta.Size)
 	}
 	for _, g := range s.generations() {
-		if err := e.verifyLog(g); err != nil {
-			r.Damage = append(r.Damage, err)
+		if err := note(e.verifyLog(g)); err != nil {
+			return r, err
 		}
 	}
-	if err := e.verifyManifest(s); err != nil {
-		r.Damage = append(r.Damage, err)
+	if err := note(e.verifyManifest(s)); err != nil {
+		return r, err
 	}
 	return r, e.verifyDir(r)
+}
+
+// noteDamage adds what a check found to the report, or returns why it could not
+// be made: that says nothing about the files.
+func (e *Engine) noteDamage(ctx context.Context, r *observe.Report, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case e.closed.Load():
+		return base.ErrClosed
+	case vfs.IsTooManyFiles(err):
+		return err
+	}
+	r.Damage = append(r.Damage, err)
+	return nil
 }
 
 // verifyLog reads what was written to the log of a generation.

@@ -161,6 +161,7 @@ type rotationFault struct {
 var rotationFaults = map[string]rotationFault{
 	"create":            {vfs.Rule{Op: vfs.OpCreate, Path: "MANIFEST-*"}, false},
 	"create temporary":  {vfs.Rule{Op: vfs.OpCreate, Path: "*.tmp"}, false},
+	"no descriptor":     {vfs.Rule{Op: vfs.OpOpen, Err: syscall.EMFILE}, false},
 	"write":             {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002"}, false},
 	"no space":          {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002", Err: syscall.ENOSPC, Short: true}, false},
 	"sync":              {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},

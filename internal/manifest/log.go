@@ -110,10 +110,17 @@ func Begin(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) 
 func (l *Log) Install() (unsure bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.syncNames(l.id); err != nil {
-		return false, err
+	dir, err := l.fs.OpenDir(l.dir)
+	if err != nil {
+		return false, wrap(l.id, err)
 	}
-	unsure, err = l.install(&written{state: l.State(), file: l.file, id: l.id, size: l.synced})
+	defer dir.Close()
+	// The name of a manifest must not become durable after the name that points
+	// to it; nor may those of the files that it names.
+	if err := dir.Sync(); err != nil {
+		return false, wrap(l.id, err)
+	}
+	unsure, err = l.install(&written{state: l.State(), file: l.file, id: l.id, size: l.synced}, dir)
 	l.installed = err == nil || unsure
 	return unsure, err
 }
@@ -177,18 +184,10 @@ func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	return m, nil
 }
 
-// syncNames makes the name of a manifest durable, which must not come after the
-// name that points to it, and with it those of all files that it names.
-func (l *Log) syncNames(id base.Identity) error {
-	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
-		return wrap(id, err)
-	}
-	return nil
-}
-
-// install makes CURRENT name m, whose own name is durable. When it fails, unsure tells whether CURRENT may
-// name m nevertheless; if not, m's file is removed.
-func (l *Log) install(m *written) (unsure bool, err error) {
+// install makes CURRENT name m, whose own name is durable in dir, the directory.
+// When it fails, unsure tells whether CURRENT may name m nevertheless; if not, m's
+// file is removed.
+func (l *Log) install(m *written, dir vfs.Dir) (unsure bool, err error) {
 	defer func() {
 		if err != nil && !unsure {
 			_ = l.fs.Remove(l.fs.PathJoin(l.dir, m.id.Name()))
@@ -212,7 +211,7 @@ func (l *Log) install(m *written) (unsure bool, err error) {
 	if err := failpoint.Hit(failpoint.ManifestAfterCurrent); err != nil {
 		return true, err
 	}
-	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
+	if err := dir.Sync(); err != nil {
 		return true, wrap(m.id, err)
 	}
 	return false, nil
@@ -361,19 +360,7 @@ func (l *Log) poison(cause error) error {
 func (l *Log) rotate() {
 	// A number is not tried twice: the file of a failed attempt may be there.
 	l.lastNum++
-	m, err := l.write(l.State(), l.lastNum)
-	unsure := false
-	if err == nil {
-		// Names of other files, too, may be lost when they do not sync.
-		if err = l.syncNames(m.id); err != nil {
-			unsure = true
-		} else {
-			unsure, err = l.install(m)
-		}
-		if err != nil {
-			_ = m.file.Close()
-		}
-	}
+	m, unsure, err := l.replace()
 	l.rotateErr = err
 	switch {
 	case unsure:
@@ -390,6 +377,28 @@ func (l *Log) rotate() {
 	}
 }
 
+// replace is rotate up to the moment when CURRENT names the new manifest.
+func (l *Log) replace() (m *written, unsure bool, err error) {
+	// Opened first: that no descriptor is left is known while nothing has changed.
+	dir, err := l.fs.OpenDir(l.dir)
+	if err != nil {
+		return nil, false, err
+	}
+	defer dir.Close()
+	if m, err = l.write(l.State(), l.lastNum); err != nil {
+		return nil, false, err
+	}
+	if err = dir.Sync(); err != nil {
+		unsure = true // names of other files, too, may be lost when they do not sync
+	} else {
+		unsure, err = l.install(m, dir)
+	}
+	if err != nil {
+		_ = m.file.Close()
+	}
+	return m, unsure, err
+}
+
 // Verify reads CURRENT and the manifest again, by their names, and compares them
 // with what was written. What is wrong is a *base.CorruptionError.
 func (l *Log) Verify() error {
@@ -401,10 +410,13 @@ func (l *Log) Verify() error {
 			return base.ErrClosed
 		}
 		err := verify(l.fs, l.dir, s, synced)
-		if l.State().ManifestNum == s.ManifestNum {
+		// While it is rotated CURRENT names the new one before State does.
+		l.mu.Lock()
+		same := l.file == file
+		l.mu.Unlock()
+		if same {
 			return err
 		}
-		// It was rotated meanwhile.
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -103,6 +104,39 @@ func TestLogSurvivesReopen(t *testing.T) {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	if _, err := Create(fs, "", testDB, 9); !errors.Is(err, base.ErrExists) {
+		t.Fatal(err)
+	}
+}
+
+// TestVerifyBesideRotation: while the manifest is rotated CURRENT names the new
+// one before the rotation is over, which is no damage.
+func TestVerifyBesideRotation(t *testing.T) {
+	fs := vfs.NewFault(vfs.NewMem())
+	l := mustCreate(t, fs)
+	mustAppend(t, l, flushEdit(0))
+	rotateNow(l)
+	reached := func(f *vfs.Fired) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); f.Count() == 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("an operation was not reached")
+			}
+		}
+	}
+	open := fs.Inject(vfs.Rule{Op: vfs.OpOpen, Path: "CURRENT", Delay: time.Hour})
+	renamed := fs.Inject(vfs.Rule{Op: vfs.OpDirSync, Skip: 1, Delay: time.Hour})
+	verified, appended := make(chan error, 1), make(chan error, 1)
+	go func() { verified <- l.Verify() }()
+	reached(open)
+	go func() { appended <- l.Append(flushEdit(1)) }()
+	reached(renamed)
+	open.Remove()
+	time.Sleep(10 * time.Millisecond) // for Verify to look at CURRENT
+	renamed.Remove()
+	if err := <-appended; err != nil || l.RotateErr() != nil {
+		t.Fatal(err, l.RotateErr())
+	}
+	if err := <-verified; err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,0 +1,78 @@
+package seerdb_test
+
+// This file holds logs that were made and never used.
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// TestDiscardedLogThatStays: a log whose header found no room is given up, and
+// its file cannot be removed, as on a full file system that copies on write. The
+// log after it follows the one before it, and a kill loses nothing.
+func TestDiscardedLogThatStays(t *testing.T) {
+	for name, after := range map[string]bool{"no header": false, "a header": true} {
+		t.Run(name, func(t *testing.T) { discardedLogStays(t, after) })
+	}
+}
+
+// discardedLogStays is the test; after says that the header is written before the
+// error comes.
+func discardedLogStays(t *testing.T, after bool) {
+	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.Durability, to.ManualOnly = seerdb.Sync, true
+	})
+	r.fail(vfs.OpCreate, "*.sst", errors.New("no tables today"))
+	n := 0
+	put := func() error {
+		err := r.db.Put(fmt.Appendf(nil, "key%06d", n), make([]byte, 100))
+		if err == nil {
+			n++
+		}
+		return err
+	}
+	ahead := func() (names []string) {
+		for _, name := range r.files(".wal") {
+			if info, err := r.mem.Stat("db/" + name); err == nil && info.Size() == 0 {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(ahead()) == 0; time.Sleep(time.Millisecond) {
+		must(t, put())
+		if time.Now().After(deadline) {
+			t.Fatal("no log was made ahead")
+		}
+	}
+	lost := ahead()[0]
+	full := r.fault.Inject(vfs.Rule{Op: vfs.OpWrite, Path: lost, Err: syscall.ENOSPC, After: after})
+	stays := r.fail(vfs.OpRemove, lost, syscall.ENOSPC)
+	for put() == nil {
+	}
+	if full.Count() != 1 || stays.Count() != 1 {
+		t.Fatalf("%d writes and %d removals failed", full.Count(), stays.Count())
+	}
+	r.fault.Clear()
+	r.fail(vfs.OpCreate, "*.sst", errors.New("no tables today"))
+	for len(r.files(".wal")) < 4 {
+		must(t, put())
+	}
+	must(t, put())
+	whole := r.crash(1)
+	for i := range n {
+		if _, err := whole.db.Get(fmt.Appendf(nil, "key%06d", i)); err != nil {
+			t.Fatalf("row %d of %d acknowledged ones: %v", i, n, err)
+		}
+	}
+	if names := strings.Join(whole.files(".wal"), " "); strings.Contains(names, lost) {
+		t.Errorf("after Open there is still %s in %s", lost, names)
+	}
+}
