@@ -224,6 +224,12 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 // in the active generation; or says why it may not. The caller holds commit.mu.
 func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.Txn) error {
 	p := &e.commit
+	var forget func()
+	defer func() {
+		if forget != nil {
+			forget()
+		}
+	}()
 	for {
 		if p.refused != nil {
 			return p.refused
@@ -261,23 +267,33 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 				continue // the lock was let go
 			}
 		}
-		if l := p.gen.log; l != nil && l.Crowded() {
-			if err := e.waitForLog(p.gen); err != nil {
-				return err
-			}
-			continue
-		}
-		if p.gen.mem.Reserve(need) {
-			if !p.gen.halfFull {
-				e.lookAhead()
-			}
-			return nil
-		}
-		if err := e.makeRoom(ctx, need); err != nil {
-			e.trouble.Store(&err)
+		if ok, err := e.reserveRoom(ctx, need, &forget); ok || err != nil {
 			return err
 		}
 	}
+}
+
+// reserveRoom takes need bytes of the active generation, and else waits for what
+// is missing; then the caller looks again at everything. In forget it leaves what
+// is to be called once the commit waits no more. The caller holds commit.mu.
+func (e *Engine) reserveRoom(ctx context.Context, need int64, forget *func()) (ok bool, err error) {
+	g := e.commit.gen
+	if g.log != nil && g.log.Crowded() {
+		return false, e.waitForLog(g)
+	}
+	if g.mem.Reserve(need) {
+		if !g.halfFull {
+			e.lookAhead()
+		}
+		return true, nil
+	}
+	if *forget == nil {
+		*forget = e.noteLarge(need)
+	}
+	if err = e.makeRoom(ctx, need); err != nil {
+		e.trouble.Store(&err)
+	}
+	return false, err
 }
 
 // waitForLog waits, without the lock, until the log takes records without a

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -29,6 +30,7 @@ type turning struct {
 
 	wanted   *generation // to be replaced, or nil
 	need     int64       // what its successor must hold
+	large    []int64     // what each batch needs that waits and is large for a memtable
 	ahead    bool        // the next log is to be made ahead
 	running  bool        // a replacement is being made: commits wait
 	begun    uint64      // attempts that began
@@ -131,7 +133,7 @@ func (e *Engine) turnOnce() {
 	if t.wanted != old || p.refused != nil {
 		return
 	}
-	capacity := max(int64(e.memtableSize()), t.need)
+	capacity := e.roomFor(t.need)
 	t.wanted, t.need, t.running = nil, 0, true
 	t.begun++
 	p.mu.Unlock()
@@ -149,6 +151,32 @@ func (e *Engine) turnOnce() {
 		e.switchTo(g)
 	}
 	p.changed.Broadcast()
+}
+
+// roomFor is the capacity of a memtable for a batch that needs so many bytes, for
+// the large ones that wait, and for the commits that come before they do. All go on
+// at once when there is a new memtable. One that were made for whoever asked first,
+// or that the others had filled when its batch comes, would not be the last.
+func (e *Engine) roomFor(need int64) int64 {
+	for _, n := range e.commit.turning.large {
+		need = max(need, n)
+	}
+	size := int64(e.memtableSize())
+	return min(max(size, need+size/2), memtable.MaxCapacity)
+}
+
+// noteLarge notes a batch that waits for a memtable, if it is large for one, until
+// forget is called. The caller of both holds commit.mu.
+func (e *Engine) noteLarge(need int64) (forget func()) {
+	if need <= int64(e.memtableSize())/2 {
+		return func() {}
+	}
+	t := &e.commit.turning
+	t.large = append(t.large, need)
+	return func() {
+		i := slices.Index(t.large, need)
+		t.large = slices.Delete(t.large, i, i+1)
+	}
 }
 
 // turnNow replaces the active generation when there are neither commits nor a
