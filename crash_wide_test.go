@@ -70,10 +70,10 @@ func (l *wideLife) commits(n int) error {
 
 func (l *wideLife) create(name string) error {
 	l.creating = name
-	_, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
+	k, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
 	if err == nil {
 		l.creating = ""
-		l.m.CreateKeyspace(name, wideLifeMerger)
+		l.trees[l.m.CreateKeyspace(name, wideLifeMerger)] = k
 	}
 	return err
 }
