@@ -70,7 +70,7 @@ func (l *wideLife) commits(n int) error {
 
 func (l *wideLife) create(name string) error {
 	l.creating = name
-	k, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
+	k, err := l.db.Keyspace(name, l.optionsOf(l.m.NextKeyspace(), wideLifeMerger))
 	if err == nil {
 		l.creating = ""
 		l.trees[l.m.CreateKeyspace(name, wideLifeMerger)] = k
@@ -242,7 +242,7 @@ func (l *wideLife) recovered(commit int) error {
 		if name != l.creating {
 			return fmt.Errorf("keyspace %q is there", name)
 		}
-		k, err := l.db.Keyspace(name, &seerdb.KeyspaceOptions{Merger: wideMerger(wideLifeMerger)})
+		k, err := l.db.Keyspace(name, l.optionsOf(l.m.NextKeyspace(), wideLifeMerger))
 		if err != nil {
 			return err
 		}

@@ -180,24 +180,20 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 	}
 	must(t, db.Put([]byte("b"), []byte("2")))
 	must(t, db.Flush(context.Background()))
-	eventually(t, 10*time.Second, "the listener has the failure and the new table", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return failures.Load() > 0 && len(created) > 0
-	})
+	tables := 0
 	names, err := fs.List("db")
 	must(t, err)
-	tables := 0
 	for _, n := range names {
 		if path.Ext(n) == ".sst" {
 			tables++
 		}
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if tables == 0 || tables > len(created) {
-		t.Fatalf("%d tables on disk, created %v", tables, created)
-	}
+	// What the failed attempt wrote is gone, and events come when they come.
+	eventually(t, 10*time.Second, "the listener has the failure and every table that there is", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return failures.Load() > 0 && tables > 0 && len(created) >= tables
+	})
 }
 
 // When memtables cannot be flushed, writers are stopped, and a stop ends with

@@ -144,10 +144,15 @@ type wideDB struct {
 // options are those of a keyspace. They hang on nothing but its number, so they
 // are the same after reopening.
 func (w *wideDB) options(id int) *seerdb.KeyspaceOptions {
+	return w.optionsOf(id, w.m.Merger(id))
+}
+
+// optionsOf is options for a keyspace that the model need not know yet.
+func (w *wideDB) optionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 	o := &seerdb.KeyspaceOptions{
 		ValueThreshold: []int{0, 1, -1, 30, 200}[id%5],
 		Compression:    seerdb.Compression(id / 2 % 5),
-		Merger:         wideMerger(w.m.Merger(id)),
+		Merger:         wideMerger(m),
 	}
 	if w.watch != nil {
 		o.Filter = w.watch.filter(id)

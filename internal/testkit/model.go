@@ -94,6 +94,9 @@ func (m *Model) CreateKeyspace(name string, merger *Merger) int {
 	return len(m.spaces) - 1
 }
 
+// NextKeyspace is the number that the next keyspace gets.
+func (m *Model) NextKeyspace() int { return len(m.spaces) }
+
 // DropKeyspace ends a keyspace with all it holds, at once and durably, for
 // every view.
 func (m *Model) DropKeyspace(id int) {
