@@ -1,0 +1,203 @@
+package seerdb_test
+
+// This file holds a database that everything happens to at once: committers,
+// flushes, loads, keyspaces that come and go, a disk that is full, slow, without
+// descriptors or broken, power cuts and Close.
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+var stormSeeds = flag.Int("storm.seeds", 0, "databases in TestStorm; 0: a few")
+
+// storm is one opening of a database.
+type storm struct {
+	*rig
+	prefix string
+	broken bool // the disk fails for good, sooner or later
+	stop   chan struct{}
+	wg     sync.WaitGroup
+	acked  [4]atomic.Int64 // rows of each committer
+	loaded atomic.Int64
+}
+
+// repeat calls f until the storm is over, or f has enough.
+func (s *storm) repeat(seed uint64, f func(rng *rand.Rand) bool) {
+	s.wg.Go(func() {
+		for rng := rand.New(rand.NewPCG(seed, 17)); ; {
+			select {
+			case <-s.stop:
+				return
+			default:
+			}
+			if !f(rng) {
+				return
+			}
+		}
+	})
+}
+
+func (s *storm) row(w int, i int64) []byte { return fmt.Appendf(nil, "%s-w%d-%06d", s.prefix, w, i) }
+func (s *storm) loadedRow(n, i int64) []byte {
+	return fmt.Appendf(nil, "load-%s-%06d-%d", s.prefix, n, i)
+}
+
+// commit commits the next row of a committer durably.
+func (s *storm) commit(w int) bool {
+	b := s.db.NewBatch()
+	i := s.acked[w].Load()
+	b.Put(s.row(w, i), make([]byte, 60+i%100))
+	switch err := s.db.Apply(b, seerdb.Sync); {
+	case err == nil:
+		s.acked[w].Store(i + 1)
+	case errors.Is(err, seerdb.ErrClosed) || errors.Is(err, seerdb.ErrReadOnly):
+		return false
+	default:
+		time.Sleep(100 * time.Microsecond)
+	}
+	return true
+}
+
+// call calls something else.
+func (s *storm) call(rng *rand.Rand) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.IntN(20))*time.Millisecond)
+	defer cancel()
+	switch rng.IntN(4) {
+	case 0:
+		_ = s.db.Flush(ctx)
+	case 1:
+		_ = s.db.Sync()
+	case 2:
+		if k, err := s.db.Keyspace("comes and goes", nil); err == nil {
+			_ = k.Put([]byte("a"), []byte("b"))
+			_ = s.db.DropKeyspace("comes and goes")
+		}
+	case 3:
+		n := s.loaded.Load()
+		_, err := s.db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+			for i := range int64(5) {
+				if !yield(s.loadedRow(n, i), []byte("v")) {
+					return
+				}
+			}
+		}, nil)
+		if err == nil {
+			s.loaded.CompareAndSwap(n, n+1) // the other one may have loaded them too
+		}
+	}
+	return true
+}
+
+// disturb makes the disk fail for a moment.
+func (s *storm) disturb(rng *rand.Rand) bool {
+	rules := []vfs.Rule{
+		{Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal", Short: true},
+		{Op: vfs.OpCreate, Path: "*.sst"}, {Op: vfs.OpWrite, Path: "*.sst"}, {Op: vfs.OpWrite, Path: "MANIFEST*"},
+		{Op: vfs.OpRemove}, {Op: vfs.OpRename}, {Op: vfs.OpOpen}, {Op: vfs.OpCreate}, {Op: vfs.OpStat}, {Op: vfs.OpList},
+	}
+	r := rules[rng.IntN(len(rules))]
+	r.Err, r.Count, r.Skip = syscall.ENOSPC, 1+rng.IntN(3), rng.IntN(5)
+	switch {
+	case r.Path == "" && rng.IntN(2) == 0:
+		r.Err = syscall.EMFILE
+	case rng.IntN(4) == 0:
+		r = vfs.Rule{Op: vfs.OpDirSync | vfs.OpSync | vfs.OpCreate, Delay: time.Duration(rng.IntN(3000)) * time.Microsecond}
+	case s.broken && rng.IntN(10) == 0:
+		op := []vfs.OpKind{vfs.OpSync, vfs.OpDirSync, vfs.OpWrite, vfs.OpTruncate}[rng.IntN(4)]
+		r = vfs.Rule{Op: op, Err: syscall.EIO, Count: 1, After: rng.IntN(2) == 0, Skip: rng.IntN(10)}
+	}
+	f := s.fault.Inject(r)
+	time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
+	f.Remove()
+	return true
+}
+
+// promised is how many rows of each committer, and loads, must be there.
+func (s *storm) promised() (rows [5]int64) {
+	for w := range s.acked {
+		rows[w] = s.acked[w].Load()
+	}
+	rows[4] = s.loaded.Load()
+	return rows
+}
+
+// holds opens a database and looks for what was promised.
+func (s *storm) holds(d *rig, rows [5]int64, what string) {
+	s.Helper()
+	if err := d.tryOpen(); err != nil {
+		s.Fatalf("%s: %v", what, err)
+	}
+	for w := range s.acked {
+		for i := range rows[w] {
+			if _, err := d.db.Get(s.row(w, i)); err != nil {
+				s.Fatalf("%s: %s of %d acknowledged ones: %v", what, s.row(w, i), rows[w], err)
+			}
+		}
+	}
+	for n := range rows[4] {
+		for i := range int64(5) {
+			if _, err := d.db.Get(s.loadedRow(n, i)); err != nil {
+				s.Fatalf("%s: %s of %d loads: %v", what, s.loadedRow(n, i), rows[4], err)
+			}
+		}
+	}
+}
+
+// blow lets everything happen, cuts the power a few times, and closes. It returns
+// the database opened anew.
+func (s *storm) blow(rng *rand.Rand) *rig {
+	for w := range s.acked {
+		s.repeat(0, func(*rand.Rand) bool { return s.commit(w) })
+	}
+	s.repeat(rng.Uint64(), s.call)
+	s.repeat(rng.Uint64(), s.call)
+	s.repeat(rng.Uint64(), s.disturb)
+	s.repeat(rng.Uint64(), s.disturb)
+	for range 2 {
+		time.Sleep(time.Duration(5+rng.IntN(20)) * time.Millisecond)
+		rows, keep := s.promised(), float64(rng.IntN(3))/2
+		d := s.disk(keep)
+		s.holds(d, rows, fmt.Sprintf("%s after a power cut that kept %v", s.prefix, keep))
+		must(s, d.db.Close())
+	}
+	_ = s.finish(async(s.db.Close))
+	close(s.stop)
+	must(s, s.finish(async(func() error { s.wg.Wait(); return nil })))
+	s.fault.Clear()
+	d := &rig{TB: s.TB, mem: s.mem, o: s.o, to: s.to}
+	s.holds(d, s.promised(), s.prefix+" after Close")
+	return d
+}
+
+// TestStorm: what was acknowledged as durable is there after every power cut and
+// after Close, and nothing hangs.
+func TestStorm(t *testing.T) {
+	seeds := some(6)
+	if *stormSeeds > 0 {
+		seeds = *stormSeeds
+	}
+	for seed := range seeds {
+		rng := rand.New(rand.NewPCG(uint64(seed), 99))
+		r := newRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+			o.Durability = []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed}[rng.IntN(3)]
+			o.MemtableSize = []int{4 << 10, 16 << 10}[rng.IntN(2)]
+		})
+		for opening := range 2 {
+			s := &storm{rig: r, prefix: fmt.Sprintf("%d.%d", seed, opening), broken: rng.IntN(2) == 0, stop: make(chan struct{})}
+			r = s.blow(rng)
+		}
+		must(t, r.db.Close())
+	}
+}
