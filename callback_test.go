@@ -12,6 +12,7 @@ import (
 	"iter"
 	"log/slog"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -30,26 +31,59 @@ import (
 // from the places that it is told.
 type backCaller struct {
 	testing.TB
-	db  atomic.Pointer[seerdb.DB]
-	k   *seerdb.Keyspace // immutable once db is set
-	off atomic.Bool
+	db atomic.Pointer[seerdb.DB]
+	k  *seerdb.Keyspace // immutable once db is set
 
-	mu   sync.Mutex
-	from map[string]int // guarded by mu; how often each place was reached
+	mu    sync.Mutex
+	from  map[string]int // guarded by mu; how often each place was reached
+	sites map[string]int // guarded by mu; how often, by where in the engine from
 }
 
-// times is how often each place makes its calls. What they do reaches the places
-// again, so it has to end.
+// times is how often each place makes its calls from each site in the engine. What
+// they do reaches the places again, so it has to end.
 const times = 2
+
+// due notes that a place was reached, and returns the database if it is to make
+// its calls.
+func (c *backCaller) due(place string) *seerdb.DB {
+	db, from := c.db.Load(), site()
+	c.mu.Lock()
+	c.from[place]++
+	n := 0
+	if db != nil && from != "" {
+		c.sites[place+from]++
+		n = c.sites[place+from]
+	}
+	c.mu.Unlock()
+	if n == 0 || n > times {
+		return nil
+	}
+	return db
+}
+
+// look makes calls that wait for no job, for a job may be what makes them: the
+// clock is no option of the program, so that jobs may read it.
+func (c *backCaller) look(place string) {
+	db := c.due(place)
+	if db == nil {
+		return
+	}
+	s := db.NewSnapshot()
+	_, _ = s.Get([]byte("key"))
+	_ = s.Close()
+	if x, err := db.Begin(nil); err == nil {
+		_, _ = x.Get([]byte("key"))
+		x.Rollback()
+	}
+	_, _ = db.Get([]byte("key"))
+	_, _ = db.Keyspace("held", nil)
+	_, _ = db.Metrics(), db.Health()
+}
 
 // call makes the calls. Those to Close are made by tests of their own.
 func (c *backCaller) call(place string) {
-	db := c.db.Load()
-	c.mu.Lock()
-	c.from[place]++
-	n := c.from[place]
-	c.mu.Unlock()
-	if db == nil || n > times || c.off.Load() {
+	db := c.due(place)
+	if db == nil {
 		return
 	}
 	s := db.NewSnapshot()
@@ -59,6 +93,26 @@ func (c *backCaller) call(place string) {
 	c.every(db, s.In(c.k))
 	_ = db.Update(context.Background(), func(x *seerdb.Txn) error { c.every(db, x); return nil })
 	_ = s.Close()
+}
+
+// site is which functions of the engine have led to who calls due's caller, the last
+// few of them; or nothing if it was called by what every or look called.
+func site() (s string) {
+	var pcs [64]uintptr
+	frames, n := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])]), 0
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "backCaller).every") || strings.HasSuffix(f.Function, "backCaller).look") {
+			return ""
+		}
+		if strings.Contains(f.Function, "internal/engine.") && n < 5 {
+			s += " " + f.Function
+			n++
+		}
+		if !more {
+			return s + " " // from outside of the engine too
+		}
+	}
 }
 
 // every calls each method of an object, with arguments that make sense.
@@ -192,6 +246,13 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 	c.db.Store(db)
 	k, err := db.Keyspace("dropped", nil)
 	must(t, err)
+	if o.Merger != nil { // its name is compared with the one written down
+		for range 2 {
+			_, err := db.Keyspace("merged", &seerdb.KeyspaceOptions{Merger: o.Merger})
+			must(t, err)
+		}
+	}
+	must(t, db.PutTTL([]byte("timed"), nil, time.Hour)) // from here on the clock is read
 	write := func(n int) {
 		for i := range n {
 			b := db.NewBatch()
@@ -202,7 +263,7 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 			_ = db.ApplyContext(ctx, b, seerdb.DefaultDurability)
 		}
 	}
-	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Delay: 30 * time.Millisecond})
+	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Delay: 5 * time.Millisecond})
 	write(60) // stops
 	slow.Remove()
 	_ = db.Flush(ctx)
@@ -283,14 +344,14 @@ func TestCallbacksCallEverything(t *testing.T) {
 			}
 		}, []string{"filter"}},
 		"clock": {func(c *backCaller, _ *seerdb.Options, to *seerdb.TestOptions) {
-			to.Clock = func() time.Time { c.call("clock"); return time.Now() }
+			to.Clock = func() time.Time { c.look("clock"); return time.Now() }
 		}, []string{"clock"}},
 		"others": {func(*backCaller, *seerdb.Options, *seerdb.TestOptions) {}, []string{
 			"GetFunc", "Update", "rows", "Progress", "Err", "AfterFunc", "stop of AfterFunc",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &backCaller{TB: t, from: map[string]int{}}
+			c := &backCaller{TB: t, from: map[string]int{}, sites: map[string]int{}}
 			inTime(t, name, func() {
 				c.life(t, func(o *seerdb.Options, to *seerdb.TestOptions) { test.change(c, o, to) })
 			})
@@ -309,10 +370,16 @@ func TestCloseFromCallbacks(t *testing.T) {
 				var p atomic.Pointer[seerdb.DB]
 				o, to := tiny()
 				o.MemtableSize, to.FS = 2<<10, vfs.NewMem()
-				called := make(chan error, 1)
+				called, closing := make(chan error, 1), make(chan struct{})
 				v := reflect.ValueOf(&o.Listener).Elem().FieldByName(event)
 				v.Set(reflect.MakeFunc(v.Type(), func([]reflect.Value) []reflect.Value {
 					if db := p.Swap(nil); db != nil {
+						if !alone { // until the other Close does its work
+							<-closing
+							for !errors.Is(db.Put([]byte("k"), nil), seerdb.ErrClosed) {
+								time.Sleep(time.Millisecond)
+							}
+						}
 						called <- db.Close()
 					}
 					return nil
@@ -326,6 +393,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 							break
 						}
 					}
+					close(closing)
 					must(t, db.Close())
 					if p.Load() == nil {
 						must(t, <-called)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"syscall"
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
@@ -109,6 +111,47 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 			conflicts(t, fmt.Sprintf("after a refused %s, with a commit before it %v", name, before), x.Commit(), before)
 			must(t, db.Close())
 		}
+	}
+}
+
+// TestLoadThatFailsInItsPlaceLeavesNoTrace: a load that had its sequence, so that
+// its range was recorded for the transactions that are open, and whose tables the
+// manifest then could not take, makes no conflict. One that succeeds does.
+func TestLoadThatFailsInItsPlaceLeavesNoTrace(t *testing.T) {
+	for _, fails := range []bool{true, false} {
+		fs := vfs.NewFault(vfs.NewMem())
+		db := open(t, "db", smallOn(fs, seerdb.Sync))
+		must(t, db.Put([]byte("k"), []byte("v")))
+		must(t, db.Flush(context.Background()))
+		x := begin(t, db, nil)
+		_, err := x.Get([]byte("k"))
+		must(t, err)
+		must(t, x.Put([]byte("m"), []byte("w")))
+		if fails {
+			full := fs.Inject(vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-*", Err: syscall.ENOSPC})
+			if _, err := db.BulkLoad(context.Background(), around("k"), nil); !errors.Is(err, seerdb.ErrNoSpace) || errors.Is(err, seerdb.ErrCommitUnknown) {
+				t.Fatalf("a load that the manifest has no room for: %v", err)
+			}
+			if full.Count() == 0 {
+				t.Fatal("the manifest was not written")
+			}
+			full.Remove()
+		} else {
+			_, err := db.BulkLoad(context.Background(), around("k"), nil)
+			must(t, err)
+		}
+		conflicts(t, fmt.Sprintf("after a load around the key, which fails %v", fails), x.Commit(), !fails)
+		if got := fmt.Sprint(contents(t, db)); fails && got != "[k=v m=w]" {
+			t.Errorf("after a load that failed: %s", got)
+		}
+		must(t, db.Close())
+	}
+}
+
+// around is two rows, one on each side of a key.
+func around(key string) iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) {
+		_ = yield([]byte{key[0] - 1}, nil) && yield([]byte{key[0] + 1}, nil)
 	}
 }
 

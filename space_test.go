@@ -237,27 +237,30 @@ func TestSpaceOfKeysComesBackWithoutAFlush(t *testing.T) {
 		"deletes":    func(db *seerdb.DB, key []byte) error { return db.Delete(key) },
 		"overwrites": func(db *seerdb.DB, key []byte) error { return db.Put(key, nil) },
 	} {
-		r := newSpaceRig(t, func(o *seerdb.Options) { o.MemtableSize, o.MemoryBudget = 16<<20, 64<<20 })
-		for n := range r.keys {
-			must(t, r.db.Put(spaceKey(n), bytes.Repeat(r.value(n), 4)))
-		}
-		must(t, r.db.Flush(context.Background()))
-		peak := r.used()
-		for n := range r.keys {
-			must(t, hide(r.db, spaceKey(n)))
-		}
-		eventually(t, 30*time.Second, name+" free space", func() bool { return r.used() < peak/3 })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits most of the time
+			r := newSpaceRig(t, func(o *seerdb.Options) { o.MemtableSize, o.MemoryBudget = 16<<20, 64<<20 })
+			for n := range r.keys {
+				must(t, r.db.Put(spaceKey(n), bytes.Repeat(r.value(n), 4)))
+			}
+			must(t, r.db.Flush(context.Background()))
+			peak := r.used()
+			for n := range r.keys {
+				must(t, hide(r.db, spaceKey(n)))
+			}
+			eventually(t, 30*time.Second, name+" free space", func() bool { return r.used() < peak/3 })
 
-		flushes := r.db.Metrics().Flushes.Count
-		must(t, r.db.Put([]byte("new"), []byte("v")))
-		must(t, r.db.Delete([]byte("never there")))
-		if !testing.Short() {
-			time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
-		}
-		if n := r.db.Metrics().Flushes.Count; n != flushes {
-			t.Errorf("%d flushes of what is worth none", n-flushes)
-		}
-		must(t, r.db.Close())
+			flushes := r.db.Metrics().Flushes.Count
+			must(t, r.db.Put([]byte("new"), []byte("v")))
+			must(t, r.db.Delete([]byte("never there")))
+			if !testing.Short() {
+				time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
+			}
+			if n := r.db.Metrics().Flushes.Count; n != flushes {
+				t.Errorf("%d flushes of what is worth none", n-flushes)
+			}
+			must(t, r.db.Close())
+		})
 	}
 }
 

@@ -99,7 +99,13 @@ func TestFilesOfOtherTimelines(t *testing.T) {
 		l := all[rng.IntN(len(all))]
 		mixed := timeline{files: maps.Clone(l.files), rows: l.rows}
 		var what []string
-		for range 1 + rng.IntN(3) {
+		if d := strangers(all, l); rng.IntN(2) == 0 && len(d) > 0 {
+			// The likeliest, and the hardest to tell.
+			f := d[rng.IntN(len(d))]
+			mixed.files[f.name] = f.bytes
+			what = append(what, f.name+" of another timeline")
+		}
+		for range 1 + rng.IntN(3) - len(what) {
 			other := all[rng.IntN(len(all))]
 			from := slices.Sorted(maps.Keys(other.files))
 			name := from[rng.IntN(len(from))]
@@ -126,6 +132,23 @@ func TestFilesOfOtherTimelines(t *testing.T) {
 	if refused == 0 || whole == 0 {
 		t.Fatal("the test has no teeth")
 	}
+}
+
+// strange is a file of another timeline.
+type strange struct{ name, bytes string }
+
+// strangers are the tables, value files and logs of other timelines that differ
+// from those of one that have the same name.
+func strangers(all []timeline, l timeline) (out []strange) {
+	for _, o := range all {
+		for _, name := range slices.Sorted(maps.Keys(o.files)) {
+			mine, ok := l.files[name]
+			if ok && mine != o.files[name] && strings.Contains(name, ".") {
+				out = append(out, strange{name, o.files[name]})
+			}
+		}
+	}
+	return out
 }
 
 // check opens a database, and reports whether it holds the rows; if not, it must
