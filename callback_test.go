@@ -367,38 +367,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 	for _, event := range []string{"FlushBegin", "FlushEnd", "TableCreated", "CompactionEnd", "StallBegin"} {
 		for _, alone := range []bool{true, false} {
 			t.Run(fmt.Sprint(event, alone), func(t *testing.T) {
-				var p atomic.Pointer[seerdb.DB]
-				o, to := tiny()
-				o.MemtableSize, to.FS = 2<<10, vfs.NewMem()
-				called, closing := make(chan error, 1), make(chan struct{})
-				v := reflect.ValueOf(&o.Listener).Elem().FieldByName(event)
-				v.Set(reflect.MakeFunc(v.Type(), func([]reflect.Value) []reflect.Value {
-					if db := p.Swap(nil); db != nil {
-						if !alone { // until the other Close does its work
-							<-closing
-							for !errors.Is(db.Put([]byte("k"), nil), seerdb.ErrClosed) {
-								time.Sleep(time.Millisecond)
-							}
-						}
-						called <- db.Close()
-					}
-					return nil
-				}))
-				db, err := seerdb.Open("db", o.With(to))
-				must(t, err)
-				p.Store(db)
-				inTime(t, event, func() {
-					for i := 0; alone || i < 200; i++ {
-						if err := db.Put(fmt.Appendf(nil, "%05d", i%100), make([]byte, 150)); errors.Is(err, seerdb.ErrClosed) {
-							break
-						}
-					}
-					close(closing)
-					must(t, db.Close())
-					if p.Load() == nil {
-						must(t, <-called)
-					}
-				})
+				closeFromEvent(t, event, alone)
 			})
 		}
 	}
@@ -444,6 +413,43 @@ func TestCloseFromCallbacks(t *testing.T) {
 			must(t, db.Put([]byte("a"), nil))
 		})
 	}
+}
+
+// closeFromEvent calls Close from an event: alone, while writes go on, or when
+// another Close is at work.
+func closeFromEvent(t *testing.T, event string, alone bool) {
+	var p atomic.Pointer[seerdb.DB]
+	o, to := tiny()
+	o.MemtableSize, to.FS = 2<<10, vfs.NewMem()
+	called, closing := make(chan error, 1), make(chan struct{})
+	v := reflect.ValueOf(&o.Listener).Elem().FieldByName(event)
+	v.Set(reflect.MakeFunc(v.Type(), func([]reflect.Value) []reflect.Value {
+		if db := p.Swap(nil); db != nil {
+			if !alone { // until the other Close does its work
+				<-closing
+				for !errors.Is(db.Put([]byte("k"), nil), seerdb.ErrClosed) {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			called <- db.Close()
+		}
+		return nil
+	}))
+	db, err := seerdb.Open("db", o.With(to))
+	must(t, err)
+	p.Store(db)
+	inTime(t, event, func() {
+		for i := 0; alone || i < 200; i++ {
+			if err := db.Put(fmt.Appendf(nil, "%05d", i%100), make([]byte, 150)); errors.Is(err, seerdb.ErrClosed) {
+				break
+			}
+		}
+		close(closing)
+		must(t, db.Close())
+		if p.Load() == nil {
+			must(t, <-called)
+		}
+	})
 }
 
 // hookOf is what the merge operator of the test above calls next.
