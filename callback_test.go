@@ -351,6 +351,7 @@ func TestCallbacksCallEverything(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // stops and retries wait most of the time
 			c := &backCaller{TB: t, from: map[string]int{}, sites: map[string]int{}}
 			inTime(t, name, func() {
 				c.life(t, func(o *seerdb.Options, to *seerdb.TestOptions) { test.change(c, o, to) })
