@@ -24,9 +24,10 @@ const (
 	FileTypeCurrent           // CURRENT
 	FileTypeLock              // LOCK
 	FileTypeTemp              // 000001.tmp
+	FileTypeReserve           // RESERVE
 )
 
-var fileTypeNames = [...]string{"unknown", "log", "table", "values", "manifest", "current", "lock", "temp"}
+var fileTypeNames = [...]string{"unknown", "log", "table", "values", "manifest", "current", "lock", "temp", "reserve"}
 
 func (t FileType) String() string {
 	if int(t) < len(fileTypeNames) {
@@ -52,6 +53,8 @@ func FileName(t FileType, n FileNum) string {
 		return "CURRENT"
 	case FileTypeLock:
 		return "LOCK"
+	case FileTypeReserve:
+		return "RESERVE"
 	}
 	return ""
 }
@@ -65,6 +68,8 @@ func ParseFileName(name string) (FileType, FileNum, bool) {
 		return FileTypeCurrent, 0, true
 	case "LOCK":
 		return FileTypeLock, 0, true
+	case "RESERVE":
+		return FileTypeReserve, 0, true
 	}
 	t, digits := FileTypeUnknown, ""
 	if d, ok := strings.CutPrefix(name, "MANIFEST-"); ok {

@@ -61,9 +61,10 @@ func newBackground(e *Engine) *background {
 
 // start launches the workers.
 func (b *background) start() {
-	b.wg.Add(4)
+	b.wg.Add(5)
 	go b.flusher()
 	go b.turner()
+	go b.keeper()
 	go b.dispatcher()
 	go b.sealer()
 	if d := b.e.opts.SyncInterval; d > 0 {
@@ -260,9 +261,9 @@ func (b *background) startCompaction() bool {
 	}
 	b.compacting++
 	b.mu.Unlock()
-	job := b.e.pickCompaction()
+	job, err := b.e.pickCompaction()
 	if job == nil {
-		b.compactionEnded(nil, false)
+		b.compactionEnded(err, false)
 		return false
 	}
 	b.wg.Add(1)
@@ -290,6 +291,10 @@ func (b *background) noteCompaction(err error) {
 func (b *background) compactionEnded(err error, ran bool) {
 	b.mu.Lock()
 	b.compacting--
+	news := ran || err != nil && b.compactErr == nil
+	if err != nil || b.compacting == 0 { // else what failed may still be wanted
+		b.compactErr = err
+	}
 	if ran {
 		b.compactErr = err
 		close(b.ended)
@@ -297,7 +302,7 @@ func (b *background) compactionEnded(err error, ran bool) {
 	}
 	b.idle.Broadcast()
 	b.mu.Unlock()
-	if ran {
+	if news {
 		b.e.commitChanged()
 	}
 }

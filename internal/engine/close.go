@@ -46,6 +46,11 @@ func (e *Engine) close() error {
 	e.clock.tick()
 	e.installMu.Lock()
 	leaks := e.closeLeaks()
+	if !e.opts.ReadOnly && e.poisoned.Load() == nil {
+		want, _ := e.roomWanted(0)
+		_ = e.room.keep(want, want+roomMin)
+	}
+	e.room.close()
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
 		e.keepTime()
@@ -157,7 +162,7 @@ func (e *Engine) closeLeaks() *base.LeakError {
 }
 
 // finishLogs makes everything acknowledged durable: in tables when there is
-// much of it or no log, else in the log. A flush that fails, on a full disk
+// much of it, no log, or no room for the next Open to do it, else in the log. A flush that fails, on a full disk
 // say, falls back on the logs, which are complete.
 func (e *Engine) finishLogs() error {
 	var logged int64
@@ -173,7 +178,7 @@ func (e *Engine) finishLogs() error {
 	if l := e.state.Load().mem.log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
 		withoutLog = true // what was acknowledged from its memory
 	}
-	if withoutLog || logged > closeFlushBytes {
+	if withoutLog || logged > closeFlushBytes || e.room.short.Load() != nil {
 		if err = e.flushForClose(); err == nil {
 			return nil
 		}

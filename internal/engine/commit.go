@@ -40,6 +40,7 @@ type pipeline struct {
 	tracker *txn.Tracker          // its methods are called under mu
 	held    bool                  // guarded by mu; a load takes its place, commits wait
 	turning turning
+	keeping keeping
 	closing bool // guarded by mu; Close waits for the queue to empty
 }
 
@@ -78,6 +79,15 @@ func (e *Engine) CommitContext(ctx context.Context, b *batch.Batch, d Durability
 // commitBatch is Commit, for a transaction if x is not nil: then the error may
 // be base.ErrConflict.
 func (e *Engine) commitBatch(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
+	seq, err := e.commitOnce(ctx, b, d, x)
+	if err != nil && errors.Is(err, base.ErrNoSpace) && b.Err() == nil {
+		return e.commitFreeing(ctx, b, d, x, err)
+	}
+	return seq, err
+}
+
+// commitOnce is one attempt at commitBatch.
+func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
 	if err := b.Err(); err != nil {
 		return 0, err
 	}
@@ -240,6 +250,9 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 		if err := e.checkSpaces(b.Keyspaces()); err != nil {
 			return err // perhaps it was dropped during a wait
 		}
+		if err := e.room.refused(b); err != nil {
+			return err
+		}
 		if p.turning.running {
 			p.changed.Wait()
 			continue
@@ -251,7 +264,7 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			p.changed.Wait()
 			continue
 		}
-		if reason := e.pressure.Load().stops(b); reason != "" {
+		if reason := e.pressure.Load().stops(b); reason != "" && (e.room.short.Load() == nil || !frees(b)) {
 			if err := e.waitFor(stopL0, reason); err != nil {
 				e.trouble.Store(&err)
 				return err
@@ -266,6 +279,10 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			if again {
 				continue // the lock was let go
 			}
+		}
+		if !e.keptRoom(need, b) {
+			p.changed.Wait()
+			continue
 		}
 		if ok, err := e.reserveRoom(ctx, need, &forget); ok || err != nil {
 			return err

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -27,6 +28,8 @@ type job struct {
 	unread int64
 	// passed means that the inputs have passed the filter.
 	passed bool
+	// byHand means that a call of Compact wants it, perhaps to make space.
+	byHand bool
 }
 
 // pickConfig are the numbers the picker works with.
@@ -43,13 +46,39 @@ func (e *Engine) pickConfig() compaction.Config {
 // picker chooses a job from a version; compaction.Pick is one.
 type picker func(*state, compaction.Busy) (compaction.Job, bool)
 
-// pickCompaction asks for the most urgent job that can run now.
-func (e *Engine) pickCompaction() *job {
+// pickCompaction asks for the most urgent job that can run now. The error is why it may
+// not begin.
+func (e *Engine) pickCompaction() (*job, error) {
 	w := e.workload()
 	cfg := e.pickConfig()
-	return e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
+	j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
 		return compaction.Pick(s.v.version, busy, w, cfg)
 	})
+	if j == nil {
+		return nil, nil
+	}
+	if err := e.fits(j); err != nil {
+		e.mu.Lock()
+		e.unmarkInputs(&j.Job)
+		e.mu.Unlock()
+		j.s.release(j.shard)
+		return nil, err
+	}
+	return j, nil
+}
+
+// fits is why a job may not begin, or nil: if there is not as much room as it may
+// need, it would take what deletes and flushes need, and fail. A file system that
+// does not know how large it is is not asked.
+func (e *Engine) fits(j *job) error {
+	if j.Move || j.Drop {
+		return nil
+	}
+	free, total, err := e.dirRoot.Usage("")
+	if err != nil || total == 0 || free > j.Size()+roomMin {
+		return nil
+	}
+	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, j.Size(), free)
 }
 
 // startJob picks and marks the inputs in one step, so that two jobs never
@@ -181,7 +210,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options()}
+	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options(), frees: j.byHand}
 	elider := j.Elider(j.s.v.version)
 	var ask compaction.Filter
 	if filter {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -157,16 +158,22 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 
 // workByHand does what byHand lists.
 func (e *Engine) workByHand(ctx context.Context) error {
+	// Where there is no room for a merge, jobs in the background may make some:
+	// they drop the tables of which nothing is left.
+	attempts := 3
 	for ctx.Err() == nil {
 		ended := e.background.jobEnded()
 		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
 			return e.byHand.pick(s, busy, e.pickConfig())
 		})
 		if j != nil {
-			if err := e.compactByHand(ctx, j); err != nil {
+			err := e.compactByHand(ctx, j)
+			if err == nil {
+				continue
+			}
+			if attempts--; attempts == 0 || !errors.Is(err, base.ErrNoSpace) {
 				return err
 			}
-			continue
 		}
 		e.mu.Lock()
 		left := len(e.byHand.tables)
@@ -202,6 +209,8 @@ func (e *Engine) tidyByHand(ctx context.Context, k *Keyspace, lo, hi []byte) err
 }
 
 func (e *Engine) compactByHand(ctx context.Context, j *job) error {
+	j.byHand = true
+	defer e.room.use()()
 	err := e.compact(ctx, j)
 	e.commitChanged()
 	e.background.kick()

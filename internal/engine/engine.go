@@ -56,6 +56,7 @@ type Engine struct {
 	spaces     keyspaces
 	clock      clock
 	commit     pipeline
+	room       reserve
 	pacer      pacer
 	background *background
 	snaps      snapshots

@@ -142,6 +142,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		s.release(shard)
 		return false, nil
 	}
+	defer e.room.use()()
 	begin, job := time.Now(), int(e.nextJob.Add(1))
 	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
 	e.stats.flush.running.Add(1)
@@ -179,7 +180,7 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 		bytes += uint64(g.mem.Bytes())
 	}
 	var all compaction.Result
-	out := &outputs{e: e, job: job, level: 0}
+	out := &outputs{e: e, job: job, level: 0, frees: true}
 	for _, id := range append([]uint32{0}, spacesIn(gens)...) {
 		k := e.space(id)
 		if k == nil {

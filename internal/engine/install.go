@@ -123,6 +123,9 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 		e.durable.raise(g.lastSeq)
 	}
 	e.updatePace()
+	if e.room.short.Load() != nil || len(flushed) > 0 {
+		e.room.wake() // there is less to be flushed, or space came back
+	}
 }
 
 // lastSeq is the newest sequence handed out.

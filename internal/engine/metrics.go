@@ -191,8 +191,10 @@ func (j *jobStats) metrics() observe.JobMetrics {
 // refusing is what a commit would meet now, or nil: what one met that was not at
 // fault itself, or what keeps full memtables from being flushed.
 func (e *Engine) refusing() error {
-	if err := e.trouble.Load(); err != nil {
-		return *err
+	for _, why := range []*error{e.room.short.Load(), e.trouble.Load()} {
+		if why != nil {
+			return *why
+		}
 	}
 	s := e.state.Load()
 	if s != nil && s.mem.log != nil && s.mem.log.Crowded() {

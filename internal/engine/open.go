@@ -47,7 +47,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.clock.start(o)
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
-	e.commit.turning.kick = make(chan struct{}, 1)
+	e.commit.turning.kick, e.room.kick = make(chan struct{}, 1), make(chan struct{}, 1)
 	e.commit.tracker = txn.New(share(o.MemoryBudget, trackerShare))
 	budget := o.MemoryBudget
 	if o.NoCache {
@@ -63,6 +63,8 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.lifetimes.last = func() { e.cache.Close() }
 	e.lifetimes.Add()
 	if !o.ReadOnly {
+		e.room.opened()
+		e.keepRoom(true) // before anything else takes the room
 		e.background.start()
 	}
 	return e, nil
@@ -136,6 +138,9 @@ func (e *Engine) openDir() error {
 	if e.dirHandle, err = e.fs.OpenDir(e.dir); err != nil {
 		return e.fileError("open the directory "+e.name, err)
 	}
+	if !e.opts.ReadOnly {
+		e.room.adopt(e.dirRoot)
+	}
 	names, err := e.fs.List(e.dir)
 	if err != nil {
 		return e.fileError("list the directory "+e.name, err)
@@ -166,7 +171,7 @@ func (e *Engine) create() error {
 	e.commit.nextSeq = base.SeqNumStart
 	e.firstFile = 1
 	e.nextFile.Store(1)
-	log, err := manifest.Create(e.fs, e.dir, e.dbID, e.incarnation)
+	log, err := manifest.Create(e.roomFS(), e.dir, e.dbID, e.incarnation)
 	if err != nil {
 		return e.fileError("create the manifest", err)
 	}
@@ -190,6 +195,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 		g.hintFrom = e.commit.nextSeq - 1
 	}
 	e.commit.gen = g
+	e.commit.keeping.begin()
 	e.mu.Lock()
 	retire := e.setState(&state{mem: g, v: e.newView(v, nil)})
 	e.mu.Unlock()

@@ -21,6 +21,7 @@ type outputs struct {
 	level int // where the tables go: filters are sized by level
 	opts  *KeyspaceOptions
 	made  int
+	frees bool // the files may take the reserve: once they are there others go
 }
 
 // file creates a file under a new number. Its number is not reused if the job
@@ -30,7 +31,11 @@ func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 		return base.Identity{}, nil, err
 	}
 	id := o.e.newIdentity(t)
-	f, err := o.e.fs.Create(o.e.path(id.Name()))
+	fs := vfs.FS(o.e.fs)
+	if o.frees {
+		fs = o.e.roomFS()
+	}
+	f, err := fs.Create(o.e.path(id.Name()))
 	if err != nil {
 		return id, nil, o.e.fileError("create "+id.Name(), err)
 	}

@@ -98,7 +98,7 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 	next := *st
 	next.FirstFile = base.FileNum(e.firstFile)
 	next.NextFile = e.reservation()
-	log, err := manifest.Begin(e.fs, e.dir, &next, e.incarnation)
+	log, err := manifest.Begin(e.roomFS(), e.dir, &next, e.incarnation)
 	if err != nil {
 		return e.fileError("begin a new manifest", err)
 	}
@@ -122,7 +122,7 @@ func (e *Engine) undo() {
 // live reports whether a file is named by something, right after Open.
 func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	switch t {
-	case base.FileTypeCurrent, base.FileTypeLock:
+	case base.FileTypeCurrent, base.FileTypeLock, base.FileTypeReserve:
 		return true
 	case base.FileTypeManifest:
 		return n == e.manifest.State().ManifestNum

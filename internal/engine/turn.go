@@ -253,7 +253,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 			return nil, err
 		}
 	}
-	seg, err := wal.NewSegment(e.fs, e.dir, id)
+	seg, err := wal.NewSegment(e.roomFS(), e.dir, id)
 	if err != nil {
 		return nil, e.fileError("create the write-ahead log "+id.Name(), err)
 	}
@@ -275,7 +275,7 @@ func (e *Engine) beginLog(g, prev *generation, seg *wal.Segment) error {
 	}
 	o := wal.Options{BufferMax: logBufferMax}
 	if e.opts.Durability == Relaxed {
-		o.FlushEvery = relaxedFlushEvery
+		o.FlushEvery, o.OnFull = relaxedFlushEvery, e.room.lend
 	}
 	var link wal.Prev
 	if prev != nil && prev.log != nil {
@@ -306,6 +306,7 @@ func (e *Engine) switchTo(g *generation) {
 	imm = append(append(imm, old), cur.imm...)
 	retire := e.setState(&state{mem: g, imm: imm, v: cur.v})
 	e.commit.gen = g
+	e.commit.keeping.begin()
 	e.mu.Unlock()
 	retire()
 	_ = failpoint.Hit(failpoint.LogAfterRotate)

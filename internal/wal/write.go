@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -46,6 +47,14 @@ func (w *Writer) writeLocked() error {
 	w.mu.Unlock()
 
 	n, err := w.writeFile(data)
+	if err != nil && w.opts.OnFull != nil && vfs.IsNoSpace(err) && slices.ContainsFunc(marks, func(m mark) bool { return m.keep }) {
+		if done := w.opts.OnFull(err); done != nil {
+			var more int
+			more, err = w.writeFile(data[n:])
+			n += more
+			done()
+		}
+	}
 
 	w.mu.Lock()
 	w.writing = false

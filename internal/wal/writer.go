@@ -34,6 +34,10 @@ type Options struct {
 	// BufferMax is how many bytes may wait to be written before an Append
 	// writes them itself. 0 means a default.
 	BufferMax int
+	// OnFull, if it is not nil, is called when records of AppendRelaxed do not
+	// fit on the disk. If it made room for another attempt it returns what is to
+	// be called when that is over, else nil.
+	OnFull func(cause error) (done func())
 	// Preallocate asks the file system for room for this many bytes.
 	Preallocate int64
 }
@@ -262,6 +266,14 @@ func (w *Writer) Num() base.FileNum { return w.id.Num }
 // Prev is what the header of the next segment says about this one, once it is
 // finished.
 func (w *Writer) Prev() Prev { return Prev{Num: w.id.Num, Size: w.fileSynced.Load()} }
+
+// Appended is how long the file would be with all records that were ever
+// appended, those that wait, are being written, or were dropped.
+func (w *Writer) Appended() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.end
+}
 
 // Pending is how many bytes wait in memory to be written.
 func (w *Writer) Pending() int {

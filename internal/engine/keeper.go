@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/txn"
+)
+
+// The keeper is the goroutine that keeps the reserve as large as it should be.
+// It looks whenever the memtable has grown by some, and commits that would take
+// more than was reserved for wait for it.
+
+// keeping is when the keeper is due. All is guarded by commit.mu.
+type keeping struct {
+	// Bytes of the active memtable: at topUp the keeper is woken, past limit
+	// commits wait for it.
+	topUp, limit int64
+	need         int64 // of the largest commit that waits
+}
+
+// roomWanted is how large the reserve should be, with room for the memtable to
+// grow by more bytes before it is looked at again. It is never less than need.
+func (e *Engine) roomWanted(need int64) (want, more int64) {
+	s, shard := e.acquire()
+	if s == nil {
+		return 0, roomFrom
+	}
+	defer s.release(shard)
+	var logs, unwritten, mem, data int64
+	for _, g := range s.generations() {
+		mem += g.mem.Bytes()
+		if g.log != nil {
+			n := g.log.Appended()
+			logs += n
+			unwritten += max(0, n-g.log.Size())
+		}
+	}
+	s.v.eachTable(func(_ int, t *table) { data += int64(t.meta.Size) })
+	for _, f := range s.v.values {
+		data += int64(f.meta.Size)
+	}
+	// A table of small entries can be larger than their log, and is never larger
+	// than what they were counted with in the memtable.
+	flush := mem
+	if e.opts.Durability != NoWAL {
+		flush = min(mem, 2*logs)
+	}
+	more = max(roomMin, flush/4, need+need/4)
+	if flush+data < roomFrom && need < roomFrom {
+		return 0, roomFrom
+	}
+	want = flush + more + min(max(data/roomShare, roomMin), roomMax)
+	if e.opts.Durability == Relaxed {
+		want += unwritten + more // acknowledged before the log has room for it
+	}
+	return want, more
+}
+
+// keeper is the goroutine.
+func (b *background) keeper() {
+	defer b.wg.Done()
+	e := b.e
+	delay := retryMin
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-e.room.kick:
+		case <-again.C:
+		}
+		if e.keepRoom(delay == retryMin) {
+			delay = retryMin
+			continue
+		}
+		again.Reset(delay)
+		delay = min(2*delay, time.Second)
+	}
+}
+
+// keepRoom looks once; first is whether the last look found room. Without room
+// what is in the log goes to tables, and its log goes.
+func (e *Engine) keepRoom(first bool) bool {
+	p := &e.commit
+	p.mu.Lock()
+	g, need, taken := p.gen, p.keeping.need, p.gen.mem.Bytes()
+	p.keeping.need = 0
+	p.mu.Unlock()
+	want, more := e.roomWanted(need)
+	was := e.room.short.Load() != nil
+	err := e.room.keep(want, 2*want+2*int64(e.opts.MemtableSize))
+	if err == nil && was {
+		e.clearTrouble()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gen == g {
+		p.keeping.topUp, p.keeping.limit = taken+more/2, taken+more
+	}
+	if s := e.state.Load(); err != nil && (first || p.gen.mem.Bytes() > roomMin) && !p.gen.empty() && s != nil && len(s.imm) < maxImmutable {
+		e.wantTurn(0)
+	}
+	p.changed.Broadcast()
+	return err == nil
+}
+
+// begin begins to count for a new active memtable. The caller holds commit.mu,
+// or is alone.
+func (k *keeping) begin() { k.topUp, k.limit, k.need = roomMin/2, roomMin, 0 }
+
+// keptRoom reports whether the reserve allows for need bytes more in the active
+// memtable, and wakes the keeper if it is due. The caller holds commit.mu.
+func (e *Engine) keptRoom(need int64, b *batch.Batch) bool {
+	k := &e.commit.keeping
+	taken := e.commit.gen.mem.Bytes() + need
+	switch {
+	case taken > k.limit && !frees(b):
+		k.need = max(k.need, need)
+		e.room.wake()
+		return false
+	case taken > k.topUp:
+		k.topUp = math.MaxInt64 // until the keeper has looked
+		e.room.wake()
+	}
+	return true
+}
+
+const (
+	// deletesWait is for how long a delete tries to get what is left of the
+	// reserve while a flush or a merge has it, and deletesPause how often.
+	deletesWait  = 2 * time.Second
+	deletesPause = 5 * time.Millisecond
+)
+
+// commitFreeing is commitOnce for a batch which met a full disk with err. If it
+// frees space it may take the reserve.
+func (e *Engine) commitFreeing(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn, err error) (seq base.SeqNum, _ error) {
+	if !frees(b) {
+		return 0, err
+	}
+	defer e.room.use()()
+	for end := time.Now().Add(deletesWait); errors.Is(err, base.ErrNoSpace); {
+		if !e.room.giveUp(err) {
+			if e.room.short.Load() == nil || time.Now().After(end) || ctx.Err() != nil {
+				break
+			}
+			e.background.rest(deletesPause)
+		}
+		if x != nil {
+			break // its place is lost; another attempt finds room
+		}
+		seq, err = e.commitOnce(ctx, b, d, x)
+	}
+	return seq, err
+}

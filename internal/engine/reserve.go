@@ -1,0 +1,279 @@
+package engine
+
+import (
+	"path"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// A disk that is full to the last byte takes no delete, no flush and no new
+// manifest: nothing by which space could come back. So the database keeps room
+// for itself, in a file that has blocks and no bytes: enough to write to tables
+// what is in the logs, and some more. When the disk is full that file is given
+// up to what frees space, or ends in files that do. Commits that only take space
+// are refused from then on, until the reserve has been taken again.
+//
+// A tiny database has none, and where the file system does not preallocate there
+// is none at all.
+
+const (
+	// roomFrom is how much a database must hold to have a reserve: tiny ones
+	// stay tiny.
+	roomFrom = 256 << 10
+	// roomShare is which part of its files a database keeps free besides, within
+	// roomMin and roomMax: room for logs, manifests, and small merges.
+	roomShare = 16
+	roomMin   = 128 << 10
+	roomMax   = 16 << 20
+)
+
+// reserve is that file, and what is known about it.
+type reserve struct {
+	root vfs.FS        // immutable once set in Open: the directory, without what counts
+	kick chan struct{} // of one place; wakes the keeper. Immutable
+
+	// short is why commits that take space are refused, or nil. Stored under mu.
+	short atomic.Pointer[error]
+
+	mu      sync.Mutex // leaf; held while the file is made, grown and removed
+	file    vfs.File   // guarded by mu; nil when there is none
+	size    int64      // guarded by mu; what it was given
+	uses    int        // guarded by mu; works in progress that may have been given it
+	left    bool       // guarded by mu; a former process left one
+	opening bool       // guarded by mu; Open goes on, which may take it for anything
+	off     bool       // guarded by mu; there is none and there will be none
+}
+
+func (r *reserve) name() string { return base.FileName(base.FileTypeReserve, 0) }
+
+// adopt notes a reserve that a former process left.
+func (r *reserve) adopt(root vfs.FS) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	info, err := root.Stat(r.name())
+	r.root, r.opening = root, true
+	r.left = err == nil && info.Size() == 0 && !info.IsDir() // what has bytes is not ours
+}
+
+// opened notes that Open is done.
+func (r *reserve) opened() {
+	r.mu.Lock()
+	r.opening = false
+	r.mu.Unlock()
+	r.wake()
+}
+
+func (r *reserve) wake() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// giveUp frees the space, and reports whether there was any.
+func (r *reserve) giveUp(cause error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.off || r.file == nil && !r.left {
+		return false
+	}
+	r.removeLocked()
+	if !r.opening {
+		cause = vfs.NoSpace(cause)
+		r.short.Store(&cause)
+		r.wake()
+	}
+	return true
+}
+
+// use says that something may need the reserve until done is called: what it was
+// given is not taken back before that.
+func (r *reserve) use() (done func()) {
+	r.mu.Lock()
+	r.uses++
+	r.mu.Unlock()
+	return func() {
+		r.mu.Lock()
+		r.uses--
+		r.mu.Unlock()
+		if r.short.Load() != nil {
+			r.wake()
+		}
+	}
+}
+
+// lend gives the reserve up until done is called, and is nil where there is
+// neither a reserve nor what was left of one.
+func (r *reserve) lend(cause error) (done func()) {
+	done = r.use()
+	if r.giveUp(cause) || r.short.Load() != nil {
+		return done
+	}
+	done()
+	return nil
+}
+
+func (r *reserve) removeLocked() {
+	if r.file != nil {
+		_ = r.file.Close()
+	}
+	if r.file != nil || r.left {
+		_ = r.root.Remove(r.name())
+	}
+	r.file, r.size, r.left = nil, 0, false
+}
+
+// keep makes the reserve at least want, and smaller if it is larger than most.
+// An error is for lack of room, and then commits that take space are refused.
+func (r *reserve) keep(want, most int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.keepLocked(want, most)
+	if err != nil && !vfs.IsNoSpace(err) {
+		r.removeLocked() // it works without
+		r.off, err = true, nil
+	}
+	if err != nil {
+		err = vfs.NoSpace(err)
+		r.short.Store(&err)
+		return err
+	}
+	r.short.Store(nil)
+	return nil
+}
+
+func (r *reserve) keepLocked(want, most int64) error {
+	switch {
+	case r.off:
+		return nil
+	case r.uses > 0 && r.short.Load() != nil:
+		return *r.short.Load()
+	case r.left || r.size > most:
+		r.removeLocked()
+	}
+	if want <= r.size {
+		return nil
+	}
+	if r.file == nil {
+		f, err := r.root.Create(r.name())
+		if err != nil {
+			return err
+		}
+		r.file = f
+	}
+	if err := r.file.Preallocate(want); err != nil {
+		return err
+	}
+	r.size = want
+	return nil
+}
+
+// close lets go of the file, which stays for the next opening.
+func (r *reserve) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.file != nil {
+		_ = r.file.Close()
+	}
+	r.file, r.left, r.off = nil, false, true
+}
+
+// refused is why a batch is refused while the reserve is short, or nil.
+func (r *reserve) refused(b *batch.Batch) error {
+	if err := r.short.Load(); err != nil && !frees(b) {
+		return *err
+	}
+	return nil
+}
+
+// frees reports whether a batch does nothing but delete.
+func frees(b *batch.Batch) bool {
+	for r := b.Reader(); ; {
+		op, ok, err := r.Next()
+		switch {
+		case !ok || err != nil:
+			return err == nil
+		case op.Kind != base.KindDelete && op.Kind != base.KindSingleDelete && op.Kind != base.KindRangeDelete:
+			return false
+		}
+	}
+}
+
+// reserveFS is for files that may take the reserve when they do not fit: those
+// by which space comes back. Of a log that is the header; the keeper of the
+// reserve and the deletes see to what follows.
+type reserveFS struct {
+	vfs.FS
+	r *reserve
+}
+
+// room is the directory for files that may take the reserve.
+func (e *Engine) roomFS() vfs.FS { return &reserveFS{e.fs, &e.room} }
+
+// again is the outcome of another attempt at what failed with err, if that was
+// for lack of room and there may be some.
+func (f *reserveFS) again(err error, attempt func() error) error {
+	if err == nil || !vfs.IsNoSpace(err) {
+		return err
+	}
+	done := f.r.lend(err)
+	if done == nil {
+		return err
+	}
+	defer done()
+	return attempt()
+}
+
+// Create implements vfs.FS.
+func (f *reserveFS) Create(name string) (vfs.File, error) {
+	file, err := f.FS.Create(name)
+	err = f.again(err, func() error {
+		file, err = f.FS.Create(name)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, _, _ := base.ParseFileName(path.Base(name))
+	return &reserveFile{File: file, fs: f, log: t == base.FileTypeLog}, nil
+}
+
+// Rename implements vfs.FS.
+func (f *reserveFS) Rename(oldName, newName string) error {
+	return f.again(f.FS.Rename(oldName, newName), func() error { return f.FS.Rename(oldName, newName) })
+}
+
+type reserveFile struct {
+	vfs.File
+	fs    *reserveFS
+	log   bool // immutable
+	begun bool // of a log: its header is written; owned by the one writer at a time
+}
+
+// Write implements vfs.File.
+func (f *reserveFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	if err != nil && f.may() {
+		err = f.fs.again(err, func() error {
+			m, err := f.File.Write(p[n:])
+			n += m
+			return err
+		})
+	}
+	f.begun = true
+	return n, err
+}
+
+// may reports whether a write may take the reserve.
+func (f *reserveFile) may() bool {
+	if !f.log || !f.begun {
+		return true
+	}
+	f.fs.r.mu.Lock()
+	defer f.fs.r.mu.Unlock()
+	return f.fs.r.opening
+}
