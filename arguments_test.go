@@ -16,19 +16,6 @@ func TestArgumentsAreCopied(t *testing.T) {
 	}
 	s := db.NewSnapshot()
 	defer func() { _ = s.Close() }()
-	// scribbled calls fn with copies of strings, and overwrites them.
-	scribbled := func(fn func(args ...[]byte), args ...string) {
-		var slices [][]byte
-		for _, a := range args {
-			slices = append(slices, []byte(a))
-		}
-		fn(slices...)
-		for _, s := range slices {
-			for i := range s {
-				s[i] ^= 0x55
-			}
-		}
-	}
 	x := begin(t, db, nil)
 	for name, r := range map[string]interface {
 		Range(lo, hi []byte) *seerdb.Rows
@@ -80,6 +67,20 @@ func TestArgumentsAreCopied(t *testing.T) {
 	must(t, db.Put([]byte("a"), nil))
 	if err := x.Commit(); err == nil {
 		t.Error("what was asked for update is not what is validated")
+	}
+}
+
+// scribbled calls fn with copies of strings, and overwrites them.
+func scribbled(fn func(args ...[]byte), args ...string) {
+	var slices [][]byte
+	for _, a := range args {
+		slices = append(slices, []byte(a))
+	}
+	fn(slices...)
+	for _, s := range slices {
+		for i := range s {
+			s[i] ^= 0x55
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ const depsPolicy = `
 	engine:        observe base rangedel vfs filecache compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
 
-	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
+	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `
 
 // depsLeaves hold no state of a database and know nothing of one.

@@ -40,26 +40,7 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	must(s.Compact(context.Background(), nil, nil))
 	m, err := metricsOf(context.Background(), s)
 	must(err)
-	var models, segments, tables, tableBytes, valueBytes int64
-	entries, err := os.ReadDir(dir)
-	must(err)
-	for _, e := range entries {
-		info, err := e.Info()
-		must(err)
-		switch kind, _, ok := base.ParseFileName(e.Name()); {
-		case ok && kind == base.FileTypeTable:
-			f, err := identify(filepath.Join(dir, e.Name()), kind)
-			must(err)
-			var text bytes.Buffer
-			must(dumpTable(&text, f, dumpOptions{index: true}))
-			models += int64(strings.Count(text.String(), ", model x0 "))
-			segments += int64(strings.Count(text.String(), "\nsegment "))
-			tables++
-			tableBytes += info.Size()
-		case ok && kind == base.FileTypeValues:
-			valueBytes += info.Size()
-		}
-	}
+	models, segments, tables, tableBytes, valueBytes := figuresOfFiles(t, dir)
 	if models == 0 || models == segments {
 		t.Fatalf("%d models of %d segments: the keys do not show the difference", models, segments)
 	}
@@ -94,4 +75,35 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	if text := show(); strings.Contains(text, "amplified") {
 		t.Errorf("one byte was put since it was opened:\n%s", text)
 	}
+}
+
+// figuresOfFiles counts in the files of a database what its figures should say.
+func figuresOfFiles(t *testing.T, dir string) (models, segments, tables, tableBytes, valueBytes int64) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	must(err)
+	for _, e := range entries {
+		info, err := e.Info()
+		must(err)
+		switch kind, _, ok := base.ParseFileName(e.Name()); {
+		case ok && kind == base.FileTypeTable:
+			f, err := identify(filepath.Join(dir, e.Name()), kind)
+			must(err)
+			var text bytes.Buffer
+			must(dumpTable(&text, f, dumpOptions{index: true}))
+			models += int64(strings.Count(text.String(), ", model x0 "))
+			segments += int64(strings.Count(text.String(), "\nsegment "))
+			tables++
+			tableBytes += info.Size()
+		case ok && kind == base.FileTypeValues:
+			valueBytes += info.Size()
+		}
+	}
+	return models, segments, tables, tableBytes, valueBytes
 }
