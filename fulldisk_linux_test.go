@@ -22,7 +22,7 @@ func TestFullDiskOnTmpfs(t *testing.T) {
 			t.Skipf("mounting a tmpfs: %v", err)
 		}
 		t.Cleanup(func() {
-			if err := syscall.Unmount(mount, 0); err != nil {
+			if err := syscall.Unmount(mount, syscall.MNT_DETACH); err != nil {
 				t.Errorf("unmount: %v", err)
 			}
 		})

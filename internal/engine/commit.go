@@ -308,7 +308,8 @@ func (e *Engine) reserveRoom(ctx context.Context, need int64, forget *func()) (o
 		*forget = e.noteLarge(need)
 	}
 	if err = e.makeRoom(ctx, need); err != nil {
-		e.trouble.Store(&err)
+		cause := err // err itself would be on the heap for every commit
+		e.trouble.Store(&cause)
 	}
 	return false, err
 }
