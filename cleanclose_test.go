@@ -26,7 +26,9 @@ func closedDatabase(t testing.TB, seed uint64) *rig {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
 		o.MemtableSize = []int{4 << 10, 16 << 10, 1 << 20}[rng.IntN(3)]
 		o.ValueThreshold = []int{-1, 1, 200}[rng.IntN(3)]
-		to.ManualOnly = rng.IntN(2) == 0
+		if rng.IntN(2) == 0 {
+			to.ManualOnly, to.L0Trigger = true, 1000 // nothing would end a stop of writers
+		}
 	})
 	users, err := r.db.Keyspace("users", nil)
 	must(t, err)
