@@ -2,6 +2,7 @@ package seerdb_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,5 +139,24 @@ func TestBatchBelongsToOneDatabase(t *testing.T) {
 	invalid(t, "apply to the other after a reset", b.Apply(&batch, seerdb.DefaultDurability))
 	if v, err := kb.Get([]byte("k")); string(v) != "b" {
 		t.Errorf("the other database has %q, %v", v, err)
+	}
+}
+
+// TestForeignHandlesAreNamed: the error for a handle of another database names
+// both directories, and that for one of an earlier opening the one there is.
+func TestForeignHandlesAreNamed(t *testing.T) {
+	fs := vfs.NewMem()
+	a := open(t, "ours", smallOn(fs, seerdb.Sync))
+	old := keyspaceWith(t, a, "orders", "value")
+	must(t, a.Close())
+	a = open(t, "ours", smallOn(fs, seerdb.Sync))
+	theirs := keyspaceWith(t, open(t, "theirs", smallOn(vfs.NewMem(), seerdb.Sync)), "secrets", "value")
+	for k, want := range map[*seerdb.Keyspace]string{
+		old:    `keyspace "orders" is of another Open of ours;`,
+		theirs: `keyspace "secrets" is of the database in theirs, and was used with that in ours`,
+	} {
+		if err := a.NewBatch().In(k).Put([]byte("k"), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %q", err, want)
+		}
 	}
 }

@@ -120,7 +120,7 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	l.e.cache.Charge(cache.Loads, memory)
 	defer l.e.cache.Charge(cache.Loads, -memory)
 	s := extsort.New(extsort.Options{
-		FS: l.e.fs, Dir: l.e.dir, NewID: l.e.newSpill,
+		FS: l.e.fs, Dir: top, NewID: l.e.newSpill,
 		Memory: memory, Codec: l.k.options().Codec, Poll: l.ctx.Err,
 	})
 	defer func() {

@@ -112,7 +112,7 @@ func (e *Engine) noteClosed(s *state) {
 // halfWritten names a file that a job of this opening left half written, because
 // removing it failed; "" if there is none.
 func (e *Engine) halfWritten() string {
-	names, err := e.fs.List(e.dir)
+	names, err := e.fs.List(top)
 	if err != nil {
 		return ""
 	}

@@ -21,7 +21,6 @@ type Engine struct {
 	fs        *filecache.FS    // the directory that is locked, whatever its path leads to by now; over io
 	io        *vfs.CountingFS  // counts what is read and written
 	files     *filecache.Cache // the open tables and value files
-	dir       string           // where the files are in fs: at its top, so ""
 	name      string           // of the directory as the user gave it, for messages
 	dirRoot   vfs.Root         // under io
 	dirHandle vfs.Dir
@@ -94,15 +93,15 @@ type Engine struct {
 	closeErr  error // immutable after closeOnce
 }
 
+// top is the directory of a database in the root that Open opened: the root.
+const top = ""
+
 // noteMade notes a new file for undo.
 func (e *Engine) noteMade(id base.Identity) {
 	if e.opening {
 		e.made = append(e.made, id.Name())
 	}
 }
-
-// path is a file of the database.
-func (e *Engine) path(name string) string { return e.fs.PathJoin(e.dir, name) }
 
 // unknownKind is met when a table holds an operation that this version does
 // not know how to apply.

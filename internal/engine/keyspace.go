@@ -122,10 +122,10 @@ func (e *Engine) foreign(k *Keyspace) error {
 
 // Foreign is the error for a thing of another engine that was given to this one.
 func (e *Engine) Foreign(other *Engine, thing string) error {
-	if other.dir == e.dir {
-		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.dir)
+	if other.name == e.name {
+		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.name)
 	}
-	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.dir, e.dir)
+	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.name, e.name)
 }
 
 // loadKeyspaces takes over what the manifest lists.

@@ -121,7 +121,7 @@ func (e *Engine) openDir() error {
 	}
 	e.io = vfs.NewCounting(e.dirRoot)
 	e.fs = filecache.NewFS(e.io, e.files)
-	current := e.path(base.FileName(base.FileTypeCurrent, 0))
+	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
 		// Look before making anything.
 		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
@@ -135,13 +135,13 @@ func (e *Engine) openDir() error {
 	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
 		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, vfs.NoSpace(err))
 	}
-	if e.dirHandle, err = e.fs.OpenDir(e.dir); err != nil {
+	if e.dirHandle, err = e.fs.OpenDir(top); err != nil {
 		return e.fileError("open the directory "+e.name, err)
 	}
 	if !e.opts.ReadOnly {
 		e.room.adopt(e.dirRoot)
 	}
-	names, err := e.fs.List(e.dir)
+	names, err := e.fs.List(top)
 	if err != nil {
 		return e.fileError("list the directory "+e.name, err)
 	}
@@ -171,7 +171,7 @@ func (e *Engine) create() error {
 	e.commit.nextSeq = base.SeqNumStart
 	e.firstFile = 1
 	e.nextFile.Store(1)
-	log, err := manifest.Create(e.roomFS(), e.dir, e.dbID, e.incarnation)
+	log, err := manifest.Create(e.roomFS(), top, e.dbID, e.incarnation)
 	if err != nil {
 		return e.fileError("create the manifest", err)
 	}

@@ -35,7 +35,7 @@ func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 	if o.frees {
 		fs = o.e.roomFS()
 	}
-	f, err := fs.Create(o.e.path(id.Name()))
+	f, err := fs.Create(id.Name())
 	if err != nil {
 		return id, nil, o.e.fileError("create "+id.Name(), err)
 	}

@@ -30,7 +30,7 @@ import (
 func (e *Engine) recover(names []string) error {
 	begin := time.Now()
 	e.opening = true
-	st, err := manifest.Recover(e.fs, e.dir)
+	st, err := manifest.Recover(e.fs, top)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 	next := *st
 	next.FirstFile = base.FileNum(e.firstFile)
 	next.NextFile = e.reservation()
-	log, err := manifest.Begin(e.roomFS(), e.dir, &next, e.incarnation)
+	log, err := manifest.Begin(e.roomFS(), top, &next, e.incarnation)
 	if err != nil {
 		return e.fileError("begin a new manifest", err)
 	}
@@ -111,7 +111,7 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 // manifest goes last, as it says which numbers the others have.
 func (e *Engine) undo() {
 	for _, name := range e.made {
-		_ = e.fs.Remove(e.path(name))
+		_ = e.fs.Remove(name)
 	}
 	e.made = nil
 	if e.manifest != nil {
@@ -138,7 +138,7 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 func (e *Engine) checkFiles(v *manifest.Version) error {
 	check := func(t base.FileType, n base.FileNum, size uint64) error {
 		name := base.FileName(t, n)
-		info, err := e.fs.Stat(e.path(name))
+		info, err := e.fs.Stat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")

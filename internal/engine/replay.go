@@ -180,7 +180,7 @@ func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info,
 		}
 	}
 	r.reading = num
-	return wal.Replay(r.e.fs, r.e.path(id.Name()), id, durable, func(payload []byte, _ int64) error { return fn(payload) })
+	return wal.Replay(r.e.fs, id.Name(), id, durable, func(payload []byte, _ int64) error { return fn(payload) })
 }
 
 // apply puts one batch into a memtable.

@@ -21,7 +21,7 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 		return
 	}
 	name := base.FileName(t, n)
-	switch err := e.fs.Remove(e.path(name)); {
+	switch err := e.fs.Remove(name); {
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 	case errors.Is(err, fs.ErrClosed):
 		return // an iterator outlived the database, whose directory may have another owner now
@@ -54,7 +54,7 @@ func (e *Engine) dropLogs(gens []*generation) {
 // identify returns which file the one called name was written as, if it is of
 // type t and says so itself.
 func (e *Engine) identify(t base.FileType, name string) (id base.Identity, ok bool) {
-	f, err := e.fs.Open(e.path(name))
+	f, err := e.fs.Open(name)
 	if err != nil {
 		return id, false
 	}
@@ -106,7 +106,7 @@ func (e *Engine) newSweeper(names []string, st *manifest.State) *sweeper {
 			continue
 		}
 		if id, ok := e.identify(t, name); ok && id.DB == e.dbID && id.Num == n {
-			first, next := manifest.Reserved(e.fs, e.dir, id)
+			first, next := manifest.Reserved(e.fs, top, id)
 			s.unfinished = append(s.unfinished, numberSpan{first, next})
 		}
 	}
@@ -145,7 +145,7 @@ func (s *sweeper) ownsTemp(n base.FileNum, name string) bool {
 	if n >= spillNum {
 		return s.half(n - spillNum)
 	}
-	return manifest.IsCurrentOf(s.e.fs, s.e.path(name), s.e.dbID) || s.ownsManifest(n)
+	return manifest.IsCurrentOf(s.e.fs, name, s.e.dbID) || s.ownsManifest(n)
 }
 
 // sweep removes, at open, what is ours and named by nothing: the outputs of jobs

@@ -259,7 +259,7 @@ func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
 // and no longer than the directory is ours.
 func (e *Engine) file(name string) *filecache.File {
 	return e.files.File(func() (vfs.File, error) {
-		f, err := e.io.Open(e.path(name))
+		f, err := e.io.Open(name)
 		switch {
 		case err == nil:
 		case e.closed.Load():

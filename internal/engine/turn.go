@@ -253,7 +253,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 			return nil, err
 		}
 	}
-	seg, err := wal.NewSegment(e.roomFS(), e.dir, id)
+	seg, err := wal.NewSegment(e.roomFS(), top, id)
 	if err != nil {
 		return nil, e.fileError("create the write-ahead log "+id.Name(), err)
 	}

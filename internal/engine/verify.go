@@ -85,7 +85,7 @@ func (e *Engine) verifyLog(g *generation) error {
 	}
 	size := g.log.Size()
 	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.logNum, Incarnation: e.incarnation}
-	_, err := wal.Replay(e.fs, e.path(id.Name()), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
+	_, err := wal.Replay(e.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
 	if s := e.state.Load(); err == nil || s == nil || !slices.Contains(s.generations(), g) {
 		return nil // in the latter case a flush has removed it
 	}
@@ -104,7 +104,7 @@ func (e *Engine) verifyManifest(s *state) error {
 	if log != nil {
 		return log.Verify()
 	}
-	st, err := manifest.Recover(e.fs, e.dir)
+	st, err := manifest.Recover(e.fs, top)
 	if err == nil && st.Version.String() != s.v.version.String() {
 		err = base.Corruptf(base.FileName(base.FileTypeManifest, st.ManifestNum), -1, "the manifest is not the one that was read when the database was opened")
 	}
@@ -113,7 +113,7 @@ func (e *Engine) verifyManifest(s *state) error {
 
 // verifyDir looks for files of others, and for our own that are gone.
 func (e *Engine) verifyDir(r *observe.Report) error {
-	names, err := e.fs.List(e.dir)
+	names, err := e.fs.List(top)
 	if err != nil {
 		return e.fileError("list the directory", err)
 	}
@@ -248,7 +248,7 @@ func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 
 // openWhole opens a file that has to be size bytes long.
 func (e *Engine) openWhole(id base.Identity, size uint64) (vfs.File, error) {
-	f, err := e.fs.Open(e.path(id.Name()))
+	f, err := e.fs.Open(id.Name())
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		c := base.Corruptf(id.Name(), -1, "the manifest names this file, and it is missing")
