@@ -165,7 +165,7 @@ const spillNum = 1 << 40
 // numbers are reserved like those of all files: else they would push the logs of
 // commits beside the load beyond what is reserved.
 func (e *Engine) newSpill() (base.Identity, error) {
-	if err := e.reserve(); err != nil {
+	if err := e.reserveNumbers(); err != nil {
 		return base.Identity{}, err
 	}
 	id := e.newIdentity(base.FileTypeTemp)

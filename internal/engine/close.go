@@ -109,35 +109,6 @@ func (e *Engine) noteClosed(s *state) {
 	}
 }
 
-// halfWritten names a file that a job of this opening left half written, because
-// removing it failed; "" if there is none.
-func (e *Engine) halfWritten() string {
-	names, err := e.fs.List(top)
-	if err != nil {
-		return ""
-	}
-	for _, name := range names {
-		t, n, _ := base.ParseFileName(name)
-		switch t {
-		case base.FileTypeTemp:
-			n -= min(n, spillNum)
-		case base.FileTypeTable, base.FileTypeValues:
-			if e.live(t, n) {
-				continue
-			}
-		default:
-			continue
-		}
-		if uint64(n) < e.firstFile || uint64(n) >= e.nextFile.Load() {
-			continue
-		}
-		if _, ok := e.identify(t, name); !ok {
-			return name
-		}
-	}
-	return ""
-}
-
 // refuseCommits lets no new commit in and waits for those inside.
 func (e *Engine) refuseCommits() {
 	p := &e.commit

@@ -40,7 +40,9 @@ func (e *Engine) roomWanted(need int64) (want, more int64) {
 			unwritten += max(0, n-g.log.Size())
 		}
 	}
-	s.v.eachTable(func(_ int, t *table) { data += int64(t.meta.Size) })
+	for level := range base.NumLevels {
+		data += int64(s.v.version.LevelSize(level))
+	}
 	for _, f := range s.v.values {
 		data += int64(f.meta.Size)
 	}

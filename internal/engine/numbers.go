@@ -38,8 +38,8 @@ func (e *Engine) reservation() base.FileNum {
 	return base.FileNum(next + max(reserveMin, next-e.firstFile))
 }
 
-// reserve makes sure that a job may take a number.
-func (e *Engine) reserve() error {
+// reserveNumbers makes sure that a job may take a file number.
+func (e *Engine) reserveNumbers() error {
 	if e.reservation() == 0 {
 		return nil
 	}

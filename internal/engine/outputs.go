@@ -27,7 +27,7 @@ type outputs struct {
 // file creates a file under a new number. Its number is not reused if the job
 // fails: a retry writes new files (the original's S19).
 func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
-	if err := o.e.reserve(); err != nil {
+	if err := o.e.reserveNumbers(); err != nil {
 		return base.Identity{}, nil, err
 	}
 	id := o.e.newIdentity(t)

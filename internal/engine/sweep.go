@@ -171,3 +171,29 @@ func (e *Engine) sweep(names []string, st *manifest.State) (removed, foreign []s
 	}
 	return removed, foreign
 }
+
+// halfWritten names a file that a job of this opening left half written, because
+// removing it failed; "" if there is none.
+func (e *Engine) halfWritten() string {
+	names, err := e.fs.List(top)
+	if err != nil {
+		return ""
+	}
+	s := &sweeper{e: e, unfinished: []numberSpan{{base.FileNum(e.firstFile), base.FileNum(e.nextFile.Load())}}}
+	for _, name := range names {
+		switch t, n, _ := base.ParseFileName(name); t {
+		case base.FileTypeTemp:
+			if n >= spillNum && s.half(n-spillNum) {
+				return name
+			}
+		case base.FileTypeTable, base.FileTypeValues:
+			if e.live(t, n) || !s.half(n) {
+				continue
+			}
+			if _, ok := e.identify(t, name); !ok {
+				return name
+			}
+		}
+	}
+	return ""
+}

@@ -249,7 +249,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 	if e.state.Load() != nil && uint64(id.Num) >= e.reserved.Load() {
 		// Recovery takes no log for ours whose number the manifest did not
 		// reserve. (While Open goes on, the edit that names the log reserves.)
-		if err := e.reserve(); err != nil {
+		if err := e.reserveNumbers(); err != nil {
 			return nil, err
 		}
 	}
