@@ -1,29 +1,19 @@
 package engine
 
 import (
-	"io"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestLoadTakesPlace stops a load between its place and its tables. Commits
 // wait, and a read that pinned the state of that moment sees none of those that
 // follow, for it does not see the load either.
 func TestLoadTakesPlace(t *testing.T) {
-	e, err := Open("db", Options{
-		FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
-		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
-		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 100,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := openSmall(t, nil)
 	defer e.Close()
 	put := func(key string) (base.SeqNum, error) {
 		var b batch.Batch

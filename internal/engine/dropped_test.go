@@ -2,24 +2,15 @@ package engine
 
 import (
 	"testing"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestDroppedKeyspaceIsLetGo: the last transaction for whose sake a keyspace that
 // is dropped is kept ends before it could see that. No later one may come, which
 // would let it go.
 func TestDroppedKeyspaceIsLetGo(t *testing.T) {
-	e, err := Open("db", Options{
-		FS: vfs.NewMem(), Durability: Sync, Clock: time.Now,
-		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
-		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 8,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := openSmall(t, func(o *Options) { o.OpenFiles = 8 })
 	k, err := e.Keyspace("short-lived", KeyspaceChoice{}, true)
 	if err != nil {
 		t.Fatal(err)

@@ -2,15 +2,11 @@ package engine
 
 import (
 	"errors"
-	"io"
-	"log/slog"
 	"math"
 	"testing"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestBatchTooLargeForMemory commits and replays a batch of more operations than
@@ -26,14 +22,7 @@ func TestBatchTooLargeForMemory(t *testing.T) {
 		batchMemoryMax, replayMemoryMax = 1<<20, 1<<20
 		defer func() { batchMemoryMax, replayMemoryMax = commit, replay }()
 	}
-	e, err := Open("db", Options{
-		FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
-		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
-		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 100,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := openSmall(t, nil)
 	defer e.Close()
 	b := &batch.Batch{Data: make([]byte, 0, batch.HeaderSize+4*n)}
 	for range n {

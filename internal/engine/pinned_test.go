@@ -1,27 +1,18 @@
 package engine
 
 import (
-	"io"
-	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestIteratorsAreCharged: the budget knows of what open iterators take, but for
 // a little in each shard of the list, and gets it back.
 func TestIteratorsAreCharged(t *testing.T) {
-	e, err := Open("db", Options{
-		FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
-		MemoryBudget: 16 << 20, MemtableSize: 64 << 10, Partitions: 1, PageSize: 512, TableSize: 64 << 10, ManualOnly: true,
-		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 100,
+	e := openSmall(t, func(o *Options) {
+		o.MemoryBudget, o.MemtableSize, o.TableSize, o.ManualOnly = 16<<20, 64<<10, 64<<10, true
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer e.Close()
 	var b batch.Batch
 	if err := b.Put(0, []byte("key"), []byte("value")); err != nil {

@@ -5,23 +5,17 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestLargeBatchGetsItsMemtable: a batch that needs a memtable of its own gets
 // into the one that is made for it, also where many small commits come first.
 func TestLargeBatchGetsItsMemtable(t *testing.T) {
-	e, err := Open("db", Options{
-		FS: vfs.NewMem(), Durability: NoWAL, Clock: time.Now,
-		MemoryBudget: 32 << 20, MemtableSize: 1 << 20, Partitions: 4, PageSize: 4096, TableSize: 1 << 20,
-		L0Trigger: 4, L0Slowdown: 1000, L0Stop: 2000, BaseLevelBytes: 1 << 40, MaxJobs: 1, OpenFiles: 8,
+	e := openSmall(t, func(o *Options) {
+		o.Durability, o.MemoryBudget, o.MemtableSize, o.Partitions, o.PageSize, o.TableSize = NoWAL, 32<<20, 1<<20, 4, 4096, 1<<20
+		o.L0Slowdown, o.L0Stop, o.BaseLevelBytes, o.OpenFiles = 1000, 2000, 1<<40, 8
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	defer e.Close()
 	const large = 8
 	var stop atomic.Bool

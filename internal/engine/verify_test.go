@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -33,14 +30,9 @@ func TestVerifyFollowsPointers(t *testing.T) {
 		"all is well":    {func(*valuelog.Pointer, []byte) {}, 0, 0},
 	} {
 		mem := vfs.NewMem()
-		e, err := Open("db", Options{
-			FS: mem, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now, ValueThreshold: 100,
-			MemoryBudget: 1 << 20, MemtableSize: 64 << 10, Partitions: 1, PageSize: 512, TableSize: 64 << 10, ManualOnly: true,
-			L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxJobs: 1, OpenFiles: 100,
+		e := openSmall(t, func(o *Options) {
+			o.FS, o.ValueThreshold, o.MemtableSize, o.TableSize, o.ManualOnly = mem, 100, 64<<10, 64<<10, true
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		var b batch.Batch
 		for i := range 20 {
 			if err := b.Put(0, fmt.Appendf(nil, "key%02d", i), bytes.Repeat([]byte{byte(i)}, 500)); err != nil {
