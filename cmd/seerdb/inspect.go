@@ -72,7 +72,7 @@ func metricsOf(ctx context.Context, db *store) (*observe.Metrics, error) {
 	return m, err
 }
 
-func size(n int64) string { return humanize.IBytes(uint64(max(n, 0))) }
+func size[N int64 | uint64](n N) string { return humanize.IBytes(uint64(max(n, 0))) }
 
 // printStats shows the shape of the tree and what the indexes are made of.
 func printStats(w io.Writer, m *observe.Metrics) error {

@@ -126,17 +126,15 @@ func afterEnd(f *manifest.FileMeta) []byte {
 
 // compareBounds compares keys, of which nil is the last.
 func compareBounds(a, b []byte) int {
-	if a == nil || b == nil {
-		return boolInt(a == nil) - boolInt(b == nil)
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return 1
+	case b == nil:
+		return -1
 	}
 	return bytes.Compare(a, b)
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // depthBlocks joins neighbours of one depth, and what is too narrow to see with
@@ -146,7 +144,7 @@ func depthBlocks(intervals []interval, total float64) (out []block) {
 	flush := func() {
 		if width > 0 {
 			out = append(out, block{Width: width, Level: min(deepest, 8), Label: fmt.Sprint(deepest), Short: fmt.Sprint(deepest),
-				Title: fmt.Sprintf("a read looks at up to %s here", plural(deepest, "sorted run"))})
+				Title: fmt.Sprintf("a read looks at up to %s here", counted(deepest, "sorted run"))})
 		}
 		deepest, width = 0, 0
 	}
@@ -183,9 +181,9 @@ func debtOf(t *manifest.Tree, debt uint64) *debtPicture {
 	}
 	whole := max(p.Upper, p.Room)
 	p.Width, p.Tick = percent(p.Upper, whole), percent(p.Room, whole)
-	p.Text = fmt.Sprintf("%s above the last level, default options leave room for %s", sizeText(p.Upper), sizeText(p.Room))
+	p.Text = fmt.Sprintf("%s above the last level, default options leave room for %s", size(p.Upper), size(p.Room))
 	if debt > 0 {
-		p.Text += fmt.Sprintf(": %s of debt", sizeText(debt))
+		p.Text += fmt.Sprintf(": %s of debt", size(debt))
 	}
 	if n := last.Bytes + last.Values; n > 0 {
 		p.Space = float64(n+p.Upper) / float64(n)
@@ -213,10 +211,10 @@ func valuesOf(s *manifest.State, debt uint64) *valuesPicture {
 	if len(files) == 0 {
 		return nil
 	}
-	p := &valuesPicture{Scale: sizeText(total)}
-	p.Summary = fmt.Sprintf("%s in %s, %.1f %% of it garbage", sizeText(total), plural(len(files), "file"), percent(garbage, stored))
+	p := &valuesPicture{Scale: size(total)}
+	p.Summary = fmt.Sprintf("%s in %s, %.1f %% of it garbage", size(total), counted(len(files), "file"), percent(garbage, stored))
 	if debt > 0 {
-		p.Summary += fmt.Sprintf(", %s more than compaction lets lie", sizeText(debt))
+		p.Summary += fmt.Sprintf(", %s more than compaction lets lie", size(debt))
 	}
 	for len(files) > 0 {
 		n, bytes, of, dead := 0, uint64(0), uint64(0), uint64(0)
@@ -226,12 +224,12 @@ func valuesOf(s *manifest.State, debt uint64) *valuesPicture {
 		}
 		name := base.FileName(base.FileTypeValues, files[0].Num)
 		if n > 1 {
-			name = plural(n, "file")
+			name = counted(n, "file")
 		}
 		share := percent(dead, of)
 		p.Blocks = append(p.Blocks, block{
-			Width: percent(bytes, total), Dead: share, Label: name + " · " + sizeText(bytes), Short: sizeText(bytes),
-			Title: fmt.Sprintf("%s: %s, %.1f %% garbage", name, sizeText(bytes), share),
+			Width: percent(bytes, total), Dead: share, Label: name + " · " + size(bytes), Short: size(bytes),
+			Title: fmt.Sprintf("%s: %s, %.1f %% garbage", name, size(bytes), share),
 		})
 		files = files[n:]
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -123,7 +124,7 @@ func pictureOf(dir string, s *manifest.State, inLog uint64) *picture {
 	}
 	empty := len(allSpaces(s)) - len(trees)
 	slices.SortStableFunc(trees, func(a, b *treePicture) int {
-		return -compareUint(a.Bytes+a.Values, b.Bytes+b.Values)
+		return cmp.Compare(b.Bytes+b.Values, a.Bytes+a.Values)
 	})
 	p.Cards = cardsOf(s, trees, inLog, debts, valueDebt)
 	if len(trees) > 1 {
@@ -135,16 +136,6 @@ func pictureOf(dir string, s *manifest.State, inLog uint64) *picture {
 	p.Rest = restOf(trees, empty)
 	p.Values = valuesOf(s, valueDebt)
 	return p
-}
-
-func compareUint(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // cut splits off the first n at most.
@@ -161,10 +152,10 @@ func restOf(trees []*treePicture, empty int) string {
 		for _, t := range trees {
 			bytes += t.Bytes + t.Values
 		}
-		parts = append(parts, fmt.Sprintf("%s smaller, %s in all", plural(n, "keyspace"), sizeText(bytes)))
+		parts = append(parts, fmt.Sprintf("%s smaller, %s in all", counted(n, "keyspace"), size(bytes)))
 	}
 	if empty > 0 {
-		parts = append(parts, fmt.Sprintf("%s with nothing in tables", plural(empty, "keyspace")))
+		parts = append(parts, fmt.Sprintf("%s with nothing in tables", counted(empty, "keyspace")))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -192,16 +183,16 @@ func cardsOf(s *manifest.State, trees []*treePicture, inLog uint64, debts map[ui
 		debt += d
 	}
 	cards := []card{
-		{sizeText(tables), "in " + plural(count, "table")},
+		{size(tables), "in " + counted(count, "table")},
 		{humanize.Comma(int64(rows)), "entries, old versions and tombstones included"},
-		{sizeText(inLog), "in the log, not yet in tables"},
+		{size(inLog), "in the log, not yet in tables"},
 	}
 	if len(s.Version.Values) > 0 {
-		cards = append(cards, card{sizeText(stored), "in " + plural(len(s.Version.Values), "value file")},
-			card{sizeText(garbage), "of it garbage"})
+		cards = append(cards, card{size(stored), "in " + counted(len(s.Version.Values), "value file")},
+			card{size(garbage), "of it garbage"})
 	}
 	cards = append(cards, card{fmt.Sprint(deepest), "sorted runs at most over a key"},
-		card{sizeText(debt + valueDebt), "debt: past what compaction lets lie"})
+		card{size(debt + valueDebt), "debt: past what compaction lets lie"})
 	if n := len(s.Keyspaces); n > 0 {
 		cards = append(cards, card{humanize.Comma(int64(n + 1)), "keyspaces"})
 	}
@@ -218,15 +209,15 @@ func sharesOf(trees []*treePicture) []block {
 	for i, t := range trees {
 		n := t.Bytes + t.Values
 		if width := percent(n, total); width >= minBlock && i < 40 {
-			out = append(out, block{Width: width, Label: t.Name + " · " + sizeText(n), Short: t.Name,
-				Title: fmt.Sprintf("%s: %s, %.1f %%", t.Name, sizeText(n), width), Level: i % 2})
+			out = append(out, block{Width: width, Label: t.Name + " · " + size(n), Short: t.Name,
+				Title: fmt.Sprintf("%s: %s, %.1f %%", t.Name, size(n), width), Level: i % 2})
 			continue
 		}
 		var rest uint64
 		for _, small := range trees[i:] {
 			rest += small.Bytes + small.Values
 		}
-		label := fmt.Sprintf("%s more · %s", humanize.Comma(int64(len(trees)-i)), sizeText(rest))
+		label := fmt.Sprintf("%s more · %s", humanize.Comma(int64(len(trees)-i)), size(rest))
 		return append(out, block{Width: percent(rest, total), Label: label, Short: "…", Title: label, Level: i % 2})
 	}
 	return out
@@ -259,14 +250,14 @@ func treeOf(name, operator string, t *manifest.Tree, debt uint64) *treePicture {
 		}
 		return true
 	})
-	p.Scale = sizeText(scale)
+	p.Scale = size(scale)
 	p.Depth = depthOf(t)
 	p.Debt = debtOf(t, debt)
-	p.Summary = fmt.Sprintf("%s in %s", sizeText(p.Bytes), plural(p.Tables, "table"))
+	p.Summary = fmt.Sprintf("%s in %s", size(p.Bytes), counted(p.Tables, "table"))
 	if p.Values > 0 {
-		p.Summary += fmt.Sprintf(", %s in value files", sizeText(p.Values))
+		p.Summary += fmt.Sprintf(", %s in value files", size(p.Values))
 	}
-	p.Summary += fmt.Sprintf(", %s", pluralOf(p.Rows, "entry", "entries"))
+	p.Summary += fmt.Sprintf(", %s", entriesText(p.Rows))
 	if operator != "" {
 		p.Summary += ", merge operator " + operator
 	}
@@ -314,7 +305,7 @@ func levelOf(level int, runs []manifest.Run, scale uint64) levelPicture {
 			p.Hidden++
 		}
 	}
-	p.Summary = fmt.Sprintf("%s · %s · %s", sizeText(bytes), plural(tables, "table"), plural(len(runs), "run"))
+	p.Summary = fmt.Sprintf("%s · %s · %s", size(bytes), counted(tables, "table"), counted(len(runs), "run"))
 	if deletes > 0 || ranges > 0 {
 		p.Summary += fmt.Sprintf(" · %s tombstones", humanize.Comma(int64(deletes+ranges)))
 	}
@@ -344,13 +335,13 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 	first, last := files[0], files[len(files)-1]
 	name := base.FileName(base.FileTypeTable, first.Num)
 	if len(files) > 1 {
-		name = plural(len(files), "table")
+		name = counted(len(files), "table")
 	}
 	b := block{
 		Width: percent(bytes, scale), Level: level, Dead: percent(deletes, entries),
-		Label: name + " · " + sizeText(bytes), Short: sizeText(bytes),
+		Label: name + " · " + size(bytes), Short: size(bytes),
 	}
-	b.Title = fmt.Sprintf("%s: %s, %s, from %s to %s", name, sizeText(bytes), pluralOf(entries, "entry", "entries"),
+	b.Title = fmt.Sprintf("%s: %s, %s, from %s to %s", name, size(bytes), entriesText(entries),
 		shortKey(first.Smallest), endText(last))
 	if deletes > 0 {
 		b.Title += fmt.Sprintf("; %s tombstones", humanize.Comma(int64(deletes)))
@@ -364,7 +355,7 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 func lineOf(level int, f *manifest.FileMeta) tableLine {
 	comma := func(n uint64) string { return humanize.Comma(int64(n)) }
 	return tableLine{
-		Name: base.FileName(base.FileTypeTable, f.Num), Level: fmt.Sprintf("L%d", level), Size: sizeText(f.Size),
+		Name: base.FileName(base.FileTypeTable, f.Num), Level: fmt.Sprintf("L%d", level), Size: size(f.Size),
 		Rows: comma(f.Entries), Tombstones: comma(f.Deletes + f.Ranges), From: shortKey(f.Smallest), To: endText(f),
 		Sequences: fmt.Sprintf("%d to %d", f.SmallestSeq, f.LargestSeq),
 	}
@@ -401,13 +392,7 @@ func percent(n, total uint64) float64 {
 	return 100 * float64(n) / float64(total)
 }
 
-func sizeText(n uint64) string { return humanize.IBytes(n) }
-
-func plural(n int, what string) string { return pluralOf(uint64(n), what, what+"s") }
-
-func pluralOf(n uint64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return humanize.Comma(int64(n)) + " " + many
+// entriesText is a number of entries.
+func entriesText(n uint64) string {
+	return humanize.Comma(int64(n)) + " " + verb(int64(n), "entry", "entries")
 }

@@ -61,6 +61,11 @@ func drawnDatabase(t *testing.T, spaces int) (string, *manifest.State) {
 // wide as its files are long, and the files on disk are that long.
 func TestPictureIsToScale(t *testing.T) {
 	dir, s := drawnDatabase(t, 0)
+	for num, v := range s.Version.Values { // jobs leave more or less garbage, as they come
+		half := *v
+		half.LiveBytes = v.Bytes / 2
+		s.Version.Values[num] = &half
+	}
 	p := pictureOf(dir, s, 0)
 	tree := s.Version.Tree(0)
 	var scale int64
@@ -104,8 +109,8 @@ func TestPictureIsToScale(t *testing.T) {
 		stored += b.Width
 		garbage += b.Width * b.Dead / 100
 	}
-	if math.Abs(stored-100) > 1e-6 || garbage <= 0 {
-		t.Errorf("value files: widths sum to %.3f %%, garbage %.3f %%", stored, garbage)
+	if math.Abs(stored-100) > 1e-6 || math.Abs(garbage-50) > 1 {
+		t.Errorf("value files: widths sum to %.3f %%, garbage %.3f %% where half is", stored, garbage)
 	}
 }
 
