@@ -102,6 +102,21 @@ func read(t testing.TB, f *File, want int) {
 	}
 }
 
+// readAtRandom reads files from several goroutines, n times in each.
+func readAtRandom(t *testing.T, files []*File, goroutines, n int) {
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 1))
+			for range n {
+				i := r.IntN(len(files))
+				read(t, files[i], i)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // Whatever is read, however many at once: no more than the limit are open, and
 // each read is of its own file.
 func TestLimitHolds(t *testing.T) {
@@ -109,17 +124,7 @@ func TestLimitHolds(t *testing.T) {
 		m := &machine{limit: 1 << 30}
 		c := New(limit)
 		files := m.files(c, 50)
-		var wg sync.WaitGroup
-		for g := range 8 {
-			wg.Go(func() {
-				r := rand.New(rand.NewPCG(uint64(g), 1))
-				for range 2000 {
-					i := r.IntN(len(files))
-					read(t, files[i], i)
-				}
-			})
-		}
-		wg.Wait()
+		readAtRandom(t, files, 8, 2000)
 		open, most, _ := m.count()
 		if s := c.Stats(); most > limit || open != min(limit, len(files)) || s.Open != open || s.Limit != limit || s.Opens-s.Closes != uint64(open) {
 			t.Errorf("limit %d: %d open, %d at most; stats %+v", limit, open, most, s)
@@ -164,17 +169,7 @@ func TestRefusedOpensShrinkTheCache(t *testing.T) {
 		var clock atomic.Int64
 		c.now = func() time.Time { return time.Unix(clock.Load(), 0) }
 		files := m.files(c, 100)
-		var wg sync.WaitGroup
-		for g := range 4 {
-			wg.Go(func() {
-				r := rand.New(rand.NewPCG(uint64(g), 2))
-				for range 1000 {
-					i := r.IntN(len(files))
-					read(t, files[i], i)
-				}
-			})
-		}
-		wg.Wait()
+		readAtRandom(t, files, 4, 1000)
 		if s := c.Stats(); s.Refusals == 0 || s.Limit > max(has, 2) {
 			t.Errorf("%d descriptors: %+v", has, s)
 		}

@@ -28,12 +28,7 @@ func (o *osFile) preallocate(size int64) error {
 
 // usage is about the file system that an open directory lies on.
 func usage(f *os.File) (free, total uint64, err error) {
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return 0, 0, err
-	}
-	var st unix.Statfs_t
-	err = control(raw, func(fd uintptr) error { return unix.Fstatfs(int(fd), &st) })
+	st, err := fstatfs(f)
 	unit := uint64(st.Frsize)
 	if unit == 0 {
 		unit = uint64(st.Bsize)
