@@ -119,6 +119,7 @@ func (f *File) Close() error {
 	}
 	err := file.Close()
 	c.mu.Lock()
+	c.freed.Add(1)
 	c.give()
 	c.mu.Unlock()
 	return err

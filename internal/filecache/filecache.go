@@ -42,6 +42,7 @@ type Cache struct {
 	max     int              // immutable
 	now     func() time.Time // immutable; tests replace it
 	waiting atomic.Int32     // goroutines in changed.Wait
+	freed   atomic.Uint64    // descriptors given back to the system; added to under mu
 
 	mu      sync.Mutex
 	changed sync.Cond // a slot came free, or a file became idle while some goroutine waits
@@ -150,6 +151,7 @@ func (c *Cache) closeIdle() bool {
 			c.mu.Unlock()
 			_ = file.Close() // it was only read: nothing can be lost
 			c.mu.Lock()
+			c.freed.Add(1)
 			c.give()
 			return true
 		}
@@ -192,18 +194,20 @@ func (c *Cache) unlink(f *File) vfs.File {
 // is that of the last call.
 func (c *Cache) retry(slots int, open func() error) error {
 	for {
+		before := c.freed.Load()
 		err := open()
-		if err == nil || !vfs.IsTooManyFiles(err) || !c.shrink(slots) {
+		if err == nil || !vfs.IsTooManyFiles(err) || !c.shrink(slots, before) {
 			return err
 		}
 	}
 }
 
-// shrink closes half of the open files, at least one, after the system refused
-// one more, and lowers the limit to what is left. It waits if all are being
-// read. It is false when there is nothing left to give. slots is how many the
-// caller has.
-func (c *Cache) shrink(slots int) bool {
+// shrink closes half of the open files after the system refused one more, and
+// lowers the limit to what is left. It waits if all are being read, until a
+// descriptor was given back, by whatever goroutine, since freed was before: the
+// one that was missing may have been on its way back when the system refused. It
+// is false when there is nothing left to give. slots is how many the caller has.
+func (c *Cache) shrink(slots int, before uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count.refusals++
@@ -212,10 +216,10 @@ func (c *Cache) shrink(slots int) bool {
 	c.limit = max(target, 1)
 	c.stuck += slots
 	defer func() { c.stuck -= slots }()
-	for before := c.count.closes; ; c.wait() {
-		for (c.count.closes == before || c.open > target) && c.closeIdle() {
+	for ; ; c.wait() {
+		for (c.freed.Load() == before || c.open > target) && c.closeIdle() {
 		}
-		if c.count.closes != before {
+		if c.freed.Load() != before {
 			return true
 		}
 		if c.slots == c.stuck {

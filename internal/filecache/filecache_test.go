@@ -186,6 +186,27 @@ func TestRefusedOpensShrinkTheCache(t *testing.T) {
 	}
 }
 
+// A descriptor that is given back between the refusal and what is made of it is
+// one to try with, though the cache has nothing left to give.
+func TestDescriptorGivenBackIsUsed(t *testing.T) {
+	m := &machine{limit: 1}
+	c := New(4)
+	files := m.files(c, 1)
+	read(t, files[0], 0)
+	_, err := retry(c, "log", func(name string) (vfs.File, error) {
+		f, err := m.Create(name)
+		if err != nil {
+			if err := files[0].Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		return f, err
+	})
+	if err != nil {
+		t.Errorf("a descriptor is there: %v", err)
+	}
+}
+
 // What is opened beside the cache gets the descriptors that it holds, to the last.
 func TestOtherOpensComeFirst(t *testing.T) {
 	m := &machine{limit: 10}
