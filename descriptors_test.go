@@ -239,3 +239,22 @@ func TestMetricsOpenNoTable(t *testing.T) {
 		t.Errorf("%d descriptors besides %d; %+v, index %+v", after-before, before, m.Files, m.Index)
 	}
 }
+
+// TestVerifyKeepsToTheLimit: a table may refer to more value files than there are
+// descriptors, and is verified all the same.
+func TestVerifyKeepsToTheLimit(t *testing.T) {
+	o, to := tiny()
+	d := newDescriptorFS(vfs.NewMem(), fewestDescriptors)
+	o.TableSize, o.ValueThreshold, o.MemtableSize, o.Jobs, to.FS, to.ManualOnly = 2<<10, 200, 1<<20, 1, d, true
+	db := open(t, "db", o.With(to))
+	value, random := make([]byte, 2<<10), rand.NewChaCha8([32]byte{1}) // so that it does not compress
+	for i := range 100 {
+		_, _ = random.Read(value)
+		must(t, db.Put(fmt.Appendf(nil, "%03d", i), value))
+	}
+	must(t, db.Flush(context.Background()))
+	report, err := db.Verify(context.Background())
+	if must(t, err); !report.Clean() || report.ValueFiles < 3*fewestDescriptors {
+		t.Fatalf("%d value files: %v", report.ValueFiles, report.Damage)
+	}
+}

@@ -258,18 +258,21 @@ func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
 // finds it closed. The name leads to it for as long as a state names it (I3),
 // and no longer than the directory is ours.
 func (e *Engine) file(name string) *filecache.File {
-	return e.files.File(func() (vfs.File, error) {
-		f, err := e.io.Open(name)
-		switch {
-		case err == nil:
-		case e.closed.Load():
-			err = base.ErrClosed
-		case errors.Is(err, fs.ErrNotExist):
-			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
-			c.Err, err = err, c
-		}
-		return f, err
-	})
+	return e.files.File(func() (vfs.File, error) { return e.openNamed(name) })
+}
+
+// openNamed opens a file that the manifest names, for the cache of open files.
+func (e *Engine) openNamed(name string) (vfs.File, error) {
+	f, err := e.io.Open(name)
+	switch {
+	case err == nil:
+	case e.closed.Load():
+		err = base.ErrClosed
+	case errors.Is(err, fs.ErrNotExist):
+		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+		c.Err, err = err, c
+	}
+	return f, err
 }
 
 // damaged tells the log and the listener about damage met by a read.

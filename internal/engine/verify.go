@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
@@ -221,10 +222,7 @@ func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 // the reader in use may hold one that another file has replaced since.
 func (t *table) openAgain() (*sstable.Reader, error) {
 	id := t.identity()
-	f, err := t.e.openWhole(id, t.meta.Size)
-	if err != nil {
-		return nil, err
-	}
+	f := t.e.wholeFile(id.Name(), t.meta.Size)
 	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Seq: t.meta.OneSeq})
 	if err != nil {
 		_ = f.Close()
@@ -235,10 +233,7 @@ func (t *table) openAgain() (*sstable.Reader, error) {
 // openAgain is that of a table for a value file.
 func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	id := f.identity()
-	file, err := f.e.openWhole(id, f.meta.Size)
-	if err != nil {
-		return nil, err
-	}
+	file := f.e.wholeFile(id.Name(), f.meta.Size)
 	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id})
 	if err != nil {
 		_ = file.Close()
@@ -246,25 +241,24 @@ func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	return r, err
 }
 
-// openWhole opens a file that has to be size bytes long.
-func (e *Engine) openWhole(id base.Identity, size uint64) (vfs.File, error) {
-	f, err := e.fs.Open(id.Name())
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		c := base.Corruptf(id.Name(), -1, "the manifest names this file, and it is missing")
-		c.Err = err
-		return nil, c
-	case err != nil:
-		return nil, e.fileError("open "+id.Name(), err)
-	}
-	if n, err := f.Size(); err != nil || uint64(n) != size {
-		_ = f.Close()
+// wholeFile is a file that has to be size bytes long, of which the cache of open
+// files decides when it is open: a table may refer to more value files than there
+// are descriptors.
+func (e *Engine) wholeFile(name string, size uint64) *filecache.File {
+	return e.files.File(func() (vfs.File, error) {
+		f, err := e.openNamed(name)
 		if err != nil {
-			return nil, e.fileError("look at "+id.Name(), err)
+			return nil, err
 		}
-		return nil, base.Corruptf(id.Name(), -1, "the file has %d bytes; the manifest says %d", n, size)
-	}
-	return f, nil
+		if n, err := f.Size(); err != nil || uint64(n) != size {
+			_ = f.Close()
+			if err != nil {
+				return nil, e.fileError("look at "+name, err)
+			}
+			return nil, base.Corruptf(name, -1, "the file has %d bytes; the manifest says %d", n, size)
+		}
+		return f, nil
+	})
 }
 
 // verify checks every record of a value file.
