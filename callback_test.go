@@ -3,7 +3,7 @@ package seerdb_test
 // Code of the program that the database calls may call the database back: the
 // listener, the handler of the logger, merge operators, filters, the function of
 // GetFunc, rows of a load, a context. Each calls every method there is, whatever
-// happens meanwhile, and nothing hangs.
+// happens at the same time, and nothing hangs.
 
 import (
 	"context"
@@ -28,7 +28,7 @@ import (
 )
 
 // backCaller calls every method of a database, of a keyspace and of a snapshot
-// from the places that it is told.
+// from the places that a test chooses.
 type backCaller struct {
 	testing.TB
 	db atomic.Pointer[seerdb.DB]

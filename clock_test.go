@@ -101,7 +101,7 @@ func TestClockJumpsWhileOpen(t *testing.T) {
 
 // TestClockJumpsBetweenOpenings: a clock that is ten years ahead when a database
 // is opened is not written down before it has kept to it for ten seconds; one
-// that was is told by Health, and ResetClock goes back.
+// that Health reports that it was, and ResetClock goes back.
 func TestClockJumpsBetweenOpenings(t *testing.T) {
 	c := newJumpyClock()
 	fs := vfs.NewMem()
@@ -119,7 +119,7 @@ func TestClockJumpsBetweenOpenings(t *testing.T) {
 	}
 	c.jump(tenYears)
 	reopen(false)
-	lives(t, "opened ahead", db, "day", false) // who knows: it may have been closed for as long
+	lives(t, "opened ahead", db, "day", false) // it may have been closed for as long
 	c.pass(5 * time.Second)
 	must(t, db.Compact(context.Background(), nil, nil)) // drops nothing for that
 	c.jump(-tenYears)

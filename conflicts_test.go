@@ -22,7 +22,7 @@ func smallTracker(to seerdb.TestOptions) *seerdb.Options {
 	return seerdb.Options{MemoryBudget: 1 << 20, MemtableSize: 256 << 10}.With(to)
 }
 
-// loseHistory makes what open transactions could be told from memory forgotten.
+// loseHistory makes the tracker forget the history that open transactions need.
 func loseHistory(t *testing.T, db *seerdb.DB) {
 	t.Helper()
 	b := db.NewBatch()
@@ -260,7 +260,7 @@ func TestGetForUpdateIsSymmetric(t *testing.T) {
 }
 
 // TestGetForUpdateWithoutWritesIsNoCommit: a transaction that asked for a key and
-// wrote nothing has no place among the commits, so that it excludes nobody.
+// wrote nothing has no place among the commits, so that it excludes no other.
 func TestGetForUpdateWithoutWritesIsNoCommit(t *testing.T) {
 	db := open(t, "db", smallTracker(seerdb.TestOptions{}))
 	a, b := begin(t, db, snapshotIsolationOf), begin(t, db, snapshotIsolationOf)

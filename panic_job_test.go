@@ -41,7 +41,7 @@ func (m jumpy) Partial(dst, key, older, newer []byte) ([]byte, bool, error) {
 	return m.Counter.Partial(dst, key, older, newer)
 }
 
-// complaints collects what the listener and the logger are told.
+// complaints collects the errors that the listener and the logger get.
 type complaints struct {
 	mu     sync.Mutex
 	panics []*seerdb.PanicError // guarded by mu; of BackgroundError

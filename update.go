@@ -105,7 +105,8 @@ type lanePlace struct {
 	lane chan struct{} // nil: none
 }
 
-// enter waits for the turn to try again over something. Who has the turn keeps it.
+// enter waits for the turn to try again over something. A caller that has the
+// turn keeps it.
 func (p *lanePlace) enter(ctx context.Context, l *lanes, over uint64) error {
 	lane := l[over%uint64(len(l))]
 	if lane == p.lane {

@@ -105,7 +105,7 @@ type Identity struct {
 	Num  FileNum
 	// Incarnation is random, of the opening that wrote the file, so that two
 	// copies of a database which go on from one moment make files that can be
-	// told apart, though they number them alike. It is 0 in format 1.
+	// distinguished, though they number them alike. It is 0 in format 1.
 	Incarnation uint64
 }
 

@@ -306,7 +306,7 @@ type Mark struct {
 func (b *Batch) Mark() Mark { return Mark{*b, len(b.Data)} }
 
 // Truncate takes the batch back to a mark, and lets what comes next be written
-// over what is gone: nobody may hold slices of that.
+// over what is gone: the caller holds no slices of that.
 func (b *Batch) Truncate(m Mark) {
 	data := b.Data[:m.size]
 	*b = m.state

@@ -23,7 +23,7 @@ import (
 //     is noticed;
 //   - where the system's clock is behind, time runs on without it.
 //
-// What was told is kept in the manifest, with every edit and by Close, so that
+// The latest time is kept in the manifest, with every edit and by Close, so that
 // time does not go back over openings. A mark that is far in the future could
 // never be taken back, so one is set far ahead of the one before it only after
 // jumpConfirm: until then the system may be wrong since before Open.
@@ -40,7 +40,7 @@ type clock struct {
 
 	mu       sync.Mutex
 	kept     uint64        // guarded by mu; the mark of the manifest at Open
-	sure     bool          // guarded by mu; what is told may be written down
+	sure     bool          // guarded by mu; the latest time may be written down
 	opened   time.Duration // immutable after begin
 	jump     int64         // guarded by mu; by how much the system's clock is ahead of the line
 	jumpedAt time.Duration // guarded by mu; since when; 0: it is not
@@ -128,8 +128,8 @@ func (c *clock) jumped(ahead int64, elapsed time.Duration, wall, t uint64) uint6
 	return wall
 }
 
-// tick looks at the clock once in a while, so that a jump that lasts is told from
-// two that do not.
+// tick looks at the clock once in a while, so that a jump that lasts does not look
+// like two that do not.
 func (c *clock) tick() {
 	t, reading := c.now(), c.system()
 	wall := wallOf(reading)
@@ -144,7 +144,7 @@ func (c *clock) tick() {
 }
 
 // mark is the time to write down, and by which what has expired may be dropped:
-// what was told, as far as that is sure. It does not ask the system's clock, since
+// the latest time, as far as that is sure. It does not ask the system's clock, since
 // callers hold locks; they called tick before they took them.
 func (c *clock) mark() uint64 {
 	c.mu.Lock()

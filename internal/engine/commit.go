@@ -110,7 +110,7 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		}
 	}
 	if b.Expires() {
-		e.clock.use() // before anybody can see it
+		e.clock.use() // before any read can see it
 	}
 	begin := e.stats.commits.begin()
 	e.pacer.wait(ctx, b)
@@ -452,7 +452,7 @@ func (p *pipeline) settle(c *commit) {
 }
 
 // outcome waits until the commit that has a sequence is visible, or passed over.
-// The caller holds mu, which is let go meanwhile.
+// The caller holds mu, which is released during the wait.
 func (p *pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 	c := p.head
 	for c != nil && c.end < seq {

@@ -61,7 +61,7 @@ func (r *tableRun) rangeLists(into map[base.FileNum]*rangedel.List) {
 
 // flushDeletes flushes what waits in the memtable when that frees more than it
 // writes: range deletes that cover tables, deletes of keys, and values that
-// replace larger ones. It is for when nobody writes: the memtable might not be
+// replace larger ones. It is for when there are no writes: the memtable might not be
 // full for long, and what it hides would stay until then.
 func (b *background) flushDeletes() {
 	e := b.e

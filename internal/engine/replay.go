@@ -219,7 +219,7 @@ func (r *replay) apply(payload []byte) error {
 	if err := r.room(size); err != nil {
 		return err
 	}
-	a := applier{gen: r.cur, stripes: []base.SeqNum{base.SeqNumMax}, buf: r.buf} // nobody reads what is on the way
+	a := applier{gen: r.cur, stripes: []base.SeqNum{base.SeqNumMax}, buf: r.buf} // no read sees what is on the way
 	for {
 		op, ok, _ := b.Next()
 		if !ok {

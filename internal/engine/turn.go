@@ -41,7 +41,7 @@ type turning struct {
 // turn replaces the active generation, if it is still g, by one that can hold
 // need bytes, and waits for it. The error is that of an attempt that began after
 // the call, of the context, or why commits are refused. The caller holds
-// commit.mu, which is let go meanwhile, and sees to it that commit.changed is
+// commit.mu, which is released during the wait, and sees to it that commit.changed is
 // signalled when the context ends.
 func (e *Engine) turn(ctx context.Context, g *generation, need int64) error {
 	p := &e.commit
@@ -155,7 +155,7 @@ func (e *Engine) turnOnce() {
 
 // roomFor is the capacity of a memtable for a batch that needs so many bytes, for
 // the large ones that wait, and for the commits that come before they do. All go on
-// at once when there is a new memtable. One that were made for whoever asked first,
+// at once when there is a new memtable. One made for the first caller that asked,
 // or that the others had filled when its batch comes, would not be the last.
 func (e *Engine) roomFor(need int64) int64 {
 	for _, n := range e.commit.turning.large {
@@ -299,7 +299,7 @@ func (e *Engine) switchTo(g *generation) {
 	g.hintFrom = old.lastSeq
 	e.mu.Lock()
 	if e.loading != nil {
-		g.hintFrom++ // the load gets that sequence, and its tables come to lie below
+		g.hintFrom++ // the load gets that sequence, and its tables lie below
 	}
 	cur := e.state.Load()
 	imm := make([]*generation, 0, len(cur.imm)+1)

@@ -142,7 +142,7 @@ const (
 //
 // In between it may: what it read was written, and is the same.
 //
-// A keyspace that was dropped meanwhile is as it was then: dropping is no write,
+// A keyspace that was dropped since is as it was then: dropping is no write,
 // what was committed before it is. A commit into one fails for a reason of its own.
 func (t *Txn) Serializable() Verdict {
 	verdict := MustCommit

@@ -23,7 +23,7 @@ type Txn struct {
 	over         uint64      // the hash of a key over which it has a conflict, 0 if that is not known
 	older, newer *Txn        // among those of its phase
 
-	lost  atomic.Bool // its history is gone; only a hint to whoever seals
+	lost  atomic.Bool // its history is gone; only a hint to the caller that seals
 	found uint64      // as over, of CheckTree; owned by the goroutine that commits
 }
 

@@ -383,7 +383,7 @@ func TestTreeFails(t *testing.T) {
 	}
 }
 
-// TestTreeIsAskedBesideCommits: commits are held against a transaction while it
+// TestTreeIsAskedBesideCommits: commits are checked against a transaction while it
 // asks the tree, which it does without the mutex; the race detector watches.
 func TestTreeIsAskedBesideCommits(t *testing.T) {
 	var mu sync.Mutex
