@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -176,4 +177,89 @@ func TestForeignReserveStays(t *testing.T) {
 	if info, err := mem.Stat("db/RESERVE"); err != nil || info.Size() != 4 {
 		t.Errorf("a file that is not of the database: %v, %v", info, err)
 	}
+}
+
+// TestReserveComesBack: what keeps the reserve from being made, and may pass, costs
+// commits nothing, and the reserve is there once it has passed. A descriptor is
+// taken from the open tables.
+func TestReserveComesBack(t *testing.T) {
+	for _, rule := range []vfs.Rule{
+		{Op: vfs.OpCreate, Err: syscall.EMFILE}, {Op: vfs.OpCreate, Err: syscall.ENFILE},
+		{Op: vfs.OpCreate, Err: syscall.EIO}, {Op: vfs.OpPreallocate, Err: syscall.EIO},
+	} {
+		t.Run(fmt.Sprint(rule.Op, " ", rule.Err), func(t *testing.T) {
+			t.Parallel()
+			mem := vfs.NewMem()
+			fault := vfs.NewFault(mem)
+			rule.Path = "RESERVE"
+			fired := fault.Inject(rule)
+			d := fullDisk{fs: fault, dir: "db"}
+			db := d.open(t)
+			defer db.Close()
+			for i := range 40 {
+				must(t, db.Put([]byte{byte(i)}, make([]byte, 20_000)))
+			}
+			if h := db.Health(); h.Err != nil || fired.Count() == 0 {
+				t.Errorf("health: %+v; %d failures", h, fired.Count())
+			}
+			fault.Clear()
+			room := func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil }
+			eventually(t, 5*time.Second, "the reserve is there", room)
+		})
+	}
+}
+
+// TestReserveGetsTheDescriptorOfATable: where open tables have all descriptors, one
+// is closed for the reserve, which is made at once.
+func TestReserveGetsTheDescriptorOfATable(t *testing.T) {
+	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize = 4 << 20 })
+	r.put("a=1")
+	must(t, r.flush())
+	r.want("a=1") // opens the table
+	fired := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "RESERVE", Err: syscall.EMFILE, Count: 1})
+	for i := range 40 {
+		must(t, r.db.Put([]byte{byte(i)}, make([]byte, 20_000)))
+	}
+	eventually(t, 5*time.Second, "the reserve is made", func() bool { _, err := r.mem.Stat("db/RESERVE"); return err == nil })
+	if m := r.db.Metrics().Files; fired.Count() != 1 || m.Refusals != 1 {
+		t.Errorf("%d refusals, %d of them known to the cache of open files", fired.Count(), m.Refusals)
+	}
+}
+
+// TestCloseMakesRoomForTheReserve: Close leaves little of the log to the next opening,
+// but nothing while the reserve is given up. Room that is too small for the log and
+// for a reserve that allows for the log is enough for the reserve alone once the log
+// is in tables; so the database can be opened, and deleted from, whatever then takes
+// all the room that is left.
+func TestCloseMakesRoomForTheReserve(t *testing.T) {
+	mem := vfs.NewMem()
+	fault := vfs.NewFault(mem)
+	d := fullDisk{fs: fault, dir: "db", o: seerdb.Options{MemtableSize: 8 << 20}}
+	db := d.open(t)
+	value := make([]byte, 1000)
+	rng := rand.NewChaCha8([32]byte{1}) // so that it does not compress
+	for i := range 600 {
+		_, _ = rng.Read(value)
+		must(t, db.Put(fmt.Appendf(nil, "k%06d", i), value))
+	}
+	must(t, db.Flush(context.Background()))
+	eventually(t, 5*time.Second, "there is a reserve", func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil })
+	taken := fault.Inject(vfs.Rule{Op: vfs.OpPreallocate, Path: "RESERVE", Err: syscall.ENOSPC})
+	mem.SetCapacity(mem.Used())
+	must(t, db.Delete([]byte("k000000"))) // gives the reserve up
+	eventually(t, 5*time.Second, "the log of that went to a table", func() bool { return taken.Count() > 1 && db.Metrics().Flushes.Count == 2 })
+	for i := range 400 {
+		must(t, db.Delete(fmt.Appendf(nil, "k%06d%0100d", i, 0)))
+	}
+	const reserve = 256 << 10 // of a small database without a log
+	mem.SetCapacity(mem.Used() + reserve + 20<<10)
+	fault.Clear()
+	if h := db.Health(); !errors.Is(h.Err, seerdb.ErrNoSpace) {
+		t.Fatalf("health: %+v", h)
+	}
+	must(t, db.Close())
+	mem.SetCapacity(mem.Used())
+	db = d.open(t)
+	must(t, db.Delete([]byte("k000001")))
+	must(t, db.Close())
 }

@@ -48,7 +48,7 @@ func (e *Engine) close() error {
 	leaks := e.closeLeaks()
 	if !e.opts.ReadOnly && e.poisoned.Load() == nil {
 		want, _ := e.roomWanted(0)
-		_ = e.room.keep(want, want+roomMin)
+		_, _ = e.room.keep(want, want+roomMin)
 	}
 	e.room.close()
 	s := e.state.Swap(nil)

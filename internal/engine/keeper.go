@@ -86,8 +86,9 @@ func (b *background) keeper() {
 	}
 }
 
-// keepRoom looks once; first is whether the last look found room. Without room
-// what is in the log goes to tables, and its log goes.
+// keepRoom looks once, and reports whether all is well; else the keeper looks again
+// soon. first is whether the last look found all well. Without room what is in the
+// log goes to tables, and its log goes.
 func (e *Engine) keepRoom(first bool) bool {
 	p := &e.commit
 	p.mu.Lock()
@@ -96,7 +97,7 @@ func (e *Engine) keepRoom(first bool) bool {
 	p.mu.Unlock()
 	want, more := e.roomWanted(need)
 	was := e.room.short.Load() != nil
-	err := e.room.keep(want, 2*want+2*int64(e.opts.MemtableSize))
+	again, err := e.room.keep(want, 2*want+2*int64(e.opts.MemtableSize))
 	if err == nil && was {
 		e.clearTrouble()
 	}
@@ -109,7 +110,7 @@ func (e *Engine) keepRoom(first bool) bool {
 		e.wantTurn(0)
 	}
 	p.changed.Broadcast()
-	return err == nil
+	return !again
 }
 
 // begin begins to count for a new active memtable. The caller holds commit.mu,

@@ -139,7 +139,7 @@ func (e *Engine) openDir() error {
 		return e.fileError("open the directory "+e.name, err)
 	}
 	if !e.opts.ReadOnly {
-		e.room.adopt(e.dirRoot)
+		e.room.adopt(filecache.NewFS(e.dirRoot, e.files))
 	}
 	names, err := e.fs.List(top)
 	if err != nil {

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"io/fs"
 	"path"
 	"sync"
 	"sync/atomic"
@@ -33,7 +35,7 @@ const (
 
 // reserve is that file, and what is known about it.
 type reserve struct {
-	root vfs.FS        // immutable once set in Open: the directory, without what counts
+	root vfs.FS        // immutable once set in Open: the directory, without what counts, but with what gives descriptors up
 	kick chan struct{} // of one place; wakes the keeper. Immutable
 
 	// short is why commits that take space are refused, or nil. Stored under mu.
@@ -128,22 +130,31 @@ func (r *reserve) removeLocked() {
 }
 
 // keep makes the reserve at least want, and smaller if it is larger than most.
-// An error is for lack of room, and then commits that take space are refused.
-func (r *reserve) keep(want, most int64) error {
+// An error is for lack of room, and then commits that take space are refused. For
+// any other reason the database works without a reserve: again says that the
+// reason may pass, and keep is to be called again.
+func (r *reserve) keep(want, most int64) (again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := r.keepLocked(want, most)
-	if err != nil && !vfs.IsNoSpace(err) {
-		r.removeLocked() // it works without
-		r.off, err = true, nil
-	}
-	if err != nil {
+	err = r.keepLocked(want, most)
+	if err != nil && vfs.IsNoSpace(err) {
 		err = vfs.NoSpace(err)
 		r.short.Store(&err)
-		return err
+		return true, err
+	}
+	if err != nil {
+		r.removeLocked()
+		r.off = lasts(err)
 	}
 	r.short.Store(nil)
-	return nil
+	return err != nil && !r.off, nil
+}
+
+// lasts reports whether a reserve that could not be made can never be: the name is
+// taken by a file that is not ours, or the file system does not preallocate. What
+// else fails, for lack of a descriptor say, may work later.
+func lasts(err error) bool {
+	return errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported)
 }
 
 func (r *reserve) keepLocked(want, most int64) error {

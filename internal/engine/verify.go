@@ -165,8 +165,8 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	return nil
 }
 
-// follow reads the value behind every pointer of a table, and counts the
-// pointers by file.
+// follow reads the value behind every pointer of a table, which has to be that of
+// the same key, and counts the pointers by file.
 func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[base.FileNum]manifest.ValueRef, error) {
 	refs := map[base.FileNum]manifest.ValueRef{}
 	files := map[base.FileNum]*valuelog.Sequential{}
@@ -213,6 +213,13 @@ func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 		}
 		if value, err = f.AppendValue(value[:0], p); err != nil {
 			return nil, err
+		}
+		switch key, err := f.Key(p); {
+		case err != nil:
+			return nil, err
+		case !bytes.Equal(key, kv.Key):
+			return nil, base.Corruptf(base.FileName(base.FileTypeTable, t.meta.Num), -1,
+				"the pointer of key %.200q leads to the value of key %.200q in %s at %d", kv.Key, key, base.FileName(base.FileTypeValues, p.File), p.Offset)
 		}
 	}
 	return refs, it.Err()

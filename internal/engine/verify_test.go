@@ -18,16 +18,17 @@ import (
 // pointer leads to, or the table where it is none.
 func TestVerifyFollowsPointers(t *testing.T) {
 	for what, c := range map[string]struct {
-		spoil func(p *valuelog.Pointer, encoded []byte) // changes either
+		spoil func(p *valuelog.Pointer, encoded []byte, before valuelog.Pointer) // changes either; before is of the key before
 		of    base.FileType
 		num   base.FileNum // 0: that of the table's own files
 	}{
-		"another place":  {func(p *valuelog.Pointer, _ []byte) { p.Offset++ }, base.FileTypeValues, 0},
-		"another record": {func(p *valuelog.Pointer, _ []byte) { p.Checksum++ }, base.FileTypeValues, 0},
-		"beyond the end": {func(p *valuelog.Pointer, _ []byte) { p.Offset = 16_000 }, base.FileTypeValues, 0},
-		"another file":   {func(p *valuelog.Pointer, _ []byte) { p.File = 99 }, base.FileTypeValues, 99},
-		"no pointer":     {func(_ *valuelog.Pointer, b []byte) { b[len(b)-1] ^= 1 }, base.FileTypeTable, 0},
-		"all is well":    {func(*valuelog.Pointer, []byte) {}, 0, 0},
+		"another place":  {func(p *valuelog.Pointer, _ []byte, _ valuelog.Pointer) { p.Offset++ }, base.FileTypeValues, 0},
+		"another record": {func(p *valuelog.Pointer, _ []byte, _ valuelog.Pointer) { p.Checksum++ }, base.FileTypeValues, 0},
+		"beyond the end": {func(p *valuelog.Pointer, _ []byte, _ valuelog.Pointer) { p.Offset = 16_000 }, base.FileTypeValues, 0},
+		"another file":   {func(p *valuelog.Pointer, _ []byte, _ valuelog.Pointer) { p.File = 99 }, base.FileTypeValues, 99},
+		"no pointer":     {func(_ *valuelog.Pointer, b []byte, _ valuelog.Pointer) { b[len(b)-1] ^= 1 }, base.FileTypeTable, 0},
+		"another key":    {func(p *valuelog.Pointer, _ []byte, before valuelog.Pointer) { *p = before }, base.FileTypeTable, 0},
+		"all is well":    {func(*valuelog.Pointer, []byte, valuelog.Pointer) {}, 0, 0},
 	} {
 		mem := vfs.NewMem()
 		e := openSmall(t, func(o *Options) {
@@ -75,7 +76,7 @@ func TestVerifyFollowsPointers(t *testing.T) {
 
 // spoilPointer writes the one table of an engine anew, with its tenth pointer
 // changed, and returns the numbers of the table and of its value file.
-func spoilPointer(t *testing.T, e *Engine, mem *vfs.MemFS, spoil func(*valuelog.Pointer, []byte)) (num, values base.FileNum) {
+func spoilPointer(t *testing.T, e *Engine, mem *vfs.MemFS, spoil func(*valuelog.Pointer, []byte, valuelog.Pointer)) (num, values base.FileNum) {
 	t.Helper()
 	s, shard := e.acquire()
 	defer s.release(shard)
@@ -93,19 +94,21 @@ func spoilPointer(t *testing.T, e *Engine, mem *vfs.MemFS, spoil func(*valuelog.
 	w := sstable.NewWriter(&out, sstable.WriterOptions{ID: id, PageSize: e.opts.PageSize})
 	it := r.NewIter(sstable.IterOptions{Bypass: true})
 	n := 0
+	var before valuelog.Pointer
 	for kv := it.First(); kv != nil; kv = it.Next() {
 		value := bytes.Clone(kv.Value)
+		p, err := valuelog.DecodePointer(value)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 10 {
-			p, err := valuelog.DecodePointer(value)
-			if err != nil {
-				t.Fatal(err)
-			}
 			values = p.File
 			was := p
-			if spoil(&p, value); p != was {
+			if spoil(&p, value, before); p != was {
 				value = valuelog.AppendPointer(nil, p)
 			}
 		}
+		before = p
 		if err := w.Add(kv.Key, kv.Trailer, value); err != nil {
 			t.Fatal(err)
 		}

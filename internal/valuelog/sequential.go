@@ -1,5 +1,7 @@
 package valuelog
 
+import "github.com/seerdb-go/seerdb/internal/base"
+
 // Sequential reads values that are wanted in about the order in which they lie
 // in the file, as a compaction or a long scan over what one job wrote does. It
 // reads ahead, more the longer the order holds, and past the cache. One
@@ -28,7 +30,7 @@ func (s *Sequential) AppendValue(dst []byte, p Pointer) ([]byte, error) {
 	if err := r.checkPointer(p); err != nil {
 		return dst, err
 	}
-	if p.Offset < s.off || p.Offset+uint64(p.Length) > s.off+uint64(len(s.buf)) {
+	if !s.holds(p) {
 		inOrder := p.Offset >= s.next && p.Offset-s.next <= maxGap
 		if !inOrder || p.Length > maxAhead {
 			s.next, s.ahead = p.Offset+uint64(p.Length), 0
@@ -41,6 +43,35 @@ func (s *Sequential) AppendValue(dst []byte, p Pointer) ([]byte, error) {
 	s.next = p.Offset + uint64(p.Length)
 	rec := s.buf[p.Offset-s.off:]
 	return r.appendRecordValue(dst, rec[:p.Length], p)
+}
+
+// holds reports whether the record of p was read ahead.
+func (s *Sequential) holds(p Pointer) bool {
+	return p.Offset >= s.off && p.Offset+uint64(p.Length) <= s.off+uint64(len(s.buf))
+}
+
+// Key returns the key of the record that p points to, whose value AppendValue
+// returned just before: the record is known to be sound. It is valid until the next
+// call.
+func (s *Sequential) Key(p Pointer) ([]byte, error) {
+	r := s.Reader
+	if err := r.checkPointer(p); err != nil {
+		return nil, err
+	}
+	var rec []byte
+	if s.holds(p) {
+		rec = s.buf[p.Offset-s.off:][:p.Length]
+	} else {
+		rec = make([]byte, min(p.Length, recordHeaderSize+base.MaxKeySize))
+		if err := r.readAt(rec, int64(p.Offset)); err != nil {
+			return nil, err
+		}
+	}
+	h, err := decodeRecordHeader(rec)
+	if err != nil || recordHeaderSize+h.key > len(rec) {
+		return nil, r.corrupt(int64(p.Offset), "the record changed while it was read")
+	}
+	return rec[recordHeaderSize : recordHeaderSize+h.key], nil
 }
 
 // fill reads from p on.

@@ -128,12 +128,26 @@ func TestRoundTrip(t *testing.T) {
 				}
 			}
 			checkScan(t, r, pairs)
+			checkKeys(t, r, pairs)
 			if err := r.Close(); err != nil || !r.f.(*memFile).closed {
 				t.Fatalf("close: %v", err)
 			}
 			if c != nil {
 				c.Close()
 			}
+		}
+	}
+}
+
+// checkKeys reads the key of every record, forward and backward.
+func checkKeys(t *testing.T, r *Reader, pairs []pair) {
+	t.Helper()
+	s := Sequential{Reader: r}
+	for i := range 2 * len(pairs) {
+		p := pairs[min(i, 2*len(pairs)-1-i)]
+		_, err := s.AppendValue(nil, p.p)
+		if key, keyErr := s.Key(p.p); err != nil || keyErr != nil || !bytes.Equal(key, p.key) {
+			t.Fatalf("key %d: %q, %v, %v", i, key, err, keyErr)
 		}
 	}
 }
