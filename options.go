@@ -102,8 +102,8 @@ type Options struct {
 	// 0: never by itself.
 	SyncInterval time.Duration
 
-	// OpenFiles is how many tables and value files are kept open at once. Others
-	// are opened when they are read. Default: half of the descriptors that the
+	// OpenFiles is how many tables and value files are kept open at once, and
+	// temporary files of loads. Others are opened when they are read. Default: half of the descriptors that the
 	// process may have, less 16, and at least 4; without such a limit 4096. A
 	// program that opens several databases shares its descriptors out here.
 	OpenFiles int
@@ -201,7 +201,7 @@ const (
 	defaultValueThreshold = 1 << 10
 	defaultFilterBits     = 10
 	// The defaults of OpenFiles: what is left free is for logs, the manifest and
-	// the files that jobs write (two each), and for the program.
+	// the files that jobs write, and for the program.
 	defaultOpenFiles = 4096
 	otherDescriptors = 16
 	minOpenFiles     = 4

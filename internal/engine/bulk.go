@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/extsort"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // Bulk loads. Rows in order go through compaction.Run straight to tables, past
@@ -120,7 +121,7 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	l.e.cache.Charge(cache.Loads, memory)
 	defer l.e.cache.Charge(cache.Loads, -memory)
 	s := extsort.New(extsort.Options{
-		FS: l.e.fs, Dir: top, NewID: l.e.newSpill,
+		FS: l.e.fs, Dir: top, Open: l.e.openSpill, NewID: l.e.newSpill,
 		Memory: memory, Codec: l.k.options().Codec, Poll: l.ctx.Err,
 	})
 	defer func() {
@@ -171,6 +172,12 @@ func (e *Engine) newSpill() (base.Identity, error) {
 	id := e.newIdentity(base.FileTypeTemp)
 	id.Num += spillNum
 	return id, nil
+}
+
+// openSpill returns a spilled file of which the cache of open files decides when it
+// is open: there may be more of them than descriptors.
+func (e *Engine) openSpill(name string) (extsort.File, error) {
+	return e.files.File(func() (vfs.File, error) { return e.io.Open(name) }), nil
 }
 
 func checkRow(key, value []byte) error {

@@ -20,6 +20,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -29,8 +30,11 @@ import (
 
 // Options say where a Sorter spills, and when.
 type Options struct {
-	FS    vfs.FS
-	Dir   string
+	FS  vfs.FS
+	Dir string
+	// Open returns a spill file that was written, to be read. It is called once for
+	// each; that there may be thousands is for it to see to.
+	Open  func(path string) (File, error)
 	NewID func() (base.Identity, error) // of the next spill file
 	// Memory is about how many bytes the rows in memory, or the buffers of the
 	// merge, may take. A row that is larger is held all the same.
@@ -38,6 +42,12 @@ type Options struct {
 	Codec  compress.Codec
 	// Poll, if set, is asked now and then; an error ends the sort.
 	Poll func() error
+}
+
+// File is a spill file that is read.
+type File interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // Stats counts what a Sorter did.
@@ -52,7 +62,7 @@ const (
 	blockMax = 64 << 10
 	blockMin = 1 << 10
 	chunkMax = 1 << 20
-	// maxFanIn bounds the files open at once.
+	// maxFanIn bounds the files that are read at once.
 	maxFanIn = 128
 	// entryCost is what a row costs beside its bytes: an entry, and as much
 	// again while the slice of them grows.

@@ -20,6 +20,7 @@ func options(fs vfs.FS, memory int64) Options {
 	num := base.FileNum(0)
 	return Options{
 		FS: fs, Dir: "db", Memory: memory, Codec: compress.Default,
+		Open: func(path string) (File, error) { return fs.Open(path) },
 		NewID: func() (base.Identity, error) {
 			num++
 			return base.Identity{DB: 7, Type: base.FileTypeTemp, Num: num}, nil

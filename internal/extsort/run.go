@@ -21,17 +21,19 @@ const (
 
 var le = binary.LittleEndian
 
-// run is sorted rows in a file. The file stays open until it is removed.
+// run is sorted rows in a file.
 type run struct {
 	s    *Sorter
 	id   base.Identity
-	f    vfs.File
+	f    File // nil while it is being written
 	size int64
 }
 
 // remove closes the file, in which nothing is left to lose, and removes it.
 func (r *run) remove() error {
-	_ = r.f.Close()
+	if r.f != nil {
+		_ = r.f.Close()
+	}
 	if err := r.s.o.FS.Remove(r.s.path(r.id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fileError("remove", r.id, err)
 	}
@@ -43,8 +45,9 @@ func (s *Sorter) path(id base.Identity) string { return s.o.FS.PathJoin(s.o.Dir,
 // runWriter writes a run.
 type runWriter struct {
 	*run
-	raw []byte // the block so far
-	out []byte
+	file vfs.File
+	raw  []byte // the block so far
+	out  []byte
 }
 
 // writeRun writes the rows that next yields. If it fails the file is gone.
@@ -58,8 +61,17 @@ func (s *Sorter) writeRun(next func() (key, value []byte, ok bool, err error)) (
 		return nil, fileError("create", id, err)
 	}
 	s.stats.Runs++
-	w := runWriter{run: &run{s: s, id: id, f: f}}
-	if err := w.write(next); err != nil {
+	w := runWriter{run: &run{s: s, id: id}, file: f}
+	err = w.write(next)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = fileError("write", id, cerr)
+	}
+	if err == nil {
+		if w.f, err = s.o.Open(s.path(id)); err != nil {
+			err = fileError("open", id, err)
+		}
+	}
+	if err != nil {
 		_ = w.remove()
 		return nil, err
 	}
@@ -108,7 +120,7 @@ func (w *runWriter) flush() error {
 	le.PutUint32(w.out[4:], uint32(len(w.raw)))
 	w.out[8] = byte(codec)
 	w.out = le.AppendUint32(w.out, w.id.Checksum(w.size, w.out))
-	if _, err := w.f.Write(w.out); err != nil {
+	if _, err := w.file.Write(w.out); err != nil {
 		return fileError("write", w.id, err)
 	}
 	w.size += int64(len(w.out))

@@ -1,0 +1,233 @@
+package seerdb_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// The tests here count what a database has open while it has the most open that it
+// can. The promise of docs/GUARANTEES.md is the sum of these.
+
+// countedRig is a database whose descriptors are counted.
+func countedRig(t *testing.T, changes ...change) (*rig, *descriptorFS) {
+	t.Helper()
+	r := &rig{TB: t, mem: vfs.NewMem()}
+	r.o, r.to = tiny()
+	quiet(&r.o, &r.to)
+	r.o.OpenFiles, r.o.Jobs = 1, 1
+	for _, c := range changes {
+		c(&r.o, &r.to)
+	}
+	r.fault = vfs.NewFault(r.mem)
+	d := newDescriptorFS(r.fault, 1<<20)
+	r.to.FS = d
+	r.db = open(t, "db", r.o.With(r.to))
+	t.Cleanup(r.fault.Clear)
+	return r, d
+}
+
+// has checks what a use had at most.
+func (d *descriptorFS) has(t *testing.T, use string, want int) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.most[use] != want {
+		t.Errorf("%d descriptors at most for %s; want %d", d.most[use], use, want)
+	}
+}
+
+// TestLogsOpenAtMost: logs of memtables that were just flushed are closed while others
+// fill, wait, and are made ahead.
+func TestLogsOpenAtMost(t *testing.T) {
+	r, d := countedRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.Buffered })
+	// fill fills memtables until writers are stopped.
+	fill := func() <-chan error {
+		return async(func() error {
+			for i := range 2000 {
+				if err := r.db.Put(fmt.Appendf(nil, "%04d", i%100), make([]byte, 100)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	flushes := r.fail(vfs.OpCreate, "*.sst", nil)
+	closes := r.hold(vfs.OpClose, "*.wal")
+	if err := r.finish(fill()); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("writers that are stopped: %v", err)
+	}
+	flushes.Remove()
+	eventually(t, 10*time.Second, "the first three are flushed", func() bool { return r.db.Metrics().Memtable.Queue == 0 })
+	_ = r.finish(fill()) // the flush has not ended, and writers get the error of the one before
+	most := mostDescriptors["log"]
+	eventually(t, 10*time.Second, "a log is made ahead", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.uses["log"] == most
+	})
+	closes.release()
+	must(t, r.flush())
+	d.has(t, "log", most)
+}
+
+// TestOutputsOpenAtMost: tables that refer to a value file stay open until it is full,
+// so many and no more.
+func TestOutputsOpenAtMost(t *testing.T) {
+	r, d := countedRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+		o.MemtableSize, o.TableSize, o.ValueThreshold, o.MemoryBudget = 1<<20, 2<<10, 58, 8<<20
+	})
+	for i := range 2000 {
+		must(t, r.db.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
+	}
+	must(t, r.flush())
+	d.has(t, "output", outputsOfJob)
+	must(t, r.db.Compact(context.Background(), nil, nil))
+	d.has(t, "output", outputsOfJob)
+}
+
+// randomKey is a key that does not compress; it grows with i.
+func randomKey(i, size int) []byte {
+	key := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(i), byte(i >> 8)}).Read(key)
+	copy(key, fmt.Appendf(nil, "%06d", i))
+	return key
+}
+
+// TestManifestOpensAtMost: what is open while the manifest is rewritten.
+func TestManifestOpensAtMost(t *testing.T) {
+	r, d := countedRig(t, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.BaseLevel = 64 << 20 })
+	for i := 0; ; i++ {
+		if _, err := r.mem.Stat("db/MANIFEST-000001"); err != nil {
+			break
+		}
+		if i > 100 {
+			t.Fatal("the manifest is never rewritten")
+		}
+		must(t, r.db.Put(randomKey(i, 60<<10), nil))
+		must(t, r.flush())
+	}
+	for _, use := range []string{"root", "directory", "lock", "manifest", "temporary"} {
+		d.has(t, use, mostDescriptors[use])
+	}
+}
+
+// TestDescriptorsOfTheSystem: what is counted here is what the system counts.
+func TestDescriptorsOfTheSystem(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("counts in /proc")
+	}
+	count := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(list)
+	}
+	d := newDescriptorFS(vfs.OS, 1<<20)
+	before := count()
+	open(t, t.TempDir(), seerdb.Options{}.With(seerdb.TestOptions{FS: d}))
+	counted, _ := d.counts()
+	if n := count() - before; n != counted || n != 6 {
+		t.Errorf("%d more are open, counted are %d; want 6: the directory twice, two locks, manifest and log", n, counted)
+	}
+}
+
+// TestEverythingWithFewDescriptors does all that takes descriptors at once, with as
+// many as are promised to suffice.
+func TestEverythingWithFewDescriptors(t *testing.T) {
+	few := newDescriptorFS(vfs.NewMem(), fewestDescriptors+outputsOfJob) // with a load
+	sum := 0
+	for _, n := range mostDescriptors {
+		sum += n
+	}
+	if want := sum + 3*outputsOfJob + 2; fewestDescriptors != want {
+		t.Fatalf("what is promised is %d; the sum of the parts is %d", fewestDescriptors, want)
+	}
+	o, to := tiny()
+	o.MemtableSize, o.MemoryBudget, o.TableSize, o.ValueThreshold, o.Durability = 64<<10, 8<<20, 4<<10, 50, seerdb.Buffered
+	o.OpenFiles, o.Jobs, to.FS = 100, 1, few
+	db := open(t, "db", o.With(to))
+	for i := range 400 { // so that there is a reserve
+		must(t, db.Put(randomKey(i, 1000), make([]byte, 100)))
+	}
+	d := time.Second
+	if testing.Short() {
+		d = 300 * time.Millisecond
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	var wg sync.WaitGroup
+	for name, work := range map[string]func(i int) error{
+		"put":     func(i int) error { return db.Put(randomKey(i%3000, 400), make([]byte, 60)) },
+		"flush":   func(int) error { return db.Flush(ctx) },
+		"compact": func(int) error { return db.Compact(ctx, nil, nil) },
+		"verify":  func(int) error { _, err := db.Verify(ctx); return err },
+		"get": func(i int) error {
+			_, err := db.Get(randomKey(i%400, 1000))
+			return err
+		},
+		"load": func(i int) error {
+			_, err := db.BulkLoad(ctx, func(yield func(k, v []byte) bool) {
+				for j := range 1000 {
+					if !yield(randomKey((i+j*7919)%9973, 400), make([]byte, 60)) {
+						return
+					}
+				}
+			}, &seerdb.BulkOptions{Unsorted: true})
+			return err
+		},
+	} {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if err := work(i); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for use, n := range few.most {
+		if most, ok := mostDescriptors[use]; ok && n > most {
+			t.Errorf("%d descriptors at most for %s; counted on %d", n, use, most)
+		}
+	}
+	t.Logf("%d at once of %d; %v", few.peak, few.limit, few.most)
+	if few.most["output"] > 4*outputsOfJob {
+		t.Errorf("%d outputs at once", few.most["output"])
+	}
+}
+
+// TestLoadOfManySpills: a load that is sorted on disk spills more files than there
+// are descriptors.
+func TestLoadOfManySpills(t *testing.T) {
+	o, to := tiny()
+	d := newDescriptorFS(vfs.NewMem(), oneAtATime)
+	o.MemoryBudget, o.Jobs, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
+	db := open(t, "db", o.With(to))
+	n := 4000
+	stats, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+		for i := range n {
+			if !yield(randomKey(i*7919%n, 500), make([]byte, 100)) {
+				return
+			}
+		}
+	}, &seerdb.BulkOptions{Unsorted: true})
+	if must(t, err); stats.Rows != uint64(n) || stats.SpilledBytes < 2<<20 {
+		t.Fatalf("%+v", stats)
+	}
+	for i := range n {
+		if _, err := db.Get(randomKey(i, 500)); err != nil {
+			t.Fatalf("row %d: %v", i, err)
+		}
+	}
+}
