@@ -108,7 +108,8 @@ type Options struct {
 	// program that opens several databases shares its descriptors out here.
 	OpenFiles int
 	// MemoryBudget is the memory, in bytes, for memtables, page cache, table
-	// indexes and filters, iterators. Default 512 MiB, or a quarter of the limit
+	// indexes and filters (at most half of it; filters that do not fit are left
+	// out, and reads get slower), iterators. Default 512 MiB, or a quarter of the limit
 	// that a memory control group or GOMEMLIMIT sets the process, if that is less.
 	MemoryBudget int64
 	// MemtableSize is the memory of one memtable, in bytes; up to four exist

@@ -60,8 +60,9 @@ type LevelMetrics struct {
 	Entries, Deletes int64
 	// Reads counts tables asked by point reads; FilterNegatives those that
 	// the filter answered with no; FilterFalsePositives those that it let
-	// through in vain; PageReads the pages looked into.
-	Reads, FilterNegatives, FilterFalsePositives, PageReads int64
+	// through in vain; UnfilteredReads those looked into in vain for want of
+	// the filter, which was left out of memory; PageReads the pages looked into.
+	Reads, FilterNegatives, FilterFalsePositives, UnfilteredReads, PageReads int64
 	// BytesIn and BytesOut were read and written by compactions into this
 	// level; Compactions counts them.
 	BytesIn, BytesOut, Compactions int64
@@ -109,6 +110,14 @@ type MemoryMetrics struct {
 	// Pinned is the part of Memtables that was flushed and that open iterators
 	// keep. Health names where they were made.
 	Pinned int64
+	// Of the tables that are open, Filters is the part of Tables that could be
+	// given up: filters that are not tiny. FiltersLeftOut counts those that are
+	// not in memory, because they do not fit into TablesLimit with the rest, and
+	// FilterBytesLeftOut is what they would take.
+	Filters, FiltersLeftOut, FilterBytesLeftOut int64
+	// TablesLimit is the part of Budget that Tables may take. What is on top of
+	// it is being given back.
+	TablesLimit int64
 }
 
 // FileMetrics describes which tables and value files are open.

@@ -45,6 +45,17 @@ func (c *Cache) Charge(kind Kind, n int64) {
 	}
 }
 
+// Charged is how many bytes of the budget a kind has.
+func (c *Cache) Charged(kind Kind) int64 {
+	if kind == Pages {
+		return c.used.Load()
+	}
+	return c.charged[kind].Load()
+}
+
+// Others is how many bytes of the budget have been charged, pages apart.
+func (c *Cache) Others() int64 { return c.others.Load() }
+
 // counters are what Stats counts under the lock.
 type counters struct {
 	misses, inserts, evictions, waits, privates uint64

@@ -193,7 +193,7 @@ func (b *background) beginFlush() (s *state, shard int) {
 	default:
 	}
 	b.flushBegun++
-	return b.e.acquire()
+	return b.e.keep()
 }
 
 // endFlush notes how the attempt that began last went, which was about gens, and

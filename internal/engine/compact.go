@@ -61,7 +61,7 @@ func (e *Engine) pickCompaction() (*job, error) {
 		e.mu.Lock()
 		e.unmarkInputs(&j.Job)
 		e.mu.Unlock()
-		j.s.release(j.shard)
+		j.s.letGo(j.shard)
 		return nil, err
 	}
 	return j, nil
@@ -85,20 +85,20 @@ func (e *Engine) fits(j *job) error {
 // take the same table.
 func (e *Engine) startJob(pick picker) *job {
 	for {
-		s, shard := e.acquire()
+		s, shard := e.keep()
 		if s == nil {
 			return nil
 		}
 		e.mu.Lock()
 		if cur := e.state.Load(); cur == nil || cur.v != s.v {
 			e.mu.Unlock() // the version moved on meanwhile
-			s.release(shard)
+			s.letGo(shard)
 			continue
 		}
 		j, ok := pick(s, e.busy)
 		if !ok {
 			e.mu.Unlock()
-			s.release(shard)
+			s.letGo(shard)
 			return nil
 		}
 		space := e.space(j.Keyspace)
@@ -142,7 +142,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		e.byHand.follow(&j.Job, res.Tables)
 	}
 	e.mu.Unlock()
-	j.s.release(j.shard)
+	j.s.letGo(j.shard)
 	e.stats.compact.running.Add(-1)
 	ev.InputBytes -= j.unread
 	ev.OutputTables, ev.OutputBytes = len(res.Tables), int64(res.Stats.BytesOut)
@@ -276,13 +276,14 @@ func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
 			if f.Ranges == 0 {
 				continue
 			}
-			r, err := e.table(f.Num).open()
+			r, err := e.table(f.Num).use()
 			if err != nil {
 				return nil, err
 			}
 			if l := r.Ranges(); l != nil {
 				lists = append(lists, l)
 			}
+			_ = r.Close() // the list stays
 		}
 	}
 	l := rangedel.Merge(lists...)

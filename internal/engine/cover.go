@@ -53,8 +53,11 @@ func (r *tableRun) rangeLists(into map[base.FileNum]*rangedel.List) {
 		if t.meta.Ranges == 0 {
 			continue
 		}
-		if rd, err := t.open(); err == nil && rd.Ranges() != nil {
-			into[t.meta.Num] = rd.Ranges()
+		if rd, err := t.use(); err == nil {
+			if l := rd.Ranges(); l != nil {
+				into[t.meta.Num] = l
+			}
+			_ = rd.Close() // the list stays
 		}
 	}
 }
@@ -157,7 +160,7 @@ func (s *state) entryBytes(k *Keyspace, key []byte) float64 {
 			if t == nil {
 				continue
 			}
-			if r, err := t.open(); err != nil || !r.MayContain(hash) {
+			if r, err := t.open(true); err != nil || !r.MayContain(hash) {
 				continue
 			}
 			sum := float64(t.meta.Size)

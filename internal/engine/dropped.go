@@ -43,7 +43,7 @@ const pinnedGenerations = 4
 // holds installMu.
 func (e *Engine) keepDropped(k *Keyspace, newest base.SeqNum) {
 	d := droppedSpace{k: k, newest: newest}
-	if d.s, d.shard = e.acquire(); d.s == nil {
+	if d.s, d.shard = e.keep(); d.s == nil {
 		return // closed
 	}
 	e.dropped.add(d)
@@ -79,7 +79,7 @@ func (g *droppedSpaces) generations() int {
 // giveUp lets go of what the keyspace held.
 func (d *droppedSpace) giveUp() {
 	if d.s != nil {
-		d.s.release(d.shard)
+		d.s.letGo(d.shard)
 		d.s = nil
 	}
 }
@@ -118,7 +118,7 @@ type pinnedTree struct {
 // tree is what a transaction that asks the stored versions looks at.
 func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 	if k := e.space(keyspace); k != nil {
-		s, shard := e.acquire()
+		s, shard := e.keep()
 		if s == nil {
 			return pinnedTree{}, base.ErrClosed
 		}
@@ -126,7 +126,7 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 		if !k.dropped.Load() {
 			return pinnedTree{k: k, s: s, shard: shard}, nil
 		}
-		s.release(shard)
+		s.letGo(shard)
 	}
 	e.installMu.Lock() // a drop that has begun is through then
 	defer e.installMu.Unlock()
@@ -139,7 +139,7 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 	}
 	d := &g.list[i]
 	if d.s != nil {
-		d.s.refs[d.shard].n.Add(1) // it is held, so it can be held once more
+		d.s.refs[d.shard].kept.Add(1) // it is kept, so it can be kept once more
 	}
 	return pinnedTree{k: d.k, s: d.s, shard: d.shard, newest: d.newest}, nil
 }

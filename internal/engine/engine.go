@@ -63,6 +63,8 @@ type Engine struct {
 	open       openObjects
 	stats      stats
 	lifetimes  lifetimes
+	quiet      quietStates
+	tablesMem  tableMemory
 
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
 	loading   *loading            // guarded by mu; a load between its place and its end

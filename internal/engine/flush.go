@@ -139,7 +139,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	if len(gens) == 0 {
 		// No news: a writer that is stopped kicks the flusher, and must not be
 		// woken by that.
-		s.release(shard)
+		s.letGo(shard)
 		return false, nil
 	}
 	defer e.room.use()()
@@ -148,7 +148,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	e.stats.flush.running.Add(1)
 	e.listener.flushBegin(ev)
 	res, err := e.writeGenerations(ctx, s.v, gens, job)
-	s.release(shard)
+	s.letGo(shard)
 	if err == nil {
 		if err = e.installFlush(gens, res); err != nil {
 			e.discardOutputs(res)

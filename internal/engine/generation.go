@@ -241,4 +241,5 @@ func (e *Engine) chargeMemtables(n int64) {
 	want := max(e.memtables.used, 2*int64(e.opts.MemtableSize))
 	e.cache.Charge(cache.Memtables, want-e.memtables.charged)
 	e.memtables.charged = want
+	e.tablesMem.squeezed()
 }

@@ -24,6 +24,7 @@ type query struct {
 	// newest is whether it reads at what is visible and not at a snapshot, for
 	// which range tombstones are kept.
 	newest bool
+	waited bool // for room for tables
 	// views are the range tombstones of the generations, newest first, if they
 	// were pinned.
 	views []*rangedel.View
@@ -52,7 +53,7 @@ func (k *Keyspace) Has(key []byte, at Moment) (bool, error) {
 }
 
 func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error) {
-	return k.lookupWith(dst, key, at, want, nil)
+	return k.lookupWith(dst, key, at, want, nil, false)
 }
 
 // View calls fn with the value of key where it lies: in a memtable, in a cached
@@ -60,7 +61,7 @@ func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error)
 // call.
 func (k *Keyspace) View(key []byte, at Moment, fn func(value []byte) error) error {
 	buf := viewBuffers.Get().(*[]byte)
-	b, err := k.lookupWith((*buf)[:0], key, at, true, fn)
+	b, err := k.lookupWith((*buf)[:0], key, at, true, fn, false)
 	if b == nil {
 		viewBuffers.Put(buf)
 		return err // fn was called
@@ -84,19 +85,22 @@ var viewBuffers = sync.Pool{New: func() any {
 
 const viewBufferMax = 1 << 20
 
-func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error) ([]byte, error) {
+// lookupWith looks a key up. With waited it reads tables into memory though that
+// is crowded.
+func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error, waited bool) ([]byte, error) {
 	e := k.e
-	s, shard := e.acquireAt(at)
-	if s == nil {
+	cur, shard := e.acquire()
+	if cur == nil {
 		return dst, base.ErrClosed
 	}
+	s := cur.at(at)
 	if k.dropped.Load() { // asked of a state that is as new as the drop, if it was
-		s.release(shard)
+		cur.release(shard)
 		return dst, k.usable()
 	}
 	st := &e.stats.reads[shard]
 	timed := st.begin()
-	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, show: show, newest: at.Seq == base.SeqNumMax, st: st}
+	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, show: show, newest: at.Seq == base.SeqNumMax, waited: waited, st: st}
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
 	// that is newer than the state is simply not seen, as if it came later.
@@ -109,12 +113,17 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 		if res, err = s.get(dst, &q); err == errMoved {
 			res, err = s.getPinned(dst, &q)
 		}
-		s.release(shard)
+		cur.release(shard)
 	} else {
-		res, err = s.show(dst, &q, shard)
+		res, err = s.show(dst, &q, cur, shard)
 	}
-	if err == errMerge {
+	switch err {
+	case errMerge:
 		res, err = k.getMerged(dst, key, at, nil)
+	case errCrowded:
+		st.n.Add(-1) // the next one is counted
+		e.tablesMem.wait()
+		return k.lookupWith(dst, key, at, want, show, true)
 	}
 	st.end(timed)
 	return res, err
@@ -128,9 +137,9 @@ func (s *state) getPinned(dst []byte, q *query) ([]byte, error) {
 	return s.get(dst, q)
 }
 
-// show is get with q.show, which may panic, and release.
-func (s *state) show(dst []byte, q *query, shard int) ([]byte, error) {
-	defer s.release(shard)
+// show is get with q.show, which may panic, and release of what was acquired.
+func (s *state) show(dst []byte, q *query, cur *state, shard int) ([]byte, error) {
+	defer cur.release(shard)
 	res, err := s.get(dst, q)
 	if err == errMoved {
 		res, err = s.getPinned(dst, q)
@@ -215,7 +224,7 @@ func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
 			if t == nil {
 				continue
 			}
-			r, err := t.open()
+			r, err := t.open(q.waited)
 			if err != nil {
 				return dst, err
 			}
@@ -245,7 +254,11 @@ func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
 				res.Release()
 				return dst, base.ErrNotFound
 			case !ok:
-				st.falsePositives.Add(1)
+				if r.FilterLeftOut() {
+					s.e.tablesMem.missed(st.unfiltered.Add(1))
+				} else {
+					st.falsePositives.Add(1)
+				}
 				continue
 			}
 			if q.show != nil {

@@ -90,12 +90,12 @@ func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
 func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error) {
 	e := k.e
-	s, shard := e.acquireAt(at)
+	s, shard := e.keepAt(at)
 	if s == nil {
 		return nil, base.ErrClosed
 	}
 	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
-		s.release(shard)
+		s.letGo(shard)
 		return nil, err
 	}
 	it := iterPool.Get().(*Iter)
@@ -548,7 +548,7 @@ func (it *Iter) Close() error {
 	it.hit = hit{}
 	it.refs.init(nil, 0)
 	clear(it.refs.path[:cap(it.refs.path)])
-	s.release(it.shard)
+	s.letGo(it.shard)
 	iterPool.Put(it)
 	return err
 }

@@ -155,10 +155,11 @@ func (r *rangeSource) findInRun(key []byte) (*rangedel.Fragment, error) {
 	if t == nil || t.meta.Ranges == 0 {
 		return nil, nil
 	}
-	rd, err := t.open()
+	rd, err := t.use()
 	if err != nil {
 		return nil, err
 	}
 	r.frag, r.clean = rd.Ranges().Find(key), false
+	_ = rd.Close() // the list stays
 	return r.frag, nil
 }

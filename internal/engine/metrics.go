@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -76,6 +77,9 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 		lm.Entries += int64(t.meta.Entries)
 		lm.Deletes += int64(t.meta.Deletes)
 		addIndex(&m.Index, t.props.Load())
+		if r := t.reader.Load(); r != nil {
+			addFilter(&m.Memory, r)
+		}
 	})
 	for _, f := range s.v.version.Values {
 		m.Values.Files++
@@ -87,20 +91,32 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 	m.Index.BuildTime = time.Duration(e.stats.building.Load())
 }
 
+// addFilter adds the filter of an open table, if it is one that can be left out.
+func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
+	switch n := r.FilterBytes(); {
+	case n == 0:
+	case r.FilterLeftOut():
+		m.FiltersLeftOut++
+		m.FilterBytesLeftOut += n
+	default:
+		m.Filters += n
+	}
+}
+
 // IndexMetrics describes the indexes of all tables. It reads the ends of those
-// that were not read yet.
+// that were not read yet, and keeps nothing else of them in memory.
 func (e *Engine) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
-	s, shard := e.acquire()
+	s, shard := e.keep()
 	if s == nil {
 		return m, base.ErrClosed
 	}
-	defer s.release(shard)
+	defer s.letGo(shard)
 	s.v.eachTable(func(_ int, t *table) {
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err == nil && t.props.Load() == nil {
-			_, err = t.open()
+			err = t.readProps()
 		}
 		addIndex(&m, t.props.Load())
 	})
@@ -130,20 +146,14 @@ func addIndex(m *observe.IndexMetrics, p *indexProps) {
 func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	c := e.cache.Stats()
 	m.Cache = observe.CacheMetrics{Hits: int64(c.Hits), Misses: int64(c.Misses), Evictions: int64(c.Evictions), Shared: int64(c.Waits), Bytes: c.Bytes, Capacity: c.Budget}
-	m.Memory = observe.MemoryMetrics{
-		Budget:       e.opts.MemoryBudget,
-		Pages:        c.Charged[cache.Pages],
-		Memtables:    c.Charged[cache.Memtables],
-		Tables:       c.Charged[cache.Tables],
-		Iterators:    e.open.iterBytes(),
-		Pinned:       e.pinnedMemtables(),
-		Transactions: c.Charged[cache.Transactions],
-		Loads:        c.Charged[cache.Loads],
-	}
+	mm := &m.Memory
+	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.tablesMem.limit()
+	mm.Pages, mm.Memtables, mm.Tables = c.Charged[cache.Pages], c.Charged[cache.Memtables], c.Charged[cache.Tables]
+	mm.Transactions, mm.Loads = c.Charged[cache.Transactions], c.Charged[cache.Loads]
+	mm.Iterators, mm.Pinned = e.open.iterBytes(), e.pinnedMemtables()
+	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
 	f := e.files.Stats()
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
-	mm := &m.Memory
-	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
 }
 
 // ioMetrics counts at the file layer (the original counted what it thought it
@@ -240,6 +250,9 @@ func (e *Engine) Health() observe.Health {
 		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
 	}
 	if p := e.pinning(); p != "" {
+		worse(observe.Degraded, p)
+	}
+	if p := e.unfiltered(); p != "" {
 		worse(observe.Degraded, p)
 	}
 	if p := e.panicked.Load(); p != nil {

@@ -56,6 +56,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.cache = cache.New(cache.Options{Budget: budget})
 	e.open.cache = e.cache
 	e.background = newBackground(e)
+	e.tablesMem.init(e)
 	if err := e.openDir(); err != nil {
 		e.abandon()
 		return nil, err
@@ -72,7 +73,8 @@ func Open(dir string, o Options) (*Engine, error) {
 
 // abandon undoes a failed Open.
 func (e *Engine) abandon() {
-	e.background.cancel()
+	e.background.stopJobs()
+	e.background.wg.Wait()
 	if g := e.commit.gen; g != nil {
 		g.abandonLog()
 	}

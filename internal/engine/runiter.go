@@ -14,7 +14,8 @@ type runIter struct {
 	opts   sstable.IterOptions
 	upper  []byte // no table that begins at or after it is opened; nil = none
 	cur    sstable.Iter
-	at     int // index of the table that cur reads; -1 before all, len after all, unplaced
+	rd     *sstable.Reader // in use while loaded
+	at     int             // index of the table that cur reads; -1 before all, len after all, unplaced
 	loaded bool
 	err    error
 }
@@ -40,20 +41,21 @@ func (r *runIter) load(i int) bool {
 	if i < 0 || i >= len(r.tables) {
 		return false
 	}
-	rd, err := r.tables[i].open()
+	rd, err := r.tables[i].use()
 	if err != nil {
 		r.err = err
 		return false
 	}
 	r.cur.Init(rd, r.opts)
-	r.loaded = true
+	r.rd, r.loaded = rd, true
 	return true
 }
 
 func (r *runIter) unload() {
 	if r.loaded {
 		_ = r.cur.Close()
-		r.loaded = false
+		_ = r.rd.Close()
+		r.rd, r.loaded = nil, false
 	}
 }
 

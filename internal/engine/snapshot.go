@@ -68,7 +68,7 @@ func (s *snapshots) drop(at Moment) {
 	}
 	s.mu.Unlock()
 	if kept := at.hold.kept.Load(); kept != nil {
-		kept.release(at.hold.shard)
+		kept.letGo(at.hold.shard)
 	}
 }
 
@@ -85,29 +85,38 @@ func (s *snapshots) keep(cur *state) (unlock func()) {
 	s.mu.Lock()
 	for _, h := range s.holds {
 		if h.kept.Load() == nil {
-			cur.refs[h.shard].n.Add(1)
+			cur.refs[h.shard].kept.Add(1)
 			h.kept.Store(cur)
 		}
 	}
 	return s.mu.Unlock
 }
 
-// acquireAt pins the state that a read at a moment looks at, as acquire does.
-func (e *Engine) acquireAt(at Moment) (*state, int) {
-	s, shard := e.acquire()
-	if s == nil || at.hold == nil {
-		return s, shard
+// at is the state that a read at a moment looks at. The caller has acquired s, and
+// for as long as it holds that the snapshot is open, which keeps the other one.
+func (s *state) at(at Moment) *state {
+	if at.hold == nil {
+		return s
 	}
 	// After the current state was pinned: if that is the one with which a filter
 	// took effect, what the snapshot keeps is known by now.
-	kept := at.hold.kept.Load()
-	if kept == nil {
+	if kept := at.hold.kept.Load(); kept != nil {
+		return kept
+	}
+	return s
+}
+
+// keepAt keeps the state that a read at a moment looks at.
+func (e *Engine) keepAt(at Moment) (*state, int) {
+	s, shard := e.keep()
+	if s == nil || s.at(at) == s {
 		return s, shard
 	}
-	s.release(shard)
+	s.letGo(shard)
 	// In the shard in which the snapshot is counted, which is open during the
 	// call: so the count was never zero, and the state is not reclaimed.
-	kept.refs[at.hold.shard].n.Add(1)
+	kept := at.hold.kept.Load()
+	kept.refs[at.hold.shard].kept.Add(1)
 	return kept, at.hold.shard
 }
 

@@ -18,10 +18,14 @@ const shards = 8
 // state is all that a read needs (I3): the active generation, the immutable
 // ones newest first, and the tables. It is immutable but for its counters.
 //
-// Readers hold it by acquire and release. The counters are sharded; a reader
+// Point reads hold it by acquire and release. The counters are sharded; a reader
 // counts as holding only after it has seen that the state is still current,
 // so once a state is unlinked no shard can gain a holder any more, and a state
-// is free when each shard has been seen at zero after that.
+// is quiet when each shard has been seen at zero after that.
+//
+// What lasts longer than a call (iterators, jobs, what snapshots keep) holds it by
+// keep and letGo, which count apart: a quiet state may be kept for long, and it
+// is free when it is quiet and nothing keeps it.
 type state struct {
 	e   *Engine
 	mem *generation
@@ -34,12 +38,18 @@ type state struct {
 
 	refs     [shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
+	silent   atomic.Bool // the one who sets it tells that the state is quiet
 	reclaims atomic.Bool // the one who sets it frees what the state held
+
+	quiet   bool     // guarded by quietStates.mu; no point read holds it
+	younger *state   // guarded by quietStates.mu; the state that followed
+	dead    []func() // guarded by quietStates.mu; what quietStates.wait was given
 }
 
 type paddedCount struct {
-	n atomic.Int64
-	_ [56]byte
+	n    atomic.Int64 // point reads
+	kept atomic.Int64 // what lasts longer
+	_    [48]byte
 }
 
 // generations lists them, newest first.
@@ -73,6 +83,29 @@ func (s *state) release(shard int) {
 	}
 }
 
+// keep pins the current state as acquire does, for longer than a call.
+func (e *Engine) keep() (*state, int) {
+	s, shard := e.acquire()
+	if s != nil {
+		s.keepOn(shard)
+	}
+	return s, shard
+}
+
+// keepOn makes what acquire pinned last longer than a call. It counts the one
+// before it gives up the other, so that the state is never without both.
+func (s *state) keepOn(shard int) {
+	s.refs[shard].kept.Add(1)
+	s.release(shard)
+}
+
+// letGo gives back what keep gave.
+func (s *state) letGo(shard int) {
+	if s.refs[shard].kept.Add(-1) == 0 && s.retired.Load() {
+		s.tryReclaim()
+	}
+}
+
 // retire is called once, after the state pointer moved on.
 func (s *state) retire() {
 	s.retired.Store(true)
@@ -82,6 +115,14 @@ func (s *state) retire() {
 func (s *state) tryReclaim() {
 	for i := range s.refs {
 		if s.refs[i].n.Load() != 0 {
+			return
+		}
+	}
+	if s.silent.CompareAndSwap(false, true) {
+		s.e.quiet.note(s)
+	}
+	for i := range s.refs { // after the others: what is kept was acquired before
+		if s.refs[i].kept.Load() != 0 {
 			return
 		}
 	}
@@ -161,6 +202,7 @@ func (e *Engine) setState(s *state) (retire func()) {
 	}
 	s.v.refs++
 	e.lifetimes.Add() // reclaim gives it back
+	e.quiet.add(s)
 	old := e.state.Swap(s)
 	return func() {
 		if old != nil {

@@ -39,7 +39,7 @@ type readStats struct {
 	sampler
 	values atomic.Int64
 	levels [base.NumLevels]struct {
-		reads, negatives, falsePositives, pages atomic.Int64
+		reads, negatives, falsePositives, unfiltered, pages atomic.Int64
 	}
 	_ [64]byte
 }
@@ -134,6 +134,7 @@ func (s *stats) level(l int, m *observe.LevelMetrics) {
 		m.Reads += c.reads.Load()
 		m.FilterNegatives += c.negatives.Load()
 		m.FilterFalsePositives += c.falsePositives.Load()
+		m.UnfilteredReads += c.unfiltered.Load()
 		m.PageReads += c.pages.Load()
 	}
 	m.BytesIn, m.BytesOut, m.Compactions = s.levels[l].in.Load(), s.levels[l].out.Load(), s.levels[l].jobs.Load()

@@ -29,9 +29,19 @@ type table struct {
 	gone bool               // no version names it: remove with the last view; guarded by Engine.mu
 
 	reader atomic.Pointer[sstable.Reader]
+	asked  atomic.Bool                // since the memory for tables was last looked at
+	broken atomic.Bool                // its filter could not be read
 	props  atomic.Pointer[indexProps] // nil until the table was read
 	openMu sync.Mutex                 // one opener at a time
+	file   tableFile                  // guarded by openMu; nil until the table was read
+	fileID uint64                     // immutable; the cache's name for the file
 }
+
+// tableFile is the file of a table, which stays when its reader goes.
+type tableFile struct{ *filecache.File }
+
+// Close leaves the file to the table.
+func (tableFile) Close() error { return nil }
 
 // indexProps is what metrics say of a table's index.
 type indexProps struct {
@@ -45,43 +55,98 @@ func newIndexProps(p *sstable.Properties) *indexProps {
 	}
 }
 
-func newTable(e *Engine, m *manifest.FileMeta) *table { return &table{e: e, meta: m} }
+func newTable(e *Engine, m *manifest.FileMeta) *table {
+	return &table{e: e, meta: m, fileID: cache.NewFileID()}
+}
 
 func (t *table) identity() base.Identity {
 	return base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
 }
 
-// open returns the reader, opening the file if nobody did yet. A failed open
-// is not remembered: the next read tries again.
-func (t *table) open() (*sstable.Reader, error) {
+// open returns the reader, reading the metadata if it is not in memory. A failed
+// open is not remembered: the next read tries again. The reader is the caller's
+// until it releases the state in which it found the table, which it has acquired;
+// what only keeps a state calls use. Where memory is crowded it is errCrowded,
+// unless the caller has waited for that.
+func (t *table) open(waited bool) (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
+		if !t.asked.Load() { // written rarely: the others read it all the time
+			t.asked.Store(true)
+		}
 		return r, nil
 	}
+	if !waited && t.e.tablesMem.crowded() {
+		return nil, errCrowded
+	}
+	return t.openSlow()
+}
+
+// use is open for as long as the caller wants, which ends it by closing the
+// reader. It waits for room.
+func (t *table) use() (*sstable.Reader, error) {
+	for waited := false; ; waited = true {
+		r, err := t.open(waited)
+		switch {
+		case err == errCrowded:
+			t.e.tablesMem.wait()
+		case err != nil || r.Use():
+			return r, err
+		}
+	}
+}
+
+func (t *table) openSlow() (*sstable.Reader, error) {
 	t.openMu.Lock()
 	defer t.openMu.Unlock()
 	if r := t.reader.Load(); r != nil {
 		return r, nil
 	}
 	id := t.identity()
-	f := t.e.file(id.Name())
-	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, Seq: t.meta.OneSeq})
+	if t.file.File == nil {
+		t.file.File = t.e.file(id.Name())
+	}
+	r, err := sstable.Open(t.file, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, FileID: t.fileID, Memory: &t.e.tablesMem, Seq: t.meta.OneSeq})
 	if err != nil {
-		_ = f.Close()
 		t.e.damaged(err)
 		return nil, err
 	}
-	t.e.cache.Charge(cache.Tables, r.MemBytes())
+	t.asked.Store(true)
 	t.props.Store(newIndexProps(r.Properties()))
 	t.reader.Store(r)
 	return r, nil
 }
 
+// readProps reads what metrics say of the index, and keeps nothing else.
+func (t *table) readProps() error {
+	id := t.identity()
+	f := t.e.file(id.Name())
+	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Memory: noFilters{}})
+	if err != nil {
+		_ = f.Close()
+		t.e.damaged(err)
+		return err
+	}
+	t.props.Store(newIndexProps(r.Properties()))
+	return r.Close()
+}
+
+// noFilters is the sstable.Memory of a reader that needs no filter, and is closed
+// at once.
+type noFilters struct{}
+
+func (noFilters) Take(int64)       {}
+func (noFilters) Admit(int64) bool { return false }
+
 // close frees the reader. Nobody uses the table any more.
 func (t *table) close() {
 	if r := t.reader.Swap(nil); r != nil {
-		t.e.cache.Drop(r.FileID())
-		t.e.cache.Charge(cache.Tables, -r.MemBytes())
-		if err := r.Close(); err != nil {
+		_ = r.Close()
+	}
+	t.openMu.Lock()
+	defer t.openMu.Unlock()
+	if f := t.file.File; f != nil {
+		t.e.cache.Drop(t.fileID)
+		if err := f.Close(); err != nil {
 			t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
 		}
 	}
@@ -193,10 +258,11 @@ func (v *view) tableWith(key, value []byte) (num base.FileNum) {
 		if num != 0 || t.meta.EndsBefore(key) || t.meta.StartsAfter(key) {
 			return
 		}
-		r, err := t.open()
+		r, err := t.use()
 		if err != nil {
 			return
 		}
+		defer func() { _ = r.Close() }()
 		it := r.NewIter(sstable.IterOptions{Bypass: true})
 		defer func() { _ = it.Close() }()
 		for kv := it.SeekGE(key, base.TrailerMax); kv != nil && bytes.Equal(kv.Key, key); kv = it.Next() {

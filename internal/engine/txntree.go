@@ -17,7 +17,7 @@ func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 	if err != nil || t.s == nil {
 		return t.newest, err
 	}
-	defer t.s.release(t.shard)
+	defer t.s.letGo(t.shard)
 	return t.s.newestSeq(t.k, key)
 }
 
@@ -59,10 +59,11 @@ func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
 }
 
 func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
-	r, err := t.open()
+	r, err := t.use()
 	if err != nil {
 		return 0, err
 	}
+	defer func() { _ = r.Close() }()
 	if t.meta.Ranges > 0 {
 		if f := r.Ranges().Find(key); f != nil {
 			seq = f.Cover(base.SeqNumMax)
@@ -88,7 +89,7 @@ func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (b
 		return t.newest > after, err
 	}
 	s, k := t.s, t.k
-	defer s.release(t.shard)
+	defer s.letGo(t.shard)
 	for i := range 1 + len(s.imm) {
 		g := s.generation(i)
 		it := g.allIter(k)
@@ -121,10 +122,11 @@ func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (b
 }
 
 func (t *table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
-	r, err := t.open()
+	r, err := t.use()
 	if err != nil {
 		return false, err
 	}
+	defer func() { _ = r.Close() }()
 	if l := r.Ranges(); l != nil && rangesNewer(l, lo, hi, after) {
 		return true, nil
 	}

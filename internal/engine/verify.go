@@ -21,11 +21,11 @@ import (
 // Verify reads all live files and checks them against each other. What is
 // wrong goes into the report; the error is about the checking.
 func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
-	s, shard := e.acquire()
+	s, shard := e.keep()
 	if s == nil {
 		return nil, base.ErrClosed
 	}
-	defer s.release(shard)
+	defer s.letGo(shard)
 	r := &observe.Report{}
 	note := func(err error) error { return e.noteDamage(ctx, r, err) }
 	if err := s.v.version.Check(); err != nil {

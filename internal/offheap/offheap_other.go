@@ -25,3 +25,6 @@ func Free(b []byte) { mapped.Add(-int64(len(b))) }
 // returned, back to the system. b stays usable; its contents become arbitrary.
 // Here, on the Go heap, it keeps the memory.
 func Discard([]byte) {}
+
+// Footprint is the memory that Alloc of n bytes takes.
+func Footprint(n int) int64 { return int64(n) }

@@ -45,6 +45,12 @@ func Free(b []byte) {
 	_ = unix.Munmap(b)
 }
 
+// Footprint is the memory that Alloc of n bytes takes once all of it was used.
+func Footprint(n int) int64 { return (int64(n) + pageSize - 1) &^ (pageSize - 1) }
+
+// pageSize is that of the system, a power of two.
+var pageSize = int64(unix.Getpagesize())
+
 // maxFreed bounds the address ranges that quarantine keeps: each may cost the
 // process one of the 65530 mappings that Linux allows by default.
 const maxFreed = 4096

@@ -6,10 +6,10 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/filter"
 	"github.com/seerdb-go/seerdb/internal/offheap"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
@@ -25,32 +25,50 @@ type File interface {
 type ReaderOptions struct {
 	ID    base.Identity
 	Cache *cache.Cache // nil: every page is read into a buffer of its own
+	// FileID, if not 0, is the cache's name for the file, so that pages stay in
+	// the cache when a table is closed and opened again.
+	FileID uint64
+	Memory Memory // nil: nothing is accounted for, and every filter has room
 	// Seq, if not 0, is shown as the sequence of every entry. The file, whose
 	// keys all differ, says 0: it was written before the sequence was known.
 	Seq base.SeqNum
 }
 
-// Reader reads one table. It is safe for concurrent use; all fields are
-// immutable after Open.
+// Reader reads one table. It is safe for concurrent use.
 type Reader struct {
-	f      File
-	id     base.Identity
-	cache  *cache.Cache
-	fileID uint64 // the cache's name for the file
-	size   int64
-	meta   []byte // off-heap: filter, index and properties as in the file
-	filter filter.Filter
-	index  *index
-	props  *Properties
-	seq    base.Trailer // ReaderOptions.Seq, where a trailer has it
+	// Immutable after Open.
+	f        File
+	id       base.Identity
+	cache    *cache.Cache
+	memory   Memory
+	fileID   uint64 // the cache's name for the file
+	size     int64
+	meta     []byte // off-heap: a small filter, index and properties as in the file
+	metaOff  int64  // where meta begins in the file
+	filterAt section
+	index    *index
+	props    *Properties
+	seq      base.Trailer // ReaderOptions.Seq, where a trailer has it
 	// headShare is about which part of a page its heads are, in 1/65536.
 	headShare uint64
+	charged   int64 // what Memory was told, without the filter
+
+	filter atomic.Pointer[resident] // nil: none, or it is left out
+	uses   atomic.Int32             // see Use
 }
 
-// Open reads the metadata of a table of the given size, in two reads. On
-// success it owns f.
+// Open reads the metadata of a table of the given size, in two reads, or three
+// if it has a large filter. On success it owns f, and the caller has the first
+// use of the reader.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
-	r := &Reader{f: f, id: o.ID, cache: o.Cache, fileID: cache.NewFileID(), size: size}
+	r := &Reader{f: f, id: o.ID, cache: o.Cache, memory: o.Memory, fileID: o.FileID, size: size}
+	if r.fileID == 0 {
+		r.fileID = cache.NewFileID()
+	}
+	if r.memory == nil {
+		r.memory = unlimited{}
+	}
+	r.uses.Store(1)
 	r.seq = base.MakeTrailer(o.Seq, 0)
 	err := r.openMeta()
 	if p := r.props; err == nil && r.seq != 0 && (p.LargestSeq != 0 || p.Keys != p.Entries || p.Ranges.Len() > 0) {
@@ -58,7 +76,7 @@ func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 			o.Seq, p.LargestSeq, p.Entries, p.Keys, p.Ranges.Len())
 	}
 	if err != nil {
-		r.freeMeta()
+		r.free()
 		return nil, err
 	}
 	return r, nil
@@ -78,36 +96,35 @@ func (r *Reader) openMeta() error {
 	if err != nil {
 		return err
 	}
-	metaOff := int64(foot.filter.off)
-	if footOff-metaOff > math.MaxInt32 {
-		return base.Corruptf(name, metaOff, "%d bytes of metadata", footOff-metaOff)
+	dataEnd := int64(foot.filter.off)
+	if footOff-dataEnd > math.MaxInt32 {
+		return base.Corruptf(name, dataEnd, "%d bytes of metadata", footOff-dataEnd)
 	}
-	if r.meta, err = offheap.Alloc(int(footOff - metaOff)); err != nil {
+	r.filterAt, r.metaOff = foot.filter, dataEnd
+	if r.filterApart() {
+		r.metaOff = int64(foot.index.off)
+	}
+	r.take(offheap.Footprint(int(footOff - r.metaOff)))
+	if r.meta, err = offheap.Alloc(int(footOff - r.metaOff)); err != nil {
 		return err
 	}
-	if err := r.readAt(r.meta, metaOff); err != nil {
+	if err := r.readAt(r.meta, r.metaOff); err != nil {
 		return err
 	}
-	filterBytes, err := r.section(foot.filter, metaOff, "filter")
-	if err != nil {
+	if err := r.openFilter(); err != nil {
 		return err
 	}
-	if len(filterBytes) > 0 {
-		if r.filter, err = filter.Open(filterBytes); err != nil {
-			return damaged(name, metaOff, "filter", err)
-		}
-	}
-	indexBytes, err := r.section(foot.index, metaOff, "index")
+	indexBytes, err := r.section(foot.index, "index")
 	if err != nil {
 		return err
 	}
 	r.index = &index{} // of a table without entries
-	if len(indexBytes) > 0 || metaOff > 0 {
-		if r.index, err = openIndex(indexBytes, metaOff); err != nil {
+	if len(indexBytes) > 0 || dataEnd > 0 {
+		if r.index, err = openIndex(indexBytes, dataEnd); err != nil {
 			return damaged(name, int64(foot.index.off), "index", err)
 		}
 	}
-	propBytes, err := r.section(foot.props, metaOff, "properties")
+	propBytes, err := r.section(foot.props, "properties")
 	if err != nil {
 		return err
 	}
@@ -116,19 +133,31 @@ func (r *Reader) openMeta() error {
 		(r.props.Entries == 0) != (r.index.pages == 0) || r.props.Entries == 0 && r.props.Ranges.Len() == 0 {
 		return base.Corruptf(name, int64(foot.props.off), "malformed properties")
 	}
+	r.take(r.heapBytes())
 	hi, lo := bits.Mul64(min(r.props.Entries*8, max(r.props.RawBytes, 1)), 1<<16)
 	r.headShare, _ = bits.Div64(hi, lo, max(r.props.RawBytes, 1<<16))
 	return nil
 }
 
-// section checks a section and returns its bytes.
-func (r *Reader) section(s section, metaOff int64, what string) ([]byte, error) {
-	at := int64(s.off) - metaOff
-	b := r.meta[at : at+int64(s.len) : at+int64(s.len)]
-	if sum := le.Uint32(r.meta[at+int64(s.len):]); sum != r.id.Checksum(int64(s.off), b) {
+// take accounts for n bytes that stay until the reader is freed.
+func (r *Reader) take(n int64) {
+	r.charged += n
+	r.memory.Take(n)
+}
+
+// section checks a section that lies in meta and returns its bytes.
+func (r *Reader) section(s section, what string) ([]byte, error) {
+	at := int64(s.off) - r.metaOff
+	return r.checked(s, r.meta[at:at+int64(s.len)+sumSize], what)
+}
+
+// checked checks the bytes of a section, with their checksum behind them.
+func (r *Reader) checked(s section, b []byte, what string) ([]byte, error) {
+	n := int64(s.len)
+	if sum := le.Uint32(b[n:]); sum != r.id.Checksum(int64(s.off), b[:n]) {
 		return nil, base.Corruptf(r.id.Name(), int64(s.off), "checksum mismatch in the %s", what)
 	}
-	return b, nil
+	return b[:n:n], nil
 }
 
 // readAt reads exactly len(b) bytes. A file that is shorter than its manifest
@@ -157,9 +186,9 @@ func damaged(name string, off int64, what string, err error) error {
 // Properties describe the table. The caller must not change them.
 func (r *Reader) Properties() *Properties { return r.props }
 
-// MemBytes is the memory that the open table occupies outside the cache.
-func (r *Reader) MemBytes() int64 {
-	n := int64(len(r.meta)) + r.index.memBytes() + 1024
+// heapBytes is about what the open table takes of the Go heap.
+func (r *Reader) heapBytes() int64 {
+	n := r.index.memBytes() + 1024
 	for i := range r.props.Ranges.Len() {
 		n += 96 + int64(rangedel.EncodedBound(r.props.Ranges.At(i)))
 	}
@@ -175,23 +204,42 @@ func (r *Reader) Ranges() *rangedel.List {
 	return &r.props.Ranges
 }
 
-// MayContain reports whether the table may hold the user key with this hash
-// (base.Hash). False is certain.
-func (r *Reader) MayContain(hash uint64) bool { return r.filter.MayContain(hash) }
+// Use counts one more use of the reader, which ends with Close. It is false when
+// the last use has ended, and the reader is gone.
+func (r *Reader) Use() bool {
+	for {
+		n := r.uses.Load()
+		if n == 0 {
+			return false
+		}
+		if r.uses.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
 
-// Close closes the file and frees the metadata. The caller guarantees that
-// nobody uses the reader any more. Pages in the cache are left to it: see
-// cache.Drop and FileID.
+// Idle reports whether there is no other use than the first.
+func (r *Reader) Idle() bool { return r.uses.Load() == 1 }
+
+// Close ends a use; the last one closes the file and frees the metadata. Pages
+// in the cache are left to it: see cache.Drop and FileID.
 func (r *Reader) Close() error {
-	r.freeMeta()
+	if r.uses.Add(-1) > 0 {
+		return nil
+	}
+	r.free()
 	return r.f.Close()
 }
 
-func (r *Reader) freeMeta() {
+func (r *Reader) free() {
+	if f := r.filter.Swap(nil); f != nil {
+		f.free(r.memory)
+	}
 	if r.meta != nil {
 		offheap.Free(r.meta)
 		r.meta = nil
 	}
+	r.take(-r.charged)
 }
 
 // FileID is the table's name in the cache.

@@ -1,0 +1,448 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Open tables keep their indexes and filters in memory, within a part of the
+// budget. A filter is left out when there is no room for it: then a read looks
+// into a page in vain, and is right all the same. An index is needed by each
+// read of its table; when even the indexes do not fit, tables that were not
+// asked for a while are taken out of memory, and read again by the next read.
+//
+// Which filters are worth their memory: each point read asks one table of each
+// run, so a filter of a small run spares as many pages as one of a large run of
+// the same keyspace, for less memory; and what lies in the last run mostly is
+// what is looked for. So filters are kept from the smallest run to the largest.
+//
+// Nothing of this is done by readers. A look at all open tables, in a goroutine
+// of its own, follows when memory ran short, and when reads missed a filter. A read
+// that finds memory crowded waits before it reads a table into memory, but not for
+// long, and not at all if what takes the memory cannot be taken out.
+
+const (
+	// tablesShare is the part of the budget for indexes and filters, and
+	// leastShare what they get at least when memtables, iterators, transactions
+	// and loads take more than the rest; pagesShare is left to pages.
+	tablesShare = 2
+	pagesShare  = 8
+	leastShare  = 8
+	// patience is how long a read waits at most.
+	patience = 50 * time.Millisecond
+	// missedEach is after how many pages read in vain there is a look at whether
+	// other filters would be better.
+	missedEach = 1024
+	// askedFor is how long a table counts as in use after it was asked, at least.
+	askedFor = time.Second
+	// gain is how many times smaller the run of a filter that is left out must be
+	// for the filter to take the place of another.
+	gain = 2
+	// unasked is the same for a filter that was not asked lately.
+	unasked = 16
+)
+
+// tableMemory keeps what open tables have in memory within its limit. It is the
+// sstable.Memory of their readers.
+type tableMemory struct {
+	e *Engine // immutable
+
+	admitting sync.Mutex   // makes one step of comparing and charging
+	dying     atomic.Int64 // bytes taken out that point reads may still use
+	short     atomic.Bool  // some filter is left out
+	stuck     atomic.Bool  // waiting is in vain: what is too much is in use
+	due       atomic.Bool  // a look that has not begun
+
+	looking sync.Mutex   // held by a look
+	hand    base.FileNum // guarded by looking; the table that was looked at last for a victim
+	aged    time.Time    // guarded by looking; when the marks were taken off
+
+	waiting sync.Mutex
+	freed   chan struct{} // guarded by waiting; closed when a look has freed what it took out
+}
+
+func (m *tableMemory) init(e *Engine) { m.e, m.freed = e, make(chan struct{}) }
+
+// limit is what tables may take now.
+func (m *tableMemory) limit() int64 {
+	budget, c := m.e.opts.MemoryBudget, m.e.cache
+	others := c.Others() - c.Charged(cache.Tables)
+	return min(budget/tablesShare, max(budget-budget/pagesShare-others, budget/leastShare))
+}
+
+// crowded reports whether tables take more than a look leaves them with.
+func (m *tableMemory) crowded() bool { return m.full() && !m.stuck.Load() }
+
+func (m *tableMemory) full() bool { return m.e.cache.Charged(cache.Tables) > m.limit()+m.slack() }
+
+// errCrowded ends a read that needs a table in memory while that is crowded.
+var errCrowded = errors.New("engine: too many tables are in memory")
+
+// wait waits while memory is crowded. The caller holds no state by acquire: that
+// would be waited for.
+func (m *tableMemory) wait() {
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for {
+		m.waiting.Lock()
+		freed := m.freed
+		m.waiting.Unlock()
+		if !m.crowded() {
+			return
+		}
+		m.lookSoon()
+		select {
+		case <-freed:
+		case <-end.C:
+			return
+		case <-m.e.background.ctx.Done():
+			return
+		}
+	}
+}
+
+// gaveBack ends the waiting.
+func (m *tableMemory) gaveBack() {
+	m.stuck.Store(false)
+	m.waiting.Lock()
+	close(m.freed)
+	m.freed = make(chan struct{})
+	m.waiting.Unlock()
+}
+
+// charged is what open tables take, without what is on its way out.
+func (m *tableMemory) charged() int64 { return m.e.cache.Charged(cache.Tables) - m.dying.Load() }
+
+// slack is what a look leaves free, so that it need not be repeated at once.
+func (m *tableMemory) slack() int64 { return m.e.opts.MemoryBudget / (tablesShare * 16) }
+
+// Take implements sstable.Memory.
+func (m *tableMemory) Take(n int64) {
+	m.e.cache.Charge(cache.Tables, n)
+	if c, limit := m.charged(), m.limit(); n > 0 && c > limit || n < 0 && m.short.Load() && c < limit-2*m.slack() {
+		m.lookSoon()
+	}
+}
+
+// squeezed is called when something else took more of the budget.
+func (m *tableMemory) squeezed() {
+	if m.charged() > m.limit() {
+		m.lookSoon()
+	}
+}
+
+// Admit implements sstable.Memory.
+func (m *tableMemory) Admit(n int64) bool {
+	m.admitting.Lock()
+	defer m.admitting.Unlock()
+	if m.e.cache.Charged(cache.Tables)+n > m.limit() {
+		m.short.Store(true)
+		m.lookSoon()
+		return false
+	}
+	m.e.cache.Charge(cache.Tables, n)
+	return true
+}
+
+// missed is called with how many pages were read in vain for want of a filter.
+func (m *tableMemory) missed(n int64) {
+	if n%missedEach == 0 {
+		m.lookSoon()
+	}
+}
+
+// lookSoon starts a look if none is due.
+func (m *tableMemory) lookSoon() {
+	if m.due.Swap(true) {
+		return
+	}
+	go func() { // enters by itself: the caller may hold any lock
+		b := m.e.background
+		if !b.enter() {
+			return // closing: all of it is about to be freed
+		}
+		defer b.leave()
+		m.looking.Lock()
+		defer m.looking.Unlock()
+		m.due.Store(false)
+		m.look()
+	}()
+}
+
+// openTable is a table whose metadata is in memory.
+type openTable struct {
+	t      *table
+	r      *sstable.Reader
+	run    uint64 // entries of its run
+	size   int64  // without the filter
+	filter int64  // that of the filter, if it can be left out
+	has    bool   // that filter
+	asked  bool
+	want   bool // the filter is to be in memory
+}
+
+// rank says which filters come first.
+func (o *openTable) rank() uint64 {
+	n := o.run
+	if !o.has {
+		n *= gain
+	}
+	if !o.asked {
+		n *= unasked
+	}
+	return n
+}
+
+// look makes the tables fit, and brings filters back that do. The caller holds
+// looking.
+func (m *tableMemory) look() {
+	s, shard := m.e.keep()
+	if s == nil {
+		return
+	}
+	defer s.letGo(shard)
+	open := m.list(s)
+	var out removal
+	rest := m.charged() // what is not filters
+	for _, o := range open {
+		if o.has {
+			rest -= o.filter
+		}
+	}
+	limit := m.limit()
+	if rest > limit {
+		rest = m.closeTables(open, rest, limit, &out)
+	}
+	missing := m.choose(open, rest, limit)
+	for i := range open {
+		if o := &open[i]; o.has && !o.want && o.r != nil {
+			out.add(o.filter, o.r.DropFilter())
+		}
+	}
+	m.short.Store(missing)
+	m.stuck.Store(len(out.free) == 0 && m.dying.Load() == 0 && m.full())
+	again := false
+	for i := range open {
+		o := &open[i]
+		if o.want && !o.has && !m.load(o) {
+			again = true
+		}
+	}
+	m.remove(out, again)
+}
+
+// list lists the open tables of a state, and those that only older ones name.
+func (m *tableMemory) list(s *state) (open []openTable) {
+	old := time.Since(m.aged) > askedFor
+	if old {
+		m.aged = time.Now()
+	}
+	seen := map[*table]bool{}
+	add := func(t *table, run uint64) {
+		r := t.reader.Load()
+		if r == nil || !r.Use() {
+			return
+		}
+		o := openTable{t: t, r: r, run: run, size: r.MemBytes(), filter: r.FilterBytes(), asked: t.asked.Load()}
+		o.has = o.filter > 0 && !r.FilterLeftOut()
+		if old {
+			t.asked.Store(false)
+		}
+		_ = r.Close()
+		open = append(open, o)
+	}
+	for _, tree := range s.v.trees {
+		for l := range tree.levels {
+			for _, run := range tree.levels[l] {
+				n := uint64(0)
+				for _, t := range run.tables {
+					n += t.meta.Entries
+				}
+				for _, t := range run.tables {
+					seen[t] = true
+					add(t, n)
+				}
+			}
+		}
+	}
+	var others []*table
+	m.e.mu.Lock()
+	for _, t := range m.e.tables {
+		if !seen[t] {
+			others = append(others, t)
+		}
+	}
+	m.e.mu.Unlock()
+	for _, t := range others {
+		add(t, 1<<48) // of no use to reads that begin now
+	}
+	return open
+}
+
+// choose marks the filters that are wanted, given what the rest takes, and
+// reports whether some that were asked are left out.
+func (m *tableMemory) choose(open []openTable, rest, limit int64) (missing bool) {
+	order := make([]*openTable, 0, len(open))
+	sum := int64(0)
+	for i := range open {
+		if o := &open[i]; o.r != nil && o.filter > 0 {
+			order = append(order, o)
+			if o.has {
+				sum += o.filter
+			}
+		}
+	}
+	slices.SortFunc(order, func(a, b *openTable) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.t.meta.Num, b.t.meta.Num))
+	})
+	room := limit - rest
+	if sum > room {
+		room -= m.slack()
+	}
+	taken := int64(0)
+	for _, o := range order {
+		most := room
+		if !o.has {
+			most = min(room, limit-rest-m.slack())
+		}
+		switch {
+		case !o.has && (!o.asked || o.t.broken.Load()):
+		case taken+o.filter <= most:
+			o.want = true
+			taken += o.filter
+		default:
+			missing = true
+		}
+	}
+	return missing
+}
+
+// closeTables takes out tables that were not asked since the hand came by, one
+// after another by their numbers, until the rest fits. Of those that are taken
+// out r is nil then. It returns what the rest takes then.
+func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *removal) int64 {
+	slices.SortFunc(open, func(a, b openTable) int { return cmp.Compare(a.t.meta.Num, b.t.meta.Num) })
+	at, _ := slices.BinarySearchFunc(open, m.hand+1, func(o openTable, n base.FileNum) int { return cmp.Compare(o.t.meta.Num, n) })
+	for range 2 * len(open) {
+		if rest <= limit-2*m.slack() {
+			break
+		}
+		o := &open[at%len(open)]
+		at++
+		m.hand = o.t.meta.Num
+		switch {
+		case o.r == nil || !o.r.Idle(): // an iterator stands in it: nothing would be freed
+		case o.asked:
+			o.asked = false
+			o.t.asked.Store(false)
+		case o.t.reader.CompareAndSwap(o.r, nil):
+			r := o.r
+			o.r = nil
+			rest -= o.size
+			if o.has {
+				o.size += o.filter
+			}
+			out.add(o.size, func() { _ = r.Close() })
+		}
+	}
+	return rest
+}
+
+// load reads a filter, if there is room for it by now.
+func (m *tableMemory) load(o *openTable) (done bool) {
+	if m.e.background.ctx.Err() != nil {
+		return true
+	}
+	if m.e.cache.Charged(cache.Tables)+o.filter > m.limit() {
+		return false // until what is dying is freed
+	}
+	if !o.r.Use() {
+		return true
+	}
+	defer func() { _ = o.r.Close() }()
+	done, err := o.r.LoadFilter()
+	if err != nil {
+		o.t.broken.Store(true)
+		m.e.damaged(err)
+		return true
+	}
+	return done
+}
+
+// removal is what a look takes out.
+type removal struct {
+	bytes int64
+	free  []func()
+}
+
+// add adds what free gives back, if it is not nil.
+func (r *removal) add(n int64, free func()) {
+	if free != nil {
+		r.bytes += n
+		r.free = append(r.free, free)
+	}
+}
+
+// remove frees what no new read finds any more, once no read uses it; with again,
+// another look follows that.
+func (m *tableMemory) remove(out removal, again bool) {
+	if len(out.free) == 0 {
+		return
+	}
+	e := m.e
+	m.dying.Add(out.bytes)
+	e.lifetimes.Add()
+	free := func() {
+		for _, f := range out.free {
+			f()
+		}
+		m.dying.Add(-out.bytes)
+		m.gaveBack()
+		if again {
+			m.lookSoon()
+		}
+		e.lifetimes.Done()
+	}
+	e.mu.Lock()
+	waits := e.quiet.wait(free)
+	retire := func() {}
+	if cur := e.state.Load(); cur != nil {
+		// A read that begins in the new state finds nothing of it.
+		retire = e.setState(&state{mem: cur.mem, imm: cur.imm, v: cur.v})
+	}
+	e.mu.Unlock()
+	retire()
+	if !waits {
+		free()
+	}
+}
+
+// unfiltered says how many filters are left out, if any are.
+func (e *Engine) unfiltered() string {
+	s, shard := e.acquire()
+	if s == nil {
+		return ""
+	}
+	defer s.release(shard)
+	var m observe.MemoryMetrics
+	s.v.eachTable(func(_ int, t *table) {
+		if r := t.reader.Load(); r != nil {
+			addFilter(&m, r)
+		}
+	})
+	if m.FiltersLeftOut == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the filters of %d open tables, %d bytes, are left out of memory: indexes and filters may take %d bytes of the memory budget of %d; reads of keys that those tables do not have look into a page in vain; with a larger Options.MemoryBudget, or a smaller Options.FilterBits, they do not",
+		m.FiltersLeftOut, m.FilterBytesLeftOut, e.tablesMem.limit(), e.opts.MemoryBudget)
+}
