@@ -35,7 +35,11 @@ type survivor struct {
 // happens. No read may answer wrongly meanwhile; afterwards every acknowledged
 // commit is there, no refused one is, and none is there by half.
 func TestErrorSweep(t *testing.T) {
-	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EMFILE} {
+		ops := vfs.OpAll
+		if errno == syscall.EMFILE {
+			ops = vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock
+		}
 		for _, count := range []int{1, 0} {
 			t.Run(fmt.Sprintf("%s, %s", errno, map[int]string{1: "once", 0: "for ever"}[count]), func(t *testing.T) {
 				t.Parallel()
@@ -43,12 +47,16 @@ func TestErrorSweep(t *testing.T) {
 				if testing.Short() || raceEnabled {
 					step = 11
 				}
+				if errno == syscall.EMFILE {
+					step = (step + 1) / 4 // there are fewer of these operations
+				}
+				step = max(step, 1)
 				for k := int(errno) % step; ; k += step {
 					s := &survivor{rig: &rig{TB: t, mem: vfs.NewMem()}}
 					s.o, s.to = tiny()
 					s.o.MemtableSize, s.o.ValueThreshold, s.to.NoCache = 2<<10, 40, true
 					what := fmt.Sprintf("operation %d fails", k+1)
-					fired := s.live(what, vfs.Rule{Op: vfs.OpAll, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
+					fired := s.live(what, vfs.Rule{Op: ops, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
 					s.checkAfter(what)
 					if !fired {
 						break

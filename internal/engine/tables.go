@@ -334,11 +334,20 @@ func (e *Engine) openNamed(name string) (vfs.File, error) {
 	case err == nil:
 	case e.closed.Load():
 		err = base.ErrClosed
+	case errors.Is(err, fs.ErrNotExist) && e.reach() != nil:
+		err = e.fileError("open "+name+", for the directory "+e.name+" was removed while it was open, or cannot be reached", err)
 	case errors.Is(err, fs.ErrNotExist):
 		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
 		c.Err, err = err, c
 	}
 	return f, err
+}
+
+// reach is why no file of the directory can be found, or nil. That one cannot be
+// found says something about it only while others can.
+func (e *Engine) reach() error {
+	_, err := e.io.List(top)
+	return err
 }
 
 // damaged tells the log and the listener about damage met by a read.

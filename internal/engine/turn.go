@@ -146,7 +146,6 @@ func (e *Engine) turnOnce() {
 	t.running = false
 	if err != nil {
 		t.failedAt, t.failure = t.begun, err
-		e.trouble.Store(&err)
 	} else {
 		e.switchTo(g)
 	}

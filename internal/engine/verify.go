@@ -75,6 +75,9 @@ func (e *Engine) noteDamage(ctx context.Context, r *observe.Report, err error) e
 	case vfs.IsTooManyFiles(err):
 		return err
 	}
+	if gone := e.reach(); gone != nil {
+		return e.fileError("list the directory "+e.name, gone)
+	}
 	r.Damage = append(r.Damage, err)
 	return nil
 }

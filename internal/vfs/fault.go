@@ -47,6 +47,7 @@ type Rule struct {
 	Path  string        // a pattern of path.Match for the base name; "" is any
 	Skip  int           // how many matching calls to let pass first
 	Count int           // how many to fail then; 0 is all
+	Every int           // of those, only each so-manieth fails; 0 is each
 	Err   error         // what to return, wrapped in a *fs.PathError
 	Short bool          // do half of a read or a write, then fail
 	After bool          // do the whole operation, then fail all the same
@@ -172,7 +173,8 @@ func (r *Rule) matches(op OpKind, name string) bool {
 // count counts a matching call, and reports whether the rule acts on it, which
 // it may only when free.
 func (f *Fired) count(free bool) bool {
-	if f.matched.Add(1) <= int64(f.rule.Skip) || !free {
+	n := f.matched.Add(1) - int64(f.rule.Skip)
+	if n <= 0 || !free || f.rule.Every > 0 && n%int64(f.rule.Every) != 0 {
 		return false
 	}
 	if n := f.fired.Add(1); f.rule.Count > 0 && n > int64(f.rule.Count) {

@@ -134,6 +134,22 @@ func TestFaultLeaksNothing(t *testing.T) {
 	}
 }
 
+func TestFaultEvery(t *testing.T) {
+	_, f := newFaulty(t)
+	fired := f.Inject(Rule{Op: OpStat, Skip: 1, Every: 3, Count: 2})
+	got := ""
+	for range 12 {
+		if _, err := f.Stat("x0"); err != nil {
+			got += "x"
+		} else {
+			got += "-"
+		}
+	}
+	if got != "---x--x-----" || fired.Count() != 2 {
+		t.Errorf("faults came as %s, %d of them", got, fired.Count())
+	}
+}
+
 func TestFaultSkipCount(t *testing.T) {
 	_, f := newFaulty(t)
 	first := errors.New("first")
