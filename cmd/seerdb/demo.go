@@ -221,6 +221,9 @@ func (d *demo) finish(cmd *cobra.Command) (err error) {
 	}
 	heading(d.w, "7. The tree, and what the learned index did")
 	m := d.db.Metrics()
+	if m.Index, err = d.db.IndexMetrics(cmd.Context()); err != nil { // no table was read since they were written
+		return err
+	}
 	if err := printStats(d.w, m); err != nil {
 		return err
 	}

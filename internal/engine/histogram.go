@@ -72,16 +72,17 @@ func (h *histogram) latency(sampled int) observe.Latency {
 		return l
 	}
 	l.Mean = time.Duration(h.sum.Load() / l.Count)
-	quantile := func(q float64) time.Duration {
-		rank, seen := int64(q*float64(l.Count)), int64(0)
+	// The smallest duration that so many of a thousand do not exceed.
+	quantile := func(perMille int64) time.Duration {
+		rank, seen := (perMille*l.Count+999)/1000, int64(0)
 		for i, n := range counts {
-			if seen += n; seen > rank {
+			if seen += n; seen >= rank {
 				return min(time.Duration(bucketLow(i+1)), l.Max)
 			}
 		}
 		return l.Max
 	}
-	l.P50, l.P95, l.P99, l.P999 = quantile(0.5), quantile(0.95), quantile(0.99), quantile(0.999)
+	l.P50, l.P95, l.P99, l.P999 = quantile(500), quantile(950), quantile(990), quantile(999)
 	return l
 }
 
@@ -94,9 +95,10 @@ type sampler struct {
 
 const sampleShift = 6
 
-// begin counts an operation and starts the clock for a sampled one.
+// begin counts an operation and starts the clock for a sampled one. The first is
+// one: what happened at all has a latency.
 func (s *sampler) begin() (t time.Time) {
-	if s.n.Add(1)&(1<<sampleShift-1) == 0 {
+	if s.n.Add(1)&(1<<sampleShift-1) == 1 {
 		return time.Now()
 	}
 	return t
