@@ -25,6 +25,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"flip":    flipByte,
+			"figures": demoFigures,
 			"words":   makeWords,
 			"foreign": makeForeign,
 			"exits":   exits,

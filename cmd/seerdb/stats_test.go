@@ -40,7 +40,7 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	must(s.Compact(context.Background(), nil, nil))
 	m, err := metricsOf(context.Background(), s)
 	must(err)
-	models, segments, tables, tableBytes, valueBytes := figuresOfFiles(t, dir)
+	models, segments, tables, tableBytes, valueBytes := figuresOfFiles(must, dir)
 	if models == 0 || models == segments {
 		t.Fatalf("%d models of %d segments: the keys do not show the difference", models, segments)
 	}
@@ -77,15 +77,9 @@ func TestFiguresAreThoseOfTheFiles(t *testing.T) {
 	}
 }
 
-// figuresOfFiles counts in the files of a database what its figures should say.
-func figuresOfFiles(t *testing.T, dir string) (models, segments, tables, tableBytes, valueBytes int64) {
-	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+// figuresOfFiles counts in the files of a database what its figures should say. must
+// ends the test on an error.
+func figuresOfFiles(must func(error), dir string) (models, segments, tables, tableBytes, valueBytes int64) {
 	entries, err := os.ReadDir(dir)
 	must(err)
 	for _, e := range entries {
