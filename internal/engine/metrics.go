@@ -246,7 +246,7 @@ func (e *Engine) Health() observe.Health {
 			worse(observe.Degraded, err.Error())
 		}
 	}
-	if f := e.files.Stats(); f.Limit < f.Max {
+	if f := e.files.Stats(); f.Refused {
 		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
 	}
 	if p := e.pinning(); p != "" {

@@ -73,6 +73,7 @@ type Stats struct {
 	Opens    uint64 // files opened
 	Closes   uint64 // files closed to make room for others
 	Refusals uint64 // opens that the system refused for lack of descriptors
+	Refused  bool   // one of them lately, or Limit is below Max for it
 }
 
 // Stats counts.
@@ -80,7 +81,10 @@ func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.grow()
-	return Stats{Open: c.open, Limit: c.limit, Max: c.max, Opens: c.count.opens, Closes: c.count.closes, Refusals: c.count.refusals}
+	return Stats{
+		Open: c.open, Limit: c.limit, Max: c.max, Opens: c.count.opens, Closes: c.count.closes, Refusals: c.count.refusals,
+		Refused: c.limit < c.max || c.now().Sub(c.refusal) < growAfter,
+	}
 }
 
 // grow raises the limit again if the system has refused nothing for long. The
