@@ -107,6 +107,9 @@ type ValueMetrics struct {
 type MemoryMetrics struct {
 	Budget                                                         int64
 	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
+	// Heap is set aside for buffers of jobs on the Go heap, and for the garbage
+	// that the collector lets lie. It is not measured.
+	Heap int64
 	// Pinned is the part of Memtables that was flushed and that open iterators
 	// keep. Health names where they were made.
 	Pinned int64

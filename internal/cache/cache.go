@@ -118,7 +118,9 @@ func ceilPow2(n int64) int {
 func (c *Cache) use(n int64) { c.used.Add(n) }
 
 // room is how many bytes the cache may still take; below zero it must shrink.
-func (c *Cache) room() int64 { return c.budget - c.others.Load() - c.used.Load() }
+func (c *Cache) room() int64 {
+	return c.budget - c.others.Load() - c.used.Load() - c.private.Load()
+}
 
 // Acquire pins the page k of size bytes.
 //

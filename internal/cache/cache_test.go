@@ -85,7 +85,7 @@ func TestNoBudget(t *testing.T) {
 			}
 		}
 		h, _ := c.Acquire(k, 100, false)
-		if s := c.Stats(); s.Privates != 4 || s.Misses != 4 || s.PrivateBytes != 100 {
+		if s := c.Stats(); s.Privates != 4 || s.Misses != 4 || s.PrivateBytes != 100 || s.Charged[Pages] < 100 {
 			t.Fatalf("%+v", s)
 		}
 		h.Abort()

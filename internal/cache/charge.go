@@ -5,16 +5,17 @@ type Kind uint8
 
 // The kinds. Pages is accounted by the cache itself.
 const (
-	Pages        Kind = iota // page memory and the cache's own metadata
+	Pages        Kind = iota // page memory, private buffers and the cache's own metadata
 	Memtables                // arenas
 	Tables                   // resident metadata of open tables
 	Iterators                // buffers of iterators
 	Transactions             // write sets and conflict tracking
 	Loads                    // what bulk loads sort
+	Heap                     // set aside for what else is on the Go heap
 	NumKinds
 )
 
-var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions", "loads"}
+var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions", "loads", "heap"}
 
 func (k Kind) String() string {
 	if k < NumKinds {
@@ -48,7 +49,7 @@ func (c *Cache) Charge(kind Kind, n int64) {
 // Charged is how many bytes of the budget a kind has.
 func (c *Cache) Charged(kind Kind) int64 {
 	if kind == Pages {
-		return c.used.Load()
+		return c.used.Load() + c.private.Load()
 	}
 	return c.charged[kind].Load()
 }
@@ -75,7 +76,7 @@ type Stats struct {
 	Budget       int64           // bytes in all
 	Bytes        int64           // bytes of the pages held
 	Frames       int             // pages held
-	PrivateBytes int64           // bytes of private buffers now out; not in the budget
+	PrivateBytes int64           // bytes of private buffers now out
 	Charged      [NumKinds]int64 // bytes of the budget by kind
 }
 
@@ -96,6 +97,6 @@ func (c *Cache) Stats() Stats {
 	for k := range s.Charged {
 		s.Charged[k] = c.charged[k].Load()
 	}
-	s.Charged[Pages] = c.used.Load()
+	s.Charged[Pages] = c.Charged(Pages)
 	return s
 }

@@ -149,9 +149,9 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	mm := &m.Memory
 	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.tablesMem.limit()
 	mm.Pages, mm.Memtables, mm.Tables = c.Charged[cache.Pages], c.Charged[cache.Memtables], c.Charged[cache.Tables]
-	mm.Transactions, mm.Loads = c.Charged[cache.Transactions], c.Charged[cache.Loads]
+	mm.Transactions, mm.Loads, mm.Heap = c.Charged[cache.Transactions], c.Charged[cache.Loads], c.Charged[cache.Heap]
 	mm.Iterators, mm.Pinned = e.open.iterBytes(), e.pinnedMemtables()
-	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads
+	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads + mm.Heap
 	f := e.files.Stats()
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
 }

@@ -17,6 +17,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
+// What is set aside for buffers of jobs on the Go heap, and for the garbage that
+// the collector lets lie. It depends on the size of tables and pages more than on
+// the budget: with those of the default two jobs have some 10 MB in use.
+const (
+	heapShare = 8
+	maxHeap   = 8 << 20
+)
+
 // Open opens the database in dir, or makes one.
 func Open(dir string, o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
@@ -55,6 +63,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	e.cache = cache.New(cache.Options{Budget: budget})
 	e.open.cache = e.cache
+	e.cache.Charge(cache.Heap, min(o.MemoryBudget/heapShare, maxHeap))
 	e.background = newBackground(e)
 	e.tablesMem.init(e)
 	if err := e.openDir(); err != nil {
