@@ -26,13 +26,16 @@ type wideLife struct {
 
 	// creating and dropping are what was begun and may or may not have happened.
 	creating, dropping string
+	// unsettled are the keyspaces that a power cut may take back, with the first
+	// commit that wrote to them; 0 is none.
+	unsettled map[string]int
 }
 
 // wideLifeMerger is the operator of every keyspace of a wideLife.
 var wideLifeMerger = testkit.Counter
 
 func newWideLife(fs *vfs.MemFS, d seerdb.Durability, w testkit.Weights) *wideLife {
-	l := &wideLife{wideDB: wideDB{m: testkit.NewModel()}, fs: fs, clock: newWideClock(), g: testkit.NewGen(7, 30, 60), d: d}
+	l := &wideLife{wideDB: wideDB{m: testkit.NewModel()}, unsettled: map[string]int{}, fs: fs, clock: newWideClock(), g: testkit.NewGen(7, 30, 60), d: d}
 	l.m.UseMerger(testkit.Default, wideLifeMerger)
 	l.g.Weights, l.g.Odd = w, 20
 	return l
@@ -55,6 +58,13 @@ func (l *wideLife) commits(n int) error {
 		if err != nil {
 			return err
 		}
+		for i := range ops {
+			if name := l.m.KeyspaceName(ops[i].Keyspace); ops[i].Keyspace != testkit.Default {
+				if first, there := l.unsettled[name]; there && first == 0 {
+					l.unsettled[name] = c
+				}
+			}
+		}
 		l.m.Commit(ops)
 		if err := l.db.Apply(b, seerdb.DefaultDurability); err != nil {
 			return err
@@ -73,6 +83,9 @@ func (l *wideLife) create(name string) error {
 	k, err := l.db.Keyspace(name, l.optionsOf(l.m.NextKeyspace(), wideLifeMerger))
 	if err == nil {
 		l.creating = ""
+		if l.d != seerdb.Sync {
+			l.unsettled[name] = 0
+		}
 		l.trees[l.m.CreateKeyspace(name, wideLifeMerger)] = k
 	}
 	return err
@@ -83,6 +96,7 @@ func (l *wideLife) drop(name string) error {
 	err := l.db.DropKeyspace(name)
 	if err == nil {
 		l.dropping = ""
+		clear(l.unsettled) // what is dropped durably was created so
 		id, _ := l.m.Find(name)
 		l.m.DropKeyspace(id)
 		delete(l.trees, id)
@@ -96,6 +110,7 @@ func (l *wideLife) flush() error {
 		return err
 	}
 	l.durable = c
+	clear(l.unsettled)
 	return nil
 }
 
@@ -118,6 +133,7 @@ func (l *wideLife) close() error {
 	err := l.db.Close()
 	l.db = nil
 	if err == nil {
+		clear(l.unsettled)
 		l.durable = l.m.Commits()
 	}
 	return err
@@ -220,6 +236,9 @@ func (l *wideLife) recovered(commit int) error {
 		name := l.m.KeyspaceName(id)
 		if id != testkit.Default && !slices.Contains(names, name) {
 			if name == l.dropping {
+				continue
+			}
+			if first, there := l.unsettled[name]; there && (first == 0 || commit < first) {
 				continue
 			}
 			return fmt.Errorf("keyspace %q is gone", name)

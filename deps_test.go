@@ -63,14 +63,15 @@ const depsPolicy = `
 	wal:           base vfs record
 	manifest:      base vfs record
 	filecache:     vfs
+	pack:          base
 	valuelog:      base cache compress
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base rangedel vfs filecache compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
 
-	cmd/seerdb:    . observe merger base vfs record batch wal manifest valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
+	cmd/seerdb:    . observe merger base vfs record batch wal manifest pack valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `
 
 // depsLeaves hold no state of a database and know nothing of one.

@@ -21,6 +21,8 @@ type TestOptions struct {
 	Clock      func() time.Time
 	Elapsed    func(time.Time) time.Duration // nil: what readings of Clock are apart
 	DeadMin    int
+	PackFrom   int   // keyspaces for which a job makes packs
+	PackSlack  int64 // garbage that packs may hold besides as much as lives
 }
 
 // With returns a copy of o with internal switches set.
@@ -28,6 +30,7 @@ func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
 		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, elapsed: t.Elapsed, deadMin: t.DeadMin,
+		packFrom: t.PackFrom, packSlack: t.PackSlack,
 	}
 	return &o
 }

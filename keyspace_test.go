@@ -141,7 +141,7 @@ func TestBatchAcrossKeyspaces(t *testing.T) {
 	}
 }
 
-func keyspace(t *testing.T, db *seerdb.DB, name string) *seerdb.Keyspace {
+func keyspace(t testing.TB, db *seerdb.DB, name string) *seerdb.Keyspace {
 	t.Helper()
 	k, err := db.Keyspace(name, nil)
 	must(t, err)

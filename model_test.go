@@ -35,7 +35,7 @@ type config struct {
 // operations.
 func tiny() (seerdb.Options, seerdb.TestOptions) {
 	return seerdb.Options{MemtableSize: 16 << 10, PageSize: 512, TableSize: 8 << 10, ValueThreshold: 200, MemoryBudget: 1 << 20},
-		seerdb.TestOptions{L0Trigger: 2, BaseLevel: 16 << 10, DeadMin: 2}
+		seerdb.TestOptions{L0Trigger: 2, BaseLevel: 16 << 10, DeadMin: 2, PackFrom: 1, PackSlack: 1 << 10}
 }
 
 // configs are the option sets. Each differs from tiny in the ways its name
@@ -64,9 +64,10 @@ func configs() []config {
 		{"partitions-2", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 2 }},
 		{"leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Shape = seerdb.Leveled }},
 		{"leveled-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) {
-			o.Shape, o.TableSize, o.MemtableSize = seerdb.Leveled, 2<<10, 4<<10
+			o.Shape, o.TableSize, o.MemtableSize, t.PackFrom = seerdb.Leveled, 2<<10, 4<<10, -1
 		}},
 		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
+		{"packs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.PackFrom = -1 }},
 		{"no-filters", func(o *seerdb.Options, t *seerdb.TestOptions) { o.FilterBits = -1 }},
 		{"raw", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.NoCompression }},
 		{"lz4", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.LZ4 }},
@@ -80,7 +81,7 @@ func configs() []config {
 		{"no-wal", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Durability = seerdb.NoWAL }},
 		{"everything-small", func(o *seerdb.Options, t *seerdb.TestOptions) {
 			o.MemtableSize, o.PageSize, o.TableSize, o.ValueThreshold, o.MemoryBudget = 1<<10, 80, 2<<10, 1, 16<<10
-			t.L0Trigger, t.NoCache, t.Partitions, t.BaseLevel = 1, true, 16, 4<<10
+			t.L0Trigger, t.NoCache, t.Partitions, t.BaseLevel, t.PackFrom = 1, true, 16, 4<<10, -1
 		}},
 	}
 	out := make([]config, len(list))

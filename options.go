@@ -180,6 +180,8 @@ type internalOptions struct {
 	clock      func() time.Time
 	elapsed    func(time.Time) time.Duration
 	deadMin    int
+	packFrom   int
+	packSlack  int64
 }
 
 // The defaults, with how they were found.
@@ -210,8 +212,12 @@ const (
 	// so they cost iterators nothing.
 	defaultPartitions = 16
 	defaultL0Trigger  = 4
-	l0SlowdownFactor  = 3 // writers are slowed from 3 x the trigger
-	l0StopFactor      = 9 // and stopped at 9 x
+	// defaultPackFrom: for fewer keyspaces it is not worth that a table shares its
+	// file, and the space of it. defaultPackSlack: four full packs.
+	defaultPackFrom  = 8
+	defaultPackSlack = 8 << 20
+	l0SlowdownFactor = 3 // writers are slowed from 3 x the trigger
+	l0StopFactor     = 9 // and stopped at 9 x
 )
 
 // resolve fills in the defaults and translates to what the engine takes.
@@ -234,6 +240,8 @@ func (o *Options) resolve() engine.Options {
 		Elapsed:        o.internal.elapsed,
 		ResetClock:     o.ResetClock,
 		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
+		PackFrom:       orDefault(o.internal.packFrom, defaultPackFrom),
+		PackSlack:      orDefault(o.internal.packSlack, defaultPackSlack),
 		Merger:         o.Merger,
 		Filter:         o.Filter,
 		PageSize:       orDefault(o.PageSize, defaultPageSize),

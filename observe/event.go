@@ -53,9 +53,12 @@ type FlushEvent struct {
 
 // CompactionEvent describes a compaction.
 type CompactionEvent struct {
-	Job                     int
-	Reason                  string
-	FromLevel, ToLevel      int
+	Job                int
+	Reason             string
+	FromLevel, ToLevel int
+	// Keyspaces is of how many keyspaces tables are compacted together: small jobs
+	// of many keyspaces are one. Reason and levels are then those of the first.
+	Keyspaces               int
 	InputTables             int
 	OutputTables            int
 	InputBytes, OutputBytes int64

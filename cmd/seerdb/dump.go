@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -42,6 +43,7 @@ func dumpCommand() *cobra.Command {
 		"wal":      {base.FileTypeLog, "Print the commits of a log segment", dumpLog},
 		"sst":      {base.FileTypeTable, "Print properties, index, pages or entries of a table", dumpTable},
 		"manifest": {base.FileTypeManifest, "Print the edits of a manifest and the version they make", dumpManifest},
+		"pack":     {base.FileTypePack, "Print which tables a file of small tables has, and what is in them", dumpPack},
 		"values":   {base.FileTypeValues, "Print the values of a value file", dumpValues},
 	} {
 		sub := &cobra.Command{
@@ -54,7 +56,7 @@ func dumpCommand() *cobra.Command {
 				return d.dump(cmd.OutOrStdout(), f, o)
 			},
 		}
-		if name == "sst" {
+		if name == "sst" || name == "pack" {
 			sub.Flags().BoolVar(&o.entries, "entries", false, "print every entry, and when it expires")
 			sub.Flags().BoolVar(&o.pages, "pages", false, "print every page")
 			sub.Flags().BoolVar(&o.index, "index", false, "print every window of the index")
@@ -95,7 +97,7 @@ func incarnationOf(st *manifest.State, id base.Identity) uint64 {
 	}
 	incarnation := st.LogIncarnation
 	st.Version.All(func(_ int, m *manifest.FileMeta) bool {
-		if id.Type == base.FileTypeTable && m.Num == id.Num {
+		if id.Type == base.FileTypeTable && m.Num == id.Num || id.Type == base.FileTypePack && m.Pack == id.Num {
 			incarnation = m.Incarnation
 		}
 		return true
@@ -142,7 +144,46 @@ func dumpTable(w io.Writer, s *subject, o dumpOptions) error {
 	if err != nil {
 		return err
 	}
-	r, err := sstable.Open(f, size, sstable.ReaderOptions{ID: s.id})
+	return dumpTableOf(w, s, f, size, o, sstable.ReaderOptions{ID: s.id})
+}
+
+// dumpPack prints the tables of a pack, those too that the manifest does not name.
+func dumpPack(w io.Writer, s *subject, o dumpOptions) error {
+	f, size, err := openFile(s.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	tables, err := pack.Read(f, size, s.id)
+	if err != nil {
+		return err
+	}
+	live := map[base.FileNum]bool{}
+	s.state.Version.All(func(_ int, m *manifest.FileMeta) bool {
+		live[m.Num] = live[m.Num] || m.Pack == s.id.Num
+		return true
+	})
+	for _, t := range tables {
+		fmt.Fprintf(w, "@%d table %d, %d bytes", t.Offset, t.Num, t.Size)
+		if !live[t.Num] {
+			fmt.Fprintln(w, ": garbage, the manifest does not name it")
+			continue
+		}
+		fmt.Fprintln(w)
+		one := *s
+		one.id.Type, one.id.Num = base.FileTypeTable, t.Num
+		section := pack.NewSection(pack.Shared{ReaderAt: f}, t.Offset, t.Size)
+		ro := sstable.ReaderOptions{ID: one.id, Pack: s.id.Name(), Offset: int64(t.Offset)}
+		if err := dumpTableOf(w, &one, section, int64(t.Size), o, ro); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumpTableOf prints a table, and closes it.
+func dumpTableOf(w io.Writer, s *subject, f sstable.File, size int64, o dumpOptions, ro sstable.ReaderOptions) error {
+	r, err := sstable.Open(f, size, ro)
 	if err != nil {
 		_ = f.Close()
 		return err

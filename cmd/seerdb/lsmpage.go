@@ -333,7 +333,7 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 		entries, deletes, ranges = entries+f.Entries, deletes+f.Deletes, ranges+f.Ranges
 	}
 	first, last := files[0], files[len(files)-1]
-	name := base.FileName(base.FileTypeTable, first.Num)
+	name := tableName(first)
 	if len(files) > 1 {
 		name = counted(len(files), "table")
 	}
@@ -352,10 +352,19 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 	return b
 }
 
+// tableName is the name of a table's file, with the table's number where others
+// are in it too.
+func tableName(f *manifest.FileMeta) string {
+	if f.Pack != 0 {
+		return fmt.Sprintf("%s, table %d", f.FileName(), f.Num)
+	}
+	return f.FileName()
+}
+
 func lineOf(level int, f *manifest.FileMeta) tableLine {
 	comma := func(n uint64) string { return humanize.Comma(int64(n)) }
 	return tableLine{
-		Name: base.FileName(base.FileTypeTable, f.Num), Level: fmt.Sprintf("L%d", level), Size: size(f.Size),
+		Name: tableName(f), Level: fmt.Sprintf("L%d", level), Size: size(f.Size),
 		Rows: comma(f.Entries), Tombstones: comma(f.Deletes + f.Ranges), From: shortKey(f.Smallest), To: endText(f),
 		Sequences: fmt.Sprintf("%d to %d", f.SmallestSeq, f.LargestSeq),
 	}

@@ -25,9 +25,12 @@ const (
 	FileTypeLock              // LOCK
 	FileTypeTemp              // 000001.tmp
 	FileTypeReserve           // RESERVE
+	FileTypePack              // 000001.pack
+
+	NumFileTypes int = iota
 )
 
-var fileTypeNames = [...]string{"unknown", "log", "table", "values", "manifest", "current", "lock", "temp", "reserve"}
+var fileTypeNames = [...]string{"unknown", "log", "table", "values", "manifest", "current", "lock", "temp", "reserve", "pack"}
 
 func (t FileType) String() string {
 	if int(t) < len(fileTypeNames) {
@@ -49,6 +52,8 @@ func FileName(t FileType, n FileNum) string {
 		return fmt.Sprintf("MANIFEST-%06d", uint64(n))
 	case FileTypeTemp:
 		return fmt.Sprintf("%06d.tmp", uint64(n))
+	case FileTypePack:
+		return fmt.Sprintf("%06d.pack", uint64(n))
 	case FileTypeCurrent:
 		return "CURRENT"
 	case FileTypeLock:
@@ -85,6 +90,8 @@ func ParseFileName(name string) (FileType, FileNum, bool) {
 			t = FileTypeValues
 		case "tmp":
 			t = FileTypeTemp
+		case "pack":
+			t = FileTypePack
 		}
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)

@@ -42,6 +42,10 @@ type Config struct {
 	// TombstoneDensity is how many bytes tombstones must promise to free for
 	// each byte that their way down costs.
 	TombstoneDensity float64
+	// PackFrom is how many keyspaces a job must write for to make packs, and
+	// PackSlack how much of packs may be garbage besides as much as lives.
+	PackFrom  int
+	PackSlack uint64
 	// ValueSpaceTarget is how many bytes value files may take for each byte
 	// that is referenced in them; 0 collects nothing.
 	ValueSpaceTarget float64
@@ -60,6 +64,8 @@ func DefaultConfig() Config {
 		ValueFileSize:    16 << 20,
 		TombstoneDensity: 0.5,
 		ValueSpaceTarget: 1.25,
+		PackFrom:         8,
+		PackSlack:        8 << 20,
 	}
 }
 
@@ -70,27 +76,56 @@ type Busy map[base.FileNum]*Job
 // answers false when nothing is due. It is pure: the answer depends on the
 // arguments alone. Repeating it on what each job leaves behind comes to an end.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
-	var best Job
-	var of *tree
+	if due := dueJobs(v, busy, w, cfg); len(due) > 0 {
+		best := due[mostUrgent(due)]
+		return best.of.complete(v, best.job, w), true
+	}
+	j, of := pickElsewhere(v, busy, w, cfg)
+	if of == nil {
+		return Job{}, false
+	}
+	return of.complete(v, j, Workload{}), true
+}
+
+// due is a job of one keyspace, not yet complete.
+type due struct {
+	job Job
+	of  *tree
+}
+
+// dueJobs picks the most urgent job of each keyspace that has one.
+func dueJobs(v *manifest.Version, busy Busy, w Workload, cfg Config) []due {
+	var all []due
 	for _, mt := range v.Trees() {
 		if settled(mt) || w.Held[mt.Keyspace] {
 			continue
 		}
 		t := newTree(mt, busy, w, cfg)
-		if j, ok := t.pick(w); ok && (of == nil || moreUrgent(&j, &best)) {
-			best, of = j, t
+		if j, ok := t.pick(w); ok {
+			all = append(all, due{j, t})
 		}
 	}
-	if of != nil {
-		return of.complete(v, best, w), true
+	return all
+}
+
+// mostUrgent is the index of the most urgent of some jobs.
+func mostUrgent(all []due) int {
+	best := 0
+	for i := range all {
+		if moreUrgent(&all[i].job, &all[best].job) {
+			best = i
+		}
 	}
-	if best, of = pickValues(v, busy, w, cfg); of == nil {
-		best, of = pickJoin(v, busy, w, cfg)
+	return best
+}
+
+// pickElsewhere picks what is due because of value files, or of files that are
+// small; a nil tree is nothing.
+func pickElsewhere(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, *tree) {
+	if j, of := pickValues(v, busy, w, cfg); of != nil {
+		return j, of
 	}
-	if of == nil {
-		return Job{}, false
-	}
-	return of.complete(v, best, Workload{}), true
+	return pickJoin(v, busy, w, cfg)
 }
 
 // moreUrgent puts what costs nothing before all else, and then level 0, since

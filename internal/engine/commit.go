@@ -109,6 +109,9 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 			return 0, err
 		}
 	}
+	if err := e.settleSpaces(b.Keyspaces()); err != nil {
+		return 0, err
+	}
 	if b.Expires() {
 		e.clock.use() // before any read can see it
 	}
@@ -541,6 +544,9 @@ func (e *Engine) SyncLog() error {
 	e.commit.mu.Unlock()
 	if g.log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
+	}
+	if err := e.syncSpaces(); err != nil {
+		return err
 	}
 	if err := g.syncAll(); err != nil {
 		if errors.Is(err, base.ErrClosed) && e.durable.load() >= end {

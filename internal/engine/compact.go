@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +31,13 @@ type job struct {
 	passed bool
 	// byHand means that a call of Compact wants it, perhaps to make space.
 	byHand bool
+	// also are small jobs of other keyspaces, to be done with this one and of the
+	// same state; only the first of them has any.
+	also []*job
 }
+
+// all is the job and those to be done with it.
+func (j *job) all() []*job { return append([]*job{j}, j.also...) }
 
 // pickConfig are the numbers the picker works with.
 func (e *Engine) pickConfig() compaction.Config {
@@ -40,26 +47,35 @@ func (e *Engine) pickConfig() compaction.Config {
 	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
 	c.TableSize = uint64(e.opts.TableSize)
 	c.ValueFileSize = e.opts.valueFileSize()
+	c.PackFrom, c.PackSlack = e.opts.PackFrom, uint64(e.opts.PackSlack)
 	return c
 }
 
-// picker chooses a job from a version; compaction.Pick is one.
-type picker func(*state, compaction.Busy) (compaction.Job, bool)
+// picker chooses jobs to be done together; compaction.PickAll is one.
+type picker func(*state, compaction.Busy) []compaction.Job
+
+// one is the answer of a picker that chooses one job at most.
+func one(j compaction.Job, ok bool) []compaction.Job {
+	if !ok {
+		return nil
+	}
+	return []compaction.Job{j}
+}
 
 // pickCompaction asks for the most urgent job that can run now. The error is why it may
 // not begin.
 func (e *Engine) pickCompaction() (*job, error) {
 	w := e.workload()
 	cfg := e.pickConfig()
-	j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-		return compaction.Pick(s.v.version, busy, w, cfg)
+	j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
+		return compaction.PickAll(s.v.version, busy, w, cfg)
 	})
 	if j == nil {
 		return nil, nil
 	}
 	if err := e.fits(j); err != nil {
 		e.mu.Lock()
-		e.unmarkInputs(&j.Job)
+		e.unmark(j)
 		e.mu.Unlock()
 		j.s.letGo(j.shard)
 		return nil, err
@@ -71,14 +87,20 @@ func (e *Engine) pickCompaction() (*job, error) {
 // need, it would take what deletes and flushes need, and fail. A file system that
 // does not know how large it is is not asked.
 func (e *Engine) fits(j *job) error {
-	if j.Move || j.Drop {
+	var size uint64
+	for _, j := range j.all() {
+		if !j.Move && !j.Drop {
+			size += j.Size()
+		}
+	}
+	if size == 0 {
 		return nil
 	}
 	free, total, err := e.dirRoot.Usage("")
-	if err != nil || total == 0 || free > j.Size()+roomMin {
+	if err != nil || total == 0 || free > size+roomMin {
 		return nil
 	}
-	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, j.Size(), free)
+	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, size, free)
 }
 
 // startJob picks and marks the inputs in one step, so that two jobs never
@@ -95,22 +117,32 @@ func (e *Engine) startJob(pick picker) *job {
 			s.letGo(shard)
 			continue
 		}
-		j, ok := pick(s, e.busy)
-		if !ok {
+		picked := pick(s, e.busy)
+		if len(picked) == 0 {
 			e.mu.Unlock()
 			s.letGo(shard)
 			return nil
 		}
-		space := e.space(j.Keyspace)
-		if space == nil { // being dropped: the version is about to move on
-			space = e.newKeyspace(manifest.Keyspace{ID: j.Keyspace})
-			space.dropped.Store(true)
+		id := int(e.nextJob.Add(1))
+		jobs := make([]*job, len(picked))
+		for i, j := range picked {
+			jobs[i] = &job{Job: j, id: id, space: e.spaceOf(&j), s: s, shard: shard}
+			e.markInputs(&jobs[i].Job)
 		}
-		started := &job{Job: j, id: int(e.nextJob.Add(1)), space: space, s: s, shard: shard}
-		e.markInputs(&started.Job)
+		jobs[0].also = jobs[1:]
 		e.mu.Unlock()
-		return started
+		return jobs[0]
 	}
+}
+
+// spaceOf is the keyspace of a job.
+func (e *Engine) spaceOf(j *compaction.Job) *Keyspace {
+	k := e.space(j.Keyspace)
+	if k == nil { // being dropped: the version is about to move on
+		k = e.newKeyspace(manifest.Keyspace{ID: j.Keyspace})
+		k.dropped.Store(true)
+	}
+	return k
 }
 
 // markInputs notes that a job has its inputs; unmarkInputs frees them. The
@@ -123,38 +155,48 @@ func (e *Engine) unmarkInputs(j *compaction.Job) {
 	j.Files(func(_ int, f *manifest.FileMeta) { delete(e.busy, f.Num) })
 }
 
-// compact runs a job and installs it.
+// unmark is unmarkInputs for all that was started together. The caller holds e.mu.
+func (e *Engine) unmark(j *job) {
+	for _, j := range j.all() {
+		e.unmarkInputs(&j.Job)
+	}
+}
+
+// done is a job whose tables are written.
+type done struct {
+	*job
+	res compaction.Result
+}
+
+// compact runs a job, with those to be done with it, and installs it.
 func (e *Engine) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
-	ev := observe.CompactionEvent{
-		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
-		InputBytes: int64(j.Size()), Move: j.Move, Drop: j.Drop,
-	}
-	for _, in := range j.Inputs {
-		ev.InputTables += len(in.Files)
-	}
+	ev := j.event()
 	e.stats.compact.running.Add(1)
 	e.listener.compactionBegin(ev)
-	res, err := e.rewriteAndInstall(ctx, j)
+	did, err := e.rewriteAndInstall(ctx, j.all())
 	e.mu.Lock()
-	e.unmarkInputs(&j.Job)
-	if err == nil {
-		e.byHand.follow(&j.Job, res.Tables)
+	e.unmark(j)
+	for _, d := range did {
+		e.byHand.follow(&d.Job, d.res.Tables)
 	}
 	e.mu.Unlock()
 	j.s.letGo(j.shard)
 	e.stats.compact.running.Add(-1)
-	ev.InputBytes -= j.unread
-	ev.OutputTables, ev.OutputBytes = len(res.Tables), int64(res.Stats.BytesOut)
+	for _, j := range j.all() {
+		ev.InputBytes -= j.unread
+	}
+	for _, d := range did {
+		ev.OutputTables += len(d.res.Tables)
+		ev.OutputBytes += int64(d.res.Stats.BytesOut)
+	}
 	ev.Duration, ev.Err = time.Since(begin), err
 	if err != nil {
 		e.stats.compact.failures.Add(1)
 		e.damaged(err)
-	} else {
-		if j.Drop {
-			e.stats.versions.add(&res.Stats)
-		}
-		e.noteCompaction(j, ev, begin)
+	}
+	if len(did) > 0 {
+		e.noteCompaction(did, ev, begin)
 	}
 	e.listener.compactionEnd(ev)
 	if err == errNoKeyspace {
@@ -163,40 +205,120 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	return err
 }
 
-func (e *Engine) noteCompaction(j *job, ev observe.CompactionEvent, begin time.Time) {
-	e.stats.reason(ev.Reason)
-	if j.Move || j.Drop {
-		return
+// event describes a job, and those done with it, before it begins.
+func (j *job) event() observe.CompactionEvent {
+	ev := observe.CompactionEvent{
+		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
+		Keyspaces: 1 + len(j.also), Move: true, Drop: true,
 	}
-	e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
-	l := &e.stats.levels[ev.ToLevel]
-	l.in.Add(ev.InputBytes)
-	l.out.Add(ev.OutputBytes)
-	l.jobs.Add(1)
-	e.noteAbsorbed(ev.InputBytes, ev.Duration)
+	for _, j := range j.all() {
+		ev.InputBytes += int64(j.Size())
+		for _, in := range j.Inputs {
+			ev.InputTables += len(in.Files)
+		}
+		ev.Move, ev.Drop = ev.Move && j.Move, ev.Drop && j.Drop
+	}
+	return ev
 }
 
-// rewriteAndInstall does the work of a job.
-func (e *Engine) rewriteAndInstall(ctx context.Context, j *job) (compaction.Result, error) {
-	res, err := e.rewrite(ctx, j, !j.passed && e.snaps.patient())
-	if err != nil {
-		return res, err
+func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin time.Time) {
+	e.stats.reason(ev.Reason)
+	rewrote := false
+	for _, d := range did {
+		if d.Drop {
+			e.stats.versions.add(&d.res.Stats)
+		}
+		if d.Move || d.Drop {
+			continue
+		}
+		rewrote = true
+		l := &e.stats.levels[d.OutputLevel]
+		l.in.Add(int64(d.Size()) - d.unread)
+		l.out.Add(int64(d.res.Stats.BytesOut))
+		l.jobs.Add(1)
 	}
-	edit := j.Edit(res.Tables, res.Values)
-	if err := e.installJob(edit, j.space, res.Stats.Filtered > 0); err != nil {
-		e.discardOutputs(res)
-		return res, err
+	if rewrote {
+		e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
+		e.noteAbsorbed(ev.InputBytes, ev.Duration)
+	}
+}
+
+// rewriteAndInstall does the work of jobs, by one edit. A job among several that
+// fails is left out, so that it does not hold up the others: its error comes with
+// what was installed.
+func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
+	out := &outputs{e: e, job: jobs[0].id, frees: jobs[0].byHand}
+	if len(jobs) > e.opts.PackFrom {
+		out.packs = newPacker(out)
+	}
+	var all compaction.Result
+	for _, j := range jobs {
+		res, err := e.rewrite(ctx, j, !j.passed && e.snaps.patient(), out)
+		if err != nil {
+			failed = errors.Join(failed, err)
+			if ctx.Err() != nil || out.broken() {
+				break
+			}
+			continue
+		}
+		did = append(did, done{j, res})
+		if !j.Drop {
+			all.Append(res)
+		}
+	}
+	err := ctx.Err()
+	if err == nil && (len(did) == 0 || out.broken()) {
+		err = failed
+	}
+	all, err = out.finish(all, err)
+	if err == nil {
+		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err == nil {
+			err = e.installJobs(did)
+		}
+		if err != nil {
+			e.discardOutputs(all)
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	e.mu.Lock()
-	e.observed.Observe(&j.Job, res.Tables)
+	for _, d := range did {
+		e.observed.Observe(&d.Job, d.res.Tables)
+	}
 	e.mu.Unlock()
 	_ = failpoint.Hit(failpoint.CompactionAfterInstall)
-	return res, nil
+	return did, failed
 }
 
-// rewrite streams the inputs into new tables; a move needs none, and a drop
-// leaves none. The filter is left out unless it may be used.
-func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.Result, error) {
+// installJobs is install for compactions. Those of keyspaces that were dropped
+// meanwhile are left out; if there are no others the error is errNoKeyspace.
+func (e *Engine) installJobs(did []done) error {
+	e.clock.tick()
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	edit := &manifest.Edit{}
+	alive, filtered := false, false
+	for _, d := range did {
+		part := d.Edit(d.res.Tables, d.res.Values)
+		if dropped := d.space.dropped.Load(); !dropped {
+			edit.Remove = append(edit.Remove, part.Remove...)
+			alive, filtered = true, filtered || d.res.Stats.Filtered > 0
+		} else if d.Move {
+			continue // its tables went with the keyspace
+		}
+		edit.Add = append(edit.Add, part.Add...) // withoutDropped removes the files of those that are
+		edit.AddValues = append(edit.AddValues, part.AddValues...)
+	}
+	if !alive {
+		return errNoKeyspace
+	}
+	return e.installLocked(edit, nil, nil, filtered)
+}
+
+// rewrite streams the inputs of a job into new tables; a move needs none, and a
+// drop leaves none. The filter is left out unless it may be used.
+func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
@@ -210,7 +332,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	out := &outputs{e: e, job: j.id, level: j.OutputLevel, opts: j.space.options(), frees: j.byHand}
+	out.level, out.opts = j.OutputLevel, j.space.options()
 	elider := j.Elider(j.s.v.version)
 	var ask compaction.Filter
 	if filter {
@@ -233,12 +355,6 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool) (compaction.R
 		NewValues:    out.newValues,
 	})
 	res.Stats.RangeCovered += covered
-	res, err = out.finish(res, err)
-	if err == nil {
-		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err != nil {
-			e.discardOutputs(res)
-		}
-	}
 	return res, err
 }
 

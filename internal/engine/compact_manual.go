@@ -163,8 +163,8 @@ func (e *Engine) workByHand(ctx context.Context) error {
 	attempts := 3
 	for ctx.Err() == nil {
 		ended := e.background.jobEnded()
-		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			return e.byHand.pick(s, busy, e.pickConfig())
+		j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
+			return one(e.byHand.pick(s, busy, e.pickConfig()))
 		})
 		if j != nil {
 			err := e.compactByHand(ctx, j)
@@ -194,8 +194,8 @@ func (e *Engine) workByHand(ctx context.Context) error {
 func (e *Engine) tidyByHand(ctx context.Context, k *Keyspace, lo, hi []byte) error {
 	before := base.FileNum(e.nextFile.Load())
 	for ctx.Err() == nil {
-		j := e.startJob(func(s *state, busy compaction.Busy) (compaction.Job, bool) {
-			return compaction.PickTidy(s.v.version, busy, k.id, lo, hi, before, e.pickConfig())
+		j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
+			return one(compaction.PickTidy(s.v.version, busy, k.id, lo, hi, before, e.pickConfig()))
 		})
 		if j == nil {
 			return nil

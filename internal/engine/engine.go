@@ -77,6 +77,7 @@ type Engine struct {
 
 	mu         sync.Mutex
 	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
+	packs      map[base.FileNum]*packFile  // guarded by mu; those in which these lie
 	busy       compaction.Busy             // guarded by mu; the inputs of running jobs
 	valueFiles map[base.FileNum]*valueFile // guarded by mu
 

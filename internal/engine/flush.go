@@ -46,7 +46,10 @@ func (e *Engine) Flush(ctx context.Context) error {
 		}
 	}
 	e.commit.mu.Unlock()
-	return e.waitFlushed(ctx, gens, begun)
+	if err := e.waitFlushed(ctx, gens, begun); err != nil {
+		return err
+	}
+	return e.syncSpaces() // if there was nothing to flush, and so no edit
 }
 
 // rotateFor makes g immutable, waiting for room in the queue until an attempt
@@ -181,15 +184,18 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	}
 	var all compaction.Result
 	out := &outputs{e: e, job: job, level: 0, frees: true}
-	for _, id := range append([]uint32{0}, spacesIn(gens)...) {
+	spaces := append([]uint32{0}, spacesIn(gens)...)
+	if len(spaces) > e.opts.PackFrom {
+		out.packs = newPacker(out)
+	}
+	for _, id := range spaces {
 		k := e.space(id)
 		if k == nil {
 			continue // dropped
 		}
 		res, err := e.writeSpace(ctx, v, gens, k, bytes, out)
 		if err != nil {
-			e.discardOutputs(all)
-			return compaction.Result{}, err
+			return out.finish(all, err)
 		}
 		all.Append(res)
 	}

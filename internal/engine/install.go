@@ -27,15 +27,6 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace
 	return e.installLocked(edit, flushed, k, false)
 }
 
-// installJob is install for a compaction; filtered is whether a filter did
-// something, which open snapshots must not see.
-func (e *Engine) installJob(edit *manifest.Edit, k *Keyspace, filtered bool) error {
-	e.clock.tick()
-	e.installMu.Lock()
-	defer e.installMu.Unlock()
-	return e.installLocked(edit, nil, k, filtered)
-}
-
 // installLocked is install for a caller that holds installMu.
 func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace, filtered bool) error {
 	if p := e.poisoned.Load(); p != nil {
@@ -75,10 +66,17 @@ func (e *Engine) appendEdit(edit *manifest.Edit) error {
 	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
 		return err
 	}
-	err := e.manifest.Append(edit)
+	return e.appended(e.manifest.Append(edit))
+}
+
+// appended is the end of everything that appends to the manifest or syncs it. The
+// caller holds installMu.
+func (e *Engine) appended(err error) error {
 	switch {
 	case err == nil:
-		e.reserved.Store(uint64(e.manifest.State().NextFile))
+		s := e.manifest.State()
+		e.reserved.Store(uint64(s.NextFile))
+		e.spaces.durable.Store(s.NextKeyspace)
 		return nil
 	case errors.Is(err, base.ErrNoSpace) && e.manifest.Err() == nil:
 		// The manifest was cut back: the edit did not happen, and the job that
@@ -98,7 +96,7 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	for _, d := range dropped {
 		switch d.Type {
 		case base.FileTypeTable:
-			e.tables[d.Num].gone = true
+			e.tables[d.Num].drop()
 		case base.FileTypeValues:
 			if f := e.valueFiles[d.Num]; f != nil {
 				f.gone = true

@@ -53,6 +53,10 @@ var errNoKeyspace = base.ErrNoKeyspace
 type keyspaces struct {
 	byID   sync.Map             // uint32 to *Keyspace, the default one included; changed under installMu
 	byName map[string]*Keyspace // guarded by installMu; the others
+	// durable is above the numbers of those that a crash of the system cannot take
+	// away; stored under installMu.
+	durable atomic.Uint32
+	made    atomic.Uint32 // above the numbers of all; stored under installMu
 }
 
 // space is the keyspace with a number, or nil.
@@ -237,7 +241,12 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
 	}
 	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: o.mergerName}
-	if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
+	edit := &manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}
+	if e.opts.Durability == Sync {
+		if err := e.editKeyspaces(edit); err != nil {
+			return nil, err
+		}
+	} else if err := e.editKeyspacesLater(edit); err != nil {
 		return nil, err
 	}
 	k := e.newKeyspace(m)
@@ -252,6 +261,53 @@ func (e *Engine) editKeyspaces(edit *manifest.Edit) error {
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
 	}
 	return e.appendEdit(edit)
+}
+
+// editKeyspacesLater makes an edit that is durable before the first row is in the
+// log that needs it (see settleSpaces), or by the next Sync, Flush or Close: ten
+// thousand keyspaces are created with one sync. The caller holds installMu.
+func (e *Engine) editKeyspacesLater(edit *manifest.Edit) error {
+	if p := e.poisoned.Load(); p != nil {
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	}
+	if err := e.manifest.AppendLater(edit); err != nil {
+		return e.appended(err)
+	}
+	e.spaces.made.Store(e.manifest.State().NextKeyspace)
+	return nil
+}
+
+// settleSpaces makes the keyspaces durable to which a batch writes: a log never
+// writes to one that the manifest does not have.
+func (e *Engine) settleSpaces(ids []uint32) error {
+	if durable := e.spaces.durable.Load(); !slices.ContainsFunc(ids, func(id uint32) bool { return id >= durable }) {
+		return nil
+	}
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	return e.syncManifest()
+}
+
+// syncSpaces makes all keyspaces durable that were created.
+func (e *Engine) syncSpaces() error {
+	if e.spaces.made.Load() <= e.spaces.durable.Load() {
+		return nil
+	}
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	return e.syncManifest()
+}
+
+// syncManifest makes durable what was appended to the manifest. The caller holds
+// installMu.
+func (e *Engine) syncManifest() error {
+	switch p := e.poisoned.Load(); {
+	case p != nil:
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	case e.manifest == nil:
+		return base.ErrClosed
+	}
+	return e.appended(e.manifest.Sync())
 }
 
 // DropKeyspace removes a keyspace and all that is in it, at once for readers
@@ -336,14 +392,27 @@ func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
 	referenced := map[base.FileNum]bool{}
 	for _, n := range edit.Add {
 		if gone(n) {
-			dead = append(dead, manifest.Dropped{Type: base.FileTypeTable, Num: n.Meta.Num})
 			continue
 		}
+		referenced[n.Meta.Pack] = true
 		for _, r := range n.Meta.ValueRefs {
 			referenced[r.File] = true
 		}
 	}
-	edit.Add = slices.DeleteFunc(edit.Add, gone)
+	edit.Add = slices.DeleteFunc(edit.Add, func(n manifest.NewFile) bool {
+		if !gone(n) {
+			return false
+		}
+		m := n.Meta
+		switch {
+		case m.Pack == 0:
+			dead = append(dead, manifest.Dropped{Type: base.FileTypeTable, Num: m.Num})
+		case !referenced[m.Pack]:
+			referenced[m.Pack] = true // once
+			dead = append(dead, manifest.Dropped{Type: base.FileTypePack, Num: m.Pack})
+		}
+		return true
+	})
 	edit.AddValues = slices.DeleteFunc(edit.AddValues, func(m manifest.ValueMeta) bool {
 		if referenced[m.Num] {
 			return false

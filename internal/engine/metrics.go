@@ -159,14 +159,19 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 // ioMetrics counts at the file layer (the original counted what it thought it
 // wrote, and published a write amplification of 1.01).
 func (e *Engine) ioMetrics(m *observe.Metrics) {
-	io := func(t base.FileType) observe.FileIO {
-		s := e.io.Stats(t)
-		return observe.FileIO{
-			BytesWritten: int64(s.BytesWritten), BytesRead: int64(s.BytesRead),
-			Writes: int64(s.Writes), Reads: int64(s.Reads), Syncs: int64(s.Syncs),
+	io := func(types ...base.FileType) (f observe.FileIO) {
+		for _, t := range types {
+			s := e.io.Stats(t)
+			f.BytesWritten += int64(s.BytesWritten)
+			f.BytesRead += int64(s.BytesRead)
+			f.Writes += int64(s.Writes)
+			f.Reads += int64(s.Reads)
+			f.Syncs += int64(s.Syncs)
 		}
+		return f
 	}
-	m.IO.Log, m.IO.Tables, m.IO.Values, m.IO.Manifest = io(base.FileTypeLog), io(base.FileTypeTable), io(base.FileTypeValues), io(base.FileTypeManifest)
+	m.IO.Log, m.IO.Values, m.IO.Manifest = io(base.FileTypeLog), io(base.FileTypeValues), io(base.FileTypeManifest)
+	m.IO.Tables = io(base.FileTypeTable, base.FileTypePack)
 	m.Log.BytesWritten, m.Log.Writes, m.Log.Syncs = m.IO.Log.BytesWritten, m.IO.Log.Writes, m.IO.Log.Syncs
 	var deepest, live int64
 	for _, l := range m.Levels {
@@ -176,6 +181,9 @@ func (e *Engine) ioMetrics(m *observe.Metrics) {
 			deepest = l.Bytes
 		}
 	}
+	files, bytes := e.packed()
+	m.IO.Tables.Files += files
+	m.IO.Tables.Bytes += bytes
 	m.IO.Values.Files, m.IO.Values.Bytes = m.Values.Files, m.Values.Bytes
 	live = deepest + m.Values.Bytes - m.Values.Garbage
 	if live > 0 {

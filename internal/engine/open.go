@@ -33,6 +33,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e := &Engine{
 		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
 		tables:     map[base.FileNum]*table{},
+		packs:      map[base.FileNum]*packFile{},
 		busy:       compaction.Busy{},
 		valueFiles: map[base.FileNum]*valueFile{},
 		manual:     make(chan struct{}, 1),

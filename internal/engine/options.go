@@ -62,7 +62,9 @@ type Options struct {
 	// ResetClock takes the system's clock for right, though what was written down is
 	// ahead of it.
 	ResetClock bool
-	DeadMin    int // dead keys in a row for which an iterator leaves a hint
+	DeadMin    int   // dead keys in a row for which an iterator leaves a hint
+	PackFrom   int   // a job for more keyspaces puts their small tables into packs
+	PackSlack  int64 // see compaction.Config
 
 	Shape          compaction.Shape
 	L0Trigger      int   // L0 runs that start a compaction

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
@@ -21,7 +22,8 @@ type outputs struct {
 	level int // where the tables go: filters are sized by level
 	opts  *KeyspaceOptions
 	made  int
-	frees bool // the files may take the reserve: once they are there others go
+	frees bool    // the files may take the reserve: once they are there others go
+	packs *packer // nil: every table has a file of its own
 }
 
 // file creates a file under a new number. Its number is not reused if the job
@@ -31,31 +33,43 @@ func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 		return base.Identity{}, nil, err
 	}
 	id := o.e.newIdentity(t)
+	f, err := o.create(id)
+	return id, f, err
+}
+
+// create creates a file under a number that was handed out.
+func (o *outputs) create(id base.Identity) (vfs.File, error) {
 	fs := vfs.FS(o.e.fs)
 	if o.frees {
 		fs = o.e.roomFS()
 	}
 	f, err := fs.Create(id.Name())
 	if err != nil {
-		return id, nil, o.e.fileError("create "+id.Name(), err)
+		return nil, o.e.fileError("create "+id.Name(), err)
 	}
 	o.made++
 	o.e.noteMade(id)
-	return id, f, nil
+	return f, nil
 }
 
 func (o *outputs) newTable() (compaction.TableOutput, error) {
+	if o.packs != nil {
+		return o.packs.newTable()
+	}
 	id, f, err := o.file(base.FileTypeTable)
 	if err != nil {
 		return compaction.TableOutput{}, err
 	}
-	w := sstable.NewWriter(f, sstable.WriterOptions{
+	out := compaction.TableOutput{ID: id, Writer: o.writer(f, id)}
+	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterTableSync)
+	return out, nil
+}
+
+func (o *outputs) writer(w io.Writer, id base.Identity) *sstable.Writer {
+	return sstable.NewWriter(w, sstable.WriterOptions{
 		ID: id, PageSize: o.e.opts.PageSize, Codec: o.opts.Codec,
 		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index,
 	})
-	out := compaction.TableOutput{ID: id, Writer: w}
-	out.Close, out.Abort = o.closers(id, f, failpoint.OutputAfterTableSync)
-	return out, nil
 }
 
 func (o *outputs) newValues() (compaction.ValueOutput, error) {
@@ -123,12 +137,30 @@ func (e *Engine) discardOutputs(r compaction.Result) {
 	if e.poisoned.Load() != nil {
 		return
 	}
+	for num := range packsIn(r.Tables) {
+		e.removeFile(base.FileTypePack, num, 0)
+	}
 	for _, t := range r.Tables {
-		e.removeFile(base.FileTypeTable, t.Num, 0)
+		if t.Pack == 0 {
+			e.removeFile(base.FileTypeTable, t.Num, 0)
+		}
 	}
 	for _, v := range r.Values {
 		e.removeFile(base.FileTypeValues, v.Num, 0)
 	}
+}
+
+// broken reports whether the files that several runs share are lost.
+func (o *outputs) broken() bool { return o.packs != nil && o.packs.broken }
+
+// discard removes what a job has made that failed before its end; res is what its
+// complete runs made, and the others have undone theirs.
+func (o *outputs) discard(res compaction.Result) {
+	if o.packs != nil {
+		o.packs.place(res.Tables)
+		o.packs.discard()
+	}
+	o.e.discardOutputs(res)
 }
 
 // filterBits gives the upper levels, which hold little and are asked by every
@@ -142,11 +174,18 @@ func (e *Engine) filterBits(level int) float64 {
 	return bits + min(2*float64(base.NumLevels-1-level), 6)
 }
 
-// run executes the common part of flushes and compactions: stream, sync the
-// directory. The files of a failed run are gone when it returns.
+// finish is the common end of flushes and compactions, with what their runs made:
+// the packs are completed, and the directory is synced. The files of a failed
+// job are gone when it returns.
 func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, error) {
+	if err == nil && o.packs != nil {
+		if err = o.packs.end(); err == nil {
+			o.packs.place(res.Tables)
+		}
+	}
 	if err != nil {
-		return res, err
+		o.discard(res)
+		return compaction.Result{}, err
 	}
 	if err := o.syncDir(); err != nil {
 		o.e.discardOutputs(res)

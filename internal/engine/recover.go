@@ -131,13 +131,18 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.tables[n] != nil || e.valueFiles[n] != nil
+	switch t {
+	case base.FileTypeTable:
+		return e.tables[n] != nil && e.tables[n].pack == nil
+	case base.FileTypePack:
+		return e.packs[n] != nil
+	}
+	return e.valueFiles[n] != nil
 }
 
 // checkFiles looks for every file that the manifest names.
 func (e *Engine) checkFiles(v *manifest.Version) error {
-	check := func(t base.FileType, n base.FileNum, size uint64) error {
-		name := base.FileName(t, n)
+	check := func(name string, size uint64) error {
 		info, err := e.fs.Stat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -152,13 +157,20 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 		return nil
 	}
 	var err error
+	packs := map[base.FileNum]bool{}
 	v.All(func(_ int, f *manifest.FileMeta) bool {
-		err = check(base.FileTypeTable, f.Num, f.Size)
+		switch {
+		case f.Pack == 0:
+			err = check(f.FileName(), f.Size)
+		case !packs[f.Pack]:
+			packs[f.Pack] = true
+			err = check(f.FileName(), f.PackSize)
+		}
 		return err == nil
 	})
 	for _, f := range sortedValues(v) {
 		if err == nil {
-			err = check(base.FileTypeValues, f.Num, f.Size)
+			err = check(base.FileName(base.FileTypeValues, f.Num), f.Size)
 		}
 	}
 	return err

@@ -253,6 +253,7 @@ func (e *Engine) releaseView(v *view) (tables []*table, values []*valueFile) {
 		tv.each(func(_ int, t *table) {
 			if t.refs--; t.refs == 0 {
 				delete(e.tables, t.meta.Num)
+				e.leavePack(t)
 				tables = append(tables, t)
 			}
 		})

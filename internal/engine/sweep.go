@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/wal"
@@ -31,7 +32,7 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 	}
 	ev := observe.FileEvent{Name: name, Size: size}
 	switch t {
-	case base.FileTypeTable:
+	case base.FileTypeTable, base.FileTypePack:
 		e.listener.tableRemoved(ev)
 	case base.FileTypeValues:
 		e.listener.valueFileRemoved(ev)
@@ -70,6 +71,8 @@ func (e *Engine) identify(t base.FileType, name string) (id base.Identity, ok bo
 		id, ok = manifest.Identify(f, size)
 	case base.FileTypeTable:
 		id, ok = sstable.Identify(f, size)
+	case base.FileTypePack:
+		id, ok = pack.Identify(f, size)
 	case base.FileTypeValues:
 		id, ok = valuelog.Identify(f, size)
 	}
@@ -186,7 +189,7 @@ func (e *Engine) halfWritten() string {
 			if n >= spillNum && s.half(n-spillNum) {
 				return name
 			}
-		case base.FileTypeTable, base.FileTypeValues:
+		case base.FileTypeTable, base.FileTypePack, base.FileTypeValues:
 			if e.live(t, n) || !s.half(n) {
 				continue
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -25,15 +26,19 @@ import (
 type table struct {
 	e    *Engine
 	meta *manifest.FileMeta // immutable
-	refs int                // views that name it; guarded by Engine.mu
-	gone bool               // no version names it: remove with the last view; guarded by Engine.mu
+	pack *packFile          // in which it lies; nil if it has a file of its own
+	// lastOf is pack if this was the last handle of a table in it; written with
+	// Engine.mu held, when no view names the table any more.
+	lastOf *packFile
+	refs   int  // views that name it; guarded by Engine.mu
+	gone   bool // no version names it: remove with the last view; guarded by Engine.mu
 
 	reader atomic.Pointer[sstable.Reader]
 	asked  atomic.Bool                // since the memory for tables was last looked at
 	broken atomic.Bool                // its filter could not be read
 	props  atomic.Pointer[indexProps] // nil until the table was read
 	openMu sync.Mutex                 // one opener at a time
-	file   tableFile                  // guarded by openMu; nil until the table was read
+	file   sstable.File               // guarded by openMu; nil until the table was read
 	fileID uint64                     // immutable; the cache's name for the file
 }
 
@@ -55,8 +60,13 @@ func newIndexProps(p *sstable.Properties) *indexProps {
 	}
 }
 
+// newTable makes a handle. The caller holds e.mu.
 func newTable(e *Engine, m *manifest.FileMeta) *table {
-	return &table{e: e, meta: m, fileID: cache.NewFileID()}
+	t := &table{e: e, meta: m, fileID: cache.NewFileID()}
+	if m.Pack != 0 {
+		t.pack = e.packOf(m)
+	}
+	return t
 }
 
 func (t *table) identity() base.Identity {
@@ -101,11 +111,12 @@ func (t *table) openSlow() (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
 		return r, nil
 	}
-	id := t.identity()
-	if t.file.File == nil {
-		t.file.File = t.e.file(id.Name())
+	if t.file == nil {
+		t.file = t.source()
 	}
-	r, err := sstable.Open(t.file, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Cache: t.e.cache, FileID: t.fileID, Memory: &t.e.tablesMem, Seq: t.meta.OneSeq})
+	o := t.readerOptions()
+	o.Cache, o.FileID, o.Memory = t.e.cache, t.fileID, &t.e.tablesMem
+	r, err := sstable.Open(t.file, int64(t.meta.Size), o)
 	if err != nil {
 		t.e.damaged(err)
 		return nil, err
@@ -118,16 +129,33 @@ func (t *table) openSlow() (*sstable.Reader, error) {
 
 // readProps reads what metrics say of the index, and keeps nothing else.
 func (t *table) readProps() error {
-	id := t.identity()
-	f := t.e.file(id.Name())
-	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Memory: noFilters{}})
+	f := t.source()
+	defer func() { _ = closeSource(f) }()
+	o := t.readerOptions()
+	o.Memory = noFilters{}
+	r, err := sstable.Open(f, int64(t.meta.Size), o)
 	if err != nil {
-		_ = f.Close()
 		t.e.damaged(err)
 		return err
 	}
 	t.props.Store(newIndexProps(r.Properties()))
 	return r.Close()
+}
+
+// source is what the table is read from. It outlives its readers: see closeSource.
+func (t *table) source() sstable.File {
+	if t.pack != nil {
+		return pack.NewSection(pack.Shared{ReaderAt: t.pack.file}, t.meta.Offset, t.meta.Size)
+	}
+	return tableFile{t.e.file(t.meta.FileName())}
+}
+
+// closeSource closes a file that no other table lies in.
+func closeSource(f sstable.File) error {
+	if own, ok := f.(tableFile); ok {
+		return own.File.Close()
+	}
+	return nil
 }
 
 // noFilters is the sstable.Memory of a reader that needs no filter, and is closed
@@ -137,6 +165,15 @@ type noFilters struct{}
 func (noFilters) Take(int64)       {}
 func (noFilters) Admit(int64) bool { return false }
 
+// readerOptions are those of every reader of the table.
+func (t *table) readerOptions() sstable.ReaderOptions {
+	o := sstable.ReaderOptions{ID: t.identity(), Seq: t.meta.OneSeq}
+	if t.meta.Pack != 0 {
+		o.Pack, o.Offset = t.meta.FileName(), int64(t.meta.Offset)
+	}
+	return o
+}
+
 // close frees the reader. Nobody uses the table any more.
 func (t *table) close() {
 	if r := t.reader.Swap(nil); r != nil {
@@ -144,11 +181,12 @@ func (t *table) close() {
 	}
 	t.openMu.Lock()
 	defer t.openMu.Unlock()
-	if f := t.file.File; f != nil {
-		t.e.cache.Drop(t.fileID)
-		if err := f.Close(); err != nil {
-			t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
-		}
+	if t.file == nil {
+		return
+	}
+	t.e.cache.Drop(t.fileID)
+	if err := closeSource(t.file); err != nil {
+		t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
 	}
 }
 
@@ -308,7 +346,10 @@ func sortedValues(v *manifest.Version) []manifest.ValueMeta {
 func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
 	for _, t := range tables {
 		t.close()
-		if t.gone {
+		switch {
+		case t.lastOf != nil:
+			e.closePack(t.lastOf)
+		case t.gone && t.pack == nil:
 			e.removeFile(base.FileTypeTable, t.meta.Num, int64(t.meta.Size))
 		}
 	}

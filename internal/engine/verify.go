@@ -11,6 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -43,6 +44,11 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 		}
 		r.Tables++
 		r.Bytes += int64(t.meta.Size)
+	}
+	for _, p := range packsOf(tables) {
+		if err := note(e.verifyPack(p, tables)); err != nil {
+			return r, err
+		}
 	}
 	for _, f := range s.v.values {
 		if err := note(f.verify(ctx)); err != nil {
@@ -140,7 +146,7 @@ func (t *table) verify(ctx context.Context, v *view, report *observe.Report) err
 	if err := r.Verify(ctx, nil); err != nil {
 		return err
 	}
-	name := base.FileName(base.FileTypeTable, t.meta.Num)
+	name := t.meta.FileName()
 	p := r.Properties()
 	if ranges := uint64(p.Ranges.Len()); p.Entries != t.meta.Entries || ranges != t.meta.Ranges {
 		return base.Corruptf(name, -1, "the table has %d entries and %d ranges; the manifest says %d and %d", p.Entries, ranges, t.meta.Entries, t.meta.Ranges)
@@ -231,9 +237,13 @@ func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 // openAgain opens the file by its name, as the next opening of the database will:
 // the reader in use may hold one that another file has replaced since.
 func (t *table) openAgain() (*sstable.Reader, error) {
-	id := t.identity()
-	f := t.e.wholeFile(id.Name(), t.meta.Size)
-	r, err := sstable.Open(f, int64(t.meta.Size), sstable.ReaderOptions{ID: id, Seq: t.meta.OneSeq})
+	var f sstable.File
+	if t.pack != nil {
+		f = pack.NewSection(t.e.wholeFile(t.meta.FileName(), t.meta.PackSize), t.meta.Offset, t.meta.Size)
+	} else {
+		f = t.e.wholeFile(t.meta.FileName(), t.meta.Size)
+	}
+	r, err := sstable.Open(f, int64(t.meta.Size), t.readerOptions())
 	if err != nil {
 		_ = f.Close()
 	}

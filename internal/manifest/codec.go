@@ -41,12 +41,14 @@ var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClo
 // They are even: who does not know of range tombstones would find what they
 // delete, who does not know of expiries would not make files in which they are
 // right, who does not know of the one sequence would take new values for the
-// oldest, and who does not know of incarnations could check no byte.
+// oldest, who does not know of incarnations could check no byte, and who does
+// not know of packs would look for files that are not there.
 const (
-	tagRanges  = 2 // uvarints: fragments, bound
-	tagExpiry  = 4 // uvarints: entries, earliest, latest
-	tagOneSeq  = 6 // uvarint
-	tagOpening = 8 // uvarint
+	tagRanges  = 2  // uvarints: fragments, bound
+	tagExpiry  = 4  // uvarints: entries, earliest, latest
+	tagOneSeq  = 6  // uvarint
+	tagOpening = 8  // uvarint
+	tagPack    = 10 // uvarints: file, its size, offset
 )
 
 // tagValuesOpening is such a field at the end of a value file's description.
@@ -166,6 +168,7 @@ func appendTable(dst []byte, n NewFile) []byte {
 	field(tagExpiry, f.Expiring, f.MinExpiry, f.MaxExpiry)
 	field(tagOneSeq, uint64(f.OneSeq))
 	field(tagOpening, f.Incarnation)
+	field(tagPack, uint64(f.Pack), f.PackSize, f.Offset)
 	return dst
 }
 
@@ -364,7 +367,7 @@ func (d *decoder) table() NewFile {
 
 // tableFields reads what follows in a table's description.
 func (d *decoder) tableFields(f *FileMeta) {
-	known := []uint64{tagRanges, tagExpiry, tagOneSeq, tagOpening}
+	known := []uint64{tagRanges, tagExpiry, tagOneSeq, tagOpening, tagPack}
 	d.fields("table", known, func(tag uint64, body *decoder) bool {
 		switch tag {
 		case tagRanges:
@@ -376,6 +379,8 @@ func (d *decoder) tableFields(f *FileMeta) {
 			f.OneSeq = body.seq()
 		case tagOpening:
 			f.Incarnation = body.uvarint()
+		case tagPack:
+			f.Pack, f.PackSize, f.Offset = body.fileNum(), body.uvarint(), body.uvarint()
 		default:
 			return false
 		}

@@ -57,6 +57,9 @@ type OldFile struct {
 // Apply returns the version after e. It is pure: v is unchanged. An edit that
 // cannot be true of v is an error, and no version.
 func (v *Version) Apply(e *Edit) (*Version, error) {
+	if len(e.Add)+len(e.Remove)+len(e.AddValues) == 0 {
+		return v, nil
+	}
 	b := newBuilder(v, e)
 	if err := b.apply(e); err != nil {
 		return nil, err

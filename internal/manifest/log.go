@@ -44,6 +44,7 @@ type Log struct {
 	installed bool         // CURRENT names it, or may
 	buf       []byte
 	err       error // what poisoned the log
+	later     bool  // there are edits beyond synced, which nothing has promised yet
 }
 
 // Create makes the manifest of a new, empty database. What a crash during an
@@ -62,7 +63,7 @@ func Create(fsys vfs.FS, dir string, dbID, incarnation uint64) (*Log, error) {
 	}
 	for _, name := range names {
 		switch t, _, _ := base.ParseFileName(name); t {
-		case base.FileTypeTable, base.FileTypeValues, base.FileTypeLog:
+		case base.FileTypeTable, base.FileTypePack, base.FileTypeValues, base.FileTypeLog:
 			return nil, base.Corruptf(base.FileName(base.FileTypeCurrent, 0), -1, "the file is missing, but %s is there", name)
 		}
 	}
@@ -228,6 +229,10 @@ func (l *Log) Seal(logs []ClosedLog) error {
 		return l.err
 	case l.file == nil:
 		return base.ErrClosed
+	case l.later:
+		if err := l.settle(l.State()); err != nil {
+			return err
+		}
 	}
 	c := current{format: l.State().Format, db: l.id.DB, incarnation: l.id.Incarnation, manifest: l.id.Num, synced: l.synced, closed: logs}
 	temp, err := c.writeTemp(l.fs, l.dir)
@@ -243,7 +248,7 @@ func (l *Log) Seal(logs []ClosedLog) error {
 
 // use makes m the manifest to append to.
 func (l *Log) use(m *written) {
-	l.file, l.id, l.size, l.synced = m.file, m.id, m.size, m.size
+	l.file, l.id, l.size, l.synced, l.later = m.file, m.id, m.size, m.size, false
 	l.lastNum = m.id.Num
 	l.rotateAt = max(rotateMin, rotateFactor*m.size)
 	l.state.Store(m.state)
@@ -284,23 +289,67 @@ func (l *Log) RotateErr() error {
 func (l *Log) Append(e *Edit) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, l.err)
-	}
-	if l.file == nil {
-		return base.ErrClosed
-	}
-	next, err := l.State().apply(e)
+	next, err := l.put(e)
 	if err != nil {
 		return err
 	}
+	return l.settle(next)
+}
+
+// AppendLater is Append, but for the sync: the edit has happened for this process,
+// and survives a crash of the system from the next Append, Sync or Seal on.
+func (l *Log) AppendLater(e *Edit) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	next, err := l.put(e)
+	if err != nil {
+		return err
+	}
+	l.state.Store(next)
+	l.later = true
+	return nil
+}
+
+// Sync makes durable what AppendLater appended. Its errors are those of Append.
+func (l *Log) Sync() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, l.err)
+	case l.file == nil:
+		return base.ErrClosed
+	case !l.later:
+		return nil
+	}
+	return l.settle(l.State())
+}
+
+// put writes an edit, and returns the state after it. The caller holds mu.
+func (l *Log) put(e *Edit) (*State, error) {
+	if l.err != nil {
+		return nil, fmt.Errorf("%w: %w", base.ErrReadOnly, l.err)
+	}
+	if l.file == nil {
+		return nil, base.ErrClosed
+	}
+	next, err := l.State().apply(e)
+	if err != nil {
+		return nil, err
+	}
 	if err := failpoint.Hit(failpoint.ManifestBeforeAppend); err != nil {
-		return l.poison(err)
+		return nil, l.poison(err)
 	}
 	l.buf = record.Append(l.buf[:0], l.id, l.size, record.KindData, l.synced, AppendEdit(nil, e))
 	if err := l.writeOrCut(l.buf); err != nil {
-		return err
+		return nil, err
 	}
+	return next, nil
+}
+
+// settle makes what was appended durable; next is the state after it. The caller
+// holds mu.
+func (l *Log) settle(next *State) error {
 	if err := l.sync(); err != nil {
 		return l.poison(err)
 	}
@@ -336,7 +385,7 @@ func (l *Log) sync() error {
 	if err := l.file.Sync(); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
-	l.synced = l.size
+	l.synced, l.later = l.size, false
 	return failpoint.Hit(failpoint.ManifestAfterSync)
 }
 
@@ -404,12 +453,15 @@ func (l *Log) replace() (m *written, unsure bool, err error) {
 func (l *Log) Verify() error {
 	for {
 		l.mu.Lock()
-		s, file, synced := l.State(), l.file, l.synced
+		s, file, length := l.State(), l.file, l.synced
+		if l.later {
+			length = l.size
+		}
 		l.mu.Unlock()
 		if file == nil {
 			return base.ErrClosed
 		}
-		err := verify(l.fs, l.dir, s, synced)
+		err := verify(l.fs, l.dir, s, length)
 		// While it is rotated CURRENT names the new one before State does.
 		l.mu.Lock()
 		same := l.file == file
@@ -420,7 +472,7 @@ func (l *Log) Verify() error {
 	}
 }
 
-func verify(fsys vfs.FS, dir string, want *State, synced int64) error {
+func verify(fsys vfs.FS, dir string, want *State, length int64) error {
 	c, err := readCurrent(fsys, dir)
 	if err != nil {
 		return err
@@ -429,7 +481,7 @@ func verify(fsys vfs.FS, dir string, want *State, synced int64) error {
 	if got := (&State{DBID: c.db, Incarnation: c.incarnation, ManifestNum: c.manifest}).identity(); got != want.identity() {
 		return base.Corruptf(name, -1, "it names %v, expected %v", got, want.identity())
 	}
-	got, err := recoverFrom(fsys, dir, &c, synced)
+	got, err := recoverFrom(fsys, dir, &c, length)
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func (s *State) advance(e *Edit) error {
 		s.NextFile = max(s.NextFile, m.Num+1)
 	}
 	for _, n := range e.Add {
-		s.NextFile = max(s.NextFile, n.Meta.Num+1)
+		s.NextFile = max(s.NextFile, n.Meta.Num+1, n.Meta.Pack+1)
 		s.LastSeq = max(s.LastSeq, n.Meta.LargestSeq)
 	}
 	s.Clock = max(s.Clock, e.Clock)

@@ -51,6 +51,9 @@ func (f *FileMeta) keys() string {
 func (f *FileMeta) String() string {
 	s := fmt.Sprintf("table %d %s seq %d-%d entries %d size %d",
 		f.Num, f.keys(), f.SmallestSeq, f.LargestSeq, f.Entries, f.Size)
+	if f.Pack != 0 {
+		s += fmt.Sprintf(" at %d of %s", f.Offset, f.FileName())
+	}
 	if f.Keyspace != 0 {
 		s += fmt.Sprintf(" keyspace %d", f.Keyspace)
 	}

@@ -2,7 +2,9 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -24,12 +26,17 @@ type ValueRef struct {
 // FileMeta describes one table. It is immutable once it is in a Version.
 type FileMeta struct {
 	Num      base.FileNum
-	Size     uint64 // bytes of the file
+	Size     uint64 // bytes of the table, which has a file of its own or lies in Pack
 	Keyspace uint32
 	Location Location
 	Format   base.FormatVersion
 	// Incarnation is that of the opening that wrote the file.
 	Incarnation uint64
+
+	// Pack, if not 0, is the file of PackSize bytes in which the table lies, from
+	// Offset on, beside others. Else it has a file of its own.
+	Pack             base.FileNum
+	Offset, PackSize uint64
 
 	// Run is which run of its keyspace and level the table belongs to; larger is
 	// newer.
@@ -130,6 +137,14 @@ func (v *Version) All(fn func(level int, f *FileMeta) bool) {
 	}
 }
 
+// FileName is the name of the file in which the table lies.
+func (f *FileMeta) FileName() string {
+	if f.Pack != 0 {
+		return base.FileName(base.FileTypePack, f.Pack)
+	}
+	return base.FileName(base.FileTypeTable, f.Num)
+}
+
 // End is where the table's keys end. With range tombstones that may be a key
 // that is not in the table any more, at which the next table begins, or nowhere.
 // Without an end, Largest is only the largest key that is named.
@@ -148,6 +163,9 @@ func (f *FileMeta) check() error {
 		return fmt.Errorf("table without a number")
 	case f.Size == 0:
 		return fmt.Errorf("table %d: empty file", f.Num)
+	case f.Pack == 0 && (f.Offset != 0 || f.PackSize != 0) ||
+		f.Pack != 0 && (f.Pack == f.Num || f.Offset > f.PackSize || f.Size > f.PackSize-f.Offset):
+		return fmt.Errorf("table %d: %d bytes at %d of the %d bytes of file %d", f.Num, f.Size, f.Offset, f.PackSize, f.Pack)
 	case f.Location != LocationLocal:
 		return fmt.Errorf("table %d: unknown location %d", f.Num, f.Location)
 	case f.Format == 0:
@@ -201,12 +219,42 @@ func (v *Version) Check() error {
 	if err != nil {
 		return err
 	}
+	if err := v.checkPacks(seen); err != nil {
+		return err
+	}
 	for num, vf := range v.Values {
 		if seen[num] {
 			return fmt.Errorf("file number %d is a table and a value file", num)
 		}
 		if got := live[num]; got == nil || *got != *vf || vf.Num != num {
 			return fmt.Errorf("value file %d: accounts say %+v, the tables %+v", num, *vf, got)
+		}
+	}
+	return nil
+}
+
+// checkPacks looks at the tables that share a file: all say the same of it, and no
+// two lie at the same place. It adds the files' numbers to seen.
+func (v *Version) checkPacks(seen map[base.FileNum]bool) error {
+	packs := make(map[base.FileNum][]*FileMeta)
+	v.All(func(_ int, f *FileMeta) bool {
+		if f.Pack != 0 {
+			packs[f.Pack] = append(packs[f.Pack], f)
+		}
+		return true
+	})
+	for num, tables := range packs {
+		if seen[num] {
+			return fmt.Errorf("file number %d is a table and a file of tables", num)
+		}
+		seen[num] = true
+		slices.SortFunc(tables, func(a, b *FileMeta) int { return cmp.Compare(a.Offset, b.Offset) })
+		for i, f := range tables[1:] {
+			before := tables[i]
+			if f.PackSize != before.PackSize || f.Incarnation != before.Incarnation || f.Offset < before.Offset+before.Size {
+				return fmt.Errorf("table %d at %d and table %d at %d, of %d and %d bytes, do not fit into file %d",
+					before.Num, before.Offset, f.Num, f.Offset, before.Size, f.Size, num)
+			}
 		}
 	}
 	return nil

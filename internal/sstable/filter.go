@@ -113,7 +113,7 @@ func (r *Reader) LoadFilter() (bool, error) {
 	if err != nil || !r.filter.CompareAndSwap(nil, f) {
 		f.free(r.memory) // no read has seen it
 	}
-	return err == nil, err
+	return err == nil, r.inPack(err)
 }
 
 // DropFilter takes the filter out of the reader, if it can be left out, and

@@ -84,7 +84,7 @@ func (it *Iter) enter(n, hint int) bool {
 	it.n = n
 	var err error
 	if it.o.Bypass {
-		err = it.spans.load(it.r, n, &it.page)
+		err = it.r.inPack(it.spans.load(it.r, n, &it.page))
 	} else {
 		err = it.r.load(n, hint, it.o.Scan, &it.ref, &it.page)
 	}

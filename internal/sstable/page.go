@@ -26,15 +26,15 @@ func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) 
 	if r.cache == nil {
 		b := make([]byte, size)
 		if err := r.fill(b, n, off, stored); err != nil {
-			return err
+			return r.inPack(err)
 		}
-		return r.openPage(b, off, p)
+		return r.inPack(r.openPage(b, off, p))
 	}
 	h, state := r.cache.Acquire(cache.Key{File: r.fileID, Off: uint64(off)}, size, scan)
 	if state == cache.Fill {
 		if err := r.fill(h.Bytes(), n, off, stored); err != nil {
 			h.Abort()
-			return err
+			return r.inPack(err)
 		}
 		if invariant.Enabled {
 			r.checkPlace(h.Bytes(), n)
@@ -47,7 +47,7 @@ func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) 
 	}
 	if err := p.Open(b); err != nil {
 		h.Release()
-		return damaged(r.id.Name(), off, "page", err)
+		return r.inPack(damaged(r.id.Name(), off, "page", err))
 	}
 	*ref = h
 	return nil

@@ -32,6 +32,10 @@ type ReaderOptions struct {
 	// Seq, if not 0, is shown as the sequence of every entry. The file, whose
 	// keys all differ, says 0: it was written before the sequence was known.
 	Seq base.SeqNum
+	// Pack, if not "", is the file in which the table lies from Offset on: errors
+	// name it.
+	Pack   string
+	Offset int64
 }
 
 // Reader reads one table. It is safe for concurrent use.
@@ -42,6 +46,8 @@ type Reader struct {
 	cache    *cache.Cache
 	memory   Memory
 	fileID   uint64 // the cache's name for the file
+	pack     string // ReaderOptions.Pack and Offset
+	offset   int64
 	size     int64
 	meta     []byte // off-heap: a small filter, index and properties as in the file
 	metaOff  int64  // where meta begins in the file
@@ -61,7 +67,7 @@ type Reader struct {
 // if it has a large filter. On success it owns f, and the caller has the first
 // use of the reader.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
-	r := &Reader{f: f, id: o.ID, cache: o.Cache, memory: o.Memory, fileID: o.FileID, size: size}
+	r := &Reader{f: f, id: o.ID, cache: o.Cache, memory: o.Memory, fileID: o.FileID, size: size, pack: o.Pack, offset: o.Offset}
 	if r.fileID == 0 {
 		r.fileID = cache.NewFileID()
 	}
@@ -77,9 +83,20 @@ func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	}
 	if err != nil {
 		r.free()
-		return nil, err
+		return nil, r.inPack(err)
 	}
 	return r, nil
+}
+
+// inPack makes an error about the table one about the file in which it lies.
+func (r *Reader) inPack(err error) error {
+	var c *base.CorruptionError
+	if r.pack == "" || !errors.As(err, &c) || c.File != r.id.Name() {
+		return err
+	}
+	c.File, c.Detail = r.pack, fmt.Sprintf("in table %d: %s", r.id.Num, c.Detail)
+	c.Offset = max(c.Offset, 0) + r.offset
+	return err
 }
 
 func (r *Reader) openMeta() error {

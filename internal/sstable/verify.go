@@ -15,6 +15,10 @@ import (
 // page and the filter knows it, and that the properties count what is there.
 // progress, if not nil, is told how many bytes are done.
 func (r *Reader) Verify(ctx context.Context, progress func(bytesDone int64)) error {
+	return r.inPack(r.verify(ctx, progress))
+}
+
+func (r *Reader) verify(ctx context.Context, progress func(bytesDone int64)) error {
 	v := verifier{r: r}
 	for n := range r.index.pages {
 		if err := ctx.Err(); err != nil {

@@ -17,7 +17,7 @@ type CountingFS struct {
 	counts *[numTypes]ioCounter // immutable; atomic
 }
 
-const numTypes = int(base.FileTypeReserve) + 1
+const numTypes = base.NumFileTypes
 
 // IOStats is what was done with the files of one type. A call that failed half
 // way is counted with the bytes it moved. Directories are not files: their

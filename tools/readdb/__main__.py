@@ -23,6 +23,7 @@ import json
 import os
 import time
 
+import pack
 from basics import APART, EXPIRING, LOG, MANIFEST, Damage, need
 from manifest import State
 from records import Current, batch, previous, read
@@ -42,8 +43,14 @@ class Database:
         if self.current and self.guarded(self.current.manifest, self._manifest):
             for number, entry in sorted(self.state.values.items()):
                 self.guarded(f"{number:06d}.val", self._values, entry)
-            for number, entry in sorted(self.state.tables.items()):
-                self.guarded(f"{number:06d}.sst", self._table, entry)
+            packs = {}
+            for _, entry in sorted(self.state.tables.items()):
+                if entry.pack:
+                    packs.setdefault(entry.file, []).append(entry)
+                else:
+                    self.guarded(entry.file, self._table, entry)
+            for name, entries in sorted(packs.items()):
+                self.guarded(name, self._pack, entries)
             self.keyspaces = {n: Keyspace(name.decode(errors="replace"), merger)
                               for n, (name, merger) in self.state.keyspaces.items()}
             self._collect()
@@ -76,11 +83,15 @@ class Database:
         if f.undecoded:
             self.undecoded.append(f"{entry.number:06d}.val")
 
+    def _pack(self, data, entries):
+        for entry, table in pack.tables(data, self.current.database, entries):
+            self._table(table, entry)
+
     def _table(self, data, entry):
         t = Table(data, self.current.database, entry)
         self.tables[entry.number] = t
         if t.undecoded:
-            self.undecoded.append(f"{entry.number:06d}.sst")
+            self.undecoded.append(entry.file)
         for key, p in t.pointers:
             if p.file in self.values:
                 self.values[p.file].resolve(p, key)

@@ -18,8 +18,8 @@ class TableEntry:
             file, size, count = c.uvarint(), c.uvarint(), c.uvarint()
             self.refs[file] = (size, count)
         self.fragments = self.bound = self.expiries = self.first_expiry = self.last_expiry = 0
-        self.one_sequence = self.incarnation = 0
-        for tag, body in fields(c, (2, 4, 6, 8)):
+        self.one_sequence = self.incarnation = self.pack = self.pack_size = self.offset = 0
+        for tag, body in fields(c, (2, 4, 6, 8, 10)):
             if tag == 2:
                 self.fragments, self.bound = body.uvarint(), body.uvarint()
             elif tag == 4:
@@ -28,6 +28,13 @@ class TableEntry:
                 self.one_sequence = body.uvarint()
             elif tag == 8:
                 self.incarnation = body.uvarint()
+            elif tag == 10:
+                self.pack, self.pack_size, self.offset = body.uvarint(), body.uvarint(), body.uvarint()
+
+    @property
+    def file(self):
+        """The name of the file in which the table is."""
+        return f"{self.pack:06d}.pack" if self.pack else f"{self.number:06d}.sst"
 
 
 class ValueEntry:

@@ -1,0 +1,183 @@
+package compaction
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Many small keyspaces. What one job writes for thousands of them it writes into
+// packs, files that several tables share; so what is due in thousands of them is
+// picked together, and done with one sync and one edit.
+
+const (
+	// PackedMax is the size beyond which a table gets a file of its own.
+	PackedMax = 64 << 10
+	// PackSize is when a pack is full. Its space is taken until the last of its
+	// tables is gone, or is written again with others.
+	PackSize = 2 << 20
+
+	// maxTogether and maxTogetherBytes bound what is picked together.
+	maxTogether      = 4096
+	maxTogetherBytes = 2 * PackSize
+	// looseTables is how many times Config.PackFrom small tables with files of
+	// their own are worth a job that packs them.
+	looseTables = 32
+)
+
+// PickAll is Pick for a caller that can do small jobs of several keyspaces in one:
+// the first is what Pick picks, and the others, if there are any, are due too.
+func PickAll(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
+	due := dueJobs(v, busy, w, cfg)
+	if len(due) == 0 {
+		if j, of := pickElsewhere(v, busy, w, cfg); of != nil {
+			return []Job{of.complete(v, j, Workload{})}
+		}
+		return pickPacks(v, busy, w, cfg)
+	}
+	first := mostUrgent(due)
+	jobs := []Job{due[first].of.complete(v, due[first].job, w)}
+	if !jobs[0].small() {
+		return jobs
+	}
+	size := jobs[0].written()
+	for i, d := range due {
+		if i == first || !d.job.small() {
+			continue
+		}
+		j := d.of.complete(v, d.job, w)
+		if !j.small() {
+			continue
+		}
+		if size += j.written(); size > maxTogetherBytes || len(jobs) == maxTogether {
+			break
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs
+}
+
+// small reports whether a job is worth doing together with others: what it costs
+// are syncs, and not bytes.
+func (j *Job) small() bool { return j.written() <= PackedMax && len(j.RewriteValues) == 0 }
+
+// written is about how many bytes a job writes.
+func (j *Job) written() uint64 {
+	if j.Move || j.Drop {
+		return 0
+	}
+	return j.Size()
+}
+
+// pickPacks looks after packs when nothing else is due: it writes again, with
+// others, the tables of the pack that holds the most garbage if packs hold too
+// much, or else the small tables with files of their own, if there are many.
+func pickPacks(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
+	p := packPicker{busy: busy, w: w, cfg: cfg}
+	garbage, live := p.measure(v)
+	switch {
+	case garbage > live+cfg.PackSlack:
+		worst := p.worst()
+		return p.rewrite(v, func(f *manifest.FileMeta) bool { return f.Pack == worst })
+	case len(p.loose) >= looseTables*cfg.PackFrom:
+		return p.rewrite(v, func(f *manifest.FileMeta) bool { return p.loose[f.Num] })
+	}
+	return nil
+}
+
+// packPicker is one look at the packs of a version.
+type packPicker struct {
+	busy  Busy
+	w     Workload
+	cfg   Config
+	packs map[base.FileNum]packUse
+	loose map[base.FileNum]bool // small tables with files of their own, alone in their keyspaces
+}
+
+// packUse is what tables take of a pack; all of it is free, as no job is busy with
+// any of them.
+type packUse struct {
+	size, live uint64
+	free       bool
+}
+
+func (u packUse) garbage() uint64 { return u.size - u.live }
+
+// lone reports whether a keyspace has one table, which is small: nothing of its own
+// will ever be done to it.
+func lone(t *manifest.Tree) bool {
+	n, size := 0, uint64(0)
+	for l := range t.Sums {
+		n, size = n+t.Sums[l].Tables, size+t.Sums[l].Bytes
+	}
+	return n == 1 && size <= PackedMax
+}
+
+// measure sums up what packs take, and what lives in them.
+func (p *packPicker) measure(v *manifest.Version) (garbage, live uint64) {
+	p.packs, p.loose = make(map[base.FileNum]packUse), make(map[base.FileNum]bool)
+	for _, t := range v.Trees() {
+		alone := lone(t)
+		t.All(func(_ int, f *manifest.FileMeta) bool {
+			if f.Pack != 0 {
+				u, seen := p.packs[f.Pack]
+				u.size, u.live = f.PackSize, u.live+f.Size
+				u.free = (u.free || !seen) && p.busy[f.Num] == nil
+				p.packs[f.Pack] = u
+			} else if alone && len(f.ValueRefs) == 0 && p.busy[f.Num] == nil {
+				p.loose[f.Num] = true
+			}
+			return true
+		})
+	}
+	for _, u := range p.packs {
+		live += u.live
+		garbage += u.garbage()
+	}
+	return garbage, live
+}
+
+// worst is the pack of which the most is garbage for each byte that is to be
+// written again; 0 if jobs are busy in all.
+func (p *packPicker) worst() base.FileNum {
+	var best base.FileNum
+	most := 0.0
+	for _, num := range slices.Sorted(maps.Keys(p.packs)) {
+		u := p.packs[num]
+		if gain := float64(u.garbage()) / float64(u.live); u.free && gain > most {
+			best, most = num, gain
+		}
+	}
+	return best
+}
+
+// rewrite writes the wanted tables again, each in its place.
+func (p *packPicker) rewrite(v *manifest.Version, wanted func(f *manifest.FileMeta) bool) []Job {
+	var jobs []Job
+	size := uint64(0)
+	for _, mt := range v.Trees() {
+		if p.w.Held[mt.Keyspace] {
+			continue
+		}
+		var t *tree
+		mt.All(func(level int, f *manifest.FileMeta) bool {
+			if !wanted(f) || p.busy[f.Num] != nil {
+				return true
+			}
+			if t == nil {
+				t = newTree(mt, p.busy, p.w, p.cfg)
+			}
+			if t.blocked(level, f.Smallest, f.End()) {
+				return true
+			}
+			jobs = append(jobs, t.complete(v, t.inPlace(ReasonJoin, level, f.Run, []*manifest.FileMeta{f}), Workload{}))
+			size += f.Size
+			return size < maxTogetherBytes && len(jobs) < maxTogether
+		})
+	}
+	slices.SortStableFunc(jobs, func(a, b Job) int { return cmp.Compare(a.Keyspace, b.Keyspace) })
+	return jobs
+}

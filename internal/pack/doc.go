@@ -1,0 +1,17 @@
+// Package pack puts several small tables into one file, so that what a job
+// writes for thousands of keyspaces costs one file and one sync instead of
+// thousands.
+//
+// # Format
+//
+//	+-------+-------+-----+-----------+--------+
+//	| table | table | ... | directory | footer |
+//	+-------+-------+-----+-----------+--------+
+//
+// Each table is as it is in a file of its own; offsets in it, which enter its
+// checksums, count from its first byte. The directory says where the tables lie,
+// for whom the manifest is lost; readers of the database find them by the
+// manifest. docs/FORMAT.md has the bytes.
+//
+// The package does not know what a table is, nor which tables live.
+package pack
