@@ -35,7 +35,7 @@ func newLife(fs *vfs.MemFS, d seerdb.Durability) *life {
 	o, t := tiny()
 	o.Durability, o.MemtableSize, o.ValueThreshold = d, 2<<10, 30 // some values lie apart
 	if d == seerdb.Buffered {
-		t.PackFrom = -1 // all tables lie in packs
+		t.PackFrom, t.PackedMax = -1, 600 // most tables lie in packs
 	}
 	return &life{fs: fs, o: o, t: t, m: testkit.NewModel(), g: testkit.NewGen(7, 30, 60)}
 }

@@ -55,7 +55,7 @@ func TestErrorSweep(t *testing.T) {
 					s := &survivor{rig: &rig{TB: t, mem: vfs.NewMem()}}
 					s.o, s.to = tiny()
 					s.o.MemtableSize, s.o.ValueThreshold, s.to.NoCache = 2<<10, 40, true
-					s.to.PackFrom = 1 - 2*(k/step%2) // each second time all tables lie in packs
+					s.to.PackFrom, s.to.PackedMax = 1-2*(k/step%2), 1<<10 // each second time most tables lie in packs
 					what := fmt.Sprintf("operation %d fails", k+1)
 					fired := s.live(what, vfs.Rule{Op: ops, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
 					s.checkAfter(what)

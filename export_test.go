@@ -22,6 +22,7 @@ type TestOptions struct {
 	Elapsed    func(time.Time) time.Duration // nil: what readings of Clock are apart
 	DeadMin    int
 	PackFrom   int   // keyspaces for which a job makes packs
+	PackedMax  int   // bytes of a table that goes into a pack
 	PackSlack  int64 // garbage that packs may hold besides as much as lives
 }
 
@@ -30,7 +31,7 @@ func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
 		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, elapsed: t.Elapsed, deadMin: t.DeadMin,
-		packFrom: t.PackFrom, packSlack: t.PackSlack,
+		packFrom: t.PackFrom, packedMax: t.PackedMax, packSlack: t.PackSlack,
 	}
 	return &o
 }

@@ -67,7 +67,7 @@ func configs() []config {
 			o.Shape, o.TableSize, o.MemtableSize, t.PackFrom = seerdb.Leveled, 2<<10, 4<<10, -1
 		}},
 		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
-		{"packs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.PackFrom = -1 }},
+		{"packs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.PackFrom, t.PackedMax = -1, 2<<10 }},
 		{"no-filters", func(o *seerdb.Options, t *seerdb.TestOptions) { o.FilterBits = -1 }},
 		{"raw", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.NoCompression }},
 		{"lz4", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.LZ4 }},

@@ -181,6 +181,7 @@ type internalOptions struct {
 	elapsed    func(time.Time) time.Duration
 	deadMin    int
 	packFrom   int
+	packedMax  int
 	packSlack  int64
 }
 
@@ -215,6 +216,7 @@ const (
 	// defaultPackFrom: for fewer keyspaces it is not worth that a table shares its
 	// file, and the space of it. defaultPackSlack: four full packs.
 	defaultPackFrom  = 8
+	defaultPackedMax = 64 << 10
 	defaultPackSlack = 8 << 20
 	l0SlowdownFactor = 3 // writers are slowed from 3 x the trigger
 	l0StopFactor     = 9 // and stopped at 9 x
@@ -241,6 +243,7 @@ func (o *Options) resolve() engine.Options {
 		ResetClock:     o.ResetClock,
 		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
 		PackFrom:       orDefault(o.internal.packFrom, defaultPackFrom),
+		PackedMax:      orDefault(o.internal.packedMax, defaultPackedMax),
 		PackSlack:      orDefault(o.internal.packSlack, defaultPackSlack),
 		Merger:         o.Merger,
 		Filter:         o.Filter,

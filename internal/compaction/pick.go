@@ -42,10 +42,11 @@ type Config struct {
 	// TombstoneDensity is how many bytes tombstones must promise to free for
 	// each byte that their way down costs.
 	TombstoneDensity float64
-	// PackFrom is how many keyspaces a job must write for to make packs, and
-	// PackSlack how much of packs may be garbage besides as much as lives.
-	PackFrom  int
-	PackSlack uint64
+	// PackFrom is how many keyspaces a job must write for to make packs, PackedMax
+	// the size beyond which a table gets a file of its own, and PackSlack how much
+	// of packs may be garbage besides as much as lives.
+	PackFrom             int
+	PackedMax, PackSlack uint64
 	// ValueSpaceTarget is how many bytes value files may take for each byte
 	// that is referenced in them; 0 collects nothing.
 	ValueSpaceTarget float64
@@ -65,6 +66,7 @@ func DefaultConfig() Config {
 		TombstoneDensity: 0.5,
 		ValueSpaceTarget: 1.25,
 		PackFrom:         8,
+		PackedMax:        64 << 10,
 		PackSlack:        8 << 20,
 	}
 }

@@ -14,8 +14,6 @@ import (
 // picked together, and done with one sync and one edit.
 
 const (
-	// PackedMax is the size beyond which a table gets a file of its own.
-	PackedMax = 64 << 10
 	// PackSize is when a pack is full. Its space is taken until the last of its
 	// tables is gone, or is written again with others.
 	PackSize = 2 << 20
@@ -40,16 +38,16 @@ func PickAll(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	}
 	first := mostUrgent(due)
 	jobs := []Job{due[first].of.complete(v, due[first].job, w)}
-	if !jobs[0].small() {
+	if !jobs[0].small(&cfg) {
 		return jobs
 	}
 	size := jobs[0].written()
 	for i, d := range due {
-		if i == first || !d.job.small() {
+		if i == first || !d.job.small(&cfg) {
 			continue
 		}
 		j := d.of.complete(v, d.job, w)
-		if !j.small() {
+		if !j.small(&cfg) {
 			continue
 		}
 		if size += j.written(); size > maxTogetherBytes || len(jobs) == maxTogether {
@@ -62,7 +60,9 @@ func PickAll(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 
 // small reports whether a job is worth doing together with others: what it costs
 // are syncs, and not bytes.
-func (j *Job) small() bool { return j.written() <= PackedMax && len(j.RewriteValues) == 0 }
+func (j *Job) small(cfg *Config) bool {
+	return j.written() <= cfg.PackedMax && len(j.RewriteValues) == 0
+}
 
 // written is about how many bytes a job writes.
 func (j *Job) written() uint64 {
@@ -108,19 +108,19 @@ func (u packUse) garbage() uint64 { return u.size - u.live }
 
 // lone reports whether a keyspace has one table, which is small: nothing of its own
 // will ever be done to it.
-func lone(t *manifest.Tree) bool {
+func (c *Config) lone(t *manifest.Tree) bool {
 	n, size := 0, uint64(0)
 	for l := range t.Sums {
 		n, size = n+t.Sums[l].Tables, size+t.Sums[l].Bytes
 	}
-	return n == 1 && size <= PackedMax
+	return n == 1 && size <= c.PackedMax
 }
 
 // measure sums up what packs take, and what lives in them.
 func (p *packPicker) measure(v *manifest.Version) (garbage, live uint64) {
 	p.packs, p.loose = make(map[base.FileNum]packUse), make(map[base.FileNum]bool)
 	for _, t := range v.Trees() {
-		alone := lone(t)
+		alone := p.cfg.lone(t)
 		t.All(func(_ int, f *manifest.FileMeta) bool {
 			if f.Pack != 0 {
 				u, seen := p.packs[f.Pack]

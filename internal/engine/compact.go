@@ -47,7 +47,7 @@ func (e *Engine) pickConfig() compaction.Config {
 	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
 	c.TableSize = uint64(e.opts.TableSize)
 	c.ValueFileSize = e.opts.valueFileSize()
-	c.PackFrom, c.PackSlack = e.opts.PackFrom, uint64(e.opts.PackSlack)
+	c.PackFrom, c.PackedMax, c.PackSlack = e.opts.PackFrom, uint64(e.opts.PackedMax), uint64(e.opts.PackSlack)
 	return c
 }
 

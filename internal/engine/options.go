@@ -62,9 +62,10 @@ type Options struct {
 	// ResetClock takes the system's clock for right, though what was written down is
 	// ahead of it.
 	ResetClock bool
-	DeadMin    int   // dead keys in a row for which an iterator leaves a hint
-	PackFrom   int   // a job for more keyspaces puts their small tables into packs
-	PackSlack  int64 // see compaction.Config
+	DeadMin    int // dead keys in a row for which an iterator leaves a hint
+	PackFrom   int // a job for more keyspaces puts their small tables into packs
+	PackedMax  int // see compaction.Config, as PackSlack
+	PackSlack  int64
 
 	Shape          compaction.Shape
 	L0Trigger      int   // L0 runs that start a compaction

@@ -47,7 +47,7 @@ func (p *packer) add(num base.FileNum, table []byte) (err error) {
 		if err != nil {
 			return err
 		}
-		buf := bufio.NewWriterSize(f, compaction.PackedMax)
+		buf := bufio.NewWriterSize(f, 64<<10)
 		p.open = &openPack{id: id, f: f, buf: buf, w: pack.NewWriter(buf, id)}
 		p.sizes[id.Num] = 0
 	}
@@ -128,7 +128,7 @@ type packedFile struct {
 // Write implements io.Writer.
 func (f *packedFile) Write(b []byte) (int, error) {
 	if f.own == nil {
-		if len(f.buf)+len(b) <= compaction.PackedMax {
+		if len(f.buf)+len(b) <= f.p.o.e.opts.PackedMax {
 			f.buf = append(f.buf, b...)
 			return len(b), nil
 		}
