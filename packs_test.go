@@ -282,3 +282,41 @@ func TestKeyspacesAreMadeWithOneSync(t *testing.T) {
 		must(t, db.Close())
 	}
 }
+
+// TestCreatedKeyspacesSurvive: a keyspace that nothing was written to is there
+// after a power cut from the next Sync, Flush or Close on.
+func TestCreatedKeyspacesSurvive(t *testing.T) {
+	ctx := context.Background()
+	for name, settle := range map[string]func(db *seerdb.DB) error{
+		"Sync":  func(db *seerdb.DB) error { return db.Sync() },
+		"Flush": func(db *seerdb.DB) error { return db.Flush(ctx) },
+		"Close": func(db *seerdb.DB) error { return db.Close() },
+		"Drop": func(db *seerdb.DB) error {
+			if _, err := db.Keyspace("other", nil); err != nil {
+				return err
+			}
+			return db.DropKeyspace("other")
+		},
+	} {
+		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.Relaxed })
+		keyspace(t, r.db, "made")
+		if cut := r.disk(0); cut.tryOpen() == nil {
+			names, err := cut.db.Keyspaces()
+			must(t, errors.Join(err, cut.db.Close()))
+			if len(names) != 0 {
+				t.Fatal("the test has no teeth: what is created is synced")
+			}
+		}
+		must(t, settle(r.db))
+		cut := r.disk(0)
+		must(t, cut.tryOpen())
+		names, err := cut.db.Keyspaces()
+		if must(t, err); len(names) != 1 || names[0] != "made" {
+			t.Errorf("after %s and a power cut there are %q", name, names)
+		}
+		must(t, cut.db.Close())
+		if name != "Close" {
+			must(t, r.db.Close())
+		}
+	}
+}

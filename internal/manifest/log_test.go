@@ -140,3 +140,37 @@ func TestVerifyBesideRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAppendLater: an edit that is not synced is there for this process at once,
+// and after a power cut from the next Append, Sync, Seal or rotation on.
+func TestAppendLater(t *testing.T) {
+	settles := map[string]func(l *Log) error{
+		"Append":   func(l *Log) error { return l.Append(flushEdit(0)) },
+		"Sync":     func(l *Log) error { return l.Sync() },
+		"Seal":     func(l *Log) error { return l.Seal(nil) },
+		"rotation": func(l *Log) error { rotateNow(l); return l.Append(flushEdit(0)) },
+	}
+	for name, settle := range settles {
+		mem := vfs.NewMem()
+		l := mustCreate(t, mem)
+		made := &Edit{SetKeyspaces: []Keyspace{{ID: 1, Name: "made"}}}
+		if err := l.AppendLater(made); err != nil || l.State().FindKeyspace(1) == nil {
+			t.Fatal("it did not happen", err)
+		}
+		if err := l.Verify(); err != nil {
+			t.Errorf("Verify before %s: %v", name, err)
+		}
+		if mustRecover(t, mem.CrashClone(vfs.CrashOptions{})).FindKeyspace(1) != nil {
+			t.Fatal("it was synced")
+		}
+		if err := settle(l); err != nil {
+			t.Fatal(name, err)
+		}
+		if mustRecover(t, mem.CrashClone(vfs.CrashOptions{})).FindKeyspace(1) == nil {
+			t.Errorf("%s lost it", name)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
