@@ -98,11 +98,12 @@ type due struct {
 // dueJobs picks the most urgent job of each keyspace that has one.
 func dueJobs(v *manifest.Version, busy Busy, w Workload, cfg Config) []due {
 	var all []due
+	jobs := running(busy)
 	for _, mt := range v.Trees() {
 		if settled(mt) || w.Held[mt.Keyspace] {
 			continue
 		}
-		t := newTree(mt, busy, w, cfg)
+		t := newTreeBeside(jobs, mt, busy, w, cfg)
 		if j, ok := t.pick(w); ok {
 			all = append(all, due{j, t})
 		}
@@ -320,11 +321,18 @@ func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	if j.Drop {
 		return j
 	}
+	return t.completeWith(v, j, victimValues(v.Values, hiddenBy(&j, w), t.cfg))
+}
+
+// completeWith is complete for a caller that has chosen the value files to leave.
+func (t *tree) completeWith(v *manifest.Version, j Job, victims map[base.FileNum]bool) Job {
+	if j.Drop {
+		return j
+	}
 	rewrite := maps.Clone(j.RewriteValues)
 	if rewrite == nil {
 		rewrite = make(map[base.FileNum]bool)
 	}
-	victims := victimValues(v.Values, hiddenBy(&j, w), t.cfg)
 	var tables []*manifest.FileMeta
 	j.Files(func(_ int, f *manifest.FileMeta) {
 		tables = append(tables, f)

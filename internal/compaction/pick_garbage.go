@@ -96,11 +96,12 @@ func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Jo
 		return Job{}, nil
 	}
 	most := uint64(0)
+	jobs := running(busy)
 	for _, mt := range v.Trees() {
 		if w.Held[mt.Keyspace] {
 			continue
 		}
-		t := newTree(mt, busy, w, cfg)
+		t := newTreeBeside(jobs, mt, busy, w, cfg)
 		for level := range t.Levels {
 			if t.Sums[level].Values == 0 {
 				continue

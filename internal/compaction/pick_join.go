@@ -33,6 +33,7 @@ func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
 // refer to, where it leaves the fewest files.
 func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
 	most := 0
+	jobs := running(busy)
 	for _, mt := range v.Trees() {
 		if w.Held[mt.Keyspace] {
 			continue
@@ -45,7 +46,7 @@ func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job,
 					continue // of ten thousand keyspaces most end here
 				}
 				if t == nil {
-					t = newTree(mt, busy, w, cfg)
+					t = newTreeBeside(jobs, mt, busy, w, cfg)
 				}
 				if files, n := t.bestJoin(v, level, r); n > most {
 					best, of, most = t.inPlace(ReasonJoin, level, r.ID, files), t, n

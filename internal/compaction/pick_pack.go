@@ -2,7 +2,6 @@ package compaction
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -42,11 +41,12 @@ func PickAll(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 		return jobs
 	}
 	size := jobs[0].written()
+	victims := victimValues(v.Values, nil, cfg) // once for all of them, though it leaves out what each will uncover
 	for i, d := range due {
 		if i == first || !d.job.small(&cfg) {
 			continue
 		}
-		j := d.of.complete(v, d.job, w)
+		j := d.of.completeWith(v, d.job, victims)
 		if !j.small(&cfg) {
 			continue
 		}
@@ -72,18 +72,20 @@ func (j *Job) written() uint64 {
 	return j.Size()
 }
 
-// pickPacks looks after packs when nothing else is due: it writes again, with
-// others, the tables of the pack that holds the most garbage if packs hold too
-// much, or else the small tables with files of their own, if there are many.
+// pickPacks looks after packs when nothing else is due: it writes again, together,
+// the tables of the packs that hold the most garbage if packs hold too much, or
+// else the small tables with files of their own, if there are many.
 func pickPacks(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	p := packPicker{busy: busy, w: w, cfg: cfg}
 	garbage, live := p.measure(v)
 	switch {
 	case garbage > live+cfg.PackSlack:
-		worst := p.worst()
-		return p.rewrite(v, func(f *manifest.FileMeta) bool { return f.Pack == worst })
+		worst := p.worst(garbage - live)
+		return p.rewrite(v, func(f *manifest.FileMeta) bool { return worst[f.Pack] })
 	case len(p.loose) >= looseTables*cfg.PackFrom:
-		return p.rewrite(v, func(f *manifest.FileMeta) bool { return p.loose[f.Num] })
+		if jobs := p.rewrite(v, func(f *manifest.FileMeta) bool { return p.loose[f.Num] }); len(jobs) > cfg.PackFrom {
+			return jobs // fewer would get files of their own again
+		}
 	}
 	return nil
 }
@@ -140,25 +142,43 @@ func (p *packPicker) measure(v *manifest.Version) (garbage, live uint64) {
 	return garbage, live
 }
 
-// worst is the pack of which the most is garbage for each byte that is to be
-// written again; 0 if jobs are busy in all.
-func (p *packPicker) worst() base.FileNum {
-	var best base.FileNum
-	most := 0.0
-	for _, num := range slices.Sorted(maps.Keys(p.packs)) {
-		u := p.packs[num]
-		if gain := float64(u.garbage()) / float64(u.live); u.free && gain > most {
-			best, most = num, gain
+// worst chooses packs to be written again: of those in which no job is busy, and
+// that are mostly garbage, the ones with the most for each byte that lives, until
+// excess bytes of garbage go or they are enough for a job. One whose tables cannot
+// be read does not keep the others for ever.
+func (p *packPicker) worst(excess uint64) map[base.FileNum]bool {
+	var all []base.FileNum
+	for num, u := range p.packs {
+		if u.free && u.garbage() > u.live {
+			all = append(all, num)
 		}
 	}
-	return best
+	gain := func(num base.FileNum) float64 { return float64(p.packs[num].garbage()) / float64(p.packs[num].live) }
+	slices.SortFunc(all, func(a, b base.FileNum) int { return cmp.Or(cmp.Compare(gain(b), gain(a)), cmp.Compare(a, b)) })
+	chosen := make(map[base.FileNum]bool)
+	var live, garbage uint64
+	for _, num := range all {
+		u := p.packs[num]
+		if live += u.live; len(chosen) > 0 && (garbage >= excess || live > maxTogetherBytes) {
+			break
+		}
+		garbage += u.garbage()
+		chosen[num] = true
+	}
+	return chosen
 }
 
 // rewrite writes the wanted tables again, each in its place.
 func (p *packPicker) rewrite(v *manifest.Version, wanted func(f *manifest.FileMeta) bool) []Job {
 	var jobs []Job
 	size := uint64(0)
+	beside := running(p.busy)
+	victims := victimValues(v.Values, nil, p.cfg)
+	full := func() bool { return size >= maxTogetherBytes || len(jobs) >= maxTogether }
 	for _, mt := range v.Trees() {
+		if full() {
+			break
+		}
 		if p.w.Held[mt.Keyspace] {
 			continue
 		}
@@ -168,14 +188,14 @@ func (p *packPicker) rewrite(v *manifest.Version, wanted func(f *manifest.FileMe
 				return true
 			}
 			if t == nil {
-				t = newTree(mt, p.busy, p.w, p.cfg)
+				t = newTreeBeside(beside, mt, p.busy, p.w, p.cfg)
 			}
 			if t.blocked(level, f.Smallest, f.End()) {
 				return true
 			}
-			jobs = append(jobs, t.complete(v, t.inPlace(ReasonJoin, level, f.Run, []*manifest.FileMeta{f}), Workload{}))
+			jobs = append(jobs, t.completeWith(v, t.inPlace(ReasonJoin, level, f.Run, []*manifest.FileMeta{f}), victims))
 			size += f.Size
-			return size < maxTogetherBytes && len(jobs) < maxTogether
+			return !full()
 		})
 	}
 	slices.SortStableFunc(jobs, func(a, b Job) int { return cmp.Compare(a.Keyspace, b.Keyspace) })

@@ -16,7 +16,7 @@ type tree struct {
 	*manifest.Tree
 	cfg      Config
 	busy     Busy
-	running  []runningJob
+	running  []runningJob // of this keyspace
 	expireAt uint64
 
 	// What plan decided.
@@ -30,8 +30,12 @@ type tree struct {
 
 // newTree plans a tree.
 func newTree(of *manifest.Tree, busy Busy, w Workload, cfg Config) *tree {
-	t := &tree{Tree: of, cfg: cfg, busy: busy, expireAt: w.ExpireAt}
-	t.noteRunning()
+	return newTreeBeside(running(busy), of, busy, w, cfg)
+}
+
+// newTreeBeside is newTree for a caller that plans many and knows what is running.
+func newTreeBeside(jobs map[uint32][]runningJob, of *manifest.Tree, busy Busy, w Workload, cfg Config) *tree {
+	t := &tree{Tree: of, cfg: cfg, busy: busy, running: jobs[of.Keyspace], expireAt: w.ExpireAt}
 	t.plan(w)
 	return t
 }
@@ -212,20 +216,24 @@ func (t *tree) parted(level int, a, b *manifest.FileMeta) bool {
 	return t.blocked(level, a.Smallest, b.End())
 }
 
-// runningJob is where a running job of this keyspace writes.
+// runningJob is where a running job writes.
 type runningJob struct {
 	level int
 	lo    []byte
 	end   base.End
 }
 
-func (t *tree) noteRunning() {
+// running lists the running jobs by keyspace. It goes by the busy tables, since
+// those of a load that takes its place are in no version yet.
+func running(busy Busy) map[uint32][]runningJob {
 	seen := make(map[*Job]bool)
-	for _, j := range t.busy {
-		if j != nil && j.Keyspace == t.Keyspace && !j.Drop && !seen[j] {
+	jobs := make(map[uint32][]runningJob)
+	for _, j := range busy {
+		if j != nil && !j.Drop && !seen[j] {
 			seen[j] = true
 			lo, end := j.Bounds()
-			t.running = append(t.running, runningJob{j.OutputLevel, lo, end})
+			jobs[j.Keyspace] = append(jobs[j.Keyspace], runningJob{j.OutputLevel, lo, end})
 		}
 	}
+	return jobs
 }
