@@ -62,6 +62,9 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 				if err := db.Put([]byte("a"), nil); !errors.Is(err, seerdb.ErrReadOnly) {
 					t.Errorf("Put: %v", err)
 				}
+				if err := keyspace(t, db, "more").Put([]byte("a"), nil); !errors.Is(err, seerdb.ErrReadOnly) {
+					t.Errorf("Put into a keyspace: %v", err)
+				}
 				if _, err := db.Keyspace("new", nil); !errors.Is(err, seerdb.ErrReadOnly) {
 					t.Errorf("Keyspace: %v", err)
 				}

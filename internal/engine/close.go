@@ -53,6 +53,11 @@ func (e *Engine) close() error {
 	e.room.close()
 	s := e.state.Swap(nil)
 	if e.manifest != nil {
+		if e.poisoned.Load() == nil {
+			if err := e.manifest.Sync(); err != nil {
+				errs = append(errs, fmt.Errorf("seerdb: close: keyspaces that were created since the last flush may be lost: manifest: %w", err))
+			}
+		}
 		e.keepTime()
 		if s != nil && errors.Join(errs...) == nil {
 			e.noteClosed(s)

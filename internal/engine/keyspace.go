@@ -285,6 +285,9 @@ func (e *Engine) settleSpaces(ids []uint32) error {
 	}
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
+	if e.manifest == nil {
+		return nil // the commit will be refused, and its caller told why
+	}
 	return e.syncManifest()
 }
 

@@ -1,0 +1,29 @@
+package seerdb_test
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Keyspaces that are created without a sync.
+
+// TestCloseSaysThatKeyspacesAreNotDurable: Close promises those that were created,
+// and fails if it cannot keep that.
+func TestCloseSaysThatKeyspacesAreNotDurable(t *testing.T) {
+	fault := vfs.NewFault(vfs.NewMem())
+	db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: fault}))
+	must(t, err)
+	keyspace(t, db, "new")
+	fired := fault.Inject(vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-*", Err: syscall.EIO})
+	err = db.Close()
+	if fired.Count() == 0 {
+		t.Fatal("Close did not sync the manifest")
+	}
+	if !errors.Is(err, syscall.EIO) {
+		t.Errorf("Close: %v", err)
+	}
+}
