@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -84,23 +85,43 @@ func (e *Engine) pickCompaction() (*job, error) {
 }
 
 // fits is why a job may not begin, or nil: if there is not as much room as it may
-// need, it would take what deletes and flushes need, and fail. A file system that
-// does not know how large it is is not asked.
+// need, it would take what deletes and flushes need, and fail. Others that were
+// picked with it are left out if there is no room for them. A file system that does
+// not know how large it is is not asked.
 func (e *Engine) fits(j *job) error {
-	var size uint64
-	for _, j := range j.all() {
-		if !j.Move && !j.Drop {
-			size += j.Size()
-		}
+	size := j.needs()
+	all := size
+	for _, other := range j.also {
+		all += other.needs()
 	}
-	if size == 0 {
+	if all == 0 {
 		return nil
 	}
 	free, total, err := e.dirRoot.Usage("")
-	if err != nil || total == 0 || free > size+roomMin {
+	if err != nil || total == 0 || free > all+roomMin {
+		return nil
+	}
+	if size == 0 || free > size+roomMin {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		j.also = slices.DeleteFunc(j.also, func(other *job) bool {
+			if other.needs() == 0 {
+				return false
+			}
+			e.unmarkInputs(&other.Job)
+			return true
+		})
 		return nil
 	}
 	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, size, free)
+}
+
+// needs is the room that a job takes until its inputs are gone.
+func (j *job) needs() uint64 {
+	if j.Move || j.Drop {
+		return 0
+	}
+	return j.Size()
 }
 
 // startJob picks and marks the inputs in one step, so that two jobs never
@@ -211,19 +232,26 @@ func (j *job) event() observe.CompactionEvent {
 		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
 		Keyspaces: 1 + len(j.also), Move: true, Drop: true,
 	}
+	var moved int64
 	for _, j := range j.all() {
 		ev.InputBytes += int64(j.Size())
+		if j.Move {
+			moved += int64(j.Size())
+		}
 		for _, in := range j.Inputs {
 			ev.InputTables += len(in.Files)
 		}
 		ev.Move, ev.Drop = ev.Move && j.Move, ev.Drop && j.Drop
+	}
+	if !ev.Move {
+		ev.InputBytes -= moved // it is not read
 	}
 	return ev
 }
 
 func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin time.Time) {
 	e.stats.reason(ev.Reason)
-	rewrote := false
+	rewrote, read := false, int64(0)
 	for _, d := range did {
 		if d.Drop {
 			e.stats.versions.add(&d.res.Stats)
@@ -231,15 +259,16 @@ func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin ti
 		if d.Move || d.Drop {
 			continue
 		}
-		rewrote = true
+		in := int64(d.Size()) - d.unread
+		rewrote, read = true, read+in
 		l := &e.stats.levels[d.OutputLevel]
-		l.in.Add(int64(d.Size()) - d.unread)
+		l.in.Add(in)
 		l.out.Add(int64(d.res.Stats.BytesOut))
 		l.jobs.Add(1)
 	}
 	if rewrote {
-		e.stats.compact.done(begin, ev.InputBytes, ev.OutputBytes)
-		e.noteAbsorbed(ev.InputBytes, ev.Duration)
+		e.stats.compact.done(begin, read, ev.OutputBytes)
+		e.noteAbsorbed(read, ev.Duration)
 	}
 }
 

@@ -181,6 +181,7 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 	if err == nil && o.packs != nil {
 		if err = o.packs.end(); err == nil {
 			o.packs.place(res.Tables)
+			o.packs.discardUnused(res.Tables)
 		}
 	}
 	if err != nil {

@@ -92,6 +92,18 @@ func (p *packer) place(tables []*manifest.FileMeta) {
 	}
 }
 
+// discardUnused removes the packs that have none of the tables: only runs that
+// failed afterwards put some into them.
+func (p *packer) discardUnused(tables []*manifest.FileMeta) {
+	used := packsIn(tables)
+	for num, size := range p.sizes {
+		if _, ok := used[num]; !ok {
+			p.o.e.removeFile(base.FileTypePack, num, int64(size))
+			delete(p.sizes, num)
+		}
+	}
+}
+
 // discard removes the packs of a job that failed.
 func (p *packer) discard() {
 	if p.open != nil {

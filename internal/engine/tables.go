@@ -409,9 +409,10 @@ func (e *Engine) fileError(doing string, err error) error {
 // tableCreated and the like tell the listener about files.
 func (e *Engine) fileCreated(t base.FileType, n base.FileNum, size int64, job int) {
 	ev := observe.FileEvent{Job: job, Name: base.FileName(t, n), Size: size}
-	if t == base.FileTypeTable {
+	switch t {
+	case base.FileTypeTable, base.FileTypePack:
 		e.listener.tableCreated(ev)
-	} else {
+	case base.FileTypeValues:
 		e.listener.valueFileCreated(ev)
 	}
 }

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// openPacking is openSmall with packs for every job.
+func openPacking(t testing.TB, fs *vfs.MemFS) *Engine {
+	e := openSmall(t, func(o *Options) {
+		o.FS, o.PackedMax, o.PackSlack, o.ManualOnly = fs, 64<<10, 8<<20, true
+	})
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// TestPackOfFailedJobsAlone: the pack into which only jobs put tables that failed
+// afterwards, while others of the batch made none, does not stay.
+func TestPackOfFailedJobsAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	e := openPacking(t, fs)
+	out := &outputs{e: e, opts: e.root.options()}
+	out.packs = newPacker(out)
+	table, err := out.newTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Writer.Add([]byte("k"), base.MakeTrailer(1, base.KindPut), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Writer.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := table.Close(); err != nil {
+		t.Fatal(err)
+	}
+	table.Abort()
+	if _, err := out.finish(compaction.Result{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	names, err := fs.List("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, ".pack") {
+			t.Errorf("%s stays", name)
+		}
+	}
+}
+
+// someJob is a job with one table of a size.
+func someJob(e *Engine, change func(j *compaction.Job), size uint64) *job {
+	j := &job{space: e.root}
+	f := &manifest.FileMeta{Num: e.newFileNum(), Size: size}
+	j.Inputs = []compaction.Input{{Level: 0, Run: 1, Files: []*manifest.FileMeta{f}}}
+	change(&j.Job)
+	return j
+}
+
+func moves(j *compaction.Job)    { j.Move = true }
+func drops(j *compaction.Job)    { j.Drop = true }
+func rewrites(j *compaction.Job) {}
+
+// TestFullDiskLetsDropsGo: what frees space and needs none is not kept from it by
+// what was picked together with it and does not fit, and neither is a small job.
+func TestFullDiskLetsDropsGo(t *testing.T) {
+	fs := vfs.NewMem()
+	e := openPacking(t, fs)
+	fs.SetCapacity(1 << 30)
+	_, total, err := fs.Usage("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, _, _ := fs.Usage("")
+	fs.SetCapacity(int64(total - free + roomMin + 10_000))
+	defer fs.SetCapacity(0)
+	for _, test := range []struct {
+		first func(*compaction.Job)
+		size  uint64
+		also  int
+		fits  bool
+	}{
+		{drops, 1 << 20, 2, true}, {moves, 1 << 20, 2, true}, {rewrites, 5000, 2, true}, {rewrites, 20_000, 0, false},
+	} {
+		j := someJob(e, test.first, test.size)
+		for range 4 {
+			j.also = append(j.also, someJob(e, rewrites, 8000))
+		}
+		j.also = append(j.also, someJob(e, drops, 1<<20), someJob(e, moves, 1<<20))
+		e.mu.Lock()
+		for _, j := range j.all() {
+			e.markInputs(&j.Job)
+		}
+		e.mu.Unlock()
+		err := e.fits(j)
+		if (err == nil) != test.fits {
+			t.Errorf("%v, job of %d bytes: %v", &j.Job, test.size, err)
+		}
+		if err == nil && len(j.also) != test.also {
+			t.Errorf("%v: %d others, expected %d", &j.Job, len(j.also), test.also)
+		}
+		e.mu.Lock()
+		e.unmark(j)
+		if n := len(e.busy); n != 0 && err == nil {
+			t.Errorf("%d tables stay busy", n)
+		}
+		clear(e.busy)
+		e.mu.Unlock()
+	}
+}
+
+// TestMovesAreNotWork: what a job moves to another level is in no count of bytes
+// compacted, nor in how fast compaction is thought to be, whatever was done with it.
+func TestMovesAreNotWork(t *testing.T) {
+	e := openPacking(t, vfs.NewMem())
+	move, work := someJob(e, moves, 1<<40), someJob(e, rewrites, 2<<20)
+	move.also = []*job{work}
+	before := e.absorb.Load()
+	begin := time.Now().Add(-time.Second)
+	ev := move.event()
+	ev.Duration = time.Second
+	e.noteCompaction([]done{{job: move}, {job: work}}, ev, begin)
+	if in := e.stats.compact.in.Load(); in != 2<<20 {
+		t.Errorf("%d bytes compacted of %d", in, 2<<20)
+	}
+	if after := e.absorb.Load(); after > before {
+		t.Errorf("compaction is thought to do %d bytes a second, after %d", after, before)
+	}
+}
+
+// TestPackEvents: packs are told of as the files of tables that they are.
+func TestPackEvents(t *testing.T) {
+	var created, values []string
+	e := openSmall(t, func(o *Options) {
+		o.PackFrom, o.PackedMax = 1, 64<<10
+		o.Listener = observe.EventListener{
+			TableCreated:     func(ev observe.FileEvent) { created = append(created, ev.Name) },
+			ValueFileCreated: func(ev observe.FileEvent) { values = append(values, ev.Name) },
+		}
+	})
+	fillSpaces(t, e, 3)
+	if err := e.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(created) != 1 || !strings.HasSuffix(created[0], ".pack") || len(values) != 0 {
+		t.Errorf("tables %v, value files %v", created, values)
+	}
+}
+
+// fillSpaces writes a row to each of n keyspaces.
+func fillSpaces(t testing.TB, e *Engine, n int) {
+	t.Helper()
+	for i := range n {
+		k, err := e.Keyspace(fmt.Sprint("space", i), KeyspaceChoice{}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b batch.Batch
+		if err := b.Put(k.ID(), []byte("k"), []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Commit(&b, DefaultDurability); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
