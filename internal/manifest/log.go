@@ -315,12 +315,12 @@ func (l *Log) Sync() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
+	case !l.later:
+		return nil
 	case l.err != nil:
 		return fmt.Errorf("%w: %w", base.ErrReadOnly, l.err)
 	case l.file == nil:
 		return base.ErrClosed
-	case !l.later:
-		return nil
 	}
 	return l.settle(l.State())
 }
