@@ -19,7 +19,7 @@ func TestAppendLaterSurvivesAsItPromises(t *testing.T) {
 		fs := vfs.NewMem()
 		l := mustCreate(t, fs)
 		mustAppend(t, l, &Edit{NextFile: 5}) // as every Open does
-		var made []string // in order
+		var made []string                    // in order
 		durable := 0
 		for i := range 5 + rng.IntN(40) {
 			name := fmt.Sprintf("%d%0*d", i, 1+rng.IntN(250), 0)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/offheap"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
@@ -121,8 +122,7 @@ func (r *Reader) openMeta() error {
 	if r.filterApart() {
 		r.metaOff = int64(foot.index.off)
 	}
-	r.take(offheap.Footprint(int(footOff - r.metaOff)))
-	if r.meta, err = offheap.Alloc(int(footOff - r.metaOff)); err != nil {
+	if err := r.allocMeta(int(footOff - r.metaOff)); err != nil {
 		return err
 	}
 	if err := r.readAt(r.meta, r.metaOff); err != nil {
@@ -154,6 +154,27 @@ func (r *Reader) openMeta() error {
 	hi, lo := bits.Mul64(min(r.props.Entries*8, max(r.props.RawBytes, 1)), 1<<16)
 	r.headShare, _ = bits.Div64(hi, lo, max(r.props.RawBytes, 1<<16))
 	return nil
+}
+
+// smallMeta is the size up to which metadata lies on the Go heap: of ten thousand
+// small tables each would take a page of the system's, and two system calls to
+// come and go.
+const smallMeta = 2 << 10
+
+// onHeap reports whether n bytes of metadata lie on the Go heap. Where the use of
+// freed memory is to be found none do.
+func onHeap(n int) bool { return n <= smallMeta && !invariant.Enabled }
+
+// allocMeta makes room for n bytes of metadata, and accounts for it.
+func (r *Reader) allocMeta(n int) (err error) {
+	if onHeap(n) {
+		r.take(int64(n))
+		r.meta = make([]byte, n)
+		return nil
+	}
+	r.take(offheap.Footprint(n))
+	r.meta, err = offheap.Alloc(n)
+	return err
 }
 
 // take accounts for n bytes that stay until the reader is freed.
@@ -252,10 +273,10 @@ func (r *Reader) free() {
 	if f := r.filter.Swap(nil); f != nil {
 		f.free(r.memory)
 	}
-	if r.meta != nil {
+	if r.meta != nil && !onHeap(len(r.meta)) {
 		offheap.Free(r.meta)
-		r.meta = nil
 	}
+	r.meta = nil
 	r.take(-r.charged)
 }
 
