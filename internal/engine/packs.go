@@ -1,10 +1,6 @@
 package engine
 
 import (
-	"cmp"
-	"maps"
-	"slices"
-
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
@@ -104,19 +100,19 @@ func packsIn(tables []*manifest.FileMeta) map[base.FileNum]struct{} {
 	return packs
 }
 
-// packsOf lists the packs in which tables lie, by number.
-func packsOf(tables []*table) []*packFile {
-	packs := map[base.FileNum]*packFile{}
+// byPack lists the tables that lie in each pack.
+func byPack(tables []*table) map[*packFile][]*table {
+	packs := map[*packFile][]*table{}
 	for _, t := range tables {
 		if t.pack != nil {
-			packs[t.meta.Pack] = t.pack
+			packs[t.pack] = append(packs[t.pack], t)
 		}
 	}
-	return slices.SortedFunc(maps.Values(packs), func(a, b *packFile) int { return cmp.Compare(a.id.Num, b.id.Num) })
+	return packs
 }
 
-// verifyPack checks the directory of a pack, and that it has the tables where the
-// manifest says they are.
+// verifyPack checks the directory of a pack, and that it has its live tables where
+// the manifest says they are.
 func (e *Engine) verifyPack(p *packFile, tables []*table) error {
 	name := p.id.Name()
 	f := e.wholeFile(name, uint64(p.size))
@@ -131,7 +127,7 @@ func (e *Engine) verifyPack(p *packFile, tables []*table) error {
 	}
 	for _, t := range tables {
 		want := pack.Table{Num: t.meta.Num, Offset: t.meta.Offset, Size: t.meta.Size}
-		if got := places[t.meta.Num]; t.pack == p && got != want {
+		if got := places[t.meta.Num]; got != want {
 			return base.Corruptf(name, int64(want.Offset), "table %d has %d bytes at %d, as the manifest says; the directory says %d bytes at %d",
 				want.Num, want.Size, want.Offset, got.Size, got.Offset)
 		}

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -45,8 +47,9 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 		r.Tables++
 		r.Bytes += int64(t.meta.Size)
 	}
-	for _, p := range packsOf(tables) {
-		if err := note(e.verifyPack(p, tables)); err != nil {
+	packs := byPack(tables)
+	for _, p := range slices.SortedFunc(maps.Keys(packs), func(a, b *packFile) int { return cmp.Compare(a.id.Num, b.id.Num) }) {
+		if err := note(e.verifyPack(p, packs[p])); err != nil {
 			return r, err
 		}
 	}

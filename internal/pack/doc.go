@@ -9,9 +9,8 @@
 //	+-------+-------+-----+-----------+--------+
 //
 // Each table is as it is in a file of its own; offsets in it, which enter its
-// checksums, count from its first byte. The directory says where the tables lie,
-// for whom the manifest is lost; readers of the database find them by the
-// manifest. docs/FORMAT.md has the bytes.
+// checksums, count from its first byte. The directory says where the tables lie;
+// the engine knows it from the manifest, and Verify compares the two. docs/FORMAT.md has the bytes.
 //
 // The package does not know what a table is, nor which tables live.
 package pack
