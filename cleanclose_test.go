@@ -18,6 +18,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
+var closedOpenings = flag.Int("closed.openings", 0, "openings of TestSmallOpeningsLeaveFewFiles; 0: a few")
+
 var closedRuns = flag.Int("closed.runs", 0, "databases in TestClosedDatabaseLosesNothingUnnoticed; 0: a few")
 
 // closedDatabase makes a database with a bit of everything and closes it.
@@ -260,7 +262,10 @@ func TestUnknownKeyspaceIsDamage(t *testing.T) {
 // TestSmallOpeningsLeaveFewFiles opens a database again and again for one row.
 func TestSmallOpeningsLeaveFewFiles(t *testing.T) {
 	n := 300
-	if testing.Short() {
+	switch {
+	case *closedOpenings > 0:
+		n = *closedOpenings
+	case testing.Short():
 		n = 60
 	}
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) { *o, *to = seerdb.Options{}, seerdb.TestOptions{} })

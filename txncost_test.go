@@ -2,13 +2,17 @@ package seerdb_test
 
 import (
 	"encoding/binary"
+	"flag"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
+
+var longTxnSteps = flag.Int("txn.steps", 0, "steps of the transactions in TestTransactionsAreNotQuadratic; 0: some")
 
 var keyTooLong = make([]byte, seerdb.MaxKeySize+1)
 
@@ -45,29 +49,35 @@ var stepsOfTxn = map[string]func(t *testing.T, x *seerdb.Txn, k []byte){
 // in a long transaction it is about what it is in a short one.
 func TestTransactionsAreNotQuadratic(t *testing.T) {
 	long := 20_000
-	if testing.Short() {
+	switch {
+	case *longTxnSteps > 0:
+		long = *longTxnSteps
+	case testing.Short():
 		long = 10_000
 	}
 	for name, step := range stepsOfTxn {
-		perStep := func(n int) uint64 {
+		perStep := func(n int) (uint64, time.Duration) {
 			db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
 			x := begin(t, db, snapshotIsolationOf)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
+			begin := time.Now()
 			for i := range n {
 				k := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(i)*0x9e3779b97f4a7c15)
 				must(t, x.Put(k, k))
 				step(t, x, k)
 			}
+			took := time.Since(begin) / time.Duration(n)
 			runtime.ReadMemStats(&after)
 			x.Rollback()
 			must(t, db.Close())
-			return (after.TotalAlloc - before.TotalAlloc) / uint64(n)
+			return (after.TotalAlloc - before.TotalAlloc) / uint64(n), took
 		}
-		few, many := perStep(1000), perStep(long)
+		few, fast := perStep(1000)
+		many, slow := perStep(long)
 		if many > 3*few {
 			t.Errorf("%s: %d bytes a step in a transaction of %d, %d in one of 1000", name, many, long, few)
 		}
-		t.Logf("%s: %d bytes a step, then %d", name, few, many)
+		t.Logf("%s: %d bytes and %v a step, then %d and %v", name, few, fast, many, slow)
 	}
 }
