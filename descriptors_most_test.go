@@ -84,15 +84,18 @@ func TestLogsOpenAtMost(t *testing.T) {
 // TestOutputsOpenAtMost: tables that refer to a value file stay open until it is full,
 // so many and no more.
 func TestOutputsOpenAtMost(t *testing.T) {
-	r, d := countedRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r, d := countedRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
 		o.MemtableSize, o.TableSize, o.ValueThreshold, o.MemoryBudget = 1<<20, 2<<10, 58, 8<<20
+		to.PackFrom, to.PackedMax = 1, 1<<10
 	})
+	must(t, r.db.Put([]byte("small"), nil)) // its table goes into a pack, which stays open
+	k := keyspace(t, r.db, "large")
 	for i := range 2000 {
-		must(t, r.db.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
+		must(t, k.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
 	}
 	must(t, r.flush())
 	d.has(t, "output", outputsOfJob)
-	must(t, r.db.Compact(context.Background(), nil, nil))
+	must(t, k.Compact(context.Background(), nil, nil))
 	d.has(t, "output", outputsOfJob)
 }
 

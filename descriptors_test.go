@@ -66,7 +66,7 @@ func (d *descriptorFS) counts() (open, refused int) {
 // jobs, logs, or what else has its name.
 func written(name string) string {
 	switch t, _, _ := base.ParseFileName(path.Base(name)); t {
-	case base.FileTypeTable, base.FileTypeValues:
+	case base.FileTypeTable, base.FileTypePack, base.FileTypeValues:
 		return "output"
 	case base.FileTypeLog:
 		return "log"
@@ -208,9 +208,9 @@ var mostDescriptors = map[string]int{
 }
 
 const (
-	// outputsOfJob is how many a job has for what it writes: a value file, and eight
-	// tables of which it waits for the value file.
-	outputsOfJob = 9
+	// outputsOfJob is how many a job has for what it writes: a value file, eight
+	// tables that wait for it, and a file of small tables.
+	outputsOfJob = 10
 	// fewestDescriptors is what docs/GUARANTEES.md says that a database with one
 	// compaction at a time can do everything with but loads: what it has at most, three
 	// jobs (a flush, a compaction and a Compact), and two to read.
