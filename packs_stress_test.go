@@ -1,12 +1,12 @@
 package seerdb_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -36,117 +36,24 @@ func packStress(t *testing.T, d seerdb.Durability) {
 	mem := vfs.NewMem()
 	o := seerdb.Options{MemtableSize: 32 << 10, PageSize: 512, TableSize: 2 << 10, ValueThreshold: 100, MemoryBudget: 4 << 20, Durability: d, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.With(
 		seerdb.TestOptions{FS: mem, L0Trigger: 2, BaseLevel: 8 << 10, PackFrom: 1, PackedMax: 3 << 10, PackSlack: 1 << 10})
-	db, err := seerdb.Open("db", o)
-	must(t, err)
-	const writers, each = 4, 12
-	stop := time.Now().Add(span)
+	db := open(t, "db", o)
+	until := time.Now().Add(span)
+	writers := make([]*packWriter, 4)
 	var wg sync.WaitGroup
-	rows := make([]map[string]map[string]string, writers)
-	for w := range writers {
-		rows[w] = map[string]map[string]string{}
+	for i := range writers {
+		w := &packWriter{t: t, db: db, id: i, rng: rand.New(rand.NewPCG(uint64(i), 3)),
+			spaces: map[string]*seerdb.Keyspace{}, rows: map[string]map[string]string{}}
+		writers[i] = w
 		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(w), 3))
-			spaces := map[string]*seerdb.Keyspace{}
-			for n := 0; time.Now().Before(stop); n++ {
-				name := fmt.Sprintf("w%d-%d", w, rng.IntN(each))
-				k := spaces[name]
-				if k == nil {
-					ko := &seerdb.KeyspaceOptions{}
-					if strings.HasSuffix(name, "7") {
-						ko.Filter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
-							if time.Now().UnixNano()%7 == 0 {
-								panic("filter")
-							}
-							return seerdb.FilterKeep, nil, nil
-						}
-					}
-					var err error
-					if k, err = db.Keyspace(name, ko); err != nil {
-						t.Error(err)
-						return
-					}
-					spaces[name], rows[w][name] = k, map[string]string{}
-				}
-				m := rows[w][name]
-				key := fmt.Sprintf("k%03d", rng.IntN(200))
-				value := fmt.Sprintf("%d-%s", n, strings.Repeat("v", rng.IntN(150)))
-				switch r := rng.IntN(400); {
-				case r < 350:
-					if err := k.Put([]byte(key), []byte(value)); err == nil {
-						m[key] = value
-					} else if !strings.Contains(err.Error(), "stopped") {
-						t.Error(err)
-						return
-					}
-				case r < 380:
-					if err := k.Delete([]byte(key)); err == nil {
-						delete(m, key)
-					}
-				case r < 385:
-					if err := k.DeleteRange([]byte(key), nil); err == nil {
-						for x := range m {
-							if x >= key {
-								delete(m, x)
-							}
-						}
-					}
-				case r < 388:
-					must(t, db.DropKeyspace(name))
-					delete(spaces, name)
-					delete(rows[w], name)
-				case r < 391:
-					_ = db.Flush(context.Background())
-				case r < 392:
-					_ = k.Compact(context.Background(), nil, nil)
-				case r < 396:
-					it, err := k.NewIter(nil)
-					if err != nil {
-						t.Error(err)
-						return
-					}
-					want := len(m)
-					drop := rng.IntN(2) == 0
-					if drop {
-						must(t, db.DropKeyspace(name))
-						_ = db.Flush(context.Background())
-						delete(spaces, name)
-						delete(rows[w], name)
-					}
-					got := 0
-					for ok := it.First(); ok; ok = it.Next() {
-						if m[string(it.Key())] != string(it.Value()) {
-							t.Errorf("%s %s: %.20q, expected %.20q", name, it.Key(), it.Value(), m[string(it.Key())])
-						}
-						got++
-					}
-					if err := errors.Join(it.Err(), it.Close()); err != nil {
-						t.Error(err)
-					}
-					if got != want {
-						t.Errorf("%s: %d rows of %d", name, got, want)
-					}
-				default:
-					if v, err := k.Get([]byte(key)); err == nil && string(v) != m[key] || err != nil && m[key] != "" {
-						t.Errorf("%s %s: %q %v, expected %q", name, key, v, err, m[key])
-					}
-				}
+			for n := 0; time.Now().Before(until) && w.step(n); n++ {
 			}
 		})
 	}
 	wg.Wait()
 	check := func() {
 		t.Helper()
-		for w := range rows {
-			for name, m := range rows[w] {
-				k := keyspace(t, db, name)
-				for i := range 200 {
-					key := fmt.Sprintf("k%03d", i)
-					v, err := k.Get([]byte(key))
-					if m[key] != "" && (err != nil || !bytes.Equal(v, []byte(m[key]))) || m[key] == "" && !errors.Is(err, seerdb.ErrNotFound) {
-						t.Fatalf("%s %s: %q %v, expected %q", name, key, v, err, m[key])
-					}
-				}
-			}
+		for _, w := range writers {
+			w.check(db)
 		}
 		report, err := db.Verify(context.Background())
 		must(t, err)
@@ -156,22 +63,145 @@ func packStress(t *testing.T, d seerdb.Durability) {
 	}
 	check()
 	must(t, db.Close())
+	onlyNamed(t, mem)
+	db = open(t, "db", o)
+	check()
+}
+
+// onlyNamed checks that the manifest names every file of tables.
+func onlyNamed(t *testing.T, mem *vfs.MemFS) {
+	t.Helper()
 	st, err := manifest.Recover(mem, "db")
 	must(t, err)
 	named := map[string]bool{}
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool { named[f.FileName()] = true; return true })
 	names, err := mem.List("db")
 	must(t, err)
-	packs := 0
 	for _, name := range names {
-		if strings.HasSuffix(name, ".pack") || strings.HasSuffix(name, ".sst") {
-			if !named[name] {
-				t.Errorf("%s stays", name)
-			}
-			packs++
+		if (strings.HasSuffix(name, ".pack") || strings.HasSuffix(name, ".sst")) && !named[name] {
+			t.Errorf("%s stays", name)
 		}
 	}
-	t.Log(packs, "files", len(named), "named")
-	db = open(t, "db", o)
-	check()
+}
+
+// packWriter writes to keyspaces of its own, and knows what is in them.
+type packWriter struct {
+	t      *testing.T
+	db     *seerdb.DB
+	id     int
+	rng    *rand.Rand
+	spaces map[string]*seerdb.Keyspace
+	rows   map[string]map[string]string
+}
+
+// keyspace opens a keyspace, or creates it; the filters of some panic now and then.
+func (w *packWriter) keyspace(name string) (*seerdb.Keyspace, error) {
+	if k := w.spaces[name]; k != nil {
+		return k, nil
+	}
+	o := &seerdb.KeyspaceOptions{}
+	if strings.HasSuffix(name, "7") {
+		o.Filter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
+			if time.Now().UnixNano()%7 == 0 {
+				panic("filter")
+			}
+			return seerdb.FilterKeep, nil, nil
+		}
+	}
+	k, err := w.db.Keyspace(name, o)
+	if err == nil {
+		w.spaces[name], w.rows[name] = k, map[string]string{}
+	}
+	return k, err
+}
+
+// step does something to a keyspace, and reports whether to go on.
+func (w *packWriter) step(n int) bool {
+	name := fmt.Sprintf("w%d-%d", w.id, w.rng.IntN(12))
+	k, err := w.keyspace(name)
+	if err != nil {
+		w.t.Error(err)
+		return false
+	}
+	m := w.rows[name]
+	key := fmt.Sprintf("k%03d", w.rng.IntN(200))
+	value := fmt.Sprintf("%d-%s", n, strings.Repeat("v", w.rng.IntN(150)))
+	switch r := w.rng.IntN(400); {
+	case r < 350:
+		if err = k.Put([]byte(key), []byte(value)); err == nil {
+			m[key] = value
+		} else if strings.Contains(err.Error(), "stopped") {
+			err = nil
+		}
+	case r < 380:
+		if k.Delete([]byte(key)) == nil {
+			delete(m, key)
+		}
+	case r < 385:
+		if k.DeleteRange([]byte(key), nil) == nil {
+			maps.DeleteFunc(m, func(x, _ string) bool { return x >= key })
+		}
+	case r < 388:
+		err = w.drop(name)
+	case r < 391:
+		_ = w.db.Flush(context.Background())
+	case r < 392:
+		_ = k.Compact(context.Background(), nil, nil)
+	case r < 396:
+		err = w.scan(k, m)
+	default:
+		if v, err := k.Get([]byte(key)); err == nil && string(v) != m[key] || err != nil && m[key] != "" {
+			w.t.Errorf("%s %s: %q %v, expected %q", name, key, v, err, m[key])
+		}
+	}
+	if err != nil {
+		w.t.Error(err)
+	}
+	return err == nil
+}
+
+func (w *packWriter) drop(name string) error {
+	delete(w.spaces, name)
+	delete(w.rows, name)
+	return w.db.DropKeyspace(name)
+}
+
+// scan reads a keyspace, which half the times is dropped before the iterator moves.
+func (w *packWriter) scan(k *seerdb.Keyspace, m map[string]string) error {
+	it, err := k.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	if w.rng.IntN(2) == 0 {
+		if err := w.drop(k.Name()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+		_ = w.db.Flush(context.Background())
+	}
+	got := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if m[string(it.Key())] != string(it.Value()) {
+			w.t.Errorf("%s %s: %.20q, expected %.20q", k.Name(), it.Key(), it.Value(), m[string(it.Key())])
+		}
+		got++
+	}
+	if got != len(m) {
+		w.t.Errorf("%s: %d rows of %d", k.Name(), got, len(m))
+	}
+	return errors.Join(it.Err(), it.Close())
+}
+
+// check reads every key that there may be.
+func (w *packWriter) check(db *seerdb.DB) {
+	w.t.Helper()
+	for name, m := range w.rows {
+		k := keyspace(w.t, db, name)
+		for i := range 200 {
+			key := fmt.Sprintf("k%03d", i)
+			v, err := k.Get([]byte(key))
+			if m[key] != "" && (err != nil || string(v) != m[key]) || m[key] == "" && !errors.Is(err, seerdb.ErrNotFound) {
+				w.t.Fatalf("%s %s: %q %v, expected %q", name, key, v, err, m[key])
+			}
+		}
+	}
 }

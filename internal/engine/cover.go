@@ -20,11 +20,11 @@ type coverage struct {
 // of finds out, or remembers, what range tombstones delete for all readers;
 // stripes are as in compaction.RunOptions.
 func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compaction.Cover {
-	s, shard := e.acquire()
+	s, shard := e.keep() // for it may wait for room for a table
 	if s == nil {
 		return nil
 	}
-	defer s.release(shard)
+	defer s.letGo(shard)
 	if s.v.version == c.version && slices.Equal(stripes, c.stripes) {
 		return c.covers
 	}

@@ -68,7 +68,7 @@ type tableMemory struct {
 	aged    time.Time    // guarded by looking; when the marks were taken off
 
 	waiting sync.Mutex
-	freed   chan struct{} // guarded by waiting; closed when a look has freed what it took out
+	freed   chan struct{} // guarded by waiting; closed when a look has freed what it took out, or found that it can take out nothing
 }
 
 func (m *tableMemory) init(e *Engine) { m.e, m.freed = e, make(chan struct{}) }
@@ -111,9 +111,14 @@ func (m *tableMemory) wait() {
 	}
 }
 
-// gaveBack ends the waiting.
+// gaveBack notes that memory was freed.
 func (m *tableMemory) gaveBack() {
 	m.stuck.Store(false)
+	m.wake()
+}
+
+// wake has those that wait look again.
+func (m *tableMemory) wake() {
 	m.waiting.Lock()
 	close(m.freed)
 	m.freed = make(chan struct{})
@@ -230,7 +235,10 @@ func (m *tableMemory) look() {
 		}
 	}
 	m.short.Store(missing)
-	m.stuck.Store(len(out.free) == 0 && m.dying.Load() == 0 && m.full())
+	vain := len(out.free) == 0 && m.dying.Load() == 0 && m.full()
+	if m.stuck.Store(vain); vain {
+		m.wake()
+	}
 	again := false
 	for i := range open {
 		o := &open[i]

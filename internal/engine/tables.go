@@ -264,7 +264,7 @@ func (f *valueFile) close() {
 func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
-		return dst, badPointer(v.tableWith(key, pointer), key, err)
+		return dst, badPointer(v.fileWith(key, pointer), key, err)
 	}
 	r, err := v.valueReader(p)
 	if err != nil {
@@ -283,21 +283,22 @@ func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 }
 
 // badPointer is the error of a table in which a key has a pointer that is none.
-func badPointer(table base.FileNum, key []byte, cause error) error {
-	c := base.Corruptf(base.FileName(base.FileTypeTable, table), -1, "what stands in the place of a value is no pointer into a value file")
+func badPointer(file string, key []byte, cause error) error {
+	c := base.Corruptf(file, -1, "what stands in the place of a value is no pointer into a value file")
 	c.Lo, c.Hi, c.Err = bytes.Clone(key), bytes.Clone(key), cause
 	return c
 }
 
-// tableWith is the table in which a key has a value that ends so; 0 if none is
-// found.
-func (v *view) tableWith(key, value []byte) (num base.FileNum) {
+// fileWith is the file of the table in which a key has a value that ends so; that
+// of table 0 if none is found.
+func (v *view) fileWith(key, value []byte) string {
+	found := ""
 	v.eachTable(func(_ int, t *table) {
-		if num != 0 || t.meta.EndsBefore(key) || t.meta.StartsAfter(key) {
+		if found != "" || t.meta.EndsBefore(key) || t.meta.StartsAfter(key) {
 			return
 		}
-		r, err := t.use()
-		if err != nil {
+		r, err := t.open(true) // its caller holds the state, and cannot wait
+		if err != nil || !r.Use() {
 			return
 		}
 		defer func() { _ = r.Close() }()
@@ -305,11 +306,11 @@ func (v *view) tableWith(key, value []byte) (num base.FileNum) {
 		defer func() { _ = it.Close() }()
 		for kv := it.SeekGE(key, base.TrailerMax); kv != nil && bytes.Equal(kv.Key, key); kv = it.Next() {
 			if bytes.HasSuffix(kv.Value, value) {
-				num = t.meta.Num
+				found = t.meta.FileName()
 			}
 		}
 	})
-	return num
+	return cmp.Or(found, base.FileName(base.FileTypeTable, 0))
 }
 
 func (v *view) valueReader(p valuelog.Pointer) (*valuelog.Reader, error) {

@@ -204,7 +204,7 @@ func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 		}
 		p, err := valuelog.DecodePointer(pointer)
 		if err != nil {
-			return nil, badPointer(t.meta.Num, kv.Key, err)
+			return nil, badPointer(t.meta.FileName(), kv.Key, err)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -230,7 +230,7 @@ func (t *table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 		case err != nil:
 			return nil, err
 		case !bytes.Equal(key, kv.Key):
-			return nil, base.Corruptf(base.FileName(base.FileTypeTable, t.meta.Num), -1,
+			return nil, base.Corruptf(t.meta.FileName(), -1,
 				"the pointer of key %.200q leads to the value of key %.200q in %s at %d", kv.Key, key, base.FileName(base.FileTypeValues, p.File), p.Offset)
 		}
 	}
