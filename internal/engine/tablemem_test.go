@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -162,6 +163,16 @@ func TestReadsWaitForRoom(t *testing.T) {
 	m.lookNow()
 	if !m.stuck.Load() || m.crowded() {
 		t.Error("reads wait for what cannot be taken out")
+	}
+	least := patience
+	for range 10 {
+		m.stuck.Store(false)
+		begin := time.Now()
+		m.wait()
+		least = min(least, time.Since(begin))
+	}
+	if least > patience/2 {
+		t.Errorf("a read waits for %v until it is found that nothing can be taken out", least)
 	}
 	e.cache.Charge(cache.Tables, -others)
 	if err := e.Close(); err != nil {
