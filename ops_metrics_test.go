@@ -44,9 +44,8 @@ func TestOpsAreThoseThatWereCalled(t *testing.T) {
 	for range readers {
 		wg.Go(func() {
 			for i := range gets {
-				if _, err := r.db.Get(fmt.Appendf(nil, "key%03d", i%puts)); err != nil {
-					t.Error(err)
-				}
+				_, err := r.db.Get(fmt.Appendf(nil, "key%03d", i%puts))
+				must(t, err)
 			}
 		})
 	}
