@@ -301,6 +301,9 @@ func (c *backCaller) reached(t *testing.T, want ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range want {
+		if raceEnabled && (strings.HasPrefix(w, "Stall") || strings.HasSuffix(w, "writers are stopped")) {
+			continue // writers are too slow to be stopped
+		}
 		if c.from[w] == 0 {
 			t.Errorf("%s was never reached: %v", w, c.from)
 		}
