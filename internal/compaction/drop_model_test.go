@@ -171,7 +171,7 @@ func (s *dropSim) start() bool {
 	if s.idle || s.rnd.IntN(3) > 0 { // else as for a job that somebody asked for
 		w.Covers = Covers(s.v, s.stripes(), s.list)
 	}
-	j, ok := Pick(s.v, s.busy, w, s.cfg)
+	j, ok := pickOne(s.v, s.busy, w, s.cfg)
 	if !ok {
 		return false
 	}

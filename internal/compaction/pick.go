@@ -74,19 +74,39 @@ func DefaultConfig() Config {
 // Busy names the tables that running jobs have as inputs, with the job.
 type Busy map[base.FileNum]*Job
 
-// Pick chooses the most urgent job that can run beside the busy ones, or
-// answers false when nothing is due. It is pure: the answer depends on the
-// arguments alone. Repeating it on what each job leaves behind comes to an end.
-func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, bool) {
-	if due := dueJobs(v, busy, w, cfg); len(due) > 0 {
-		best := due[mostUrgent(due)]
-		return best.of.complete(v, best.job, w), true
+// Pick chooses the most urgent job that can run beside the busy ones, and, if that
+// is a small one, small jobs of other keyspaces that are due too, to be done with
+// it. There are none when nothing is due. It is pure: the answer depends on the
+// arguments alone. Repeating it on what the jobs leave behind comes to an end.
+func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
+	due := dueJobs(v, busy, w, cfg)
+	if len(due) == 0 {
+		if j, of := pickElsewhere(v, busy, w, cfg); of != nil {
+			return []Job{of.complete(v, j, Workload{})}
+		}
+		return pickPacks(v, busy, w, cfg)
 	}
-	j, of := pickElsewhere(v, busy, w, cfg)
-	if of == nil {
-		return Job{}, false
+	first := mostUrgent(due)
+	jobs := []Job{due[first].of.complete(v, due[first].job, w)}
+	if !jobs[0].small(&cfg) {
+		return jobs
 	}
-	return of.complete(v, j, Workload{}), true
+	size := jobs[0].Written()
+	victims := victimValues(v.Values, nil, cfg) // once for all of them, though it leaves out what each will uncover
+	for i, d := range due {
+		if i == first || !d.job.small(&cfg) {
+			continue
+		}
+		j := d.of.completeWith(v, d.job, victims)
+		if !j.small(&cfg) {
+			continue
+		}
+		if size += j.Written(); size > maxTogetherBytes || len(jobs) == maxTogether {
+			break
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs
 }
 
 // due is a job of one keyspace, not yet complete.

@@ -46,7 +46,7 @@ func BenchmarkPick(b *testing.B) {
 			v := bigVersion(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				if j, ok := Pick(v, nil, Workload{}, DefaultConfig()); ok {
+				if j, ok := pickOne(v, nil, Workload{}, DefaultConfig()); ok {
 					b.Fatalf("%v is due", &j)
 				}
 			}

@@ -25,47 +25,14 @@ const (
 	looseTables = 32
 )
 
-// PickAll is Pick for a caller that can do small jobs of several keyspaces in one:
-// the first is what Pick picks, and the others, if there are any, are due too.
-func PickAll(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
-	due := dueJobs(v, busy, w, cfg)
-	if len(due) == 0 {
-		if j, of := pickElsewhere(v, busy, w, cfg); of != nil {
-			return []Job{of.complete(v, j, Workload{})}
-		}
-		return pickPacks(v, busy, w, cfg)
-	}
-	first := mostUrgent(due)
-	jobs := []Job{due[first].of.complete(v, due[first].job, w)}
-	if !jobs[0].small(&cfg) {
-		return jobs
-	}
-	size := jobs[0].written()
-	victims := victimValues(v.Values, nil, cfg) // once for all of them, though it leaves out what each will uncover
-	for i, d := range due {
-		if i == first || !d.job.small(&cfg) {
-			continue
-		}
-		j := d.of.completeWith(v, d.job, victims)
-		if !j.small(&cfg) {
-			continue
-		}
-		if size += j.written(); size > maxTogetherBytes || len(jobs) == maxTogether {
-			break
-		}
-		jobs = append(jobs, j)
-	}
-	return jobs
-}
-
 // small reports whether a job is worth doing together with others: what it costs
 // are syncs, and not bytes.
 func (j *Job) small(cfg *Config) bool {
-	return j.written() <= cfg.PackedMax && len(j.RewriteValues) == 0
+	return j.Written() <= cfg.PackedMax && len(j.RewriteValues) == 0
 }
 
-// written is about how many bytes a job writes.
-func (j *Job) written() uint64 {
+// Written is about how many bytes a job writes, at the most.
+func (j *Job) Written() uint64 {
 	if j.Move || j.Drop {
 		return 0
 	}

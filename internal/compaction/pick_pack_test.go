@@ -47,7 +47,7 @@ func TestPacksBusyEverywhere(t *testing.T) {
 		if also { // a pack that is as full as packs can be
 			h.table(2, lastLevel, 1, 1<<10, 1_000_002, 0, 1<<10+76)
 		}
-		if jobs := PickAll(h.version(t), Busy{busyIn.Num: &Job{Keyspace: 1, OutputLevel: lastLevel, Inputs: []Input{{lastLevel, 1, []*manifest.FileMeta{busyIn}}}}}, Workload{}, DefaultConfig()); len(jobs) > 0 {
+		if jobs := Pick(h.version(t), Busy{busyIn.Num: &Job{Keyspace: 1, OutputLevel: lastLevel, Inputs: []Input{{lastLevel, 1, []*manifest.FileMeta{busyIn}}}}}, Workload{}, DefaultConfig()); len(jobs) > 0 {
 			t.Errorf("%d jobs, the first: %v", len(jobs), &jobs[0])
 		}
 	}
@@ -59,7 +59,7 @@ func TestPackJobsAreBounded(t *testing.T) {
 	for ks := range uint32(1000) {
 		h.table(1+ks, lastLevel, 1, 60<<10, 0, 0, 0)
 	}
-	jobs := PickAll(h.version(t), nil, Workload{}, DefaultConfig())
+	jobs := Pick(h.version(t), nil, Workload{}, DefaultConfig())
 	var size uint64
 	for i := range jobs {
 		size += jobs[i].Size()
@@ -69,10 +69,10 @@ func TestPackJobsAreBounded(t *testing.T) {
 	}
 }
 
-// TestPickAllAsksEachKeyspaceOnce: what a pick costs grows with the keyspaces that
+// TestPickAsksEachKeyspaceOnce: what a pick costs grows with the keyspaces that
 // are due, and not with those times the tables of a job that runs for thousands of
 // others, nor times all value files. It is held against a plain pick.
-func TestPickAllAsksEachKeyspaceOnce(t *testing.T) {
+func TestPickAsksEachKeyspaceOnce(t *testing.T) {
 	const n = 4000
 	version := func(values bool) *manifest.Version {
 		var h herd
@@ -91,7 +91,7 @@ func TestPickAllAsksEachKeyspaceOnce(t *testing.T) {
 	fastest := func(v *manifest.Version, busy Busy) (best time.Duration) {
 		for range 3 {
 			begin := time.Now()
-			if jobs := PickAll(v, busy, Workload{}, DefaultConfig()); len(jobs) < 1000 {
+			if jobs := Pick(v, busy, Workload{}, DefaultConfig()); len(jobs) < 1000 {
 				t.Fatalf("%d jobs", len(jobs))
 			}
 			if d := time.Since(begin); best == 0 || d < best {
@@ -102,7 +102,7 @@ func TestPickAllAsksEachKeyspaceOnce(t *testing.T) {
 	}
 	plain := version(false)
 	busy := Busy{}
-	jobs := PickAll(plain, nil, Workload{}, DefaultConfig())
+	jobs := Pick(plain, nil, Workload{}, DefaultConfig())
 	for i := range jobs {
 		jobs[i].Keyspace += n // of others
 		jobs[i].Files(func(_ int, f *manifest.FileMeta) { busy[1_000_000+f.Num] = &jobs[i] })
@@ -125,7 +125,7 @@ func TestRunningJobsWithoutTables(t *testing.T) {
 	v := h.version(t)
 	load := h.table(7, lastLevel, 1, 1<<10, 0, 0, 0)
 	busy := Busy{load.Num: &Job{Keyspace: 7, OutputLevel: lastLevel, OutputRun: 1, Inputs: []Input{{lastLevel, 1, []*manifest.FileMeta{load}}}}}
-	jobs := PickAll(v, busy, Workload{}, DefaultConfig())
+	jobs := Pick(v, busy, Workload{}, DefaultConfig())
 	if len(jobs) != 299 {
 		t.Errorf("%d jobs, of 300 keyspaces with one that is loaded", len(jobs))
 	}
@@ -144,7 +144,7 @@ func TestDamagedPacksDoNotKeepOthers(t *testing.T) {
 	for i := range 40 {
 		h.table(uint32(1+i), lastLevel, 1, 300<<10+uint64(i), damaged+base.FileNum(i), 0, 2<<20)
 	}
-	jobs := PickAll(h.version(t), nil, Workload{}, DefaultConfig())
+	jobs := Pick(h.version(t), nil, Workload{}, DefaultConfig())
 	var live uint64
 	for i := range jobs {
 		live += jobs[i].Size()
@@ -163,7 +163,7 @@ func TestPackingComesToAnEnd(t *testing.T) {
 	for ks := range uint32(100 * looseTables) {
 		h.table(1+ks, lastLevel, 1, 1<<20, 0, 0, 0)
 	}
-	if jobs := PickAll(h.version(t), nil, Workload{}, cfg); len(jobs) > 0 {
+	if jobs := Pick(h.version(t), nil, Workload{}, cfg); len(jobs) > 0 {
 		t.Errorf("%d jobs, and packs are made from %d on", len(jobs), cfg.PackFrom)
 	}
 }

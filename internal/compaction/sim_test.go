@@ -186,7 +186,7 @@ func (s *sim) work() {
 }
 
 func (s *sim) start() bool {
-	j, ok := Pick(s.v, s.busy, s.workload(), s.cfg.Config)
+	j, ok := pickOne(s.v, s.busy, s.workload(), s.cfg.Config)
 	if !ok {
 		return false
 	}

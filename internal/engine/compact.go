@@ -52,7 +52,7 @@ func (e *Engine) pickConfig() compaction.Config {
 	return c
 }
 
-// picker chooses jobs to be done together; compaction.PickAll is one.
+// picker chooses jobs to be done together; compaction.Pick is one.
 type picker func(*state, compaction.Busy) []compaction.Job
 
 // one is the answer of a picker that chooses one job at most.
@@ -69,7 +69,7 @@ func (e *Engine) pickCompaction() (*job, error) {
 	w := e.workload()
 	cfg := e.pickConfig()
 	j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
-		return compaction.PickAll(s.v.version, busy, w, cfg)
+		return compaction.Pick(s.v.version, busy, w, cfg)
 	})
 	if j == nil {
 		return nil, nil
@@ -89,10 +89,10 @@ func (e *Engine) pickCompaction() (*job, error) {
 // picked with it are left out if there is no room for them. A file system that does
 // not know how large it is is not asked.
 func (e *Engine) fits(j *job) error {
-	size := j.needs()
+	size := j.Written()
 	all := size
 	for _, other := range j.also {
-		all += other.needs()
+		all += other.Written()
 	}
 	if all == 0 {
 		return nil
@@ -105,7 +105,7 @@ func (e *Engine) fits(j *job) error {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		j.also = slices.DeleteFunc(j.also, func(other *job) bool {
-			if other.needs() == 0 {
+			if other.Written() == 0 {
 				return false
 			}
 			e.unmarkInputs(&other.Job)
@@ -114,14 +114,6 @@ func (e *Engine) fits(j *job) error {
 		return nil
 	}
 	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, size, free)
-}
-
-// needs is the room that a job takes until its inputs are gone.
-func (j *job) needs() uint64 {
-	if j.Move || j.Drop {
-		return 0
-	}
-	return j.Size()
 }
 
 // startJob picks and marks the inputs in one step, so that two jobs never
