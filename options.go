@@ -213,13 +213,8 @@ const (
 	// so they cost iterators nothing.
 	defaultPartitions = 16
 	defaultL0Trigger  = 4
-	// defaultPackFrom: for fewer keyspaces it is not worth that a table shares its
-	// file, and the space of it. defaultPackSlack: four full packs.
-	defaultPackFrom  = 8
-	defaultPackedMax = 64 << 10
-	defaultPackSlack = 8 << 20
-	l0SlowdownFactor = 3 // writers are slowed from 3 x the trigger
-	l0StopFactor     = 9 // and stopped at 9 x
+	l0SlowdownFactor  = 3 // writers are slowed from 3 x the trigger
+	l0StopFactor      = 9 // and stopped at 9 x
 )
 
 // resolve fills in the defaults and translates to what the engine takes.
@@ -227,6 +222,7 @@ func (o *Options) resolve() engine.Options {
 	if o == nil {
 		o = &Options{}
 	}
+	tree := compaction.DefaultConfig()
 	e := engine.Options{
 		FS:             o.internal.fs,
 		Logger:         o.Logger,
@@ -242,9 +238,9 @@ func (o *Options) resolve() engine.Options {
 		Elapsed:        o.internal.elapsed,
 		ResetClock:     o.ResetClock,
 		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
-		PackFrom:       orDefault(o.internal.packFrom, defaultPackFrom),
-		PackedMax:      orDefault(o.internal.packedMax, defaultPackedMax),
-		PackSlack:      orDefault(o.internal.packSlack, defaultPackSlack),
+		PackFrom:       orDefault(o.internal.packFrom, tree.PackFrom),
+		PackedMax:      orDefault(o.internal.packedMax, int(tree.PackedMax)),
+		PackSlack:      orDefault(o.internal.packSlack, int64(tree.PackSlack)),
 		Merger:         o.Merger,
 		Filter:         o.Filter,
 		PageSize:       orDefault(o.PageSize, defaultPageSize),

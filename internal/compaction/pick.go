@@ -42,9 +42,10 @@ type Config struct {
 	// TombstoneDensity is how many bytes tombstones must promise to free for
 	// each byte that their way down costs.
 	TombstoneDensity float64
-	// PackFrom is how many keyspaces a job must write for to make packs, PackedMax
-	// the size beyond which a table gets a file of its own, and PackSlack how much
-	// of packs may be garbage besides as much as lives.
+	// PackFrom is how many keyspaces a job must write for to make packs: for fewer it
+	// is not worth that a table shares its file, and the space of it. PackedMax is
+	// the size beyond which a table gets a file of its own, and PackSlack how much of
+	// packs may be garbage besides as much as lives.
 	PackFrom             int
 	PackedMax, PackSlack uint64
 	// ValueSpaceTarget is how many bytes value files may take for each byte

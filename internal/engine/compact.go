@@ -269,9 +269,7 @@ func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin ti
 // what was installed.
 func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
 	out := &outputs{e: e, job: jobs[0].id, frees: jobs[0].byHand}
-	if len(jobs) > e.opts.PackFrom {
-		out.packs = newPacker(out)
-	}
+	out.forSpaces(len(jobs))
 	var all compaction.Result
 	for _, j := range jobs {
 		res, err := e.rewrite(ctx, j, !j.passed && e.snaps.patient(), out)
@@ -312,8 +310,8 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 	return did, failed
 }
 
-// installJobs is install for compactions. Those of keyspaces that were dropped
-// meanwhile are left out; if there are no others the error is errNoKeyspace.
+// installJobs is install for compactions. Those of keyspaces that were dropped since
+// they began are left out; if there are no others the error is errNoKeyspace.
 func (e *Engine) installJobs(did []done) error {
 	e.clock.tick()
 	e.installMu.Lock()

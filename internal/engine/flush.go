@@ -185,9 +185,7 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	var all compaction.Result
 	out := &outputs{e: e, job: job, level: 0, frees: true}
 	spaces := append([]uint32{0}, spacesIn(gens)...)
-	if len(spaces) > e.opts.PackFrom {
-		out.packs = newPacker(out)
-	}
+	out.forSpaces(len(spaces))
 	for _, id := range spaces {
 		k := e.space(id)
 		if k == nil {
@@ -261,7 +259,7 @@ func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
 	e.mu.Unlock()
 	e.commit.mu.Unlock()
 	edit.LogNum = &oldest.logNum
-	if err := e.install(edit, gens, nil); err != nil {
+	if err := e.install(edit, gens); err != nil {
 		return err
 	}
 	_ = failpoint.Hit(failpoint.FlushAfterInstall)

@@ -17,20 +17,20 @@ import (
 // in the same step that their tables enter it, so no reader sees both or
 // neither (the original's S5 and S6). A failure of the manifest poisons.
 //
-// Tables of keyspaces that were dropped meanwhile are left out, and removed. A
-// job of one keyspace names it, and ends with errNoKeyspace when its inputs went
-// with it.
-func (e *Engine) install(edit *manifest.Edit, flushed []*generation, k *Keyspace) error {
+// Tables of keyspaces that were dropped since the job began are left out, and removed.
+func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
 	e.clock.tick()
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
-	return e.installLocked(edit, flushed, k, false)
+	return e.installLocked(edit, flushed, nil, false)
 }
 
-// installLocked is install for a caller that holds installMu.
+// installLocked is install for a caller that holds installMu. A job of one keyspace
+// names it, and ends with errNoKeyspace when that was dropped; filtered is whether a
+// filter did something, which open snapshots must not see.
 func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace, filtered bool) error {
-	if p := e.poisoned.Load(); p != nil {
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	if err := e.appendable(); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	cur := e.state.Load()
@@ -55,6 +55,18 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	e.swap(next, flushed, dropped, filtered)
 	for _, d := range dead {
 		e.removeFile(d.Type, d.Num, 0)
+	}
+	return nil
+}
+
+// appendable is why nothing can be appended to the manifest, or nil. The caller holds
+// installMu.
+func (e *Engine) appendable() error {
+	switch p := e.poisoned.Load(); {
+	case p != nil:
+		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	case e.manifest == nil:
+		return base.ErrClosed
 	}
 	return nil
 }

@@ -216,7 +216,7 @@ func (e *Engine) openKeyspace(k *Keyspace, o KeyspaceOptions) error {
 	merger := o.mergerName
 	if k.merger != merger {
 		m := manifest.Keyspace{ID: k.id, Name: k.name, Merger: merger}
-		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}); err != nil {
+		if err := e.editKeyspaces(&manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}, true); err != nil {
 			return err
 		}
 		k.merger = merger
@@ -242,11 +242,7 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 	}
 	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: o.mergerName}
 	edit := &manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}
-	if e.opts.Durability == Sync {
-		if err := e.editKeyspaces(edit); err != nil {
-			return nil, err
-		}
-	} else if err := e.editKeyspacesLater(edit); err != nil {
+	if err := e.editKeyspaces(edit, e.opts.Durability == Sync); err != nil {
 		return nil, err
 	}
 	k := e.newKeyspace(m)
@@ -255,20 +251,15 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 	return k, nil
 }
 
-// editKeyspaces makes an edit durable. The caller holds installMu.
-func (e *Engine) editKeyspaces(edit *manifest.Edit) error {
-	if p := e.poisoned.Load(); p != nil {
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+// editKeyspaces makes an edit: durable at once, or else before the first row is in
+// the log that needs it (see settleSpaces), and by the next Sync, Flush or Close, so
+// that ten thousand keyspaces are created with one sync. The caller holds installMu.
+func (e *Engine) editKeyspaces(edit *manifest.Edit, durable bool) error {
+	if err := e.appendable(); err != nil {
+		return err
 	}
-	return e.appendEdit(edit)
-}
-
-// editKeyspacesLater makes an edit that is durable before the first row is in the
-// log that needs it (see settleSpaces), or by the next Sync, Flush or Close: ten
-// thousand keyspaces are created with one sync. The caller holds installMu.
-func (e *Engine) editKeyspacesLater(edit *manifest.Edit) error {
-	if p := e.poisoned.Load(); p != nil {
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	if durable {
+		return e.appendEdit(edit)
 	}
 	if err := e.manifest.AppendLater(edit); err != nil {
 		return e.appended(err)
@@ -286,7 +277,7 @@ func (e *Engine) settleSpaces(ids []uint32) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	if e.manifest == nil {
-		return nil // the commit will be refused, and its caller told why
+		return nil // the commit will be refused, and its caller says why
 	}
 	return e.syncManifest()
 }
@@ -304,11 +295,8 @@ func (e *Engine) syncSpaces() error {
 // syncManifest makes durable what was appended to the manifest. The caller holds
 // installMu.
 func (e *Engine) syncManifest() error {
-	switch p := e.poisoned.Load(); {
-	case p != nil:
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
-	case e.manifest == nil:
-		return base.ErrClosed
+	if err := e.appendable(); err != nil {
+		return err
 	}
 	return e.appended(e.manifest.Sync())
 }
@@ -329,8 +317,8 @@ func (e *Engine) DropKeyspace(name string) error {
 	if k == nil {
 		return fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
 	}
-	if p := e.poisoned.Load(); p != nil {
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
+	if err := e.appendable(); err != nil {
+		return err
 	}
 	edit := &manifest.Edit{DropKeyspaces: []uint32{k.id}}
 	cur := e.manifest.Version()

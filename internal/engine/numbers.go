@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"fmt"
-
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -46,13 +44,11 @@ func (e *Engine) reserveNumbers() error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	next := e.reservation()
-	switch p := e.poisoned.Load(); {
-	case next == 0:
+	if next == 0 {
 		return nil
-	case p != nil:
-		return fmt.Errorf("%w: %w", base.ErrReadOnly, *p)
-	case e.manifest == nil:
-		return base.ErrClosed
+	}
+	if err := e.appendable(); err != nil {
+		return err
 	}
 	return e.appendEdit(&manifest.Edit{NextFile: next})
 }

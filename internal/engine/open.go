@@ -213,7 +213,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 	e.mu.Unlock()
 	retire()
 	edit.LogNum, edit.LogIncarnation = &g.logNum, e.incarnation
-	if err := e.install(edit, nil, nil); err != nil {
+	if err := e.install(edit, nil); err != nil {
 		return err
 	}
 	if err := e.openRoot(); err != nil {

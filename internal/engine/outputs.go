@@ -26,6 +26,14 @@ type outputs struct {
 	packs *packer // nil: every table has a file of its own
 }
 
+// forSpaces says for how many keyspaces the job writes: for many, small tables lie
+// together in packs.
+func (o *outputs) forSpaces(n int) {
+	if n > o.e.opts.PackFrom {
+		o.packs = newPacker(o)
+	}
+}
+
 // file creates a file under a new number. Its number is not reused if the job
 // fails: a retry writes new files (the original's S19).
 func (o *outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
