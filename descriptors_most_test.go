@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"sync"
 	"syscall"
@@ -130,19 +129,14 @@ func TestDescriptorsOfTheSystem(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("counts in /proc")
 	}
-	count := func() int {
-		list, err := os.ReadDir("/proc/self/fd")
-		must(t, err)
-		return len(list)
-	}
 	first, err := seerdb.Open(t.TempDir(), nil)
 	must(t, err)
 	must(t, first.Close()) // it may have made what stays, such as the poller's
 	d := newDescriptorFS(vfs.OS, 1<<20)
-	before := count()
+	before := openDescriptors(t)
 	open(t, t.TempDir(), seerdb.Options{}.With(seerdb.TestOptions{FS: d}))
 	counted, _ := d.counts()
-	if n := count() - before; n != counted || n != 6 {
+	if n := openDescriptors(t) - before; n != counted || n != 6 {
 		t.Errorf("%d more are open, counted are %d; want 6: the directory twice, two locks, manifest and log", n, counted)
 	}
 }

@@ -28,11 +28,6 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("counts in /proc")
 	}
-	count := func() int {
-		list, err := os.ReadDir("/proc/self/fd")
-		must(t, err)
-		return len(list)
-	}
 	dir := t.TempDir()
 	before := 0
 	for i := range 8 {
@@ -51,7 +46,7 @@ func TestDescriptorsAreClosed(t *testing.T) {
 			t.Fatal("opened twice")
 		}
 		must(t, db.Close())
-		if n := count(); i == 1 {
+		if n := openDescriptors(t); i == 1 {
 			before = n // the first round may have made what stays, such as the poller's
 		} else if i > 1 && n > before {
 			t.Fatalf("after %d rounds %d descriptors are open; after the second %d", i+1, n, before)
@@ -117,4 +112,12 @@ func TestLeaksAreNamed(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// openDescriptors is how many descriptors the process has open, on Linux.
+func openDescriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(list)
 }

@@ -16,6 +16,9 @@ import (
 
 // The tables of many small keyspaces share files.
 
+// tableFiles is a pattern of the files in which tables lie, packs among them.
+const tableFiles = "*.[sp]*"
+
 // herd is a database of many keyspaces with little in each.
 type herd struct {
 	t      testing.TB

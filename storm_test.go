@@ -104,7 +104,7 @@ func (s *storm) call(rng *rand.Rand) bool {
 func (s *storm) disturb(rng *rand.Rand) bool {
 	rules := []vfs.Rule{
 		{Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal", Short: true},
-		{Op: vfs.OpCreate, Path: "*.sst"}, {Op: vfs.OpWrite, Path: "*.sst"}, {Op: vfs.OpWrite, Path: "MANIFEST*"},
+		{Op: vfs.OpCreate, Path: tableFiles}, {Op: vfs.OpWrite, Path: tableFiles}, {Op: vfs.OpWrite, Path: "MANIFEST*"},
 		{Op: vfs.OpRemove}, {Op: vfs.OpRename}, {Op: vfs.OpOpen}, {Op: vfs.OpCreate}, {Op: vfs.OpStat}, {Op: vfs.OpList},
 	}
 	r := rules[rng.IntN(len(rules))]

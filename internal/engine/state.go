@@ -38,7 +38,7 @@ type state struct {
 
 	refs     [shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
-	silent   atomic.Bool // the one who sets it tells that the state is quiet
+	silent   atomic.Bool // the release that sets it reports that the state is quiet
 	reclaims atomic.Bool // the one who sets it frees what the state held
 
 	quiet   bool     // guarded by quietStates.mu; no point read holds it

@@ -38,11 +38,10 @@ const (
 var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock, tagLogOpening, tagFirstFile}
 
 // Fields at the end of a table's description, there when they are not all zero.
-// They are even: who does not know of range tombstones would find what they
-// delete, who does not know of expiries would not make files in which they are
-// right, who does not know of the one sequence would take new values for the
-// oldest, who does not know of incarnations could check no byte, and who does
-// not know of packs would look for files that are not there.
+// They are even: a program that does not know of range tombstones would find what
+// they delete; without expiries it would make files in which they are wrong; without
+// the one sequence it would take new values for the oldest; without incarnations it
+// could check no byte; and without packs it would look for files that are not there.
 const (
 	tagRanges  = 2  // uvarints: fragments, bound
 	tagExpiry  = 4  // uvarints: entries, earliest, latest
