@@ -166,9 +166,10 @@ type wideRun struct {
 	gone    *seerdb.Keyspace // one that was dropped
 	side    *filtered
 	sideDB  *seerdb.Keyspace
-	expires bool // something with an expiry was committed since it was opened
-	bare    int  // the newest commit that has no counter; all such are durable
-	durable int  // every commit up to here must survive a power cut
+	expires bool  // something with an expiry was committed since it was opened
+	fresh   []int // keyspaces made since it was opened, which a power cut may take back as long as nothing was written to them
+	bare    int   // the newest commit that has no counter; all such are durable
+	durable int   // every commit up to here must survive a power cut
 	step    int
 
 	operations int

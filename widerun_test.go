@@ -355,6 +355,9 @@ func (r *wideRun) create() {
 	k, err := r.db.Keyspace(name, r.options(id))
 	r.must("create a keyspace", err)
 	r.trees[id] = k
+	if !r.syncs() {
+		r.fresh = append(r.fresh, id)
+	}
 }
 
 func (r *wideRun) drop() {
@@ -435,7 +438,7 @@ func (r *wideRun) reopen() {
 	r.letGo()
 	_ = r.db.NewBatch().PutTTL(nil, nil, 0) // makes it look at the clock
 	r.must("close", r.db.Close())
-	r.durable = r.m.Commits()
+	r.durable, r.fresh = r.m.Commits(), nil
 	r.clock.set(r.m.Now())
 	if r.expires && r.g.IntN(2) == 0 {
 		r.clock.setBack(r.m.Now(), int64(r.g.IntN(10_000)))
@@ -464,7 +467,21 @@ func (r *wideRun) crash() {
 		r.side.m.Truncate(got)
 	}
 	r.durable = got
+	r.forgetFresh()
 	r.checkNew()
+}
+
+// forgetFresh drops from the model the keyspaces that a power cut took back.
+func (r *wideRun) forgetFresh() {
+	names, err := r.db.Keyspaces()
+	r.must("keyspaces", err)
+	for _, id := range r.fresh {
+		if r.m.Live(id) && !slices.Contains(names, r.m.KeyspaceName(id)) && !r.m.Wrote(id) {
+			r.m.DropKeyspace(id)
+			delete(r.trees, id)
+		}
+	}
+	r.fresh = nil
 }
 
 // checkNew compares a database that was just opened. Keyspaces stay closed by

@@ -212,6 +212,13 @@ func (s *space) between(r Span) []*entry {
 // Commits is the number of the newest commit.
 func (m *Model) Commits() int { return len(m.log) }
 
+// Wrote reports whether some commit wrote to a keyspace.
+func (m *Model) Wrote(id int) bool {
+	return slices.ContainsFunc(m.log, func(ops []Op) bool {
+		return slices.ContainsFunc(ops, func(op Op) bool { return op.Keyspace == id })
+	})
+}
+
 // Truncate forgets every commit after number c, as a crash may. Keyspaces and
 // the time stay as they are.
 func (m *Model) Truncate(c int) {
