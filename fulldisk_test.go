@@ -84,13 +84,17 @@ func (d *fullDisk) run(t *testing.T) {
 	must(t, db.Close())
 }
 
-// until commits until no commit has worked for a while, and returns how many did.
+// until commits until no commit has worked for a while, and returns how many did. A
+// flush may end, and commits go on, just when Health is asked: then it goes on too,
+// but not for ever.
 func (d *fullDisk) until(t *testing.T, db *seerdb.DB) (acked int) {
 	t.Helper()
 	rng := rand.NewChaCha8([32]byte{1})
 	value := make([]byte, d.size)
 	for last := time.Now(); ; {
-		if d.health = db.Health(); d.health.Status != observe.OK && time.Since(last) > 300*time.Millisecond {
+		d.health = db.Health()
+		refused, full := time.Since(last), errors.Is(d.health.Err, seerdb.ErrNoSpace)
+		if d.health.Status != observe.OK && (full && refused > 300*time.Millisecond || refused > 10*time.Second) {
 			return acked
 		}
 		if d.fill != nil && acked == 500 {
