@@ -263,9 +263,8 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 			_ = db.ApplyContext(ctx, b, seerdb.DefaultDurability)
 		}
 	}
-	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: tableFiles, Delay: 5 * time.Millisecond})
-	write(60) // stops
-	slow.Remove()
+	write(20) // before flushes are slow, for the calls of the context flush
+	untilStopped(t, db, fs, func() { write(10) })
 	_ = db.Flush(ctx)
 	for i := range 3 {
 		_, _ = db.Get(fmt.Appendf(nil, "m%d", i))
@@ -294,6 +293,27 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 	_ = db.Flush(ctx)
 	_ = db.Close()
 	_ = db.Close()
+}
+
+// untilStopped writes until the database has stopped its writers. A flush has to
+// last longer than memtables take to be filled, which is long under the race
+// detector.
+func untilStopped(t *testing.T, db *seerdb.DB, fs *vfs.FaultFS, write func()) {
+	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: tableFiles, Delay: 200 * time.Millisecond})
+	var stopped atomic.Bool
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		defer stopped.Store(true)
+		eventually(t, 30*time.Second, "writers are stopped", func() bool {
+			m := db.Metrics().Stalls
+			return m.Stopped != "" || m.Stops > 0
+		})
+		slow.Remove()
+	})
+	for !stopped.Load() {
+		write()
+	}
+	watch.Wait()
 }
 
 // reached reports the places that were.

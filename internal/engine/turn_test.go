@@ -5,53 +5,71 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // TestLargeBatchGetsItsMemtable: a batch that needs a memtable of its own gets
 // into the one that is made for it, also where many small commits come first.
 func TestLargeBatchGetsItsMemtable(t *testing.T) {
+	for range 8 { // the order in which commits go on is not the same each time
+		largeBesideSmall(t)
+	}
+}
+
+func largeBesideSmall(t *testing.T) {
+	fs := vfs.NewFault(vfs.NewMem())
 	e := openSmall(t, func(o *Options) {
-		o.Durability, o.MemoryBudget, o.MemtableSize, o.Partitions, o.PageSize, o.TableSize = NoWAL, 32<<20, 1<<20, 4, 4096, 1<<20
-		o.L0Slowdown, o.L0Stop, o.BaseLevelBytes, o.OpenFiles = 1000, 2000, 1<<40, 8
+		o.FS, o.Durability, o.MemoryBudget, o.MemtableSize = fs, NoWAL, 32<<20, 1<<20
 	})
 	defer e.Close()
-	const large = 8
-	var stop atomic.Bool
 	var wg sync.WaitGroup
-	for w := range 64 {
-		wg.Go(func() {
-			for i := 0; !stop.Load(); i++ {
-				var b batch.Batch
-				_ = b.Put(0, fmt.Appendf(nil, "%d-%d", w, i%100), make([]byte, 100))
-				if _, err := e.Commit(&b, DefaultDurability); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	turns := func() uint64 {
-		e.commit.mu.Lock()
-		defer e.commit.mu.Unlock()
-		return e.commit.turning.begun
-	}
-	made := uint64(0)
-	for i := range large {
+	commit := func(name string, rows, size int) {
 		var b batch.Batch
-		for j := range 2000 {
-			_ = b.Put(0, fmt.Appendf(nil, "large %d-%d", i, j), make([]byte, 1000))
+		for i := range rows {
+			_ = b.Put(0, fmt.Appendf(nil, "%s %d", name, i), make([]byte, size))
 		}
-		before := turns()
 		if _, err := e.Commit(&b, DefaultDurability); err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", name, err)
 		}
-		made += turns() - before
 	}
-	stop.Store(true)
+	turning := &e.commit.turning
+	until := func(what string, f func() bool) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+			e.commit.mu.Lock()
+			done := f()
+			e.commit.mu.Unlock()
+			switch {
+			case done:
+				return
+			case time.Now().After(deadline):
+				panic("in vain for: " + what)
+			}
+		}
+	}
+	// No memtable is made for now: the turner waits for the log that it makes ahead,
+	// and all that ask for a memtable wait for the turner.
+	held := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.wal", Delay: time.Hour})
+	var full atomic.Bool
+	wg.Go(func() {
+		for !full.Load() {
+			commit("fills the memtable", 1, 4000)
+			until("the turner", func() bool { return !e.commit.gen.halfFull || held.Matched() > 0 })
+		}
+	})
+	until("a full memtable", func() bool { return turning.wanted == e.commit.gen })
+	full.Store(true)
+	for range 60 {
+		wg.Go(func() { commit("small", 1, 4000) })
+	}
+	wg.Go(func() { commit("large", 20, 100_000) })
+	until("a large batch that waits", func() bool { return len(turning.large) == 1 })
+	before := turning.begun
+	held.Remove()
 	wg.Wait()
-	if made > 3*large { // one each, and those of the small ones
-		t.Errorf("%d memtables were made for %d batches", made, large)
+	if n := turning.begun - before; n != 1 {
+		t.Errorf("%d memtables were made for one batch", n)
 	}
 }
