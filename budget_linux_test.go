@@ -115,13 +115,12 @@ func useBudget(dir string) error {
 }
 
 // budgetKey is the key of row n, if n is even.
-func budgetKey(n int) []byte { return fmt.Appendf(nil, "%016x", n*0x1234567) }
+func budgetKey(n int) []byte { return fmt.Appendf(nil, "%016x", int64(n)*0x1234567) }
 
 func loadBudget(db *seerdb.DB, keys int) error {
-	var k []byte
 	_, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
 		for i := range keys {
-			k = fmt.Appendf(k[:0], "%016x", 2*i*0x1234567)
+			k := budgetKey(2 * i)
 			if !yield(k, k[:12]) {
 				return
 			}

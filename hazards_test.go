@@ -196,7 +196,7 @@ func liveFiles(t testing.TB, db *seerdb.DB, fs vfs.FS) (names []string) {
 			n[path.Ext(name)]++
 		}
 		m := db.Metrics()
-		return n[".sst"] == m.IO.Tables.Files && n[".val"] == m.IO.Values.Files && n[".wal"] == m.Log.Segments && n[".tmp"] == 0
+		return n[".sst"]+n[".pack"] == m.IO.Tables.Files && n[".val"] == m.IO.Values.Files && n[".wal"] == m.Log.Segments && n[".tmp"] == 0
 	})
 	return names
 }

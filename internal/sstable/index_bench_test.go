@@ -128,7 +128,7 @@ func (v *variant) bytesPerKey() float64 { return float64(v.p.IndexBytes) / float
 // what it promises: never larger than the twin by more than 2 %, and tiny
 // where keys are regular.
 func TestIndexAblation(t *testing.T) {
-	if autoMode != IndexAuto {
+	if AutoMode != IndexAuto {
 		t.Skip("one kind of index is forced on every table")
 	}
 	n, pageSizes := 20_000, []int{8 << 10}

@@ -2,4 +2,5 @@
 
 package sstable
 
-const autoMode = IndexFences
+// AutoMode is what IndexAuto means: see mode_auto.go.
+const AutoMode = IndexFences

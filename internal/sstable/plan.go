@@ -78,7 +78,7 @@ type planner struct {
 func (p *planner) reset(mode IndexMode, pageSize int) {
 	target := uint64(max(pageSize-pageOverhead, 16))
 	if mode == IndexAuto {
-		mode = autoMode
+		mode = AutoMode
 	}
 	p.mode = mode
 	p.limits = learned.Limits{Target: target, Min: target / 4, Max: 2 * target}
