@@ -23,6 +23,7 @@ type TestOptions struct {
 	DeadMin    int
 	PackFrom   int   // keyspaces for which a job makes packs
 	PackedMax  int   // bytes of a table that goes into a pack
+	FoldFrom   int   // operands of a key from which on what they come to is noted
 	PackSlack  int64 // garbage that packs may hold besides as much as lives
 }
 
@@ -31,7 +32,7 @@ func (o Options) With(t TestOptions) *Options {
 	o.internal = internalOptions{
 		fs: t.FS, index: t.Index, partitions: t.Partitions,
 		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, elapsed: t.Elapsed, deadMin: t.DeadMin,
-		packFrom: t.PackFrom, packedMax: t.PackedMax, packSlack: t.PackSlack,
+		packFrom: t.PackFrom, packedMax: t.PackedMax, packSlack: t.PackSlack, foldFrom: t.FoldFrom,
 	}
 	return &o
 }

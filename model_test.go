@@ -35,7 +35,7 @@ type config struct {
 // operations.
 func tiny() (seerdb.Options, seerdb.TestOptions) {
 	return seerdb.Options{MemtableSize: 16 << 10, PageSize: 512, TableSize: 8 << 10, ValueThreshold: 200, MemoryBudget: 1 << 20},
-		seerdb.TestOptions{L0Trigger: 2, BaseLevel: 16 << 10, DeadMin: 2, PackFrom: 1, PackSlack: 1 << 10}
+		seerdb.TestOptions{L0Trigger: 2, BaseLevel: 16 << 10, DeadMin: 2, FoldFrom: 1, PackFrom: 1, PackSlack: 1 << 10}
 }
 
 // configs are the option sets. Each differs from tiny in the ways its name

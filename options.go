@@ -183,6 +183,7 @@ type internalOptions struct {
 	packFrom   int
 	packedMax  int
 	packSlack  int64
+	foldFrom   int
 }
 
 // The defaults, with how they were found.
@@ -240,6 +241,7 @@ func (o *Options) resolve() engine.Options {
 		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
 		PackFrom:       orDefault(o.internal.packFrom, tree.PackFrom),
 		PackedMax:      orDefault(o.internal.packedMax, int(tree.PackedMax)),
+		FoldFrom:       orDefault(o.internal.foldFrom, engine.DefaultFoldFrom),
 		PackSlack:      orDefault(o.internal.packSlack, int64(tree.PackSlack)),
 		Merger:         o.Merger,
 		Filter:         o.Filter,

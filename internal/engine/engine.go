@@ -49,8 +49,9 @@ type Engine struct {
 	nextJob   atomic.Int64
 	debts     atomic.Pointer[debts]
 	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped; stored under paceMu
-	collapsed atomic.Int64             // when a key's operands were last compacted, ns since opened
-	absorb    atomic.Int64             // bytes a second that flush and compaction lately absorbed
+	folded    foldedValues
+	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
+	absorb    atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
 	spaces     keyspaces
 	clock      clock

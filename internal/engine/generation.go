@@ -28,9 +28,9 @@ type generation struct {
 	log     *wal.Writer  // nil without a log, and for recovered generations
 	logNum  base.FileNum // the segment, or the first one that is still needed
 	lastSeq base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
-	// hintFrom is the first sequence at which iterators may leave hints here: what
-	// lies in older generations and in tables is not newer. Immutable.
-	hintFrom base.SeqNum
+	// after is a sequence before all that is written here; what lies in older
+	// generations and in tables is not newer. Immutable.
+	after    base.SeqNum
 	capacity int64
 	halfFull bool // the next log was asked for; guarded by commit.mu
 

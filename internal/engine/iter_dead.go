@@ -133,5 +133,5 @@ func (it *Iter) hintTable() *memtable.Generation {
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. A transaction's own writes are nobody else's.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.mem.hintFrom && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq >= it.s.mem.after && it.e.state.Load() == it.s
 }

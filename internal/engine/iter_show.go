@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -137,7 +138,7 @@ func (it *Iter) showMerged(kv *base.KV) bool {
 // it stand for. The key is in saved. It returns the entry where it stopped,
 // which may still be one of the key.
 func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
-	it.trailer = base.MakeTrailer(kv.Trailer.Seq(), base.KindPut)
+	it.trailer, it.folded = base.MakeTrailer(kv.Trailer.Seq(), base.KindPut), 0
 	if it.keysOnly {
 		return kv, true
 	}
@@ -146,17 +147,11 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.saved, it.k.Describe()))
 		return nil, false
 	}
-	f := &it.fold
-	f.Reset(m)
-	it.folded = 0
-	for kv != nil && bytes.Equal(kv.Key, it.saved) && kv.Trailer.Kind() == base.KindMerge {
-		if len(it.ranges) > 0 && it.covered(kv) {
-			break
-		}
-		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
-		kv = it.seen(it.merged.Next())
+	it.fold.Reset(m)
+	kv, known := it.pushOperands(kv)
+	if known != nil {
+		return kv, it.finish(known.value, true, known.operands, true)
 	}
-	it.folded = f.Len()
 	if kv == nil && it.fail() != nil {
 		return nil, false
 	}
@@ -165,12 +160,66 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 		it.broken(err)
 		return nil, false
 	}
-	if value, err = f.Full(it.saved, value, exists); err != nil {
-		it.broken(fmt.Errorf("seerdb: merge of key %q: %w", it.saved, err))
-		return nil, false
+	return kv, it.finish(value, exists, 0, !it.timed(kv))
+}
+
+// pushOperands takes the operands from kv on into fold, and returns the entry behind
+// them, or the first one that is part of what is known of the key. That is looked
+// up when there are many: short lists pay nothing.
+func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
+	var known *folded
+	f, oldest := &it.fold, base.SeqNum(math.MaxUint64)
+	for kv != nil && bytes.Equal(kv.Key, it.saved) && kv.Trailer.Kind() == base.KindMerge {
+		if len(it.ranges) > 0 && it.covered(kv) {
+			return kv, nil
+		}
+		if known == nil && f.Len() == it.e.opts.FoldFrom && !it.withOwn {
+			known = it.e.folded.get(it.k.id, it.saved, it.s.oldest().after, it.seq)
+			if known != nil && known.seq >= oldest { // it has some of those taken: once more
+				f.Reset(it.k.options().Merger)
+				kv = it.merged.SeekGE(it.saved, it.seek)
+				continue
+			}
+		}
+		if known != nil && kv.Trailer.Seq() <= known.seq {
+			return kv, known
+		}
+		oldest = kv.Trailer.Seq()
+		f.Push(it.saved, kv.Value, oldest)
+		kv = it.seen(it.merged.Next())
 	}
-	it.value = append(it.value[:0], value...)
-	return kv, true
+	return kv, nil
+}
+
+// finish makes the value of the key in saved: the operands in fold on what they lie
+// on, which was made of so many operands itself. If the value lasts, it is noted for
+// later reads.
+func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool {
+	f := &it.fold
+	value := under
+	if n := f.Len(); n > 0 {
+		var err error
+		if value, err = f.Full(it.saved, under, exists); err != nil {
+			it.broken(fmt.Errorf("seerdb: merge of key %q: %w", it.saved, err))
+			return false
+		}
+		operands += n
+	}
+	it.value, it.folded = append(it.value[:0], value...), operands
+	if lasts && f.Len() >= max(it.e.opts.FoldFrom, 1) && !it.withOwn {
+		it.e.folded.put(it.k.id, it.saved, folded{seq: it.trailer.Seq(), value: it.value, operands: operands})
+	}
+	return true
+}
+
+// timed reports whether kv, behind operands of the key in saved, is a value of that
+// key with an expiry.
+func (it *Iter) timed(kv *base.KV) bool {
+	if kv == nil || !bytes.Equal(kv.Key, it.saved) {
+		return false
+	}
+	kind := kv.Trailer.Kind()
+	return kind == base.KindPutTTL || kind == base.KindPutTTLPointer
 }
 
 // seen goes on from kv, an entry behind an operand of the key in saved, to one

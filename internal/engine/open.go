@@ -204,7 +204,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 		if g, err = e.newGeneration(int64(e.opts.MemtableSize), nil, seg); err != nil {
 			return err
 		}
-		g.hintFrom = e.commit.nextSeq - 1
+		g.after = e.commit.nextSeq - 1
 	}
 	e.commit.gen = g
 	e.commit.keeping.begin()

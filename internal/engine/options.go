@@ -63,6 +63,7 @@ type Options struct {
 	// ahead of it.
 	ResetClock bool
 	DeadMin    int // dead keys in a row for which an iterator leaves a hint
+	FoldFrom   int // operands of a key from which on what they come to is noted
 	PackFrom   int // a job for more keyspaces puts their small tables into packs
 	PackedMax  int // see compaction.Config, as PackSlack
 	PackSlack  int64

@@ -351,7 +351,7 @@ func (r *replay) relog() error {
 	if err != nil {
 		return err
 	}
-	g.logNum, g.hintFrom = seg.Num(), r.e.commit.nextSeq-1
+	g.logNum, g.after = seg.Num(), r.e.commit.nextSeq-1
 	if err := r.e.beginLog(g, nil, seg); err != nil {
 		return err
 	}

@@ -57,6 +57,14 @@ func (s *state) generations() []*generation {
 	return append([]*generation{s.mem}, s.imm...)
 }
 
+// oldest is the generation behind which there are only tables.
+func (s *state) oldest() *generation {
+	if n := len(s.imm); n > 0 {
+		return s.imm[n-1]
+	}
+	return s.mem
+}
+
 // visible is the sequence that a read begun now sees.
 func (s *state) visible() base.SeqNum { return min(s.e.visibleSeq(), s.limit) }
 

@@ -295,10 +295,10 @@ func (e *Engine) beginLog(g, prev *generation, seg *wal.Segment) error {
 func (e *Engine) switchTo(g *generation) {
 	old := e.commit.gen
 	old.lastSeq = e.commit.nextSeq - 1
-	g.hintFrom = old.lastSeq
+	g.after = old.lastSeq
 	e.mu.Lock()
 	if e.loading != nil {
-		g.hintFrom++ // the load gets that sequence, and its tables lie below
+		g.after++ // the load gets that sequence, and its tables lie below
 	}
 	cur := e.state.Load()
 	imm := make([]*generation, 0, len(cur.imm)+1)
