@@ -56,10 +56,7 @@ func useBudget(dir string) error {
 		Durability: seerdb.NoWAL,
 	}
 	w := watchMemory()
-	besides := int64(runtimeBytes)
-	if o.TableSize == 0 {
-		besides += jobBytes
-	}
+	besides, beside := besideBudget(&o)
 	db, err := seerdb.Open(dir, &o)
 	if err != nil {
 		return err
@@ -103,7 +100,7 @@ func useBudget(dir string) error {
 		}
 		open = append(open, it)
 	}
-	if err := w.phase("iterators", runtimeBytes+jobBytes, db); err != nil {
+	if err := w.phase("iterators", beside, db); err != nil {
 		return err
 	}
 	for _, it := range open {
@@ -129,13 +126,28 @@ func loadBudget(db *seerdb.DB, keys int) error {
 	return err
 }
 
-// What the process takes besides the budget and 15 % of it: the Go runtime, buffers
-// of jobs that write small tables, and garbage; and what jobs take that write
-// tables of the default size, or many beside a hundred iterators.
+// What the process takes besides the budget and 15 % of it. With a budget of 64 MiB
+// and more that is what a test has that a program has not: tables of other packages,
+// and as much garbage. With less it is the Go runtime, buffers of jobs that
+// write small tables, and garbage; and what jobs take that write tables of the
+// default size, or many beside a hundred iterators.
 const (
+	testBytes    = 4 << 20
 	runtimeBytes = 12 << 20
-	jobBytes     = 20 << 20
+	jobBytes     = 16 << 20
 )
+
+// besideBudget is what a process with these options may take besides while it loads
+// and reads, and beside iterators.
+func besideBudget(o *seerdb.Options) (besides, beside int64) {
+	switch {
+	case o.MemoryBudget >= 64<<20:
+		return testBytes, testBytes
+	case o.TableSize == 0:
+		return runtimeBytes + jobBytes, runtimeBytes + jobBytes
+	}
+	return runtimeBytes, runtimeBytes + jobBytes
+}
 
 // memoryWatch samples the memory of the process that is not of files.
 type memoryWatch struct {

@@ -54,6 +54,16 @@ func (c *Cache) Charged(kind Kind) int64 {
 	return c.charged[kind].Load()
 }
 
+// Pinned is how many bytes of pages cannot leave, if that is known: as long as
+// private buffers are out, nothing could be evicted when they were asked for, and
+// all that pages take counts. Else 0.
+func (c *Cache) Pinned() int64 {
+	if c.private.Load() == 0 {
+		return 0
+	}
+	return c.Charged(Pages)
+}
+
 // Others is how many bytes of the budget have been charged, pages apart.
 func (c *Cache) Others() int64 { return c.others.Load() }
 

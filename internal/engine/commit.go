@@ -28,20 +28,21 @@ import (
 // A commit that fails at stage 2 is passed over unapplied: its sequences stay
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
-	mu      sync.Mutex
-	nextSeq base.SeqNum           // guarded by mu
-	gen     *generation           // guarded by mu; the active generation, as in the state
-	head    *commit               // guarded by mu; oldest commit not yet published
-	tail    *commit               // guarded by mu
-	refused error                 // guarded by mu; why commits are refused, nil when not; set by refuse
-	refusal atomic.Pointer[error] // the same, for those who do not wait for mu
-	changed sync.Cond             // on mu; room or refusal changed
-	waiting int                   // guarded by mu; writers in a stop
-	tracker *txn.Tracker          // its methods are called under mu
-	held    bool                  // guarded by mu; a load takes its place, commits wait
-	turning turning
-	keeping keeping
-	closing bool // guarded by mu; Close waits for the queue to empty
+	mu       sync.Mutex
+	nextSeq  base.SeqNum           // guarded by mu
+	gen      *generation           // guarded by mu; the active generation, as in the state
+	head     *commit               // guarded by mu; oldest commit not yet published
+	tail     *commit               // guarded by mu
+	refused  error                 // guarded by mu; why commits are refused, nil when not; set by refuse
+	refusal  atomic.Pointer[error] // the same, for those who do not wait for mu
+	changed  sync.Cond             // on mu; room or refusal changed
+	maxQueue atomic.Int32          // full generations that may wait for their flush
+	waiting  int                   // guarded by mu; writers in a stop
+	tracker  *txn.Tracker          // its methods are called under mu
+	held     bool                  // guarded by mu; a load takes its place, commits wait
+	turning  turning
+	keeping  keeping
+	closing  bool // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.

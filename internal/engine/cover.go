@@ -73,7 +73,7 @@ func (b *background) flushDeletes() {
 	}
 	e.commit.mu.Lock()
 	defer e.commit.mu.Unlock()
-	if e.commit.refused != nil || e.commit.gen.empty() || len(e.state.Load().imm) >= maxImmutable {
+	if e.commit.refused != nil || e.commit.gen.empty() || e.queueFull(e.state.Load()) {
 		return
 	}
 	e.wantTurn(0)

@@ -64,7 +64,7 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation, begun uint64) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if len(e.state.Load().imm) < maxImmutable {
+		if !e.queueFull(e.state.Load()) {
 			return e.turn(ctx, g, 0)
 		}
 		e.background.mu.Lock()

@@ -220,7 +220,7 @@ func (e *Engine) refusing() error {
 			return err
 		}
 	}
-	if s != nil && len(s.imm) >= maxImmutable && e.background != nil {
+	if s != nil && e.queueFull(s) && e.background != nil {
 		return e.background.blocking(stopMemtables)
 	}
 	return nil

@@ -19,10 +19,11 @@ import (
 
 // What is set aside for buffers of jobs on the Go heap, and for the garbage that
 // the collector lets lie. It depends on the size of tables and pages more than on
-// the budget: with those of the default two jobs have some 10 MB in use.
+// the budget: with those of the default two jobs have some 8 MB in use, which the
+// collector lets grow to 16.
 const (
-	heapShare = 8
-	maxHeap   = 8 << 20
+	heapShare = 4
+	maxHeap   = 16 << 20
 )
 
 // Open opens the database in dir, or makes one.
@@ -56,6 +57,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.clock.start(o)
 	e.absorb.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
+	e.commit.maxQueue.Store(maxImmutable)
 	e.commit.turning.kick, e.room.kick = make(chan struct{}, 1), make(chan struct{}, 1)
 	e.commit.tracker = txn.New(share(o.MemoryBudget, trackerShare))
 	budget := o.MemoryBudget

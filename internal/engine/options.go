@@ -88,8 +88,9 @@ const (
 	// logBufferMax bounds the log's memory: an append that finds more pending
 	// writes it out itself.
 	logBufferMax = 1 << 20
-	// maxImmutable is how many full generations may wait for their flush
-	// before writers are stopped. Three let a flush and a burst overlap.
+	// maxImmutable is how many full generations may wait for their flush before
+	// writers are stopped, if iterators leave memory for them. Three let a flush and
+	// a burst overlap.
 	maxImmutable = 3
 )
 

@@ -17,13 +17,14 @@ import (
 // order is I4: Run closes a value file before the tables that point into it,
 // syncDir follows when Run is done, and only then comes the edit.
 type outputs struct {
-	e     *Engine
-	job   int
-	level int // where the tables go: filters are sized by level
-	opts  *KeyspaceOptions
-	made  int
-	frees bool    // the files may take the reserve: once they are there others go
-	packs *packer // nil: every table has a file of its own
+	e       *Engine
+	job     int
+	level   int // where the tables go: filters are sized by level
+	opts    *KeyspaceOptions
+	made    int
+	frees   bool    // the files may take the reserve: once they are there others go
+	packs   *packer // nil: every table has a file of its own
+	scratch sstable.Scratch
 }
 
 // forSpaces says for how many keyspaces the job writes: for many, small tables lie
@@ -76,7 +77,7 @@ func (o *outputs) newTable() (compaction.TableOutput, error) {
 func (o *outputs) writer(w io.Writer, id base.Identity) *sstable.Writer {
 	return sstable.NewWriter(w, sstable.WriterOptions{
 		ID: id, PageSize: o.e.opts.PageSize, Codec: o.opts.Codec,
-		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index,
+		FilterBits: o.e.filterBits(o.level), Index: o.e.opts.Index, Scratch: &o.scratch,
 	})
 }
 
@@ -186,6 +187,7 @@ func (e *Engine) filterBits(level int) float64 {
 // the packs are completed, and the directory is synced. The files of a failed
 // job are gone when it returns.
 func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, error) {
+	o.scratch.Release()
 	if err == nil && o.packs != nil {
 		if err = o.packs.end(); err == nil {
 			o.packs.place(res.Tables)

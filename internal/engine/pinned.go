@@ -21,48 +21,76 @@ const (
 	// if MemtableSize does not ask for more.
 	memtableShare = 2
 	// maxMemtables is how many of full size there are: one that fills, those that
-	// wait.
-	maxMemtables = 1 + maxImmutable
+	// wait. Where more than half of the share is pinned, scarceMemtables are: one
+	// waits, and they are twice as large.
+	maxMemtables    = 1 + maxImmutable
+	scarceMemtables = 2
 	// minMemtable is the part of the memtables' share that a memtable gets at
-	// least. An iterator keeps up to maxMemtables of them, so that a hundred, each
-	// with its own, keep half of the share when memtables are that small.
-	minMemtable = 800
+	// least. An iterator keeps up to scarceMemtables of them, so that a hundred, each
+	// with its own, keep an eighth of the share when memtables are that small.
+	minMemtable = 1600
 )
 
 // memtableSize is the size of the next memtable: as configured, less what its
 // part of pinned memory is.
 func (e *Engine) memtableSize() int {
-	size := int64(e.opts.MemtableSize)
-	share := max(e.opts.MemoryBudget/memtableShare, size*maxMemtables)
-	floor := min(size, max(share/minMemtable, 4<<10))
-	return int(min(size, max((share-e.pinnedMemtables())/maxMemtables, floor)))
+	size, _ := e.nextMemtables()
+	return size
 }
 
+// nextMemtables says how large the next memtable is, and how many full ones may wait.
+func (e *Engine) nextMemtables() (size, queue int) {
+	full := int64(e.opts.MemtableSize)
+	share := max(e.opts.MemoryBudget/memtableShare, full*maxMemtables)
+	floor := min(full, max(share/minMemtable, 4<<10))
+	pinned, held := e.heldMemtables()
+	pinned += held
+	n := int64(maxMemtables)
+	if pinned > share/2 {
+		n, share = scarceMemtables, share-share/4 // so many iterators keep pages besides
+	}
+	return int(min(full, max((share-pinned)/n, floor))), int(n) - 1
+}
+
+// queueFull reports whether as many full memtables wait for their flush as may.
+func (e *Engine) queueFull(s *state) bool { return len(s.imm) >= int(e.commit.maxQueue.Load()) }
+
 // pinnedMemtables is how many bytes of memtables open iterators keep beyond those
-// of the current state. What a running job keeps does not count: it ends by
+// of the current state.
+func (e *Engine) pinnedMemtables() int64 {
+	pinned, _ := e.heldMemtables()
+	return pinned
+}
+
+// heldMemtables is that, and how many bytes of those of the current state are kept by
+// iterators that saw the last memtable replaced: they are likely to be open still
+// when those are flushed. What a running job keeps does not count: it ends by
 // itself.
-func (e *Engine) pinnedMemtables() (n int64) {
+func (e *Engine) heldMemtables() (pinned, held int64) {
 	cur := e.state.Load()
 	if cur == nil {
-		return 0
+		return 0, 0
 	}
-	seen := map[*generation]bool{cur.mem: true}
-	for _, g := range cur.imm {
-		seen[g] = true
-	}
-	add := func(g *generation) {
-		if g != nil && !seen[g] {
-			seen[g] = true
-			n += g.capacity
-		}
-	}
+	seen := map[*generation]bool{}
 	e.open.states(func(s *state) {
-		add(s.mem)
-		for _, g := range s.imm {
-			add(g)
+		for i := -1; i < len(s.imm); i++ {
+			g := s.mem
+			if i >= 0 {
+				g = s.imm[i]
+			}
+			current := g == cur.mem || slices.Contains(cur.imm, g)
+			switch {
+			case seen[g] || current && s.mem == cur.mem:
+				continue
+			case current:
+				held += g.capacity
+			default:
+				pinned += g.capacity
+			}
+			seen[g] = true
 		}
 	})
-	return n
+	return pinned, held
 }
 
 // states calls fn for the states that iterators read, once or more often for

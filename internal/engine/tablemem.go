@@ -37,7 +37,7 @@ const (
 	// and loads take more than the rest; pagesShare is left to pages.
 	tablesShare = 2
 	pagesShare  = 8
-	leastShare  = 8
+	leastShare  = 16
 	// patience is how long a read waits at most.
 	patience = 50 * time.Millisecond
 	// missedEach is after how many pages read in vain there is a look at whether
@@ -76,8 +76,8 @@ func (m *tableMemory) init(e *Engine) { m.e, m.freed = e, make(chan struct{}) }
 // limit is what tables may take now.
 func (m *tableMemory) limit() int64 {
 	budget, c := m.e.opts.MemoryBudget, m.e.cache
-	others := c.Others() - c.Charged(cache.Tables)
-	return min(budget/tablesShare, max(budget-budget/pagesShare-others, budget/leastShare))
+	others := c.Others() - c.Charged(cache.Tables) + max(budget/pagesShare, c.Pinned())
+	return min(budget/tablesShare, max(budget-others, budget/leastShare))
 }
 
 // crowded reports whether tables take more than a look leaves them with.

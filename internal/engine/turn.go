@@ -134,6 +134,8 @@ func (e *Engine) turnOnce() {
 		return
 	}
 	capacity := e.roomFor(t.need)
+	_, queue := e.nextMemtables()
+	p.maxQueue.Store(int32(queue))
 	t.wanted, t.need, t.running = nil, 0, true
 	t.begun++
 	p.mu.Unlock()
@@ -321,7 +323,7 @@ func (e *Engine) switchTo(g *generation) {
 // everything. A wait ends with room or with an error, never with time.
 func (e *Engine) makeRoom(ctx context.Context, need int64) error {
 	// Without a state the engine is closing: refused is set, the caller sees it.
-	if s := e.state.Load(); s != nil && len(s.imm) >= maxImmutable {
+	if s := e.state.Load(); s != nil && e.queueFull(s) {
 		return e.waitFor(stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.imm)))
 	}
 	return e.turn(ctx, e.commit.gen, need)

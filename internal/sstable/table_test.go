@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sort"
 	"testing"
@@ -358,5 +359,31 @@ func TestWriterRefuses(t *testing.T) {
 	}
 	if _, err := NewWriter(io.Discard, WriterOptions{ID: testID}).Finish(); err == nil {
 		t.Error("Finish of an empty table")
+	}
+}
+
+// TestScratchOutlivesTheCollector: while the table before is synced the collector
+// runs, and the next writer of the job has its memory all the same.
+func TestScratchOutlivesTheCollector(t *testing.T) {
+	var s Scratch
+	defer s.Release()
+	write := func() {
+		w := NewWriter(io.Discard, WriterOptions{ID: testID, FilterBits: 10, Scratch: &s})
+		for i := range 50_000 {
+			if err := w.Add(fmt.Appendf(nil, "%08d", i), base.MakeTrailer(1, base.KindPut), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Finish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	first := s.idle
+	for range 3 {
+		runtime.GC() // which empties a sync.Pool the second time
+	}
+	if write(); first == nil || s.idle != first {
+		t.Error("the second table was built in other memory")
 	}
 }
