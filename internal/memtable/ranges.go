@@ -1,28 +1,33 @@
 package memtable
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
 // rangeOverhead is what a range tombstone takes beside its keys: it cuts at
 // most two fragments in two, so there are two nodes more, each with sequences
-// and a mark.
-const rangeOverhead = 2 * (112 + 16 + 16)
+// and its part of an inner node.
+const rangeOverhead = 2 * (112 + 16 + 48)
 
 // RangeBound is what a range tombstone takes from a reservation. It lies on the
 // Go heap, and leaves so much of the arena unused.
 func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
-// AddRanges adds range tombstones, ascending by sequence, within a reservation
-// and between BeginWrite and EndWrite. An empty Hi is no end. It copies the
-// keys. stripes are those of rangedel.Set.Add.
+// AddRanges adds range tombstones within a reservation and between BeginWrite and
+// EndWrite. An empty Hi is no end. It copies the keys, and sorts the slice: those of
+// a batch of 20,000 went to as many places of the processor's cache otherwise, which
+// took twice the time. stripes are those of rangedel.Set.Add.
 func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
 	for i := range tombstones {
 		if len(tombstones[i].Lo) > maxKeySize || len(tombstones[i].Hi) > maxKeySize {
 			panic("memtable: AddRanges of keys over the limits")
 		}
 	}
+	slices.SortFunc(tombstones, func(a, b rangedel.Tombstone) int { return bytes.Compare(a.Lo, b.Lo) })
 	v := g.ranges.AddAll(tombstones, stripes)
 	// Only now, when every Add that begins will see the tombstones, ask for the
 	// entries of those that did not.

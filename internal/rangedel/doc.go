@@ -14,7 +14,7 @@
 //
 // # The set of a memtable
 //
-// A Set is a balanced tree of fragments that is never changed in place: Add
+// A Set is a B+ tree of fragments that is never changed in place: Add
 // copies the path to what it changes, and publishes the new root with one
 // store. Readers take no lock and never wait. To delete a range costs
 // O(log n), and a sequence for each fragment covered.

@@ -141,20 +141,41 @@ func TestBounds(t *testing.T) {
 // checkTree holds a tree to its invariants and returns its nodes.
 func checkTree(t *testing.T, n *node) (nodes []*node) {
 	t.Helper()
-	var check func(n *node) (h, s int32)
-	check = func(n *node) (int32, int32) {
-		if n == nil {
-			return 0, 0
+	depth := -1
+	var check func(n *node, level int)
+	check = func(n *node, level int) {
+		if n.inner == nil {
+			nodes = append(nodes, n)
+			if depth < 0 {
+				depth = level
+			}
+			if level != depth || level == 0 {
+				t.Fatalf("fragment %q is %d deep, another one %d", n.Lo, level, depth)
+			}
+			return
 		}
-		hl, sl := check(n.left)
-		nodes = append(nodes, n)
-		hr, sr := check(n.right)
-		if n.height != max(hl, hr)+1 || n.size != sl+sr+1 || hl > hr+2 || hr > hl+2 {
-			t.Fatalf("node %q: height %d of %d and %d, size %d of %d and %d", n.Lo, n.height, hl, hr, n.size, sl, sr)
+		in := n.inner
+		if &in.node != n || in.n < 1 || in.n > fan || in.n == 1 && level == 0 && in.kids[0].inner != nil {
+			t.Fatalf("a node with %d children, %d deep", in.n, level)
 		}
-		return n.height, n.size
+		for i, k := range in.kids {
+			if (i < in.n) != (k != nil) {
+				t.Fatalf("child %d of %d: %v", i, in.n, k)
+			}
+			if k != nil {
+				check(k, level+1)
+				if in.ends[i] != endHead(k) {
+					t.Fatalf("%x for a child that ends at %q", in.ends[i], k.Hi)
+				}
+			}
+		}
+		if last := in.kids[in.n-1]; !bytes.Equal(n.Hi, last.Hi) || (n.Hi == nil) != (last.Hi == nil) {
+			t.Fatalf("a node that ends at %q, its last child at %q", n.Hi, last.Hi)
+		}
 	}
-	check(n)
+	if n != nil {
+		check(n, 0)
+	}
 	for i := 1; i < len(nodes); i++ {
 		if hi := nodes[i-1].Hi; hi == nil || bytes.Compare(hi, nodes[i].Lo) > 0 {
 			t.Fatalf("%q-%q comes before %q", nodes[i-1].Lo, hi, nodes[i].Lo)
@@ -402,7 +423,7 @@ func TestEditsCopyEachNodeOnce(t *testing.T) {
 		s = Set{}
 		s.AddAll(batch, nil)
 	}) / n
-	if perRange > 5 { // node, mark, sequences, keys
+	if perRange > 4 { // node, keys, and a part of inner nodes
 		t.Errorf("a batch of %d ranges makes %.1f allocations for each", n, perRange)
 	}
 	i := 0
@@ -410,7 +431,7 @@ func TestEditsCopyEachNodeOnce(t *testing.T) {
 		i++
 		s.Add(benchKey(4*i+2), benchKey(4*i+3), base.SeqNum(n+i), nil)
 	})
-	if perAdd > 25 { // the height of the tree, and 6
+	if perAdd > 12 { // the height of the tree, and 7
 		t.Errorf("a range among %d makes %.1f allocations", n, perAdd)
 	}
 }

@@ -15,11 +15,15 @@ type Set struct {
 	view  atomic.Pointer[View] // nil when empty; stored under mu
 	mu    sync.Mutex           // held by edits
 	edits edit                 // guarded by mu; how many there were
+	adder *adder               // guarded by mu; for its memory
 }
 
 // View is a Set at one moment, and immutable but for which of its fragments are
 // clean.
-type View struct{ root *node }
+type View struct {
+	root *node
+	n    int // fragments
+}
 
 // View returns the set as it is now, or nil when it is empty.
 //
@@ -39,42 +43,47 @@ func (s *Set) View() *View { return s.view.Load() }
 // nobody will ever read in the midst of it. Otherwise a batch that deletes one
 // range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(adder{stripes: stripes}, Tombstone{lo, hi, seq})
+	return s.add(stripes, clean, Tombstone{lo, hi, seq})
 }
 
-// AddAll is Add for each of several tombstones, ascending by sequence, which
-// readers see in one step.
+// AddAll is Add for each of several tombstones, which readers see in one step. It is
+// fastest when they are in the order of keys.
 func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) *View {
-	return s.add(adder{stripes: stripes}, tombstones...)
+	return s.add(stripes, clean, tombstones...)
 }
 
 // AddSeen is Add of a tombstone that reads see as soon as it is in the view: its
 // sequence is visible. The fragments that get it are not clean before ReuseRange
 // found nothing newer in them.
 func (s *Set) AddSeen(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(adder{stripes: stripes, mark: unsure}, Tombstone{lo, hi, seq})
+	return s.add(stripes, unsure, Tombstone{lo, hi, seq})
 }
 
-func (s *Set) add(a adder, tombstones ...Tombstone) *View {
+// add marks as given the fragments to which a tombstone gives a new meaning.
+func (s *Set) add(stripes []base.SeqNum, mark uint32, tombstones ...Tombstone) *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v := s.view.Load()
-	var root *node
+	var next View
 	if v != nil {
-		root = v.root
+		next = *v
 	}
+	if s.adder == nil {
+		s.adder = new(adder)
+	}
+	a := s.adder
 	s.edits++
-	a.edit = s.edits
+	a.edit, a.stripes, a.mark = s.edits, stripes, mark
 	changed := false
 	for i := range tombstones {
 		t := &tombstones[i]
 		if len(t.Hi) == 0 || bytes.Compare(t.Lo, t.Hi) < 0 {
-			root = a.over(root, t)
+			a.over(&next, t)
 			changed = true
 		}
 	}
 	if changed {
-		v = &View{root}
+		v = &next
 		s.view.Store(v)
 	}
 	return v
@@ -82,57 +91,101 @@ func (s *Set) add(a adder, tombstones ...Tombstone) *View {
 
 // adder puts tombstones over the fragments in their ranges, one by one.
 type adder struct {
-	edit    edit
+	splicer
 	stripes []base.SeqNum
-	mark    uint32 // of fragments that a tombstone gives a new meaning
+	mark    uint32 // of fragments to which a tombstone gives a new meaning
 
 	// Of the tombstone at hand.
 	seq     base.SeqNum
+	lo, hi  []byte
 	pos     []byte // up to here it is done
 	endless bool   // all is done
-	out     []*node
+	met     int    // fragments that it meets
+	begun   int    // what is in with from here on is its own
 }
 
-// over returns the tree with a tombstone in it, whose keys it copies.
-func (a *adder) over(root *node, t *Tombstone) *node {
+// over puts a tombstone into a view that is not published. It copies the keys.
+func (a *adder) over(v *View, t *Tombstone) {
 	keys := make([]byte, len(t.Lo)+len(t.Hi))
 	n := copy(keys, t.Lo)
 	copy(keys[n:], t.Hi)
-	lo, hi := keys[:n:n], keys[n:]
-	if len(hi) == 0 {
-		hi = nil
+	a.lo, a.hi = keys[:n:n], keys[n:]
+	if len(a.hi) == 0 {
+		a.hi = nil
 	}
-	a.seq = t.Seq
-	if met := root.ending(lo); met == nil || hi != nil && bytes.Compare(hi, met.Lo) <= 0 {
-		// Most tombstones meet no other: this takes one walk down where cutting
-		// the tree and joining the parts takes four.
-		return a.edit.insert(root, a.newNode(lo, hi))
+	a.seq, a.pos, a.endless = t.Seq, a.lo, false
+	a.met, a.begun, a.with = 0, 0, a.with[:0]
+	if v.root != nil {
+		first := v.root.find(&a.from, a.lo)
+		a.to = a.from
+		if first != nil && a.beginsIn(first) {
+			a.overAll(v.root, first)
+		}
 	}
-	before, middle := a.edit.split(root, lo)
-	var after *node
-	if hi != nil {
-		middle, after = a.edit.split(middle, hi)
+	if !a.endless && (a.hi == nil || bytes.Compare(a.pos, a.hi) < 0) {
+		a.fill(a.hi)
 	}
-	a.pos, a.endless, a.out = lo, false, a.out[:0]
-	middle.walk(a.cover)
-	if !a.endless && (hi == nil || bytes.Compare(a.pos, hi) < 0) {
-		a.fill(hi)
-	}
-	return a.edit.concat(a.edit.concat(before, a.edit.build(a.out)), after)
+	v.n += len(a.with) - a.met
+	v.root = a.splice(v.root)
 }
 
-// cover puts the tombstone over a fragment and what there was before it.
-func (a *adder) cover(n *node) bool {
-	if bytes.Compare(a.pos, n.Lo) < 0 {
-		a.fill(n.Lo)
+// beginsIn reports whether a fragment begins before the tombstone ends.
+func (a *adder) beginsIn(n *node) bool { return a.hi == nil || bytes.Compare(n.Lo, a.hi) < 0 }
+
+// overAll covers the fragments that the tombstone meets. What of the first lies
+// before it, and of the last behind, stays as it was.
+func (a *adder) overAll(root, first *node) {
+	if bytes.Compare(first.Lo, a.lo) < 0 {
+		a.with = append(a.with, piece(first, first.Lo, a.lo))
 	}
-	c := &node{Fragment: Fragment{n.Lo, n.Hi, a.withSeq(n.Seqs)}, mark: n.mark, owner: a.edit}
+	a.begun = len(a.with)
+	var last *node
+	root.from(a.lo, func(n *node) bool {
+		if !a.beginsIn(n) {
+			return false
+		}
+		a.cover(n)
+		a.met++
+		last = n
+		return true
+	})
+	switch {
+	case a.hi == nil:
+		root.end(&a.to)
+	case !last.endsBefore(a.hi) && !bytes.Equal(last.Hi, a.hi):
+		a.with = append(a.with, piece(last, a.hi, last.Hi))
+		root.find(&a.to, a.hi)
+		a.to[root.lowest()]++
+	default:
+		root.find(&a.to, a.hi)
+	}
+}
+
+// piece is a part of a fragment.
+func piece(n *node, lo, hi []byte) *node {
+	return &node{Fragment: Fragment{lo, hi, n.Seqs}, mark: n.mark}
+}
+
+// cover puts the tombstone over a fragment, as far as it reaches, and over what there
+// was before it.
+func (a *adder) cover(n *node) {
+	lo, hi := n.Lo, n.Hi
+	switch c := bytes.Compare(a.pos, lo); {
+	case c < 0:
+		a.fill(lo)
+	case c > 0:
+		lo = a.pos
+	}
+	if a.hi != nil && !n.endsBefore(a.hi) {
+		hi = a.hi
+	}
+	c := &node{Fragment: Fragment{lo, hi, nil}, mark: n.mark}
+	c.Seqs = a.withSeq(c.seq[:0], n.Seqs)
 	if c.Seqs[0] != n.Seqs[0] {
 		// Being newer than its newest sequence means something else now.
-		c.mark = newMark(a.mark)
+		c.setMark(a.mark)
 	}
 	a.put(c)
-	return true
 }
 
 // fill covers keys that no tombstone had covered, up to hi.
@@ -142,7 +195,17 @@ func (a *adder) fill(hi []byte) {
 
 // newNode is a fragment that only the tombstone at hand covers.
 func (a *adder) newNode(lo, hi []byte) *node {
-	return &node{Fragment: Fragment{lo, hi, []base.SeqNum{a.seq}}, mark: newMark(a.mark), owner: a.edit}
+	n := &node{Fragment: Fragment{lo, hi, nil}}
+	n.seq[0] = a.seq
+	n.Seqs = n.seq[:]
+	n.setMark(a.mark)
+	return n
+}
+
+// setMark gives a fragment a mark of its own.
+func (t *node) setMark(v uint32) {
+	t.own.v.Store(v)
+	t.mark = &t.own
 }
 
 // put appends a fragment, or makes the last one longer if they are alike. Then
@@ -152,35 +215,39 @@ func (a *adder) newNode(lo, hi []byte) *node {
 // clean (AddSeen).
 func (a *adder) put(n *node) {
 	a.pos, a.endless = n.Hi, n.Hi == nil
-	if i := len(a.out) - 1; i >= 0 && joins(&a.out[i].Fragment, &n.Fragment) {
-		last := a.out[i]
+	if i := len(a.with) - 1; i >= a.begun && joins(&a.with[i].Fragment, &n.Fragment) {
+		last := a.with[i]
 		last.Hi = n.Hi
 		if last.mark != n.mark {
 			last.mark = newMark(max(a.mark, last.mark.v.Load(), n.mark.v.Load()))
 		}
 		return
 	}
-	a.out = append(a.out, n)
+	a.with = append(a.with, n)
 }
 
-// withSeq adds the sequence to those of a fragment, and drops what no read
-// needs.
-func (a *adder) withSeq(old []base.SeqNum) []base.SeqNum {
-	seqs := make([]base.SeqNum, len(old), len(old)+1)
-	copy(seqs, old)
-	if i, found := slices.BinarySearchFunc(old, a.seq, newestFirst); !found {
-		seqs = slices.Insert(seqs, i, a.seq)
-	}
-	out := seqs[:0]
+// withSeq appends to dst, which is empty, the sequences of a fragment and that of
+// the tombstone, but for those that no read needs.
+func (a *adder) withSeq(dst, old []base.SeqNum) []base.SeqNum {
 	last := len(a.stripes)
-	for _, p := range seqs {
+	add := func(p base.SeqNum) {
 		stripe, _ := slices.BinarySearch(a.stripes, p)
 		if stripe == len(a.stripes) || stripe != last {
-			out = append(out, p)
+			dst = append(dst, p)
 		}
 		last = stripe
 	}
-	return out
+	i, found := slices.BinarySearchFunc(old, a.seq, newestFirst)
+	for _, p := range old[:i] {
+		add(p)
+	}
+	if !found {
+		add(a.seq)
+	}
+	for _, p := range old[i:] {
+		add(p)
+	}
+	return dst
 }
 
 // Find returns the fragment that contains key, or nil. It is clean if no entry
@@ -223,7 +290,7 @@ func (v *View) Len() int {
 	if v == nil {
 		return 0
 	}
-	return int(v.root.size)
+	return v.n
 }
 
 // List is the view as a list.
@@ -254,27 +321,18 @@ func (v *View) Reuse(key []byte, s base.SeqNum) {
 // [lo, hi) and may have been found before the view was published. An empty hi
 // is no end.
 func (v *View) ReuseRange(lo, hi []byte, s base.SeqNum) {
-	if v != nil {
-		v.root.reuseRange(lo, hi, s)
-	}
-}
-
-func (t *node) reuseRange(lo, hi []byte, s base.SeqNum) {
-	if t == nil {
+	if v == nil {
 		return
 	}
-	begins, ends := len(hi) == 0 || bytes.Compare(t.Lo, hi) < 0, t.endsBefore(lo)
-	if !ends {
-		t.left.reuseRange(lo, hi, s)
-	}
-	if begins && !ends {
-		if t.Seqs[0] < s {
+	v.root.from(lo, func(t *node) bool {
+		switch {
+		case len(hi) > 0 && bytes.Compare(t.Lo, hi) >= 0:
+			return false
+		case t.Seqs[0] < s:
 			t.mark.reuse()
-		} else {
+		default:
 			t.mark.settle()
 		}
-	}
-	if begins {
-		t.right.reuseRange(lo, hi, s)
-	}
+		return true
+	})
 }

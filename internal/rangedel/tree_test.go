@@ -1,0 +1,105 @@
+package rangedel
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// TestLargeSet: sets of several levels, of small ranges, large ones, and some that
+// swallow most of what there is, are right for every key, keep the shape of their
+// trees, and leave the views of the past alone.
+func TestLargeSet(t *testing.T) {
+	const keys, rounds, sets = 3000, 250, 4
+	for seed := range uint64(sets) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		key := func(i int) []byte {
+			k := benchKey(i)
+			if seed%2 == 1 {
+				k = append([]byte("one prefix of all/"), k...) // heads are all the same
+			}
+			return k
+		}
+		var s Set
+		newest := make([]base.SeqNum, keys) // of the tombstones over each key
+		type past struct {
+			v    *View
+			text string
+		}
+		var views []past
+		seq, largest := base.SeqNum(0), 0
+		for round := range rounds {
+			var batch []Tombstone
+			for range 1 + rng.IntN(60) {
+				lo, n := rng.IntN(keys), 1+rng.IntN(4)
+				switch {
+				case rng.IntN(50) == 0:
+					n = rng.IntN(300)
+				case round%80 == 79 && rng.IntN(20) == 0:
+					n = rng.IntN(keys)
+				}
+				seq++
+				hi := min(lo+n, keys)
+				d := Tombstone{Lo: key(lo), Hi: key(hi), Seq: seq}
+				if hi == keys && rng.IntN(2) == 0 {
+					d.Hi = nil
+				}
+				batch = append(batch, d)
+				for k := lo; k < hi; k++ {
+					newest[k] = seq
+				}
+			}
+			if rng.IntN(2) == 0 {
+				rng.Shuffle(len(batch), func(i, j int) { batch[i], batch[j] = batch[j], batch[i] })
+			}
+			v := s.AddAll(batch, []base.SeqNum{seq})
+			if nodes := checkTree(t, v.root); len(nodes) != v.Len() {
+				t.Fatalf("Len %d of %d", v.Len(), len(nodes))
+			}
+			largest = max(largest, v.Len())
+			if round%25 == 0 {
+				checkNewest(t, v, key, newest)
+				views = append(views, past{v, text(v.List())})
+			}
+		}
+		for i, p := range views {
+			if now := text(p.v.List()); now != p.text {
+				t.Fatalf("view %d changed", i)
+			}
+		}
+		if largest < fan*fan {
+			t.Errorf("seed %d: the largest set had %d fragments only", seed, largest)
+		}
+	}
+}
+
+// checkNewest compares what a view finds forward, backward and of each key.
+func checkNewest(t *testing.T, v *View, key func(int) []byte, newest []base.SeqNum) {
+	t.Helper()
+	var all []*node
+	v.root.walk(func(n *node) bool { all = append(all, n); return true })
+	for k, want := range newest {
+		f, _ := v.Find(key(k))
+		if got := f.coverOrNone(base.SeqNumMax); got != want {
+			t.Fatalf("key %d: %d, want %d", k, got, want)
+		}
+		if k%31 != 0 {
+			continue
+		}
+		i := slices.IndexFunc(all, func(n *node) bool { return !n.endsBefore(key(k)) })
+		if next, _ := v.Next(key(k)); i < 0 && next != nil || i >= 0 && next != &all[i].Fragment {
+			t.Fatalf("the fragment that ends after key %d is another", k)
+		}
+		i = -1
+		for j, n := range all {
+			if string(n.Lo) < string(key(k)) {
+				i = j
+			}
+		}
+		if prev, _ := v.Prev(key(k)); i < 0 && prev != nil || i >= 0 && prev != &all[i].Fragment {
+			t.Fatalf("the fragment that begins before key %d is another", k)
+		}
+	}
+}
