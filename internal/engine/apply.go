@@ -19,6 +19,9 @@ const applyAhead = 8
 // applyKeys is how many bytes of prefixed keys an applier gathers, about.
 const applyKeys = 4 << 10
 
+// applyRanges is how many range deletes an applier gathers at most.
+const applyRanges = 4 << 10
+
 // applier adds the operations of a batch to a generation, in order, but some
 // operations late: when it takes one, it asks memory for what adding it will
 // need. The zero value but for gen is ready; flush must be called at the end.
@@ -73,6 +76,9 @@ func (a *applier) addOldest() {
 	own := min(p.op.Keyspace, 1)
 	if p.op.Kind == base.KindRangeDelete {
 		a.ranges[own] = append(a.ranges[own], rangeOf(&p.op, p.seq))
+		if len(a.ranges[own]) == applyRanges {
+			a.addRanges()
+		}
 		return
 	}
 	if len(a.ranges[0])+len(a.ranges[1]) > 0 {

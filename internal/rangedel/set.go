@@ -2,6 +2,7 @@ package rangedel
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,8 +47,7 @@ func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	return s.add(stripes, clean, Tombstone{lo, hi, seq})
 }
 
-// AddAll is Add for each of several tombstones, which readers see in one step. It is
-// fastest when they are in the order of keys.
+// AddAll is Add for each of several tombstones, which readers see in one step.
 func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) *View {
 	return s.add(stripes, clean, tombstones...)
 }
@@ -75,8 +75,8 @@ func (s *Set) add(stripes []base.SeqNum, mark uint32, tombstones ...Tombstone) *
 	s.edits++
 	a.edit, a.stripes, a.mark = s.edits, stripes, mark
 	changed := false
-	for i := range tombstones {
-		t := &tombstones[i]
+	for _, o := range a.inOrder(tombstones) {
+		t := &tombstones[o.i]
 		if len(t.Hi) == 0 || bytes.Compare(t.Lo, t.Hi) < 0 {
 			a.over(&next, t)
 			changed = true
@@ -93,6 +93,7 @@ func (s *Set) add(stripes []base.SeqNum, mark uint32, tombstones ...Tombstone) *
 type adder struct {
 	splicer
 	stripes []base.SeqNum
+	order   []ordered
 	mark    uint32 // of fragments to which a tombstone gives a new meaning
 
 	// Of the tombstone at hand.
@@ -102,6 +103,28 @@ type adder struct {
 	endless bool   // all is done
 	met     int    // fragments that it meets
 	begun   int    // what is in with from here on is its own
+}
+
+// ordered is a tombstone among several.
+type ordered struct {
+	head uint64 // of Lo
+	i    int
+}
+
+// inOrder lists tombstones by Lo: what 20,000 in any order change lies in as many
+// places, and waiting for these took half of the time.
+func (a *adder) inOrder(ts []Tombstone) []ordered {
+	a.order = a.order[:0]
+	for i := range ts {
+		a.order = append(a.order, ordered{head(ts[i].Lo), i})
+	}
+	slices.SortFunc(a.order, func(x, y ordered) int {
+		if x.head != y.head {
+			return cmp.Compare(x.head, y.head)
+		}
+		return bytes.Compare(ts[x.i].Lo, ts[y.i].Lo)
+	})
+	return a.order
 }
 
 // over puts a tombstone into a view that is not published. It copies the keys.
@@ -139,25 +162,32 @@ func (a *adder) overAll(root, first *node) {
 		a.with = append(a.with, piece(first, first.Lo, a.lo))
 	}
 	a.begun = len(a.with)
-	var last *node
-	root.from(a.lo, func(n *node) bool {
-		if !a.beginsIn(n) {
-			return false
-		}
-		a.cover(n)
-		a.met++
-		last = n
-		return true
-	})
+	last := first
+	a.cover(first)
+	a.met++
+	if first.Hi != nil && (a.hi == nil || first.endsBefore(a.hi)) { // there may be more
+		root.from(first.Hi, func(n *node) bool {
+			if !a.beginsIn(n) {
+				return false
+			}
+			a.cover(n)
+			a.met++
+			last = n
+			return true
+		})
+	}
 	switch {
 	case a.hi == nil:
 		root.end(&a.to)
-	case !last.endsBefore(a.hi) && !bytes.Equal(last.Hi, a.hi):
-		a.with = append(a.with, piece(last, a.hi, last.Hi))
-		root.find(&a.to, a.hi)
-		a.to[root.lowest()]++
+	case last != first:
+		if found := root.find(&a.to, a.hi); found == last { // it ends behind hi
+			a.to[root.lowest()]++
+		}
 	default:
-		root.find(&a.to, a.hi)
+		a.to[root.lowest()]++
+	}
+	if a.hi != nil && (last.Hi == nil || bytes.Compare(a.hi, last.Hi) < 0) {
+		a.with = append(a.with, piece(last, a.hi, last.Hi))
 	}
 }
 

@@ -295,6 +295,12 @@ func (s *splicer) inside(dst []*node, t *inner, level int, left, right bool) []*
 		}
 	}
 	s.rooms[level] = room
+	if len(room) == 1 && b == a+1 && room[0] == t.kids[a] && t.owner == s.edit && room[0].inner.n >= few {
+		if t.ends[a] = endHead(room[0]); b == t.n { // changed in place
+			t.Hi = room[0].Hi
+		}
+		return append(dst, &t.node)
+	}
 	// Where few children are left a neighbour takes them.
 	if len(room) > 0 && room[0].inner.n < few && a > 0 && fit(t.kids[a-1], room[0]) {
 		a--
