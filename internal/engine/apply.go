@@ -19,8 +19,9 @@ const applyAhead = 8
 // applyKeys is how many bytes of prefixed keys an applier gathers, about.
 const applyKeys = 4 << 10
 
-// applyRanges is how many range deletes an applier gathers at most.
-const applyRanges = 4 << 10
+// applyRanges is how many range deletes an applier gathers at most: those of a batch
+// go in together, in the order of keys.
+const applyRanges = 32 << 10
 
 // applier adds the operations of a batch to a generation, in order, but some
 // operations late: when it takes one, it asks memory for what adding it will

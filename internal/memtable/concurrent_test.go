@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // history is a fixed sequence of writes: the entry with sequence s is
@@ -157,8 +158,8 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 		bound += EntryBound(len(h.keys[k]), 8)
 	}
 	g := newGeneration(t, bound, partitions)
-	yielding.Store(2 + uint32(rand.IntN(8)))
-	defer yielding.Store(0)
+	invariant.Yielding.Store(2 + uint32(rand.IntN(8)))
+	defer invariant.Yielding.Store(0)
 	c := &commits{done: make([]atomic.Bool, len(h.of))}
 	var wg sync.WaitGroup
 	for range writers {

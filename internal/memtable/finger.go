@@ -1,6 +1,10 @@
 package memtable
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/seerdb-go/seerdb/internal/invariant"
+)
 
 // Where a key goes, without a descent and without a look at the index.
 //
@@ -60,9 +64,9 @@ func (t *tree) atEnd(key []byte) (s spot) {
 	}
 	l := t.a.leaf(t.last)
 	s.version = l.version.Load()
-	yield()
+	invariant.Yield()
 	s.ctl = l.ctl.Load()
-	yield()
+	invariant.Yield()
 	lo := ref(l.lo.Load())
 	if lo == 0 || bytes.Compare(key, t.a.key(lo)) < 0 {
 		return spot{}
@@ -72,7 +76,7 @@ func (t *tree) atEnd(key []byte) (s spot) {
 	if n == 0 {
 		return s
 	}
-	yield()
+	invariant.Yield()
 	last := ref(l.refs[slotAt(s.ctl, n-1)].Load())
 	s.pos = n
 	s.absent = bytes.Compare(key, t.a.key(last)) > 0 && l.version.Load() == s.version
@@ -84,14 +88,14 @@ func (t *tree) atEnd(key []byte) (s spot) {
 func (t *tree) near(f *Finger, key []byte) (s spot, r ref) {
 	l := f.leaf
 	s.version = l.version.Load()
-	yield()
+	invariant.Yield()
 	s.ctl = l.ctl.Load()
-	yield()
+	invariant.Yield()
 	lo, hi := ref(l.lo.Load()), ref(l.hi.Load())
 	if lo == 0 || hi == 0 || bytes.Compare(key, t.a.key(lo)) < 0 || bytes.Compare(key, t.a.key(hi)) >= 0 {
 		return spot{}, 0
 	}
-	yield()
+	invariant.Yield()
 	s.pos = l.search(t.a, s.ctl, key)
 	if s.pos < countOf(s.ctl) {
 		r = ref(l.refs[slotAt(s.ctl, s.pos)].Load())

@@ -154,7 +154,7 @@ func (g *Generation) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer,
 		p.insert(&g.arena, r, hash)
 	}
 	p.mu.Unlock()
-	yield()
+	invariant.Yield()
 	if v := g.ranges.View(); v != nil {
 		v.Reuse(key, t.Seq())
 	}

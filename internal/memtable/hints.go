@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
@@ -62,7 +63,7 @@ func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
 	}
 	// Of two hints the newer is enough: who reads before it does without.
 	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
-	yield()
+	invariant.Yield()
 	v.ReuseRange(lo, hi, g.newest())
 }
 

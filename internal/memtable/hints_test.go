@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // TestHintOverNewerEntry has an iterator of an earlier time leave a hint over
@@ -17,8 +18,8 @@ func TestHintOverNewerEntry(t *testing.T) {
 	if testing.Short() {
 		rounds = 500
 	}
-	yielding.Store(1)
-	defer yielding.Store(0)
+	invariant.Yielding.Store(1)
+	defer invariant.Yielding.Store(0)
 	for range rounds {
 		g := newGeneration(t, EntryBound(8, 0), 1)
 		k := []byte("key")
@@ -27,7 +28,7 @@ func TestHintOverNewerEntry(t *testing.T) {
 		wg.Go(func() { g.AddHint([]byte("a"), []byte("z"), 1, 0) })
 		wg.Go(func() {
 			for g.Hints() == nil {
-				yield()
+				invariant.Yield()
 			}
 			if f, clean := g.Hints().Find(k); f == nil || clean {
 				t.Errorf("fragment %v, clean %v, over a newer entry", f, clean)
@@ -60,8 +61,8 @@ func TestHintRaces(t *testing.T) {
 	if testing.Short() {
 		rounds = 2000
 	}
-	yielding.Store(2)
-	defer yielding.Store(0)
+	invariant.Yielding.Store(2)
+	defer invariant.Yielding.Store(0)
 	g := newGeneration(t, int64(rounds)*EntryBound(8, 0), 1)
 	for i := range rounds {
 		lo, k, hi := fmt.Appendf(nil, "%07da", i), fmt.Appendf(nil, "%07db", i), fmt.Appendf(nil, "%07dc", i)

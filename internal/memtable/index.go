@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // The hash index of a partition: which record holds a key. It is a linear
@@ -156,7 +157,7 @@ func (p *partition) lookup(a *arena, key []byte, hash uint64) ref {
 	state := p.state.Load()
 	for {
 		b := bucketOf(hash, uint32(state))
-		yield()
+		invariant.Yield()
 		if r := p.searchChain(a, a.bucket(state, b), tagOf(hash), key); r != 0 {
 			return r
 		}
@@ -236,14 +237,14 @@ func (p *partition) put(a *arena, b *bucket, tag uint8, slot uint32) {
 		if m := zeroBytes(b.tags0.Load()); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 7
 			publish32(&b.slots[i], slot)
-			yield()
+			invariant.Yield()
 			publish64(&b.tags0, b.tags0.Load()|uint64(tag)<<(8*i))
 			return
 		}
 		if m := zeroBytes(uint64(b.tags1.Load()) | ^uint64(1<<32-1)); m != 0 {
 			i := bits.TrailingZeros64(m) >> 3 & 3
 			publish32(&b.slots[8+i], slot)
-			yield()
+			invariant.Yield()
 			publish32(&b.tags1, b.tags1.Load()|uint32(tag)<<(8*i))
 			return
 		}
@@ -286,9 +287,9 @@ func (p *partition) split(a *arena, n uint32) {
 			p.put(a, to, b.tag(slot), b.slots[slot].Load())
 		}
 	}
-	yield()
+	invariant.Yield()
 	publish64(&p.state, state+1)
-	yield()
+	invariant.Yield()
 	b := from
 	for _, moves := range p.moves {
 		for ; moves != 0; moves &= moves - 1 {

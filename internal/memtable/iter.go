@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // Iter walks a generation in key order. It takes no lock and holds nothing:
@@ -274,10 +275,10 @@ func (i *Iter) load(key []byte, to target) {
 // copy makes f the leaf of the iterator. It answers false, and must be given
 // another, when the leaf was split meanwhile.
 func (i *Iter) copy(f found) bool {
-	yield()
+	invariant.Yield()
 	var refs [fanout]ref
 	n := f.leaf.sorted(f.ctl, &refs)
-	yield()
+	invariant.Yield()
 	lo, hi := ref(f.leaf.lo.Load()), ref(f.leaf.hi.Load())
 	if f.leaf.version.Load() != f.version {
 		return false

@@ -2,6 +2,7 @@ package memtable
 
 import (
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
@@ -23,14 +24,14 @@ func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.S
 			panic("memtable: AddRanges of keys over the limits")
 		}
 	}
-	v := g.ranges.AddAll(tombstones, stripes)
+	g.ranges.AddAll(tombstones, stripes)
 	// Only now, when every Add that begins will see the tombstones, ask for the
 	// entries of those that did not.
-	yield()
+	invariant.Yield()
 	newest := g.newest()
 	for i := range tombstones {
 		if t := &tombstones[i]; t.Seq < newest { // else what it covers is clean
-			v.ReuseRange(t.Lo, t.Hi, newest)
+			g.ranges.View().ReuseRange(t.Lo, t.Hi, newest)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
@@ -181,7 +182,7 @@ func TestRangesConcurrent(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(round), 2))
 		h := newRangeHistory(rng, 4+rng.IntN(40), n)
 		g := newGeneration(t, h.bound(), 1<<rng.IntN(7))
-		yielding.Store(2 + uint32(rng.IntN(4)))
+		invariant.Yielding.Store(2 + uint32(rng.IntN(4)))
 		c := &commits{done: make([]atomic.Bool, n)}
 		var wg sync.WaitGroup
 		for range 3 {
@@ -207,7 +208,7 @@ func TestRangesConcurrent(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		yielding.Store(0)
+		invariant.Yielding.Store(0)
 		checkStructure(t, g)
 	}
 }
@@ -219,8 +220,8 @@ func TestRangeRaces(t *testing.T) {
 	if testing.Short() {
 		rounds = 4000
 	}
-	yielding.Store(2)
-	defer yielding.Store(0)
+	invariant.Yielding.Store(2)
+	defer invariant.Yielding.Store(0)
 	g := newGeneration(t, int64(rounds)*(EntryBound(8, 0)+RangeBound(8, 8)), 1)
 	for i := range rounds {
 		k := fmt.Appendf(nil, "%08d", i)

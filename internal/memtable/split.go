@@ -1,5 +1,7 @@
 package memtable
 
+import "github.com/seerdb-go/seerdb/internal/invariant"
+
 // step is a node of the path from the root to a leaf, and the position of the
 // child taken.
 type step struct {
@@ -53,7 +55,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
 		opened = fresh.prepare(goesLeft, pos, r, key)
 		t.addChild(path[:height], left, sep, at)
-		yield()
+		invariant.Yield()
 		publish32(&l.lo, uint32(sep))
 		t.lastHead.Store(headOf(a.key(sep), 0))
 	} else {
@@ -61,12 +63,12 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
 		opened = fresh.prepare(!goesLeft, pos-cut, r, key)
 		t.addChild(path[:height], at, sep, right)
-		yield()
+		invariant.Yield()
 		publish32(&l.hi, uint32(sep))
 	}
-	yield()
+	invariant.Yield()
 	publish64(&l.ctl, rest|lockedBit)
-	yield()
+	invariant.Yield()
 	l.version.Add(1)
 	switch {
 	case goesLeft == (hi == 0):
@@ -156,7 +158,7 @@ func (t *tree) addChild(path []step, left, sep, right ref) {
 	publish32(&n.refs[slot], uint32(sep))
 	publish32(&n.children[slot], uint32(right))
 	publish64(&n.ctl, withInserted(ctl, end.pos+1))
-	yield()
+	invariant.Yield()
 	publish32(&n.children[slotAt(ctl, end.pos)], uint32(left))
 }
 
@@ -206,7 +208,7 @@ func (t *tree) splitInner(path []step, left, sep, right ref) {
 		}
 	}
 	t.addChild(path[:len(path)-1], l.finish(n.lo, up), up, r.finish(up, n.hi))
-	yield()
+	invariant.Yield()
 	publish64(&n.ctl, ctl|frozenBit)
 }
 

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // tree is the ordered set of the records of a generation.
@@ -88,7 +90,7 @@ func (t *tree) tryDescend(key []byte, to target) (found, bool) {
 			return found{}, false
 		}
 		f.parent, f.parentCtl, f.pos = n, ctl, n.route(t.a, ctl, key, to)
-		yield()
+		invariant.Yield()
 		at = ref(n.children[slotAt(ctl, f.pos)].Load())
 		ledBy, expect = &n.ctl, ctl
 	}
@@ -98,9 +100,9 @@ func (t *tree) tryDescend(key []byte, to target) (found, bool) {
 
 func (f *found) arrive(l *leaf) {
 	f.leaf = l
-	yield()
+	invariant.Yield()
 	f.version = l.version.Load()
-	yield()
+	invariant.Yield()
 	f.ctl = l.ctl.Load()
 }
 
@@ -208,7 +210,7 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 func (l *leaf) insert(ctl uint64, pos int, r ref, key []byte) {
 	slot := slotAt(ctl, countOf(ctl))
 	publish64(&l.heads[slot], headOf(key, int(l.skip)))
-	yield()
+	invariant.Yield()
 	publish32(&l.refs[slot], uint32(r))
 	publish64(&l.ctl, withInserted(ctl, pos))
 }

@@ -4,15 +4,19 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // TestConcurrent has commits of tombstones run at once, out of order, while
-// reads at what is visible, by the rule of Set.View, are held to brute force.
+// reads at what is visible, by the rule of Set.View, are held to brute force. Some
+// readers are slow, so that edits find views that nobody has.
 func TestConcurrent(t *testing.T) {
 	n := 4000
 	if testing.Short() {
@@ -31,8 +35,13 @@ func TestConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				h := history[i-1]
-				v := s.Add(h.Lo, h.Hi, h.Seq, []base.SeqNum{base.SeqNum(visible.Load())})
-				v.ReuseRange(h.Lo, h.Hi, base.SeqNum(i%7*int64(n)))
+				stripes := []base.SeqNum{base.SeqNum(visible.Load())}
+				if i%4 == 0 {
+					v := s.Add(h.Lo, h.Hi, h.Seq, stripes)
+					v.ReuseRange(h.Lo, h.Hi, base.SeqNum(i%7*int64(n)))
+				} else {
+					s.AddAll([]Tombstone{h}, stripes) // in place where no reader has the view
+				}
 				done[i].Store(true)
 				for at := visible.Load(); at < int64(n) && done[at+1].Load(); at = visible.Load() {
 					visible.CompareAndSwap(at, at+1)
@@ -48,6 +57,9 @@ func TestConcurrent(t *testing.T) {
 				at = visible.Load()
 				if s.View() != v {
 					continue
+				}
+				if r == 2 {
+					time.Sleep(time.Duration(rng.IntN(50)) * time.Microsecond)
 				}
 				for range 4 {
 					k := testKeys[rng.IntN(len(testKeys))]
@@ -183,4 +195,49 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%d bytes, bound %d", n, bound)
 		}
 	})
+}
+
+// TestSeenViewsStay: a view that a reader has is never changed, though edits change
+// in place what no reader has. Reads come between the steps of both.
+func TestSeenViewsStay(t *testing.T) {
+	invariant.Yielding.Store(3)
+	defer invariant.Yielding.Store(0)
+	rounds := 200
+	if testing.Short() {
+		rounds = 40
+	}
+	for round := range rounds {
+		rng := rand.New(rand.NewPCG(uint64(round), 8))
+		var s Set
+		const n = 300
+		var added atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i, at := range rng.Perm(n) {
+				s.AddAll([]Tombstone{{benchKey(2 * at), benchKey(2*at + 1), base.SeqNum(i + 1)}}, nil)
+				added.Store(int64(i + 1))
+			}
+		})
+		for range 3 {
+			wg.Go(func() {
+				for last := false; !last && !t.Failed(); {
+					least := added.Load()
+					last = least == n
+					v := s.View()
+					first, most := int64(v.Len()), added.Load()+1
+					for range 3 {
+						runtime.Gosched()
+						nodes := int64(0)
+						if v != nil {
+							v.root.walk(func(*node) bool { nodes++; return true })
+						}
+						if nodes != first || int64(v.Len()) != first || nodes < least || nodes > most {
+							t.Errorf("round %d: %d fragments, Len %d, then %d; %d to %d were added", round, first, v.Len(), nodes, least, most)
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
 }

@@ -14,10 +14,12 @@
 //
 // # The set of a memtable
 //
-// A Set is a B+ tree of fragments that is never changed in place: Add
-// copies the path to what it changes, and publishes the new root with one
-// store. Readers take no lock and never wait. To delete a range costs
-// O(log n), and a sequence for each fragment covered.
+// A Set is a B+ tree of fragments. What a reader may have is never changed: an edit
+// copies the path to what it changes, and publishes the new root with one store. A
+// view that no reader asked for is changed in place; a reader that asks at that
+// moment waits for the edit, a microsecond or two, or less than a millisecond in the
+// midst of a large batch. No reader waits otherwise.
+// To delete a range costs O(log n), and a sequence for each fragment covered.
 //
 // A queue deletes its oldest part over and over, each time a bit more than the
 // last. So a sequence goes when no read can need it (see Set.Add), and

@@ -225,7 +225,8 @@ func (m *setModel) commitBatch(seqs []base.SeqNum) {
 	for _, s := range seqs {
 		m.ts = append(m.ts, randomTombstone(m.rng, s))
 	}
-	v := m.set.AddAll(m.ts[from:], m.stripes())
+	m.set.AddAll(m.ts[from:], m.stripes())
+	v := m.set.View()
 	for _, t := range m.ts[from:] {
 		v.ReuseRange(t.Lo, t.Hi, m.newest)
 	}

@@ -8,30 +8,62 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
 // Set is tombstones that come one at a time, in any order of their sequences.
-// The zero Set is empty. It is safe for concurrent use; readers take no lock.
+// The zero Set is empty. It is safe for concurrent use.
 type Set struct {
-	view  atomic.Pointer[View] // nil when empty; stored under mu
+	view  atomic.Pointer[View] // nil when empty, claimed for a moment; stored under mu
 	mu    sync.Mutex           // held by edits
-	edits edit                 // guarded by mu; how many there were
+	edits edit                 // guarded by mu; how many copied what they changed
 	adder *adder               // guarded by mu; for its memory
 }
 
 // View is a Set at one moment, and immutable but for which of its fragments are
-// clean.
+// clean, once it is seen.
 type View struct {
 	root *node
-	n    int // fragments
+	n    int         // fragments
+	seen atomic.Bool // a reader may have it
 }
+
+// claimed is the view of a Set while an edit changes one in place that no reader
+// has. Readers and edits meet as in Dekker's algorithm: a reader marks the view as
+// seen and then looks whether it is still there, an edit takes it away and then looks
+// whether it was seen. One of them at least notices the other.
+var claimed = new(View)
+
+// maxInPlace is how many tombstones go in at a time, at most, since a reader may wait
+// meanwhile: not for a millisecond.
+const maxInPlace = 512
 
 // View returns the set as it is now, or nil when it is empty.
 //
 // A read that must see every tombstone up to a sequence, and none of them
 // dropped, loads the view first, then takes its sequence from what is visible,
 // and then looks whether the view is still the current one.
-func (s *Set) View() *View { return s.view.Load() }
+func (s *Set) View() *View {
+	v := s.view.Load()
+	if v == nil {
+		return nil
+	}
+	if v != claimed {
+		invariant.Yield()
+		if !v.seen.Load() {
+			v.seen.Store(true)
+		}
+		invariant.Yield()
+		if s.view.Load() == v {
+			return v
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v = s.view.Load()
+	v.seen.Store(true)
+	return v
+}
 
 // Add adds a tombstone, copying the keys, and returns the view with it. An
 // empty hi is no end. Tombstones with no key between lo and hi are not added.
@@ -44,56 +76,86 @@ func (s *Set) View() *View { return s.view.Load() }
 // nobody will ever read in the midst of it. Otherwise a batch that deletes one
 // range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(stripes, clean, Tombstone{lo, hi, seq})
+	return s.addOne(stripes, clean, Tombstone{lo, hi, seq})
 }
 
-// AddAll is Add for each of several tombstones, which readers see in one step.
-func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) *View {
-	return s.add(stripes, clean, tombstones...)
+// AddAll is Add for each of several tombstones, in the order of their keys: what
+// 20,000 in any order change lies in as many places, and waiting for these took half
+// of the time. It returns no view, and copies nothing as long as no reader asks for
+// one.
+func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) {
+	order := inOrder(tombstones)
+	for part := range slices.Chunk(order, maxInPlace) {
+		s.mu.Lock()
+		s.add(stripes, clean, tombstones, part)
+		s.mu.Unlock()
+	}
 }
 
 // AddSeen is Add of a tombstone that reads see as soon as it is in the view: its
 // sequence is visible. The fragments that get it are not clean before ReuseRange
 // found nothing newer in them.
 func (s *Set) AddSeen(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
-	return s.add(stripes, unsure, Tombstone{lo, hi, seq})
+	return s.addOne(stripes, unsure, Tombstone{lo, hi, seq})
 }
 
-// add marks as given the fragments to which a tombstone gives a new meaning.
-func (s *Set) add(stripes []base.SeqNum, mark uint32, tombstones ...Tombstone) *View {
+func (s *Set) addOne(stripes []base.SeqNum, mark uint32, t Tombstone) *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.add(stripes, mark, []Tombstone{t}, []ordered{{}})
 	v := s.view.Load()
-	var next View
 	if v != nil {
-		next = *v
+		v.seen.Store(true)
 	}
+	return v
+}
+
+// add adds some of several tombstones. It marks as given the fragments to which one
+// gives a new meaning. The caller holds mu.
+func (s *Set) add(stripes []base.SeqNum, mark uint32, tombstones []Tombstone, part []ordered) {
 	if s.adder == nil {
 		s.adder = new(adder)
 	}
 	a := s.adder
-	s.edits++
-	a.edit, a.stripes, a.mark = s.edits, stripes, mark
-	changed := false
-	for _, o := range a.inOrder(tombstones) {
-		t := &tombstones[o.i]
-		if len(t.Hi) == 0 || bytes.Compare(t.Lo, t.Hi) < 0 {
-			a.over(&next, t)
-			changed = true
+	a.stripes, a.mark = stripes, mark
+	v := s.view.Load()
+	next := v
+	if !s.claim(v) {
+		s.edits++
+		if next = new(View); v != nil {
+			next.root, next.n = v.root, v.n
 		}
 	}
-	if changed {
-		v = &next
-		s.view.Store(v)
+	a.edit = s.edits
+	for _, o := range part {
+		t := &tombstones[o.i]
+		if len(t.Hi) == 0 || bytes.Compare(t.Lo, t.Hi) < 0 {
+			a.over(next, t)
+			invariant.Yield()
+		}
 	}
-	return v
+	if next.root == nil {
+		next = nil // only tombstones with no key between their ends came
+	}
+	s.view.Store(next)
+}
+
+// claim reports whether tombstones may go into a view in place. The caller stores a
+// view in the end.
+func (s *Set) claim(v *View) bool {
+	if v == nil || v.seen.Load() {
+		return false
+	}
+	invariant.Yield()
+	s.view.Store(claimed)
+	invariant.Yield()
+	return !v.seen.Load()
 }
 
 // adder puts tombstones over the fragments in their ranges, one by one.
 type adder struct {
 	splicer
 	stripes []base.SeqNum
-	order   []ordered
 	mark    uint32 // of fragments to which a tombstone gives a new meaning
 
 	// Of the tombstone at hand.
@@ -111,20 +173,19 @@ type ordered struct {
 	i    int
 }
 
-// inOrder lists tombstones by Lo: what 20,000 in any order change lies in as many
-// places, and waiting for these took half of the time.
-func (a *adder) inOrder(ts []Tombstone) []ordered {
-	a.order = a.order[:0]
+// inOrder lists tombstones by Lo.
+func inOrder(ts []Tombstone) []ordered {
+	order := make([]ordered, len(ts))
 	for i := range ts {
-		a.order = append(a.order, ordered{head(ts[i].Lo), i})
+		order[i] = ordered{head(ts[i].Lo), i}
 	}
-	slices.SortFunc(a.order, func(x, y ordered) int {
+	slices.SortFunc(order, func(x, y ordered) int {
 		if x.head != y.head {
 			return cmp.Compare(x.head, y.head)
 		}
 		return bytes.Compare(ts[x.i].Lo, ts[y.i].Lo)
 	})
-	return a.order
+	return order
 }
 
 // over puts a tombstone into a view that is not published. It copies the keys.
