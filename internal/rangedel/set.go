@@ -73,7 +73,7 @@ func (s *Set) View() *View {
 // be any. In the fragments it covers, Add drops each sequence for which there
 // is a newer one that all those reads see which see the older. A commit that
 // follows right on what is visible may add its own last sequence to stripes:
-// nobody will ever read in the midst of it. Otherwise a batch that deletes one
+// no read will ever be in the midst of it. Otherwise a batch that deletes one
 // range many times keeps them all until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	return s.addOne(stripes, clean, Tombstone{lo, hi, seq})
@@ -188,7 +188,7 @@ func inOrder(ts []Tombstone) []ordered {
 	return order
 }
 
-// over puts a tombstone into a view that is not published. It copies the keys.
+// over puts a tombstone into a view that no reader has. It copies the keys.
 func (a *adder) over(v *View, t *Tombstone) {
 	keys := make([]byte, len(t.Lo)+len(t.Hi))
 	n := copy(keys, t.Lo)
@@ -300,8 +300,8 @@ func (t *node) setMark(v uint32) {
 }
 
 // put appends a fragment, or makes the last one longer if they are alike. Then
-// it has a new mark: somebody may be about to set either of the old ones.
-// ReuseRange sets the new one if need be, and until it has nobody reads at the
+// it has a new mark: a commit may be about to set either of the old ones.
+// ReuseRange sets the new one if need be, and until it has no read is at the
 // newest sequence, which is that of a tombstone not yet visible, or finds it
 // clean (AddSeen).
 func (a *adder) put(n *node) {

@@ -78,7 +78,7 @@ type mark struct{ v atomic.Uint32 }
 
 const (
 	clean  uint32 = iota
-	unsure        // nobody has looked yet: see Set.AddSeen
+	unsure        // not looked at yet: see Set.AddSeen
 	reused
 )
 
