@@ -17,7 +17,6 @@ package extsort
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -129,7 +128,7 @@ func (s *Sorter) Add(key, value []byte) error {
 	}
 	last := len(s.chunks) - 1
 	c := s.chunks[last]
-	s.es = append(s.es, entry{prefixOf(key), uint64(last)<<32 | uint64(len(c)), uint32(len(key)), uint32(len(value))})
+	s.es = append(s.es, entry{base.Head(key), uint64(last)<<32 | uint64(len(c)), uint32(len(key)), uint32(len(value))})
 	s.chunks[last] = append(append(c, key...), value...)
 	s.used += entryCost
 	s.stats.Rows++
@@ -146,15 +145,6 @@ func (s *Sorter) addChunk(n int) {
 	}
 	s.chunks = append(s.chunks, c)
 	s.used += int64(cap(c))
-}
-
-func prefixOf(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var b [8]byte
-	copy(b[:], key)
-	return binary.BigEndian.Uint64(b[:])
 }
 
 func (s *Sorter) row(e *entry) (key, value []byte) {

@@ -3,7 +3,6 @@ package manifest
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"sort"
@@ -82,7 +81,7 @@ func newRunHeads(files []*FileMeta) *runHeads {
 	}
 	h := &runHeads{prefix: first[:n], largest: make([]uint64, len(files))}
 	for i, f := range files {
-		h.largest[i] = head(f.Largest[n:])
+		h.largest[i] = base.Head(f.Largest[n:])
 	}
 	return h
 }
@@ -95,17 +94,6 @@ func bounded(files []*FileMeta) []*FileMeta {
 	return files
 }
 
-// head is the first 8 bytes of a key, as a number in the same order. Keys with
-// different heads are in the order of their heads.
-func head(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var b [8]byte
-	copy(b[:], key)
-	return binary.BigEndian.Uint64(b[:])
-}
-
 // search returns the bounds of the first table that does not end before key:
 // every table before lo does, and the one at hi does not.
 func (h *runHeads) search(key []byte) (lo, hi int) {
@@ -115,7 +103,7 @@ func (h *runHeads) search(key []byte) (lo, hi int) {
 	} else if c > 0 {
 		return len(h.largest), len(h.largest)
 	}
-	x := head(key[n:])
+	x := base.Head(key[n:])
 	lo = sort.Search(len(h.largest), func(i int) bool { return h.largest[i] >= x })
 	hi = lo
 	for hi < len(h.largest) && h.largest[hi] == x {
@@ -157,7 +145,7 @@ func (h *runHeads) check(level int, r *Run) error {
 	}
 	files := bounded(r.Files)
 	for i, f := range files {
-		if len(h.largest) != len(files) || h.largest[i] != head(f.Largest[len(h.prefix):]) {
+		if len(h.largest) != len(files) || h.largest[i] != base.Head(f.Largest[len(h.prefix):]) {
 			return fmt.Errorf("level %d run %d: search heads are out of date", level, r.ID)
 		}
 	}

@@ -2,10 +2,11 @@ package memtable
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // The nodes of the tree.
@@ -197,15 +198,8 @@ func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo
 	return lo
 }
 
-// headOf is 8 bytes of the key from skip on, padded with zeros.
-func headOf(key []byte, skip int) uint64 {
-	if len(key)-skip >= 8 {
-		return binary.BigEndian.Uint64(key[skip:])
-	}
-	var b [8]byte
-	copy(b[:], key[min(skip, len(key)):])
-	return binary.BigEndian.Uint64(b[:])
-}
+// headOf is the head of what the key has from skip on.
+func headOf(key []byte, skip int) uint64 { return base.Head(key[min(skip, len(key)):]) }
 
 // commonPrefix is how many leading bytes two fences share. A missing fence is
 // an infinity and shares none.

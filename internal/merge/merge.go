@@ -2,7 +2,6 @@ package merge
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -180,7 +179,7 @@ func (i *Iter) enter(c *child, kv *base.KV) {
 		return
 	}
 	c.kv = kv
-	c.head = headOf(kv.Key) ^ i.flip
+	c.head = base.Head(kv.Key) ^ i.flip
 	i.heap = append(i.heap, c)
 }
 
@@ -220,7 +219,7 @@ func (i *Iter) replaceTop(top *child, kv *base.KV) *base.KV {
 		return i.dropTop(top)
 	}
 	top.kv = kv
-	top.head = headOf(kv.Key) ^ i.flip
+	top.head = base.Head(kv.Key) ^ i.flip
 	if i.second == 0 {
 		return kv
 	}
@@ -291,16 +290,4 @@ func (i *Iter) lessKey(a, b *child) bool {
 		}
 	}
 	return (c < 0) == (i.flip == 0)
-}
-
-// headOf is the first 8 bytes of a key, padded with zeros.
-func headOf(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var h uint64
-	for n, b := range key {
-		h |= uint64(b) << (56 - 8*n)
-	}
-	return h
 }

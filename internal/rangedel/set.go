@@ -177,7 +177,7 @@ type ordered struct {
 func inOrder(ts []Tombstone) []ordered {
 	order := make([]ordered, len(ts))
 	for i := range ts {
-		order[i] = ordered{head(ts[i].Lo), i}
+		order[i] = ordered{base.Head(ts[i].Lo), i}
 	}
 	slices.SortFunc(order, func(x, y ordered) int {
 		if x.head != y.head {

@@ -2,7 +2,6 @@ package rangedel
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -50,23 +49,12 @@ type inner struct {
 	kids [fan]*node
 }
 
-// head is the first bytes of a key as a number: if those of two keys differ, the
-// keys compare as they do.
-func head(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var b [8]byte
-	copy(b[:], key)
-	return binary.BigEndian.Uint64(b[:])
-}
-
-// endHead is head of where a node ends.
+// endHead is the head of where a node ends.
 func endHead(t *node) uint64 {
 	if t.Hi == nil {
 		return math.MaxUint64
 	}
-	return head(t.Hi)
+	return base.Head(t.Hi)
 }
 
 // edit numbers the edits of a Set; only the running one may change the nodes it
@@ -123,7 +111,7 @@ func (t *node) ending(key []byte) *node {
 	if t == nil || t.endsBefore(key) {
 		return nil
 	}
-	for h := head(key); t.inner != nil; {
+	for h := base.Head(key); t.inner != nil; {
 		t = t.inner.kids[t.inner.search(key, h)]
 	}
 	return t
@@ -138,7 +126,7 @@ func (t *node) starting(key []byte) *node {
 	if t.endsBefore(key) {
 		before = t
 	} else {
-		for h := head(key); t.inner != nil; {
+		for h := base.Head(key); t.inner != nil; {
 			i := t.inner.search(key, h)
 			if i > 0 {
 				before = t.inner.kids[i-1]
@@ -181,7 +169,7 @@ func (t *node) from(key []byte, fn func(*node) bool) bool {
 	if t == nil || t.endsBefore(key) {
 		return true
 	}
-	return t.tail(key, head(key), fn)
+	return t.tail(key, base.Head(key), fn)
 }
 
 // tail is from for a node that ends after key.
@@ -204,7 +192,7 @@ func (t *node) find(p *place, key []byte) *node {
 		t.end(p)
 		return nil
 	}
-	h := head(key)
+	h := base.Head(key)
 	for level := 0; t.inner != nil; level++ {
 		i := t.inner.search(key, h)
 		p[level] = uint8(i)

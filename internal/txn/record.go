@@ -2,7 +2,6 @@ package txn
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -51,21 +50,8 @@ func keyHash(keyspace uint32, key []byte) uint64 {
 	return base.Hash(key) ^ uint64(keyspace)*0x9e3779b97f4a7c15
 }
 
-// prefixOf is the first eight bytes of a key as a number: where two prefixes
-// differ they order the keys.
-func prefixOf(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var p uint64
-	for i, c := range key {
-		p |= uint64(c) << (56 - 8*i)
-	}
-	return p
-}
-
 func (r *record) setKey(keyspace uint32, key []byte) {
-	r.keyspace, r.prefix = keyspace, prefixOf(key)
+	r.keyspace, r.prefix = keyspace, base.Head(key)
 	r.key = append(r.key[:0], key...)
 }
 

@@ -57,7 +57,7 @@ func (tr *tree) check(t *testing.T) (n int) {
 		walk(r.left, r)
 		n++
 		if last != nil {
-			if last.compare(r.keyspace, prefixOf(r.key), r.key) >= 0 {
+			if last.compare(r.keyspace, base.Head(r.key), r.key) >= 0 {
 				t.Fatalf("%q before %q", last.key, r.key)
 			}
 			if last.span && last.keyspace == r.keyspace && (last.endless || bytes.Compare(last.hi, r.key) > 0) {

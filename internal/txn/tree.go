@@ -108,7 +108,7 @@ func (t *tree) remove(r *record) {
 // atMost is the last record at or before a key, in whatever keyspace.
 func (t *tree) atMost(keyspace uint32, key []byte) *record {
 	var best *record
-	prefix := prefixOf(key)
+	prefix := base.Head(key)
 	for r := t.root; r != nil; {
 		if r.compare(keyspace, prefix, key) <= 0 {
 			best, r = r, r.right
@@ -122,7 +122,7 @@ func (t *tree) atMost(keyspace uint32, key []byte) *record {
 // atLeast is the first record at or after a key, in whatever keyspace.
 func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	var best *record
-	prefix := prefixOf(key)
+	prefix := base.Head(key)
 	for r := t.root; r != nil; {
 		if r.compare(keyspace, prefix, key) >= 0 {
 			best, r = r, r.left
@@ -137,7 +137,7 @@ func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 // newer than after; 0 when there is none.
 func (t *tree) anyNewer(g *Range, after base.SeqNum) base.SeqNum {
 	r := t.root
-	lo, hi := prefixOf(g.Lo), prefixOf(g.Hi)
+	lo, hi := base.Head(g.Lo), base.Head(g.Hi)
 	for r != nil && r.max > after { // to the first record inside
 		switch {
 		case r.compare(g.Keyspace, lo, g.Lo) < 0:

@@ -195,7 +195,7 @@ func putUint(b []byte, v uint64, width int) {
 
 func putHeads(dst, arena []byte, es []Entry, prefix, width int) {
 	for i := range es {
-		h := headOf(es[i].Key(arena)[prefix:])
+		h := base.Head(es[i].Key(arena)[prefix:])
 		switch width {
 		case 8:
 			le.PutUint64(dst[i*8:], h)

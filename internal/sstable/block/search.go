@@ -2,7 +2,6 @@ package block
 
 import (
 	"bytes"
-	"encoding/binary"
 	"math/bits"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -26,7 +25,7 @@ func (p *Page) Search(key []byte, t base.Trailer, hint int) (i int, same bool) {
 		}
 		rest = key[pl:]
 	}
-	h := headOf(rest)
+	h := base.Head(rest)
 	heads := p.data[p.heads:p.offs]
 	switch p.width {
 	case 8:
@@ -63,18 +62,6 @@ func (p *Page) warmOffset(i int) {
 	if at := p.offs + i*int(p.offWidth); p.offWidth != 0 && at < len(p.data) {
 		p.warmed = p.data[at]
 	}
-}
-
-// headOf is the first 8 bytes of rest as a number, zero-padded.
-func headOf(rest []byte) uint64 {
-	if len(rest) >= 8 {
-		return binary.BigEndian.Uint64(rest)
-	}
-	var h uint64
-	for i, b := range rest {
-		h |= uint64(b) << (56 - 8*i)
-	}
-	return h
 }
 
 // single decides for entry i, the only one whose head is that of rest.

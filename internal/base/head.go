@@ -1,0 +1,16 @@
+package base
+
+import "encoding/binary"
+
+// Head returns the first 8 bytes of key as a number, padded with zeros. Keys with
+// different heads compare as their heads do; keys with the same head may differ.
+func Head(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var h uint64
+	for i, c := range key {
+		h |= uint64(c) << (56 - 8*i)
+	}
+	return h
+}
