@@ -300,20 +300,11 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 // detector.
 func untilStopped(t *testing.T, db *seerdb.DB, fs *vfs.FaultFS, write func()) {
 	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: tableFiles, Delay: 200 * time.Millisecond})
-	var stopped atomic.Bool
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		defer stopped.Store(true)
-		eventually(t, 30*time.Second, "writers are stopped", func() bool {
-			m := db.Metrics().Stalls
-			return m.Stopped != "" || m.Stops > 0
-		})
-		slow.Remove()
-	})
-	for !stopped.Load() {
+	eventually(t, 30*time.Second, "writers are stopped", func() bool {
 		write()
-	}
-	watch.Wait()
+		return db.Metrics().Stalls.Stops > 0
+	})
+	slow.Remove()
 }
 
 // reached reports the places that were.

@@ -59,6 +59,9 @@ func (f *Folder) Reset(m base.Merger) {
 // Len is how many operands were pushed.
 func (f *Folder) Len() int { return f.pushed }
 
+// Oldest is the sequence of the operand that was pushed last, if any was.
+func (f *Folder) Oldest() base.SeqNum { return f.oldest }
+
 // Push adds the next older operand of key. The bytes are copied.
 func (f *Folder) Push(key, data []byte, s base.SeqNum) { f.push(key, data, s) }
 

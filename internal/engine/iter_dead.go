@@ -131,7 +131,7 @@ func (it *Iter) hintTable() *memtable.Generation {
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see
-// above. A transaction's own writes are nobody else's.
+// above. No other reader sees a transaction's own writes.
 func (it *Iter) mayHint() bool {
 	return !it.withOwn && it.seq >= it.s.mem.after && it.e.state.Load() == it.s
 }

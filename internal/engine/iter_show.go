@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"fmt"
-	"math"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -168,14 +167,14 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 // up when there are many: short lists pay nothing.
 func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
 	var known *folded
-	f, oldest := &it.fold, base.SeqNum(math.MaxUint64)
+	f := &it.fold
 	for kv != nil && bytes.Equal(kv.Key, it.saved) && kv.Trailer.Kind() == base.KindMerge {
 		if len(it.ranges) > 0 && it.covered(kv) {
 			return kv, nil
 		}
 		if known == nil && f.Len() == it.e.opts.FoldFrom && !it.withOwn {
 			known = it.e.folded.get(it.k.id, it.saved, it.s.oldest().after, it.seq)
-			if known != nil && known.seq >= oldest { // it has some of those taken: once more
+			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it has some of those taken: once more
 				f.Reset(it.k.options().Merger)
 				kv = it.merged.SeekGE(it.saved, it.seek)
 				continue
@@ -184,8 +183,7 @@ func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
 		if known != nil && kv.Trailer.Seq() <= known.seq {
 			return kv, known
 		}
-		oldest = kv.Trailer.Seq()
-		f.Push(it.saved, kv.Value, oldest)
+		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
 		kv = it.seen(it.merged.Next())
 	}
 	return kv, nil

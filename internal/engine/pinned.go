@@ -31,14 +31,8 @@ const (
 	minMemtable = 1600
 )
 
-// memtableSize is the size of the next memtable: as configured, less what its
-// part of pinned memory is.
-func (e *Engine) memtableSize() int {
-	size, _ := e.nextMemtables()
-	return size
-}
-
-// nextMemtables says how large the next memtable is, and how many full ones may wait.
+// nextMemtables says how large the next memtable is, as configured, less what its part
+// of pinned memory is; and how many full ones may wait. It looks at all iterators.
 func (e *Engine) nextMemtables() (size, queue int) {
 	full := int64(e.opts.MemtableSize)
 	share := max(e.opts.MemoryBudget/memtableShare, full*maxMemtables)
@@ -73,21 +67,21 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 	}
 	seen := map[*generation]bool{}
 	e.open.states(func(s *state) {
-		for i := -1; i < len(s.imm); i++ {
-			g := s.mem
-			if i >= 0 {
-				g = s.imm[i]
-			}
+		add := func(g *generation) {
 			current := g == cur.mem || slices.Contains(cur.imm, g)
 			switch {
 			case seen[g] || current && s.mem == cur.mem:
-				continue
+				return
 			case current:
 				held += g.capacity
 			default:
 				pinned += g.capacity
 			}
 			seen[g] = true
+		}
+		add(s.mem)
+		for _, g := range s.imm {
+			add(g)
 		}
 	})
 	return pinned, held

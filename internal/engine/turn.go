@@ -133,8 +133,8 @@ func (e *Engine) turnOnce() {
 	if t.wanted != old || p.refused != nil {
 		return
 	}
-	capacity := e.roomFor(t.need)
-	_, queue := e.nextMemtables()
+	size, queue := e.nextMemtables()
+	capacity := e.roomFor(t.need, int64(size))
 	p.maxQueue.Store(int32(queue))
 	t.wanted, t.need, t.running = nil, 0, true
 	t.begun++
@@ -154,22 +154,22 @@ func (e *Engine) turnOnce() {
 	p.changed.Broadcast()
 }
 
-// roomFor is the capacity of a memtable for a batch that needs so many bytes, for
-// the large ones that wait, and for the commits that come before they do. All go on
-// at once when there is a new memtable. One made for the first caller that asked,
-// or that the others had filled when its batch comes, would not be the last.
-func (e *Engine) roomFor(need int64) int64 {
+// roomFor returns the capacity of the next memtable, of that size at least, for a
+// batch that needs so many bytes, for the large ones that wait, and for the commits
+// that come before they do. All go on at once when there is a new memtable. One made
+// for the first caller that asked, or that the others had filled when its batch
+// comes, would not be the last.
+func (e *Engine) roomFor(need, size int64) int64 {
 	for _, n := range e.commit.turning.large {
 		need = max(need, n)
 	}
-	size := int64(e.memtableSize())
 	return min(max(size, need+size/2), memtable.MaxCapacity)
 }
 
 // noteLarge notes a batch that waits for a memtable, if it is large for one, until
 // forget is called. The caller of both holds commit.mu.
 func (e *Engine) noteLarge(need int64) (forget func()) {
-	if need <= int64(e.memtableSize())/2 {
+	if size, _ := e.nextMemtables(); need <= int64(size)/2 {
 		return func() {}
 	}
 	t := &e.commit.turning

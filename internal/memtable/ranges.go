@@ -29,10 +29,16 @@ func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.S
 	// entries of those that did not.
 	invariant.Yield()
 	newest := g.newest()
+	var v *rangedel.View
 	for i := range tombstones {
-		if t := &tombstones[i]; t.Seq < newest { // else what it covers is clean
-			g.ranges.View().ReuseRange(t.Lo, t.Hi, newest)
+		t := &tombstones[i]
+		if t.Seq >= newest {
+			continue // what it covers is clean
 		}
+		if v == nil {
+			v = g.ranges.View()
+		}
+		v.ReuseRange(t.Lo, t.Hi, newest)
 	}
 }
 

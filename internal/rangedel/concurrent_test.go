@@ -16,7 +16,7 @@ import (
 
 // TestConcurrent has commits of tombstones run at once, out of order, while
 // reads at what is visible, by the rule of Set.View, are held to brute force. Some
-// readers are slow, so that edits find views that nobody has.
+// readers are slow, so that edits find views that no reader has.
 func TestConcurrent(t *testing.T) {
 	n := 4000
 	if testing.Short() {

@@ -20,8 +20,8 @@ type Set struct {
 	adder *adder               // guarded by mu; for its memory
 }
 
-// View is a Set at one moment, and immutable but for which of its fragments are
-// clean, once it is seen.
+// View is a Set at one moment. Once a reader has it, only the marks of its fragments
+// change.
 type View struct {
 	root *node
 	n    int         // fragments
@@ -34,8 +34,8 @@ type View struct {
 // whether it was seen. One of them at least notices the other.
 var claimed = new(View)
 
-// maxInPlace is how many tombstones go in at a time, at most, since a reader may wait
-// meanwhile: not for a millisecond.
+// maxInPlace bounds how many tombstones an edit adds, and with it how long a reader
+// waits for the edit: less than a millisecond.
 const maxInPlace = 512
 
 // View returns the set as it is now, or nil when it is empty.

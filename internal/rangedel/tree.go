@@ -289,16 +289,15 @@ func (s *splicer) inside(dst []*node, t *inner, level int, left, right bool) []*
 		}
 		return append(dst, &t.node)
 	}
-	// Where few children are left a neighbour takes them.
-	if len(room) > 0 && room[0].inner.n < few && a > 0 && fit(t.kids[a-1], room[0]) {
+	if len(room) > 0 && a > 0 && absorbs(t.kids[a-1], room[0]) {
 		a--
 		room[0] = s.join(t.kids[a], room[0])
 	}
-	if k := len(room) - 1; k > 0 && room[k].inner.n < few && fit(room[k-1], room[k]) {
+	if k := len(room) - 1; k > 0 && absorbs(room[k-1], room[k]) {
 		room[k-1] = s.join(room[k-1], room[k])
 		room = room[:k]
 	}
-	if k := len(room) - 1; k >= 0 && room[k].inner.n < few && b < t.n && fit(room[k], t.kids[b]) {
+	if k := len(room) - 1; k >= 0 && b < t.n && absorbs(t.kids[b], room[k]) {
 		room[k] = s.join(room[k], t.kids[b])
 		b++
 	}
@@ -313,13 +312,13 @@ func (s *splicer) replace(dst []*node, t *inner, i, j int, with []*node) []*node
 	case total == 0:
 		return dst
 	case total > fan && i == t.n && len(with) == 1: // ascending: full nodes stay behind
-		return append(dst, &t.node, s.made(with))
+		return append(dst, &t.node, s.parent(with))
 	case total > fan:
 		return s.group(dst, slices.Concat(t.kids[:i], with, t.kids[j:t.n]))
 	}
-	m, last := t, t.n // t may be m, and the other children are not in the processor's cache
+	m, end := t, t.n // m may be t, whose n changes
 	if t.owner != s.edit {
-		m = s.make()
+		m = s.newInner()
 		copy(m.kids[:i], t.kids[:i])
 		copy(m.ends[:i], t.ends[:i])
 	}
@@ -330,14 +329,16 @@ func (s *splicer) replace(dst []*node, t *inner, i, j int, with []*node) []*node
 		m.ends[i+k] = endHead(w)
 	}
 	clear(m.kids[total:])
-	if m.n, m.Hi = total, t.Hi; j == last {
+	if m.n, m.Hi = total, t.Hi; j == end { // else no child is touched: it is seldom in the processor's cache
 		m.Hi = m.kids[total-1].Hi
 	}
 	return append(dst, &m.node)
 }
 
-// fit reports whether the children of two nodes fit into one.
-func fit(a, b *node) bool { return a.inner.n+b.inner.n <= fan }
+// absorbs reports whether t has few children and its neighbour has room for them.
+func absorbs(neighbour, t *node) bool {
+	return t.inner.n < few && t.inner.n+neighbour.inner.n <= fan
+}
 
 // join is a node with the children of two.
 func (s *splicer) join(a, b *node) *node {
@@ -350,15 +351,15 @@ func (s *splicer) join(a, b *node) *node {
 func (s *splicer) group(dst []*node, kids []*node) []*node {
 	for parts := (len(kids) + fan - 1) / fan; parts > 0; parts-- {
 		n := (len(kids) + parts - 1) / parts
-		dst = append(dst, s.made(kids[:n]))
+		dst = append(dst, s.parent(kids[:n]))
 		kids = kids[n:]
 	}
 	return dst
 }
 
-// made is an inner node with these children.
-func (s *splicer) made(kids []*node) *node {
-	m := s.make()
+// parent returns an inner node with these children.
+func (s *splicer) parent(kids []*node) *node {
+	m := s.newInner()
 	m.n, m.Hi = copy(m.kids[:], kids), kids[len(kids)-1].Hi
 	for i, k := range kids {
 		m.ends[i] = endHead(k)
@@ -366,7 +367,7 @@ func (s *splicer) made(kids []*node) *node {
 	return &m.node
 }
 
-func (s *splicer) make() *inner {
+func (s *splicer) newInner() *inner {
 	m := &inner{owner: s.edit}
 	m.inner = m
 	return m

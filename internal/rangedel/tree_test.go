@@ -56,7 +56,7 @@ func TestLargeSet(t *testing.T) {
 			}
 			s.AddAll(batch, []base.SeqNum{seq})
 			if rng.IntN(3) > 0 && round%25 != 0 {
-				continue // the next one finds a view that nobody has
+				continue // the next edit finds a view that no reader has
 			}
 			v := s.View()
 			if nodes := checkTree(t, v.root); len(nodes) != v.Len() {
