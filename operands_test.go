@@ -129,6 +129,54 @@ func TestOperandsOnOtherThings(t *testing.T) {
 	})
 }
 
+// TestOperandsOnWhatAFilterTook: what is remembered of a key goes when a filter
+// takes away what its operands lie on, and does not come back by a reader that still
+// sees that.
+func TestOperandsOnWhatAFilterTook(t *testing.T) {
+	asked, answer := make(chan bool, 100), make(chan bool)
+	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.MemtableSize, to.L0Trigger, to.FoldFrom = 1<<20, 2, 1
+		o.Filter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+			if string(key) != "n" {
+				return seerdb.FilterKeep, nil, nil
+			}
+			asked <- true
+			<-answer
+			return seerdb.FilterRemove, nil, nil
+		}
+	})
+	key := []byte("n")
+	number := func(src reader) int64 {
+		t.Helper()
+		v, err := src.AppendGet(nil, key)
+		must(t, err)
+		n, err := merger.Int64(v)
+		must(t, err)
+		return n
+	}
+	must(t, r.db.Put(key, merger.AppendInt64(nil, 1000)))
+	must(t, r.flush())
+	must(t, r.db.Put([]byte("other"), nil))
+	must(t, r.flush())
+	<-asked
+	for range 3 {
+		must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+	}
+	snap := r.db.NewSnapshot()
+	if n := number(r.db); n != 1003 {
+		t.Fatalf("%d before the filter took effect", n)
+	}
+	close(answer)
+	eventually(t, 10*time.Second, "the filter takes effect", func() bool { return number(r.db) == 3 })
+	if n := number(snap); n != 1003 {
+		t.Errorf("the snapshot reads %d", n)
+	}
+	if n := number(r.db); n != 3 {
+		t.Errorf("%d after the snapshot was read", n)
+	}
+	must(t, snap.Close())
+}
+
 // TestManyKeysWithOperands: more keys than the database remembers, in keyspaces
 // that are dropped and come again, read beside goroutines that merge.
 func TestManyKeysWithOperands(t *testing.T) {

@@ -68,6 +68,7 @@ type Engine struct {
 	tablesMem  tableMemory
 
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
+	filters   uint64              // guarded by mu; how often a filter took effect
 	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
 	byHand    *byHand             // guarded by mu; what that caller has yet to do

@@ -120,6 +120,7 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	unlock := func() {}
 	if filtered {
 		unlock = e.snaps.keep(cur)
+		e.filters++
 	}
 	retire := e.setState(&state{mem: cur.mem, imm: imm, v: v})
 	unlock()

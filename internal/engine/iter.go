@@ -94,6 +94,12 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	if s == nil {
 		return nil, base.ErrClosed
 	}
+	return k.newIterOn(s, shard, o, at, own)
+}
+
+// newIterOn is newIter on a state, which the iterator lets go.
+func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at Moment, own *overlay) (*Iter, error) {
+	e := k.e
 	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
 		s.letGo(shard)
 		return nil, err
@@ -109,7 +115,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 	it.saved = it.saved[:0]
 	it.origin.own = o.Own
 	it.origin.state, it.origin.bytes = s, iterBytes+int64(len(it.children))*sourceBytes+int64(cap(it.fetched))
-	e.open.add(&it.origin, originIter, Caller(1, 4))
+	e.open.add(&it.origin, originIter, Caller(2, 4))
 	return it, nil
 }
 

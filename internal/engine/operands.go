@@ -34,9 +34,11 @@ type foldedKey struct {
 // of nothing, and of operands. It is immutable. What a key was at a sequence never
 // changes, for commits and loads get later ones. But a flush or a compaction makes
 // one operand of several, older and newer ones. So folded is of use to a read as
-// long as all newer operands are in memtables, where each is what was written.
+// long as all newer operands are in memtables, where each is what was written. And
+// filters do change what keys were: it is of use where none did in between.
 type folded struct {
 	seq      base.SeqNum
+	filters  uint64 // see state
 	value    []byte
 	operands int // it was made of
 }
@@ -47,15 +49,17 @@ type foldedValues struct {
 	at map[foldedKey]*folded // guarded by mu
 }
 
-// get returns the newest that is known of a key, if that is of a sequence from lo
-// to hi.
-func (c *foldedValues) get(space uint32, key []byte, lo, hi base.SeqNum) *folded {
+// get returns the newest that is known of a key, if that is of use to a read of s
+// that sees an operand of sequence newest, and none that is newer. That s is older
+// than what the read might see is no rarity: then what is known may be newer.
+func (c *foldedValues) get(s *state, space uint32, key []byte, newest base.SeqNum) *folded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f := c.at[foldedKey{space, string(key)}]; f != nil && lo <= f.seq && f.seq <= hi {
-		return f
+	f := c.at[foldedKey{space, string(key)}]
+	if f == nil || f.seq < s.oldest().after || f.seq > newest || f.filters != s.filters {
+		return nil
 	}
-	return nil
+	return f
 }
 
 // put notes what a key was, unless something newer is known.
@@ -67,7 +71,7 @@ func (c *foldedValues) put(space uint32, key []byte, f folded) {
 	f.value = bytes.Clone(f.value)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.at[k]; old != nil && old.seq >= f.seq {
+	if old := c.at[k]; old != nil && (old.filters > f.filters || old.filters == f.filters && old.seq >= f.seq) {
 		return
 	} else if old == nil && len(c.at) >= foldedKeys {
 		for other := range c.at { // any one

@@ -35,6 +35,8 @@ type state struct {
 	// visible only where a load takes its place: what follows the load goes to
 	// memtables of this state, and must not be seen without the load.
 	limit base.SeqNum
+	// filters is how many times a filter has taken effect.
+	filters uint64
 
 	refs     [shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
@@ -201,7 +203,7 @@ type tableRun struct {
 // setState makes s current and retires its predecessor. The caller holds e.mu;
 // the returned function must be called after it is let go.
 func (e *Engine) setState(s *state) (retire func()) {
-	s.e, s.limit = e, e.readLimit()
+	s.e, s.limit, s.filters = e, e.readLimit(), e.filters
 	if s.mem != nil {
 		s.mem.refs++
 	}
