@@ -36,7 +36,8 @@ type applier struct {
 	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
 	// Range deletes in a row go in together: one edit of the set copies each of
 	// its nodes once, however many there are.
-	ranges [2][]rangedel.Tombstone
+	ranges   [2][]rangedel.Tombstone
+	expected int // how many will come, if that is known
 }
 
 type pendingOp struct {
@@ -76,6 +77,9 @@ func (a *applier) addOldest() {
 	a.added++
 	own := min(p.op.Keyspace, 1)
 	if p.op.Kind == base.KindRangeDelete {
+		if a.ranges[own] == nil {
+			a.ranges[own] = make([]rangedel.Tombstone, 0, min(a.expected, applyRanges))
+		}
 		a.ranges[own] = append(a.ranges[own], rangeOf(&p.op, p.seq))
 		if len(a.ranges[own]) == applyRanges {
 			a.addRanges()

@@ -392,7 +392,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 			stripes = append(stripes, c.end)
 		}
 	}
-	a := applier{gen: c.gen, stripes: stripes, buf: c.buf}
+	a := applier{gen: c.gen, stripes: stripes, buf: c.buf, expected: b.RangeDeletes()}
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {

@@ -6,17 +6,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// rangeOverhead is what a range tombstone takes beside its keys: it cuts at
-// most two fragments in two, so there are two nodes more, each with sequences
-// and its part of an inner node.
-const rangeOverhead = 2 * (112 + 16 + 48)
+// rangeOverhead is what a range tombstone takes beside its keys: it cuts at most two
+// fragments in two, so there are two nodes more, each with its part of an inner node,
+// and one that is not in use any more, for which others may stay in memory.
+const rangeOverhead = 3*112 + 2*48
 
 // RangeBound is what a range tombstone takes from a reservation. It lies on the
 // Go heap, and leaves so much of the arena unused.
 func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
 // AddRanges adds range tombstones within a reservation and between BeginWrite and
-// EndWrite. An empty Hi is no end. It copies the keys. stripes are those of
+// EndWrite. An empty Hi is no end. It copies the keys, which the slice then has. stripes are those of
 // rangedel.Set.Add.
 func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
 	for i := range tombstones {

@@ -197,6 +197,25 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// TestReadersWaitForNoBatch: a batch that makes the tree anew takes milliseconds, and
+// no reader waits for it.
+func TestReadersWaitForNoBatch(t *testing.T) {
+	var s Set
+	s.Add(benchKey(1), benchKey(2), 1, nil)
+	s.adding.Lock()
+	defer s.adding.Unlock()
+	seen := make(chan *View)
+	go func() { seen <- s.View() }()
+	select {
+	case v := <-seen:
+		if v.Len() != 1 {
+			t.Errorf("%d fragments", v.Len())
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a reader waits for an edit")
+	}
+}
+
 // TestSeenViewsStay: a view that a reader has is never changed, though edits change
 // in place what no reader has. Reads come between the steps of both.
 func TestSeenViewsStay(t *testing.T) {

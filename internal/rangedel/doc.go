@@ -18,7 +18,8 @@
 // copies the path to what it changes, and publishes the new root with one store. A
 // view that no reader asked for is changed in place; a reader that asks at that
 // moment waits for the edit, a microsecond or two, or less than a millisecond in the
-// midst of a large batch. No reader waits otherwise.
+// midst of a large batch. No reader waits otherwise. A batch that is large for the set
+// makes the tree anew beside the old one, in one pass.
 // To delete a range costs O(log n), and a sequence for each fragment covered.
 //
 // A queue deletes its oldest part over and over, each time a bit more than the

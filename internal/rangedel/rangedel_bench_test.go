@@ -45,6 +45,35 @@ func BenchmarkAdd(b *testing.B) {
 	})
 }
 
+// BenchmarkAddAll adds batches to a set of 80,000 fragments in random places, each of
+// whose tombstones cuts one of them in three.
+func BenchmarkAddAll(b *testing.B) {
+	const n = 80_000
+	wide := func(i int) (lo, hi uint64) { lo = uint64(i) * 0x9E3779B97F4A7C15; return lo, lo | 0xffffffff }
+	key := func(k uint64) []byte { return binary.BigEndian.AppendUint64(nil, k) }
+	var from Set
+	for i := range n {
+		lo, hi := wide(i)
+		from.Add(key(lo), key(hi), base.SeqNum(i+1), nil)
+	}
+	for _, m := range []int{1000, 5000, 20_000} {
+		b.Run(fmt.Sprint(m), func(b *testing.B) {
+			b.ReportAllocs()
+			batch := make([]Tombstone, m)
+			for i := range batch {
+				lo, hi := wide(i)
+				batch[i] = Tombstone{key(lo + 1), key(hi - 1), base.SeqNum(n + i + 1)}
+			}
+			for b.Loop() {
+				s := Set{edits: from.edits + 1}
+				s.view.Store(&View{root: from.View().root, n: from.View().n})
+				s.AddAll(batch, []base.SeqNum{n, base.SeqNum(n + m)})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*m), "ns/tombstone")
+		})
+	}
+}
+
 func BenchmarkFind(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		v := benchSet(n).View()

@@ -16,6 +16,9 @@ import (
 const (
 	fan = 16
 	few = fan / 4
+	// usual is how many children the nodes have that an edit makes of many: more find
+	// room without an edit that makes two of one.
+	usual = fan * 3 / 4
 	// maxLevels is more than there can be: nearly all nodes have few children or more.
 	maxLevels = 24
 )
@@ -35,7 +38,7 @@ type node struct {
 
 	// Where mark and Seqs of a fragment mostly are.
 	own mark
-	seq [1]base.SeqNum
+	seq [2]base.SeqNum
 }
 
 // inner is the rest of an inner node, in one piece with it.
@@ -233,24 +236,27 @@ type splicer struct {
 // splice returns the tree with other fragments in place of those from s.from to
 // s.to.
 func (s *splicer) splice(root *node) *node {
-	var nodes []*node
 	if root == nil {
-		nodes = s.group(nil, s.with)
-	} else {
-		s.lowest = root.lowest()
-		nodes = s.inside(nil, root.inner, 0, true, true)
+		return s.rootOf(s.group(nil, s.with))
 	}
-	for len(nodes) > 1 {
-		nodes = s.group(nil, nodes)
-	}
+	s.lowest = root.lowest()
+	nodes := s.inside(nil, root.inner, 0, true, true)
 	if len(nodes) == 0 {
 		return nil
 	}
-	root = nodes[0]
+	root = s.rootOf(nodes)
 	for root.inner.n == 1 && root.inner.kids[0].inner != nil {
 		root = root.inner.kids[0]
 	}
 	return root
+}
+
+// rootOf returns the root over nodes of one level.
+func (s *splicer) rootOf(nodes []*node) *node {
+	for len(nodes) > 1 {
+		nodes = s.group(nil, nodes)
+	}
+	return nodes[0]
 }
 
 // inside appends to dst what becomes of t, a node of that level: nodes of the same
@@ -349,7 +355,7 @@ func (s *splicer) join(a, b *node) *node {
 
 // group appends to dst nodes with these children, about equally many each.
 func (s *splicer) group(dst []*node, kids []*node) []*node {
-	for parts := (len(kids) + fan - 1) / fan; parts > 0; parts-- {
+	for parts := (len(kids) + usual - 1) / usual; parts > 0; parts-- {
 		n := (len(kids) + parts - 1) / parts
 		dst = append(dst, s.parent(kids[:n]))
 		kids = kids[n:]

@@ -12,6 +12,8 @@ import (
 // swallow most of what there is, are right for every key, keep the shape of their
 // trees, and leave the views of the past alone.
 func TestLargeSet(t *testing.T) {
+	defer func(n int) { splitFrom = n }(splitFrom)
+	splitFrom = 24
 	const keys, rounds, sets = 3000, 250, 4
 	for seed := range uint64(sets) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -75,6 +77,49 @@ func TestLargeSet(t *testing.T) {
 		}
 		if largest < fan*fan {
 			t.Errorf("seed %d: the largest set had %d fragments only", seed, largest)
+		}
+	}
+}
+
+// TestHalves: a batch that two goroutines add leaves what one would leave, also if a
+// tombstone lies on both sides of where they meet, and has no end.
+func TestHalves(t *testing.T) {
+	defer func(n int) { splitFrom = n }(splitFrom)
+	const n = 400
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 9))
+		var batches [2][]Tombstone
+		for i := range 2 * n {
+			lo, hi := benchKey(10*i), benchKey(10*i+7)
+			if i%2 == 0 { // below, and cut by the others
+				batches[0] = append(batches[0], Tombstone{lo, benchKey(10*i + 14), base.SeqNum(i + 1)})
+				continue
+			}
+			switch rng.IntN(2 * n) {
+			case 0:
+				hi = nil
+			case 1:
+				hi = benchKey(10*i + rng.IntN(10*n))
+			}
+			batches[1] = append(batches[1], Tombstone{lo, hi, base.SeqNum(i + 1)})
+		}
+		for _, b := range batches {
+			rng.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
+		}
+		var lists [2]string
+		for i := range lists {
+			splitFrom = 1 + i*2*n
+			var s Set
+			for _, b := range batches {
+				s.AddAll(slices.Clone(b), []base.SeqNum{n})
+			}
+			if nodes := checkTree(t, s.View().root); len(nodes) != s.View().Len() {
+				t.Fatalf("Len %d of %d", s.View().Len(), len(nodes))
+			}
+			lists[i] = text(s.View().List())
+		}
+		if lists[0] != lists[1] {
+			t.Fatalf("seed %d: by two goroutines\n%s, by one\n%s", seed, lists[0], lists[1])
 		}
 	}
 }
