@@ -16,8 +16,8 @@ const rangeOverhead = 3*112 + 2*48
 func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
 // AddRanges adds range tombstones within a reservation and between BeginWrite and
-// EndWrite. An empty Hi is no end. It copies the keys, which the slice then has. stripes are those of
-// rangedel.Set.Add.
+// EndWrite. An empty Hi is no end. It copies the keys, and puts the copies into the
+// slice. stripes are those of rangedel.Set.Add.
 func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
 	for i := range tombstones {
 		if len(tombstones[i].Lo) > maxKeySize || len(tombstones[i].Hi) > maxKeySize {
