@@ -207,7 +207,7 @@ func bulkFault(t *testing.T, unsorted bool, rule vfs.Rule) (fired, failed bool) 
 // committed after it is never seen without it.
 func TestBulkLoadBeside(t *testing.T) {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
-		o.MemtableSize, o.TableSize, o.Jobs, o.Durability = 4<<10, 2<<10, 2, seerdb.Buffered
+		o.MemtableSize, o.TableSize, o.MaxCompactions, o.Durability = 4<<10, 2<<10, 2, seerdb.Buffered
 		to.Partitions, to.BaseLevel = 4, 8<<10
 	})
 	const keys = 30

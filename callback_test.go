@@ -349,7 +349,7 @@ func TestCallbacksCallEverything(t *testing.T) {
 			"Full", "Partial", "Name",
 		}},
 		"filter": {func(c *backCaller, o *seerdb.Options, _ *seerdb.TestOptions) {
-			o.Filter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+			o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 				c.call("filter")
 				return seerdb.FilterKeep, nil, nil
 			}

@@ -48,7 +48,7 @@ func TestCompactLeavesFewFiles(t *testing.T) {
 func TestCompactEndsBesideAWriter(t *testing.T) {
 	var asked sync.Map
 	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
-		Filter: func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+		CompactionFilter: func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			asked.Store(string(key), true)
 			return seerdb.FilterKeep, nil, nil
 		}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
@@ -97,7 +97,7 @@ func TestCompactHoldsUpNoOtherKeyspace(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
-		Filter: func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+		CompactionFilter: func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			once.Do(func() { close(entered); <-leave })
 			return seerdb.FilterKeep, nil, nil
 		}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))

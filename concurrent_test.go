@@ -68,7 +68,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Relaxed, seerdb.NoWAL} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
-				o.Durability, o.MemtableSize, o.TableSize, o.Jobs = d, 4<<10, 2<<10, 2
+				o.Durability, o.MemtableSize, o.TableSize, o.MaxCompactions = d, 4<<10, 2<<10, 2
 				to.Partitions, to.BaseLevel = 4, 8<<10
 			})
 			const writers, keys = 3, 8

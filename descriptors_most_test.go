@@ -24,7 +24,7 @@ func countedRig(t *testing.T, changes ...change) (*rig, *descriptorFS) {
 	r := &rig{TB: t, mem: vfs.NewMem()}
 	r.o, r.to = tiny()
 	quiet(&r.o, &r.to)
-	r.o.OpenFiles, r.o.Jobs = 1, 1
+	r.o.OpenFiles, r.o.MaxCompactions = 1, 1
 	for _, c := range changes {
 		c(&r.o, &r.to)
 	}
@@ -154,7 +154,7 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 	}
 	o, to := tiny()
 	o.MemtableSize, o.MemoryBudget, o.TableSize, o.ValueThreshold, o.Durability = 64<<10, 8<<20, 4<<10, 50, seerdb.Buffered
-	o.OpenFiles, o.Jobs, to.FS = 100, 1, few
+	o.OpenFiles, o.MaxCompactions, to.FS = 100, 1, few
 	db := open(t, "db", o.With(to))
 	for i := range 400 { // so that there is a reserve
 		must(t, db.Put(randomKey(i, 1000), make([]byte, 100)))
@@ -212,7 +212,7 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 func TestLoadOfManySpills(t *testing.T) {
 	o, to := tiny()
 	d := newDescriptorFS(vfs.NewMem(), oneAtATime)
-	o.MemoryBudget, o.Jobs, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
+	o.MemoryBudget, o.MaxCompactions, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
 	db := open(t, "db", o.With(to))
 	n := 4000
 	stats, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {

@@ -238,7 +238,7 @@ func TestModelWithFewDescriptors(t *testing.T) {
 			name := fmt.Sprintf("%d/%s", limit, c.name)
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				c.o.Jobs = 1
+				c.o.MaxCompactions = 1
 				r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: vfs.NewMem(), limit: limit}
 				defer func() {
 					if t.Failed() {
@@ -297,7 +297,7 @@ func TestMetricsOpenNoTable(t *testing.T) {
 func TestVerifyKeepsToTheLimit(t *testing.T) {
 	o, to := tiny()
 	d := newDescriptorFS(vfs.NewMem(), oneAtATime)
-	o.TableSize, o.ValueThreshold, o.MemtableSize, o.Jobs, to.FS, to.ManualOnly = 2<<10, 200, 1<<20, 1, d, true
+	o.TableSize, o.ValueThreshold, o.MemtableSize, o.MaxCompactions, to.FS, to.ManualOnly = 2<<10, 200, 1<<20, 1, d, true
 	db := open(t, "db", o.With(to))
 	value, random := make([]byte, 2<<10), rand.NewChaCha8([32]byte{1}) // so that it does not compress
 	for i := range 100 {

@@ -58,9 +58,9 @@ var (
 	// ErrInvalidOptions: an option, or an argument, makes no sense; the
 	// message names it.
 	ErrInvalidOptions = base.ErrInvalidOptions
-	// ErrNotExist: there is no database, and Options.MustExist is set.
+	// ErrNotExist: there is no database, and Options.ErrorIfMissing is set.
 	ErrNotExist = base.ErrNotExist
-	// ErrExists: there is a database, and Options.MustCreate is set.
+	// ErrExists: there is a database, and Options.ErrorIfExists is set.
 	ErrExists = base.ErrExists
 )
 

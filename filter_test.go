@@ -17,7 +17,7 @@ import (
 // transaction sees it happen.
 func TestFilterGetsItsTurn(t *testing.T) {
 	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
-		Filter: func(_, value []byte) (seerdb.FilterVerdict, []byte, error) {
+		CompactionFilter: func(_, value []byte) (seerdb.FilterVerdict, []byte, error) {
 			if value[0] == 'X' {
 				return seerdb.FilterRemove, nil, nil
 			}

@@ -105,7 +105,7 @@ func TestGoldenDatabases(t *testing.T) {
 			want := strings.Split(strings.TrimSuffix(string(rows), "\n"), "\n")
 			mem := vfs.NewMem()
 			copyIn(t, mem, dir)
-			for _, o := range []seerdb.Options{{ReadOnly: true}, {MustExist: true}} {
+			for _, o := range []seerdb.Options{{ReadOnly: true}, {ErrorIfMissing: true}} {
 				db := open(t, "db", o.With(seerdb.TestOptions{FS: mem}))
 				if d := cmp.Diff(want, quoted(t, db)); d != "" {
 					t.Fatalf("read only %v: (-want +got):\n%s", o.ReadOnly, d)

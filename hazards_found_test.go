@@ -113,7 +113,7 @@ func TestTombstonesStayWhileTheyHideSomething(t *testing.T) {
 // one change was lost.
 func TestConcurrentFlushesAndCompactionsLoseNoTable(t *testing.T) {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
-		o.Durability, o.TableSize, o.MemtableSize, o.Jobs = seerdb.NoWAL, 2<<10, 4<<10, 4
+		o.Durability, o.TableSize, o.MemtableSize, o.MaxCompactions = seerdb.NoWAL, 2<<10, 4<<10, 4
 		to.BaseLevel = 8 << 10
 	})
 	rounds := some(60)

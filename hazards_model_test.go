@@ -148,7 +148,7 @@ func TestH25FilterSeesWhatUsersSee(t *testing.T) {
 	seen := map[string]bool{}
 	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
 		o.ValueThreshold = 20
-		o.Filter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
+		o.CompactionFilter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 			seen[string(key)+"="+string(value)] = true
 			switch {
 			case bytes.HasPrefix(value, []byte("remove")):

@@ -122,11 +122,11 @@ func TestH11SnapshotsAtOneSequenceAreTwo(t *testing.T) {
 // Compaction pushed a newer table below an older one, and reads stopped at the
 // stale version.
 func TestH12NewestVersionWinsThroughCompactions(t *testing.T) {
-	for _, shape := range []seerdb.Shape{seerdb.Leveled, seerdb.LazyLeveled} {
+	for _, shape := range []seerdb.CompactionStyle{seerdb.Leveled, seerdb.LazyLeveled} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
-				o.Shape, o.TableSize, to.BaseLevel, to.Partitions = shape, 2<<10, 4<<10, 4
+				o.CompactionStyle, o.TableSize, to.BaseLevel, to.Partitions = shape, 2<<10, 4<<10, 4
 			})
 			rng := rand.New(rand.NewPCG(1, uint64(shape)))
 			want := map[string]string{}

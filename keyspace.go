@@ -37,12 +37,12 @@ type KeyspaceOptions struct {
 	// another, or none. Default: none, whatever the database has. A later call
 	// may give one where there is none.
 	Merger Merger
-	// Filter is asked about values of this keyspace when they are compacted.
+	// CompactionFilter is called for values of this keyspace when they are compacted.
 	// Default: none, whatever the database has. Functions cannot be compared:
 	// where a later call gives one too, the first stays.
-	Filter Filter
-	// MustExist fails with ErrNoKeyspace rather than create the keyspace.
-	MustExist bool
+	CompactionFilter CompactionFilter
+	// ErrorIfMissing fails with ErrNoKeyspace rather than create the keyspace.
+	ErrorIfMissing bool
 }
 
 // Keyspace opens the keyspace of that name, and creates it if it is missing,
@@ -52,7 +52,7 @@ func (db *DB) Keyspace(name string, o *KeyspaceOptions) (*Keyspace, error) {
 	if o == nil {
 		o = &KeyspaceOptions{}
 	}
-	k, err := db.e.Keyspace(name, o.choice(), !o.MustExist)
+	k, err := db.e.Keyspace(name, o.choice(), !o.ErrorIfMissing)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (k *Keyspace) Name() string { return k.k.Name() }
 func (k *Keyspace) keyspace() *Keyspace { return k }
 
 func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
-	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.Filter}
+	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.CompactionFilter.filter()}
 	if o.ValueThreshold != 0 {
 		threshold := max(o.ValueThreshold, 0)
 		c.ValueThreshold = &threshold

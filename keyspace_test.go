@@ -101,7 +101,7 @@ func TestKeyspacesAreApart(t *testing.T) {
 	}
 	checkApart(t, db, "after reopening")
 	for _, n := range apartNames[1:] {
-		k, err := db.Keyspace(n, &seerdb.KeyspaceOptions{MustExist: true})
+		k, err := db.Keyspace(n, &seerdb.KeyspaceOptions{ErrorIfMissing: true})
 		must(t, err)
 		must(t, k.Compact(context.Background(), nil, nil))
 	}
@@ -191,7 +191,7 @@ func TestDropKeyspace(t *testing.T) {
 			must(t, db.Close())
 		}
 		again := open(t, "db", smallOn(disk, seerdb.Sync))
-		if _, err := again.Keyspace("doomed", &seerdb.KeyspaceOptions{MustExist: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		if _, err := again.Keyspace("doomed", &seerdb.KeyspaceOptions{ErrorIfMissing: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
 			t.Fatalf("it came back: %v", err)
 		}
 		namesake := keyspace(t, again, "doomed")
@@ -314,8 +314,8 @@ func TestKeyspaceOptionsAgree(t *testing.T) {
 	keep := func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterKeep, nil, nil }
 	fs := vfs.NewMem()
 	o := smallOn(fs, seerdb.Sync)
-	o.Merger, o.Filter = merger.Max{}, keep // are not those of keyspaces
-	first := seerdb.KeyspaceOptions{ValueThreshold: -1, Compression: seerdb.S2, TTL: time.Hour, Merger: merger.Counter{}, Filter: keep}
+	o.Merger, o.CompactionFilter = merger.Max{}, keep // are not those of keyspaces
+	first := seerdb.KeyspaceOptions{ValueThreshold: -1, Compression: seerdb.S2, TTL: time.Hour, Merger: merger.Counter{}, CompactionFilter: keep}
 	for range 2 { // a new keyspace, and one that was there
 		db, err := seerdb.Open("db", o)
 		must(t, err)
@@ -323,7 +323,7 @@ func TestKeyspaceOptionsAgree(t *testing.T) {
 		must(t, err)
 		plain, err := db.Keyspace("plain", nil)
 		must(t, err)
-		for _, same := range []*seerdb.KeyspaceOptions{nil, {}, {MustExist: true}, {TTL: time.Hour}, {Merger: merger.Counter{}}, &first} {
+		for _, same := range []*seerdb.KeyspaceOptions{nil, {}, {ErrorIfMissing: true}, {TTL: time.Hour}, {Merger: merger.Counter{}}, &first} {
 			if _, err := db.Keyspace("full", same); err != nil {
 				t.Errorf("%+v: %v", same, err)
 			}
@@ -335,7 +335,7 @@ func TestKeyspaceOptionsAgree(t *testing.T) {
 				t.Errorf("%+v of a keyspace that is open with others: %v", other, err)
 			}
 		}
-		for _, other := range []seerdb.KeyspaceOptions{{ValueThreshold: 100}, {Compression: seerdb.Zstd}, {TTL: time.Minute}, {Filter: keep}} {
+		for _, other := range []seerdb.KeyspaceOptions{{ValueThreshold: 100}, {Compression: seerdb.Zstd}, {TTL: time.Minute}, {CompactionFilter: keep}} {
 			_, err := db.Keyspace("plain", &other)
 			mustNameOption(t, err, other)
 		}

@@ -62,9 +62,9 @@ func configs() []config {
 		{"small-cache", func(o *seerdb.Options, t *seerdb.TestOptions) { o.MemoryBudget = 64 << 10 }},
 		{"partitions-16", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 16 }},
 		{"partitions-2", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 2 }},
-		{"leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Shape = seerdb.Leveled }},
+		{"leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.CompactionStyle = seerdb.Leveled }},
 		{"leveled-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) {
-			o.Shape, o.TableSize, o.MemtableSize, t.PackFrom = seerdb.Leveled, 2<<10, 4<<10, -1
+			o.CompactionStyle, o.TableSize, o.MemtableSize, t.PackFrom = seerdb.Leveled, 2<<10, 4<<10, -1
 		}},
 		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
 		{"packs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.PackFrom, t.PackedMax = -1, 2<<10 }},

@@ -136,7 +136,7 @@ func TestOperandsOnWhatAFilterTook(t *testing.T) {
 	asked, answer := make(chan bool, 100), make(chan bool)
 	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
 		o.MemtableSize, to.L0Trigger, to.FoldFrom = 1<<20, 2, 1
-		o.Filter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+		o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			if string(key) != "n" {
 				return seerdb.FilterKeep, nil, nil
 			}

@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/engine"
@@ -59,35 +58,63 @@ const (
 
 // Merger combines the operands of merges: what RocksDB calls a merge operator.
 // Package merger has counters, sets and others ready to use.
-type Merger = base.Merger
+//
+// Its methods depend on nothing but what they get, keep none of it, and are called by
+// several goroutines at once. A panic in one of them, or an error, ends the read or
+// the compaction that asked, and leaves the operands as they are.
+type Merger interface {
+	// Name identifies the meaning of operands for as long as any is stored.
+	Name() string
+	// Full returns the value of key after operands, oldest first, on top of
+	// existing; exists is false when there was no value. It may append to dst; the
+	// result never shares memory with the other arguments.
+	Full(dst, key, existing []byte, exists bool, operands [][]byte) ([]byte, error)
+	// Partial combines two neighbouring operands, the older first, into one, which
+	// it may append to dst. It returns false when it cannot; then both stay.
+	Partial(dst, key, older, newer []byte) (operand []byte, ok bool, err error)
+}
 
-// Filter decides, during compactions, about a value that no snapshot needs and
-// that nothing newer hides in the tables that are merged: to keep it, to remove the key, or to change the
-// value. It sees user keys and plain values, and must not keep them. It may be
-// asked at any time, repeatedly, or never, and by several goroutines. Snapshots
-// that are open when what it did takes effect do not see it; while one is older
-// than ten seconds, it is not asked. An error ends the compaction and leaves the
-// data as it is.
-type Filter = compaction.Filter
+// CompactionFilter decides, during compactions, about a value that no snapshot needs
+// and that nothing newer hides in the tables that are merged. newValue is what a value
+// is replaced by with FilterChange.
+//
+// It gets user keys and plain values, and must not keep them. It may be called at any
+// time, repeatedly, or never, and by several goroutines at once. Snapshots that are open
+// when its verdicts take effect do not see what it did; while one is older than ten
+// seconds, it is not called. An error ends the compaction and leaves the data as it is.
+type CompactionFilter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
 
-// FilterVerdict is what a Filter decides.
-type FilterVerdict = compaction.FilterVerdict
+// FilterVerdict is what a CompactionFilter decides.
+type FilterVerdict uint8
 
-// The verdicts of a Filter.
 const (
-	FilterKeep   = compaction.FilterKeep
-	FilterRemove = compaction.FilterRemove
-	FilterChange = compaction.FilterChange
+	// FilterKeep keeps the value.
+	FilterKeep = FilterVerdict(compaction.FilterKeep)
+	// FilterRemove deletes the key, as of the value's sequence.
+	FilterRemove = FilterVerdict(compaction.FilterRemove)
+	// FilterChange replaces the value; its expiry stays.
+	FilterChange = FilterVerdict(compaction.FilterChange)
 )
 
-// Shape is how compaction trades writing against reading.
-type Shape uint8
+// filter is what compactions call, or nil.
+func (f CompactionFilter) filter() compaction.Filter {
+	if f == nil {
+		return nil
+	}
+	return func(key, value []byte) (compaction.FilterVerdict, []byte, error) {
+		verdict, newValue, err := f(key, value)
+		return compaction.FilterVerdict(verdict), newValue, err
+	}
+}
+
+// CompactionStyle is how compaction trades writing against reading.
+type CompactionStyle uint8
 
 const (
 	// LazyLeveled keeps several runs in every level but the last (Dayan &
 	// Idreos, "Dostoevsky", SIGMOD 2018): half the rewriting in large trees,
 	// and a few more places to look, which filters make cheap.
-	LazyLeveled Shape = iota
+	LazyLeveled CompactionStyle = iota
 	// Leveled keeps one sorted run a level: the fewest places to look.
 	Leveled
 )
@@ -133,15 +160,15 @@ type Options struct {
 	// Merger combines the operands of DB.Merge. Its name is stored: a database
 	// that was written with one cannot be opened with another, or none.
 	Merger Merger
-	// Filter is asked about values of the default keyspace when they are
+	// CompactionFilter is called for values of the default keyspace when they are
 	// compacted. Default: none.
-	Filter Filter
+	CompactionFilter CompactionFilter
 
-	// Shape of the tree. Default LazyLeveled.
-	Shape Shape
-	// Jobs is the number of compactions that may run at once. Default half
+	// CompactionStyle is that of all keyspaces. Default LazyLeveled.
+	CompactionStyle CompactionStyle
+	// MaxCompactions is the number of compactions that may run at once. Default half
 	// the processors, at least 1, at most 4.
-	Jobs int
+	MaxCompactions int
 
 	// Logger receives what an operator should know, as Listener gets its events:
 	// in order, by a goroutine of its own. Default: nothing.
@@ -154,10 +181,10 @@ type Options struct {
 	// writes: that gets ErrLocked, and so does ReadOnly beside a writer.
 	// Commits fail with ErrReadOnly.
 	ReadOnly bool
-	// MustExist fails with ErrNotExist rather than create a database.
-	MustExist bool
-	// MustCreate fails with ErrExists if there is a database already.
-	MustCreate bool
+	// ErrorIfMissing fails with ErrNotExist rather than create a database.
+	ErrorIfMissing bool
+	// ErrorIfExists fails with ErrExists if there is a database already.
+	ErrorIfExists bool
 	// ResetClock goes by the system's clock even if the database has seen a later
 	// time, as when the clock was years ahead once: Health says so. Values that
 	// were taken for expired and are still stored show again until their time
@@ -244,20 +271,20 @@ func (o *Options) resolve() engine.Options {
 		FoldFrom:       orDefault(o.internal.foldFrom, engine.DefaultFoldFrom),
 		PackSlack:      orDefault(o.internal.packSlack, int64(tree.PackSlack)),
 		Merger:         o.Merger,
-		Filter:         o.Filter,
+		Filter:         o.CompactionFilter.filter(),
 		PageSize:       orDefault(o.PageSize, defaultPageSize),
 		TableSize:      orDefault(o.TableSize, defaultTableSize),
 		Codec:          o.Compression.codec(),
 		FilterBits:     max(orDefault(o.FilterBits, defaultFilterBits), 0),
 		Index:          o.internal.index,
 		ValueThreshold: max(orDefault(o.ValueThreshold, defaultValueThreshold), 0),
-		Shape:          o.Shape.shape(),
+		Style:          o.CompactionStyle.style(),
 		L0Trigger:      orDefault(o.internal.l0Trigger, defaultL0Trigger),
 		BaseLevelBytes: o.internal.baseLevel,
-		MaxJobs:        orDefault(o.Jobs, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
+		MaxCompactions: orDefault(o.MaxCompactions, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
 		ReadOnly:       o.ReadOnly,
-		MustExist:      o.MustExist,
-		MustCreate:     o.MustCreate,
+		ErrorIfMissing: o.ErrorIfMissing,
+		ErrorIfExists:  o.ErrorIfExists,
 	}
 	if e.FS == nil {
 		e.FS = vfs.OS
@@ -325,12 +352,12 @@ func (c Compression) codec() compress.Codec {
 }
 
 // shape translates; an unknown value is left for the engine to refuse.
-func (s Shape) shape() compaction.Shape {
+func (s CompactionStyle) style() compaction.Style {
 	switch s {
 	case LazyLeveled:
 		return compaction.LazyLeveled
 	case Leveled:
 		return compaction.Leveled
 	}
-	return compaction.Shape(s)
+	return compaction.Style(s)
 }

@@ -19,8 +19,8 @@ func TestInvalidOptionsAreNamed(t *testing.T) {
 		{Durability: 99}, {SyncInterval: -1}, {SyncInterval: time.Second}, {MemoryBudget: -1},
 		{MemtableSize: 1}, {MemtableSize: -1}, {PageSize: 1}, {PageSize: -1}, {PageSize: 1<<20 + 1},
 		{TableSize: 1}, {TableSize: -1}, {FilterBits: 65}, {FilterBits: math.NaN()}, {FilterBits: math.Inf(1)},
-		{Compression: 5}, {Compression: 99}, {Shape: 2}, {Shape: 9}, {Jobs: -1}, {Jobs: 65},
-		{MustExist: true, MustCreate: true}, {MustCreate: true, ReadOnly: true},
+		{Compression: 5}, {Compression: 99}, {CompactionStyle: 2}, {CompactionStyle: 9}, {MaxCompactions: -1}, {MaxCompactions: 65},
+		{ErrorIfMissing: true, ErrorIfExists: true}, {ErrorIfExists: true, ReadOnly: true},
 	} {
 		path := dir + "/db"
 		db, err := seerdb.Open(path, &o)
@@ -28,7 +28,7 @@ func TestInvalidOptionsAreNamed(t *testing.T) {
 			_ = db.Close()
 		}
 		mustNameOption(t, err, o)
-		if _, err := seerdb.Open(path, &seerdb.Options{MustExist: true}); !errors.Is(err, seerdb.ErrNotExist) {
+		if _, err := seerdb.Open(path, &seerdb.Options{ErrorIfMissing: true}); !errors.Is(err, seerdb.ErrNotExist) {
 			t.Fatalf("%+v: something was made: %v", o, err)
 		}
 	}

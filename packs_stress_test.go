@@ -101,7 +101,7 @@ func (w *packWriter) keyspace(name string) (*seerdb.Keyspace, error) {
 	}
 	o := &seerdb.KeyspaceOptions{}
 	if strings.HasSuffix(name, "7") {
-		o.Filter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
+		o.CompactionFilter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 			if time.Now().UnixNano()%7 == 0 {
 				panic("filter")
 			}

@@ -176,7 +176,7 @@ func TestFilterPanicsInJobs(t *testing.T) {
 	var c complaints
 	o, to := tiny()
 	to.FS = vfs.NewMem()
-	o.Filter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+	o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 		if bad.Load() && string(key) == "k07" {
 			panic(fmt.Errorf("no verdict today: %w", errDisk))
 		}

@@ -79,7 +79,7 @@ func TestRefusedOpenLeavesEveryByte(t *testing.T) {
 		"no CURRENT":                     {func(r *rig) { must(t, r.mem.Remove("db/CURRENT")) }, seerdb.ErrCorruption},
 		"CURRENT is empty":               {func(r *rig) { r.rewrite("CURRENT", func([]byte) []byte { return nil }) }, seerdb.ErrCorruption},
 		"a merge operator":               {func(r *rig) { r.withMerger(); r.o.Merger = nil }, seerdb.ErrInvalidOptions},
-		"it exists":                      {func(r *rig) { r.o.MustCreate = true }, seerdb.ErrExists},
+		"it exists":                      {func(r *rig) { r.o.ErrorIfExists = true }, seerdb.ErrExists},
 		"an option":                      {func(r *rig) { r.o.PageSize = 1 }, seerdb.ErrInvalidOptions},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -95,7 +95,7 @@ func TestNothingWaitsForASlowDisk(t *testing.T) {
 // after.
 func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
 	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
-		o.Filter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterRemove, nil, nil }
+		o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterRemove, nil, nil }
 	})
 	want := rows("k", 50, "v")
 	r.put(want...)

@@ -18,7 +18,7 @@ func TestSpaceMetrics(t *testing.T) {
 	var log bytes.Buffer
 	r := newSpaceRig(t, func(o *seerdb.Options) {
 		o.Merger, o.Logger = merger.Counter{}, slog.New(slog.NewTextHandler(&log, nil))
-		o.Filter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
+		o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			if string(key) == "filtered" {
 				return seerdb.FilterRemove, nil, nil
 			}

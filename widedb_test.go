@@ -155,7 +155,7 @@ func (w *wideDB) optionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 		Merger:         wideMerger(m),
 	}
 	if w.watch != nil {
-		o.Filter = w.watch.filter(id)
+		o.CompactionFilter = w.watch.filter(id)
 	}
 	return o
 }
@@ -169,7 +169,7 @@ func (w *wideDB) tree(id int) (wideTree, error) {
 		return t, nil
 	}
 	o := w.options(id)
-	o.MustExist = true
+	o.ErrorIfMissing = true
 	k, err := w.db.Keyspace(w.m.KeyspaceName(id), o)
 	if err != nil {
 		return nil, err

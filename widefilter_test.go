@@ -39,7 +39,7 @@ func newFilterWatch() *filterWatch {
 func filterName(id int, key, value string) string { return fmt.Sprintf("%d/%q=%s", id, key, value) }
 
 // filter is the filter of a keyspace.
-func (w *filterWatch) filter(id int) seerdb.Filter {
+func (w *filterWatch) filter(id int) seerdb.CompactionFilter {
 	return func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()

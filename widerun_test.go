@@ -27,14 +27,14 @@ func (r *wideRun) openDB() {
 	t.FS, t.Clock, t.Elapsed = r.fs, r.clock.now, r.clock.since
 	o.Merger = wideMerger(r.c.root)
 	if r.watch != nil {
-		o.Filter = r.watch.filter(testkit.Default)
+		o.CompactionFilter = r.watch.filter(testkit.Default)
 		r.readersChanged()
 	}
 	db, err := seerdb.Open("db", o.With(t))
 	r.must("open", err)
 	r.db, r.trees, r.gone, r.expires = db, map[int]wideTree{}, nil, false
 	if r.side != nil {
-		r.sideDB, err = db.Keyspace(filteredName, &seerdb.KeyspaceOptions{Filter: filterRemoving, ValueThreshold: 30})
+		r.sideDB, err = db.Keyspace(filteredName, &seerdb.KeyspaceOptions{CompactionFilter: filterRemoving, ValueThreshold: 30})
 		r.must("open the filtered keyspace", err)
 	}
 }
@@ -348,7 +348,7 @@ func (r *wideRun) create() {
 	if r.c.barred {
 		m = nil
 	}
-	if _, err := r.db.Keyspace(name, &seerdb.KeyspaceOptions{MustExist: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
+	if _, err := r.db.Keyspace(name, &seerdb.KeyspaceOptions{ErrorIfMissing: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		r.fail("keyspace %q is there: %v", name, err)
 	}
 	id := r.m.CreateKeyspace(name, m)

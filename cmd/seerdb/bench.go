@@ -79,7 +79,7 @@ func benchCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := openStore(dir, &seerdb.Options{Durability: d, MustCreate: true}, nil)
+			s, err := openStore(dir, &seerdb.Options{Durability: d, ErrorIfExists: true}, nil)
 			if err != nil {
 				return err
 			}

@@ -68,7 +68,7 @@ func crashTestCommand() *cobra.Command {
 }
 
 func (t *crashTest) run(cmd *cobra.Command) error {
-	db, err := seerdb.Open(t.dir, &seerdb.Options{MustCreate: true})
+	db, err := seerdb.Open(t.dir, &seerdb.Options{ErrorIfExists: true})
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (t *crashTest) feed(in io.WriteCloser) {
 
 // check opens the database and reads every row.
 func (t *crashTest) check() (err error) {
-	db, err := seerdb.Open(t.dir, &seerdb.Options{MustExist: true})
+	db, err := seerdb.Open(t.dir, &seerdb.Options{ErrorIfMissing: true})
 	if err != nil {
 		return err
 	}

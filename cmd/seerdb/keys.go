@@ -155,7 +155,7 @@ func delCommand() *cobra.Command {
 
 // deleteLines deletes the keys that are the lines of in.
 func (f *keyFlags) deleteLines(dir string, in io.Reader, messages io.Writer) error {
-	s, err := openStore(dir, &seerdb.Options{MustExist: true, Durability: seerdb.Buffered}, storedOperators(dir))
+	s, err := openStore(dir, &seerdb.Options{ErrorIfMissing: true, Durability: seerdb.Buffered}, storedOperators(dir))
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func shellCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := openStore(args[0], &seerdb.Options{MustExist: !create, ReadOnly: readOnly, Durability: d}, storedOperators(args[0]))
+			s, err := openStore(args[0], &seerdb.Options{ErrorIfMissing: !create, ReadOnly: readOnly, Durability: d}, storedOperators(args[0]))
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ type store struct {
 
 // openExisting opens a database that must be there.
 func openExisting(dir string, readOnly bool) (*store, error) {
-	return openStore(dir, &seerdb.Options{MustExist: true, ReadOnly: readOnly}, storedOperators(dir))
+	return openStore(dir, &seerdb.Options{ErrorIfMissing: true, ReadOnly: readOnly}, storedOperators(dir))
 }
 
 // openStore opens a database with these merge operators: it must be opened with
@@ -75,7 +75,7 @@ func (s *store) tree(keyspace string, create bool) (tree, error) {
 }
 
 func (s *store) space(name string, create bool) (*seerdb.Keyspace, error) {
-	return s.Keyspace(name, &seerdb.KeyspaceOptions{Merger: operatorNamed(s.operators[name]), MustExist: !create})
+	return s.Keyspace(name, &seerdb.KeyspaceOptions{Merger: operatorNamed(s.operators[name]), ErrorIfMissing: !create})
 }
 
 // reading and writing open a database, which must be there, for one command on

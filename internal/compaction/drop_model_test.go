@@ -48,7 +48,7 @@ const dropKeys = 40
 func newDropSim(t *testing.T, seed int, seen map[string]int) *dropSim {
 	rnd := rand.New(rand.NewPCG(uint64(seed), 11))
 	cfg := DefaultConfig()
-	cfg.Shape = Shape(rnd.IntN(2))
+	cfg.Style = Style(rnd.IntN(2))
 	cfg.L0Trigger = 1 + rnd.IntN(5)
 	cfg.BaseLevelBytes = 256 << rnd.IntN(5)
 	cfg.MaxRuns = 2 + rnd.IntN(4)

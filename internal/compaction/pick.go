@@ -7,18 +7,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Shape is how runs are arranged in the inner levels.
-type Shape uint8
+// Style is how runs are arranged in the inner levels.
+type Style uint8
 
-// The shapes.
+// The styles.
 const (
-	Leveled     Shape = iota // one run in every level below 0
+	Leveled     Style = iota // one run in every level below 0
 	LazyLeveled              // several runs in the inner levels, one in the last
 )
 
 // Config are the numbers that Pick works with.
 type Config struct {
-	Shape Shape
+	Style Style
 	// L0Trigger is the number of runs in level 0 from which they are merged
 	// down.
 	L0Trigger int
@@ -56,7 +56,7 @@ type Config struct {
 // DefaultConfig is for a memtable of 64 MiB.
 func DefaultConfig() Config {
 	return Config{
-		Shape:            LazyLeveled,
+		Style:            LazyLeveled,
 		L0Trigger:        4,
 		BaseLevelBytes:   256 << 20,
 		MaxRuns:          6,

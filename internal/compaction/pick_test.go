@@ -205,15 +205,15 @@ func (p *player) float(s string) float64 {
 
 // tree sets the configuration and builds a version.
 func (p *player) tree(settings, lines []string) string {
-	p.cfg = Config{Shape: LazyLeveled, L0Trigger: 4, BaseLevelBytes: 400, MaxRuns: 3, SizeRatio: 4, SpaceTarget: 1.25, TableSize: 100, TombstoneDensity: 0.5, ValueSpaceTarget: 1.25}
+	p.cfg = Config{Style: LazyLeveled, L0Trigger: 4, BaseLevelBytes: 400, MaxRuns: 3, SizeRatio: 4, SpaceTarget: 1.25, TableSize: 100, TombstoneDensity: 0.5, ValueSpaceTarget: 1.25}
 	if !slices.Contains(settings, "keep") {
 		p.running, p.last = nil, nil
 	}
 	for _, s := range settings {
 		switch k, v, _ := strings.Cut(s, "="); k {
 		case "keep":
-		case "shape":
-			p.cfg.Shape = map[string]Shape{"lazy": LazyLeveled, "leveled": Leveled}[v]
+		case "style":
+			p.cfg.Style = map[string]Style{"lazy": LazyLeveled, "leveled": Leveled}[v]
 		case "l0":
 			p.cfg.L0Trigger = int(p.number(v))
 		case "base":

@@ -130,7 +130,7 @@ func (t *tree) hold(level int, add, keep float64) float64 {
 
 // growth is how many times more an inner level gathers than the one above it.
 func (t *tree) growth() float64 {
-	if t.cfg.Shape == Leveled {
+	if t.cfg.Style == Leveled {
 		return float64(max(t.cfg.SizeRatio, 2))
 	}
 	return float64(max(t.cfg.MaxRuns, 2))
@@ -138,7 +138,7 @@ func (t *tree) growth() float64 {
 
 // leveled reports whether a level holds one run, into which is merged.
 func (t *tree) leveled(level int) bool {
-	return level == lastLevel || level > 0 && t.cfg.Shape == Leveled
+	return level == lastLevel || level > 0 && t.cfg.Style == Leveled
 }
 
 // maxRuns is how many runs a level may gather before it is due.

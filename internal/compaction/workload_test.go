@@ -162,7 +162,7 @@ func TestSimulateChecked(t *testing.T) {
 		cfg.TableSize = uint64(512 << rnd.IntN(4))
 		cfg.valueFile = 2 << 10 << rnd.IntN(4)
 		cfg.ValueFileSize = uint64(cfg.valueFile)
-		cfg.Shape = Shape(rnd.IntN(2))
+		cfg.Style = Style(rnd.IntN(2))
 		cfg.L0Trigger = 1 + rnd.IntN(5)
 		cfg.BaseLevelBytes = uint64(1024 << rnd.IntN(6))
 		cfg.MaxRuns = 2 + rnd.IntN(6)

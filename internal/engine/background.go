@@ -11,7 +11,7 @@ import (
 )
 
 // background runs the jobs: one flusher, so that a flush never waits for a
-// compaction, and a dispatcher that keeps up to MaxJobs compactions going, L0
+// compaction, and a dispatcher that keeps up to MaxCompactions compactions going, L0
 // first. A failed job is retried, into new files, after a pause that doubles.
 type background struct {
 	e      *Engine
@@ -255,7 +255,7 @@ func (b *background) idleFor() time.Duration {
 // startCompaction picks a job and runs it beside the dispatcher.
 func (b *background) startCompaction() bool {
 	b.mu.Lock()
-	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxJobs || b.ctx.Err() != nil {
+	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxCompactions || b.ctx.Err() != nil {
 		b.mu.Unlock()
 		return false
 	}

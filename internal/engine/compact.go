@@ -43,7 +43,7 @@ func (j *job) all() []*job { return append([]*job{j}, j.also...) }
 // pickConfig are the numbers the picker works with.
 func (e *Engine) pickConfig() compaction.Config {
 	c := compaction.DefaultConfig()
-	c.Shape = e.opts.Shape
+	c.Style = e.opts.Style
 	c.L0Trigger = e.opts.L0Trigger
 	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
 	c.TableSize = uint64(e.opts.TableSize)

@@ -67,7 +67,7 @@ func (k *Keyspace) agrees(old, o *KeyspaceOptions) error {
 	case o.TTL != old.TTL:
 		return differs("TTL", o.TTL, old.TTL)
 	case (o.Filter != nil) != (old.Filter != nil):
-		return differs("Filter", "set", "none")
+		return differs("CompactionFilter", "set", "none")
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (e *Engine) releaseDir() {
 // everything else goes through what was opened, so that another directory that
 // takes its place is left alone.
 func (e *Engine) openDir() error {
-	mustExist := e.opts.MustExist || e.opts.ReadOnly
+	mustExist := e.opts.ErrorIfMissing || e.opts.ReadOnly
 	if !mustExist {
 		if err := vfs.MkdirAllDurable(e.opts.FS, e.name); err != nil {
 			return e.fileError("make the directory "+e.name, err)
@@ -161,7 +161,7 @@ func (e *Engine) openDir() error {
 	}
 	_, err = e.fs.Stat(current)
 	switch {
-	case err == nil && e.opts.MustCreate:
+	case err == nil && e.opts.ErrorIfExists:
 		return fmt.Errorf("%w in %s", base.ErrExists, e.name)
 	case err == nil:
 		return e.recover(names)

@@ -68,17 +68,17 @@ type Options struct {
 	PackedMax  int // see compaction.Config, as PackSlack
 	PackSlack  int64
 
-	Shape          compaction.Shape
+	Style          compaction.Style
 	L0Trigger      int   // L0 runs that start a compaction
 	L0Slowdown     int   // L0 runs at which writers begin to be slowed
 	L0Stop         int   // L0 runs at which writers are stopped
 	BaseLevelBytes int64 // size of the first level below L0
-	MaxJobs        int   // background jobs at once, flush not counted
+	MaxCompactions int   // background jobs at once, flush not counted
 	ManualOnly     bool  // no compaction but by Compact: for tests of what would be compacted away
 
-	ReadOnly   bool
-	MustCreate bool
-	MustExist  bool
+	ReadOnly       bool
+	ErrorIfExists  bool
+	ErrorIfMissing bool
 }
 
 const (
@@ -120,16 +120,16 @@ func (o *Options) validate() error {
 		return bad("TableSize is %d bytes; expected at least 256", o.TableSize)
 	case !o.Codec.Valid():
 		return badCodec(o.Codec)
-	case o.Shape != compaction.Leveled && o.Shape != compaction.LazyLeveled:
-		return bad("Shape is %d; expected LazyLeveled or Leveled", o.Shape)
+	case o.Style != compaction.Leveled && o.Style != compaction.LazyLeveled:
+		return bad("CompactionStyle is %d; expected LazyLeveled or Leveled", o.Style)
 	case !(o.FilterBits >= 0 && o.FilterBits <= 64): // NaN neither
 		return bad("FilterBits is %v; expected at most 64, or less than 0 for no filters", o.FilterBits)
-	case o.MaxJobs < 1 || o.MaxJobs > 64:
-		return bad("Jobs is %d; expected 1 to 64", o.MaxJobs)
-	case o.MustCreate && o.MustExist:
-		return bad("MustCreate and MustExist exclude each other")
-	case o.MustCreate && o.ReadOnly:
-		return bad("MustCreate and ReadOnly exclude each other")
+	case o.MaxCompactions < 1 || o.MaxCompactions > 64:
+		return bad("MaxCompactions is %d; expected 1 to 64", o.MaxCompactions)
+	case o.ErrorIfExists && o.ErrorIfMissing:
+		return bad("ErrorIfExists and ErrorIfMissing exclude each other")
+	case o.ErrorIfExists && o.ReadOnly:
+		return bad("ErrorIfExists and ReadOnly exclude each other")
 	}
 	return nil
 }
