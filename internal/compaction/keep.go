@@ -116,14 +116,6 @@ func (k *keeper) enter(s base.SeqNum) bool {
 	return true
 }
 
-// judge enters a version and decides about it, as decide does.
-func (k *keeper) judge(t base.Trailer, elidable func() bool) verdict {
-	if !k.enter(t.Seq()) {
-		return dropDuplicate
-	}
-	return k.decide(t.Kind(), elidable)
-}
-
 // decide decides about the current version, which acts as one of kind, for
 // itself and for older ones. elidable is whether nothing deeper overlaps the
 // key; it is asked only for tombstones that could go.

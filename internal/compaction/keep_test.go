@@ -155,3 +155,11 @@ func TestKeepWithoutSnapshots(t *testing.T) {
 		}
 	})
 }
+
+// judge enters a version and decides about it, as decide does.
+func (k *keeper) judge(t base.Trailer, elidable func() bool) verdict {
+	if !k.enter(t.Seq()) {
+		return dropDuplicate
+	}
+	return k.decide(t.Kind(), elidable)
+}

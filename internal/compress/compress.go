@@ -54,12 +54,6 @@ func (c Codec) String() string {
 // Valid reports whether this build can encode and decode c.
 func (c Codec) Valid() bool { return int(c) < len(codecNames) }
 
-// Parse is the inverse of String for valid codecs.
-func Parse(name string) (Codec, bool) {
-	i := slices.Index(codecNames[:], name)
-	return Codec(max(i, 0)), i >= 0
-}
-
 // errBadInput is what Decode says of bytes that are not the encoding of
 // len(dst) bytes. Callers wrap it with the file and the offset.
 var errBadInput = errors.New("compress: input is damaged")

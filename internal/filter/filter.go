@@ -87,13 +87,6 @@ func (f *Filter) MayContain(h uint64) bool {
 	return true
 }
 
-// MayContain opens data and asks it. Bytes that are no filter contain
-// everything, so that damage costs time and never loses a key.
-func MayContain(data []byte, h uint64) bool {
-	f, err := Open(data)
-	return err != nil || f.MayContain(h)
-}
-
 // Builder gathers the hashes of a set. The zero Builder is ready to use, and
 // Reset makes it ready again with its memory kept. Used by one goroutine.
 type Builder struct {

@@ -57,7 +57,7 @@ func TestNoFalseNegative(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, h := range in {
-				if !f.MayContain(h) || !MayContain(data, h) {
+				if !f.MayContain(h) {
 					t.Fatalf("%d keys at %v bits: lost %x", n, bits, h)
 				}
 			}
@@ -221,18 +221,15 @@ func TestDamage(t *testing.T) {
 		if _, err := Open(bad); err == nil {
 			t.Errorf("Open accepted %v", bad)
 		}
-		if !MayContain(bad, 1) {
-			t.Errorf("damaged bytes %v hide a key", bad)
-		}
 	}
 }
 
-func ask(data []byte) {
+func ask(data []byte, more ...uint64) {
 	f, err := Open(data)
 	if err != nil {
 		return
 	}
-	for _, h := range []uint64{0, 1, 1 << 63, ^uint64(0), 0x123456789abcdef} {
+	for _, h := range append(more, 0, 1, 1<<63, ^uint64(0), 0x123456789abcdef) {
 		f.MayContain(h)
 	}
 }
@@ -241,8 +238,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add(build(hashes(1, 10), 10), uint64(1))
 	f.Add(buildFuse(hashes(1, 10)), uint64(1))
 	f.Fuzz(func(t *testing.T, data []byte, h uint64) {
-		ask(data)
-		MayContain(data, h)
+		ask(data, h)
 	})
 }
 

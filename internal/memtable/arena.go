@@ -70,6 +70,3 @@ func (a *arena) allocBlock(n int) ref {
 	}
 	return ref((a.size - top) >> wordShift)
 }
-
-// used is the number of bytes handed out.
-func (a *arena) used() int { return int(a.bottom.Load() + a.top.Load()) }

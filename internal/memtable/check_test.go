@@ -150,3 +150,6 @@ func (c *checker) chain(rec *record) {
 		r = older
 	}
 }
+
+// used is the number of bytes handed out.
+func (a *arena) used() int { return int(a.bottom.Load() + a.top.Load()) }

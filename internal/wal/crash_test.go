@@ -76,7 +76,7 @@ type acked struct {
 // done or an error comes.
 func scenario(fs vfs.FS, groups int) (*acked, error) {
 	a := &acked{}
-	w, err := Create(fs, "", testID, Prev{}, Options{})
+	w, err := newWriter(fs, "", testID, Prev{}, Options{})
 	if err != nil {
 		return a, err
 	}

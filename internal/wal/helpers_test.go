@@ -14,7 +14,7 @@ var testID = base.Identity{DB: 0x1234, Type: base.FileTypeLog, Num: 7}
 // create makes a segment in the root of fs.
 func create(t testing.TB, fs vfs.FS, o Options) *Writer {
 	t.Helper()
-	w, err := Create(fs, "", testID, Prev{Num: 3, Size: 99}, o)
+	w, err := newWriter(fs, "", testID, Prev{Num: 3, Size: 99}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,4 +177,13 @@ func (f *hookFile) Close() error {
 		f.h.close()
 	}
 	return f.File.Close()
+}
+
+// newWriter is NewSegment and Begin.
+func newWriter(fs vfs.FS, dir string, id base.Identity, prev Prev, o Options) (*Writer, error) {
+	s, err := NewSegment(fs, dir, id)
+	if err != nil {
+		return nil, err
+	}
+	return s.Begin(prev, o)
 }

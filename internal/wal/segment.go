@@ -76,15 +76,6 @@ func (s *Segment) Begin(prev Prev, o Options) (*Writer, error) {
 	return w, nil
 }
 
-// Create is NewSegment and Begin.
-func Create(fs vfs.FS, dir string, id base.Identity, prev Prev, o Options) (*Writer, error) {
-	s, err := NewSegment(fs, dir, id)
-	if err != nil {
-		return nil, err
-	}
-	return s.Begin(prev, o)
-}
-
 // wrap names the file in an error.
 func wrap(id base.Identity, err error) error {
 	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))

@@ -153,7 +153,7 @@ func TestClose(t *testing.T) {
 func TestCreateFails(t *testing.T) {
 	mem := vfs.NewMem()
 	fs := &hookFS{FS: mem, write: func([]byte) (int, error) { return 10, syscall.ENOSPC }}
-	_, err := Create(fs, "", testID, Prev{}, Options{})
+	_, err := newWriter(fs, "", testID, Prev{}, Options{})
 	if !errors.Is(err, base.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestCreateFails(t *testing.T) {
 		t.Fatalf("left %q", names)
 	}
 	create(t, mem, Options{})
-	if _, err := Create(mem, "", testID, Prev{}, Options{}); err == nil {
+	if _, err := newWriter(mem, "", testID, Prev{}, Options{}); err == nil {
 		t.Fatal("a segment was created twice")
 	}
 }
