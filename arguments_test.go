@@ -4,13 +4,13 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestArgumentsAreCopied: the slices that a call gets are the caller's again
 // when it returns, also where what it returns is used later.
 func TestArgumentsAreCopied(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	for _, k := range []string{"a", "ab", "b", "c"} {
 		must(t, db.Put([]byte(k), []byte(k)))
 	}

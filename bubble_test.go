@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // bubbleEnv runs the tests with a clock of their own, which need a process of
@@ -25,13 +26,13 @@ func TestHourInTheStop(t *testing.T) {
 		t.Skip("is run by TestH31NoWaitGoesOnByItself")
 	}
 	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		fault := vfs.NewFault(mem)
+		mem := memfs.New()
+		fault := faultfs.New(mem)
 		o, to := tiny()
 		o.MemtableSize, to.FS = 1<<10, fault
 		db, err := seerdb.Open("db", o.With(to))
 		must(t, err)
-		held := fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Delay: 24 * time.Hour})
+		held := fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Delay: 24 * time.Hour})
 		var acked atomic.Int64
 		wrote := async(func() error {
 			for i := range 100 {

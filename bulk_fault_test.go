@@ -17,7 +17,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // load is one commit of the model, by a bulk load.
@@ -80,7 +81,7 @@ func TestBulkCrashSweep(t *testing.T) {
 				step = 7
 			}
 			for k := int64(1); ; k += step {
-				fs := vfs.NewMem()
+				fs := memfs.New()
 				fs.FreezeAt(k)
 				l := newLife(fs, s.d)
 				l.o.MemoryBudget = 128 << 10 // for the sort, all there is to be had
@@ -118,7 +119,7 @@ func TestBulkErrorSweep(t *testing.T) {
 						step = 5
 					}
 					for k := int(errno) % step; ; k += step {
-						fired, failed := bulkFault(t, unsorted, vfs.Rule{Op: vfs.OpAll, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
+						fired, failed := bulkFault(t, unsorted, faultfs.Rule{Op: faultfs.OpAll, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
 						if !fired {
 							break
 						}
@@ -138,9 +139,9 @@ func TestBulkErrorSweep(t *testing.T) {
 }
 
 // bulkFault loads while a rule holds.
-func bulkFault(t *testing.T, unsorted bool, rule vfs.Rule) (fired, failed bool) {
-	mem := vfs.NewMem()
-	fault := vfs.NewFault(mem)
+func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bool) {
+	mem := memfs.New()
+	fault := faultfs.New(mem)
 	o, to := tiny()
 	to.FS, to.ManualOnly, o.MemoryBudget = fault, true, 128<<10
 	db, err := seerdb.Open("db", o.With(to))
@@ -186,7 +187,7 @@ func bulkFault(t *testing.T, unsorted bool, rule vfs.Rule) (fired, failed bool) 
 		t.Fatalf("%s: close: %v", what, cerr)
 	}
 	for _, keep := range []float64{0, 1} {
-		disk := mem.CrashClone(vfs.CrashOptions{Keep: keep})
+		disk := mem.CrashClone(memfs.CrashOptions{Keep: keep})
 		db := bulkSmall(t, disk)
 		bulkNoLeftovers(t, disk)
 		if errors.Is(err, seerdb.ErrCommitUnknown) {
@@ -302,7 +303,7 @@ func scanLoads(t *testing.T, c *crowd, src iterable, loaded []string) (load int)
 
 // TestBulkLoadConflicts: to transactions a load is a write of its range.
 func TestBulkLoadConflicts(t *testing.T) {
-	db := bulkSmall(t, vfs.NewMem())
+	db := bulkSmall(t, memfs.New())
 	must(t, db.Put([]byte("key000005"), []byte("1")))
 	for _, c := range []struct {
 		read     string

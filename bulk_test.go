@@ -14,6 +14,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // bulkRows yields rows in the order given. Like a careful caller it reuses its
@@ -132,7 +133,7 @@ func bulkVerify(t testing.TB, db *seerdb.DB) {
 func TestBulkLoadEmpty(t *testing.T) {
 	for _, unsorted := range []bool{false, true} {
 		t.Run(fmt.Sprint("unsorted=", unsorted), func(t *testing.T) {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			db := bulkSmall(t, fs)
 			keys := bulkKeys(0, 3000, 1)
 			want := bulkMap(keys, bulkValue("a"))
@@ -198,7 +199,7 @@ func bulkNoLeftovers(t testing.TB, fs vfs.FS) {
 func TestBulkLoadOver(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			db := bulkSmall(t, fs)
 			r := rand.New(rand.NewPCG(seed, 5))
 			want := map[string]string{}
@@ -284,7 +285,7 @@ func bulkCount(it *seerdb.Iter) (n int) {
 // TestBulkLoadBetween loads a range between those that are there: nothing
 // overlaps, so it goes to the last level, next to them.
 func TestBulkLoadBetween(t *testing.T) {
-	db := bulkSmall(t, vfs.NewMem())
+	db := bulkSmall(t, memfs.New())
 	want := map[string]string{}
 	for _, part := range [][2]int{{0, 100}, {2000, 100}, {1000, 500}, {100, 10}, {99, 1}} {
 		keys := bulkKeys(part[0], part[1], 1)
@@ -302,7 +303,7 @@ func TestBulkLoadBetween(t *testing.T) {
 
 // TestBulkLoadRefusals: what is wrong with rows is said, and nothing is left.
 func TestBulkLoadRefusals(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := bulkSmall(t, fs)
 	must(t, db.Put([]byte("a"), []byte("1")))
 	must(t, db.Flush(context.Background()))
@@ -371,7 +372,7 @@ func TestBulkLoadRefusals(t *testing.T) {
 
 // TestBulkLoadCancel cancels at every row.
 func TestBulkLoadCancel(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := bulkSmall(t, fs)
 	must(t, db.Put([]byte("a"), []byte("1")))
 	must(t, db.Flush(context.Background()))
@@ -401,7 +402,7 @@ func TestBulkLoadCancel(t *testing.T) {
 // TestBulkLoadKeyspaces: a load stays in its keyspace, with its options, and
 // ends when that is dropped.
 func TestBulkLoadKeyspaces(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := bulkSmall(t, fs)
 	k, err := db.Keyspace("k", &seerdb.KeyspaceOptions{ValueThreshold: -1})
 	must(t, err)

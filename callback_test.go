@@ -22,7 +22,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -235,8 +236,8 @@ func (x callingContext) AfterFunc(f func()) (stop func() bool) {
 // compactions, loads, a full disk, a failed sync, Close.
 func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.TestOptions)) {
 	ctx := callingContext{t.Context(), c}
-	mem := vfs.NewMem()
-	fs := vfs.NewFault(mem)
+	mem := memfs.New()
+	fs := faultfs.New(mem)
 	o, to := tiny()
 	o.Durability, o.MemtableSize, to.FS = seerdb.Sync, 4<<10, fs
 	change(&o, &to)
@@ -285,7 +286,7 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 	mem.SetCapacity(0)
 	eventually(t, 10*time.Second, "there is space again", func() bool { return db.Flush(ctx) == nil && db.Put([]byte("k"), nil) == nil })
 	write(10)
-	mem.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+	mem.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	write(5) // read-only from here on
 	if h := db.Health(); h.Status != observe.ReadOnly {
 		t.Errorf("after a failed sync: %+v", h)
@@ -298,8 +299,8 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 // untilStopped writes until the database has stopped its writers. A flush has to
 // last longer than memtables take to be filled, which is long under the race
 // detector.
-func untilStopped(t *testing.T, db *seerdb.DB, fs *vfs.FaultFS, write func()) {
-	slow := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: tableFiles, Delay: 200 * time.Millisecond})
+func untilStopped(t *testing.T, db *seerdb.DB, fs *faultfs.FS, write func()) {
+	slow := fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: tableFiles, Delay: 200 * time.Millisecond})
 	eventually(t, 30*time.Second, "writers are stopped", func() bool {
 		write()
 		return db.Metrics().Stalls.Stops > 0
@@ -406,7 +407,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 					f()
 				}
 			}
-			o := smallOn(vfs.NewMem(), seerdb.Sync)
+			o := smallOn(memfs.New(), seerdb.Sync)
 			o.Merger = hooked{hook: &hook}
 			db := open(t, "db", o)
 			must(t, errors.Join(db.Put([]byte("a"), nil), db.Merge([]byte("a"), []byte("x"))))
@@ -432,7 +433,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 func closeFromEvent(t *testing.T, event string, alone bool) {
 	var p atomic.Pointer[seerdb.DB]
 	o, to := tiny()
-	o.MemtableSize, to.FS = 2<<10, vfs.NewMem()
+	o.MemtableSize, to.FS = 2<<10, memfs.New()
 	called, closing := make(chan error, 1), make(chan struct{})
 	v := reflect.ValueOf(&o.Listener).Elem().FieldByName(event)
 	v.Set(reflect.MakeFunc(v.Type(), func([]reflect.Value) []reflect.Value {
@@ -480,7 +481,7 @@ func TestListenerThatBlocks(t *testing.T) {
 	in, out := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	o, to := tiny()
-	o.MemtableSize, to.FS, to.ManualOnly = 4<<10, vfs.NewMem(), true
+	o.MemtableSize, to.FS, to.ManualOnly = 4<<10, memfs.New(), true
 	o.Listener = seerdb.EventListener{
 		FlushBegin:      func(e observe.FlushEvent) { once.Do(func() { close(in); <-out }); note("begin", e.Job) },
 		FlushEnd:        func(e observe.FlushEvent) { note("end", e.Job) },

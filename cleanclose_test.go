@@ -15,7 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 var closedOpenings = flag.Int("closed.openings", 0, "openings of TestSmallOpeningsLeaveFewFiles; 0: a few")
@@ -66,7 +66,7 @@ func closedDatabase(t testing.TB, seed uint64) *rig {
 			_, err := r.db.Keyspace(fmt.Sprintf("more%d", round), nil)
 			must(t, err)
 		case 3: // the logs are many, since no table can be made
-			hit := r.fail(vfs.OpCreate, "*.sst", errors.New("no tables today"))
+			hit := r.fail(faultfs.OpCreate, "*.sst", errors.New("no tables today"))
 			r.put("x=1")
 			_ = r.flush()
 			r.put("y=2")
@@ -207,7 +207,7 @@ func TestKilledDatabaseIsStillAPrefix(t *testing.T) {
 // TestCloseOnFullDiskIsAKill: where CURRENT cannot be written anew Close succeeds,
 // and the directory opens as after a kill.
 func TestCloseOnFullDiskIsAKill(t *testing.T) {
-	for _, op := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync, vfs.OpRename} {
+	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpWrite, faultfs.OpSync, faultfs.OpRename} {
 		r := newRig(t, quiet)
 		r.put("a=1", "b=2")
 		pattern := "*.tmp"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 const tenYears = 10 * 365 * 24 * time.Hour
@@ -66,7 +67,7 @@ func ttlWorks(t *testing.T, what string, c *jumpyClock, db *seerdb.DB) {
 // and never back; and values put for a second live for one at any time.
 func TestClockJumpsWhileOpen(t *testing.T) {
 	c := newJumpyClock()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", c.options(fs, false))
 	must(t, db.PutTTL([]byte("hour"), nil, time.Hour))
 	for _, d := range []time.Duration{tenYears, -tenYears} {
@@ -104,7 +105,7 @@ func TestClockJumpsWhileOpen(t *testing.T) {
 // that Health reports that it was, and ResetClock goes back.
 func TestClockJumpsBetweenOpenings(t *testing.T) {
 	c := newJumpyClock()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", c.options(fs, false))
 	must(t, db.PutTTL([]byte("day"), nil, 24*time.Hour))
 	must(t, db.PutTTL([]byte("gone"), nil, time.Second))

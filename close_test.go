@@ -8,7 +8,8 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -44,7 +45,7 @@ func TestCloseBesideRunningCalls(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := smallOn(vfs.NewMem(), seerdb.Relaxed)
+			o := smallOn(memfs.New(), seerdb.Relaxed)
 			var hook func()
 			o.Merger = hooked{hook: &hook}
 			db, err := seerdb.Open("db", o)
@@ -62,12 +63,12 @@ func TestCloseBesideRunningCalls(t *testing.T) {
 
 // TestCloseAnswersTheSame: a Close that failed is not forgotten by the next one.
 func TestCloseAnswersTheSame(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
 	must(t, err)
 	it, err := db.NewIter(nil)
 	must(t, err)
-	fs.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+	fs.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	if err := db.Put([]byte("k"), nil); err == nil {
 		t.Fatal("the sync did not fail")
 	}
@@ -129,7 +130,7 @@ func TestVerifyBesideClose(t *testing.T) {
 		must(t, r.flush())
 		r.put("b=2")
 		var report *seerdb.Report
-		h := r.hold(vfs.OpOpen, file)
+		h := r.hold(faultfs.OpOpen, file)
 		done := async(func() (err error) {
 			report, err = r.db.Verify(context.Background())
 			return err

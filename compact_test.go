@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestCompactLeavesFewFiles: what was flushed row by row is a table and a value
 // file once it was compacted, though nothing overlaps and nothing is garbage.
 func TestCompactLeavesFewFiles(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL}.With(seerdb.TestOptions{FS: fs, ManualOnly: true}))
 	const n = 300
 	for i := range n {
@@ -51,7 +51,7 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 		CompactionFilter: func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			asked.Store(string(key), true)
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+		}}.With(seerdb.TestOptions{FS: memfs.New()}))
 	const n = 4000
 	value := make([]byte, 100)
 	for _, i := range rand.Perm(n) {
@@ -100,7 +100,7 @@ func TestCompactHoldsUpNoOtherKeyspace(t *testing.T) {
 		CompactionFilter: func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			once.Do(func() { close(entered); <-leave })
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+		}}.With(seerdb.TestOptions{FS: memfs.New()}))
 	must(t, db.Put([]byte("k"), nil))
 	other, err := db.Keyspace("other", nil)
 	must(t, err)

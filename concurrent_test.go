@@ -15,7 +15,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // crowd runs workers until the test has had enough of them.
@@ -162,7 +162,7 @@ func TestCloseEndsJobs(t *testing.T) {
 			r.put("a=2")
 			must(t, r.flush())
 		}
-		held := r.hold(vfs.OpCreate, "*.sst")
+		held := r.hold(faultfs.OpCreate, "*.sst")
 		waiting := async(func() error { return wait(r) })
 		held.wait()
 		closed := async(r.db.Close)

@@ -9,7 +9,8 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -18,7 +19,7 @@ var snapshotIsolationOf = &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation
 // smallTracker has room for the records of few commits, so that one batch of
 // 400 keys takes their history from the transactions that are open.
 func smallTracker(to seerdb.TestOptions) *seerdb.Options {
-	to.FS, to.ManualOnly = vfs.NewMem(), true
+	to.FS, to.ManualOnly = memfs.New(), true
 	return seerdb.Options{MemoryBudget: 1 << 20, MemtableSize: 256 << 10}.With(to)
 }
 
@@ -93,7 +94,7 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 				return err
 			},
 		} {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			db := open(t, "db", smallOn(fs, seerdb.Sync))
 			must(t, db.Put([]byte("k"), []byte("v")))
 			x := begin(t, db, nil)
@@ -119,7 +120,7 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 // manifest then could not take, makes no conflict. One that succeeds does.
 func TestLoadThatFailsInItsPlaceLeavesNoTrace(t *testing.T) {
 	for _, fails := range []bool{true, false} {
-		fs := vfs.NewFault(vfs.NewMem())
+		fs := faultfs.New(memfs.New())
 		db := open(t, "db", smallOn(fs, seerdb.Sync))
 		must(t, db.Put([]byte("k"), []byte("v")))
 		must(t, db.Flush(context.Background()))
@@ -128,7 +129,7 @@ func TestLoadThatFailsInItsPlaceLeavesNoTrace(t *testing.T) {
 		must(t, err)
 		must(t, x.Put([]byte("m"), []byte("w")))
 		if fails {
-			full := fs.Inject(vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-*", Err: syscall.ENOSPC})
+			full := fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST-*", Err: syscall.ENOSPC})
 			if _, err := db.BulkLoad(context.Background(), around("k"), nil); !errors.Is(err, seerdb.ErrNoSpace) || errors.Is(err, seerdb.ErrCommitUnknown) {
 				t.Fatalf("a load that the manifest has no room for: %v", err)
 			}

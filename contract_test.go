@@ -8,7 +8,8 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -43,12 +44,12 @@ func writes(db *seerdb.DB) map[string]func() error {
 // of a full disk, it does not go away like one.
 func TestRefusedCommitsAreDefinite(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC} {
-		for what, rule := range map[string]vfs.Rule{
-			"sync of the log":      {Op: vfs.OpSync, Path: "*.wal"},
-			"write of the log":     {Op: vfs.OpWrite, Path: "*.wal"},
-			"sync of the manifest": {Op: vfs.OpSync, Path: "MANIFEST-*"},
+		for what, rule := range map[string]faultfs.Rule{
+			"sync of the log":      {Op: faultfs.OpSync, Path: "*.wal"},
+			"write of the log":     {Op: faultfs.OpWrite, Path: "*.wal"},
+			"sync of the manifest": {Op: faultfs.OpSync, Path: "MANIFEST-*"},
 		} {
-			if rule.Op == vfs.OpWrite && errno == syscall.ENOSPC {
+			if rule.Op == faultfs.OpWrite && errno == syscall.ENOSPC {
 				continue // is no failure of the log
 			}
 			t.Run(fmt.Sprint(what, ", ", errno), func(t *testing.T) {
@@ -91,10 +92,10 @@ func TestRefusedCommitsAreDefinite(t *testing.T) {
 // operation on a full disk returns is ErrNoSpace, and Health says what commits
 // would meet.
 func TestFullDiskIsNamedByAllWhoMeetIt(t *testing.T) {
-	for _, rule := range []vfs.Rule{
-		{Op: vfs.OpWrite, Path: "*.sst"}, {Op: vfs.OpCreate, Path: "*.sst"}, {Op: vfs.OpSync, Path: "*.sst"},
-		{Op: vfs.OpWrite, Path: "*.val"}, {Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal"},
-		{Op: vfs.OpWrite, Path: "MANIFEST-*"},
+	for _, rule := range []faultfs.Rule{
+		{Op: faultfs.OpWrite, Path: "*.sst"}, {Op: faultfs.OpCreate, Path: "*.sst"}, {Op: faultfs.OpSync, Path: "*.sst"},
+		{Op: faultfs.OpWrite, Path: "*.val"}, {Op: faultfs.OpCreate, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "*.wal"},
+		{Op: faultfs.OpWrite, Path: "MANIFEST-*"},
 	} {
 		for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " ", errno), func(t *testing.T) {
@@ -128,9 +129,9 @@ func TestFullDiskIsNamedByAllWhoMeetIt(t *testing.T) {
 // TestOpenOnFullDiskIsNamed: what does not fit while a database is opened, or
 // made, is ErrNoSpace too.
 func TestOpenOnFullDiskIsNamed(t *testing.T) {
-	for _, rule := range []vfs.Rule{
-		{Op: vfs.OpWrite, Path: "*.wal"}, {Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "MANIFEST-*"},
-		{Op: vfs.OpCreate, Path: "*.tmp"}, {Op: vfs.OpRename}, {Op: vfs.OpLock},
+	for _, rule := range []faultfs.Rule{
+		{Op: faultfs.OpWrite, Path: "*.wal"}, {Op: faultfs.OpCreate, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "MANIFEST-*"},
+		{Op: faultfs.OpCreate, Path: "*.tmp"}, {Op: faultfs.OpRename}, {Op: faultfs.OpLock},
 	} {
 		for _, fresh := range []bool{false, true} {
 			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " new ", fresh), func(t *testing.T) {
@@ -138,9 +139,9 @@ func TestOpenOnFullDiskIsNamed(t *testing.T) {
 				r.put("a=1")
 				disk := r.disk(1)
 				if fresh {
-					disk.mem = vfs.NewMem()
+					disk.mem = memfs.New()
 				}
-				fault := vfs.NewFault(disk.mem)
+				fault := faultfs.New(disk.mem)
 				rule.Err = syscall.ENOSPC
 				fired := fault.Inject(rule)
 				to := disk.to

@@ -11,7 +11,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // A crash sweep runs a scenario again and again, each time losing power at the
@@ -22,7 +22,7 @@ import (
 
 // life is one run of a scenario: a database on a disk, with what was promised.
 type life struct {
-	fs      *vfs.MemFS
+	fs      *memfs.FS
 	o       seerdb.Options
 	t       seerdb.TestOptions
 	db      *seerdb.DB
@@ -31,7 +31,7 @@ type life struct {
 	g       *testkit.Gen
 }
 
-func newLife(fs *vfs.MemFS, d seerdb.Durability) *life {
+func newLife(fs *memfs.FS, d seerdb.Durability) *life {
 	o, t := tiny()
 	o.Durability, o.MemtableSize, o.ValueThreshold = d, 2<<10, 30 // some values lie apart
 	if d == seerdb.Buffered {
@@ -158,7 +158,7 @@ func TestCrashSweep(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			crashSweep(t, func(fs *vfs.MemFS) (victim, func() error) {
+			crashSweep(t, func(fs *memfs.FS) (victim, func() error) {
 				l := newLife(fs, s.d)
 				return l, func() error { return s.run(l) }
 			})
@@ -168,16 +168,16 @@ func TestCrashSweep(t *testing.T) {
 
 // victim is a life that ends by a crash.
 type victim interface {
-	abandon()                                            // closes what is open, on the disk that is frozen
-	survives(fs *vfs.MemFS) (err error)                  // opens another disk, and closes it
-	recoverOne(t *testing.T, fs *vfs.MemFS, what string) // opens another disk and checks the contract
+	abandon()                                           // closes what is open, on the disk that is frozen
+	survives(fs *memfs.FS) (err error)                  // opens another disk, and closes it
+	recoverOne(t *testing.T, fs *memfs.FS, what string) // opens another disk and checks the contract
 }
 
 // crashSweep crashes a scenario at each of its operations on the file system.
-func crashSweep(t *testing.T, begin func(*vfs.MemFS) (victim, func() error)) {
+func crashSweep(t *testing.T, begin func(*memfs.FS) (victim, func() error)) {
 	crashes, recoveries := 0, 0
 	for k := int64(1); ; k++ {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		fs.FreezeAt(k)
 		l, run := begin(fs)
 		err := run()
@@ -197,13 +197,13 @@ func crashSweep(t *testing.T, begin func(*vfs.MemFS) (victim, func() error)) {
 }
 
 // recoverAll opens several of the disks that the crash may have left.
-func recoverAll(t *testing.T, l victim, fs *vfs.MemFS, k int64) (recoveries int) {
+func recoverAll(t *testing.T, l victim, fs *memfs.FS, k int64) (recoveries int) {
 	seeds := 2
 	if testing.Short() {
 		seeds = 1
 	}
 	for i := range 2 + seeds {
-		o := vfs.CrashOptions{Keep: 0.5, Rand: rand.New(rand.NewPCG(uint64(k), uint64(i)))}
+		o := memfs.CrashOptions{Keep: 0.5, Rand: rand.New(rand.NewPCG(uint64(k), uint64(i)))}
 		switch i {
 		case 0:
 			o.Keep = 0
@@ -227,15 +227,15 @@ func recoverAll(t *testing.T, l victim, fs *vfs.MemFS, k int64) (recoveries int)
 }
 
 // crashInRecovery crashes again while the crash is being recovered from.
-func crashInRecovery(t *testing.T, l victim, disk *vfs.MemFS, what string) (recoveries int) {
+func crashInRecovery(t *testing.T, l victim, disk *memfs.FS, what string) (recoveries int) {
 	for j := int64(1); ; j++ {
-		fs := disk.CrashClone(vfs.CrashOptions{Keep: 1})
+		fs := disk.CrashClone(memfs.CrashOptions{Keep: 1})
 		fs.FreezeAt(fs.Ops() + j)
 		_ = l.survives(fs)
 		if !fs.Frozen() || j > 60 {
 			return recoveries
 		}
-		l.recoverOne(t, fs.CrashClone(vfs.CrashOptions{Keep: float64(j%3) / 2, Rand: rand.New(rand.NewPCG(uint64(j), 3))}), fmt.Sprintf("%s, again at operation %d of the recovery", what, j))
+		l.recoverOne(t, fs.CrashClone(memfs.CrashOptions{Keep: float64(j%3) / 2, Rand: rand.New(rand.NewPCG(uint64(j), 3))}), fmt.Sprintf("%s, again at operation %d of the recovery", what, j))
 		recoveries++
 	}
 }
@@ -246,7 +246,7 @@ func (l *life) abandon() {
 	}
 }
 
-func (l *life) survives(fs *vfs.MemFS) error {
+func (l *life) survives(fs *memfs.FS) error {
 	second := *l
 	second.fs = fs
 	if err := second.open(); err != nil {
@@ -256,7 +256,7 @@ func (l *life) survives(fs *vfs.MemFS) error {
 }
 
 // recoverOne opens a disk and checks the contract.
-func (l *life) recoverOne(t *testing.T, fs *vfs.MemFS, what string) {
+func (l *life) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 	t.Helper()
 	after := *l
 	after.fs = fs
@@ -302,12 +302,12 @@ func (l *life) recoverOne(t *testing.T, fs *vfs.MemFS, what string) {
 // TestCrashSweepNoticesLyingDisk is the negative control: on a disk that
 // answers syncs without doing them the sweep must find lost commits.
 func TestCrashSweepNoticesLyingDisk(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	l := newLife(fs, seerdb.Sync)
 	must(t, l.open())
 	fs.SetLyingSync(true)
 	must(t, l.commits(5))
-	disk := fs.CrashClone(vfs.CrashOptions{Keep: 0})
+	disk := fs.CrashClone(memfs.CrashOptions{Keep: 0})
 	fs.SetLyingSync(false)
 	must(t, l.close())
 	after := *l

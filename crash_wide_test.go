@@ -9,7 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The crash sweep over the rest of the data model: merges, range deletes,
@@ -18,7 +18,7 @@ import (
 // wideLife is one run of such a scenario.
 type wideLife struct {
 	wideDB
-	fs      *vfs.MemFS
+	fs      *memfs.FS
 	clock   *wideClock
 	g       *testkit.Gen
 	d       seerdb.Durability
@@ -34,7 +34,7 @@ type wideLife struct {
 // wideLifeMerger is the operator of every keyspace of a wideLife.
 var wideLifeMerger = testkit.Counter
 
-func newWideLife(fs *vfs.MemFS, d seerdb.Durability, w testkit.Weights) *wideLife {
+func newWideLife(fs *memfs.FS, d seerdb.Durability, w testkit.Weights) *wideLife {
 	l := &wideLife{wideDB: wideDB{m: testkit.NewModel()}, unsettled: map[string]int{}, fs: fs, clock: newWideClock(), g: testkit.NewGen(7, 30, 60), d: d}
 	l.m.UseMerger(testkit.Default, wideLifeMerger)
 	l.g.Weights, l.g.Odd = w, 20
@@ -180,7 +180,7 @@ func TestCrashSweepDataModel(t *testing.T) {
 	for _, s := range wideScenarios {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			crashSweep(t, func(fs *vfs.MemFS) (victim, func() error) {
+			crashSweep(t, func(fs *memfs.FS) (victim, func() error) {
 				l := newWideLife(fs, s.d, s.w)
 				return l, func() error { return s.run(l, func() error { return l.commits(3) }) }
 			})
@@ -194,7 +194,7 @@ func (l *wideLife) abandon() {
 	}
 }
 
-func (l *wideLife) survives(fs *vfs.MemFS) error {
+func (l *wideLife) survives(fs *memfs.FS) error {
 	second := *l
 	second.fs = fs
 	if err := second.open(); err != nil {
@@ -203,7 +203,7 @@ func (l *wideLife) survives(fs *vfs.MemFS) error {
 	return second.db.Close()
 }
 
-func (l *wideLife) recoverOne(t *testing.T, fs *vfs.MemFS, what string) {
+func (l *wideLife) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 	t.Helper()
 	after := *l
 	after.fs = fs

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -64,7 +64,7 @@ func writeKinds(t *testing.T, s kindsTree) {
 // TestEveryKindOfOperation walks each kind through memtable, tables, reopening
 // and compaction, in the default keyspace and in another.
 func TestEveryKindOfOperation(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	clock := newWideClock()
 	options := func() *seerdb.Options {
 		o := smallOn(fs, seerdb.Sync)
@@ -113,8 +113,8 @@ func TestEveryKindOfOperation(t *testing.T) {
 // transactions and conditional puts too; one elsewhere does not.
 func TestKeyspaceTTL(t *testing.T) {
 	clock := newWideClock()
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: clock.now}))
+	o := smallOn(memfs.New(), seerdb.Sync)
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), Clock: clock.now}))
 	k, err := db.Keyspace("sessions", &seerdb.KeyspaceOptions{TTL: time.Minute})
 	must(t, err)
 	must(t, db.Put([]byte("stays"), nil))
@@ -174,7 +174,7 @@ func TestGetFunc(t *testing.T) {
 // TestApplyContext: a commit that waits for compaction ends with its context,
 // and nothing of it is there.
 func TestApplyContext(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed).With(seerdb.TestOptions{FS: vfs.NewMem(), L0Trigger: 1, ManualOnly: true}))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed).With(seerdb.TestOptions{FS: memfs.New(), L0Trigger: 1, ManualOnly: true}))
 	for range 9 {
 		must(t, db.Put([]byte("k"), nil))
 		must(t, db.Flush(context.Background()))

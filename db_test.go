@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // open opens a database for a test and closes it at its end.
@@ -60,7 +60,7 @@ func contents(t testing.TB, db interface {
 }
 
 func TestPutGetFlushReopen(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := seerdb.Options{}.With(seerdb.TestOptions{FS: fs})
 	db, err := seerdb.Open("db", o)
 	must(t, err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The tests here count what a database has open while it has the most open that it
@@ -21,14 +23,14 @@ import (
 // countedRig is a database whose descriptors are counted.
 func countedRig(t *testing.T, changes ...change) (*rig, *descriptorFS) {
 	t.Helper()
-	r := &rig{TB: t, mem: vfs.NewMem()}
+	r := &rig{TB: t, mem: memfs.New()}
 	r.o, r.to = tiny()
 	quiet(&r.o, &r.to)
 	r.o.OpenFiles, r.o.MaxCompactions = 1, 1
 	for _, c := range changes {
 		c(&r.o, &r.to)
 	}
-	r.fault = vfs.NewFault(r.mem)
+	r.fault = faultfs.New(r.mem)
 	d := newDescriptorFS(r.fault, 1<<20)
 	r.to.FS = d
 	r.db = open(t, "db", r.o.With(r.to))
@@ -61,8 +63,8 @@ func TestLogsOpenAtMost(t *testing.T) {
 			return nil
 		})
 	}
-	flushes := r.fail(vfs.OpCreate, "*.sst", nil)
-	closes := r.hold(vfs.OpClose, "*.wal")
+	flushes := r.fail(faultfs.OpCreate, "*.sst", nil)
+	closes := r.hold(faultfs.OpClose, "*.wal")
 	if err := r.finish(fill()); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("writers that are stopped: %v", err)
 	}
@@ -144,7 +146,7 @@ func TestDescriptorsOfTheSystem(t *testing.T) {
 // TestEverythingWithFewDescriptors does all that takes descriptors at once, with as
 // many as are promised to suffice.
 func TestEverythingWithFewDescriptors(t *testing.T) {
-	few := newDescriptorFS(vfs.NewMem(), fewestDescriptors+outputsOfJob) // with a load
+	few := newDescriptorFS(memfs.New(), fewestDescriptors+outputsOfJob) // with a load
 	sum := 0
 	for _, n := range mostDescriptors {
 		sum += n
@@ -211,7 +213,7 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 // are descriptors.
 func TestLoadOfManySpills(t *testing.T) {
 	o, to := tiny()
-	d := newDescriptorFS(vfs.NewMem(), oneAtATime)
+	d := newDescriptorFS(memfs.New(), oneAtATime)
 	o.MemoryBudget, o.MaxCompactions, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
 	db := open(t, "db", o.With(to))
 	n := 4000

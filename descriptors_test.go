@@ -15,6 +15,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // descriptorFS is a file system for a process with few descriptors.
@@ -239,7 +240,7 @@ func TestModelWithFewDescriptors(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				c.o.MaxCompactions = 1
-				r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: vfs.NewMem(), limit: limit}
+				r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: memfs.New(), limit: limit}
 				defer func() {
 					if t.Failed() {
 						t.Logf("reproduce with: go test -run 'TestModelWithFewDescriptors/%s$' -model.seed %d -model.ops %d", name, seed, ops)
@@ -256,7 +257,7 @@ func TestModelWithFewDescriptors(t *testing.T) {
 func TestMetricsOpenNoTable(t *testing.T) {
 	o, to := tiny()
 	o.OpenFiles = 3
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	to.FS, to.ManualOnly, to.L0Trigger = mem, true, 100
 	db, err := seerdb.Open("db", o.With(to))
 	must(t, err)
@@ -296,7 +297,7 @@ func TestMetricsOpenNoTable(t *testing.T) {
 // descriptors, and is verified all the same.
 func TestVerifyKeepsToTheLimit(t *testing.T) {
 	o, to := tiny()
-	d := newDescriptorFS(vfs.NewMem(), oneAtATime)
+	d := newDescriptorFS(memfs.New(), oneAtATime)
 	o.TableSize, o.ValueThreshold, o.MemtableSize, o.MaxCompactions, to.FS, to.ManualOnly = 2<<10, 200, 1<<20, 1, d, true
 	db := open(t, "db", o.With(to))
 	value, random := make([]byte, 2<<10), rand.NewChaCha8([32]byte{1}) // so that it does not compress

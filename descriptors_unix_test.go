@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 func init() { childJobs["descriptors"] = moreTables }
@@ -71,7 +71,7 @@ var tableValue = strings.Repeat("v", 400)
 // makeTables makes a database with a table for each row. It is made in memory
 // and copied, since nothing here is about syncing files.
 func makeTables(t *testing.T, dir string, n int) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	o := seerdb.Options{Durability: seerdb.NoWAL, TableSize: 256, ValueThreshold: -1}
 	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: mem, ManualOnly: true}))
 	must(t, err)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // TestDiscardedLogThatStays: a log whose header found no room is given up, and
@@ -29,7 +29,7 @@ func discardedLogStays(t *testing.T, after bool) {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
 		o.Durability, to.ManualOnly = seerdb.Sync, true
 	})
-	r.fail(vfs.OpCreate, "*.sst", errors.New("no tables today"))
+	r.fail(faultfs.OpCreate, "*.sst", errors.New("no tables today"))
 	n := 0
 	put := func() error {
 		err := r.db.Put(fmt.Appendf(nil, "key%06d", n), make([]byte, 100))
@@ -53,15 +53,15 @@ func discardedLogStays(t *testing.T, after bool) {
 		}
 	}
 	lost := ahead()[0]
-	full := r.fault.Inject(vfs.Rule{Op: vfs.OpWrite, Path: lost, Err: syscall.ENOSPC, After: after})
-	stays := r.fail(vfs.OpRemove, lost, syscall.ENOSPC)
+	full := r.fault.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: lost, Err: syscall.ENOSPC, After: after})
+	stays := r.fail(faultfs.OpRemove, lost, syscall.ENOSPC)
 	for put() == nil {
 	}
 	if full.Count() != 1 || stays.Count() != 1 {
 		t.Fatalf("%d writes and %d removals failed", full.Count(), stays.Count())
 	}
 	r.fault.Clear()
-	r.fail(vfs.OpCreate, "*.sst", errors.New("no tables today"))
+	r.fail(faultfs.OpCreate, "*.sst", errors.New("no tables today"))
 	for len(r.files(".wal")) < 4 {
 		must(t, put())
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // outcome is what a caller knows of a commit.
@@ -36,9 +38,9 @@ type survivor struct {
 // commit is there, no refused one is, and none is there by half.
 func TestErrorSweep(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EMFILE} {
-		ops := vfs.OpAll
+		ops := faultfs.OpAll
 		if errno == syscall.EMFILE {
-			ops = vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock
+			ops = faultfs.OpCreate | faultfs.OpOpen | faultfs.OpList | faultfs.OpLock
 		}
 		for _, count := range []int{1, 0} {
 			t.Run(fmt.Sprintf("%s, %s", errno, map[int]string{1: "once", 0: "for ever"}[count]), func(t *testing.T) {
@@ -52,12 +54,12 @@ func TestErrorSweep(t *testing.T) {
 				}
 				step = max(step, 1)
 				for k := int(errno) % step; ; k += step {
-					s := &survivor{rig: &rig{TB: t, mem: vfs.NewMem()}}
+					s := &survivor{rig: &rig{TB: t, mem: memfs.New()}}
 					s.o, s.to = tiny()
 					s.o.MemtableSize, s.o.ValueThreshold, s.to.NoCache = 2<<10, 40, true
 					s.to.PackFrom, s.to.PackedMax = 1-2*(k/step%2), 1<<10 // each second time most tables lie in packs
 					what := fmt.Sprintf("operation %d fails", k+1)
-					fired := s.live(what, vfs.Rule{Op: ops, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
+					fired := s.live(what, faultfs.Rule{Op: ops, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
 					s.checkAfter(what)
 					if !fired {
 						break
@@ -74,8 +76,8 @@ func TestErrorSweep(t *testing.T) {
 }
 
 // live is the life. It reports whether the rule did anything.
-func (s *survivor) live(what string, r vfs.Rule) bool {
-	fault := vfs.NewFault(s.mem)
+func (s *survivor) live(what string, r faultfs.Rule) bool {
+	fault := faultfs.New(s.mem)
 	fired := fault.Inject(r)
 	s.start(fault)
 	for _, act := range []string{"ccccc", "f", "ccccc", "f", "ccc", "m", "cc", "r", "x", "ccc", "f", "cc", "m", "r", "x"} {

@@ -15,6 +15,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -39,7 +41,7 @@ func TestFullDiskResumes(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			db, err := seerdb.Open("db", smallOn(fs, d))
 			must(t, err)
 			acked := map[string]bool{}
@@ -91,7 +93,7 @@ func TestFullDiskResumes(t *testing.T) {
 }
 
 func TestCloseOnFullDisk(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
 	must(t, err)
 	must(t, db.Put([]byte("a"), []byte("1")))
@@ -105,11 +107,11 @@ func TestCloseOnFullDisk(t *testing.T) {
 }
 
 func TestFailedLogSyncPoisons(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
 	must(t, err)
 	must(t, db.Put([]byte("before"), []byte("1")))
-	fs.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+	fs.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	err = db.Put([]byte("during"), []byte("2"))
 	if !errors.Is(err, seerdb.ErrCommitUnknown) || !errors.Is(err, syscall.EIO) {
 		t.Fatalf("commit whose sync failed: %v", err)
@@ -129,18 +131,18 @@ func TestFailedLogSyncPoisons(t *testing.T) {
 	if err := db.Close(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("close: %v", err)
 	}
-	db = open(t, "db", smallOn(fs.CrashClone(vfs.CrashOptions{}), seerdb.Sync))
+	db = open(t, "db", smallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
 	if _, err := db.Get([]byte("before")); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestFailedManifestSyncPoisons(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
 	must(t, err)
 	must(t, db.Put([]byte("a"), []byte("1")))
-	fs.FailSync("MANIFEST-*", vfs.SyncForgets, syscall.EIO)
+	fs.FailSync("MANIFEST-*", memfs.SyncForgets, syscall.EIO)
 	if err := db.Flush(context.Background()); err == nil {
 		t.Fatal("flush succeeded though the manifest did not sync")
 	}
@@ -151,7 +153,7 @@ func TestFailedManifestSyncPoisons(t *testing.T) {
 		t.Fatalf("%q, %v", v, err)
 	}
 	_ = db.Close()
-	db = open(t, "db", smallOn(fs.CrashClone(vfs.CrashOptions{}), seerdb.Sync))
+	db = open(t, "db", smallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
 	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
 		t.Fatalf("after reopening: %q, %v", v, err)
 	}
@@ -160,7 +162,7 @@ func TestFailedManifestSyncPoisons(t *testing.T) {
 // A table that cannot be synced is given up and written again under another
 // number; the database stays up and the log stays until it worked.
 func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	var mu sync.Mutex
 	var created []string
 	var failures atomic.Int64
@@ -171,7 +173,7 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 	}
 	db := open(t, "db", o)
 	must(t, db.Put([]byte("a"), []byte("1")))
-	fs.FailSync("*.sst", vfs.SyncForgets, syscall.EIO)
+	fs.FailSync("*.sst", memfs.SyncForgets, syscall.EIO)
 	if err := db.Flush(context.Background()); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("flush: %v", err)
 	}
@@ -199,10 +201,10 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 // When memtables cannot be flushed, writers are stopped, and a stop ends with
 // the error: not with a time-out that lets them through.
 func TestStopEndsWithTheError(t *testing.T) {
-	fault := vfs.NewFault(vfs.NewMem())
+	fault := faultfs.New(memfs.New())
 	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
 	must(t, err)
-	fired := fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Err: syscall.EACCES})
+	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Err: syscall.EACCES})
 	var putErr error
 	for i := 0; i < 5000 && putErr == nil; i++ {
 		putErr = db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100))
@@ -216,8 +218,8 @@ func TestStopEndsWithTheError(t *testing.T) {
 }
 
 func TestDamagedTableIsAnErrorNotAnAnswer(t *testing.T) {
-	mem := vfs.NewMem()
-	fault := vfs.NewFault(mem)
+	mem := memfs.New()
+	fault := faultfs.New(mem)
 	o, to := tiny()
 	to.FS, to.NoCache = fault, true
 	db := open(t, "db", o.With(to))
@@ -232,7 +234,7 @@ func TestDamagedTableIsAnErrorNotAnAnswer(t *testing.T) {
 	if _, err := db.Get([]byte("key000005")); err != nil {
 		t.Fatal(err)
 	}
-	fired := fault.Inject(vfs.Rule{Op: vfs.OpRead, Path: "*.sst", Flip: true})
+	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Flip: true})
 	damaged := 0
 	for i := range 300 {
 		v, err := db.Get(fmt.Appendf(nil, "key%06d", i))
@@ -257,7 +259,7 @@ func TestDamagedTableIsAnErrorNotAnAnswer(t *testing.T) {
 }
 
 func TestSecondOpenerIsLockedOut(t *testing.T) {
-	for name, fs := range map[string]vfs.FS{"memory": vfs.NewMem(), "system": vfs.OS} {
+	for name, fs := range map[string]vfs.FS{"memory": memfs.New(), "system": vfs.OS} {
 		t.Run(name, func(t *testing.T) {
 			dir := "db"
 			if fs == vfs.OS {
@@ -274,7 +276,7 @@ func TestSecondOpenerIsLockedOut(t *testing.T) {
 }
 
 func TestUseAfterClose(t *testing.T) {
-	db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Sync))
 	must(t, err)
 	must(t, db.Put([]byte("a"), []byte("1")))
 	it, err := db.NewIter(nil)
@@ -334,7 +336,7 @@ func TestUseAfterClose(t *testing.T) {
 
 func TestConcurrentClose(t *testing.T) {
 	for range 20 {
-		db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Buffered))
+		db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Buffered))
 		must(t, err)
 		var wg sync.WaitGroup
 		work := func(f func(i int) error) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestFilterGetsItsTurn: beside clients whose short transactions overlap, so that
@@ -22,7 +22,7 @@ func TestFilterGetsItsTurn(t *testing.T) {
 				return seerdb.FilterRemove, nil, nil
 			}
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: vfs.NewMem(), DeadMin: 4}))
+		}}.With(seerdb.TestOptions{FS: memfs.New(), DeadMin: 4}))
 	const n = 2000
 	for i := range n {
 		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), fmt.Appendf(nil, "%c%100d", "XK"[i%2], i)))

@@ -11,6 +11,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -137,7 +139,7 @@ func TestFullDisk(t *testing.T) {
 	bytes := 4 << 20
 	fullDisks(t, bytes, func(t *testing.T, d *fullDisk) {
 		t.Parallel()
-		mem := vfs.NewMem()
+		mem := memfs.New()
 		mem.SetCapacity(int64(bytes))
 		filling := d.o.MemtableSize == bytes
 		if filling {
@@ -150,7 +152,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestTinyDatabaseHasNoReserve: what holds little takes little, also after Close.
 func TestTinyDatabaseHasNoReserve(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	d := fullDisk{fs: mem, dir: "db"}
 	for range 3 {
 		db := d.open(t)
@@ -165,7 +167,7 @@ func TestTinyDatabaseHasNoReserve(t *testing.T) {
 // TestForeignReserveStays: a file with bytes that has the reserve's name is left
 // alone, and the database works without.
 func TestForeignReserveStays(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	d := fullDisk{fs: mem, dir: "db"}
 	must(t, d.open(t).Close())
 	f, err := mem.Create("db/RESERVE")
@@ -187,14 +189,14 @@ func TestForeignReserveStays(t *testing.T) {
 // commits nothing, and the reserve is there once it has passed. A descriptor is
 // taken from the open tables.
 func TestReserveComesBack(t *testing.T) {
-	for _, rule := range []vfs.Rule{
-		{Op: vfs.OpCreate, Err: syscall.EMFILE}, {Op: vfs.OpCreate, Err: syscall.ENFILE},
-		{Op: vfs.OpCreate, Err: syscall.EIO}, {Op: vfs.OpPreallocate, Err: syscall.EIO},
+	for _, rule := range []faultfs.Rule{
+		{Op: faultfs.OpCreate, Err: syscall.EMFILE}, {Op: faultfs.OpCreate, Err: syscall.ENFILE},
+		{Op: faultfs.OpCreate, Err: syscall.EIO}, {Op: faultfs.OpPreallocate, Err: syscall.EIO},
 	} {
 		t.Run(fmt.Sprint(rule.Op, " ", rule.Err), func(t *testing.T) {
 			t.Parallel()
-			mem := vfs.NewMem()
-			fault := vfs.NewFault(mem)
+			mem := memfs.New()
+			fault := faultfs.New(mem)
 			rule.Path = "RESERVE"
 			fired := fault.Inject(rule)
 			d := fullDisk{fs: fault, dir: "db"}
@@ -220,7 +222,7 @@ func TestReserveGetsTheDescriptorOfATable(t *testing.T) {
 	r.put("a=1")
 	must(t, r.flush())
 	r.want("a=1") // opens the table
-	fired := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "RESERVE", Err: syscall.EMFILE, Count: 1})
+	fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "RESERVE", Err: syscall.EMFILE, Count: 1})
 	for i := range 40 {
 		must(t, r.db.Put([]byte{byte(i)}, make([]byte, 20_000)))
 	}
@@ -236,8 +238,8 @@ func TestReserveGetsTheDescriptorOfATable(t *testing.T) {
 // is in tables; so the database can be opened, and deleted from, whatever then takes
 // all the room that is left.
 func TestCloseMakesRoomForTheReserve(t *testing.T) {
-	mem := vfs.NewMem()
-	fault := vfs.NewFault(mem)
+	mem := memfs.New()
+	fault := faultfs.New(mem)
 	d := fullDisk{fs: fault, dir: "db", o: seerdb.Options{MemtableSize: 8 << 20}}
 	db := d.open(t)
 	value := make([]byte, 1000)
@@ -248,7 +250,7 @@ func TestCloseMakesRoomForTheReserve(t *testing.T) {
 	}
 	must(t, db.Flush(context.Background()))
 	eventually(t, 5*time.Second, "there is a reserve", func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil })
-	taken := fault.Inject(vfs.Rule{Op: vfs.OpPreallocate, Path: "RESERVE", Err: syscall.ENOSPC})
+	taken := fault.Inject(faultfs.Rule{Op: faultfs.OpPreallocate, Path: "RESERVE", Err: syscall.ENOSPC})
 	mem.SetCapacity(mem.Used())
 	must(t, db.Delete([]byte("k000000"))) // gives the reserve up
 	eventually(t, 5*time.Second, "the log of that went to a table", func() bool { return taken.Count() > 1 && db.Metrics().Flushes.Count == 2 })

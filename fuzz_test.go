@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // tape draws numbers from the bytes of a fuzzer, two for each, so that a small
@@ -57,7 +57,7 @@ func FuzzOperations(f *testing.F) {
 
 // fuzzNarrow is TestModel by tape.
 func fuzzNarrow(t *testing.T, c config, g *testkit.Gen, source *tape) {
-	r := &modelRun{t: t, config: c, g: g, m: testkit.NewModel(), fs: vfs.NewMem()}
+	r := &modelRun{t: t, config: c, g: g, m: testkit.NewModel(), fs: memfs.New()}
 	r.openDB()
 	for len(source.bytes) > 0 {
 		r.step++

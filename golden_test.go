@@ -17,7 +17,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 var update = flag.Bool("update", false, "write the golden database of the newest format anew; for a format that was released this breaks a promise")
@@ -103,7 +103,7 @@ func TestGoldenDatabases(t *testing.T) {
 			rows, err := os.ReadFile(dir + ".rows")
 			must(t, err)
 			want := strings.Split(strings.TrimSuffix(string(rows), "\n"), "\n")
-			mem := vfs.NewMem()
+			mem := memfs.New()
 			copyIn(t, mem, dir)
 			for _, o := range []seerdb.Options{{ReadOnly: true}, {ErrorIfMissing: true}} {
 				db := open(t, "db", o.With(seerdb.TestOptions{FS: mem}))
@@ -146,7 +146,7 @@ func quoted(t *testing.T, db *seerdb.DB) (out []string) {
 }
 
 // copyIn copies the files of a directory to the directory db of fs.
-func copyIn(t *testing.T, fs *vfs.MemFS, dir string) {
+func copyIn(t *testing.T, fs *memfs.FS, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	must(t, err)
@@ -167,7 +167,7 @@ func updateGolden(t *testing.T, dir string) {
 	must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
 	makeGolden(t, dir)
 	must(t, os.Remove(filepath.Join(dir, "LOCK")))
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	copyIn(t, mem, dir)
 	db := open(t, "db", seerdb.Options{ReadOnly: true}.With(seerdb.TestOptions{FS: mem}))
 	must(t, os.WriteFile(dir+".rows", []byte(strings.Join(quoted(t, db), "\n")+"\n"), 0o644))

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // keyspaceWith opens a keyspace in which k has a value.
@@ -63,7 +63,7 @@ func everyRead(r interface {
 // opening, has a number that means something else here. Batches, transactions
 // and snapshots refuse it, and nothing is read or written.
 func TestHandlesOfAnotherOpening(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	a := open(t, "a", smallOn(fs, seerdb.Sync))
 	old := keyspaceWith(t, a, "orders", "ours")
 	oldBatch := a.NewBatch()
@@ -72,7 +72,7 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 	a = open(t, "a", smallOn(fs, seerdb.Sync))
 	ours, err := a.Keyspace("orders", nil)
 	must(t, err)
-	b := open(t, "b", smallOn(vfs.NewMem(), seerdb.Sync))
+	b := open(t, "b", smallOn(memfs.New(), seerdb.Sync))
 	theirs := keyspaceWith(t, b, "secrets", "theirs")
 
 	for name, k := range map[string]*seerdb.Keyspace{"another database": theirs, "an earlier opening": old} {
@@ -117,8 +117,8 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 // TestBatchBelongsToOneDatabase: a batch goes to the database whose keyspaces it
 // writes to. The zero Batch takes the first, until it is reset.
 func TestBatchBelongsToOneDatabase(t *testing.T) {
-	a := open(t, "a", smallOn(vfs.NewMem(), seerdb.Sync))
-	b := open(t, "b", smallOn(vfs.NewMem(), seerdb.Sync))
+	a := open(t, "a", smallOn(memfs.New(), seerdb.Sync))
+	b := open(t, "b", smallOn(memfs.New(), seerdb.Sync))
 	ka, kb := keyspaceWith(t, a, "x", "a"), keyspaceWith(t, b, "x", "b")
 
 	var batch seerdb.Batch
@@ -145,12 +145,12 @@ func TestBatchBelongsToOneDatabase(t *testing.T) {
 // TestForeignHandlesAreNamed: the error for a handle of another database names
 // both directories, and that for one of an earlier opening the one there is.
 func TestForeignHandlesAreNamed(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	a := open(t, "ours", smallOn(fs, seerdb.Sync))
 	old := keyspaceWith(t, a, "orders", "value")
 	must(t, a.Close())
 	a = open(t, "ours", smallOn(fs, seerdb.Sync))
-	theirs := keyspaceWith(t, open(t, "theirs", smallOn(vfs.NewMem(), seerdb.Sync)), "secrets", "value")
+	theirs := keyspaceWith(t, open(t, "theirs", smallOn(memfs.New(), seerdb.Sync)), "secrets", "value")
 	for k, want := range map[*seerdb.Keyspace]string{
 		old:    `keyspace "orders" is of another Open of ours;`,
 		theirs: `keyspace "secrets" is of the database in theirs, and was used with that in ours`,

@@ -16,25 +16,25 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
 // flushSteps are the operations of a flush at which a test stops it.
 var flushSteps = []struct {
-	op      vfs.OpKind
+	op      faultfs.OpKind
 	pattern string
 }{
-	{vfs.OpCreate, "*.wal"},
-	{vfs.OpDirSync, "db"},
-	{vfs.OpCreate, "*.val"},
-	{vfs.OpSync, "*.val"},
-	{vfs.OpCreate, "*.sst"},
-	{vfs.OpWrite, "*.sst"},
-	{vfs.OpSync, "*.sst"},
-	{vfs.OpWrite, "MANIFEST-*"},
-	{vfs.OpSync, "MANIFEST-*"},
-	{vfs.OpRemove, "*.wal"},
+	{faultfs.OpCreate, "*.wal"},
+	{faultfs.OpDirSync, "db"},
+	{faultfs.OpCreate, "*.val"},
+	{faultfs.OpSync, "*.val"},
+	{faultfs.OpCreate, "*.sst"},
+	{faultfs.OpWrite, "*.sst"},
+	{faultfs.OpSync, "*.sst"},
+	{faultfs.OpWrite, "MANIFEST-*"},
+	{faultfs.OpSync, "MANIFEST-*"},
+	{faultfs.OpRemove, "*.wal"},
 }
 
 // Between the switch of the memtables and their publication as immutable,
@@ -86,7 +86,7 @@ func TestS07FullMemtablesQueueUpAndNoneIsLost(t *testing.T) {
 		o.MemtableSize = 2 << 10
 		o.Listener.StallBegin = func(string) { stalled.Store(true) }
 	})
-	held := r.hold(vfs.OpCreate, "*.sst")
+	held := r.hold(faultfs.OpCreate, "*.sst")
 	all := rows("k", 200, "some value")
 	var acked atomic.Int64
 	wrote := async(func() error {
@@ -117,7 +117,7 @@ func TestS07FullMemtablesQueueUpAndNoneIsLost(t *testing.T) {
 // The retry of a flush took the memtable out of the view before it was
 // written, so a second failure lost it.
 func TestS08FlushThatKeepsFailingLosesNothing(t *testing.T) {
-	for _, op := range []vfs.OpKind{vfs.OpCreate, vfs.OpWrite, vfs.OpSync} {
+	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpWrite, faultfs.OpSync} {
 		r := newRig(t, quiet)
 		r.put("a=1", "b=2")
 		fired := r.fail(op, "*.sst", errDisk)
@@ -141,7 +141,7 @@ func TestS08FlushThatKeepsFailingLosesNothing(t *testing.T) {
 func TestS09FlushMeansEverythingBefore(t *testing.T) {
 	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.NoWAL })
 	r.put("a=1")
-	fired := r.fail(vfs.OpCreate, "*.sst", errDisk)
+	fired := r.fail(faultfs.OpCreate, "*.sst", errDisk)
 	for range 3 {
 		if err := r.flush(); !errors.Is(err, errDisk) {
 			t.Fatalf("flush of what cannot be written: %v", err)
@@ -150,7 +150,7 @@ func TestS09FlushMeansEverythingBefore(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	fired.Remove()
-	held := r.hold(vfs.OpSync, "*.sst")
+	held := r.hold(faultfs.OpSync, "*.sst")
 	if err := r.db.Flush(ctx); err == nil {
 		t.Fatal("the flush returned before the table was synced")
 	}
@@ -279,7 +279,7 @@ func TestS13FailedCompactionIsNotAFailedFlush(t *testing.T) {
 	r := newRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) {
 		o.Listener = observe.EventListener{BackgroundError: func(error) { reported.Add(1) }}
 	})
-	fired := r.fail(vfs.OpRead, "*.sst", errDisk)
+	fired := r.fail(faultfs.OpRead, "*.sst", errDisk)
 	for i := range 4 {
 		r.put(fmt.Sprintf("k=%d", i))
 		must(t, r.flush())
@@ -291,7 +291,7 @@ func TestS13FailedCompactionIsNotAFailedFlush(t *testing.T) {
 		t.Fatalf("flushes: %+v", m.Flushes)
 	}
 	r.put("k=4")
-	held := r.hold(vfs.OpSync, "*.sst")
+	held := r.hold(faultfs.OpSync, "*.sst")
 	flushed := async(r.flush)
 	held.wait()
 	before := reported.Load()
@@ -308,7 +308,7 @@ func TestS13FailedCompactionIsNotAFailedFlush(t *testing.T) {
 // went on after a minute.
 func TestS17WorkerThatCannotWorkIsReported(t *testing.T) {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) { o.MemtableSize, to.L0Trigger = 1<<10, 1 })
-	fired := r.fail(vfs.OpRead, "*.sst", errDisk)
+	fired := r.fail(faultfs.OpRead, "*.sst", errDisk)
 	wrote := async(func() error {
 		for i := range 3000 {
 			if err := r.db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100)); err != nil {
@@ -330,7 +330,7 @@ func TestS17WorkerThatCannotWorkIsReported(t *testing.T) {
 // An error after the table was installed left it half forgotten.
 func TestS18LogThatCannotBeRemovedIsOnlyLeftOver(t *testing.T) {
 	r := newRig(t)
-	fired := r.fault.Inject(vfs.Rule{Op: vfs.OpRemove, Path: "*.wal", Count: 2, Err: syscall.EACCES})
+	fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpRemove, Path: "*.wal", Count: 2, Err: syscall.EACCES})
 	for i := range 6 {
 		r.put(fmt.Sprintf("k=%d", i))
 		must(t, r.flush())
@@ -351,13 +351,13 @@ func TestS18LogThatCannotBeRemovedIsOnlyLeftOver(t *testing.T) {
 // A failed flush burnt a number and left half a file under a valid name.
 func TestS19FailedFlushLeavesNoFile(t *testing.T) {
 	for _, s := range flushSteps {
-		if s.op&(vfs.OpWrite|vfs.OpSync) == 0 || path.Ext(s.pattern) == "" {
+		if s.op&(faultfs.OpWrite|faultfs.OpSync) == 0 || path.Ext(s.pattern) == "" {
 			continue
 		}
 		r := newRig(t, quiet)
 		all := rows("k", 10, strings.Repeat("v", 250))
 		r.put(all...)
-		fired := r.fault.Inject(vfs.Rule{Op: s.op, Path: s.pattern, Short: s.op == vfs.OpWrite, Count: 1, Err: errDisk})
+		fired := r.fault.Inject(faultfs.Rule{Op: s.op, Path: s.pattern, Short: s.op == faultfs.OpWrite, Count: 1, Err: errDisk})
 		if err := r.flush(); err == nil || fired.Count() != 1 {
 			t.Fatalf("flush with a failing %s: %v", s.pattern, err)
 		}
@@ -379,7 +379,7 @@ func TestS19FailedFlushLeavesNoFile(t *testing.T) {
 func TestFlushReportsItsOwnAttempts(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("a=1")
-	before := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Delay: time.Hour, Count: 1, Err: errDisk})
+	before := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Delay: time.Hour, Count: 1, Err: errDisk})
 	early := async(r.flush)
 	eventually(t, 10*time.Second, "a flush is under way", func() bool { return before.Count() == 1 })
 	r.put("b=2")
@@ -392,7 +392,7 @@ func TestFlushReportsItsOwnAttempts(t *testing.T) {
 	must(t, r.finish(late))
 	for i := range 100 {
 		r.put(fmt.Sprintf("c=%d", i))
-		failing := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Count: 1, Err: errDisk})
+		failing := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Count: 1, Err: errDisk})
 		if err := r.flush(); !errors.Is(err, errDisk) || failing.Count() != 1 {
 			t.Fatalf("flush %d, whose attempt failed, says %v", i, err)
 		}
@@ -408,7 +408,7 @@ func TestS20FailureAfterTheTableIsComplete(t *testing.T) {
 	r := newRig(t, quiet)
 	all := rows("k", 10, "v")
 	r.put(all...)
-	fired := r.fault.Inject(vfs.Rule{Op: vfs.OpStat, Path: "*.sst", Count: 1})
+	fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpStat, Path: "*.sst", Count: 1})
 	if err := r.flush(); err == nil || fired.Count() != 1 {
 		t.Fatalf("flush with a failing stat: %v", err)
 	}

@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The original had one log, which a flush cleared as a whole: what was written
@@ -19,7 +20,7 @@ import (
 func TestS01WritesDuringAFlushSurviveACrash(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("before=1")
-	held := r.hold(vfs.OpSync, "*.sst")
+	held := r.hold(faultfs.OpSync, "*.sst")
 	flushed := async(r.flush)
 	held.wait()
 	r.put("during=2")
@@ -33,7 +34,7 @@ func TestS01WritesDuringAFlushSurviveACrash(t *testing.T) {
 func TestS02RetriedFlushKeepsLaterWrites(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("a=1")
-	fired := r.fail(vfs.OpCreate, "*.sst", errDisk)
+	fired := r.fail(faultfs.OpCreate, "*.sst", errDisk)
 	if err := r.flush(); !errors.Is(err, errDisk) {
 		t.Fatalf("flush: %v", err)
 	}
@@ -49,7 +50,7 @@ func TestS02RetriedFlushKeepsLaterWrites(t *testing.T) {
 func TestS03SlowWriterIsPartOfTheFlush(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("first=1")
-	held := r.hold(vfs.OpSync, "*.wal")
+	held := r.hold(faultfs.OpSync, "*.wal")
 	acked := async(func() error { return r.db.Put([]byte("slow"), []byte("2")) })
 	held.wait()
 	flushed := async(r.flush)
@@ -141,7 +142,7 @@ func TestH02CommitsQueuedInTheLogSurviveAFlush(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("w0/x=0")
 	r.del("w0/x")
-	held := r.hold(vfs.OpSync, "*.wal")
+	held := r.hold(faultfs.OpSync, "*.wal")
 	var acks []<-chan error
 	commit := func(w int) {
 		acks = append(acks, async(func() error { return r.db.Apply(numbered(r.db, w, 10, 1), seerdb.Sync) }))
@@ -170,7 +171,7 @@ func TestH02CommitsQueuedInTheLogSurviveAFlush(t *testing.T) {
 // A snapshot saw a commit appear later whose sequence was below its own.
 func TestH08NothingAppearsBelowTheVisibleSequence(t *testing.T) {
 	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.Buffered })
-	held := r.hold(vfs.OpSync, "*.wal")
+	held := r.hold(faultfs.OpSync, "*.wal")
 	b := r.db.NewBatch()
 	must(t, b.Put([]byte("slow"), []byte("1")))
 	slow := async(func() error { return r.db.Apply(b, seerdb.Sync) })
@@ -231,7 +232,7 @@ func TestH18AcknowledgedIsWhereTheModeSays(t *testing.T) {
 func TestH19ShortWriteOfTheLogIsCutBack(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("a=1")
-	fired := r.fault.Inject(vfs.Rule{Op: vfs.OpWrite, Path: "*.wal", Short: true, Count: 1, Err: syscall.ENOSPC})
+	fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Short: true, Count: 1, Err: syscall.ENOSPC})
 	if err := r.db.Put([]byte("lost"), []byte("2")); !errors.Is(err, seerdb.ErrNoSpace) || fired.Count() != 1 {
 		t.Fatalf("commit on a full disk: %v", err)
 	}
@@ -240,7 +241,7 @@ func TestH19ShortWriteOfTheLogIsCutBack(t *testing.T) {
 	r.crash(0).want("a=1", "b=3")
 	r.crash(1).want("a=1", "b=3")
 
-	r.fault.Inject(vfs.Rule{Op: vfs.OpWrite, Path: "*.wal", Short: true, Count: 1, Err: errDisk})
+	r.fault.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Short: true, Count: 1, Err: errDisk})
 	if err := r.db.Put([]byte("torn"), []byte("4")); !errors.Is(err, seerdb.ErrCommitUnknown) {
 		t.Fatalf("commit whose write broke off: %v", err)
 	}
@@ -254,7 +255,7 @@ func TestH19ShortWriteOfTheLogIsCutBack(t *testing.T) {
 func TestH19FailedSyncOfTheLogSticks(t *testing.T) {
 	r := newRig(t, quiet)
 	r.put("a=1")
-	r.mem.FailSync("*.wal", vfs.SyncForgets, errDisk)
+	r.mem.FailSync("*.wal", memfs.SyncForgets, errDisk)
 	if err := r.db.Put([]byte("b"), []byte("2")); !errors.Is(err, seerdb.ErrCommitUnknown) {
 		t.Fatalf("commit whose sync failed: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // places moves what was written to where it may be read from: the memtable,
@@ -56,7 +56,7 @@ func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
 			t.Errorf("%s: has emptied: %v, %v", place, has, err)
 		}
 	})
-	fired := r.fail(vfs.OpRead, "*.sst", errDisk)
+	fired := r.fail(faultfs.OpRead, "*.sst", errDisk)
 	if v, err := snap.Get([]byte("kept")); !errors.Is(err, errDisk) {
 		t.Errorf("a table that cannot be read gave %q, %v", v, err)
 	}
@@ -332,11 +332,11 @@ func TestH17HandlesAreNotPoisoned(t *testing.T) {
 	must(t, r.flush())
 	r = r.reopen()
 	for _, pattern := range []string{"*.sst", "*.val"} {
-		fired := r.fault.Inject(vfs.Rule{Op: vfs.OpOpen, Path: pattern, Count: 1, Err: errDisk})
+		fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpOpen, Path: pattern, Count: 1, Err: errDisk})
 		if v, err := r.db.Get([]byte("k00007")); !errors.Is(err, errDisk) || fired.Count() != 1 {
 			t.Fatalf("with %s that does not open: %q, %v", pattern, v, err)
 		}
-		fired = r.fault.Inject(vfs.Rule{Op: vfs.OpRead, Path: pattern, Count: 1, Flip: true})
+		fired = r.fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: pattern, Count: 1, Flip: true})
 		if v, err := r.db.Get([]byte("k00007")); !errors.Is(err, seerdb.ErrCorruption) || fired.Count() != 1 {
 			t.Fatalf("with a flipped bit in %s: %q, %v", pattern, v, err)
 		}

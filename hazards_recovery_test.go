@@ -18,7 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // Open emptied the log when what it held was only in memory.
@@ -54,7 +55,7 @@ func TestH03DamageIsRefusedAndLeftAlone(t *testing.T) {
 	log := r.files(".wal")[0]
 	must(t, r.db.Close())
 	for at := range 20 {
-		d := &rig{TB: t, mem: r.mem.CrashClone(vfs.CrashOptions{}), o: r.o, to: r.to}
+		d := &rig{TB: t, mem: r.mem.CrashClone(memfs.CrashOptions{}), o: r.o, to: r.to}
 		d.rewrite(log, func(b []byte) []byte {
 			b[len(b)*(at+1)/22] ^= 0x10
 			return b
@@ -123,7 +124,7 @@ func TestH04NumbersGoOnAfterReopening(t *testing.T) {
 // was lost.
 func TestH05SnapshotsMoveNoData(t *testing.T) {
 	r := newRig(t, quiet)
-	held := r.hold(vfs.OpCreate, "*.sst") // whatever becomes immutable stays so
+	held := r.hold(faultfs.OpCreate, "*.sst") // whatever becomes immutable stays so
 	var all []string
 	for i := range 3 {
 		row := fmt.Sprintf("k%d=v", i)
@@ -151,7 +152,7 @@ func TestH13CompactionIsAllOrNothing(t *testing.T) {
 	}
 	must(t, r.flush())
 	want := contents(t, r.db)
-	r.fail(vfs.OpRemove, "*", syscall.EACCES) // what was replaced stays behind
+	r.fail(faultfs.OpRemove, "*", syscall.EACCES) // what was replaced stays behind
 	for _, s := range flushSteps {
 		if s.pattern == "*.wal" || s.pattern == "*.val" {
 			continue // not part of every compaction
@@ -276,7 +277,7 @@ func TestH28NumbersOfSevenDigits(t *testing.T) {
 	must(t, err)
 	must(t, f.Close())
 	r = r.reopen()
-	held := r.hold(vfs.OpCreate, "*.sst") // the logs stay
+	held := r.hold(faultfs.OpCreate, "*.sst") // the logs stay
 	for i := range 30 {
 		if wrote := async(func() error { return r.db.Put([]byte("a"), fmt.Appendf(nil, "%d%s", i, strings.Repeat(".", 100))) }); i < 25 {
 			must(t, r.finish(wrote))
@@ -290,7 +291,7 @@ func TestH28NumbersOfSevenDigits(t *testing.T) {
 		if m := r.db.Metrics(); m.Memtable.Queue == 3 {
 			held.release()
 			must(t, r.flush())
-			held = r.hold(vfs.OpCreate, "*.sst")
+			held = r.hold(faultfs.OpCreate, "*.sst")
 		}
 	}
 	newest, err := r.db.Get([]byte("a"))
@@ -388,7 +389,7 @@ func TestBrokenTablesAreRefused(t *testing.T) {
 		"another's": func([]byte) []byte { return other },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &rig{TB: t, mem: base.mem.CrashClone(vfs.CrashOptions{}), o: base.o, to: base.to}
+			r := &rig{TB: t, mem: base.mem.CrashClone(memfs.CrashOptions{}), o: base.o, to: base.to}
 			r.rewrite(tables[0], edit)
 			err := r.tryOpen()
 			if err == nil {

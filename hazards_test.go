@@ -23,13 +23,15 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // rig is a database on a disk that can crash, behind a layer that can fail.
 type rig struct {
 	testing.TB
-	mem   *vfs.MemFS
-	fault *vfs.FaultFS
+	mem   *memfs.FS
+	fault *faultfs.FS
 	log   *opLog
 	o     seerdb.Options
 	to    seerdb.TestOptions
@@ -45,7 +47,7 @@ func quiet(_ *seerdb.Options, t *seerdb.TestOptions) { t.L0Trigger, t.ManualOnly
 // newRig opens a new database with tiny options, changed.
 func newRig(t testing.TB, changes ...change) *rig {
 	t.Helper()
-	r := &rig{TB: t, mem: vfs.NewMem()}
+	r := &rig{TB: t, mem: memfs.New()}
 	r.o, r.to = tiny()
 	for _, c := range changes {
 		c(&r.o, &r.to)
@@ -65,7 +67,7 @@ func (r *rig) open() *rig {
 }
 
 func (r *rig) tryOpen() (err error) {
-	r.fault = vfs.NewFault(r.mem)
+	r.fault = faultfs.New(r.mem)
 	r.log = newOpLog(r.fault)
 	to := r.to
 	to.FS = r.log
@@ -82,7 +84,7 @@ func (r *rig) crash(keep float64) *rig {
 
 // disk is crash without opening what is left.
 func (r *rig) disk(keep float64) *rig {
-	o := vfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(uint64(r.mem.Ops()), 7))}
+	o := memfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(uint64(r.mem.Ops()), 7))}
 	return &rig{TB: r.TB, mem: r.mem.CrashClone(o), o: r.o, to: r.to}
 }
 
@@ -202,18 +204,18 @@ func liveFiles(t testing.TB, db *seerdb.DB, fs vfs.FS) (names []string) {
 }
 
 // fail makes operations fail until the rule is removed.
-func (r *rig) fail(op vfs.OpKind, pattern string, err error) *vfs.Fired {
-	return r.fault.Inject(vfs.Rule{Op: op, Path: pattern, Err: err})
+func (r *rig) fail(op faultfs.OpKind, pattern string, err error) *faultfs.Fired {
+	return r.fault.Inject(faultfs.Rule{Op: op, Path: pattern, Err: err})
 }
 
 // hold stops operations until release.
-func (r *rig) hold(op vfs.OpKind, pattern string) *held {
-	return &held{r: r, f: r.fault.Inject(vfs.Rule{Op: op, Path: pattern, Delay: time.Hour})}
+func (r *rig) hold(op faultfs.OpKind, pattern string) *held {
+	return &held{r: r, f: r.fault.Inject(faultfs.Rule{Op: op, Path: pattern, Delay: time.Hour})}
 }
 
 type held struct {
 	r *rig
-	f *vfs.Fired
+	f *faultfs.Fired
 }
 
 // wait returns once something is held.

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // engineDB is the database itself under the isolation suite. Keys live in the
@@ -20,7 +20,7 @@ type engineDB struct {
 func newEngineDB(t testing.TB, keyspace bool, budget int64) *engineDB {
 	o := seerdb.Options{
 		Durability: seerdb.Relaxed, MemtableSize: 16 << 10, PageSize: 128, TableSize: 1 << 10, MemoryBudget: budget,
-	}.With(seerdb.TestOptions{FS: vfs.NewMem(), L0Trigger: 2, BaseLevel: 4 << 10})
+	}.With(seerdb.TestOptions{FS: memfs.New(), L0Trigger: 2, BaseLevel: 4 << 10})
 	db, err := seerdb.Open("db", o)
 	must(t, err)
 	d := &engineDB{db: db}

@@ -11,6 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 var joinFlushes = flag.Int("join.flushes", 400, "flushes of TestTinyFlushesLeaveFewFiles, of one row each")
@@ -45,7 +46,7 @@ func TestTinyFlushesLeaveFewFiles(t *testing.T) {
 			"scattered": func(i int) uint64 { return uint64(i) * 0x9E3779B97F4A7C15 },
 		} {
 			t.Run(name+" "+order, func(t *testing.T) {
-				fs := vfs.NewMem()
+				fs := memfs.New()
 				db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL}.With(seerdb.TestOptions{FS: fs}))
 				value := make([]byte, size)
 				most := 0

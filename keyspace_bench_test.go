@@ -7,14 +7,14 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // manyTables is a database with tables in so many keyspaces besides the default
 // one.
 func manyTables(tb testing.TB, n int) *seerdb.DB {
 	o := seerdb.Options{Durability: seerdb.Relaxed}
-	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), ManualOnly: true}))
+	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true}))
 	must(tb, err)
 	tb.Cleanup(func() { _ = db.Close() })
 	for i := range n {

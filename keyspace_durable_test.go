@@ -6,7 +6,8 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // Keyspaces that are created without a sync.
@@ -14,11 +15,11 @@ import (
 // TestCloseSaysThatKeyspacesAreNotDurable: Close promises those that were created,
 // and fails if it cannot keep that.
 func TestCloseSaysThatKeyspacesAreNotDurable(t *testing.T) {
-	fault := vfs.NewFault(vfs.NewMem())
+	fault := faultfs.New(memfs.New())
 	db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: fault}))
 	must(t, err)
 	keyspace(t, db, "new")
-	fired := fault.Inject(vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-*", Err: syscall.EIO})
+	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Err: syscall.EIO})
 	err = db.Close()
 	if fired.Count() == 0 {
 		t.Fatal("Close did not sync the manifest")

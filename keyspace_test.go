@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -71,7 +71,7 @@ func checkApart(t *testing.T, db *seerdb.DB, when string) {
 // TestKeyspacesAreApart: the same keys in several keyspaces do not meet, in the
 // memtable, in tables, after reopening, forward and backward.
 func TestKeyspacesAreApart(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
 	for i := range 40 {
 		for n, s := range apartTrees(t, db) {
@@ -115,7 +115,7 @@ func TestKeyspacesAreApart(t *testing.T) {
 
 // TestBatchAcrossKeyspaces: all or nothing, also across a crash.
 func TestBatchAcrossKeyspaces(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
 	a, err := db.Keyspace("a", nil)
 	must(t, err)
@@ -132,7 +132,7 @@ func TestBatchAcrossKeyspaces(t *testing.T) {
 	if _, err := snap.In(a).Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatalf("the snapshot moved: %v", err)
 	}
-	disk := fs.CrashClone(vfs.CrashOptions{})
+	disk := fs.CrashClone(memfs.CrashOptions{})
 	db = open(t, "db", smallOn(disk, seerdb.Sync))
 	for name, get := range map[string]func([]byte) ([]byte, error){"root": db.Get, "a": keyspace(t, db, "a").Get, "b": keyspace(t, db, "b").Get} {
 		if v, err := get([]byte("k")); err != nil || string(v) != name {
@@ -151,7 +151,7 @@ func keyspace(t testing.TB, db *seerdb.DB, name string) *seerdb.Keyspace {
 // TestDropKeyspace: gone at once for new readers, there for open iterators, the
 // files go, the log brings nothing back, and a namesake begins empty.
 func TestDropKeyspace(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
 	k := keyspace(t, db, "doomed")
 	must(t, db.Put([]byte("stays"), nil))
@@ -186,7 +186,7 @@ func TestDropKeyspace(t *testing.T) {
 	if files := db.Metrics().IO.Tables.Files + db.Metrics().IO.Values.Files; files != 1 {
 		t.Fatalf("%d files are left", files)
 	}
-	for _, disk := range []*vfs.MemFS{fs, fs.CrashClone(vfs.CrashOptions{})} {
+	for _, disk := range []*memfs.FS{fs, fs.CrashClone(memfs.CrashOptions{})} {
 		if disk == fs {
 			must(t, db.Close())
 		}
@@ -210,7 +210,7 @@ func TestManyKeyspaces(t *testing.T) {
 	if testing.Short() {
 		n = 1000
 	}
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", smallOn(fs, seerdb.Buffered))
 	for i := range n {
 		k := keyspace(t, db, fmt.Sprintf("space%05d", i))
@@ -235,7 +235,7 @@ func TestManyKeyspaces(t *testing.T) {
 // TestKeyspaceBehindStopsOnlyItself: while the compactions of one keyspace
 // cannot keep up its writers wait, and those of another do not.
 func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Relaxed)
 	o = o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
 	db := open(t, "db", o)
@@ -274,7 +274,7 @@ func stopWriters(t *testing.T, db *seerdb.DB, k *seerdb.Keyspace) <-chan error {
 // TestKeyspaceDropEndsItsWriters: who waits for the compactions of a keyspace
 // that is dropped meanwhile is told so at once.
 func TestKeyspaceDropEndsItsWriters(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Relaxed)
 	db := open(t, "db", o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
 	blocked := stopWriters(t, db, keyspace(t, db, "slow"))
@@ -293,7 +293,7 @@ func TestKeyspaceDropEndsItsWriters(t *testing.T) {
 // changed. It used to kick the flusher, which woke it for nothing, around and
 // around.
 func TestStoppedWritersSleep(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Relaxed)
 	begun := new(atomic.Int64)
 	o.Listener = observe.EventListener{StallBegin: func(string) { begun.Add(1) }}
@@ -312,7 +312,7 @@ func TestStoppedWritersSleep(t *testing.T) {
 // keyspace; later ones say the same, or nothing, or are refused.
 func TestKeyspaceOptionsAgree(t *testing.T) {
 	keep := func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterKeep, nil, nil }
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Sync)
 	o.Merger, o.CompactionFilter = merger.Max{}, keep // are not those of keyspaces
 	first := seerdb.KeyspaceOptions{ValueThreshold: -1, Compression: seerdb.S2, TTL: time.Hour, Merger: merger.Counter{}, CompactionFilter: keep}

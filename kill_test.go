@@ -19,7 +19,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // failpointNames are all the names there are, read from where they are
@@ -212,7 +212,7 @@ func TestErrorAtEveryFailpoint(t *testing.T) {
 					}
 					return nil
 				})
-				l := newLife(vfs.NewMem(), seerdb.Sync)
+				l := newLife(memfs.New(), seerdb.Sync)
 				more := func() error { return l.commits(9) }
 				err := steps(l.open, more, l.flush, more, l.flush, l.compact, more, l.close, l.open, more, l.close)
 				if l.db != nil {
@@ -225,7 +225,7 @@ func TestErrorAtEveryFailpoint(t *testing.T) {
 				}
 				fired++
 				for _, keep := range []float64{0, 1} {
-					l.recoverOne(t, l.fs.CrashClone(vfs.CrashOptions{Keep: keep}), fmt.Sprintf("failing at hit %d, keeping %v", at, keep))
+					l.recoverOne(t, l.fs.CrashClone(memfs.CrashOptions{Keep: keep}), fmt.Sprintf("failing at hit %d, keeping %v", at, keep))
 				}
 			}
 			if fired == 0 {

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestMain checks that no test leaves a goroutine behind, and lets the test
@@ -103,7 +103,7 @@ func TestLeaksAreNamed(t *testing.T) {
 			}
 		},
 	} {
-		db, err := seerdb.Open("db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+		db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Relaxed))
 		must(t, err)
 		must(t, db.Put([]byte("key"), nil))
 		err = nil

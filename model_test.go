@@ -15,7 +15,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 var (
@@ -115,7 +115,7 @@ func TestModel(t *testing.T) {
 	for i, c := range configs() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: vfs.NewMem()}
+			r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: memfs.New()}
 			defer func() {
 				if t.Failed() {
 					t.Logf("reproduce with: go test -run 'TestModel/%s$' -model.seed %d -model.ops %d", c.name, seed, ops)
@@ -132,7 +132,7 @@ type modelRun struct {
 	config  config
 	g       *testkit.Gen
 	m       *testkit.Model
-	fs      *vfs.MemFS
+	fs      *memfs.FS
 	limit   int // of descriptors; 0 = none
 	db      *seerdb.DB
 	snaps   []modelSnapshot
@@ -348,7 +348,7 @@ func (r *modelRun) reopen() {
 // crash cuts the power: what was not synced survives by chance.
 func (r *modelRun) crash() {
 	keep := []float64{0, 1, 0.5, 0.9}[r.g.IntN(4)]
-	disk := r.fs.CrashClone(vfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(r.g.Uint64(), 1))})
+	disk := r.fs.CrashClone(memfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(r.g.Uint64(), 1))})
 	r.closeSnapshots()
 	_ = r.db.Close() // the old machine goes on beside, on its own disk
 	r.fs = disk

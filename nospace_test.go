@@ -9,13 +9,13 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
 // relaxedUntilFull commits to a Relaxed database until its disk, which is full,
 // refuses, and returns how many commits were acknowledged.
-func relaxedUntilFull(t *testing.T, r *rig, rule vfs.Rule) (acked int, fault *vfs.Fired) {
+func relaxedUntilFull(t *testing.T, r *rig, rule faultfs.Rule) (acked int, fault *faultfs.Fired) {
 	t.Helper()
 	r.put("before=1")
 	must(t, r.db.Sync())
@@ -44,7 +44,7 @@ func relaxed(o *seerdb.Options, _ *seerdb.TestOptions) {
 // there is space nothing at all is lost.
 func TestRelaxedStopsWhenItsLogIsFull(t *testing.T) {
 	r := newRig(t, quiet, relaxed)
-	acked, fault := relaxedUntilFull(t, r, vfs.Rule{Op: vfs.OpWrite, Path: "*.wal", Err: syscall.ENOSPC})
+	acked, fault := relaxedUntilFull(t, r, faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Err: syscall.ENOSPC})
 	if acked > 2000 {
 		t.Errorf("%d commits were acknowledged, at most five a millisecond", acked)
 	}
@@ -79,12 +79,12 @@ func TestCloseOfRelaxedOnFullDisk(t *testing.T) {
 	for _, path := range []string{"*.wal", ""} {
 		t.Run("full for "+path, func(t *testing.T) {
 			r := newRig(t, quiet, relaxed)
-			rule := vfs.Rule{Op: vfs.OpWrite, Path: path, Err: syscall.ENOSPC}
+			rule := faultfs.Rule{Op: faultfs.OpWrite, Path: path, Err: syscall.ENOSPC}
 			acked, fault := relaxedUntilFull(t, r, rule)
 			durable := r.db.DurableSeq()
 			if path == "*.wal" { // the header of the next log still fits
 				fault.Remove()
-				rule.Path, rule.Op = "000001.wal", vfs.OpWrite
+				rule.Path, rule.Op = "000001.wal", faultfs.OpWrite
 				r.fault.Inject(rule)
 			}
 			err := r.db.Close()

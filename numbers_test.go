@@ -15,14 +15,14 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // rotatedRows puts rows in Sync mode, over several logs, while the manifest
 // cannot be written, loses power, and looks whether every row is there.
 func rotatedRows(t *testing.T, r *rig) {
 	t.Helper()
-	slow := r.fault.Inject(vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
+	slow := r.fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
 	var acked atomic.Int64
 	done := make(chan error, 1)
 	go func() {
@@ -76,7 +76,7 @@ func TestLogsAfterFailedOnes(t *testing.T) {
 	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
 		o.Durability, to.ManualOnly = seerdb.Sync, true
 	})
-	full := r.fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
+	full := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
 	failed := 0
 	for i := 0; failed < 300 && i < 3000; i++ {
 		if r.db.Put(fmt.Appendf(nil, "before%04d", i), make([]byte, 100)) != nil {
@@ -100,7 +100,7 @@ func TestSpilledFilesGo(t *testing.T) {
 		r = r.reopen()
 		d := r
 		if !killed {
-			r.fail(vfs.OpRemove, "*.tmp", syscall.EIO)
+			r.fail(faultfs.OpRemove, "*.tmp", syscall.EIO)
 		}
 		var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) {
 			for i := range 300 {

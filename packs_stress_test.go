@@ -15,7 +15,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestPacksUnderEverything: many keyspaces are written, deleted from, dropped, made
@@ -33,7 +33,7 @@ func packStress(t *testing.T, d seerdb.Durability) {
 	if !testing.Short() {
 		span = 2 * time.Second
 	}
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	o := seerdb.Options{MemtableSize: 32 << 10, PageSize: 512, TableSize: 2 << 10, ValueThreshold: 100, MemoryBudget: 4 << 20, Durability: d, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.With(
 		seerdb.TestOptions{FS: mem, L0Trigger: 2, BaseLevel: 8 << 10, PackFrom: 1, PackedMax: 3 << 10, PackSlack: 1 << 10})
 	db := open(t, "db", o)
@@ -69,7 +69,7 @@ func packStress(t *testing.T, d seerdb.Durability) {
 }
 
 // onlyNamed checks that the manifest names every file of tables.
-func onlyNamed(t *testing.T, mem *vfs.MemFS) {
+func onlyNamed(t *testing.T, mem *memfs.FS) {
 	t.Helper()
 	st, err := manifest.Recover(mem, "db")
 	must(t, err)

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestSweepOfPacks: after a kill Open removes packs that were half written or that
@@ -16,8 +16,8 @@ func TestSweepOfPacks(t *testing.T) {
 	other.round(0)
 	h := newHerd(t, 20, seerdb.Options{}, to)
 	h.round(0)
-	killed := &rig{TB: t, mem: h.fs.CrashClone(vfs.CrashOptions{Keep: 1})}
-	pack := func(fs *vfs.MemFS) []byte {
+	killed := &rig{TB: t, mem: h.fs.CrashClone(memfs.CrashOptions{Keep: 1})}
+	pack := func(fs *memfs.FS) []byte {
 		for n := range 1000 {
 			name := fmt.Sprintf("db/%06d.pack", n)
 			if _, err := fs.Stat(name); err == nil {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The tables of many small keyspaces share files.
@@ -22,7 +22,7 @@ const tableFiles = "*.[sp]*"
 // herd is a database of many keyspaces with little in each.
 type herd struct {
 	t      testing.TB
-	fs     *vfs.MemFS
+	fs     *memfs.FS
 	o      *seerdb.Options
 	db     *seerdb.DB
 	n      int
@@ -30,7 +30,7 @@ type herd struct {
 }
 
 func newHerd(t testing.TB, n int, o seerdb.Options, to seerdb.TestOptions) *herd {
-	h := &herd{t: t, fs: vfs.NewMem(), n: n}
+	h := &herd{t: t, fs: memfs.New(), n: n}
 	to.FS = h.fs
 	h.o = o.With(to)
 	h.db = open(t, "db", h.o)
@@ -270,7 +270,7 @@ func TestPackDamage(t *testing.T) {
 func TestKeyspacesAreMadeWithOneSync(t *testing.T) {
 	const n = 200
 	for d, most := range map[seerdb.Durability]int64{seerdb.Relaxed: 20, seerdb.Buffered: 20, seerdb.NoWAL: 20, seerdb.Sync: n + 20} {
-		db := open(t, "db", seerdb.Options{Durability: d}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+		db := open(t, "db", seerdb.Options{Durability: d}.With(seerdb.TestOptions{FS: memfs.New()}))
 		var spaces []*seerdb.Keyspace
 		for i := range n {
 			spaces = append(spaces, keyspace(t, db, fmt.Sprint(i)))

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -107,7 +107,7 @@ func TestMergerPanicsInJobs(t *testing.T) {
 	ctx := context.Background()
 	var bad atomic.Bool
 	var c complaints
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	o, to := tiny()
 	o.Merger, to.FS, o.Durability = jumpy{bad: &bad}, mem, seerdb.Sync
 	c.options(&o)
@@ -156,7 +156,7 @@ func TestMergerPanicsInJobs(t *testing.T) {
 		db = opened()
 		check(db, "reopened")
 		add(db, 100)
-		lost := mem.CrashClone(vfs.CrashOptions{})
+		lost := mem.CrashClone(memfs.CrashOptions{})
 		must(t, db.Close())
 		mem, to.FS = lost, lost
 	}
@@ -175,7 +175,7 @@ func TestFilterPanicsInJobs(t *testing.T) {
 	bad.Store(true)
 	var c complaints
 	o, to := tiny()
-	to.FS = vfs.NewMem()
+	to.FS = memfs.New()
 	o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 		if bad.Load() && string(key) == "k07" {
 			panic(fmt.Errorf("no verdict today: %w", errDisk))
@@ -210,7 +210,7 @@ func TestListenerPanics(t *testing.T) {
 	var events atomic.Int64
 	var c complaints
 	o, to := tiny()
-	to.FS = vfs.NewMem()
+	to.FS = memfs.New()
 	c.options(&o)
 	o.Listener.FlushBegin = func(observe.FlushEvent) { panic("no event today") }
 	o.Listener.FlushEnd = func(observe.FlushEvent) { events.Add(1) }
@@ -242,7 +242,7 @@ func (badHandler) Handle(context.Context, slog.Record) error { panic("no record 
 // TestLoggerPanics: as TestListenerPanics.
 func TestLoggerPanics(t *testing.T) {
 	o, to := tiny()
-	to.FS = vfs.NewMem()
+	to.FS = memfs.New()
 	o.Logger = slog.New(badHandler{slog.NewTextHandler(new(complaints), nil)})
 	db, err := seerdb.Open("db", o.With(to))
 	must(t, err)
@@ -258,7 +258,7 @@ func TestLoggerPanics(t *testing.T) {
 // other's panics for ever, for which Close would wait.
 func TestListenerAndLoggerPanic(t *testing.T) {
 	o, to := tiny()
-	to.FS = vfs.NewMem()
+	to.FS = memfs.New()
 	o.Logger = slog.New(badHandler{slog.NewTextHandler(new(complaints), nil)})
 	o.Listener.FlushEnd = func(observe.FlushEvent) { panic("no event today") }
 	o.Listener.BackgroundError = func(error) { panic("nor an error") }
@@ -279,7 +279,7 @@ func TestListenerAndLoggerPanic(t *testing.T) {
 // TestLoadPanicsLeaveNoFile: rows and Progress that panic at any call leave
 // neither a file nor a lock behind, and the panic goes to the caller.
 func TestLoadPanicsLeaveNoFile(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
 	must(t, db.Put([]byte("k"), nil))
 	load := func(at int, unsorted bool) (panicked bool) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -51,7 +51,7 @@ func TestPanicPinsNothing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			db := open(t, "db", smallOn(fs, seerdb.Relaxed))
 			must(t, db.Put([]byte("k"), []byte("v")))
 			must(t, db.Flush(context.Background()))
@@ -92,7 +92,7 @@ func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) (
 // operator does, closes its iterator, and so does a Get. In a transaction that goes on, what the
 // iterator saw counts, and the iterator is nobody else's business.
 func TestRowsEndWithAPanic(t *testing.T) {
-	o, bad := smallOn(vfs.NewMem(), seerdb.Relaxed), false
+	o, bad := smallOn(memfs.New(), seerdb.Relaxed), false
 	o.Merger = moody{now: &bad}
 	db := open(t, "db", o)
 	must(t, db.Put([]byte("a"), nil))

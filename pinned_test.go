@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestOpenIteratorsStayInTheBudget writes beside iterators that are opened one
@@ -16,7 +16,7 @@ import (
 func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 	const budget = 8 << 20
 	o := seerdb.Options{MemoryBudget: budget, Durability: seerdb.NoWAL, ValueThreshold: -1}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	iters := 40
 	if testing.Short() {
 		iters = 25
@@ -65,7 +65,7 @@ func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 // an iterator over what is there now, leave the memtables as large as they are.
 func TestOnlyOldIteratorsPinMemory(t *testing.T) {
 	o := seerdb.Options{MemoryBudget: 8 << 20, Durability: seerdb.NoWAL, ValueThreshold: -1}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), ManualOnly: true, L0Trigger: 100}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100}))
 	must(t, db.Put([]byte("key"), []byte("value")))
 	must(t, db.GetFunc([]byte("key"), func([]byte) error { // holds its state, as jobs do
 		it, err := db.NewIter(nil)

@@ -21,7 +21,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -40,8 +41,8 @@ type allReads interface {
 // beside is a database that is read and changed at once.
 type beside struct {
 	testing.TB
-	mem          *vfs.MemFS
-	fs           *vfs.FaultFS
+	mem          *memfs.FS
+	fs           *faultfs.FS
 	o            *seerdb.Options
 	db           atomic.Pointer[seerdb.DB] // replaced by a reopening
 	other        atomic.Pointer[seerdb.Keyspace]
@@ -53,15 +54,15 @@ type beside struct {
 }
 
 func newBeside(t testing.TB, d seerdb.Durability) *beside {
-	r := &beside{TB: t, mem: vfs.NewMem()}
-	r.fs = vfs.NewFault(r.mem)
+	r := &beside{TB: t, mem: memfs.New()}
+	r.fs = faultfs.New(r.mem)
 	o, to := tiny()
 	o.MemtableSize, o.Durability, o.Merger, to.FS = 32<<10, d, merger.Counter{}, r.fs
 	r.o = o.With(to)
 	r.open()
 	// Steps of a change take their time, so that readers see what is between them.
-	for _, op := range []vfs.OpKind{vfs.OpCreate, vfs.OpRemove, vfs.OpSync} {
-		r.fs.Inject(vfs.Rule{Op: op, Path: "0*", Delay: 200 * time.Microsecond})
+	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpRemove, faultfs.OpSync} {
+		r.fs.Inject(faultfs.Rule{Op: op, Path: "0*", Delay: 200 * time.Microsecond})
 	}
 	return r
 }
@@ -454,7 +455,7 @@ func TestReadsBesidePoison(t *testing.T) {
 			return errors.Is(err, seerdb.ErrReadOnly) || errors.Is(err, seerdb.ErrCommitUnknown)
 		})
 		time.Sleep(3 * time.Millisecond)
-		r.mem.FailSync("*.wal", vfs.SyncForgets, syscall.EIO)
+		r.mem.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 		writer.Wait()
 		time.Sleep(3 * time.Millisecond)
 		r.stop.Store(true)

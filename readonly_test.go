@@ -14,6 +14,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // readOnlyDatabase makes a database with tables, value files, a keyspace, and
@@ -114,7 +115,7 @@ func TestReadOnlyBesideOthers(t *testing.T) {
 	dir, check := readOnlyDatabase(t, false)
 	t.Run("system", func(t *testing.T) { readersAndWriters(t, dir, vfs.OS, check) })
 	t.Run("memory", func(t *testing.T) {
-		mem := vfs.NewMem()
+		mem := memfs.New()
 		db := open(t, "db", smallOn(mem, seerdb.Sync))
 		must(t, db.Put([]byte("a"), []byte("1")))
 		must(t, db.Close())

@@ -9,23 +9,24 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // A log that is still needed and gone is damage: replaying only its successor
 // would be a hole in history.
 func TestMissingLogIsRefused(t *testing.T) {
-	fs := vfs.NewMem()
-	fault := vfs.NewFault(fs)
+	fs := memfs.New()
+	fault := faultfs.New(fs)
 	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
 	must(t, err)
-	fault.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.sst", Err: errors.New("no tables today")})
+	fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Err: errors.New("no tables today")})
 	for i := 0; ; i++ {
 		if err := db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100)); err != nil {
 			break // every memtable is full, none was flushed
 		}
 	}
-	disk := fs.CrashClone(vfs.CrashOptions{})
+	disk := fs.CrashClone(memfs.CrashOptions{})
 	_ = db.Close()
 	names, err := disk.List("db")
 	must(t, err)
@@ -39,7 +40,7 @@ func TestMissingLogIsRefused(t *testing.T) {
 		t.Fatalf("logs: %v", logs)
 	}
 	for _, missing := range logs[:len(logs)-1] {
-		broken := disk.CrashClone(vfs.CrashOptions{})
+		broken := disk.CrashClone(memfs.CrashOptions{})
 		must(t, broken.Remove("db/"+missing))
 		_, err := seerdb.Open("db", smallOn(broken, seerdb.Sync))
 		var c *seerdb.CorruptionError
@@ -54,7 +55,7 @@ func TestMissingLogIsRefused(t *testing.T) {
 // manifest does.
 func TestMissingOnlyLogIsRefused(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.NoWAL} {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		db := open(t, "db", smallOn(fs, d))
 		must(t, db.Put([]byte("flushed"), nil))
 		must(t, db.Flush(context.Background()))

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -131,10 +131,10 @@ func TestFailedOpenLeavesEveryByte(t *testing.T) {
 	renamed := 0
 	for k := 0; ; k++ {
 		r := base.disk(1)
-		fault := vfs.NewFault(r.mem)
+		fault := faultfs.New(r.mem)
 		before := snapshotOfDir(r)
-		op := vfs.OpAll &^ (vfs.OpRemove | vfs.OpClose | vfs.OpLock)
-		hit := fault.Inject(vfs.Rule{Op: op, Skip: k, Count: 1})
+		op := faultfs.OpAll &^ (faultfs.OpRemove | faultfs.OpClose | faultfs.OpLock)
+		hit := fault.Inject(faultfs.Rule{Op: op, Skip: k, Count: 1})
 		r.to.FS = fault
 		db, err := seerdb.Open("db", r.o.With(r.to))
 		fired := hit.Count() > 0

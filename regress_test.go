@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // Bugs that were found by reading, each with the input that showed it.
@@ -17,7 +18,7 @@ import (
 // A seek whose target is what Key returned: the first source to move overwrites
 // that buffer, and the next one must not look for the overwritten key.
 func TestSeekToOwnKey(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	for _, run := range []string{"bdeg", "af"} {
 		for _, k := range run {
 			must(t, db.Put([]byte(string(k)), []byte{byte(k)}))
@@ -38,7 +39,7 @@ func TestSeekToOwnKey(t *testing.T) {
 // A read error on the way back over many versions of a key is an error, never
 // an older version.
 func TestReadErrorOnTheWayBack(t *testing.T) {
-	fault := vfs.NewFault(vfs.NewMem())
+	fault := faultfs.New(memfs.New())
 	o, to := tiny()
 	o.PageSize, o.ValueThreshold, to.FS, to.NoCache = 80, -1, fault, true
 	o.MemtableSize = 1 << 20
@@ -51,7 +52,7 @@ func TestReadErrorOnTheWayBack(t *testing.T) {
 	must(t, db.Flush(context.Background()))
 	failed := 0
 	for skip := range 40 {
-		fired := fault.Inject(vfs.Rule{Op: vfs.OpRead, Path: "*.sst", Skip: skip, Count: 1, Err: syscall.EIO})
+		fired := fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Skip: skip, Count: 1, Err: syscall.EIO})
 		it, err := db.NewIter(nil)
 		must(t, err)
 		ok := it.Last()
@@ -81,10 +82,10 @@ func TestReadErrorOnTheWayBack(t *testing.T) {
 
 // A full disk that is met first by the manifest is no end either.
 func TestFullDiskAtTheManifestResumes(t *testing.T) {
-	fault := vfs.NewFault(vfs.NewMem())
+	fault := faultfs.New(memfs.New())
 	db := open(t, "db", smallOn(fault, seerdb.Sync))
 	must(t, db.Put([]byte("a"), []byte("1")))
-	fired := fault.Inject(vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST*", Count: 1, Err: syscall.ENOSPC})
+	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST*", Count: 1, Err: syscall.ENOSPC})
 	_ = db.Flush(context.Background())
 	if fired.Count() == 0 {
 		t.Fatal("the manifest was not written")
@@ -101,7 +102,7 @@ func TestFullDiskAtTheManifestResumes(t *testing.T) {
 // Two callers of Compact: both return when it is done, not when it has begun.
 func TestConcurrentManualCompactions(t *testing.T) {
 	o, to := tiny()
-	to.FS, to.L0Trigger = vfs.NewMem(), 100
+	to.FS, to.L0Trigger = memfs.New(), 100
 	db := open(t, "db", o.With(to))
 	for range 3 {
 		for i := range 50 {
@@ -126,7 +127,7 @@ func TestConcurrentManualCompactions(t *testing.T) {
 // Sync beside flushes that drop logs: never ErrClosed on an open database.
 func TestSyncBesideFlush(t *testing.T) {
 	o, to := tiny()
-	o.Durability, o.MemtableSize, to.FS = seerdb.Buffered, 1<<10, vfs.NewMem()
+	o.Durability, o.MemtableSize, to.FS = seerdb.Buffered, 1<<10, memfs.New()
 	db := open(t, "db", o.With(to))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

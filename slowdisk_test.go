@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // prompt runs calls that must return while a disk operation is held up.
@@ -58,10 +58,10 @@ func prompt(t *testing.T, db *seerdb.DB) {
 // TestNothingWaitsForASlowDisk holds up what a change of generation asks of the
 // disk, until everything that does not need it has returned.
 func TestNothingWaitsForASlowDisk(t *testing.T) {
-	for what, rule := range map[string]vfs.Rule{
-		"sync of the directory": {Op: vfs.OpDirSync},
-		"creation of a log":     {Op: vfs.OpCreate, Path: "*.wal"},
-		"write of the log":      {Op: vfs.OpWrite, Path: "*.wal"},
+	for what, rule := range map[string]faultfs.Rule{
+		"sync of the directory": {Op: faultfs.OpDirSync},
+		"creation of a log":     {Op: faultfs.OpCreate, Path: "*.wal"},
+		"write of the log":      {Op: faultfs.OpWrite, Path: "*.wal"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -100,7 +100,7 @@ func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
 	want := rows("k", 50, "v")
 	r.put(want...)
 	must(t, r.flush())
-	slow := r.fault.Inject(vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
+	slow := r.fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
 	compacted := async(func() error { return r.db.Compact(context.Background(), nil, nil) })
 	eventually(t, 10*time.Second, "the edit is synced", func() bool { return slow.Matched() > 0 })
 	prompt(t, r.db)

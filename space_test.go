@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // spaceRig is a database of which everything will be deleted in some way: in
 // order, so that its tables lie side by side, or shuffled.
 type spaceRig struct {
 	t     *testing.T
-	mem   *vfs.MemFS
+	mem   *memfs.FS
 	db    *seerdb.DB
 	clock *wideClock
 	rnd   *rand.Rand
@@ -26,7 +26,7 @@ type spaceRig struct {
 }
 
 func newSpaceRig(t *testing.T, change ...func(*seerdb.Options)) *spaceRig {
-	r := &spaceRig{t: t, mem: vfs.NewMem(), clock: newWideClock(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
+	r := &spaceRig{t: t, mem: memfs.New(), clock: newWideClock(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
 	o, to := tiny()
 	o.MemtableSize, o.TableSize, o.Durability = 64<<10, 32<<10, seerdb.Buffered
 	to.FS, to.Clock, to.BaseLevel = r.mem, r.clock.now, 128<<10

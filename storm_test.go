@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 var stormSeeds = flag.Int("storm.seeds", 0, "databases in TestStorm; 0: a few")
@@ -102,10 +102,10 @@ func (s *storm) call(rng *rand.Rand) bool {
 
 // disturb makes the disk fail for a moment.
 func (s *storm) disturb(rng *rand.Rand) bool {
-	rules := []vfs.Rule{
-		{Op: vfs.OpCreate, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal"}, {Op: vfs.OpWrite, Path: "*.wal", Short: true},
-		{Op: vfs.OpCreate, Path: tableFiles}, {Op: vfs.OpWrite, Path: tableFiles}, {Op: vfs.OpWrite, Path: "MANIFEST*"},
-		{Op: vfs.OpRemove}, {Op: vfs.OpRename}, {Op: vfs.OpOpen}, {Op: vfs.OpCreate}, {Op: vfs.OpStat}, {Op: vfs.OpList},
+	rules := []faultfs.Rule{
+		{Op: faultfs.OpCreate, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "*.wal", Short: true},
+		{Op: faultfs.OpCreate, Path: tableFiles}, {Op: faultfs.OpWrite, Path: tableFiles}, {Op: faultfs.OpWrite, Path: "MANIFEST*"},
+		{Op: faultfs.OpRemove}, {Op: faultfs.OpRename}, {Op: faultfs.OpOpen}, {Op: faultfs.OpCreate}, {Op: faultfs.OpStat}, {Op: faultfs.OpList},
 	}
 	r := rules[rng.IntN(len(rules))]
 	r.Err, r.Count, r.Skip = syscall.ENOSPC, 1+rng.IntN(3), rng.IntN(5)
@@ -113,10 +113,10 @@ func (s *storm) disturb(rng *rand.Rand) bool {
 	case r.Path == "" && rng.IntN(2) == 0:
 		r.Err = syscall.EMFILE
 	case rng.IntN(4) == 0:
-		r = vfs.Rule{Op: vfs.OpDirSync | vfs.OpSync | vfs.OpCreate, Delay: time.Duration(rng.IntN(3000)) * time.Microsecond}
+		r = faultfs.Rule{Op: faultfs.OpDirSync | faultfs.OpSync | faultfs.OpCreate, Delay: time.Duration(rng.IntN(3000)) * time.Microsecond}
 	case s.broken && rng.IntN(10) == 0:
-		op := []vfs.OpKind{vfs.OpSync, vfs.OpDirSync, vfs.OpWrite, vfs.OpTruncate}[rng.IntN(4)]
-		r = vfs.Rule{Op: op, Err: syscall.EIO, Count: 1, After: rng.IntN(2) == 0, Skip: rng.IntN(10)}
+		op := []faultfs.OpKind{faultfs.OpSync, faultfs.OpDirSync, faultfs.OpWrite, faultfs.OpTruncate}[rng.IntN(4)]
+		r = faultfs.Rule{Op: op, Err: syscall.EIO, Count: 1, After: rng.IntN(2) == 0, Skip: rng.IntN(10)}
 	}
 	f := s.fault.Inject(r)
 	time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -60,7 +60,7 @@ func bigFilters() seerdb.Options {
 func TestFiltersLargerThanTheBudget(t *testing.T) {
 	const n = 200_000
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	loadRows(t, n, db.BulkLoad)
 	most := int64(0)
 	for i := 0; i < 2*n; i += 37 {
@@ -100,7 +100,7 @@ func TestFiltersLargerThanTheBudget(t *testing.T) {
 func TestFiltersOfSmallRunsComeFirst(t *testing.T) {
 	const n = 200_000
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem(), ManualOnly: true, L0Trigger: 100, BaseLevel: 1 << 30}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100, BaseLevel: 1 << 30}))
 	loadRows(t, n, db.BulkLoad)
 	for i := 0; i < 2*n; i += 500 {
 		getRow(t, db, i)
@@ -133,7 +133,7 @@ func TestFiltersOfSmallRunsComeFirst(t *testing.T) {
 func TestFiltersComeBack(t *testing.T) {
 	const n = 40_000 // 320 KB of filters in each keyspace; there is room for 512 KiB
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	var spaces []*seerdb.Keyspace
 	for _, name := range []string{"first", "second"} {
 		k, err := db.Keyspace(name, nil)
@@ -168,7 +168,7 @@ func TestIndexesLargerThanTheBudget(t *testing.T) {
 	}
 	o := bigFilters()
 	o.PageSize, o.TableSize, o.MemtableSize = 64, 4<<10, 32<<10
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	loadRows(t, n, db.BulkLoad)
 	if levels := db.Metrics().Levels; int64(levels[len(levels)-1].Files)*4096 < o.MemoryBudget {
 		t.Fatalf("%d tables take less than the budget", levels[len(levels)-1].Files)

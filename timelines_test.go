@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 var timelineDraws = flag.Int("timelines.draws", 0, "mixes of files in TestFilesOfOtherTimelines; 0: a few")
@@ -61,7 +61,7 @@ func timelines(t testing.TB) (out []timeline) {
 
 // disk makes a rig of files.
 func (l *timeline) disk(t testing.TB) *rig {
-	r := &rig{TB: t, mem: vfs.NewMem()}
+	r := &rig{TB: t, mem: memfs.New()}
 	r.o, r.to = tiny()
 	r.to.ManualOnly, r.to.L0Trigger = true, 1000
 	r.o.Compression = seerdb.NoCompression

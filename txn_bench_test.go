@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // counters is a database of a thousand counters in memory, for what a
@@ -16,7 +16,7 @@ import (
 func counters(tb testing.TB) *seerdb.DB {
 	tb.Helper()
 	o := seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 16 << 20}
-	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	must(tb, err)
 	tb.Cleanup(func() { _ = db.Close() })
 	for i := range 1000 {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -26,7 +26,7 @@ func begin(t *testing.T, db *seerdb.DB, o *seerdb.TxnOptions) *seerdb.Txn {
 // TestTxnReadsItsOwnWrites: every kind of write shows in gets and iterators of
 // the transaction, in both directions, and to nobody else before the commit.
 func TestTxnReadsItsOwnWrites(t *testing.T) {
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o := smallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
 	db := open(t, "db", o)
 	other, err := db.Keyspace("other", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
@@ -89,7 +89,7 @@ func TestTxnReadsItsOwnWrites(t *testing.T) {
 
 // TestTxnSavepoints: what is undone is undone for gets, scans and the commit.
 func TestTxnSavepoints(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	x := begin(t, db, nil)
 	put := func(keys ...string) {
 		for _, k := range keys {
@@ -130,7 +130,7 @@ func TestTxnSavepoints(t *testing.T) {
 // TestTxnLife: what a transaction answers when it is over, too large, or may
 // only read, and how one that was forgotten is found.
 func TestTxnLife(t *testing.T) {
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o := smallOn(memfs.New(), seerdb.Sync)
 	o.MemoryBudget = 1 << 20
 	db, err := seerdb.Open("db", o) // it is closed with a transaction open
 	must(t, err)
@@ -178,7 +178,7 @@ func TestTxnLife(t *testing.T) {
 // TestPlainWritesConflict: a transaction notices what Put, Apply, DeleteRange
 // and Merge did meanwhile; nothing of it is applied then.
 func TestPlainWritesConflict(t *testing.T) {
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o := smallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{}
 	db := open(t, "db", o)
 	for name, write := range map[string]func() error{
@@ -207,7 +207,7 @@ func TestPlainWritesConflict(t *testing.T) {
 // TestUpdateCounts: concurrent read-modify-writes lose nothing, through Update
 // and through conditional puts.
 func TestUpdateCounts(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
 	ctx := context.Background()
 	const workers, rounds = 4, 100
 	var swaps atomic.Int64
@@ -262,7 +262,7 @@ func TestUpdateCounts(t *testing.T) {
 // TestTxnGetFunc: GetFunc sees what Get sees, is a read like it, and lets the
 // function use the transaction.
 func TestTxnGetFunc(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	k, err := db.Keyspace("k", nil)
 	must(t, err)
 	must(t, db.Put([]byte("a"), []byte("1")))

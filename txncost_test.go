@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -57,7 +57,7 @@ func TestTransactionsAreNotQuadratic(t *testing.T) {
 	}
 	for name, step := range stepsOfTxn {
 		perStep := func(n int) (uint64, time.Duration) {
-			db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+			db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}.With(seerdb.TestOptions{FS: memfs.New()}))
 			x := begin(t, db, snapshotIsolationOf)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

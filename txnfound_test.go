@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
 // TestTxnMergesOnItsSnapshot: operands that a transaction adds lie on what its
 // snapshot shows, not on commits since, which stand between the two.
 func TestTxnMergesOnItsSnapshot(t *testing.T) {
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o := smallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
 	db := open(t, "db", o)
 	key := []byte("k")
@@ -45,7 +45,7 @@ func TestTxnMergesOnItsSnapshot(t *testing.T) {
 // same millisecond.
 func TestTxnTimeIsItsOwn(t *testing.T) {
 	clock := newWideClock()
-	o := seerdb.Options{}.With(seerdb.TestOptions{FS: vfs.NewMem(), Clock: clock.now, ManualOnly: true})
+	o := seerdb.Options{}.With(seerdb.TestOptions{FS: memfs.New(), Clock: clock.now, ManualOnly: true})
 	db := open(t, "db", o)
 	x := begin(t, db, nil)
 	must(t, x.PutTTL([]byte("mine"), nil, time.Hour))
@@ -63,7 +63,7 @@ func TestTxnTimeIsItsOwn(t *testing.T) {
 // TestTxnSavepointUndone: a savepoint that was undone stays so, even when as
 // much was written again.
 func TestTxnSavepointUndone(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	x := begin(t, db, nil)
 	must(t, x.Put([]byte("a"), nil))
 	first := x.Savepoint()
@@ -93,7 +93,7 @@ func TestTxnSavepointUndone(t *testing.T) {
 // TestTxnTooLargeBeforeCommit: with snapshot isolation too it is the write that
 // is refused, not the commit.
 func TestTxnTooLargeBeforeCommit(t *testing.T) {
-	o := smallOn(vfs.NewMem(), seerdb.Sync)
+	o := smallOn(memfs.New(), seerdb.Sync)
 	o.MemoryBudget = 1 << 20
 	db := open(t, "db", o)
 	x := begin(t, db, &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation})
@@ -119,7 +119,7 @@ func TestTxnTooLargeBeforeCommit(t *testing.T) {
 // TestTxnEmptyBounds: iterators over nothing, and seeks before everything, read
 // nothing.
 func TestTxnEmptyBounds(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	for name, read := range map[string]func(it *seerdb.Iter) bool{
 		"Last":   (*seerdb.Iter).Last,
 		"Prev":   (*seerdb.Iter).Prev,
@@ -147,7 +147,7 @@ func TestTxnEmptyBounds(t *testing.T) {
 
 // TestPutIfAbsentOfNothing: a value that is nil is an empty one, as for Put.
 func TestPutIfAbsentOfNothing(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	for _, want := range []bool{true, false} {
 		if ok, err := db.PutIfAbsent([]byte("k"), nil); ok != want || err != nil {
 			t.Fatalf("%v, %v", ok, err)
@@ -168,7 +168,7 @@ func TestPutIfAbsentOfNothing(t *testing.T) {
 // read nothing more, and not all that there is.
 func TestTxnWalksBackFromTheEmptyKey(t *testing.T) {
 	for _, where := range []string{"in the memtable", "in a table", "its own"} {
-		db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+		db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 		if where != "its own" {
 			must(t, db.Put(nil, []byte("first")))
 		}

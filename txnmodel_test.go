@@ -12,7 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestTxnModel interleaves several open transactions, plain commits, flushes
@@ -108,7 +108,7 @@ func newTxnRun(t testing.TB, c config, g *testkit.Gen) *txnRun {
 	m.UseMerger(testkit.Default, testkit.AppendComma)
 	g.MaxKeyspaces, g.Odd = 4, 100
 	r := &txnRun{wideDB: wideDB{m: m, trees: map[int]wideTree{}}, t: t, g: g, clock: newWideClock(), done: map[string]int{}}
-	c.o.Merger, c.t.FS, c.t.Clock = wideMerger(testkit.AppendComma), vfs.NewMem(), r.clock.now
+	c.o.Merger, c.t.FS, c.t.Clock = wideMerger(testkit.AppendComma), memfs.New(), r.clock.now
 	db, err := seerdb.Open("db", c.o.With(c.t))
 	must(t, err)
 	r.db = db

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestTransactionsShareNoMemory: transactions work in memory that others worked
@@ -17,7 +17,7 @@ import (
 // outlive it, or by another goroutine that ends it in the middle of a call,
 // concerns nobody else.
 func TestTransactionsShareNoMemory(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
 	c := &crowd{TB: t}
 	const workers, rounds = 4, 300
 	done := make([]map[string]string, workers)

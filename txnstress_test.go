@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // stressAccounts is how many accounts there are in each of two keyspaces.
@@ -39,7 +39,7 @@ type txnStresser struct {
 }
 
 func txnStress(t *testing.T, budget int64, d seerdb.Durability) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	options := func() *seerdb.Options {
 		o := smallOn(fs, d)
 		o.MemoryBudget = budget

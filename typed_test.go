@@ -15,7 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/keycodec"
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
@@ -34,7 +34,7 @@ var (
 
 func openInMemory(t testing.TB) *seerdb.DB {
 	t.Helper()
-	return open(t, "db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+	return open(t, "db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: memfs.New()}))
 }
 
 type (
@@ -105,7 +105,7 @@ func checkTypedRows(t *rapid.T, what string, rows *seerdb.TypedRows[typedKey, st
 // TestTypedModel runs typed operations against a map.
 func TestTypedModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: vfs.NewMem()}))
+		db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: memfs.New()}))
 		must(t, err)
 		defer db.Close()
 		typed := seerdb.NewTyped(db, typedCodec, valuecodec.String)
@@ -418,7 +418,7 @@ func TestTypedCosts(t *testing.T) {
 // TestTypedStaysInItsKeyspace: in a transaction, a batch and a snapshot a view of
 // a keyspace works on that keyspace, and one of the database on the default one.
 func TestTypedStaysInItsKeyspace(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	k, err := db.Keyspace("accounts", nil)
 	must(t, err)
 	other, err := db.Keyspace("other", nil)

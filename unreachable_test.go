@@ -13,6 +13,8 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -25,13 +27,13 @@ import (
 // opensFail are the ways in which files cannot be opened.
 var opensFail = []struct {
 	name  string
-	rule  vfs.Rule
+	rule  faultfs.Rule
 	again bool // is much like the one before it
 }{
-	{"no descriptor in the process", vfs.Rule{Op: vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock, Err: syscall.EMFILE}, false},
-	{"no descriptor in the system", vfs.Rule{Op: vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock, Err: syscall.ENFILE}, true},
-	{"no directory", vfs.Rule{Op: vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock | vfs.OpStat | vfs.OpRename | vfs.OpRemove | vfs.OpMkdir, Err: syscall.ENOENT}, false},
-	{"a stale directory", vfs.Rule{Op: vfs.OpCreate | vfs.OpOpen | vfs.OpList | vfs.OpLock | vfs.OpStat | vfs.OpRename | vfs.OpRemove | vfs.OpMkdir, Err: syscall.ESTALE}, true},
+	{"no descriptor in the process", faultfs.Rule{Op: faultfs.OpCreate | faultfs.OpOpen | faultfs.OpList | faultfs.OpLock, Err: syscall.EMFILE}, false},
+	{"no descriptor in the system", faultfs.Rule{Op: faultfs.OpCreate | faultfs.OpOpen | faultfs.OpList | faultfs.OpLock, Err: syscall.ENFILE}, true},
+	{"no directory", faultfs.Rule{Op: faultfs.OpCreate | faultfs.OpOpen | faultfs.OpList | faultfs.OpLock | faultfs.OpStat | faultfs.OpRename | faultfs.OpRemove | faultfs.OpMkdir, Err: syscall.ENOENT}, false},
+	{"a stale directory", faultfs.Rule{Op: faultfs.OpCreate | faultfs.OpOpen | faultfs.OpList | faultfs.OpLock | faultfs.OpStat | faultfs.OpRename | faultfs.OpRemove | faultfs.OpMkdir, Err: syscall.ESTALE}, true},
 }
 
 // unreachable is a database whose files cannot be opened at times, and what it holds.
@@ -71,8 +73,8 @@ func newUnreachable(t *testing.T, mode seerdb.Durability, at string, on vfs.FS, 
 
 // onFault is a database in memory whose files cannot be opened while the rule acts.
 func onFault(t *testing.T, mode seerdb.Durability, cause error) *unreachable {
-	mem := vfs.NewMem()
-	fault := vfs.NewFault(mem)
+	mem := memfs.New()
+	fault := faultfs.New(mem)
 	u := newUnreachable(t, mode, "db", fault, cause)
 	u.mem, u.fault = mem, fault
 	t.Cleanup(fault.Clear)
@@ -464,7 +466,7 @@ func TestFilesThatCannotBeOpened(t *testing.T) {
 // operations go on, some beside a failed one before them.
 func TestSomeFilesCannotBeOpened(t *testing.T) {
 	for _, f := range opensFail {
-		if f.again || f.rule.Op&vfs.OpStat != 0 {
+		if f.again || f.rule.Op&faultfs.OpStat != 0 {
 			continue // a file that cannot be reached beside others that can is damage
 		}
 		for _, mode := range everyMode {

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestUpdatesOfAHotKeyAllSucceed: 128 goroutines add to one counter while a sync
@@ -19,13 +20,13 @@ import (
 // lane takes.
 func TestUpdatesOfAHotKeyAllSucceed(t *testing.T) {
 	t.Run("slow syncs", func(t *testing.T) {
-		fs := vfs.NewFault(vfs.NewMem())
+		fs := faultfs.New(memfs.New())
 		db := open(t, "db", smallOn(fs, seerdb.Sync))
-		fs.Inject(vfs.Rule{Op: vfs.OpSync, Delay: 500 * time.Microsecond})
+		fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Delay: 500 * time.Microsecond})
 		updateHotKey(t, db, func() {})
 	})
 	t.Run("slow updates", func(t *testing.T) {
-		db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+		db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
 		updateHotKey(t, db, func() { time.Sleep(100 * time.Microsecond) })
 	})
 }
@@ -80,14 +81,14 @@ func updateHotKey(t *testing.T, db *seerdb.DB, work func()) {
 // TestConflictComesWithWhatItLostTo: when a commit returns ErrConflict the other
 // commit is visible, though it was not durable when the conflict arose.
 func TestConflictComesWithWhatItLostTo(t *testing.T) {
-	fs := vfs.NewFault(vfs.NewMem())
+	fs := faultfs.New(memfs.New())
 	db := open(t, "db", smallOn(fs, seerdb.Sync))
 	x := begin(t, db, nil)
 	if _, err := x.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatal(err)
 	}
 	must(t, x.Put([]byte("l"), nil))
-	slow := fs.Inject(vfs.Rule{Op: vfs.OpSync, Delay: 200 * time.Millisecond})
+	slow := fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Delay: 200 * time.Millisecond})
 	done := make(chan error)
 	go func() { done <- db.Put([]byte("k"), []byte("1")) }()
 	for slow.Count() == 0 {
@@ -125,7 +126,7 @@ func TestConflictComesWithWhatItLostTo(t *testing.T) {
 // TestUpdateThatConflictsWithItselfEnds: a function that writes what it read
 // outside of its transaction is tried again until the context ends.
 func TestUpdateThatConflictsWithItselfEnds(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Relaxed))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	err := db.Update(ctx, func(x *seerdb.Txn) error {

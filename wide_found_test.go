@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -19,7 +19,7 @@ import (
 // has, and not on what was committed since, wherever that is by now.
 func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 	for _, flushed := range []bool{false, true} {
-		o := smallOn(vfs.NewMem(), seerdb.Sync)
+		o := smallOn(memfs.New(), seerdb.Sync)
 		o.Merger = merger.Append{Sep: ","}
 		db := open(t, "db", o)
 		for _, k := range []string{"m", "p", "d", "new"} {
@@ -62,7 +62,7 @@ func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 // TestWrongMergerChangesNothing: an Open that is refused for its merge operator
 // must not have merged with it what was in the log.
 func TestWrongMergerChangesNothing(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
 	db, err := seerdb.Open("db", o)
@@ -91,7 +91,7 @@ func TestWrongMergerChangesNothing(t *testing.T) {
 // TestWrongMergerReadOnly: a keyspace is not opened with another operator to be
 // read, either.
 func TestWrongMergerReadOnly(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Sync)
 	db, err := seerdb.Open("db", o)
 	must(t, err)
@@ -119,8 +119,8 @@ func TestWrongMergerReadOnly(t *testing.T) {
 // value that expires does not take that of a snapshot along when it ends.
 func TestSnapshotTimeBesideTxn(t *testing.T) {
 	clock := newWideClock()
-	o := smallOn(vfs.NewMem(), seerdb.Sync).With(seerdb.TestOptions{
-		FS: vfs.NewMem(), ManualOnly: true, Clock: clock.now,
+	o := smallOn(memfs.New(), seerdb.Sync).With(seerdb.TestOptions{
+		FS: memfs.New(), ManualOnly: true, Clock: clock.now,
 	})
 	db := open(t, "db", o)
 	x := begin(t, db, nil)
@@ -139,7 +139,7 @@ func TestSnapshotTimeBesideTxn(t *testing.T) {
 // TestSavepointUndone: a savepoint that was undone by an earlier one stays so,
 // whatever is written afterwards.
 func TestSavepointUndone(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Sync)
 	db := open(t, "db", o)
 	x := begin(t, db, nil)
@@ -170,7 +170,7 @@ func TestSavepointUndone(t *testing.T) {
 // TestLongestKeysInKeyspace: a keyspace takes keys and bounds as long as the
 // database itself does.
 func TestLongestKeysInKeyspace(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	o := smallOn(fs, seerdb.Sync)
 	db := open(t, "db", o)
 	k, err := db.Keyspace("k", nil)

@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // wideConfig is a set of options of the engine, and what is done to it.
@@ -158,7 +158,7 @@ type wideRun struct {
 	t       testing.TB
 	c       wideConfig
 	g       *testkit.Gen
-	fs      *vfs.MemFS
+	fs      *memfs.FS
 	clock   *wideClock
 	weights []int // of wideSteps
 	snaps   []wideSnapshot
@@ -181,7 +181,7 @@ func newWideRun(t testing.TB, c wideConfig, g *testkit.Gen) *wideRun {
 	m.UseMerger(testkit.Default, c.root)
 	g.MaxKeyspaces = c.spaces
 	c.draw(g)
-	r := &wideRun{wideDB: wideDB{m: m}, t: t, c: c, g: g, fs: vfs.NewMem(), clock: newWideClock(), done: map[string]int{}}
+	r := &wideRun{wideDB: wideDB{m: m}, t: t, c: c, g: g, fs: memfs.New(), clock: newWideClock(), done: map[string]int{}}
 	if c.filter {
 		r.watch, r.side = newFilterWatch(), newFiltered(g.Uint64())
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // What the wide model test found, one test each.
@@ -16,7 +16,7 @@ import (
 // TestVerifyCountsValuesThatExpireApart: Verify took values that lie apart and
 // have an expiry for none, and reported every table with some as damaged.
 func TestVerifyCountsValuesThatExpireApart(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	must(t, db.PutTTL([]byte("k"), bytes.Repeat([]byte("v"), 4<<10), time.Hour))
 	must(t, db.Flush(context.Background()))
 	if n := db.Metrics().IO.Values.Files; n != 1 {
@@ -32,7 +32,7 @@ func TestVerifyCountsValuesThatExpireApart(t *testing.T) {
 // TestTableOfRangesAlone: a table of nothing but range tombstones, over another
 // one, could not be opened.
 func TestTableOfRangesAlone(t *testing.T) {
-	db := open(t, "db", smallOn(vfs.NewMem(), seerdb.Sync))
+	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
 	must(t, db.Put([]byte("k"), []byte("v")))
 	must(t, db.Flush(context.Background()))
 	must(t, db.DeleteRange([]byte("a"), []byte("z")))
@@ -49,7 +49,7 @@ func TestTableOfRangesAlone(t *testing.T) {
 // TestClockSetBackAtReopen: Close forgot the time when it left everything in
 // the log, and what had expired came back with a clock that was set back.
 func TestClockSetBackAtReopen(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	clock := newWideClock()
 	o := smallOn(fs, seerdb.Sync).With(seerdb.TestOptions{FS: fs, Clock: clock.now})
 	db := open(t, "db", o)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The steps of TestWideModel.
@@ -450,7 +450,7 @@ func (r *wideRun) reopen() {
 // crash cuts the power: what was not synced survives by chance.
 func (r *wideRun) crash() {
 	keep := []float64{0, 1, 0.5, 0.9}[r.g.IntN(4)]
-	disk := r.fs.CrashClone(vfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(r.g.Uint64(), 1))})
+	disk := r.fs.CrashClone(memfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(r.g.Uint64(), 1))})
 	r.letGo()
 	_ = r.db.Close() // the old machine goes on beside, on its own disk
 	r.fs = disk

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // openSmall opens a small database in memory, with options as change makes them;
@@ -14,7 +14,7 @@ import (
 func openSmall(t testing.TB, change func(o *Options)) *Engine {
 	t.Helper()
 	o := Options{
-		FS: vfs.NewMem(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
+		FS: memfs.New(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Durability: Sync, Clock: time.Now,
 		MemoryBudget: 1 << 20, MemtableSize: 16 << 10, Partitions: 1, PageSize: 512, TableSize: 8 << 10,
 		L0Trigger: 4, L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, MaxCompactions: 1, OpenFiles: 100,
 	}

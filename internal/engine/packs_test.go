@@ -10,12 +10,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
 // openPacking is openSmall with packs for every job.
-func openPacking(t testing.TB, fs *vfs.MemFS) *Engine {
+func openPacking(t testing.TB, fs *memfs.FS) *Engine {
 	e := openSmall(t, func(o *Options) {
 		o.FS, o.PackedMax, o.PackSlack, o.ManualOnly = fs, 64<<10, 8<<20, true
 	})
@@ -30,7 +30,7 @@ func openPacking(t testing.TB, fs *vfs.MemFS) *Engine {
 // TestPackOfFailedJobsAlone: the pack into which only jobs put tables that failed
 // afterwards, while others of the batch made none, does not stay.
 func TestPackOfFailedJobsAlone(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	e := openPacking(t, fs)
 	out := &outputs{e: e, opts: e.root.options()}
 	out.packs = newPacker(out)
@@ -78,7 +78,7 @@ func rewrites(j *compaction.Job) {}
 // TestFullDiskLetsDropsGo: what frees space and needs none is not kept from it by
 // what was picked together with it and does not fit, and neither is a small job.
 func TestFullDiskLetsDropsGo(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	e := openPacking(t, fs)
 	fs.SetCapacity(1 << 30)
 	_, total, err := fs.Usage("")
@@ -126,7 +126,7 @@ func TestFullDiskLetsDropsGo(t *testing.T) {
 // TestMovesAreNotWork: what a job moves to another level is in no count of bytes
 // compacted, nor in how fast compaction is thought to be, whatever was done with it.
 func TestMovesAreNotWork(t *testing.T) {
-	e := openPacking(t, vfs.NewMem())
+	e := openPacking(t, memfs.New())
 	move, work := someJob(e, moves, 1<<40), someJob(e, rewrites, 2<<20)
 	move.also = []*job{work}
 	before := e.absorb.Load()

@@ -8,7 +8,8 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestLargeBatchGetsItsMemtable: a batch that needs a memtable of its own gets
@@ -20,7 +21,7 @@ func TestLargeBatchGetsItsMemtable(t *testing.T) {
 }
 
 func largeBesideSmall(t *testing.T) {
-	fs := vfs.NewFault(vfs.NewMem())
+	fs := faultfs.New(memfs.New())
 	e := openSmall(t, func(o *Options) {
 		o.FS, o.Durability, o.MemoryBudget, o.MemtableSize = fs, NoWAL, 32<<20, 1<<20
 	})
@@ -51,7 +52,7 @@ func largeBesideSmall(t *testing.T) {
 	}
 	// No memtable is made for now: the turner waits for the log that it makes ahead,
 	// and all that ask for a memtable wait for the turner.
-	held := fs.Inject(vfs.Rule{Op: vfs.OpCreate, Path: "*.wal", Delay: time.Hour})
+	held := fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Delay: time.Hour})
 	var full atomic.Bool
 	wg.Go(func() {
 		for !full.Load() {

@@ -10,7 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestVerifyFollowsPointers puts a table in the place of another that differs from
@@ -30,7 +30,7 @@ func TestVerifyFollowsPointers(t *testing.T) {
 		"another key":    {func(p *valuelog.Pointer, _ []byte, before valuelog.Pointer) { *p = before }, base.FileTypeTable, 0},
 		"all is well":    {func(*valuelog.Pointer, []byte, valuelog.Pointer) {}, 0, 0},
 	} {
-		mem := vfs.NewMem()
+		mem := memfs.New()
 		e := openSmall(t, func(o *Options) {
 			o.FS, o.ValueThreshold, o.MemtableSize, o.TableSize, o.ManualOnly = mem, 100, 64<<10, 64<<10, true
 		})
@@ -76,7 +76,7 @@ func TestVerifyFollowsPointers(t *testing.T) {
 
 // spoilPointer writes the one table of an engine anew, with its tenth pointer
 // changed, and returns the numbers of the table and of its value file.
-func spoilPointer(t *testing.T, e *Engine, mem *vfs.MemFS, spoil func(*valuelog.Pointer, []byte, valuelog.Pointer)) (num, values base.FileNum) {
+func spoilPointer(t *testing.T, e *Engine, mem *memfs.FS, spoil func(*valuelog.Pointer, []byte, valuelog.Pointer)) (num, values base.FileNum) {
 	t.Helper()
 	s, shard := e.acquire()
 	defer s.release(shard)

@@ -14,6 +14,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 func options(fs vfs.FS, memory int64) Options {
@@ -28,8 +30,8 @@ func options(fs vfs.FS, memory int64) Options {
 	}
 }
 
-func newFS(t testing.TB) *vfs.MemFS {
-	fs := vfs.NewMem()
+func newFS(t testing.TB) *memfs.FS {
+	fs := memfs.New()
 	if err := fs.MkdirAll("db"); err != nil {
 		t.Fatal(err)
 	}
@@ -158,14 +160,14 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range []struct {
-		op  vfs.OpKind
+		op  faultfs.OpKind
 		err error
-	}{{vfs.OpWrite, syscall.ENOSPC}, {vfs.OpCreate, syscall.ENOSPC}, {vfs.OpRead, syscall.EIO}} {
+	}{{faultfs.OpWrite, syscall.ENOSPC}, {faultfs.OpCreate, syscall.ENOSPC}, {faultfs.OpRead, syscall.EIO}} {
 		failed := 0
 		for n := 1; ; n++ {
 			mem := newFS(t)
-			fault := vfs.NewFault(mem)
-			rule := fault.Inject(vfs.Rule{Op: f.op, Skip: n - 1, Count: 1, Err: f.err})
+			fault := faultfs.New(mem)
+			rule := fault.Inject(faultfs.Rule{Op: f.op, Skip: n - 1, Count: 1, Err: f.err})
 			s := New(options(fault, 2<<10))
 			got, err := sortAll(s)
 			cerr := s.Close()
@@ -195,8 +197,8 @@ func TestFaults(t *testing.T) {
 // TestDamage flips a bit of each read in turn: no row comes out wrong.
 func TestDamage(t *testing.T) {
 	for n := 0; ; n++ {
-		fault := vfs.NewFault(newFS(t))
-		rule := fault.Inject(vfs.Rule{Op: vfs.OpRead, Skip: n, Count: 1, Flip: true})
+		fault := faultfs.New(newFS(t))
+		rule := fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Skip: n, Count: 1, Flip: true})
 		s := New(options(fault, 2<<10))
 		_, err := sortAll(s)
 		_ = s.Close()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // rotateNow makes the next Append rotate.
@@ -115,11 +116,11 @@ func (h *history) check(fs vfs.FS) (int, error) {
 	return 0, fmt.Errorf("%d edits were promised; recovered\n%s", h.acked, got)
 }
 
-func crashes(k, seeds int) []vfs.CrashOptions {
-	list := []vfs.CrashOptions{{Keep: 0}, {Keep: 1}}
+func crashes(k, seeds int) []memfs.CrashOptions {
+	list := []memfs.CrashOptions{{Keep: 0}, {Keep: 1}}
 	for s := range seeds {
 		rng := rand.New(rand.NewPCG(uint64(s), uint64(k)))
-		o := vfs.CrashOptions{Keep: 0.5, Rand: rng}
+		o := memfs.CrashOptions{Keep: 0.5, Rand: rng}
 		if s%2 == 0 {
 			o.Fill = func(p []byte) {
 				for i := range p {
@@ -140,7 +141,7 @@ func TestCrashEverywhere(t *testing.T) {
 		seeds = 2
 	}
 	for k := 1; ; k++ {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		fs.FreezeAt(int64(k))
 		h := &history{}
 		err := h.run(fs)
@@ -150,7 +151,7 @@ func TestCrashEverywhere(t *testing.T) {
 			}
 			return
 		}
-		if err != nil && !errors.Is(err, vfs.ErrFrozen) {
+		if err != nil && !errors.Is(err, memfs.ErrFrozen) {
 			t.Fatal(err)
 		}
 		for i, o := range crashes(k, seeds) {
@@ -168,20 +169,20 @@ func TestCrashEverywhere(t *testing.T) {
 
 // reopenEverywhere crashes at every operation of opening: nothing that was
 // recovered once may be lost.
-func reopenEverywhere(t *testing.T, h *history, fs *vfs.MemFS, o vfs.CrashOptions, n, k int) {
+func reopenEverywhere(t *testing.T, h *history, fs *memfs.FS, o memfs.CrashOptions, n, k int) {
 	t.Helper()
 	want := h.states[n]
-	clone := fs.CrashClone(vfs.CrashOptions{Keep: 0}) // for k2 = 1, unless o keeps more
+	clone := fs.CrashClone(memfs.CrashOptions{Keep: 0}) // for k2 = 1, unless o keeps more
 	if o.Keep == 1 {
 		clone = fs.CrashClone(o)
 	} else if o.Keep > 0 {
 		return // a random clone is not the same twice
 	}
 	for k2 := int64(1); ; k2++ {
-		again := clone.CrashClone(vfs.CrashOptions{Keep: 1})
+		again := clone.CrashClone(memfs.CrashOptions{Keep: 1})
 		again.FreezeAt(k2)
 		s, err := Recover(again, "")
-		if err != nil && !errors.Is(err, vfs.ErrFrozen) {
+		if err != nil && !errors.Is(err, memfs.ErrFrozen) {
 			t.Fatal(err)
 		}
 		if err == nil {
@@ -207,13 +208,13 @@ func reopenEverywhere(t *testing.T, h *history, fs *vfs.MemFS, o vfs.CrashOption
 
 // TestLyingDevice is the negative control: the check above can fail.
 func TestLyingDevice(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	fs.SetLyingSync(true)
 	h := &history{}
 	if err := h.run(fs); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.check(fs.CrashClone(vfs.CrashOptions{})); err == nil {
+	if _, err := h.check(fs.CrashClone(memfs.CrashOptions{})); err == nil {
 		t.Fatal("a device that syncs nothing was not found out")
 	}
 }
@@ -242,9 +243,9 @@ func contents(t testing.TB, fs vfs.FS) map[string][]byte {
 	return files
 }
 
-func withContents(t testing.TB, files map[string][]byte) *vfs.MemFS {
+func withContents(t testing.TB, files map[string][]byte) *memfs.FS {
 	t.Helper()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	for name, p := range files {
 		f, err := fs.Create(name)
 		if err == nil {
@@ -264,7 +265,7 @@ func withContents(t testing.TB, files map[string][]byte) *vfs.MemFS {
 // but, if asked, the last.
 func threeEdits(t testing.TB, marked bool) (files map[string][]byte, states []string, lastMark int) {
 	t.Helper()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	l := mustCreate(t, fs)
 	states = append(states, describe(l.State()))
 	for i := range 3 {
@@ -370,7 +371,7 @@ func TestWrongFiles(t *testing.T) {
 		"empty CURRENT":  func(f map[string][]byte) { f["CURRENT"] = nil },
 		"long CURRENT":   func(f map[string][]byte) { f["CURRENT"] = make([]byte, 1<<20) },
 		"a manifest of another database": func(f map[string][]byte) {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			l, err := Create(fs, "", testDB+1, 9)
 			if err != nil {
 				t.Fatal(err)
@@ -379,7 +380,7 @@ func TestWrongFiles(t *testing.T) {
 			f[testManifest] = contents(t, fs)[testManifest]
 		},
 		"CURRENT of another database": func(f map[string][]byte) {
-			fs := vfs.NewMem()
+			fs := memfs.New()
 			if _, err := Create(fs, "", testDB+1, 9); err != nil {
 				t.Fatal(err)
 			}

@@ -9,28 +9,29 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // recovered is what a crash now would leave, with nothing kept that was not
 // synced.
-func recovered(t testing.TB, mem *vfs.MemFS) string {
+func recovered(t testing.TB, mem *memfs.FS) string {
 	t.Helper()
-	return describe(mustRecover(t, mem.CrashClone(vfs.CrashOptions{})))
+	return describe(mustRecover(t, mem.CrashClone(memfs.CrashOptions{})))
 }
 
 // TestFaultEverywhere makes every operation of the scenario fail once, and
 // then for ever: what was promised before stays, and an edit that failed is
 // wholly there or not at all.
 func TestFaultEverywhere(t *testing.T) {
-	for _, rule := range []vfs.Rule{
+	for _, rule := range []faultfs.Rule{
 		{Err: syscall.EIO, Count: 1}, {Err: syscall.EIO}, {Err: syscall.ENOSPC, Count: 1}, {Err: syscall.ENOSPC},
 		{Err: syscall.EIO, Count: 1, Short: true}, {Err: syscall.EIO, Count: 1, After: true}, {Err: syscall.ENOSPC, Count: 1, After: true},
 	} {
-		rule.Op = vfs.OpAll
+		rule.Op = faultfs.OpAll
 		for rule.Skip = 0; ; rule.Skip++ {
-			mem := vfs.NewMem()
-			fs := vfs.NewFault(mem)
+			mem := memfs.New()
+			fs := faultfs.New(mem)
 			fired := fs.Inject(rule)
 			h := &history{}
 			err := h.run(fs)
@@ -55,7 +56,7 @@ func TestFaultEverywhere(t *testing.T) {
 // TestFullDisk appends with room for n bytes, for every n that is too small:
 // the edit has not happened, and happens when there is room.
 func TestFullDisk(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	l := mustCreate(t, mem)
 	mustAppend(t, l, flushEdit(0))
 	before := describe(l.State())
@@ -91,16 +92,16 @@ func TestFullDisk(t *testing.T) {
 // would work.
 func TestPoison(t *testing.T) {
 	for _, c := range []struct {
-		rules []vfs.Rule
+		rules []faultfs.Rule
 		cause error
 	}{
-		{[]vfs.Rule{{Op: vfs.OpWrite, Err: syscall.EIO}}, syscall.EIO},
-		{[]vfs.Rule{{Op: vfs.OpSync, Err: syscall.EIO}}, syscall.EIO},
-		{[]vfs.Rule{{Op: vfs.OpSync, Err: syscall.ENOSPC}}, syscall.ENOSPC},
-		{[]vfs.Rule{{Op: vfs.OpWrite, Err: syscall.ENOSPC, Short: true}, {Op: vfs.OpTruncate, Err: syscall.EROFS}}, syscall.EROFS},
+		{[]faultfs.Rule{{Op: faultfs.OpWrite, Err: syscall.EIO}}, syscall.EIO},
+		{[]faultfs.Rule{{Op: faultfs.OpSync, Err: syscall.EIO}}, syscall.EIO},
+		{[]faultfs.Rule{{Op: faultfs.OpSync, Err: syscall.ENOSPC}}, syscall.ENOSPC},
+		{[]faultfs.Rule{{Op: faultfs.OpWrite, Err: syscall.ENOSPC, Short: true}, {Op: faultfs.OpTruncate, Err: syscall.EROFS}}, syscall.EROFS},
 	} {
-		mem := vfs.NewMem()
-		fs := vfs.NewFault(mem)
+		mem := memfs.New()
+		fs := faultfs.New(mem)
 		l, err := Create(fs, "", testDB, 9)
 		if err != nil {
 			t.Fatal(err)
@@ -135,13 +136,13 @@ func TestPoison(t *testing.T) {
 
 // TestMarkFails: an edit is durable whatever becomes of its mark.
 func TestMarkFails(t *testing.T) {
-	mem := vfs.NewMem()
-	fs := vfs.NewFault(mem)
+	mem := memfs.New()
+	fs := faultfs.New(mem)
 	l, err := Create(fs, "", testDB, 9)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs.Inject(vfs.Rule{Op: vfs.OpWrite, Skip: 1, Err: syscall.EIO, Short: true})
+	fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Skip: 1, Err: syscall.EIO, Short: true})
 	mustAppend(t, l, flushEdit(0))
 	if l.Err() == nil {
 		t.Fatal("half a mark is in the file")
@@ -154,27 +155,27 @@ func TestMarkFails(t *testing.T) {
 // rotationFault is a fault in a rotation, and whether CURRENT may name the new
 // manifest after it.
 type rotationFault struct {
-	rule   vfs.Rule
+	rule   faultfs.Rule
 	unsure bool
 }
 
 var rotationFaults = map[string]rotationFault{
-	"create":            {vfs.Rule{Op: vfs.OpCreate, Path: "MANIFEST-*"}, false},
-	"create temporary":  {vfs.Rule{Op: vfs.OpCreate, Path: "*.tmp"}, false},
-	"no descriptor":     {vfs.Rule{Op: vfs.OpOpen, Err: syscall.EMFILE}, false},
-	"write":             {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002"}, false},
-	"no space":          {vfs.Rule{Op: vfs.OpWrite, Path: "MANIFEST-000002", Err: syscall.ENOSPC, Short: true}, false},
-	"sync":              {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
-	"write temporary":   {vfs.Rule{Op: vfs.OpWrite, Path: "*.tmp"}, false},
-	"sync temporary":    {vfs.Rule{Op: vfs.OpSync, Path: "*.tmp"}, false},
-	"rename":            {vfs.Rule{Op: vfs.OpRename}, false},
-	"rename unreadable": {vfs.Rule{Op: vfs.OpRename}, true},
-	"sync, file stays":  {vfs.Rule{Op: vfs.OpSync, Path: "MANIFEST-000002"}, false},
-	"rename happened":   {vfs.Rule{Op: vfs.OpRename, After: true}, true},
-	"directory":         {vfs.Rule{Op: vfs.OpDirSync}, true},
-	"directory after":   {vfs.Rule{Op: vfs.OpDirSync, Skip: 1}, true},
-	"remove the old":    {vfs.Rule{Op: vfs.OpRemove}, false},
-	"close the old one": {vfs.Rule{Op: vfs.OpClose, Path: "MANIFEST-*"}, false},
+	"create":            {faultfs.Rule{Op: faultfs.OpCreate, Path: "MANIFEST-*"}, false},
+	"create temporary":  {faultfs.Rule{Op: faultfs.OpCreate, Path: "*.tmp"}, false},
+	"no descriptor":     {faultfs.Rule{Op: faultfs.OpOpen, Err: syscall.EMFILE}, false},
+	"write":             {faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST-000002"}, false},
+	"no space":          {faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST-000002", Err: syscall.ENOSPC, Short: true}, false},
+	"sync":              {faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-000002"}, false},
+	"write temporary":   {faultfs.Rule{Op: faultfs.OpWrite, Path: "*.tmp"}, false},
+	"sync temporary":    {faultfs.Rule{Op: faultfs.OpSync, Path: "*.tmp"}, false},
+	"rename":            {faultfs.Rule{Op: faultfs.OpRename}, false},
+	"rename unreadable": {faultfs.Rule{Op: faultfs.OpRename}, true},
+	"sync, file stays":  {faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-000002"}, false},
+	"rename happened":   {faultfs.Rule{Op: faultfs.OpRename, After: true}, true},
+	"directory":         {faultfs.Rule{Op: faultfs.OpDirSync}, true},
+	"directory after":   {faultfs.Rule{Op: faultfs.OpDirSync, Skip: 1}, true},
+	"remove the old":    {faultfs.Rule{Op: faultfs.OpRemove}, false},
+	"close the old one": {faultfs.Rule{Op: faultfs.OpClose, Path: "MANIFEST-*"}, false},
 }
 
 // TestRotationFails: the edit that asked for a rotation has happened. What
@@ -182,8 +183,8 @@ var rotationFaults = map[string]rotationFault{
 // appended.
 func TestRotationFails(t *testing.T) {
 	for name, c := range rotationFaults {
-		mem := vfs.NewMem()
-		fs := vfs.NewFault(mem)
+		mem := memfs.New()
+		fs := faultfs.New(mem)
 		l, err := Create(fs, "", testDB, 9)
 		if err != nil {
 			t.Fatal(err)
@@ -193,10 +194,10 @@ func TestRotationFails(t *testing.T) {
 		c.rule.Count = 1
 		fired := fs.Inject(c.rule)
 		if strings.Contains(name, "unreadable") {
-			fs.Inject(vfs.Rule{Op: vfs.OpOpen, Path: "CURRENT", Count: 1})
+			fs.Inject(faultfs.Rule{Op: faultfs.OpOpen, Path: "CURRENT", Count: 1})
 		}
 		if strings.Contains(name, "stays") {
-			fs.Inject(vfs.Rule{Op: vfs.OpRemove, Count: 1})
+			fs.Inject(faultfs.Rule{Op: faultfs.OpRemove, Count: 1})
 		}
 		mustAppend(t, l, flushEdit(1))
 		if fired.Count() != 1 {
@@ -238,7 +239,7 @@ func TestRotationFails(t *testing.T) {
 
 // TestRotates: a log that is appended to for long stays short.
 func TestRotates(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	l := mustCreate(t, mem)
 	var last *Edit
 	for i := range 4000 {
@@ -271,7 +272,7 @@ func TestRotates(t *testing.T) {
 // TestRefusedEditWritesNothing: an impossible edit is found before it is
 // written.
 func TestRefusedEditWritesNothing(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	l := mustCreate(t, mem)
 	mustAppend(t, l, flushEdit(1))
 	before, ops := describe(l.State()), mem.Ops()
@@ -299,7 +300,7 @@ func TestRefusedEditWritesNothing(t *testing.T) {
 // TestCounters: what an edit names counts as handed out, whether it says so or
 // not.
 func TestCounters(t *testing.T) {
-	l := mustCreate(t, vfs.NewMem())
+	l := mustCreate(t, memfs.New())
 	num := base.FileNum(300)
 	for i, c := range []struct {
 		e    *Edit
@@ -325,7 +326,7 @@ func TestCounters(t *testing.T) {
 
 // TestConcurrentAppend: edits of several jobs come in some order, all of them.
 func TestConcurrentAppend(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	l := mustCreate(t, mem)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -343,7 +344,7 @@ func TestConcurrentAppend(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := mustRecover(t, mem.CrashClone(vfs.CrashOptions{})).Version.Tables(); n != 80 {
+	if n := mustRecover(t, mem.CrashClone(memfs.CrashOptions{})).Version.Tables(); n != 80 {
 		t.Fatalf("%d tables", n)
 	}
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestKeyspaceEdits: what edits say about keyspaces survives encoding, adding
 // up, rotation and reopening; numbers and time do not go back.
 func TestKeyspaceEdits(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	if err := fs.MkdirAll("db"); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestAppendLaterSurvivesAsItPromises: after a power cut, on disks that were full
@@ -16,7 +17,7 @@ import (
 func TestAppendLaterSurvivesAsItPromises(t *testing.T) {
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		l := mustCreate(t, fs)
 		mustAppend(t, l, &Edit{NextFile: 5}) // as every Open does
 		var made []string                    // in order
@@ -60,7 +61,7 @@ func TestAppendLaterSurvivesAsItPromises(t *testing.T) {
 				if keep == 1 {
 					least = len(made)
 				}
-				if err := isPrefix(fs.CrashClone(vfs.CrashOptions{Keep: keep, Rand: rng}), made, least); err != nil {
+				if err := isPrefix(fs.CrashClone(memfs.CrashOptions{Keep: keep, Rand: rng}), made, least); err != nil {
 					t.Fatalf("seed %d, keep %v: %v", seed, keep, err)
 				}
 			}
@@ -69,7 +70,7 @@ func TestAppendLaterSurvivesAsItPromises(t *testing.T) {
 			if err := l.Seal(nil); err != nil {
 				t.Fatal(err)
 			}
-			if err := isPrefix(fs.CrashClone(vfs.CrashOptions{}), made, len(made)); err != nil {
+			if err := isPrefix(fs.CrashClone(memfs.CrashOptions{}), made, len(made)); err != nil {
 				t.Fatalf("seed %d: sealed: %v", seed, err)
 			}
 		}

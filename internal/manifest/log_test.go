@@ -10,6 +10,8 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 const testDB = 0xfeedface12345678
@@ -70,7 +72,7 @@ func flushEdit(i int) *Edit {
 }
 
 func TestLogSurvivesReopen(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	l := mustCreate(t, fs)
 	for i := range 3 {
 		mustAppend(t, l, flushEdit(i))
@@ -111,11 +113,11 @@ func TestLogSurvivesReopen(t *testing.T) {
 // TestVerifyBesideRotation: while the manifest is rotated CURRENT names the new
 // one before the rotation is over, which is no damage.
 func TestVerifyBesideRotation(t *testing.T) {
-	fs := vfs.NewFault(vfs.NewMem())
+	fs := faultfs.New(memfs.New())
 	l := mustCreate(t, fs)
 	mustAppend(t, l, flushEdit(0))
 	rotateNow(l)
-	reached := func(f *vfs.Fired) {
+	reached := func(f *faultfs.Fired) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); f.Count() == 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -123,8 +125,8 @@ func TestVerifyBesideRotation(t *testing.T) {
 			}
 		}
 	}
-	open := fs.Inject(vfs.Rule{Op: vfs.OpOpen, Path: "CURRENT", Delay: time.Hour})
-	renamed := fs.Inject(vfs.Rule{Op: vfs.OpDirSync, Skip: 1, Delay: time.Hour})
+	open := fs.Inject(faultfs.Rule{Op: faultfs.OpOpen, Path: "CURRENT", Delay: time.Hour})
+	renamed := fs.Inject(faultfs.Rule{Op: faultfs.OpDirSync, Skip: 1, Delay: time.Hour})
 	verified, appended := make(chan error, 1), make(chan error, 1)
 	go func() { verified <- l.Verify() }()
 	reached(open)
@@ -151,7 +153,7 @@ func TestAppendLater(t *testing.T) {
 		"rotation": func(l *Log) error { rotateNow(l); return l.Append(flushEdit(0)) },
 	}
 	for name, settle := range settles {
-		mem := vfs.NewMem()
+		mem := memfs.New()
 		l := mustCreate(t, mem)
 		made := &Edit{SetKeyspaces: []Keyspace{{ID: 1, Name: "made"}}}
 		if err := l.AppendLater(made); err != nil || l.State().FindKeyspace(1) == nil {
@@ -160,13 +162,13 @@ func TestAppendLater(t *testing.T) {
 		if err := l.Verify(); err != nil {
 			t.Errorf("Verify before %s: %v", name, err)
 		}
-		if mustRecover(t, mem.CrashClone(vfs.CrashOptions{})).FindKeyspace(1) != nil {
+		if mustRecover(t, mem.CrashClone(memfs.CrashOptions{})).FindKeyspace(1) != nil {
 			t.Fatal("it was synced")
 		}
 		if err := settle(l); err != nil {
 			t.Fatal(name, err)
 		}
-		if mustRecover(t, mem.CrashClone(vfs.CrashOptions{})).FindKeyspace(1) == nil {
+		if mustRecover(t, mem.CrashClone(memfs.CrashOptions{})).FindKeyspace(1) == nil {
 			t.Errorf("%s lost it", name)
 		}
 		if err := l.Close(); err != nil {

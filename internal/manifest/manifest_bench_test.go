@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // bigEdit adds n tables to one run, each with its own value file.
@@ -35,7 +35,7 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkRecover reads a snapshot of 10000 tables and 1000 edits.
 func BenchmarkRecover(b *testing.B) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	l := mustCreate(b, fs)
 	mustAppend(b, l, bigEdit(10000))
 	l.rotateAt = 1 << 40

@@ -1,8 +1,8 @@
 // Package vfs is the file system as the engine sees it. All I/O of a database
 // goes through an FS, which makes every promise about crashes and errors
 // testable: besides the operating system there is an in-memory file system
-// that knows what would survive a power cut, and a wrapper that injects
-// faults. There is no writable memory mapping: a store to a mapped page cannot
+// that knows what would survive a power cut (memfs), and a wrapper that injects
+// faults (faultfs), which only tests import. There is no writable memory mapping: a store to a mapped page cannot
 // report a full disk.
 //
 // Ordering rules that callers rely on, and that the implementations keep:
@@ -14,6 +14,7 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 )
@@ -98,4 +99,15 @@ type Dir interface {
 	// Sync makes the entries durable.
 	Sync() error
 	Close() error
+}
+
+// ErrNotRegular is the error of Open for what is no regular file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// PathError returns err with the operation and the name, or nil if it is nil.
+func PathError(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: name, Err: err}
 }

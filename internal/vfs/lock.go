@@ -103,7 +103,7 @@ func (l *osLock) hold(o *osRoot, name string, f *os.File, lock func(f *os.File, 
 	ok, err := lock(f, l.held.shared)
 	switch {
 	case err != nil:
-		return pathError("lock", f.Name(), err)
+		return PathError("lock", f.Name(), err)
 	case ok:
 		return nil
 	}

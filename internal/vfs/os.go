@@ -70,7 +70,7 @@ func regular(f *os.File, err error) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = pathError("open", f.Name(), errNotRegular)
+		err = PathError("open", f.Name(), ErrNotRegular)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -100,7 +100,7 @@ func directory(f *os.File, err error) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.IsDir() {
-		err = pathError("open", f.Name(), syscall.ENOTDIR)
+		err = PathError("open", f.Name(), syscall.ENOTDIR)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -165,7 +165,7 @@ func (d dirMaker) isDir(name string) (bool, error) {
 	case err != nil:
 		return false, err
 	case !info.IsDir():
-		return false, pathError("mkdir", name, syscall.ENOTDIR)
+		return false, PathError("mkdir", name, syscall.ENOTDIR)
 	}
 	return true, nil
 }
@@ -241,7 +241,7 @@ func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p,
 func (o *osFile) Write(p []byte) (int, error) { return o.f.Write(p) }
 
 // Sync implements File.
-func (o *osFile) Sync() error { return pathError("sync", o.f.Name(), o.sync()) }
+func (o *osFile) Sync() error { return PathError("sync", o.f.Name(), o.sync()) }
 
 // Truncate implements File.
 func (o *osFile) Truncate(size int64) error {
@@ -250,7 +250,7 @@ func (o *osFile) Truncate(size int64) error {
 		return err
 	}
 	if size < 0 || size > length {
-		return pathError("truncate", o.f.Name(), fs.ErrInvalid)
+		return PathError("truncate", o.f.Name(), fs.ErrInvalid)
 	}
 	if err := o.f.Truncate(size); err != nil {
 		return err
@@ -261,7 +261,7 @@ func (o *osFile) Truncate(size int64) error {
 
 // Preallocate implements File.
 func (o *osFile) Preallocate(size int64) error {
-	return pathError("preallocate", o.f.Name(), o.preallocate(size))
+	return PathError("preallocate", o.f.Name(), o.preallocate(size))
 }
 
 // Size implements File.

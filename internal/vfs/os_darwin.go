@@ -30,5 +30,5 @@ func (o *osFile) preallocate(size int64) error {
 func usage(f *os.File) (free, total uint64, err error) {
 	st, err := fstatfs(f)
 	unit := uint64(st.Bsize)
-	return st.Bavail * unit, st.Blocks * unit, pathError("fstatfs", f.Name(), err)
+	return st.Bavail * unit, st.Blocks * unit, PathError("fstatfs", f.Name(), err)
 }

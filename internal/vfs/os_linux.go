@@ -33,5 +33,5 @@ func usage(f *os.File) (free, total uint64, err error) {
 	if unit == 0 {
 		unit = uint64(st.Bsize)
 	}
-	return st.Bavail * unit, st.Blocks * unit, pathError("fstatfs", f.Name(), err)
+	return st.Bavail * unit, st.Blocks * unit, PathError("fstatfs", f.Name(), err)
 }

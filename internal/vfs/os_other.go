@@ -13,5 +13,5 @@ func (o *osFile) preallocate(int64) error { return nil }
 
 // usage is about the file system that an open directory lies on.
 func usage(f *os.File) (free, total uint64, err error) {
-	return 0, 0, pathError("statfs", f.Name(), errors.ErrUnsupported)
+	return 0, 0, PathError("statfs", f.Name(), errors.ErrUnsupported)
 }

@@ -36,7 +36,7 @@ func (osFS) OpenRoot(name string) (Root, error) {
 // open a FIFO it would wait for the other end.
 func mustBeDir(name string, info fs.FileInfo, err error) error {
 	if err == nil && !info.IsDir() {
-		err = pathError("open", name, syscall.ENOTDIR)
+		err = PathError("open", name, syscall.ENOTDIR)
 	}
 	return err
 }
@@ -59,7 +59,7 @@ func (o *osRoot) err(op, name string, err error) error {
 	case errors.As(err, &l):
 		err = l.Err
 	}
-	return pathError(op, filepath.Join(o.r.Name(), name), err)
+	return PathError(op, filepath.Join(o.r.Name(), name), err)
 }
 
 // open opens a file that is no symbolic link. That one takes its place at this
@@ -67,7 +67,7 @@ func (o *osRoot) err(op, name string, err error) error {
 func (o *osRoot) open(name string, flag int) (*os.File, error) {
 	info, err := o.r.Lstat(name)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		err = errNotRegular
+		err = ErrNotRegular
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE != 0 {
 		var f *os.File

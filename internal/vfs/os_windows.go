@@ -65,13 +65,13 @@ func pathOf(dir *os.File) (string, error) {
 	default:
 		return windows.UTF16ToString(buf[:n]), nil
 	}
-	return "", pathError("path of", dir.Name(), err)
+	return "", PathError("path of", dir.Name(), err)
 }
 
 func createFile(name string, flag int, share uint32) (*os.File, error) {
 	path, err := windows.UTF16PtrFromString(name)
 	if err != nil {
-		return nil, pathError("open", name, err)
+		return nil, PathError("open", name, err)
 	}
 	access := uint32(windows.GENERIC_READ)
 	if flag&os.O_RDWR != 0 {
@@ -89,7 +89,7 @@ func createFile(name string, flag int, share uint32) (*os.File, error) {
 	const attrs = windows.FILE_ATTRIBUTE_NORMAL | windows.FILE_FLAG_OPEN_REPARSE_POINT
 	h, err := windows.CreateFile(path, access, share, nil, create, attrs, 0)
 	if err != nil {
-		return nil, pathError("open", name, err)
+		return nil, PathError("open", name, err)
 	}
 	return os.NewFile(uintptr(h), name), nil
 }
@@ -112,7 +112,7 @@ func usage(f *os.File) (free, total uint64, err error) {
 	if err == nil {
 		err = windows.GetDiskFreeSpaceEx(path, &free, &total, nil)
 	}
-	return free, total, pathError("usage", f.Name(), err)
+	return free, total, PathError("usage", f.Name(), err)
 }
 
 // passing recognises that another program has the file open just now without

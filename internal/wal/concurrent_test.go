@@ -12,6 +12,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // ledger remembers what was appended and what was promised.
@@ -80,7 +81,7 @@ func TestConcurrent(t *testing.T) {
 	if testing.Short() {
 		perWriter = 60
 	}
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{BufferMax: 1 << 12, FlushEvery: time.Millisecond, SyncEvery: time.Millisecond})
 	syncDir(t, fs)
 	l := &ledger{payload: map[int64]string{}, flushed: map[int64]bool{}, synced: map[int64]bool{}}
@@ -112,7 +113,7 @@ func TestConcurrent(t *testing.T) {
 		for n := uint64(0); !stop.Load(); n++ {
 			flushed, synced := l.copyPromises()
 			keep := float64(n%3) / 2
-			clone := fs.CrashClone(vfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(n, 2))})
+			clone := fs.CrashClone(memfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(n, 2))})
 			if keep == 1 {
 				synced = flushed // only the process died
 			}
@@ -132,7 +133,7 @@ func TestConcurrent(t *testing.T) {
 	for _, lsn := range l.lsns {
 		all[lsn] = true
 	}
-	if err := l.check(fs.CrashClone(vfs.CrashOptions{}), all); err != nil {
+	if err := l.check(fs.CrashClone(memfs.CrashOptions{}), all); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -144,7 +145,7 @@ func TestConcurrentFullDisk(t *testing.T) {
 	if testing.Short() {
 		perWriter = 100
 	}
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{BufferMax: 1 << 11})
 	syncDir(t, fs)
 	var mu sync.Mutex
@@ -213,7 +214,7 @@ func TestConcurrentFullDisk(t *testing.T) {
 // TestSyncsAreShared: those who come while a sync runs share the next one.
 func TestSyncsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := &hookFS{FS: vfs.NewMem(), sync: func() error { time.Sleep(time.Millisecond); return nil }}
+		fs := &hookFS{FS: memfs.New(), sync: func() error { time.Sleep(time.Millisecond); return nil }}
 		w := create(t, fs, Options{})
 		var wg sync.WaitGroup
 		for range 50 {
@@ -237,7 +238,7 @@ func TestSyncsAreShared(t *testing.T) {
 // TestFlushDuringSync: a sync does not hold up those who only flush.
 func TestFlushDuringSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := &hookFS{FS: vfs.NewMem(), sync: func() error { time.Sleep(time.Second); return nil }}
+		fs := &hookFS{FS: memfs.New(), sync: func() error { time.Sleep(time.Second); return nil }}
 		w := create(t, fs, Options{})
 		lsn := mustAppend(t, w, "synced")
 		done := make(chan error)
@@ -260,7 +261,7 @@ func TestFlushDuringSync(t *testing.T) {
 func TestCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		syncing := false
-		fs := &hookFS{FS: vfs.NewMem()}
+		fs := &hookFS{FS: memfs.New()}
 		fs.sync = func() error { syncing = true; time.Sleep(time.Second); syncing = false; return nil }
 		fs.close = func() {
 			if syncing {
@@ -283,7 +284,7 @@ func TestCloseWaits(t *testing.T) {
 
 func TestBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		w := create(t, fs, Options{FlushEvery: 5 * time.Millisecond, SyncEvery: time.Second})
 		for range 3 {
 			lsn, err := w.AppendRelaxed([]byte("relaxed"))
@@ -317,7 +318,7 @@ func TestBackground(t *testing.T) {
 // again, without anybody asking.
 func TestBackgroundFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		w := create(t, fs, Options{FlushEvery: time.Millisecond})
 		fs.SetCapacity(1)
 		lsn, err := w.AppendRelaxed([]byte("relaxed"))

@@ -10,12 +10,13 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // unsynced is a segment of which nothing was synced.
 func unsynced(t testing.TB) (data []byte, payloads []string) {
 	t.Helper()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	for i := range 5 {
 		p := strings.Repeat(string(rune('a'+i)), 3*i)
@@ -140,7 +141,7 @@ func TestCrashEverywhere(t *testing.T) {
 		seeds = 2
 	}
 	for k := int64(1); ; k++ {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		fs.FreezeAt(k)
 		a, err := scenario(fs, 12)
 		if err == nil && !fs.Frozen() {
@@ -150,13 +151,13 @@ func TestCrashEverywhere(t *testing.T) {
 			return
 		}
 		// Freezing during the last, unpromised, write leaves no error.
-		if err != nil && !errors.Is(err, vfs.ErrFrozen) {
+		if err != nil && !errors.Is(err, memfs.ErrFrozen) {
 			t.Fatal(err)
 		}
-		crashes := []vfs.CrashOptions{{Keep: 0}, {Keep: 1}}
+		crashes := []memfs.CrashOptions{{Keep: 0}, {Keep: 1}}
 		for s := range seeds {
 			rng := rand.New(rand.NewPCG(uint64(s), uint64(k)))
-			o := vfs.CrashOptions{Keep: 0.5, Rand: rng}
+			o := memfs.CrashOptions{Keep: 0.5, Rand: rng}
 			if s%2 == 0 {
 				o.Fill = func(p []byte) {
 					for i := range p {
@@ -172,7 +173,7 @@ func TestCrashEverywhere(t *testing.T) {
 			}
 		}
 		// The process died, the machine did not.
-		alive := fs.CrashClone(vfs.CrashOptions{Keep: 1})
+		alive := fs.CrashClone(memfs.CrashOptions{Keep: 1})
 		if err := a.check(alive, a.flushed); err != nil {
 			t.Fatalf("kill at %d: %v", k, err)
 		}
@@ -181,13 +182,13 @@ func TestCrashEverywhere(t *testing.T) {
 
 // TestLyingDevice is the negative control: the check above can fail.
 func TestLyingDevice(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	fs.SetLyingSync(true)
 	a, err := scenario(fs, 12)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.check(fs.CrashClone(vfs.CrashOptions{}), a.synced); err == nil {
+	if err := a.check(fs.CrashClone(memfs.CrashOptions{}), a.synced); err == nil {
 		t.Fatal("a device that syncs nothing was not found out")
 	}
 }
@@ -195,7 +196,7 @@ func TestLyingDevice(t *testing.T) {
 // TestHoles keeps any subset of the sectors of unsynced records: what comes
 // after the first gap is not replayed.
 func TestHoles(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	if err := w.Sync(mustAppend(t, w, "synced")); err != nil {
 		t.Fatal(err)
@@ -211,7 +212,7 @@ func TestHoles(t *testing.T) {
 	syncDir(t, fs)
 	lengths := map[int]int{}
 	for subset := range 1 << 12 {
-		clone := fs.CrashClone(vfs.CrashOptions{Pick: func(i int) bool { return subset>>(i%12)&1 == 1 }})
+		clone := fs.CrashClone(memfs.CrashOptions{Pick: func(i int) bool { return subset>>(i%12)&1 == 1 }})
 		got, info := mustReplay(t, clone)
 		if len(got) == 0 || len(got) > len(want) {
 			t.Fatalf("subset %x: %d records", subset, len(got))
@@ -230,7 +231,7 @@ func TestHoles(t *testing.T) {
 // TestDamageBeforeSync flips every bit of a segment whose records were synced
 // one by one, but for the last two.
 func TestDamageBeforeSync(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	var ends []int64
 	var want []string

@@ -9,7 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/record"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // group appends three records and flushes them, and returns those for which
@@ -38,7 +38,7 @@ func group(t *testing.T, w *Writer, name string) (acked []string) {
 // fit are refused and never appear, the others do, and writing goes on when
 // there is room.
 func TestFullDisk(t *testing.T) {
-	probe := vfs.NewMem()
+	probe := memfs.New()
 	w := create(t, probe, Options{})
 	group(t, w, "first")
 	from := probe.Used()
@@ -46,7 +46,7 @@ func TestFullDisk(t *testing.T) {
 	to := probe.Used()
 
 	for capacity := from; capacity <= to; capacity++ {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		w := create(t, fs, Options{})
 		want := group(t, w, "first")
 		fs.SetCapacity(capacity)
@@ -100,7 +100,7 @@ func remove(list []string, prefix string) (out []string) {
 // TestRefusedStaysRefused asks for a dropped record again after others, longer
 // ones, have been written over its place.
 func TestRefusedStaysRefused(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	fs.SetCapacity(fs.Used() + 20)
 	lsn := mustAppend(t, w, "dropped")
@@ -131,7 +131,7 @@ func TestRefusedStaysRefused(t *testing.T) {
 // TestFullDiskKeepsRelaxed mixes records that may be dropped with records that
 // may not.
 func TestFullDiskKeepsRelaxed(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	fs.SetCapacity(fs.Used() + 50) // the first fits
 	var want []string
@@ -189,7 +189,7 @@ func TestFullDiskKeepsRelaxed(t *testing.T) {
 // TestFlushAllOnFullDisk: FlushAll does not wait for room, even when the last
 // record is one that was dropped.
 func TestFlushAllOnFullDisk(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	fs.SetCapacity(1)
 	if _, err := w.AppendRelaxed([]byte("kept")); err != nil {
@@ -207,7 +207,7 @@ func TestFlushAllOnFullDisk(t *testing.T) {
 // TestFullBuffer: an Append that finds too much waiting, and no room on disk,
 // is refused by itself.
 func TestFullBuffer(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{BufferMax: 100})
 	fs.SetCapacity(1)
 	var err error
@@ -254,7 +254,7 @@ func poisonedBy(t *testing.T, w *Writer, lsn int64, cause error) {
 func TestFailedSync(t *testing.T) {
 	for _, cause := range []error{syscall.EIO, syscall.ENOSPC} {
 		syncs, closes := 0, 0
-		fs := &hookFS{FS: vfs.NewMem(), close: func() { closes++ }}
+		fs := &hookFS{FS: memfs.New(), close: func() { closes++ }}
 		w := create(t, fs, Options{})
 		if err := w.Sync(mustAppend(t, w, "good")); err != nil {
 			t.Fatal(err)
@@ -287,7 +287,7 @@ func TestFailedWrite(t *testing.T) {
 		{syscall.EIO, nil, syscall.EIO},
 		{syscall.ENOSPC, syscall.EROFS, syscall.EROFS},
 	} {
-		fs := &hookFS{FS: vfs.NewMem()}
+		fs := &hookFS{FS: memfs.New()}
 		w := create(t, fs, Options{})
 		if err := w.Flush(mustAppend(t, w, "good")); err != nil {
 			t.Fatal(err)
@@ -322,7 +322,7 @@ func TestFailedWrite(t *testing.T) {
 
 // TestGroupSyncFails: every waiter of a group learns of its failure.
 func TestGroupSyncFails(t *testing.T) {
-	fs := &hookFS{FS: vfs.NewMem()}
+	fs := &hookFS{FS: memfs.New()}
 	w := create(t, fs, Options{})
 	var lsns []int64
 	for i := range 32 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 var testID = base.Identity{DB: 0x1234, Type: base.FileTypeLog, Num: 7}
@@ -75,7 +76,7 @@ func same(t testing.TB, got, want []string) {
 // withBytes is a file system with one segment of these bytes.
 func withBytes(t testing.TB, data []byte) vfs.FS {
 	t.Helper()
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	f, err := fs.Create(testID.Name())
 	if err != nil {
 		t.Fatal(err)

@@ -7,11 +7,11 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 func TestAppendReplay(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	var want []string
 	for i := range 100 {
@@ -43,7 +43,7 @@ func TestAppendReplay(t *testing.T) {
 
 // TestNothingBeforeFlush holds Append to making no system call.
 func TestNothingBeforeFlush(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	syncDir(t, fs)
 	before := w.Size()
@@ -57,7 +57,7 @@ func TestNothingBeforeFlush(t *testing.T) {
 	if got, _ := mustReplay(t, fs); len(got) != 1 || w.Written() != lsn || w.Synced() >= lsn || w.Pending() != 0 {
 		t.Fatalf("Flush did not write: %q", got)
 	}
-	if got, _ := mustReplay(t, fs.CrashClone(vfs.CrashOptions{})); len(got) != 0 {
+	if got, _ := mustReplay(t, fs.CrashClone(memfs.CrashOptions{})); len(got) != 0 {
 		t.Fatalf("Flush synced: %q", got)
 	}
 	if err := w.Sync(lsn); err != nil || w.Synced() != lsn {
@@ -68,7 +68,7 @@ func TestNothingBeforeFlush(t *testing.T) {
 // TestSyncOfWhatIsWritten: a sync covers what was written before it, and not
 // what waits in memory.
 func TestSyncOfWhatIsWritten(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	syncDir(t, fs)
 	first := mustAppend(t, w, "first")
@@ -82,7 +82,7 @@ func TestSyncOfWhatIsWritten(t *testing.T) {
 	if err := w.Sync(second); err != nil || w.Synced() != second {
 		t.Fatalf("synced to %d, want %d: %v", w.Synced(), second, err)
 	}
-	got, _ := mustReplay(t, fs.CrashClone(vfs.CrashOptions{}))
+	got, _ := mustReplay(t, fs.CrashClone(memfs.CrashOptions{}))
 	same(t, got, []string{"first", "second"})
 }
 
@@ -106,7 +106,7 @@ func TestNoAllocation(t *testing.T) {
 
 // TestBufferMax holds memory to its bound.
 func TestBufferMax(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{BufferMax: 100})
 	for range 50 {
 		mustAppend(t, w, "twenty-four byte record ")
@@ -124,7 +124,7 @@ func TestBufferMax(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	for _, durable := range []bool{true, false} {
-		fs := vfs.NewMem()
+		fs := memfs.New()
 		w := create(t, fs, Options{})
 		lsn := mustAppend(t, w, "record")
 		for range 2 {
@@ -151,7 +151,7 @@ func TestClose(t *testing.T) {
 
 // TestCreateFails holds Create to leaving no file behind.
 func TestCreateFails(t *testing.T) {
-	mem := vfs.NewMem()
+	mem := memfs.New()
 	fs := &hookFS{FS: mem, write: func([]byte) (int, error) { return 10, syscall.ENOSPC }}
 	_, err := newWriter(fs, "", testID, Prev{}, Options{})
 	if !errors.Is(err, base.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) {
@@ -169,7 +169,7 @@ func TestCreateFails(t *testing.T) {
 // TestMarkAfterFinish flips every bit of a finished segment. What was finished
 // is never taken for a torn tail.
 func TestMarkAfterFinish(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := memfs.New()
 	w := create(t, fs, Options{})
 	mustAppend(t, w, "first")
 	mustAppend(t, w, "last")

@@ -1,10 +1,12 @@
-package vfs
+package faultfs
 
-// faultFile is a file of a FaultFS. Its rules go by the name it was opened
+import "github.com/seerdb-go/seerdb/internal/vfs"
+
+// faultFile is a file of a FS. Its rules go by the name it was opened
 // with, whatever it is called now.
 type faultFile struct {
-	fs    *FaultFS // immutable
-	inner File     // immutable
+	fs    *FS      // immutable
+	inner vfs.File // immutable
 	name  string   // immutable
 }
 
@@ -18,7 +20,7 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	case r.rule.Short:
 		p = p[:len(p)/2]
 	case r.rule.Err != nil && !r.rule.After:
-		return 0, pathError("read", f.name, r.rule.Err)
+		return 0, vfs.PathError("read", f.name, r.rule.Err)
 	}
 	n, err := f.inner.ReadAt(p, off)
 	if r.rule.Flip && n > 0 {
@@ -28,7 +30,7 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 		p[bit/8] ^= 1 << (bit % 8)
 	}
 	if r.rule.Err != nil {
-		err = pathError("read", f.name, r.rule.Err)
+		err = vfs.PathError("read", f.name, r.rule.Err)
 	}
 	return n, err
 }
@@ -49,7 +51,7 @@ func (f *faultFile) Write(p []byte) (int, error) {
 			return n, err
 		}
 	}
-	return n, pathError("write", f.name, r.rule.Err)
+	return n, vfs.PathError("write", f.name, r.rule.Err)
 }
 
 // Sync implements File.
@@ -81,11 +83,11 @@ func (f *faultFile) Size() (size int64, err error) {
 // failed.
 func (f *faultFile) Close() error { return f.fs.do(OpClose, "close", f.name, f.inner.Close) }
 
-// faultDir is a directory of a FaultFS.
+// faultDir is a directory of a FS.
 type faultDir struct {
-	fs    *FaultFS // immutable
-	inner Dir      // immutable
-	name  string   // immutable
+	fs    *FS     // immutable
+	inner vfs.Dir // immutable
+	name  string  // immutable
 }
 
 // Sync implements Dir.

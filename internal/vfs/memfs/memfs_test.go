@@ -1,4 +1,4 @@
-package vfs
+package memfs
 
 import (
 	"fmt"
@@ -6,70 +6,73 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/vfstest"
 )
 
 func TestMemCapacity(t *testing.T) {
-	m := NewMem()
+	m := New()
 	m.SetCapacity(100)
 	f, err := m.Create("a")
-	check(t, err)
+	vfstest.Check(t, err)
 	n, err := f.Write(make([]byte, 60))
 	if n != 60 || err != nil {
 		t.Fatalf("Write: %d, %v", n, err)
 	}
 	n, err = f.Write(make([]byte, 60))
-	if n != 40 || !IsNoSpace(err) {
+	if n != 40 || !vfs.IsNoSpace(err) {
 		t.Fatalf("a write beyond the capacity: %d, %v; want 40 bytes and no space", n, err)
 	}
 	n, err = f.Write(make([]byte, 1))
-	if n != 0 || !IsNoSpace(err) {
+	if n != 0 || !vfs.IsNoSpace(err) {
 		t.Fatalf("a write on a full device: %d, %v", n, err)
 	}
 	if size, _ := f.Size(); size != 100 || m.Used() != 100 {
 		t.Fatalf("size %d, used %d", size, m.Used())
 	}
 	_, err = m.Create("b")
-	wantIs(t, err, syscall.ENOSPC)
-	wantIs(t, m.MkdirAll("d"), syscall.ENOSPC)
-	check(t, f.Sync())
-	check(t, m.Rename("a", "c"))
-	check(t, f.Truncate(10))
+	vfstest.WantIs(t, err, syscall.ENOSPC)
+	vfstest.WantIs(t, m.MkdirAll("d"), syscall.ENOSPC)
+	vfstest.Check(t, f.Sync())
+	vfstest.Check(t, m.Rename("a", "c"))
+	vfstest.Check(t, f.Truncate(10))
 	if free, total, err := m.Usage(""); free != 90 || total != 100 || err != nil {
 		t.Fatalf("Usage: %d of %d, %v", free, total, err)
 	}
-	check(t, m.Remove("c"))
+	vfstest.Check(t, m.Remove("c"))
 	if m.Used() != 10 {
 		t.Fatalf("used %d with the removed file still open", m.Used())
 	}
-	check(t, f.Close())
+	vfstest.Check(t, f.Close())
 	if m.Used() != 0 {
 		t.Fatalf("used %d at the end", m.Used())
 	}
 }
 
 func TestMemPreallocate(t *testing.T) {
-	m := NewMem()
+	m := New()
 	m.SetCapacity(100)
 	a, err := m.Create("a")
-	check(t, err)
-	check(t, a.Preallocate(70))
+	vfstest.Check(t, err)
+	vfstest.Check(t, a.Preallocate(70))
 	b, err := m.Create("b")
-	check(t, err)
-	wantIs(t, b.Preallocate(31), syscall.ENOSPC)
-	check(t, a.Preallocate(50)) // room that is there already
-	if n, err := b.Write(make([]byte, 40)); n != 30 || !IsNoSpace(err) {
+	vfstest.Check(t, err)
+	vfstest.WantIs(t, b.Preallocate(31), syscall.ENOSPC)
+	vfstest.Check(t, a.Preallocate(50)) // room that is there already
+	if n, err := b.Write(make([]byte, 40)); n != 30 || !vfs.IsNoSpace(err) {
 		t.Fatalf("a write into the room of another file: %d, %v", n, err)
 	}
-	if n, err := a.Write(make([]byte, 80)); n != 70 || !IsNoSpace(err) {
+	if n, err := a.Write(make([]byte, 80)); n != 70 || !vfs.IsNoSpace(err) {
 		t.Fatalf("a write into preallocated room: %d, %v", n, err)
 	}
-	check(t, a.Truncate(5))
+	vfstest.Check(t, a.Truncate(5))
 	if m.Used() != 35 {
 		t.Fatalf("used %d", m.Used())
 	}
 	// A replaced file gives back its room.
-	check(t, b.Close())
-	check(t, m.Rename("a", "b"))
+	vfstest.Check(t, b.Close())
+	vfstest.Check(t, m.Rename("a", "b"))
 	if m.Used() != 5 {
 		t.Fatalf("used %d after the rename", m.Used())
 	}
@@ -80,7 +83,7 @@ func TestMemPreallocate(t *testing.T) {
 
 // scenario is a creation, an append, a sync, a directory sync, a rename and a
 // removal: eight operations.
-func scenario(m *MemFS) error {
+func scenario(m *FS) error {
 	if err := m.MkdirAll("d"); err != nil {
 		return err
 	}
@@ -95,7 +98,7 @@ func scenario(m *MemFS) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := SyncDir(m, "d"); err != nil {
+	if err := vfs.SyncDir(m, "d"); err != nil {
 		return err
 	}
 	if err := f.Truncate(1); err != nil {
@@ -108,39 +111,39 @@ func scenario(m *MemFS) error {
 }
 
 func TestMemFreeze(t *testing.T) {
-	free := NewMem()
-	check(t, scenario(free))
+	free := New()
+	vfstest.Check(t, scenario(free))
 	if free.Ops() != 8 || free.Frozen() {
 		t.Fatalf("%d operations, frozen %v", free.Ops(), free.Frozen())
 	}
 	for k := int64(1); k <= 9; k++ {
-		m := NewMem()
-		root := rooted(t, m, "")
+		m := New()
+		root := vfstest.Rooted(t, m, "")
 		m.FreezeAt(k)
 		err := scenario(m)
 		if k > 8 {
-			check(t, err)
+			vfstest.Check(t, err)
 			continue
 		}
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		if m.Ops() != k-1 || !m.Frozen() {
 			t.Fatalf("frozen at %d: %d operations, frozen %v", k, m.Ops(), m.Frozen())
 		}
 		_, err = m.Stat("d")
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		_, err = m.List("d")
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		_, err = m.Open("d/a")
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		_, err = root.Lock("LOCK")
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		_, err = root.LockShared("LOCK")
-		wantIs(t, err, ErrFrozen)
+		vfstest.WantIs(t, err, ErrFrozen)
 		// The operation that froze had no effect: exactly the others are there.
-		other := NewMem()
+		other := New()
 		other.FreezeAt(k)
 		_ = scenario(other)
-		if a, b := dump(t, m.CrashClone(CrashOptions{Keep: 1})), dump(t, other.CrashClone(CrashOptions{Keep: 1})); a != b {
+		if a, b := vfstest.Dump(t, m.CrashClone(CrashOptions{Keep: 1})), vfstest.Dump(t, other.CrashClone(CrashOptions{Keep: 1})); a != b {
 			t.Fatalf("%s is not %s", a, b)
 		}
 	}
@@ -151,56 +154,56 @@ func TestMemFreezeWhat(t *testing.T) {
 		"", "d/", "d/ d/a=", "d/ d/a=abc", "d/ d/a=abc", "d/ d/a=abc", "d/ d/a=a", "d/ d/b=a", "d/",
 	}
 	for k := 1; k <= 9; k++ {
-		m := NewMem()
+		m := New()
 		m.FreezeAt(int64(k))
 		_ = scenario(m)
-		if got := dump(t, m.CrashClone(CrashOptions{Keep: 1})); got != want[k-1] {
+		if got := vfstest.Dump(t, m.CrashClone(CrashOptions{Keep: 1})); got != want[k-1] {
 			t.Errorf("frozen at %d: %q, want %q", k, got, want[k-1])
 		}
 	}
 }
 
 func TestMemFreezeLate(t *testing.T) {
-	m := NewMem()
-	write(t, m, "a", "A", true)
+	m := New()
+	vfstest.Write(t, m, "a", "A", true)
 	f, err := m.Open("a")
-	check(t, err)
+	vfstest.Check(t, err)
 	m.FreezeAt(m.Ops() + 1)
 	if _, err := f.ReadAt(make([]byte, 1), 0); err != nil || m.Frozen() {
 		t.Fatalf("reading does not freeze: %v", err)
 	}
-	wantIs(t, m.Remove("a"), ErrFrozen)
+	vfstest.WantIs(t, m.Remove("a"), ErrFrozen)
 	_, err = f.ReadAt(make([]byte, 1), 0)
-	wantIs(t, err, ErrFrozen)
-	wantIs(t, f.Sync(), ErrFrozen)
-	check(t, f.Close())
+	vfstest.WantIs(t, err, ErrFrozen)
+	vfstest.WantIs(t, f.Sync(), ErrFrozen)
+	vfstest.Check(t, f.Close())
 	m.FreezeAt(0)
-	if got := read(t, m, "a"); got != "A" {
+	if got := vfstest.Read(t, m, "a"); got != "A" {
 		t.Fatalf("thawed: %q", got)
 	}
 	m.FreezeAt(1)
 	_, err = m.Stat("a")
-	wantIs(t, err, ErrFrozen)
+	vfstest.WantIs(t, err, ErrFrozen)
 }
 
 func TestMemLockOfClone(t *testing.T) {
-	m := NewMem()
-	_, err := rooted(t, m, "").Lock("LOCK")
-	check(t, err)
+	m := New()
+	_, err := vfstest.Rooted(t, m, "").Lock("LOCK")
+	vfstest.Check(t, err)
 	c := m.CrashClone(CrashOptions{Keep: 1})
-	l, err := rooted(t, c, "").Lock("LOCK")
-	check(t, err)
-	check(t, l.Close())
+	l, err := vfstest.Rooted(t, c, "").Lock("LOCK")
+	vfstest.Check(t, err)
+	vfstest.Check(t, l.Close())
 }
 
 func TestMemRenameDir(t *testing.T) {
-	m := NewMem()
-	check(t, m.MkdirAll("a/b"))
-	check(t, m.MkdirAll("c"))
-	wantIs(t, m.Rename("a", "a/b/a"), syscall.EXDEV)
-	wantIs(t, m.Rename("a", "c"), fs.ErrExist)
-	check(t, m.Rename("a", "d"))
-	if got := dump(t, m); got != "c/ d/ d/b/" {
+	m := New()
+	vfstest.Check(t, m.MkdirAll("a/b"))
+	vfstest.Check(t, m.MkdirAll("c"))
+	vfstest.WantIs(t, m.Rename("a", "a/b/a"), syscall.EXDEV)
+	vfstest.WantIs(t, m.Rename("a", "c"), fs.ErrExist)
+	vfstest.Check(t, m.Rename("a", "d"))
+	if got := vfstest.Dump(t, m); got != "c/ d/ d/b/" {
 		t.Fatal(got)
 	}
 }
@@ -208,7 +211,7 @@ func TestMemRenameDir(t *testing.T) {
 // Appends, syncs, reads, listings and clones from many goroutines; the race
 // detector is the judge, and that every clone holds whole prefixes.
 func TestMemConcurrent(t *testing.T) {
-	m := NewMem()
+	m := New()
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
@@ -238,8 +241,8 @@ func TestMemConcurrent(t *testing.T) {
 	}
 	for range 30 {
 		c := m.CrashClone(CrashOptions{Keep: 1})
-		for _, name := range list(t, c, "/") {
-			b := read(t, c, name)
+		for _, name := range vfstest.List(t, c, "/") {
+			b := vfstest.Read(t, c, name)
 			for i := range b {
 				if b[i] != byte('0'+i%10) {
 					t.Fatalf("%s: %q", name, b)
@@ -248,7 +251,7 @@ func TestMemConcurrent(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if m.Used() != 0 || len(list(t, m, "/")) != 0 {
-		t.Fatalf("used %d, files %q", m.Used(), list(t, m, "/"))
+	if m.Used() != 0 || len(vfstest.List(t, m, "/")) != 0 {
+		t.Fatalf("used %d, files %q", m.Used(), vfstest.List(t, m, "/"))
 	}
 }

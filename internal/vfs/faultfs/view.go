@@ -1,20 +1,22 @@
-package vfs
+package faultfs
 
 import (
 	"io"
 	"io/fs"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// faultView is a FaultFS as seen from one of its directories.
+// faultView is a FS as seen from one of its directories.
 type faultView struct {
-	f     *FaultFS // immutable
-	inner FS       // immutable
-	dir   string   // immutable; what the directory was called, for rules and errors
+	f     *FS    // immutable
+	inner vfs.FS // immutable
+	dir   string // immutable; what the directory was called, for rules and errors
 }
 
 var (
-	_ FS   = (*FaultFS)(nil)
-	_ Root = (*faultRoot)(nil)
+	_ vfs.FS   = (*FS)(nil)
+	_ vfs.Root = (*faultRoot)(nil)
 )
 
 // full is a name as it is outside of the directory.
@@ -31,7 +33,7 @@ func (v *faultView) do(op OpKind, verb, name string, call func() error) error {
 }
 
 // Create implements FS.
-func (v *faultView) Create(name string) (file File, err error) {
+func (v *faultView) Create(name string) (file vfs.File, err error) {
 	err = v.do(OpCreate, "create", name, func() error {
 		file, err = v.inner.Create(name)
 		return err
@@ -40,7 +42,7 @@ func (v *faultView) Create(name string) (file File, err error) {
 }
 
 // Open implements FS.
-func (v *faultView) Open(name string) (file File, err error) {
+func (v *faultView) Open(name string) (file vfs.File, err error) {
 	err = v.do(OpOpen, "open", name, func() error {
 		file, err = v.inner.Open(name)
 		return err
@@ -49,7 +51,7 @@ func (v *faultView) Open(name string) (file File, err error) {
 }
 
 // wrap returns the file, or closes one that was opened only to fail.
-func (v *faultView) wrap(file File, name string, err error) (File, error) {
+func (v *faultView) wrap(file vfs.File, name string, err error) (vfs.File, error) {
 	if err != nil {
 		if file != nil {
 			_ = file.Close()
@@ -60,8 +62,8 @@ func (v *faultView) wrap(file File, name string, err error) (File, error) {
 }
 
 // OpenDir implements FS.
-func (v *faultView) OpenDir(name string) (Dir, error) {
-	var dir Dir
+func (v *faultView) OpenDir(name string) (vfs.Dir, error) {
+	var dir vfs.Dir
 	err := v.do(OpOpen, "open", name, func() (err error) {
 		dir, err = v.inner.OpenDir(name)
 		return err
@@ -76,8 +78,8 @@ func (v *faultView) OpenDir(name string) (Dir, error) {
 }
 
 // OpenRoot implements FS.
-func (v *faultView) OpenRoot(name string) (Root, error) {
-	var root Root
+func (v *faultView) OpenRoot(name string) (vfs.Root, error) {
+	var root vfs.Root
 	err := v.do(OpOpen, "open", name, func() (err error) {
 		root, err = v.inner.OpenRoot(name)
 		return err
@@ -145,10 +147,10 @@ func (v *faultView) Usage(name string) (free, total uint64, err error) {
 // PathJoin implements FS.
 func (v *faultView) PathJoin(elem ...string) string { return v.inner.PathJoin(elem...) }
 
-// faultRoot is a directory of a FaultFS. Closing it never fails.
+// faultRoot is a directory of a FS. Closing it never fails.
 type faultRoot struct {
 	faultView
-	root Root // immutable
+	root vfs.Root // immutable
 }
 
 // Lock implements Root.

@@ -1,4 +1,4 @@
-package vfs
+package memfs
 
 import (
 	"errors"
@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 )
 
-// The switches with which a test makes a MemFS fail: the power goes (FreezeAt),
+// The switches with which a test makes a FS fail: the power goes (FreezeAt),
 // the device is full (SetCapacity), the device lies (SetLyingSync), a sync
 // fails and takes the data with it (FailSync).
 
-// ErrFrozen is what everything on a MemFS returns after its crash point.
-var ErrFrozen = errors.New("vfs: the file system is frozen at its crash point")
+// ErrFrozen is what everything on a FS returns after its crash point.
+var ErrFrozen = errors.New("memfs: the file system is frozen at its crash point")
 
 // unlimited is the room of a file system without a capacity.
 const unlimited = math.MaxInt64 / 2
@@ -20,7 +20,7 @@ const unlimited = math.MaxInt64 / 2
 // Ops is the number of operations so far that changed something: a creation,
 // a directory made, an append, a truncation, a sync, a rename, a removal.
 // Those that failed are not counted.
-func (m *MemFS) Ops() int64 {
+func (m *FS) Ops() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.ops
@@ -30,7 +30,7 @@ func (m *MemFS) Ops() int64 {
 // included, fail with ErrFrozen and have no effect. A test that repeats its
 // scenario with k = 1, 2, ... until Frozen stays false has crashed at every
 // point there is. A k that has passed freezes at once; 0 never freezes.
-func (m *MemFS) FreezeAt(k int64) {
+func (m *FS) FreezeAt(k int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.freezeAt = k
@@ -38,14 +38,14 @@ func (m *MemFS) FreezeAt(k int64) {
 }
 
 // Frozen reports whether the crash point was reached.
-func (m *MemFS) Frozen() bool {
+func (m *FS) Frozen() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.frozen
 }
 
 // stepLocked counts an operation that is about to happen, or refuses it.
-func (m *MemFS) stepLocked() error {
+func (m *FS) stepLocked() error {
 	if m.frozen || m.freezeAt > 0 && m.ops+1 >= m.freezeAt {
 		m.frozen = true
 		return ErrFrozen
@@ -59,20 +59,20 @@ func (m *MemFS) stepLocked() error {
 // means that nothing can be added. On a full file system writes append what
 // fits and fail with ENOSPC, and nothing can be created; everything else
 // works.
-func (m *MemFS) SetCapacity(bytes int64) {
+func (m *FS) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
 }
 
 // Used is the bytes that all files together take.
-func (m *MemFS) Used() int64 {
+func (m *FS) Used() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.used
 }
 
-func (m *MemFS) freeLocked() int64 {
+func (m *FS) freeLocked() int64 {
 	if m.capacity == 0 {
 		return unlimited - m.used
 	}
@@ -81,7 +81,7 @@ func (m *MemFS) freeLocked() int64 {
 
 // SetLyingSync makes every sync answer success and do nothing, as some devices
 // do. It is the negative control of a crash test: with it the test must fail.
-func (m *MemFS) SetLyingSync(lying bool) {
+func (m *FS) SetLyingSync(lying bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lying = lying
@@ -111,14 +111,14 @@ type syncFault struct {
 // FailSync makes the next sync of a file or directory whose base name matches
 // the pattern (path.Match) fail with err. Several may be armed; each acts
 // once. For directories the model is always SyncKeepsDirty.
-func (m *MemFS) FailSync(pattern string, model SyncFailure, err error) {
+func (m *FS) FailSync(pattern string, model SyncFailure, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failSync = append(m.failSync, syncFault{pattern, model, err})
 }
 
 // takeSyncFaultLocked returns the first armed failure for a name, disarmed.
-func (m *MemFS) takeSyncFaultLocked(name string) (syncFault, bool) {
+func (m *FS) takeSyncFaultLocked(name string) (syncFault, bool) {
 	for i, f := range m.failSync {
 		if ok, _ := path.Match(f.pattern, path.Base(filepath.ToSlash(name))); ok {
 			m.failSync = append(m.failSync[:i:i], m.failSync[i+1:]...)
@@ -128,7 +128,7 @@ func (m *MemFS) takeSyncFaultLocked(name string) (syncFault, bool) {
 	return syncFault{}, false
 }
 
-func (m *MemFS) syncFileLocked(f *memFile) error {
+func (m *FS) syncFileLocked(f *memFile) error {
 	file := &f.node.file
 	if fault, ok := m.takeSyncFaultLocked(f.name); ok {
 		switch fault.model {
@@ -147,7 +147,7 @@ func (m *MemFS) syncFileLocked(f *memFile) error {
 	return nil
 }
 
-func (m *MemFS) syncDirLocked(d *memDir) error {
+func (m *FS) syncDirLocked(d *memDir) error {
 	if fault, ok := m.takeSyncFaultLocked(d.name); ok {
 		return fault.err
 	}

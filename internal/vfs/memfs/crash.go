@@ -1,4 +1,4 @@
-package vfs
+package memfs
 
 import (
 	"cmp"
@@ -54,7 +54,7 @@ func (o CrashOptions) picker() func() bool {
 // when it starts again. It may be called at any time, also on a frozen file
 // system, and does not change it. In the clone everything is durable, nothing
 // is locked, the capacity is the same, and the fault switches are off.
-func (m *MemFS) CrashClone(o CrashOptions) *MemFS {
+func (m *FS) CrashClone(o CrashOptions) *FS {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	keep := o.picker()
@@ -77,7 +77,7 @@ func (m *MemFS) CrashClone(o CrashOptions) *MemFS {
 		}
 		clones[n].dir = dirState{live: names, disk: maps.Clone(names)}
 	}
-	c := &MemFS{nextID: m.nextID, capacity: m.capacity, locks: map[*memNode]int{}}
+	c := &FS{nextID: m.nextID, capacity: m.capacity, locks: map[*memNode]int{}}
 	c.memView = memView{m: c, root: clones[m.root]}
 	c.root.links = 1
 	c.countLinks(c.root)
@@ -86,7 +86,7 @@ func (m *MemFS) CrashClone(o CrashOptions) *MemFS {
 
 // countLinks counts the names below a directory, and the room of the files.
 // A directory that a split rename left under two names is counted once.
-func (m *MemFS) countLinks(dir *memNode) {
+func (m *FS) countLinks(dir *memNode) {
 	for _, child := range dir.dir.live {
 		child.links++
 		switch {
@@ -100,14 +100,14 @@ func (m *MemFS) countLinks(dir *memNode) {
 }
 
 // Pending is the number of pieces that a crash now would decide about.
-func (m *MemFS) Pending() int {
+func (m *FS) Pending() int {
 	n := 0
 	m.CrashClone(CrashOptions{Pick: func(int) bool { n++; return false }})
 	return n
 }
 
 // nodesLocked lists every node that is live or may come back, by id.
-func (m *MemFS) nodesLocked() []*memNode {
+func (m *FS) nodesLocked() []*memNode {
 	seen := map[*memNode]bool{m.root: true}
 	nodes := []*memNode{m.root}
 	add := func(n *memNode) {

@@ -1,14 +1,16 @@
-package vfs
+package memfs
 
 import (
 	"io"
 	"io/fs"
 	"maps"
 	"syscall"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // fileState is the content of a file: what a process sees, what the device
-// holds, and the operations between the two. Guarded by MemFS.mu.
+// holds, and the operations between the two. Guarded by FS.mu.
 type fileState struct {
 	live     []byte // what a reader sees
 	disk     []byte // what survives for certain
@@ -66,7 +68,7 @@ func (f *fileState) revert() {
 	f.synced, f.pending, f.diverged = f.live, nil, false
 }
 
-// dirState is the content of a directory. Guarded by MemFS.mu.
+// dirState is the content of a directory. Guarded by FS.mu.
 type dirState struct {
 	live    map[string]*memNode // what a process sees
 	disk    map[string]*memNode // what survives for certain
@@ -106,7 +108,7 @@ func (d *dirState) settle() {
 
 // memFile is an open file.
 type memFile struct {
-	fs       *MemFS   // immutable
+	fs       *FS      // immutable
 	node     *memNode // immutable; its content guarded by fs.mu
 	name     string   // immutable
 	writable bool     // immutable
@@ -134,7 +136,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 		err = fs.ErrInvalid
 	}
 	if err != nil {
-		return 0, pathError("read", f.name, err)
+		return 0, vfs.PathError("read", f.name, err)
 	}
 	live := f.node.file.live
 	if off >= int64(len(live)) {
@@ -155,7 +157,7 @@ func (f *memFile) Write(p []byte) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if err := f.checkLocked(true); err != nil {
-		return 0, pathError("write", f.name, err)
+		return 0, vfs.PathError("write", f.name, err)
 	}
 	file := &f.node.file
 	// What is preallocated but not yet used is room of the file's own.
@@ -166,13 +168,13 @@ func (f *memFile) Write(p []byte) (int, error) {
 	}
 	if len(p) > 0 {
 		if err := f.fs.stepLocked(); err != nil {
-			return 0, pathError("write", f.name, err)
+			return 0, vfs.PathError("write", f.name, err)
 		}
 		before := file.room()
 		file.append(p)
 		f.fs.used += file.room() - before
 	}
-	return len(p), pathError("write", f.name, full)
+	return len(p), vfs.PathError("write", f.name, full)
 }
 
 // Sync implements File.
@@ -186,7 +188,7 @@ func (f *memFile) Sync() error {
 	if err == nil {
 		err = f.fs.syncFileLocked(f)
 	}
-	return pathError("sync", f.name, err)
+	return vfs.PathError("sync", f.name, err)
 }
 
 // Truncate implements File.
@@ -205,7 +207,7 @@ func (f *memFile) Truncate(size int64) error {
 		f.node.file.truncate(size)
 		f.fs.used += f.node.file.room() - before
 	}
-	return pathError("truncate", f.name, err)
+	return vfs.PathError("truncate", f.name, err)
 }
 
 // Preallocate implements File. It does not survive a crash, and is not counted
@@ -223,7 +225,7 @@ func (f *memFile) Preallocate(size int64) error {
 		file.reserved = size
 		f.fs.used += more
 	}
-	return pathError("preallocate", f.name, err)
+	return vfs.PathError("preallocate", f.name, err)
 }
 
 // Size implements File.
@@ -231,7 +233,7 @@ func (f *memFile) Size() (int64, error) {
 	f.fs.mu.RLock()
 	defer f.fs.mu.RUnlock()
 	if err := f.checkLocked(false); err != nil {
-		return 0, pathError("stat", f.name, err)
+		return 0, vfs.PathError("stat", f.name, err)
 	}
 	return int64(len(f.node.file.live)), nil
 }
@@ -242,7 +244,7 @@ func (f *memFile) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	if f.closed {
-		return pathError("close", f.name, fs.ErrClosed)
+		return vfs.PathError("close", f.name, fs.ErrClosed)
 	}
 	f.closed = true
 	f.node.opens--
@@ -252,7 +254,7 @@ func (f *memFile) Close() error {
 
 // memDir is an open directory.
 type memDir struct {
-	fs     *MemFS   // immutable
+	fs     *FS      // immutable
 	node   *memNode // immutable; its content guarded by fs.mu
 	name   string   // immutable
 	closed bool     // guarded by fs.mu
@@ -274,7 +276,7 @@ func (d *memDir) Sync() error {
 	if err == nil {
 		err = d.fs.syncDirLocked(d)
 	}
-	return pathError("sync", d.name, err)
+	return vfs.PathError("sync", d.name, err)
 }
 
 // Close implements Dir.
@@ -282,7 +284,7 @@ func (d *memDir) Close() error {
 	d.fs.mu.Lock()
 	defer d.fs.mu.Unlock()
 	if d.closed {
-		return pathError("close", d.name, fs.ErrClosed)
+		return vfs.PathError("close", d.name, fs.ErrClosed)
 	}
 	d.closed = true
 	d.node.opens--

@@ -1,7 +1,8 @@
-package vfs
+// Package memfs is a file system in memory for tests, with which the power can fail at
+// any operation.
+package memfs
 
 import (
-	"errors"
 	"io/fs"
 	"maps"
 	"path"
@@ -11,9 +12,11 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// MemFS is a file system in memory that knows, besides what a process sees,
+// FS is a file system in memory that knows, besides what a process sees,
 // what a power cut would leave (see CrashClone). It promises the least that
 // POSIX does:
 //
@@ -29,7 +32,7 @@ import (
 // Bytes once written are never changed in place (files only grow at the end,
 // and a cut drops the spare capacity), so clones and pending operations share
 // them.
-type MemFS struct {
+type FS struct {
 	memView  // from the root
 	mu       sync.RWMutex
 	nextID   uint64           // guarded by mu
@@ -45,13 +48,13 @@ type MemFS struct {
 
 // memView is the file system as seen from one of its directories.
 type memView struct {
-	m    *MemFS   // immutable
+	m    *FS      // immutable
 	root *memNode // immutable; where names begin; its content guarded by m.mu
 	dir  string   // immutable; what root was called when it was opened
 	shut bool     // guarded by m.mu; a Root that was closed
 }
 
-// memNode is a file or a directory. All of it is guarded by MemFS.mu, but for
+// memNode is a file or a directory. All of it is guarded by FS.mu, but for
 // id and isDir, which are immutable.
 type memNode struct {
 	id    uint64
@@ -63,19 +66,19 @@ type memNode struct {
 }
 
 var (
-	_ FS   = (*MemFS)(nil)
-	_ Root = (*memRoot)(nil)
+	_ vfs.FS   = (*FS)(nil)
+	_ vfs.Root = (*memRoot)(nil)
 )
 
-// NewMem makes an empty file system.
-func NewMem() *MemFS {
-	m := &MemFS{locks: map[*memNode]int{}}
+// New makes an empty file system.
+func New() *FS {
+	m := &FS{locks: map[*memNode]int{}}
 	m.memView = memView{m: m, root: m.newNode(true)}
 	m.root.links = 1
 	return m
 }
 
-func (m *MemFS) newNode(isDir bool) *memNode {
+func (m *FS) newNode(isDir bool) *memNode {
 	m.nextID++
 	n := &memNode{id: m.nextID, isDir: isDir}
 	if isDir {
@@ -135,18 +138,11 @@ func (v *memView) find(name string) (dir *memNode, last string, n *memNode, err 
 
 // err gives an error the name that the user knows.
 func (v *memView) err(op, name string, err error) error {
-	return pathError(op, path.Join(v.dir, name), err)
-}
-
-func pathError(op, name string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &fs.PathError{Op: op, Path: name, Err: err}
+	return vfs.PathError(op, path.Join(v.dir, name), err)
 }
 
 // Create implements FS.
-func (v *memView) Create(name string) (File, error) {
+func (v *memView) Create(name string) (vfs.File, error) {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
 	n, err := v.createLocked(name)
@@ -181,7 +177,7 @@ func (v *memView) handleLocked(n *memNode, name string, writable bool) *memFile 
 }
 
 // Open implements FS.
-func (v *memView) Open(name string) (File, error) {
+func (v *memView) Open(name string) (vfs.File, error) {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
 	_, _, n, err := v.find(name)
@@ -190,7 +186,7 @@ func (v *memView) Open(name string) (File, error) {
 	case n == nil:
 		err = fs.ErrNotExist
 	case n.isDir:
-		err = errNotRegular
+		err = vfs.ErrNotRegular
 	default:
 		return v.handleLocked(n, name, false), nil
 	}
@@ -198,7 +194,7 @@ func (v *memView) Open(name string) (File, error) {
 }
 
 // OpenDir implements FS.
-func (v *memView) OpenDir(name string) (Dir, error) {
+func (v *memView) OpenDir(name string) (vfs.Dir, error) {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
 	n, err := v.dirLocked(name)
@@ -279,7 +275,7 @@ func (v *memView) Remove(name string) error {
 }
 
 // releaseLocked gives back the room of a node that nothing can reach.
-func (m *MemFS) releaseLocked(n *memNode) {
+func (m *FS) releaseLocked(n *memNode) {
 	if n.links == 0 && n.opens == 0 {
 		m.used -= n.file.room()
 	}
@@ -383,5 +379,3 @@ func (i memInfo) Mode() fs.FileMode {
 	}
 	return 0o600
 }
-
-var errNotRegular = errors.New("not a regular file")

@@ -1,4 +1,4 @@
-package vfs
+package memfs
 
 import (
 	"io"
@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // memRoot implements Root. It goes by the node, so it does not matter what the
@@ -13,7 +14,7 @@ import (
 type memRoot struct{ memView }
 
 // OpenRoot implements FS.
-func (v *memView) OpenRoot(name string) (Root, error) {
+func (v *memView) OpenRoot(name string) (vfs.Root, error) {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
 	n, err := v.dirLocked(name)

@@ -1,4 +1,5 @@
-package vfs
+// Package faultfs makes chosen operations of a file system fail, wait or lie, for tests.
+package faultfs
 
 import (
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // OpKind is a set of operations of an FS and its files.
@@ -59,7 +62,7 @@ type Rule struct {
 // never did has tested nothing.
 type Fired struct {
 	rule    Rule          // immutable
-	fs      *FaultFS      // immutable
+	fs      *FS           // immutable
 	done    chan struct{} // closed when the rule is cleared
 	matched atomic.Int64
 	fired   atomic.Int64
@@ -74,24 +77,24 @@ func (f *Fired) Matched() int { return int(f.matched.Load()) }
 // Remove takes the rule away again, and wakes the calls that it delays.
 func (f *Fired) Remove() { f.fs.remove(f) }
 
-// FaultFS passes everything to another file system, but for the calls that its
+// FS passes everything to another file system, but for the calls that its
 // rules make fail. Every rule counts every call that matches it; of several
 // that are due, the one that was injected first acts.
-type FaultFS struct {
+type FS struct {
 	faultView
 	mu    sync.Mutex
 	rules atomic.Pointer[[]*Fired] // replaced under mu
 }
 
-// NewFault wraps a file system. Without rules it changes nothing.
-func NewFault(inner FS) *FaultFS {
-	f := &FaultFS{}
+// New wraps a file system. Without rules it changes nothing.
+func New(inner vfs.FS) *FS {
+	f := &FS{}
 	f.faultView = faultView{f: f, inner: inner}
 	return f
 }
 
 // Inject adds a rule. A malformed pattern is a bug of the caller.
-func (f *FaultFS) Inject(r Rule) *Fired {
+func (f *FS) Inject(r Rule) *Fired {
 	if _, err := path.Match(r.Path, ""); err != nil {
 		panic(fmt.Sprintf("vfs: rule with the pattern %q: %v", r.Path, err))
 	}
@@ -106,7 +109,7 @@ func (f *FaultFS) Inject(r Rule) *Fired {
 }
 
 // Clear removes all rules, and wakes the calls that they delay.
-func (f *FaultFS) Clear() {
+func (f *FS) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range f.load() {
@@ -115,7 +118,7 @@ func (f *FaultFS) Clear() {
 	f.store(nil)
 }
 
-func (f *FaultFS) remove(fired *Fired) {
+func (f *FS) remove(fired *Fired) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if i := slices.Index(f.load(), fired); i >= 0 {
@@ -124,14 +127,14 @@ func (f *FaultFS) remove(fired *Fired) {
 	}
 }
 
-func (f *FaultFS) load() []*Fired {
+func (f *FS) load() []*Fired {
 	if p := f.rules.Load(); p != nil {
 		return *p
 	}
 	return nil
 }
 
-func (f *FaultFS) store(rules []*Fired) {
+func (f *FS) store(rules []*Fired) {
 	if len(rules) == 0 {
 		f.rules.Store(nil)
 		return
@@ -141,7 +144,7 @@ func (f *FaultFS) store(rules []*Fired) {
 
 // due counts a call with every rule and returns the first that acts, after its
 // delay.
-func (f *FaultFS) due(op OpKind, name string) *Fired {
+func (f *FS) due(op OpKind, name string) *Fired {
 	var acting *Fired
 	for _, r := range f.load() {
 		if r.rule.matches(op, name) && r.count(acting == nil) {
@@ -185,7 +188,7 @@ func (f *Fired) count(free bool) bool {
 }
 
 // do performs an operation that a rule may replace.
-func (f *FaultFS) do(op OpKind, verb, name string, call func() error) error {
+func (f *FS) do(op OpKind, verb, name string, call func() error) error {
 	r := f.due(op, name)
 	if r == nil || r.rule.Err == nil {
 		return call()
@@ -195,5 +198,5 @@ func (f *FaultFS) do(op OpKind, verb, name string, call func() error) error {
 			return err
 		}
 	}
-	return pathError(verb, name, r.rule.Err)
+	return vfs.PathError(verb, name, r.rule.Err)
 }

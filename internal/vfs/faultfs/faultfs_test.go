@@ -1,4 +1,4 @@
-package vfs
+package faultfs
 
 import (
 	"errors"
@@ -11,52 +11,56 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/vfstest"
 )
 
 // everyOp does each operation once, on names that match "x*", and returns the
 // error of the one asked for.
-var everyOp = map[OpKind]func(t *testing.T, f FS) error{
-	OpCreate: func(_ *testing.T, f FS) error { _, err := f.Create("x1"); return err },
-	OpOpen:   func(_ *testing.T, f FS) error { _, err := f.Open("x0"); return err },
-	OpRead:   func(t *testing.T, f FS) error { _, err := opened(t, f).ReadAt(make([]byte, 4), 0); return err },
-	OpWrite:  func(t *testing.T, f FS) error { _, err := created(t, f).Write([]byte("abcd")); return err },
-	OpSync:   func(t *testing.T, f FS) error { return created(t, f).Sync() },
-	OpDirSync: func(_ *testing.T, f FS) error {
+var everyOp = map[OpKind]func(t *testing.T, f vfs.FS) error{
+	OpCreate: func(_ *testing.T, f vfs.FS) error { _, err := f.Create("x1"); return err },
+	OpOpen:   func(_ *testing.T, f vfs.FS) error { _, err := f.Open("x0"); return err },
+	OpRead:   func(t *testing.T, f vfs.FS) error { _, err := opened(t, f).ReadAt(make([]byte, 4), 0); return err },
+	OpWrite:  func(t *testing.T, f vfs.FS) error { _, err := created(t, f).Write([]byte("abcd")); return err },
+	OpSync:   func(t *testing.T, f vfs.FS) error { return created(t, f).Sync() },
+	OpDirSync: func(_ *testing.T, f vfs.FS) error {
 		check := f.MkdirAll("xdir")
-		return errors.Join(check, SyncDir(f, "xdir"))
+		return errors.Join(check, vfs.SyncDir(f, "xdir"))
 	},
-	OpRename:      func(_ *testing.T, f FS) error { return f.Rename("x0", "x9") },
-	OpRemove:      func(_ *testing.T, f FS) error { return f.Remove("x0") },
-	OpTruncate:    func(t *testing.T, f FS) error { return created(t, f).Truncate(0) },
-	OpList:        func(_ *testing.T, f FS) error { return errors.Join(f.MkdirAll("xdir"), listError(f, "xdir")) },
-	OpStat:        func(_ *testing.T, f FS) error { _, err := f.Stat("x0"); return err },
-	OpMkdir:       func(_ *testing.T, f FS) error { return f.MkdirAll("x2") },
-	OpLock:        func(t *testing.T, f FS) error { _, err := rooted(t, f, "").Lock("xLOCK"); return err },
-	OpPreallocate: func(t *testing.T, f FS) error { return created(t, f).Preallocate(10) },
-	OpClose:       func(t *testing.T, f FS) error { return opened(t, f).Close() },
+	OpRename:      func(_ *testing.T, f vfs.FS) error { return f.Rename("x0", "x9") },
+	OpRemove:      func(_ *testing.T, f vfs.FS) error { return f.Remove("x0") },
+	OpTruncate:    func(t *testing.T, f vfs.FS) error { return created(t, f).Truncate(0) },
+	OpList:        func(_ *testing.T, f vfs.FS) error { return errors.Join(f.MkdirAll("xdir"), listError(f, "xdir")) },
+	OpStat:        func(_ *testing.T, f vfs.FS) error { _, err := f.Stat("x0"); return err },
+	OpMkdir:       func(_ *testing.T, f vfs.FS) error { return f.MkdirAll("x2") },
+	OpLock:        func(t *testing.T, f vfs.FS) error { _, err := vfstest.Rooted(t, f, "").Lock("xLOCK"); return err },
+	OpPreallocate: func(t *testing.T, f vfs.FS) error { return created(t, f).Preallocate(10) },
+	OpClose:       func(t *testing.T, f vfs.FS) error { return opened(t, f).Close() },
 }
 
-func listError(f FS, dir string) error {
+func listError(f vfs.FS, dir string) error {
 	_, err := f.List(dir)
 	return err
 }
 
-func opened(t *testing.T, f FS) File {
+func opened(t *testing.T, f vfs.FS) vfs.File {
 	file, err := f.Open("x0")
-	check(t, err)
+	vfstest.Check(t, err)
 	return file
 }
 
-func created(t *testing.T, f FS) File {
+func created(t *testing.T, f vfs.FS) vfs.File {
 	file, err := f.Create("xnew")
-	check(t, err)
+	vfstest.Check(t, err)
 	return file
 }
 
-func newFaulty(t *testing.T) (*MemFS, *FaultFS) {
-	m := NewMem()
-	write(t, m, "x0", "abcd", true)
-	return m, NewFault(m)
+func newFaulty(t *testing.T) (*memfs.FS, *FS) {
+	m := memfs.New()
+	vfstest.Write(t, m, "x0", "abcd", true)
+	return m, New(m)
 }
 
 func TestFaultEveryOp(t *testing.T) {
@@ -77,7 +81,7 @@ func TestFaultEveryOp(t *testing.T) {
 		}
 		_, f := newFaulty(t)
 		f.Inject(Rule{Op: OpAll &^ op, Skip: 1000})
-		check(t, run(t, f))
+		vfstest.Check(t, run(t, f))
 	}
 	if all != OpAll {
 		t.Errorf("operations %b are not tried", OpAll&^all)
@@ -92,19 +96,19 @@ func TestFaultEffect(t *testing.T) {
 	for op, after := range mutations {
 		m, f := newFaulty(t)
 		f.Inject(Rule{Op: op})
-		wantIs(t, everyOp[op](t, f), syscall.EIO)
+		vfstest.WantIs(t, everyOp[op](t, f), syscall.EIO)
 		f.Clear()
 		before := "x0=abcd"
 		if op == OpWrite {
 			before = "x0=abcd xnew="
 		}
-		if got := dump(t, m); got != before {
+		if got := vfstest.Dump(t, m); got != before {
 			t.Errorf("op %b failed and left %q", op, got)
 		}
 		m, f = newFaulty(t)
 		f.Inject(Rule{Op: op, After: true})
-		wantIs(t, everyOp[op](t, f), syscall.EIO)
-		if got := dump(t, m); got != after {
+		vfstest.WantIs(t, everyOp[op](t, f), syscall.EIO)
+		if got := vfstest.Dump(t, m); got != after {
 			t.Errorf("op %b failed afterwards and left %q, want %q", op, got, after)
 		}
 	}
@@ -116,18 +120,18 @@ func TestFaultLeaksNothing(t *testing.T) {
 	f.Inject(Rule{Op: OpOpen, After: true, Path: "x0"})
 	file := created(t, f)
 	_, err := file.Write([]byte("x"))
-	check(t, err)
-	wantIs(t, file.Close(), syscall.EIO)
+	vfstest.Check(t, err)
+	vfstest.WantIs(t, file.Close(), syscall.EIO)
 	_, err = f.Open("x0")
-	wantIs(t, err, syscall.EIO)
+	vfstest.WantIs(t, err, syscall.EIO)
 	f.Inject(Rule{Op: OpLock, After: true})
-	_, err = rooted(t, f, "").Lock("LOCK")
-	wantIs(t, err, syscall.EIO)
-	l, err := rooted(t, m, "").Lock("LOCK")
-	check(t, err)
-	check(t, l.Close())
+	_, err = vfstest.Rooted(t, f, "").Lock("LOCK")
+	vfstest.WantIs(t, err, syscall.EIO)
+	l, err := vfstest.Rooted(t, m, "").Lock("LOCK")
+	vfstest.Check(t, err)
+	vfstest.Check(t, l.Close())
 	for _, name := range []string{"x0", "xnew"} {
-		check(t, m.Remove(name))
+		vfstest.Check(t, m.Remove(name))
 	}
 	if m.Used() != 0 {
 		t.Errorf("%d bytes are held by a file left open", m.Used())
@@ -177,11 +181,11 @@ func TestFaultSkipCount(t *testing.T) {
 	b.Remove()
 	b.Remove()
 	_, err := f.Stat("x0")
-	check(t, err)
+	vfstest.Check(t, err)
 	f.Inject(Rule{Op: OpStat})
 	f.Clear()
 	_, err = f.Stat("x0")
-	check(t, err)
+	vfstest.Check(t, err)
 }
 
 func TestFaultShort(t *testing.T) {
@@ -189,7 +193,7 @@ func TestFaultShort(t *testing.T) {
 	fired := f.Inject(Rule{Op: OpWrite | OpRead, Short: true, Err: syscall.ENOSPC})
 	file := created(t, f)
 	n, err := file.Write([]byte("0123456789"))
-	if n != 5 || !IsNoSpace(err) {
+	if n != 5 || !vfs.IsNoSpace(err) {
 		t.Fatalf("a short write: %d, %v", n, err)
 	}
 	b := []byte("........")
@@ -197,7 +201,7 @@ func TestFaultShort(t *testing.T) {
 	if n != 2 || !errors.Is(err, syscall.ENOSPC) || string(b) != "01......" {
 		t.Fatalf("a short read: %d, %v, %q", n, err, b)
 	}
-	if got := read(t, m, "xnew"); got != "01234" || fired.Count() != 2 {
+	if got := vfstest.Read(t, m, "xnew"); got != "01234" || fired.Count() != 2 {
 		t.Fatalf("%q, fired %d times", got, fired.Count())
 	}
 }
@@ -227,7 +231,7 @@ func TestFaultFlip(t *testing.T) {
 	if len(places) < 6 {
 		t.Errorf("8 flips hit only %d places", len(places))
 	}
-	if got := read(t, f, "x0"); got != "abcd" || read(t, m, "x0") != "abcd" {
+	if got := vfstest.Read(t, f, "x0"); got != "abcd" || vfstest.Read(t, m, "x0") != "abcd" {
 		t.Errorf("afterwards %q", got)
 	}
 	if fired.Count() != 8 {
@@ -241,7 +245,7 @@ func TestFaultDelay(t *testing.T) {
 		f.Inject(Rule{Op: OpStat, Delay: time.Minute, Count: 1})
 		start := time.Now()
 		_, err := f.Stat("x0")
-		check(t, err) // a delay alone is no failure
+		vfstest.Check(t, err) // a delay alone is no failure
 		if d := time.Since(start); d != time.Minute {
 			t.Errorf("delayed by %v", d)
 		}
@@ -250,11 +254,11 @@ func TestFaultDelay(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_, err := f.Stat("x0")
-			wantIs(t, err, syscall.EIO)
+			vfstest.WantIs(t, err, syscall.EIO)
 		})
 		synctest.Wait()
 		_, err = f.List("") // nobody else waits
-		check(t, err)
+		vfstest.Check(t, err)
 		f.Clear()
 		wg.Wait()
 		if d := time.Since(start); d != 0 {
@@ -264,11 +268,11 @@ func TestFaultDelay(t *testing.T) {
 }
 
 func TestFaultPattern(t *testing.T) {
-	m := NewMem()
-	f := NewFault(m)
-	check(t, m.MkdirAll("d.sst"))
+	m := memfs.New()
+	f := New(m)
+	vfstest.Check(t, m.MkdirAll("d.sst"))
 	fired := f.Inject(Rule{Op: OpCreate, Path: "*.sst"})
-	write(t, f, "d.sst/1.wal", "", false)
+	vfstest.Write(t, f, "d.sst/1.wal", "", false)
 	if _, err := f.Create("d.sst/1.sst"); err == nil {
 		t.Error("a file that matches was created")
 	}

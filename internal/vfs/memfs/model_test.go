@@ -1,4 +1,4 @@
-package vfs
+package memfs
 
 import (
 	"bytes"
@@ -7,13 +7,16 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/vfstest"
 )
 
-// crashModel drives a MemFS by random operations and knows, in the plainest
+// crashModel drives a FS by random operations and knows, in the plainest
 // way there is, what has to survive: a copy of each file and each directory as
 // of its last sync. Two flat directories, files known by a number of their own.
 type crashModel struct {
-	m       *MemFS
+	m       *FS
 	names   [2]map[string]int  // name -> file, as a process sees it
 	durable [2]map[string]int  // and as of the last sync of the directory
 	touched [2]map[string]bool // names changed since then, be it there and back
@@ -21,19 +24,19 @@ type crashModel struct {
 }
 
 type modelFile struct {
-	open   File
+	open   vfs.File
 	live   []byte
 	synced []byte
 	least  int // the shortest the file has been since its last sync
 }
 
-func newCrashModel(t tb) *crashModel {
-	c := &crashModel{m: NewMem()}
+func newCrashModel(t vfstest.TB) *crashModel {
+	c := &crashModel{m: New()}
 	for d := range c.names {
 		c.names[d], c.durable[d], c.touched[d] = map[string]int{}, map[string]int{}, map[string]bool{}
-		check(t, c.m.MkdirAll(c.dir(d)))
+		vfstest.Check(t, c.m.MkdirAll(c.dir(d)))
 	}
-	check(t, SyncDir(c.m, "/"))
+	vfstest.Check(t, vfs.SyncDir(c.m, "/"))
 	return c
 }
 
@@ -83,7 +86,7 @@ func (c *crashModel) sync(t *rapid.T) {
 
 func (c *crashModel) syncDir(t *rapid.T) {
 	d := rapid.IntRange(0, 1).Draw(t, "dir")
-	check(t, SyncDir(c.m, c.dir(d)))
+	vfstest.Check(t, vfs.SyncDir(c.m, c.dir(d)))
 	c.durable[d], c.touched[d] = map[string]int{}, map[string]bool{}
 	for name, f := range c.names[d] {
 		c.durable[d][name] = f
@@ -141,7 +144,7 @@ func (c *crashModel) check(t *rapid.T) {
 				continue
 			}
 			f := c.files[i]
-			b := []byte(read(t, some, c.path(d, name)))
+			b := []byte(vfstest.Read(t, some, c.path(d, name)))
 			if keep := min(f.least, len(f.synced)); !bytes.HasPrefix(b, f.synced[:keep]) {
 				t.Fatalf("%s lost some of its %d synced bytes", name, keep)
 			}
@@ -149,17 +152,17 @@ func (c *crashModel) check(t *rapid.T) {
 	}
 }
 
-func (c *crashModel) compare(t *rapid.T, what string, m *MemFS, names [2]map[string]int, content func(*modelFile) []byte) {
+func (c *crashModel) compare(t *rapid.T, what string, m *FS, names [2]map[string]int, content func(*modelFile) []byte) {
 	var used int64
 	counted := map[int]bool{}
 	for d := range names {
-		got := list(t, m, c.dir(d))
+		got := vfstest.List(t, m, c.dir(d))
 		if len(got) != len(names[d]) {
 			t.Fatalf("%s: %s holds %q, want %v", what, c.dir(d), got, names[d])
 		}
 		for name, i := range names[d] {
 			want := content(c.files[i])
-			if b := read(t, m, c.path(d, name)); b != string(want) {
+			if b := vfstest.Read(t, m, c.path(d, name)); b != string(want) {
 				t.Fatalf("%s: %s has %d bytes, want %d, or others", what, name, len(b), len(want))
 			}
 			if !counted[i] {
