@@ -3,12 +3,14 @@ package seerdb_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/merger"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // countingMerger counts what it is given.
@@ -175,6 +177,50 @@ func TestOperandsOnWhatAFilterTook(t *testing.T) {
 		t.Errorf("%d after the snapshot was read", n)
 	}
 	must(t, snap.Close())
+}
+
+// TestIteratorsKeepWhatExpiredUnderOperands: to an iterator nothing expires, also when
+// the value under a key's operands is gone from the tables, and later reads remember
+// the key without it.
+func TestIteratorsKeepWhatExpiredUnderOperands(t *testing.T) {
+	const operands = 3
+	c := newJumpyClock()
+	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+		o.MemtableSize, to.FoldFrom, to.Clock = 1<<20, 1, c.now
+		to.Elapsed = func(time.Time) time.Duration { return time.Duration(c.elapsed.Load()) * time.Millisecond }
+	})
+	key := []byte("n")
+	must(t, r.db.PutTTL(key, merger.AppendInt64(nil, 1000), 2*time.Second))
+	must(t, r.flush())
+	for range operands {
+		must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+	}
+	it, err := r.db.NewIter(nil)
+	must(t, err)
+	c.pass(3 * time.Second)
+	check := func() {
+		t.Helper()
+		v, err := r.db.Get(key)
+		must(t, err)
+		if n, err := merger.Int64(v); err != nil || n != operands {
+			t.Fatalf("%d, %v", n, err)
+		}
+		for _, seek := range []func() bool{func() bool { return it.SeekGE(key) }, func() bool { return it.SeekLT([]byte("o")) }} {
+			if !seek() {
+				t.Fatal(it.Err())
+			}
+			if n, err := merger.Int64(it.Value()); err != nil || n != 1000+operands {
+				t.Fatalf("the iterator shows %d, %v", n, err)
+			}
+		}
+	}
+	eventually(t, 30*time.Second, "the table of what expired is gone", func() bool {
+		must(t, r.db.Put([]byte("z"), nil)) // so that compaction looks
+		check()
+		return !slices.ContainsFunc(r.db.Metrics().Levels, func(l observe.LevelMetrics) bool { return l.Files > 0 })
+	})
+	check()
+	must(t, it.Close())
 }
 
 // TestManyKeysWithOperands: more keys than the database remembers, in keyspaces

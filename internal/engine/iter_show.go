@@ -173,7 +173,7 @@ func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
 			return kv, nil
 		}
 		if known == nil && f.Len() == it.e.opts.FoldFrom && !it.withOwn {
-			known = it.e.folded.get(it.s, it.k.id, it.saved, it.trailer.Seq())
+			known = it.e.folded.get(it.s, it.time, it.k.id, it.saved, it.trailer.Seq())
 			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it has some of those taken: once more
 				f.Reset(it.k.options().Merger)
 				kv = it.merged.SeekGE(it.saved, it.seek)
@@ -205,7 +205,7 @@ func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool
 	}
 	it.value, it.folded = append(it.value[:0], value...), operands
 	if lasts && f.Len() >= max(it.e.opts.FoldFrom, 1) && !it.withOwn {
-		it.e.folded.put(it.k.id, it.saved, folded{seq: it.trailer.Seq(), filters: it.s.filters, value: it.value, operands: operands})
+		it.e.folded.put(it.k.id, it.saved, folded{seq: it.trailer.Seq(), filters: it.s.filters, time: it.time, value: it.value, operands: operands})
 	}
 	return true
 }

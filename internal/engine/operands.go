@@ -35,10 +35,13 @@ type foldedKey struct {
 // changes, for commits and loads get later ones. But a flush or a compaction makes
 // one operand of several, older and newer ones. So folded is of use to a read as
 // long as all newer operands are in memtables, where each is what was written. And
-// filters do change what keys were: it is of use where none did in between.
+// filters do change what keys were: it is of use where none did in between. So does
+// time: what the operands lay on may have expired, and be gone from the tables. Then
+// folded is not for reads at an earlier time, whose tables still have it.
 type folded struct {
 	seq      base.SeqNum
 	filters  uint64 // see state
+	time     uint64 // by which values were expired
 	value    []byte
 	operands int // it was made of
 }
@@ -49,14 +52,14 @@ type foldedValues struct {
 	at map[foldedKey]*folded // guarded by mu
 }
 
-// get returns the newest that is known of a key, if that is of use to a read of s
-// that sees an operand of sequence newest, and none that is newer. That s is older
+// get returns the newest that is known of a key, if that is of use to a read of s at a
+// time that sees an operand of sequence newest, and none that is newer. That s is older
 // than what the read might see is no rarity: then what is known may be newer.
-func (c *foldedValues) get(s *state, space uint32, key []byte, newest base.SeqNum) *folded {
+func (c *foldedValues) get(s *state, time uint64, space uint32, key []byte, newest base.SeqNum) *folded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.at[foldedKey{space, string(key)}]
-	if f == nil || f.seq < s.oldest().after || f.seq > newest || f.filters != s.filters {
+	if f == nil || f.seq < s.oldest().after || f.seq > newest || f.filters != s.filters || f.time > time {
 		return nil
 	}
 	return f

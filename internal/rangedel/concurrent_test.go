@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -31,22 +32,9 @@ func TestConcurrent(t *testing.T) {
 	var next, visible atomic.Int64
 	done := make([]atomic.Bool, n+1)
 	var wg sync.WaitGroup
-	for range 3 {
+	for w := range 3 {
 		wg.Go(func() {
-			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
-				h := history[i-1]
-				stripes := []base.SeqNum{base.SeqNum(visible.Load())}
-				if i%4 == 0 {
-					v := s.Add(h.Lo, h.Hi, h.Seq, stripes)
-					v.ReuseRange(h.Lo, h.Hi, base.SeqNum(i%7*int64(n)))
-				} else {
-					s.AddAll([]Tombstone{h}, stripes) // in place where no reader has the view
-				}
-				done[i].Store(true)
-				for at := visible.Load(); at < int64(n) && done[at+1].Load(); at = visible.Load() {
-					visible.CompareAndSwap(at, at+1)
-				}
-			}
+			addHistory(&s, history, done, &next, &visible, rand.New(rand.NewPCG(7, uint64(w))))
 		})
 	}
 	for r := range 3 {
@@ -75,6 +63,38 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 	checkTree(t, s.View().root)
 	checkList(t, s.View().List())
+}
+
+// addHistory adds what is next in a history, one tombstone at a time or several, until
+// all is added.
+func addHistory(s *Set, history []Tombstone, done []atomic.Bool, next, visible *atomic.Int64, rng *rand.Rand) {
+	n := int64(len(history))
+	for {
+		few := int64(1)
+		if rng.IntN(8) == 0 {
+			few = 2 * rebuildMin // makes the tree anew
+		}
+		last := next.Add(few)
+		first := last - few + 1
+		if first > n {
+			return
+		}
+		last = min(last, n)
+		h := history[first-1]
+		stripes := []base.SeqNum{base.SeqNum(visible.Load())}
+		if few == 1 && rng.IntN(4) == 0 {
+			v := s.Add(h.Lo, h.Hi, h.Seq, stripes)
+			v.ReuseRange(h.Lo, h.Hi, base.SeqNum(first%7*n))
+		} else { // in place where no reader has the view
+			s.AddAll(slices.Clone(history[first-1:last]), stripes)
+		}
+		for i := first; i <= last; i++ {
+			done[i].Store(true)
+		}
+		for at := visible.Load(); at < n && done[at+1].Load(); at = visible.Load() {
+			visible.CompareAndSwap(at, at+1)
+		}
+	}
 }
 
 // TestCleanConcurrent races entries with tombstones: none may be in a clean
@@ -107,8 +127,17 @@ func TestCleanConcurrent(t *testing.T) {
 				continue
 			}
 			wg.Go(func() {
-				v := s.Add(tomb.Lo, tomb.Hi, tomb.Seq, []base.SeqNum{0})
-				v.ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
+				if i%2 == 0 {
+					v := s.Add(tomb.Lo, tomb.Hi, tomb.Seq, []base.SeqNum{0})
+					v.ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
+					return
+				}
+				batch := make([]Tombstone, rebuildMin) // makes the tree anew
+				for j := range batch {
+					batch[j] = tomb
+				}
+				s.AddAll(batch, []base.SeqNum{0})
+				s.View().ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
 			})
 		}
 		wg.Wait()
