@@ -18,7 +18,7 @@ type (
 	Health = observe.Health
 	// Report is the result of Verify. See observe.Report.
 	Report = observe.Report
-	// EventListener is told what happens inside. See observe.EventListener.
+	// EventListener gets what happens inside. See observe.EventListener.
 	EventListener = observe.EventListener
 )
 

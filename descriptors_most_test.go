@@ -198,6 +198,8 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	few.mu.Lock() // flushes go on
+	defer few.mu.Unlock()
 	for use, n := range few.most {
 		if most, ok := mostDescriptors[use]; ok && n > most {
 			t.Errorf("%d descriptors at most for %s; counted on %d", n, use, most)

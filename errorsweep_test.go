@@ -34,7 +34,7 @@ type survivor struct {
 // TestErrorSweep makes the first, second, third ... operation on the file
 // system fail, once or from there on, through a life of opening, commits,
 // flushes, compactions, reads, closing and reopening that goes on whatever
-// happens. No read may answer wrongly meanwhile; afterwards every acknowledged
+// happens. No read may answer wrongly during that; afterwards every acknowledged
 // commit is there, no refused one is, and none is there by half.
 func TestErrorSweep(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EMFILE} {

@@ -35,8 +35,8 @@ func check(err error) {
 	}
 }
 
-// Move an amount from one account to another. Should anybody change either of
-// them meanwhile, the function runs again.
+// Move an amount from one account to another. Should another client change either of
+// them in between, the function runs again.
 func ExampleDB_Update() {
 	db, done := exampleDB(nil)
 	defer done()
@@ -126,7 +126,7 @@ func ExampleDB_Keyspace_merge() {
 	// Output: 3 <nil>
 }
 
-// A session that is gone after an hour, and all of somebody's sessions gone at
+// A session that is gone after an hour, and all sessions of a user gone at
 // once.
 func ExampleDB_PutTTL() {
 	db, done := exampleDB(nil)
@@ -142,7 +142,7 @@ func ExampleDB_PutTTL() {
 	// Output: session/bob/1
 }
 
-// Whoever comes first gets the name.
+// The first caller gets the name.
 func ExampleDB_PutIfAbsent() {
 	db, done := exampleDB(nil)
 	defer done()

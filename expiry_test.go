@@ -267,7 +267,7 @@ func TestExpiryIsRead(t *testing.T) {
 		must(t, x.Put([]byte("result"), nil))
 		must(t, r.db.PutTTL([]byte(written), nil, time.Hour))
 		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) == (written == "other") || written == "other" && err != nil {
-			t.Errorf("somebody wrote %s: %v", written, err)
+			t.Errorf("another commit wrote %s: %v", written, err)
 		}
 	}
 }

@@ -373,7 +373,7 @@ func TestS19FailedFlushLeavesNoFile(t *testing.T) {
 	}
 }
 
-// Flush tells of the first failed attempt that began after it was called, and of
+// Flush reports the first failed attempt that began after it was called, and of
 // no other: who made room on a full disk was told of the attempt before, and a
 // failure was not seen by who looked after the next attempt.
 func TestFlushReportsItsOwnAttempts(t *testing.T) {

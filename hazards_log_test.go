@@ -325,7 +325,7 @@ func TestH19LengthInTheLogIsNotBelieved(t *testing.T) {
 	}
 }
 
-// A follower could be left waiting until somebody else committed.
+// A follower could be left waiting until another client committed.
 func TestH21NoCommitIsLeftWaiting(t *testing.T) {
 	rounds := some(150)
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed, seerdb.NoWAL} {

@@ -84,7 +84,7 @@ var snapshotCases = []anomaly{
 	{name: "PMP-range-delete", rows: oneTwo, txns: []string{"s1-9 s1-9 c", "D1-3 c"}, free: true, shown: func(s *schedule) bool {
 		return s.read(1, "s1-9") != s.again(1, "s1-9")
 	}},
-	// The second deletes what it found. What the first adds meanwhile must be
+	// The second deletes what it found. What the first adds in between must be
 	// found or remain, not be deleted unseen.
 	{name: "PMP-write", rows: oneTwo, txns: []string{"w15=1 c", "s1-3 D1-3 c"}, shown: func(s *schedule) bool {
 		return s.committed() && s.saw(2, "s1-3", "1=10 2=20") && s.ends("15", "")

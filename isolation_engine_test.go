@@ -102,7 +102,7 @@ func (x *engineTxn) DeleteRange(lo, hi string) error {
 	return x.tree.DeleteRange([]byte(lo), []byte(hi))
 }
 
-// Scan reads a range between bounds, for whoever reads on to see where to stop
+// Scan reads a range between bounds, so that a caller that reads on sees where to stop
 // depends on what lies beyond; or by a prefix.
 func (x *engineTxn) Scan(lo, hi string, how scanKind) (rows []isolationRow, err error) {
 	if how == scanPrefix {

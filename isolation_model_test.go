@@ -13,7 +13,7 @@ import (
 
 // modelDB is a store of maps that is isolated in the simplest way: every
 // transaction copies all there is, remembers what it read and wrote, and is
-// held against all later commits when it commits. With bugs it shows that the
+// compared with all later commits when it commits. With bugs it shows that the
 // suite sees them.
 type modelDB struct {
 	mu      sync.Mutex
@@ -46,7 +46,7 @@ func (o *modelOp) apply(rows map[string]string) {
 // modelBugs are the ways in which modelDB can be broken.
 type modelBugs struct {
 	dirty          bool // writes are made in place, not when they are committed
-	moving         bool // reads see what was committed meanwhile
+	moving         bool // reads see what was committed in between
 	movingScans    bool // scans do
 	applied        bool // a conflict leaves the first write behind
 	rolledForward  bool // a rollback leaves the deletes behind
@@ -65,7 +65,7 @@ type modelBugs struct {
 	tooStrict      bool // snapshot isolation is serializable
 	failsReaders   bool // transactions that only read are validated
 	failsBlind     bool // serializable validates writes
-	failsAll       bool // any commit meanwhile is a conflict
+	failsAll       bool // any commit in between is a conflict
 }
 
 func newModelDB(b modelBugs) *modelDB { return &modelDB{rows: map[string]string{}, bugs: b} }
@@ -312,7 +312,7 @@ var brokenModels = []struct {
 	{"G2", snapshotIsolation, modelBugs{tooStrict: true}, "never occurs"},
 	{"readers", serializable, modelBugs{failsReaders: true}, "only read, and had a conflict"},
 	{"blind-writes", serializable, modelBugs{failsBlind: true}, "in a case that has none"},
-	{"disjoint", snapshotIsolation, modelBugs{failsAll: true}, "a conflict with nobody"},
+	{"disjoint", snapshotIsolation, modelBugs{failsAll: true}, "a conflict with no other"},
 	{"neighbours", serializable, modelBugs{failsAll: true}, "in a case that has none"},
 }
 

@@ -398,7 +398,7 @@ func (s *schedule) judge(x *scheduled) {
 	case x.outcome == 'x' && !x.writes():
 		s.fail("transaction %d only read, and had a conflict", n)
 	case x.outcome == 'x' && !reason:
-		s.fail("transaction %d had a conflict with nobody", n)
+		s.fail("transaction %d had a conflict with no other", n)
 	case x.outcome == 'c' && x.writes() && s.level == snapshotIsolation && wins:
 		s.fail("transaction %d committed over a concurrent commit", n)
 	}

@@ -34,7 +34,7 @@ func (d *trackerDB) Begin(l isolationLevel) (isolationTxn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.tracker.Stats() == (txn.Stats{}) {
-		d.batches = nil // nobody can ask for what was written before now
+		d.batches = nil // no client can ask for what was written before now
 	}
 	x := &trackerTxn{db: d, level: l, rows: maps.Clone(d.rows)}
 	d.tracker.Begin(&x.txn, d.last, 1<<20, nil)

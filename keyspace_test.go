@@ -271,8 +271,8 @@ func stopWriters(t *testing.T, db *seerdb.DB, k *seerdb.Keyspace) <-chan error {
 	return blocked
 }
 
-// TestKeyspaceDropEndsItsWriters: who waits for the compactions of a keyspace
-// that is dropped meanwhile is told so at once.
+// TestKeyspaceDropEndsItsWriters: a writer that waits for the compactions of a
+// keyspace that is dropped gets that as its answer at once.
 func TestKeyspaceDropEndsItsWriters(t *testing.T) {
 	fs := memfs.New()
 	o := smallOn(fs, seerdb.Relaxed)

@@ -90,7 +90,7 @@ func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) (
 
 // TestRowsEndWithAPanic: a loop over rows that panics, or in which a merge
 // operator does, closes its iterator, and so does a Get. In a transaction that goes on, what the
-// iterator saw counts, and the iterator is nobody else's business.
+// iterator saw counts, and the iterator concerns its reader alone.
 func TestRowsEndWithAPanic(t *testing.T) {
 	o, bad := smallOn(memfs.New(), seerdb.Relaxed), false
 	o.Merger = moody{now: &bad}
@@ -139,7 +139,7 @@ func TestRowsEndWithAPanic(t *testing.T) {
 		}
 		must(t, errors.Join(rows.Err(), other.Put([]byte("d"), nil), db.Put([]byte("a"), nil), x.Put([]byte("e"), nil)))
 		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
-			t.Errorf("somebody else wrote what the transaction read: %v", err)
+			t.Errorf("another client wrote what the transaction read: %v", err)
 		}
 		must(t, other.Commit())
 		must(t, db.Delete([]byte("d")))

@@ -13,7 +13,7 @@ import (
 )
 
 // What becomes of other entries than plain ones is counted, and a broken promise
-// is told.
+// is reported.
 func TestSpaceMetrics(t *testing.T) {
 	var log bytes.Buffer
 	r := newSpaceRig(t, func(o *seerdb.Options) {

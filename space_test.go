@@ -118,7 +118,7 @@ func (r *spaceRig) fill(ttl time.Duration) {
 	})
 }
 
-// Whatever way everything is deleted, nobody has to ask for the space.
+// Whatever way everything is deleted, the space comes back unasked.
 func TestSpaceOfEverythingComesBack(t *testing.T) {
 	for name, way := range spaceWays {
 		t.Run(name, func(t *testing.T) {

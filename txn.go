@@ -15,7 +15,7 @@ type Isolation uint8
 
 const (
 	// Serializable transactions behave as if they had run one after the other,
-	// in the order of real time. A transaction that read what somebody else
+	// in the order of real time. A transaction that read what another client
 	// wrote before it committed fails with ErrConflict.
 	Serializable = Isolation(engine.Serializable)
 	// SnapshotIsolation looks only at what is written: the first of two
@@ -71,7 +71,7 @@ func (db *DB) Begin(o *TxnOptions) (*Txn, error) {
 	return db.begin(o, engine.Where{})
 }
 
-// begin opens a transaction that somebody asked for.
+// begin opens a transaction for a caller.
 func (db *DB) begin(o *TxnOptions, where engine.Where) (*Txn, error) {
 	x := new(struct { // in one piece
 		Txn
@@ -234,7 +234,7 @@ func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
 	})
 }
 
-// putIf writes a key on a condition. Somebody who wins the race for the key has
+// putIf writes a key on a condition. A client that wins the race for the key has
 // made progress, so trying again ends. What that one wrote is visible only once
 // it is durable: the pauses, which grow to a millisecond, are there to wait for a
 // sync without asking all the time.

@@ -24,7 +24,7 @@ func begin(t *testing.T, db *seerdb.DB, o *seerdb.TxnOptions) *seerdb.Txn {
 }
 
 // TestTxnReadsItsOwnWrites: every kind of write shows in gets and iterators of
-// the transaction, in both directions, and to nobody else before the commit.
+// the transaction, in both directions, and to no other client before the commit.
 func TestTxnReadsItsOwnWrites(t *testing.T) {
 	o := smallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
@@ -176,7 +176,7 @@ func TestTxnLife(t *testing.T) {
 }
 
 // TestPlainWritesConflict: a transaction notices what Put, Apply, DeleteRange
-// and Merge did meanwhile; nothing of it is applied then.
+// and Merge did in between; nothing of it is applied then.
 func TestPlainWritesConflict(t *testing.T) {
 	o := smallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{}

@@ -15,7 +15,7 @@ import (
 // TestTransactionsShareNoMemory: transactions work in memory that others worked
 // in before them. Whatever is done with one that is over, with iterators that
 // outlive it, or by another goroutine that ends it in the middle of a call,
-// concerns nobody else.
+// concerns no other.
 func TestTransactionsShareNoMemory(t *testing.T) {
 	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
 	c := &crowd{TB: t}

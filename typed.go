@@ -172,8 +172,8 @@ type TypedTxn[K, V any] struct {
 	txn StoreTxn
 }
 
-// GetForUpdate is Get, and the transaction will not commit if somebody else
-// writes the key meanwhile. See Txn.GetForUpdate.
+// GetForUpdate is Get, and the transaction will not commit if another client
+// writes the key in between. See Txn.GetForUpdate.
 func (t *TypedTxn[K, V]) GetForUpdate(k K) (v V, err error) {
 	b := t.TypedReader.c.encodeKey(k)
 	value, err := t.txn.GetForUpdate(b.key)

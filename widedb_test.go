@@ -160,7 +160,7 @@ func (w *wideDB) optionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 	return o
 }
 
-// tree returns a keyspace, and opens it if nobody did.
+// tree returns a keyspace, and opens it if it is not open.
 func (w *wideDB) tree(id int) (wideTree, error) {
 	if id == testkit.Default {
 		return w.db, nil

@@ -485,7 +485,7 @@ func (r *wideRun) forgetFresh() {
 }
 
 // checkNew compares a database that was just opened. Keyspaces stay closed by
-// chance, so that jobs meet some whose operators nobody named.
+// chance, so that jobs meet some whose operators were never named.
 func (r *wideRun) checkNew() {
 	r.must("after opening", r.names())
 	for _, id := range r.m.Keyspaces() {

@@ -133,7 +133,7 @@ func (a *actor) run(n int, limit time.Duration, each func(a *actor, i int) (int,
 }
 
 // drive runs all actors at once and measures them. beside, when not nil, counts
-// the operations of others meanwhile.
+// the operations of others in that time.
 func drive(actors []*actor, n int, limit time.Duration, beside *atomic.Int64, each func(*actor, int) (int, error)) (Sample, error) {
 	var ready, done sync.WaitGroup
 	gate := make(chan struct{})

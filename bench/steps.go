@@ -144,7 +144,7 @@ func findStep(name string) (*Stage, *Step, error) {
 // chosen returns the steps of a stage that must run for the wanted ones (names
 // or patterns of path.Match), nil when none is wanted. The first step, and the
 // steps that have no figure, run whenever any does; a step without a figure
-// that nobody needs costs time only.
+// that is not needed costs time only.
 func (s *Stage) chosen(want []string) (steps []*Step, shown map[string]bool) {
 	shown = map[string]bool{}
 	needed := map[string]bool{}

@@ -159,8 +159,8 @@ func (p *row) take(it Iter, size int, first bool, backward bool) (uint64, error)
 	return rowSum(now.head, now.tail, binary.LittleEndian.Uint64(value)), nil
 }
 
-// shortScan reads rows from a rank on with an iterator of its own. Nobody
-// writes meanwhile, so the rows are known exactly.
+// shortScan reads rows from a rank on with an iterator of its own. There
+// are no writes then, so the rows are known exactly.
 func (w *worker) shortScan(a *actor, rank, rows int) (err error) {
 	it, err := w.store.NewIter(IterOptions{Rows: rows})
 	if err != nil {

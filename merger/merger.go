@@ -29,7 +29,7 @@ var (
 )
 
 // Counter adds: values and operands are int64, as AppendInt64 writes them, and
-// no value counts as 0. A sum that does not fit is ErrOverflow for whoever reads
+// no value counts as 0. A sum that does not fit is ErrOverflow for those that read
 // it; no operand is lost by that, and further ones may bring it back into range.
 type Counter struct{}
 

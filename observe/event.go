@@ -27,7 +27,7 @@ type EventListener struct {
 	TableRemoved     func(FileEvent)
 	ValueFileCreated func(FileEvent)
 	ValueFileRemoved func(FileEvent)
-	// StallBegin is told why commits are stopped; StallEnd for how long.
+	// StallBegin gets the reason why commits are stopped; StallEnd for how long they were.
 	StallBegin func(reason string)
 	StallEnd   func(reason string, d time.Duration)
 	// BackgroundError reports a failed background job; it will be retried

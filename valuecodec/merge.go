@@ -25,8 +25,8 @@ func (o orderedCodec[V]) Decode(b []byte) (V, error)             { return o.c.De
 
 // Set stores sets as merger.Union has them. The elements of a slice may come in
 // any order and repeat; it decodes to each of them once, in the order of their
-// encodings, and to an empty slice that is not nil if there are none. Whoever
-// merges gives the elements to add.
+// encodings, and to an empty slice that is not nil if there are none. Merges
+// give the elements to add.
 func Set[E any](element Codec[E]) Codec[[]E] { return setCodec[E]{element} }
 
 type setCodec[E any] struct{ element Codec[E] }

@@ -205,7 +205,7 @@ func (t *crashTest) check() (err error) {
 		b, rest, ok := number(v)
 		i, _, ok2 := number(rest)
 		if !ok || !ok2 || b >= int64(len(rows)) {
-			return fmt.Errorf("%w: key %q holds what nobody wrote: %.30q", errDamage, k, v)
+			return fmt.Errorf("%w: key %q holds what was never written: %.30q", errDamage, k, v)
 		}
 		if want = crashKey(want[:0], b*crashBatch+i); string(want) != string(k) || len(v) != crashValueSize {
 			return fmt.Errorf("%w: batch %d row %d is under key %q", errDamage, b, i, k)

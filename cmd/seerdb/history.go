@@ -20,7 +20,7 @@ type history struct {
 }
 
 // historyFile is where the history is kept: with the user and not in the
-// database, for it is about what somebody did. "" where there is no such place.
+// database, for it is about what a user did. "" where there is no such place.
 func historyFile() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -65,7 +65,7 @@ func (h *history) writeAll() error {
 }
 
 // Add remembers a line, unless it is like the last one or begins with a blank:
-// what somebody does not want to be kept.
+// what a user does not want to be kept.
 func (h *history) Add(line string) {
 	line = strings.TrimRight(line, " \t") // completion leaves a blank
 	if line == "" || isBlank(line[0]) || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {

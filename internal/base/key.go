@@ -85,7 +85,7 @@ func Compare(ak []byte, at Trailer, bk []byte, bt Trailer) int {
 	return 0
 }
 
-// KV is one entry, as iterators show it. The slices belong to whoever showed
+// KV is one entry, as iterators show it. The slices belong to the iterator that showed
 // it and are valid until that iterator moves or closes.
 type KV struct {
 	Key     []byte

@@ -31,7 +31,7 @@ type Reader struct {
 
 // Decode checks the header of an encoded batch. Operations are checked as Next
 // comes to them; Check walks all of them. Errors are *base.CorruptionError
-// with an offset inside data and no file: whoever read data knows the rest.
+// with an offset inside data and no file: the reader of data knows the rest.
 func Decode(data []byte) (Reader, error) {
 	if len(data) < HeaderSize {
 		return Reader{}, base.Corruptf("", 0, "batch of %d bytes has no room for its header", len(data))

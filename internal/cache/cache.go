@@ -126,9 +126,9 @@ func (c *Cache) room() int64 {
 //
 // On Hit the handle's bytes are the page. On Fill they are the caller's alone,
 // with arbitrary contents: it fills them and calls Publish, after which the
-// handle reads like a Hit, or it calls Abort. Meanwhile others who acquire k
+// handle reads like a Hit, or it calls Abort. Until then others that acquire k
 // wait; after an Abort one of them is asked to fill. So a fill must end, and
-// whoever fills k must not acquire k again before that.
+// the goroutine that fills k must not acquire k again before that.
 //
 // Pages of one key always have one size; asked for another, Acquire hands out
 // a private buffer to fill. scan says that the page is read in passing: it is
@@ -189,7 +189,7 @@ func (c *Cache) acquireSlow(k Key, h uint64, size int, scan bool) (Handle, State
 }
 
 // wait sleeps until the fill of f has ended. Called with mu held, which it
-// gives up meanwhile; f.state has the waiting bit, so whoever ends the fill will
+// gives up in that time; f.state has the waiting bit, so the one that ends the fill will
 // look for the channel.
 func (c *Cache) wait(f *frame) {
 	ch := c.waiters[f.id]

@@ -40,7 +40,7 @@ func (c *Cache) Charge(kind Kind, n int64) {
 	}
 	for again := true; again; {
 		c.mu.Lock()
-		// A slab at a time, so that nobody waits long for the lock.
+		// A slab at a time, so that no reader waits long for the lock.
 		again = !c.closed && c.room() < 0 && c.reclaim(min(c.room()+int64(c.slabSize), 0))
 		c.unlockAndDiscard()
 	}

@@ -2,7 +2,7 @@ package cache
 
 import "testing"
 
-// check holds the cache's structure to its rules. Nobody else may use c.
+// check holds the cache's structure to its rules. No other goroutine may use c.
 func (c *Cache) check(t testing.TB) {
 	t.Helper()
 	c.mu.Lock()

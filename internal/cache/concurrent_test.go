@@ -42,7 +42,7 @@ func TestSingleFlight(t *testing.T) {
 	c.check(t)
 }
 
-// TestWait: whoever comes during a fill sleeps until it ends.
+// TestWait: a reader that comes during a fill sleeps until it ends.
 func TestWait(t *testing.T) {
 	c := newTest(t, 1<<20)
 	k := Key{File: NewFileID()}
@@ -82,7 +82,7 @@ func TestAbortedFill(t *testing.T) {
 		wg.Go(func() {
 			h, s := c.Acquire(k, 4096, false)
 			if s == Hit {
-				t.Error("hit of a page that nobody filled")
+				t.Error("hit of a page that was never filled")
 			}
 			if filling.Add(1) != 1 {
 				t.Error("two fill at once")

@@ -30,7 +30,7 @@ func (k Key) hash() uint64 {
 //	bit   0..19  pins
 //	bit  20      ready: the key is set, the bytes are filled, readers may pin
 //	bit  21      filling: one caller owns the bytes
-//	bit  22      waiting: somebody waits for the fill to end
+//	bit  22      waiting: a reader waits for the fill to end
 //	bit  23..24  heat: hits since it was last aged, at most 3
 //	bit  25..33  hits that are not yet in the cache's total
 //	bit  34..63  generation: grows whenever the frame stops being ready

@@ -39,7 +39,7 @@ func (h Handle) Publish() {
 	}
 }
 
-// Abort gives the bytes back unfilled and releases the handle. Whoever waits
+// Abort gives the bytes back unfilled and releases the handle. A reader that waits
 // for the page tries to fill it himself: a failure is not remembered.
 func (h Handle) Abort() {
 	if h.f == nil {

@@ -235,7 +235,7 @@ func (c *Cache) freeLarge(f *frame) {
 	c.dismiss(f)
 }
 
-// checkUnpinned panics if a page is pinned: somebody would read freed memory.
+// checkUnpinned panics if a page is pinned: its reader would read freed memory.
 func (c *Cache) checkUnpinned() {
 	if !invariant.Enabled {
 		return

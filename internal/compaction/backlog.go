@@ -6,7 +6,7 @@ import "github.com/seerdb-go/seerdb/internal/manifest"
 // lies above the last level beyond the room there is. values is how much more
 // garbage the value files of all hold than the space target allows. Both are
 // near 0 while compactions keep up; trees without a backlog are left out.
-// Whoever paces writers by it keeps the space that the database takes bounded
+// A pacer of writers that goes by it keeps the space that the database takes bounded
 // under overload too, which counting the runs of level 0 does not: those can be
 // merged away quickly, to where they still take space.
 func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uint64, values uint64) {

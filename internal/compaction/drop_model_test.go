@@ -168,7 +168,7 @@ func (s *dropSim) list(f *manifest.FileMeta) *rangedel.List {
 // start picks a job, and does all of it but installing it.
 func (s *dropSim) start() bool {
 	w := Workload{Idle: s.idle, OldestSnapshot: s.stripes()[0], ExpireAt: s.horizon()}
-	if s.idle || s.rnd.IntN(3) > 0 { // else as for a job that somebody asked for
+	if s.idle || s.rnd.IntN(3) > 0 { // else as for a job that a caller asked for
 		w.Covers = Covers(s.v, s.stripes(), s.list)
 	}
 	j, ok := pickOne(s.v, s.busy, w, s.cfg)

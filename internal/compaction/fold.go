@@ -29,7 +29,7 @@ type operand struct {
 	seq  base.SeqNum // of the newest
 	n    int         // how many it was
 	// apart means that it and the next newer one do not combine, so that
-	// nobody asks again.
+	// they are not asked about again.
 	apart bool
 }
 
@@ -45,7 +45,7 @@ type Folder struct {
 	pushed int         // entries in ops
 	held   int         // bytes, with operandCost
 
-	spare [][]byte // buffers nobody uses
+	spare [][]byte // buffers that are free
 	list  [][]byte // scratch of full
 	out   []byte   // scratch of full
 }
@@ -193,7 +193,7 @@ func (f *Folder) recycle(b []byte) {
 }
 
 // sharesArray reports whether two slices end in the same array, as slices of
-// one buffer do unless somebody took care that they do not.
+// one buffer do unless the merger took care that they do not.
 func sharesArray(a, b []byte) bool {
 	return cap(a) > 0 && cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }

@@ -21,7 +21,7 @@ const (
 	ReasonTombstones               // tombstones hide more than their way down costs
 	ReasonValues                   // value files hold too much garbage
 	ReasonIdle                     // nothing else to do: fewer runs to read
-	ReasonManual                   // somebody asked
+	ReasonManual                   // a caller asked
 	ReasonExpired                  // too much has expired
 	ReasonRanges                   // range tombstones cover whole tables
 	ReasonJoin                     // small files that lie side by side

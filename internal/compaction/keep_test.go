@@ -32,7 +32,7 @@ const deeperSeen = base.Trailer(1)
 // changedAfter is what a transaction asks that read the key at s.
 func (h history) changedAfter(s base.SeqNum) bool { return len(h) > 0 && h[0].Seq() > s }
 
-// same reports whether nobody can tell two histories apart, with these live
+// same reports whether no read can tell two histories apart, with these live
 // snapshots, now or later.
 func same(a, b history, snapshots []base.SeqNum, deeper bool, seqMax base.SeqNum) bool {
 	reads := slices.Clone(snapshots)

@@ -10,7 +10,7 @@ import (
 
 // A job that only collects garbage takes at most maxGarbageTables tables, and
 // copies values of at most maxGarbageValues times the size of a table, if it
-// has more than one table. Such jobs are never urgent; small ones hold nobody
+// has more than one table. Such jobs are never urgent; small ones hold no others
 // up.
 const (
 	maxGarbageTables = 16

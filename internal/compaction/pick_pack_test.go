@@ -71,7 +71,7 @@ func TestPackJobsAreBounded(t *testing.T) {
 
 // TestPickAsksEachKeyspaceOnce: what a pick costs grows with the keyspaces that
 // are due, and not with those times the tables of a job that runs for thousands of
-// others, nor times all value files. It is held against a plain pick.
+// others, nor times all value files. It is compared with a plain pick.
 func TestPickAsksEachKeyspaceOnce(t *testing.T) {
 	const n = 4000
 	version := func(values bool) *manifest.Version {

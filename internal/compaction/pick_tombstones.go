@@ -124,11 +124,10 @@ func (g gain) reason() Reason {
 
 // tombstoneGain estimates how many bytes are freed when tables are merged, with
 // nothing under them: each tombstone of a key meets one other entry of average
-// size, with its value in a value file, and both go. What has expired goes as it
-// is; that it meets another is not reckoned with, since a key that expires is often put
-// but once. What the range tombstones beside entries free is not known, unless
-// they cover the table: each is taken for one of a key. Tables that others of
-// them cover whole do not get here: see pickDrop.
+// size, with its value in a value file, and both go. Expired entries count only
+// themselves: keys that expire are often put but once. What the range tombstones
+// beside entries free is not known, unless they cover the table: each is taken for
+// one of a key. Tables that others of them cover whole do not get here: see pickDrop.
 func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool {
 		return !isWipe(p.f) || !w.seen(p.f)

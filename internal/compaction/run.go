@@ -35,7 +35,7 @@ type RunOptions struct {
 	// Merger collapses merge operands; nil leaves them as they are.
 	Merger base.Merger
 	// ExpireAt is the time of the live reader that is furthest behind: an entry
-	// with an expiry at or before it is expired for everybody. 0 is none.
+	// with an expiry at or before it is expired for all readers. 0 is none.
 	ExpireAt uint64
 	// Filter, if set, is asked about values that all Snapshots see and nothing
 	// newer in the input hides, and told them as their user knows them. It keeps
@@ -54,7 +54,7 @@ type RunOptions struct {
 	NewTable  func() (TableOutput, error)
 	NewValues func() (ValueOutput, error)
 
-	// Progress, if set, is told every 64 KiB or so how many bytes of input
+	// Progress, if set, gets every 64 KiB or so how many bytes of input
 	// were worked off since the last call. It may block, to hold the job back.
 	Progress func(bytes int)
 }

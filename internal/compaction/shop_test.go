@@ -14,7 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 )
 
-// shop makes outputs in memory, and fails where it is told to.
+// shop makes outputs in memory, and fails where a test wants it.
 type shop struct {
 	t      testing.TB
 	next   base.FileNum

@@ -211,7 +211,7 @@ func (t *tree) blocked(level int, lo []byte, end base.End) bool {
 }
 
 // parted reports whether a running job writes between two neighbouring tables of
-// a level: a job that took both could write over what comes to lie there.
+// a level: a job that took both could write over what another job puts there.
 func (t *tree) parted(level int, a, b *manifest.FileMeta) bool {
 	return t.blocked(level, a.Smallest, b.End())
 }

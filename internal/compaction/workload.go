@@ -8,7 +8,7 @@ import (
 // Workload is what Pick may know about the use of the database. The zero value
 // knows nothing.
 type Workload struct {
-	// Idle means that nobody has written for a while.
+	// Idle means that there were no writes for a while.
 	Idle bool
 	// OldestSnapshot is the oldest sequence that is still read: that of the
 	// oldest snapshot, or else the visible one.

@@ -184,7 +184,7 @@ func TestSimulateChecked(t *testing.T) {
 }
 
 // settle flushes, lets go of the snapshots and works off everything that is
-// due while nobody writes.
+// due while there are no writes.
 func (s *sim) settle() {
 	s.flush()
 	s.live = nil

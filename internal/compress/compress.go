@@ -1,5 +1,5 @@
 // Package compress turns bytes into fewer bytes and back, by a codec that is
-// named by one tag byte of the format. It keeps no lengths: whoever stores
+// named by one tag byte of the format. It keeps no lengths: a caller that stores
 // compressed bytes stores the uncompressed length beside them, so that Decode
 // fills a buffer of a size that was checked before and can never be made to
 // allocate by what it reads.
@@ -27,7 +27,7 @@ const (
 	S2   Codec = 3 // S2 block format, a superset of Snappy
 )
 
-// Default is the codec of whoever does not choose one. Measured on 8 KiB pages
+// Default is the codec of callers that do not choose one. Measured on 8 KiB pages
 // of 12-byte keys and 100-byte values, half of each value noise, on one core
 // of an AMD EPYC (BenchmarkEncode, BenchmarkDecode):
 //
@@ -73,7 +73,7 @@ func MaxEncodedLen(n int, c Codec) int {
 }
 
 // Encode appends the encoding of src to dst and returns the longer slice. The
-// result may be longer than src: whoever stores it compares, and stores src
+// result may be longer than src: a caller that stores it compares, and stores src
 // itself under None when the gain is too small. dst and src must not overlap.
 // An invalid codec is a bug of the caller and panics. The encoding of nothing
 // is nothing, whatever the codec.

@@ -78,7 +78,7 @@ func (b *background) start() {
 // finishes.
 func (b *background) stopJobs() {
 	b.mu.Lock()
-	b.cancel() // under mu: whoever entered before is waited for
+	b.cancel() // under mu: those that entered before are waited for
 	b.idle.Broadcast()
 	b.mu.Unlock()
 }
@@ -107,7 +107,7 @@ func (b *background) kick() {
 	}
 }
 
-// pause waits for d, or less when somebody wants another attempt or jobs are
+// pause waits for d, or less when a caller wants another attempt or jobs are
 // stopped.
 func (b *background) pause(d time.Duration) {
 	t := time.NewTimer(d)
@@ -143,7 +143,7 @@ func (b *background) wantFlush() (begun uint64) {
 }
 
 // failedSince is the error of an attempt to flush any of gens that was not among
-// the first begun, even if a later one worked: who asks is told the same however
+// the first begun, even if a later one worked: callers get the same however
 // late it looks. The caller holds b.mu.
 func (b *background) failedSince(begun uint64, gens []*generation) error {
 	for _, g := range gens {
@@ -343,7 +343,7 @@ func (b *background) syncer(d time.Duration) {
 			return
 		case <-tick.C:
 			if b.e.durable.load() < b.e.visibleSeq() {
-				_ = b.e.SyncLog() // a failure poisons, which everybody is told
+				_ = b.e.SyncLog() // a failure poisons, which all later commits report
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 
 // Bulk loads. Rows in order go through compaction.Run straight to tables, past
 // log and memtables; rows in no order are sorted first, on disk if need be.
-// The tables are written with sequence 0 in every entry, since nobody knows yet
+// The tables are written with sequence 0 in every entry, since it is not known yet
 // what sequence the load will have. It is decided when the tables take their
 // place (bulk_install.go), and stands in the manifest (manifest.FileMeta.OneSeq):
 // readers show it.
@@ -25,7 +25,7 @@ import (
 // LoadOptions say how rows are loaded.
 type LoadOptions struct {
 	Unsorted bool
-	Progress func(LoadProgress) // nil: nobody asks
+	Progress func(LoadProgress) // or nil
 }
 
 // LoadProgress is how far a load is. The root package documents the fields.

@@ -14,7 +14,7 @@ import (
 
 // How a load takes its place. It is a commit of one sequence (I1, I2), whose
 // data is in tables from the beginning. Order of things, with flushMu held so
-// that nobody else flushes:
+// that no other goroutine flushes:
 //
 //	1 under commit.mu: commits are held back, a new generation is made active,
 //	  the load gets the next sequence and a place in the queue

@@ -23,7 +23,7 @@ import (
 //	           one writes or syncs share the next write or sync
 //	3 apply    its operations into the memtable, concurrently with others
 //	4 publish  in queue order the visible sequence moves over applied commits
-//	5 wake     whoever was passed over by somebody else's publish
+//	5 wake     those that another commit's publish passed over
 //
 // A commit that fails at stage 2 is passed over unapplied: its sequences stay
 // empty for ever. In Sync mode nothing is visible before it is durable.
@@ -123,7 +123,7 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		var cancel func()
 		ctx, cancel = context.WithCancel(ctx) // ours is asked under locks
 		defer cancel()
-		defer context.AfterFunc(ctx, e.commitChanged)() // whoever waits for room looks again
+		defer context.AfterFunc(ctx, e.commitChanged)() // those that wait for room look again
 	}
 	if err := e.enqueue(ctx, c, b, d, x); err != nil {
 		commitPool.Put(c)
@@ -427,7 +427,7 @@ func (e *Engine) publish(c *commit) {
 			h.wake <- struct{}{}
 		}
 		if h == c {
-			c = nil // passed: nobody else will touch it
+			c = nil // passed: no other goroutine will touch it
 			commitPool.Put(h)
 		}
 	}
@@ -479,7 +479,7 @@ func (p *pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 	}
 }
 
-// logFailed turns an error of the log into what a committer is told, and into
+// logFailed turns an error of the log into what a committer gets, and into
 // the state of the engine. A full disk is a definite failure of this commit
 // only: the log was cut back, and the next commit tries again, which is how
 // writing resumes by itself. The caller holds commit.mu.
@@ -551,7 +551,7 @@ func (e *Engine) SyncLog() error {
 	}
 	if err := g.syncAll(); err != nil {
 		if errors.Is(err, base.ErrClosed) && e.durable.load() >= end {
-			return nil // meanwhile it was flushed, and the log given up
+			return nil // it was flushed since, and the log given up
 		}
 		e.commit.mu.Lock()
 		defer e.commit.mu.Unlock()

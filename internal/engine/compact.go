@@ -126,7 +126,7 @@ func (e *Engine) startJob(pick picker) *job {
 		}
 		e.mu.Lock()
 		if cur := e.state.Load(); cur == nil || cur.v != s.v {
-			e.mu.Unlock() // the version moved on meanwhile
+			e.mu.Unlock() // the version moved on
 			s.letGo(shard)
 			continue
 		}
@@ -432,7 +432,7 @@ func (e *Engine) table(n base.FileNum) *table {
 	return e.tables[n]
 }
 
-// idleAfter is how long nobody must have written for compactions to use the
+// idleAfter is how long there must have been no writes for compactions to use the
 // time.
 const idleAfter = time.Second
 

@@ -186,7 +186,7 @@ func (g *generation) syncPrev() error {
 
 // seal writes, syncs and closes the log of a generation that takes no more
 // commits, after those before it: recovery takes a synced log for proof that
-// its predecessor was whole. It runs once; whoever comes meanwhile waits.
+// its predecessor was whole. It runs once; callers that come in that time wait.
 func (g *generation) seal() error {
 	g.sealOnce.Do(func() {
 		if g.log != nil {

@@ -100,7 +100,7 @@ func (e *Engine) appended(err error) error {
 }
 
 // swap makes next current without the flushed generations. The caller holds
-// installMu, so the version of the state does not change meanwhile; its
+// installMu, so the version of the state does not change during the call; its
 // memtables may.
 func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped, filtered bool) {
 	e.mu.Lock()

@@ -58,7 +58,7 @@ func (it *Iter) covered(kv *base.KV) bool {
 		f, err := r.find(kv.Key)
 		if err != nil {
 			it.err, it.hit = err, hit{}
-			return true // whoever asks looks at err
+			return true // the caller looks at err
 		}
 		if f == nil {
 			continue

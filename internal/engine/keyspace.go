@@ -45,7 +45,7 @@ type Keyspace struct {
 // room for it beside the longest key: see memtable.MaxPrefix.
 const prefixSize = 4
 
-// errNoKeyspace ends a job of a keyspace that was dropped meanwhile.
+// errNoKeyspace ends a job of a keyspace that was dropped since.
 var errNoKeyspace = base.ErrNoKeyspace
 
 // keyspaces are those that exist.
@@ -372,7 +372,7 @@ func (e *Engine) checkMergers(b *batch.Batch) error {
 }
 
 // withoutDropped takes out of an edit, which some job made, the tables of
-// keyspaces that were dropped meanwhile, and returns them. The caller holds
+// keyspaces that were dropped since, and returns them. The caller holds
 // installMu.
 func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
 	gone := func(n manifest.NewFile) bool { return e.space(n.Meta.Keyspace) == nil }

@@ -218,7 +218,7 @@ func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compactio
 	}
 }
 
-// noteBuilt counts what a job did with versions and values, and tells of what
+// noteBuilt counts what a job did with versions and values, and reports what
 // its user did not mean.
 func (e *Engine) noteBuilt(job int, st *compaction.Stats) {
 	e.stats.rewritten.Add(int64(st.RewrittenBytes))

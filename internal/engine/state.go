@@ -221,7 +221,7 @@ func (e *Engine) setState(s *state) (retire func()) {
 	}
 }
 
-// reclaim drops the references of a state that nobody can reach any more.
+// reclaim drops the references of a state that no reader can reach any more.
 func (e *Engine) reclaim(s *state) {
 	e.mu.Lock()
 	var free []*generation

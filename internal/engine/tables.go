@@ -174,7 +174,7 @@ func (t *table) readerOptions() sstable.ReaderOptions {
 	return o
 }
 
-// close frees the reader. Nobody uses the table any more.
+// close frees the reader. The table is not used any more.
 func (t *table) close() {
 	if r := t.reader.Swap(nil); r != nil {
 		_ = r.Close()

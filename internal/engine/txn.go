@@ -31,14 +31,14 @@ type TxnOptions struct {
 	Durability Durability
 	ReadOnly   bool
 	Own        bool  // begun for the length of a call: the program cannot leak it
-	Where      Where // who began it; the zero value is whoever called who called Begin
+	Where      Where // who began it; the zero value is the caller of the caller of Begin
 }
 
 // Txn is an optimistic transaction: it reads at a snapshot and through its own
 // writes, which are a batch until Commit. Package txn decides whether that may
 // be committed. It is used by one goroutine, but may be ended by any.
 //
-// A Txn is never used again, so whoever holds one that is over learns so; the
+// A Txn is never used again, so the holder of one that is over learns so; the
 // memory it works in is.
 type Txn struct {
 	e      *Engine
@@ -191,7 +191,7 @@ func (t *Txn) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
 }
 
 // AppendGetForUpdate is AppendGet, and the transaction does not commit if
-// somebody else writes the key meanwhile, whatever its isolation.
+// another client writes the key in between, whatever its isolation.
 func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 	w, err := t.enterToWrite(k)
 	if err != nil {
@@ -349,7 +349,7 @@ type Savepoint struct {
 	undos int // of the transaction at that time
 }
 
-// undo is a RollbackTo: the how-manieth it was, and the operations it left. A
+// undo records one RollbackTo: its ordinal, and how many operations it kept. A
 // transaction keeps those that left fewer than all later ones.
 type undo struct{ n, ops int }
 
@@ -454,7 +454,7 @@ func (t *Txn) Rollback() {
 }
 
 // validate asks whether a transaction may take its place in the log now. When
-// the tree has to be asked first the lock is let go meanwhile, and the answer
+// the tree has to be asked first the lock is let go for that time, and the answer
 // is to try again. The caller holds commit.mu.
 //
 // A conflict with a commit that is on its way is none until that is visible: it

@@ -15,7 +15,7 @@ import (
 //
 // It is owned by the one Txn whose work it is, and used only by who holds its
 // mu. Commit and Rollback take it out of there, so that it is one of them, and
-// give it back once nobody can look at it any more:
+// give it back once no reader can look at it any more:
 //
 //   - the pipeline has the batch from enqueue to publish, and commitBatch
 //     returns after that; the log, the memtable and the tracker copy;

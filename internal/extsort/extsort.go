@@ -2,7 +2,7 @@
 // spilled, sorted, to temporary files, and these are merged. Of rows with the
 // same key the one that was added last wins.
 //
-// A spill file is blocks back to back, which nobody reads but the Sorter that
+// A spill file is blocks back to back, which only the Sorter reads that
 // wrote them:
 //
 //	+------------+----------------+---------+--------+--------------+

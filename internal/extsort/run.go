@@ -102,7 +102,7 @@ func (w *runWriter) write(next func() (key, value []byte, ok bool, err error)) e
 	return w.flush()
 }
 
-// flush writes a block. The file is not synced: nobody needs it after a crash.
+// flush writes a block. The file is not synced: it is of no use after a crash.
 func (w *runWriter) flush() error {
 	s := w.s
 	s.maxBlock = max(s.maxBlock, len(w.raw))

@@ -115,7 +115,7 @@ func (s *fuseScratch) appendFuse(dst []byte, all *[]uint64) ([]byte, bool) {
 	for try := range fuseTries {
 		if try == 1 {
 			// Equal hashes fail under every seed. They are rare (Builder drops
-			// those in a row), so nobody looks for them before it has failed once.
+			// those in a row), so they are not looked for before it has failed once.
 			slices.Sort(hashes)
 			hashes = slices.Compact(hashes)
 			*all = hashes

@@ -12,7 +12,7 @@ import (
 // when it is durable in the manifest (invariant I4).
 //
 // A table moves when one edit removes it from a level and adds it to another.
-// Value files are removed by nobody: one that loses its last reference drops
+// No edit removes value files: one that loses its last reference drops
 // out of the Version by itself, on replay exactly as it did at first.
 type Edit struct {
 	Add       []NewFile

@@ -86,7 +86,7 @@ func TestImpossibleKeyspaces(t *testing.T) {
 		"a name for the default": {SetKeyspaces: []Keyspace{{Name: "x"}}},
 		"a long name":            {SetKeyspaces: []Keyspace{{ID: 6, Name: strings.Repeat("x", MaxKeyspaceName+1)}}},
 		"the last number":        {SetKeyspaces: []Keyspace{{ID: 1<<32 - 1, Name: "x"}}},
-		"a table of nobody":      {Add: []NewFile{table}},
+		"a table of no keyspace": {Add: []NewFile{table}},
 	} {
 		if _, err := s.apply(e); err == nil {
 			t.Errorf("%s: accepted", name)

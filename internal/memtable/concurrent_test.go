@@ -16,7 +16,7 @@ import (
 )
 
 // history is a fixed sequence of writes: the entry with sequence s is
-// number s-1. Whoever knows s knows all that a read at s must see.
+// number s-1. A reader that knows s knows all that a read at s must see.
 type history struct {
 	keys   [][]byte
 	of     []int         // of[i] is the key of write i

@@ -14,7 +14,7 @@
 //   - tree: the one ordered set of all records of the generation.
 //   - fence: a bound on the keys a tree node may hold, as a ref to a record.
 //   - ranges: the range tombstones, in a set of their own (package rangedel).
-//     They hide entries from nobody here: a read asks for both.
+//     They hide no entries here: a read asks for both.
 //
 // # Shape
 //

@@ -10,7 +10,7 @@ import (
 //
 // Of keys in order the next one mostly goes to the leaf of the one before. A leaf
 // stays in the tree and keeps its place there for ever; what changes is that
-// splits narrow its fences, and raise its version after. So whoever loads a
+// splits narrow its fences, and raise its version after. So a writer that loads a
 // leaf's version, then its fences, and finds the key between them, knows where
 // the key belongs if the version is still the same under the leaf's lock: the
 // same that a descent's result has to pass.

@@ -237,6 +237,6 @@ func (g *Generation) Bytes() int64 { return g.reserved.Load() }
 // memory budget.
 func (g *Generation) MemBytes() int { return int(g.arena.size) }
 
-// Free gives the memory back. Nobody may use the generation, its iterators or
+// Free gives the memory back. No caller may use the generation, its iterators or
 // any slice that came from them, any more.
 func (g *Generation) Free() { g.arena.free() }

@@ -273,7 +273,7 @@ func (i *Iter) load(key []byte, to target) {
 }
 
 // copy makes f the leaf of the iterator. It answers false, and must be given
-// another, when the leaf was split meanwhile.
+// another, when the leaf was split in between.
 func (i *Iter) copy(f found) bool {
 	invariant.Yield()
 	var refs [fanout]ref

@@ -19,7 +19,7 @@ type step struct {
 // ascending load leaves behind.
 //
 // The new leaf is locked until the old one has let go of what is in both. Were it
-// not, somebody could add a key to the new leaf, and a walk that began after that
+// not, a writer could add a key to the new leaf, and a walk that began after that
 // could still come to the old leaf, go on through the half that has moved, and
 // miss the key.
 //
@@ -81,7 +81,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	publish64(&fresh.ctl, opened)
 }
 
-// prepare inserts into a leaf that nobody else knows, if the record belongs
+// prepare inserts into a leaf that no other writer knows, if the record belongs
 // there, and locks it. It returns the ctl to unlock it with.
 func (l *leaf) prepare(insert bool, pos int, r ref, key []byte) (ctl uint64) {
 	if insert {

@@ -16,7 +16,7 @@ import (
 //
 //   - inner: S puts the right half into the parent (ctl), then the left half
 //     in the child's place, then freezes the child. A frozen node's ctl differs
-//     from what anybody read before.
+//     from what a reader read before.
 //   - leaf: S builds a new leaf for one half, puts both halves into the parent
 //     (ctl, then the left child's place), moves the leaf's fence, cuts its ctl
 //     to the other half, and raises its version, all under the locks of both
@@ -114,7 +114,7 @@ func (f *found) ledHere(a *arena, at ref) bool {
 // neighbour is the leaf one to the right (by = 1) or left (-1) of f, if it has
 // the same parent, that has not changed since f was found, and neither was
 // locked when its ctl was read. A locked leaf may be in the middle of a split,
-// when it still shows what its new neighbour shows too; whoever sees one has
+// when it still shows what its new neighbour shows too; a walk that sees one has
 // to compare keys with fences.
 func (t *tree) neighbour(f found, by int) (found, bool) {
 	at := t.peek(&f, by)
@@ -168,7 +168,7 @@ func (t *tree) inside(key []byte) spot {
 	return spot{leaf: f.leaf, version: f.version}
 }
 
-// insert adds a record whose key the tree does not hold, and which nobody else
+// insert adds a record whose key the tree does not hold, and which no other writer
 // is adding, to its place.
 func (t *tree) insert(s spot, r ref, key []byte) {
 	ctl, ok := s.leaf.lock(s.version)

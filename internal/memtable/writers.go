@@ -3,12 +3,12 @@ package memtable
 import "sync/atomic"
 
 // writers counts who is adding to a generation, so that a flush begins only
-// when nobody is, and nobody begins after. (The original engine lost writes
+// when no writer is, and none begins after. (The original engine lost writes
 // here: a writer that had fetched a memtable and slept through the switch put
 // its entry into one that the flush had already read.)
 type writers struct {
 	n    atomic.Int64  // writers inside, plus sealed when no more may come
-	idle chan struct{} // closed when sealed and nobody is inside
+	idle chan struct{} // closed when sealed and no writer is inside
 }
 
 const sealed = 1 << 40

@@ -62,7 +62,7 @@ var freed struct {
 }
 
 // quarantine keeps the address range of b and makes it inaccessible, so that a
-// stale reader faults instead of seeing somebody else's bytes; the memory
+// stale reader faults instead of seeing the bytes of another owner; the memory
 // itself goes back to the system. The oldest range makes room for the newest.
 func quarantine(b []byte) {
 	_ = unix.Madvise(b, unix.MADV_DONTNEED)

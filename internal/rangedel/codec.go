@@ -19,7 +19,7 @@ import (
 // before it ends; 2, there is no hi, since it has no end. Lengths and sequences
 // are uvarints. After the newest sequence come how much less each following one
 // is. Keys share nothing but whole keys, so that a list takes no more memory
-// than a small multiple of its bytes, whoever wrote them.
+// than a small multiple of its bytes, whatever wrote them.
 const (
 	formAdjacent = 1
 	formEndless  = 2

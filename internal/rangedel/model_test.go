@@ -365,7 +365,7 @@ func TestQueue(t *testing.T) {
 }
 
 // TestBatch deletes one range many times in one commit, at whose sequences
-// nobody reads but at the last.
+// no read is but at the last.
 func TestBatch(t *testing.T) {
 	var s Set
 	key := []byte("k")

@@ -478,7 +478,7 @@ func (v *View) List() List {
 	return l
 }
 
-// Reuse tells of an entry that can be found since before the view was loaded.
+// Reuse reports an entry that can be found since before the view was loaded.
 func (v *View) Reuse(key []byte, s base.SeqNum) {
 	if v == nil {
 		return
@@ -489,7 +489,7 @@ func (v *View) Reuse(key []byte, s base.SeqNum) {
 	}
 }
 
-// ReuseRange tells of entries, none newer than s, some of which may lie in
+// ReuseRange reports entries, none newer than s, some of which may lie in
 // [lo, hi) and may have been found before the view was published. An empty hi
 // is no end.
 func (v *View) ReuseRange(lo, hi []byte, s base.SeqNum) {

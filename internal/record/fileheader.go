@@ -10,7 +10,7 @@ import (
 )
 
 // The payload of the first record of a file says in clear what the file is, so
-// that one which was renamed, or copied from another database, is told from
+// that one which was renamed, or copied from another database, is not taken for
 // one whose first record is torn:
 //
 //	 0        7      8        12       16       24       32            40

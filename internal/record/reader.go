@@ -12,7 +12,7 @@ const (
 	windowSize = 256 << 10
 
 	// A scan for proof of damage may meet many plausible headers in bytes that
-	// somebody chose, each with a long payload to sum. What it sums in all is
+	// an attacker chose, each with a long payload to sum. What it sums in all is
 	// bounded by scanFactor times what it scans, plus scanFree; then it gives
 	// up and reports damage, which loses nothing.
 	scanFactor = 16

@@ -11,7 +11,7 @@ import (
 const batch = 256
 
 // quiet runs op over and over in batches, and reports the tenth percentile of
-// their times: what an operation takes while nobody else has the processor. On
+// their times: what an operation takes while no other program has the processor. On
 // a busy machine the mean that the testing package reports says more about the
 // neighbours.
 func quiet(b *testing.B, op func(i int)) {
@@ -25,7 +25,7 @@ func quiet(b *testing.B, op func(i int)) {
 }
 
 // versus times several ways to do one thing in turns, a batch each, so that
-// what the machine does meanwhile meets all of them alike.
+// what the machine does besides meets all of them alike.
 func versus(rounds int, ops ...func(i int)) []*times {
 	ts := make([]*times, len(ops))
 	for k := range ts {

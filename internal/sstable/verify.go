@@ -13,7 +13,7 @@ import (
 // Verify reads the whole table past the cache and proves all of it: checksums,
 // the layout of every page, the order, that the index leads every key to its
 // page and the filter knows it, and that the properties count what is there.
-// progress, if not nil, is told how many bytes are done.
+// progress, if not nil, gets how many bytes are done.
 func (r *Reader) Verify(ctx context.Context, progress func(bytesDone int64)) error {
 	return r.inPack(r.verify(ctx, progress))
 }

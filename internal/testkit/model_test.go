@@ -217,7 +217,7 @@ func TestOldMethods(t *testing.T) {
 	}
 }
 
-// TestModelRefuses checks that a test which misuses the model is told.
+// TestModelRefuses checks that a test which misuses the model learns so.
 func TestModelRefuses(t *testing.T) {
 	for name, f := range map[string]func(m *Model){
 		"merge without operator": func(m *Model) { m.Commit([]Op{{Kind: Merge}}) },

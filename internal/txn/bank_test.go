@@ -192,7 +192,7 @@ func runBank(t *testing.T, limit int) {
 }
 
 // move withdraws from one account of a pair what the pair has above 100, or
-// pays in; whoever looks at all accounts writes down their sum.
+// pays in; a client that looks at all accounts writes down their sum.
 func (b *bank) move(t *testing.T, rng *rand.Rand, x *Txn, w *batch.Batch) {
 	number := func(v uint64) []byte { return binary.LittleEndian.AppendUint64(nil, v) }
 	if rng.IntN(4) == 0 {

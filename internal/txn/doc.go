@@ -58,7 +58,7 @@
 // failed for it: Validate answers NeedTree, and the tree, which keeps every
 // version newer than the snapshot of an open transaction, is asked for what
 // happened up to the sequence of that moment, outside the mutex. From that
-// moment on the transaction is watched: each new commit is held against its set
+// moment on the transaction is watched: each new commit is compared with its set
 // as it comes. One round therefore always suffices, however slow the tree and
 // however fast the commits. The caller does, with x sealed:
 //
@@ -79,7 +79,7 @@
 // A commit that fails for good after it was recorded is taken back (Retract) before
 // it is passed over: it makes no conflicts.
 //
-// Whoever lets the mutex go between Validate and the sequence (to wait for
+// A caller that lets the mutex go between Validate and the sequence (to wait for
 // room, say) validates again. Waiting for Upto costs little: a commit becomes
 // visible after those before it anyway.
 package txn

@@ -363,7 +363,7 @@ func (s *Set) seal() error {
 	return nil
 }
 
-// order sorts the points of a set that is about to be held against the tree,
+// order sorts the points of a set that is about to be compared with the tree,
 // where neighbours are cheaper, or against range deletes.
 func (s *Set) order() {
 	if s.ordered {

@@ -34,7 +34,7 @@ const (
 	idle    phase = iota // not open
 	tracked              // all commits after its snapshot are in the records
 	lost                 // some are not; nothing is kept for it
-	watched              // each new commit is held against its set
+	watched              // each new commit is compared with its set
 )
 
 // Over is, after a conflict, the same number for transactions that have theirs
@@ -139,7 +139,7 @@ func (t *Tracker) keepPending(x *Txn, pending iter.Seq[*batch.Batch]) {
 			continue // it failed
 		}
 		if t.keep(b); x.phase == lost {
-			return // to one of those: nobody needs the others
+			return // to one of those: the others are not needed
 		}
 	}
 }
@@ -313,8 +313,8 @@ func (t *Tracker) shrink() {
 	}
 }
 
-// forget lets go of all records up to seq. Who needed them is lost, and what
-// then nobody needs goes too: one transaction that stays open for an hour
+// forget lets go of all records up to seq. Transactions that need them are
+// lost, and what is then not needed goes too: one transaction that stays open for an hour
 // costs the others nothing.
 func (t *Tracker) forget(seq base.SeqNum) {
 	t.floor = max(t.floor, seq)

@@ -327,7 +327,7 @@ func TestManyKeysAndARange(t *testing.T) {
 	must(t, alone.Range(0, []byte("kex"), []byte("key")))
 	must(t, alone.Seal())
 	if a, s := w.tr.Validate(&alone, w.last), w.tr.Stats(); a.Verdict != NeedTree || s != (Stats{Watched: 1}) {
-		t.Errorf("%+v, and records that nobody needs: %+v", a, s)
+		t.Errorf("%+v, and records that are not needed: %+v", a, s)
 	}
 }
 

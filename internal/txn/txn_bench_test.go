@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 )
 
-// BenchmarkRecord notes a commit of four keys: with nobody open, with one
+// BenchmarkRecord notes a commit of four keys: with none open, with one
 // transaction open, and with one that is left open.
 func BenchmarkRecord(b *testing.B) {
 	for _, open := range []string{"none", "short", "long"} {

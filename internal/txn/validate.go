@@ -39,7 +39,7 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	case !x.sealed:
 		panic("txn: a set that is not sealed is validated")
 	case len(x.points)+len(x.ranges) == 0:
-		return Answer{Verdict: Valid} // blind writes meet nobody
+		return Answer{Verdict: Valid} // blind writes meet no other
 	}
 	if found, by := t.askedFor(x); found {
 		return Answer{Conflict, by}
@@ -61,7 +61,7 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	return Answer{NeedTree, last}
 }
 
-// watch has every commit from now on held against the set.
+// watch has every commit from now on compared with the set.
 func (t *Tracker) watch(x *Txn) {
 	if x.phase == lost {
 		t.lost.remove(x)

@@ -19,7 +19,7 @@ const writeSize = 256 << 10
 const minSaving = 8
 
 // maxCompressed is the largest value that is compressed, so that the scratch
-// buffer of the codec stays within memory that nobody budgets.
+// buffer of the codec stays within memory that no budget counts.
 const maxCompressed = 16 << 20
 
 // Writer writes one value file. It is used by one goroutine.

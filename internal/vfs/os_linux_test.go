@@ -29,7 +29,7 @@ func TestOSPreallocate(t *testing.T) {
 	}
 }
 
-// A limit on the size of files is a full disk, and its signal kills nobody.
+// A limit on the size of files is a full disk, and its signal does not kill.
 func TestOSFileSizeLimit(t *testing.T) {
 	f, err := vfs.OS.Create(filepath.Join(t.TempDir(), "f"))
 	vfstest.Check(t, err)

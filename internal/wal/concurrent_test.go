@@ -315,7 +315,7 @@ func TestBackground(t *testing.T) {
 }
 
 // TestBackgroundFullDisk: relaxed records reach the log when there is room
-// again, without anybody asking.
+// again, without a request.
 func TestBackgroundFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := memfs.New()

@@ -15,8 +15,8 @@
 // # Writing
 //
 // Append frames a record into memory and makes no system call. Flush and Sync
-// wait until an LSN is written or synced. Whoever comes first does the work for
-// everything appended so far, and those who come meanwhile gather for the next
+// wait until an LSN is written or synced. The first to come does the work for
+// everything appended so far, and those that come in that time gather for the next
 // round: while one buffer is being written the other one fills. Writes go on
 // while a sync runs.
 //

@@ -6,7 +6,7 @@ import (
 )
 
 // gather makes groups whole. When a sync ends, those whom it releases come
-// back with their next record a few microseconds later, while whoever waited
+// back with their next record a few microseconds later, while those that waited
 // for the end starts the next sync at once: 16 committers then settle into two
 // groups of 8 that take turns, and each waits for two syncs. So the one who is
 // about to sync first lets the released come back, as long as that is short
@@ -21,7 +21,7 @@ type gather struct {
 	atSync    int64         // records when the last sync ended
 	released  int64         // records that it covered
 	took      time.Duration // how long it took
-	gathering bool          // somebody waits for the released
+	gathering bool          // a goroutine waits for the released
 	skip      int           // syncs to let pass without trying
 	misses    int           // attempts in a row that waited in vain
 }
@@ -47,7 +47,7 @@ func (g *gather) wanted() bool {
 	return true
 }
 
-// gatherLocked waits, letting go of mu meanwhile.
+// gatherLocked waits, and lets go of mu while it does.
 func (w *Writer) gatherLocked() {
 	g := &w.gather
 	g.gathering = true

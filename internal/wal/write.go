@@ -32,7 +32,7 @@ func (w *Writer) droppedLocked(lsn int64) error {
 }
 
 // writeLocked hands everything in the buffer to the file. It is called with mu
-// held and nobody writing, and lets go of mu meanwhile. The error is that of
+// held and no other goroutine writing, and lets go of mu while it works. The error is that of
 // the write; w.err tells whether it was the end.
 func (w *Writer) writeLocked() error {
 	data, marks, end := w.buf, w.marks, w.end
@@ -100,7 +100,7 @@ func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error
 	}
 	w.fileWritten.Store(size)
 
-	// What was not written comes before what was appended meanwhile. All of it
+	// What was not written comes before what was appended since. All of it
 	// gets new offsets, so the records that stay are framed anew.
 	pending, pendingMarks := w.buf, w.marks
 	w.buf, w.marks, w.bufOffset = nil, nil, size
@@ -161,7 +161,7 @@ func (w *Writer) requeueLocked(data []byte, marks []mark, err error) {
 }
 
 // syncLocked makes everything written durable. It is called with mu held and
-// nobody syncing, and lets go of mu meanwhile.
+// no other goroutine syncing, and lets go of mu while it works.
 func (w *Writer) syncLocked() {
 	lsn, size, records := w.written.Load(), w.fileWritten.Load(), w.gather.written
 	w.syncing = true

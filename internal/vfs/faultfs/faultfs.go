@@ -50,7 +50,7 @@ type Rule struct {
 	Path  string        // a pattern of path.Match for the base name; "" is any
 	Skip  int           // how many matching calls to let pass first
 	Count int           // how many to fail then; 0 is all
-	Every int           // of those, only each so-manieth fails; 0 is each
+	Every int           // of those, only each Every-th fails; 0 is each
 	Err   error         // what to return, wrapped in a *fs.PathError
 	Short bool          // do half of a read or a write, then fail
 	After bool          // do the whole operation, then fail all the same

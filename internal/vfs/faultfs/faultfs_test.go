@@ -257,7 +257,7 @@ func TestFaultDelay(t *testing.T) {
 			vfstest.WantIs(t, err, syscall.EIO)
 		})
 		synctest.Wait()
-		_, err = f.List("") // nobody else waits
+		_, err = f.List("") // no other call waits
 		vfstest.Check(t, err)
 		f.Clear()
 		wg.Wait()
