@@ -18,7 +18,7 @@ type (
 	Health = observe.Health
 	// Report is the result of Verify. See observe.Report.
 	Report = observe.Report
-	// EventListener gets what happens inside. See observe.EventListener.
+	// EventListener receives the events of a database. See observe.EventListener.
 	EventListener = observe.EventListener
 )
 

@@ -46,7 +46,7 @@ const depsPolicy = `
 
 	base:          | github.com/zeebo/xxh3
 	rangedel:      base
-	learned:
+	learned:       base
 	filter:
 	compress:      | github.com/klauspost/compress/s2 github.com/klauspost/compress/zstd github.com/pierrec/lz4/v4
 	cache:

@@ -173,7 +173,7 @@ type Options struct {
 	// Logger receives what an operator should know, as Listener gets its events:
 	// in order, by a goroutine of its own. Default: nothing.
 	Logger *slog.Logger
-	// Listener gets flushes, compactions, stalls and errors.
+	// Listener receives events: flushes, compactions, stalls and errors.
 	Listener observe.EventListener
 
 	// ReadOnly opens without changing anything on disk, the lock file included.

@@ -32,3 +32,13 @@ func TestHeadOrders(t *testing.T) {
 		t.Errorf("%x", h)
 	}
 }
+
+// TestHeadFrom: behind the end of a key is what is in the empty one.
+func TestHeadFrom(t *testing.T) {
+	key := []byte("0123456789")
+	for from := range 20 {
+		if got, want := HeadFrom(key, from), Head([]byte(string(key)[min(from, len(key)):])); got != want || (from >= len(key)) != (got == 0) {
+			t.Errorf("from %d: %x, want %x", from, got, want)
+		}
+	}
+}

@@ -189,7 +189,7 @@ func (c *Cache) acquireSlow(k Key, h uint64, size int, scan bool) (Handle, State
 }
 
 // wait sleeps until the fill of f has ended. Called with mu held, which it
-// gives up in that time; f.state has the waiting bit, so the one that ends the fill will
+// gives up in that time; f.state has the waiting bit, so the goroutine that ends the fill will
 // look for the channel.
 func (c *Cache) wait(f *frame) {
 	ch := c.waiters[f.id]

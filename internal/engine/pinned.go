@@ -67,21 +67,18 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 	}
 	seen := map[*generation]bool{}
 	e.open.states(func(s *state) {
-		add := func(g *generation) {
+		for i := range 1 + len(s.imm) {
+			g := s.generation(i)
 			current := g == cur.mem || slices.Contains(cur.imm, g)
 			switch {
 			case seen[g] || current && s.mem == cur.mem:
-				return
+				continue
 			case current:
 				held += g.capacity
 			default:
 				pinned += g.capacity
 			}
 			seen[g] = true
-		}
-		add(s.mem)
-		for _, g := range s.imm {
-			add(g)
 		}
 	})
 	return pinned, held

@@ -1,10 +1,11 @@
 package learned
 
 import (
-	"encoding/binary"
 	"errors"
 	"math/bits"
 	"strings"
+
+	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // Classes of bytes, by number: part of the format, so only ever added to. A
@@ -139,7 +140,7 @@ func (c *Code) MemBytes() int { return 128 + 16*len(c.weights) + 3*len(c.desc) }
 // lie beyond its end.
 func (c *Code) Number(key []byte, from int) uint64 {
 	if c == nil {
-		return Raw(key, from)
+		return base.HeadFrom(key, from)
 	}
 	var x uint64
 	if from > len(key) {
@@ -163,22 +164,6 @@ func (c *Code) Number(key []byte, from int) uint64 {
 			}
 			break
 		}
-	}
-	return x
-}
-
-// Raw is the number of the 8 bytes of key from position from on, zero-padded.
-func Raw(key []byte, from int) uint64 {
-	if from > len(key) {
-		return 0
-	}
-	key = key[from:]
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
-	}
-	var x uint64
-	for i, b := range key {
-		x |= uint64(b) << (56 - 8*i)
 	}
 	return x
 }

@@ -16,7 +16,7 @@ import (
 //	+-------------+----------------+--------------+
 //
 // A reader that meets a tag it does not know skips the field if the tag is odd
-// and refuses the manifest if it is even: the one that adds a field decides, by the
+// and refuses the manifest if it is even: a developer who adds a field decides, by the
 // tag, whether an older program may overlook it. The same holds for the fields
 // at the end of a table's description.
 const (

@@ -115,7 +115,7 @@ func (c *checker) permutation(ctl uint64) {
 
 func (c *checker) head(s *slots, slot int, rec ref) {
 	c.t.Helper()
-	if k := c.a.key(rec); len(k) < int(s.skip) || s.headAt(slot) != headOf(k, int(s.skip)) {
+	if k := c.a.key(rec); len(k) < int(s.skip) || s.headAt(slot) != base.HeadFrom(k, int(s.skip)) {
 		c.t.Fatalf("%.40q at skip %d has the head %x", k, s.skip, s.headAt(slot))
 	}
 }

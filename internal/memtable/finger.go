@@ -3,6 +3,7 @@ package memtable
 import (
 	"bytes"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
@@ -59,7 +60,7 @@ func (f *Finger) note(l *leaf) {
 // neither finger nor descent. If the key is greater than all in the tree, it
 // need not be searched either.
 func (t *tree) atEnd(key []byte) (s spot) {
-	if headOf(key, 0) < t.lastHead.Load() {
+	if base.Head(key) < t.lastHead.Load() {
 		return spot{}
 	}
 	l := t.a.leaf(t.last)

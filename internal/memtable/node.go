@@ -128,7 +128,7 @@ func (l *leaf) sorted(ctl uint64, refs *[fanout]ref) int {
 // search is the number of entries that come before key, which lies within the
 // fences of the leaf.
 func (l *leaf) search(a *arena, ctl uint64, key []byte) int {
-	h := headOf(key, int(l.skip))
+	h := base.HeadFrom(key, int(l.skip))
 	pos := l.rank(ctl, h)
 	if pos < countOf(ctl) && l.headAt(slotAt(ctl, pos)) == h {
 		pos = l.searchTies(a, &l.refs, ctl, pos, key, false)
@@ -157,7 +157,7 @@ func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
 	case toLast:
 		return countOf(ctl) - 1
 	}
-	h := headOf(key, int(n.skip))
+	h := base.HeadFrom(key, int(n.skip))
 	pos := max(n.rank(ctl, h), 1)
 	if pos < countOf(ctl) && n.headAt(slotAt(ctl, pos)) == h {
 		pos = n.searchTies(a, &n.refs, ctl, pos, key, to == toKey)
@@ -181,7 +181,7 @@ func (n *inner) rank(ctl, h uint64) int {
 // of the key: past the keys less than it, and if orEqual past the key itself.
 func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo int, key []byte, orEqual bool) int {
 	skip := int(s.skip)
-	h := headOf(key, skip)
+	h := base.HeadFrom(key, skip)
 	hi := lo + 1
 	for n := countOf(ctl); hi < n && s.headAt(slotAt(ctl, hi)) == h; hi++ {
 	}
@@ -197,9 +197,6 @@ func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo
 	}
 	return lo
 }
-
-// headOf is the head of what the key has from skip on.
-func headOf(key []byte, skip int) uint64 { return base.Head(key[min(skip, len(key)):]) }
 
 // commonPrefix is how many leading bytes two fences share. A missing fence is
 // an infinity and shares none.

@@ -1,6 +1,9 @@
 package memtable
 
-import "github.com/seerdb-go/seerdb/internal/invariant"
+import (
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/invariant"
+)
 
 // step is a node of the path from the root to a leaf, and the position of the
 // child taken.
@@ -57,7 +60,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 		t.addChild(path[:height], left, sep, at)
 		invariant.Yield()
 		publish32(&l.lo, uint32(sep))
-		t.lastHead.Store(headOf(a.key(sep), 0))
+		t.lastHead.Store(base.Head(a.key(sep)))
 	} else {
 		right := a.newLeaf(l, ctl, cut, fanout, sep, hi)
 		fresh, rest = a.leaf(right), ctl&^(countMask|lockedBit)|uint64(cut)
@@ -127,7 +130,7 @@ func (a *arena) newLeaf(l *leaf, ctl uint64, first, end int, lo, hi ref) ref {
 		rec := ref(l.refs[slot].Load())
 		h := l.headAt(slot)
 		if rehead {
-			h = headOf(a.key(rec), int(n.skip))
+			h = base.HeadFrom(a.key(rec), int(n.skip))
 		}
 		publish64(&n.heads[count], h)
 		publish32(&n.refs[count], uint32(rec))
@@ -154,7 +157,7 @@ func (t *tree) addChild(path []step, left, sep, right ref) {
 		return
 	}
 	slot := slotAt(ctl, countOf(ctl))
-	publish64(&n.heads[slot], headOf(a.key(sep), int(n.skip)))
+	publish64(&n.heads[slot], base.HeadFrom(a.key(sep), int(n.skip)))
 	publish32(&n.refs[slot], uint32(sep))
 	publish32(&n.children[slot], uint32(right))
 	publish64(&n.ctl, withInserted(ctl, end.pos+1))
@@ -233,7 +236,7 @@ func (b *innerBuilder) finish(lo, hi ref) ref {
 	n.skip = uint32(a.commonPrefix(lo, hi))
 	for i := range b.count {
 		if i > 0 {
-			publish64(&n.heads[i], headOf(a.key(b.seps[i]), int(n.skip)))
+			publish64(&n.heads[i], base.HeadFrom(a.key(b.seps[i]), int(n.skip)))
 			publish32(&n.refs[i], uint32(b.seps[i]))
 		}
 		publish32(&n.children[i], uint32(b.children[i]))

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
@@ -209,7 +210,7 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 // position, and unlocks it.
 func (l *leaf) insert(ctl uint64, pos int, r ref, key []byte) {
 	slot := slotAt(ctl, countOf(ctl))
-	publish64(&l.heads[slot], headOf(key, int(l.skip)))
+	publish64(&l.heads[slot], base.HeadFrom(key, int(l.skip)))
 	invariant.Yield()
 	publish32(&l.refs[slot], uint32(r))
 	publish64(&l.ctl, withInserted(ctl, pos))

@@ -3,6 +3,7 @@ package rangedel
 import (
 	"bytes"
 	"slices"
+	"sort"
 	"sync"
 )
 
@@ -89,16 +90,13 @@ type rebuilder struct {
 // nodes, before the p-th, and between two tombstones, before the k-th, so that no
 // tombstone is on both sides. k is 0 if there is no such place near the middle.
 func (r *rebuilder) split(tombstones []Tombstone, order []ordered) (p, k int) {
-	lo := func(o ordered, key []byte) int { return bytes.Compare(tombstones[o.i].Lo, key) }
 	middle := tombstones[order[len(order)/2].i].Lo
-	for p < len(r.old) && r.old[p].endsBefore(middle) {
-		p++
-	}
+	p = sort.Search(len(r.old), func(i int) bool { return !r.old[i].endsBefore(middle) })
 	if p == len(r.old) {
 		return 0, 0
 	}
 	at := r.old[p].kids[0].Lo
-	k, _ = slices.BinarySearchFunc(order, at, lo)
+	k = sort.Search(len(order), func(i int) bool { return bytes.Compare(tombstones[order[i].i].Lo, at) >= 0 })
 	for _, o := range order[:k] {
 		if t := &tombstones[o.i]; t.Hi == nil || bytes.Compare(t.Hi, at) > 0 {
 			return 0, 0

@@ -112,7 +112,9 @@ func (s *Set) addOne(stripes []base.SeqNum, mark uint32, t Tombstone) *View {
 	s.adding.Lock()
 	defer s.adding.Unlock()
 	a, one := s.beginAdding(stripes, mark), []Tombstone{t}
-	s.add(a, one, a.inOrder(one))
+	if order := a.inOrder(one); len(order) > 0 {
+		s.add(a, one, order)
+	}
 	v := s.view.Load()
 	if v != nil {
 		v.seen.Store(true)
@@ -131,7 +133,7 @@ func (s *Set) beginAdding(stripes []base.SeqNum, mark uint32) *adder {
 	return a
 }
 
-// add adds some of several tombstones. The caller holds adding.
+// add adds some of several tombstones, one at least. The caller holds adding.
 func (s *Set) add(a *adder, tombstones []Tombstone, part []ordered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,9 +149,6 @@ func (s *Set) add(a *adder, tombstones []Tombstone, part []ordered) {
 	for _, o := range part {
 		a.over(next, &tombstones[o.i])
 		invariant.Yield()
-	}
-	if next.root == nil {
-		next = nil // only tombstones with no key between their ends came
 	}
 	s.view.Store(next)
 }

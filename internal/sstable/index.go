@@ -86,7 +86,7 @@ func (x *index) find(key []byte, t base.Trailer) (page, hint int) {
 		}
 		rest = key[n:]
 	}
-	h := learned.Raw(rest, 0)
+	h := base.Head(rest)
 	seg := x.lastHead(h)
 	if x.exts != 0 && le.Uint64(x.heads[seg*8:]) == h {
 		seg = x.tie(seg, h, rest, t)

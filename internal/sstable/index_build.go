@@ -92,7 +92,7 @@ func (b *indexBuilder) finish(dst, prefix []byte, end int64) []byte {
 			heads = le.AppendUint64(heads, 0)
 		} else {
 			rest := b.keys[s.sepOff : s.sepOff+s.sepLen][len(prefix):]
-			heads = le.AppendUint64(heads, learned.Raw(rest, 0))
+			heads = le.AppendUint64(heads, base.Head(rest))
 			if s.trailer != base.TrailerMax || len(rest) > 8 || rest[len(rest)-1] == 0 {
 				extSet[i/64] |= 1 << (i % 64)
 				nExts++

@@ -1,6 +1,7 @@
 package sstable
 
 import (
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/learned"
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
@@ -193,7 +194,7 @@ func (p *planner) number(lo, hi int, code uint8, prefix int) {
 	c := p.codes[code]
 	if c == nil {
 		for i := lo; i < hi; i++ {
-			p.xs[i] = learned.Raw(p.es[i].Key(p.arena), prefix)
+			p.xs[i] = base.HeadFrom(p.es[i].Key(p.arena), prefix)
 		}
 		return
 	}

@@ -2,8 +2,8 @@
 // goes through an FS, which makes every promise about crashes and errors
 // testable: besides the operating system there is an in-memory file system
 // that knows what would survive a power cut (memfs), and a wrapper that injects
-// faults (faultfs), which only tests import. There is no writable memory mapping: a store to a mapped page cannot
-// report a full disk.
+// faults (faultfs), which only tests import. There is no writable memory mapping:
+// a store to a mapped page cannot report a full disk.
 //
 // Ordering rules that callers rely on, and that the implementations keep:
 //

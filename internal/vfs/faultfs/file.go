@@ -2,7 +2,7 @@ package faultfs
 
 import "github.com/seerdb-go/seerdb/internal/vfs"
 
-// faultFile is a file of a FS. Its rules go by the name it was opened
+// faultFile is a file of an FS. Its rules go by the name it was opened
 // with, whatever it is called now.
 type faultFile struct {
 	fs    *FS      // immutable
@@ -83,7 +83,7 @@ func (f *faultFile) Size() (size int64, err error) {
 // failed.
 func (f *faultFile) Close() error { return f.fs.do(OpClose, "close", f.name, f.inner.Close) }
 
-// faultDir is a directory of a FS.
+// faultDir is a directory of an FS.
 type faultDir struct {
 	fs    *FS     // immutable
 	inner vfs.Dir // immutable

@@ -7,7 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// faultView is a FS as seen from one of its directories.
+// faultView is an FS as seen from one of its directories.
 type faultView struct {
 	f     *FS    // immutable
 	inner vfs.FS // immutable
@@ -147,7 +147,7 @@ func (v *faultView) Usage(name string) (free, total uint64, err error) {
 // PathJoin implements FS.
 func (v *faultView) PathJoin(elem ...string) string { return v.inner.PathJoin(elem...) }
 
-// faultRoot is a directory of a FS. Closing it never fails.
+// faultRoot is a directory of an FS. Closing it never fails.
 type faultRoot struct {
 	faultView
 	root vfs.Root // immutable

@@ -12,7 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/vfstest"
 )
 
-// crashModel drives a FS by random operations and knows, in the plainest
+// crashModel drives an FS by random operations and knows, in the plainest
 // way there is, what has to survive: a copy of each file and each directory as
 // of its last sync. Two flat directories, files known by a number of their own.
 type crashModel struct {

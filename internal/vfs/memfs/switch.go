@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 )
 
-// The switches with which a test makes a FS fail: the power goes (FreezeAt),
+// The switches with which a test makes an FS fail: the power goes (FreezeAt),
 // the device is full (SetCapacity), the device lies (SetLyingSync), a sync
 // fails and takes the data with it (FailSync).
 
-// ErrFrozen is what everything on a FS returns after its crash point.
+// ErrFrozen is what everything on an FS returns after its crash point.
 var ErrFrozen = errors.New("memfs: the file system is frozen at its crash point")
 
 // unlimited is the room of a file system without a capacity.
