@@ -1,18 +1,24 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// TestLoadTakesPlace stops a load between its place and its tables. Commits
-// wait, and a read that pinned the state of that moment sees none of those that
-// follow, for it does not see the load either.
-func TestLoadTakesPlace(t *testing.T) {
+// TestIngestionTakesPlace stops an ingestion between its place and its tables.
+// Commits wait, and a read that pinned the state of that moment sees none of those
+// that follow, for it does not see the ingestion either.
+func TestIngestionTakesPlace(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { testIngestionTakesPlace(t, n) })
+	}
+}
+
+func testIngestionTakesPlace(t *testing.T, n int) {
 	e := openSmall(t, nil)
 	defer e.Close()
 	put := func(key string) (base.SeqNum, error) {
@@ -25,12 +31,22 @@ func TestLoadTakesPlace(t *testing.T) {
 	if _, err := put("before"); err != nil {
 		t.Fatal(err)
 	}
-	l := &load{e: e, k: e.root, ctx: t.Context()}
 	e.flushMu.Lock()
 	defer e.flushMu.Unlock()
-	c, at, err := l.takePlace([]*manifest.FileMeta{{Num: e.newFileNum(), Smallest: []byte("a"), Largest: []byte("z")}})
+	c, at, err := e.takePlace(&ingestion{first: e.newFileNum(), ready: func() (*batch.Batch, error) {
+		b := new(batch.Batch)
+		for range n {
+			if err := b.DeleteRange(0, []byte("a"), []byte("z")); err != nil {
+				return nil, err
+			}
+		}
+		return b, nil
+	}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := at.end - at.seq + 1; got != base.SeqNum(n) || e.commit.gen.after != at.end {
+		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.end, e.commit.gen.after)
 	}
 	s, shard := e.acquire()
 	defer s.release(shard)
@@ -45,15 +61,15 @@ func TestLoadTakesPlace(t *testing.T) {
 	case <-time.After(30 * time.Millisecond):
 	}
 	e.commit.mu.Lock()
-	if next := e.commit.nextSeq; next != at.seq+1 {
-		t.Errorf("the next sequence is %d, the load has %d", next, at.seq)
+	if next := e.commit.nextSeq; next != at.end+1 {
+		t.Errorf("the next sequence is %d, the ingestion has up to %d", next, at.end)
 	}
 	e.commit.mu.Unlock()
 	e.endLoading()
 	e.publish(c)
 	e.letCommits()
 	seq := <-after
-	if seq <= at.seq || e.visibleSeq() != seq {
+	if seq <= at.end || e.visibleSeq() != seq {
 		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.visibleSeq())
 	}
 	q := &query{k: e.root, key: []byte("after"), hash: base.Hash([]byte("after")), at: Moment{Seq: s.visible()}, st: &e.stats.reads[0]}

@@ -39,7 +39,8 @@ type pipeline struct {
 	maxQueue atomic.Int32          // full generations that may wait for their flush
 	waiting  int                   // guarded by mu; writers in a stop
 	tracker  *txn.Tracker          // its methods are called under mu
-	held     bool                  // guarded by mu; a load takes its place, commits wait
+	held     bool                  // guarded by mu; an ingestion takes its place, commits wait
+	heldSeqs base.SeqNum           // guarded by mu; how many sequences it took that are not published
 	turning  turning
 	keeping  keeping
 	closing  bool // guarded by mu; Close waits for the queue to empty
@@ -207,8 +208,8 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 	if x != nil {
 		p.tracker.End(x)
 	}
-	if ownSeq-p.nextSeq < base.SeqNum(b.Count()) {
-		return fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
+	if err := p.numbersLeft(b); err != nil {
+		return err
 	}
 	b.SetSeq(p.nextSeq)
 	if p.gen.log != nil {
@@ -218,6 +219,15 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		}
 		c.lsn = lsn
 	}
+	e.queueCommit(c, b, x)
+	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
+	return nil
+}
+
+// queueCommit gives the commit of a batch, which has the next sequences, its place
+// in the queue; x is its transaction, or nil. The caller holds commit.mu.
+func (e *Engine) queueCommit(c *commit, b *batch.Batch, x *txn.Txn) {
+	p := &e.commit
 	p.nextSeq += base.SeqNum(b.Count())
 	p.tracker.Record(b)
 	p.take(c, p.nextSeq-1, b)
@@ -230,8 +240,6 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		c.asks = true
 		p.tracker.Asking(&x.Set, c.end)
 	}
-	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
-	return nil
 }
 
 // admit waits until a commit may take its place, and reserves need bytes for it
@@ -262,7 +270,7 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			continue
 		}
 		if p.held {
-			if err := e.callers.refuse("a commit while a load takes its place", callingJob); err != nil {
+			if err := e.callers.refuse("a commit while a load, or a transaction with keyspaces, takes its place", callingJob); err != nil {
 				return err
 			}
 			p.changed.Wait()
@@ -539,9 +547,7 @@ func (e *Engine) SyncLog() error {
 		return err
 	}
 	g, end := e.commit.gen, e.commit.nextSeq-1
-	if e.commit.held {
-		end-- // that of a load, which no log holds
-	}
+	end -= e.commit.heldSeqs // those of an ingestion, which no log holds
 	e.commit.mu.Unlock()
 	if g.log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)

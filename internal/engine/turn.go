@@ -300,7 +300,7 @@ func (e *Engine) switchTo(g *generation) {
 	g.after = old.lastSeq
 	e.mu.Lock()
 	if e.loading != nil {
-		g.after++ // the load gets that sequence, and its tables lie below
+		g.after = e.loading.end // it gets the sequences up to there, and its tables lie below
 	}
 	cur := e.state.Load()
 	imm := make([]*generation, 0, len(cur.imm)+1)
