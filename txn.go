@@ -91,6 +91,41 @@ func (db *DB) begin(o *TxnOptions, where engine.Where) (*Txn, error) {
 // database, or of another opening of this one, fail with ErrInvalidOptions.
 func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{txnSpace{t: t.t, k: k.k, e: t.e}} }
 
+// Keyspace opens the keyspace of that name in the transaction, and creates it if it
+// is missing: see DB.Keyspace for the name and the options. One that is created is
+// seen by no other client before Commit, and never after Rollback; its handle for
+// others is what DB.Keyspace returns from then on.
+//
+// Names mean what they mean in the database now, and what the transaction made of
+// them: they do not go with its snapshot, and what it found is no read that later
+// conflicts. But Commit fails with ErrConflict if another client created or dropped
+// a keyspace of a name that the transaction created or dropped.
+//
+// The Commit of a transaction that created or dropped keyspaces is durable in every
+// mode, as a BulkLoad is. It writes the memtables to tables first, and holds other
+// commits back while it writes what the transaction wrote: milliseconds, and more
+// for a large one.
+func (t *Txn) Keyspace(name string, o *KeyspaceOptions) (*TxnIn, error) {
+	if o == nil {
+		o = &KeyspaceOptions{}
+	}
+	k, err := t.t.Keyspace(name, o.choice(), !o.ErrorIfMissing)
+	if err != nil {
+		return nil, err
+	}
+	return &TxnIn{txnSpace{t: t.t, k: k, e: t.e}}, nil
+}
+
+// DropKeyspace removes a keyspace and all that is in it, when the transaction is
+// committed: see Keyspace. To other transactions that counts as a deletion of all
+// its keys. In the transaction it is gone at once: operations on it return
+// ErrNoKeyspace, and the name is free for another keyspace.
+func (t *Txn) DropKeyspace(name string) error { return t.t.DropKeyspace(name) }
+
+// Keyspaces lists the names of all keyspaces but the default one, sorted, as the
+// transaction will leave them. See Keyspace.
+func (t *Txn) Keyspaces() ([]string, error) { return t.t.Keyspaces() }
+
 // Get returns a copy of the value of key, or ErrNotFound.
 func (t *txnSpace) Get(key []byte) ([]byte, error) { return copied(t.t.AppendGet(t.k, nil, key)) }
 

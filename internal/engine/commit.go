@@ -107,7 +107,7 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		return 0, err
 	}
 	if b.Merges() > 0 {
-		if err := e.checkMergers(b); err != nil {
+		if err := checkMergers(b, e.space); err != nil {
 			return 0, err
 		}
 	}

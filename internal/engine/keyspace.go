@@ -52,6 +52,10 @@ var errNoKeyspace = base.ErrNoKeyspace
 type keyspaces struct {
 	byID   sync.Map             // uint32 to *Keyspace, the default one included; changed under installMu
 	byName map[string]*Keyspace // guarded by installMu; the others
+	next   uint32               // guarded by installMu; above the numbers that this opening handed out
+	// leaving is held while a transaction drops keyspaces, from when the first is
+	// missed until all that it wrote is seen. Reads that miss one wait for that.
+	leaving sync.RWMutex
 	// durable is above the numbers of those that a crash of the system cannot take
 	// away; stored under installMu.
 	durable atomic.Uint32
@@ -108,10 +112,12 @@ func (k *Keyspace) options() *KeyspaceOptions {
 
 // usable says why a keyspace cannot be used, or nil.
 func (k *Keyspace) usable() error {
-	if k.dropped.Load() {
-		return fmt.Errorf("%w: %q was dropped", base.ErrNoKeyspace, k.name)
+	if !k.dropped.Load() {
+		return nil
 	}
-	return nil
+	k.e.spaces.leaving.RLock() // what the same commit wrote shows from here on
+	defer k.e.spaces.leaving.RUnlock()
+	return fmt.Errorf("%w: %q was dropped", base.ErrNoKeyspace, k.name)
 }
 
 // foreign says why a keyspace cannot be used here, when it is one of another
@@ -156,13 +162,27 @@ func (e *Engine) Keyspaces() ([]string, error) {
 // Keyspace opens a keyspace, or creates it unless create is false. The first
 // call for one since the engine was opened decides its options.
 func (e *Engine) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
-	mergerName := nameOf(c.Merger) // the program's code, so without locks
+	mergerName, err := askKeyspace(name, &c)
+	if err != nil {
+		return nil, err
+	}
+	return e.keyspace(name, &c, mergerName, create)
+}
+
+// askKeyspace checks the name of a keyspace and asks for that of its merge
+// operator, which is the program's code, so it runs without locks.
+func askKeyspace(name string, c *KeyspaceChoice) (mergerName string, err error) {
 	switch {
 	case name == "":
-		return nil, fmt.Errorf("%w: a keyspace needs a name; the database itself is the one without", base.ErrInvalidOptions)
+		return "", fmt.Errorf("%w: a keyspace needs a name; the database itself is the one without", base.ErrInvalidOptions)
 	case len(name) > manifest.MaxKeyspaceName:
-		return nil, fmt.Errorf("%w: the name of a keyspace has %d bytes; at most %d are allowed", base.ErrInvalidOptions, len(name), manifest.MaxKeyspaceName)
+		return "", fmt.Errorf("%w: the name of a keyspace has %d bytes; at most %d are allowed", base.ErrInvalidOptions, len(name), manifest.MaxKeyspaceName)
 	}
+	return nameOf(c.Merger), nil
+}
+
+// keyspace is Keyspace for a choice whose merge operator was asked for its name.
+func (e *Engine) keyspace(name string, c *KeyspaceChoice, mergerName string, create bool) (*Keyspace, error) {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	if e.closed.Load() {
@@ -239,7 +259,7 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 	if e.manifest == nil {
 		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
 	}
-	m := manifest.Keyspace{ID: e.manifest.State().NextKeyspace, Name: name, Merger: o.mergerName}
+	m := manifest.Keyspace{ID: e.nextKeyspace(), Name: name, Merger: o.mergerName}
 	edit := &manifest.Edit{SetKeyspaces: []manifest.Keyspace{m}}
 	if err := e.editKeyspaces(edit, e.opts.Durability == Sync); err != nil {
 		return nil, err
@@ -248,6 +268,14 @@ func (e *Engine) createKeyspace(name string, o KeyspaceOptions) (*Keyspace, erro
 	k.opts.Store(&o)
 	e.addSpace(k)
 	return k, nil
+}
+
+// nextKeyspace hands out a number. Numbers are not used twice, those of transactions
+// that were rolled back included. The caller holds installMu, and there is a manifest.
+func (e *Engine) nextKeyspace() uint32 {
+	id := max(e.spaces.next, e.manifest.State().NextKeyspace)
+	e.spaces.next = id + 1
+	return id
 }
 
 // editKeyspaces makes an edit: durable at once, or else before the first row is in
@@ -319,29 +347,44 @@ func (e *Engine) DropKeyspace(name string) error {
 	if err := e.appendable(); err != nil {
 		return err
 	}
-	edit := &manifest.Edit{DropKeyspaces: []uint32{k.id}}
+	edit := new(manifest.Edit)
 	cur := e.manifest.Version()
-	cur.Tree(k.id).All(func(level int, f *manifest.FileMeta) bool {
-		edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
-		return true
-	})
+	dropTree(edit, cur, k)
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}
 	next := e.manifest.Version()
-	delete(e.spaces.byName, name)
-	e.commit.mu.Lock() // so that no commit writes to it any more
-	k.dropped.Store(true)
-	e.spaces.byID.Delete(k.id)
-	newest := k.newest
-	oldest, open := e.commit.tracker.Oldest()
-	e.commit.mu.Unlock()
-	if open && oldest < newest {
+	if newest, asked := e.leaveKeyspace(k); asked {
 		e.keepDropped(k, newest)
 	}
 	e.swap(next, nil, cur.DroppedBy(edit, next), false)
 	e.commitChanged() // its writers may be waiting for a compaction
 	return nil
+}
+
+// dropTree adds to an edit of version v that a keyspace goes with its tables.
+func dropTree(edit *manifest.Edit, v *manifest.Version, k *Keyspace) {
+	edit.DropKeyspaces = append(edit.DropKeyspaces, k.id)
+	v.Tree(k.id).All(func(level int, f *manifest.FileMeta) bool {
+		edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
+		return true
+	})
+}
+
+// leaveKeyspace takes a keyspace away from commits and from reads to come, once the
+// edit that drops it is durable. It also returns the sequence of the newest commit
+// to it, and whether transactions are open that may ask what that was. The caller
+// holds installMu.
+func (e *Engine) leaveKeyspace(k *Keyspace) (newest base.SeqNum, asked bool) {
+	if e.spaces.byName[k.name] == k {
+		delete(e.spaces.byName, k.name)
+	}
+	e.commit.mu.Lock() // so that no commit writes to it any more
+	defer e.commit.mu.Unlock()
+	k.dropped.Store(true)
+	e.spaces.byID.Delete(k.id)
+	oldest, open := e.commit.tracker.Oldest()
+	return k.newest, open && oldest < k.newest
 }
 
 // checkSpaces says whether the keyspaces that a batch writes to are there.
@@ -355,8 +398,8 @@ func (e *Engine) checkSpaces(ids []uint32) error {
 }
 
 // checkMergers says whether every keyspace that a batch merges in has a merge
-// operator.
-func (e *Engine) checkMergers(b *batch.Batch) error {
+// operator. space finds keyspaces.
+func checkMergers(b *batch.Batch, space func(uint32) *Keyspace) error {
 	for r := b.Reader(); ; {
 		op, ok, err := r.Next()
 		if err != nil || !ok {
@@ -365,7 +408,7 @@ func (e *Engine) checkMergers(b *batch.Batch) error {
 		if op.Kind != base.KindMerge {
 			continue
 		}
-		if k := e.space(op.Keyspace); k != nil && k.options().Merger == nil {
+		if k := space(op.Keyspace); k != nil && k.options().Merger == nil {
 			return fmt.Errorf("%w: Merge needs a merge operator, and %s was opened without one", base.ErrInvalidOptions, k.Describe())
 		}
 	}
@@ -375,7 +418,12 @@ func (e *Engine) checkMergers(b *batch.Batch) error {
 // keyspaces that were dropped since, and returns them. The caller holds
 // installMu.
 func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
-	gone := func(n manifest.NewFile) bool { return e.space(n.Meta.Keyspace) == nil }
+	return e.withoutSpaces(edit, func(id uint32) bool { return e.space(id) == nil })
+}
+
+// withoutSpaces is withoutDropped for the keyspaces that are missing.
+func (e *Engine) withoutSpaces(edit *manifest.Edit, missing func(uint32) bool) (dead []manifest.Dropped) {
+	gone := func(n manifest.NewFile) bool { return missing(n.Meta.Keyspace) }
 	if !slices.ContainsFunc(edit.Add, gone) {
 		return nil
 	}

@@ -148,7 +148,14 @@ func (t *Txn) enterIn(k *Keyspace) (*txnWork, error) {
 	if err := t.e.foreign(k); err != nil {
 		return nil, err
 	}
-	return t.enter()
+	w, err := t.enter()
+	if err == nil && w.spaces.gone != nil {
+		if err = w.spaces.usable(k); err != nil {
+			t.mu.Unlock()
+			return nil, err
+		}
+	}
+	return w, err
 }
 
 // enterToWrite is enterIn for a call that will write.
@@ -343,15 +350,18 @@ func (t *Txn) charge(w *txnWork) {
 
 // Savepoint is a place to which a transaction can be rolled back.
 type Savepoint struct {
-	t     *Txn
-	mark  batch.Mark
-	ops   int
-	undos int // of the transaction at that time
+	t           *Txn
+	mark        batch.Mark
+	ops, spaces int // operations, and keyspaces created and dropped, before it
+	undos       int // of the transaction at that time
 }
 
-// undo records one RollbackTo: its ordinal, and how many operations it kept. A
+// steps is how many steps of the transaction are before the savepoint.
+func (s *Savepoint) steps() int { return s.ops + s.spaces }
+
+// undo records one RollbackTo: its ordinal, and how many steps it kept. A
 // transaction keeps those that left fewer than all later ones.
-type undo struct{ n, ops int }
+type undo struct{ n, steps int }
 
 // Savepoint returns the place where the transaction is now. One that is over has
 // none: what it returns cannot be rolled back to.
@@ -361,23 +371,23 @@ func (t *Txn) Savepoint() Savepoint {
 		return Savepoint{}
 	}
 	defer t.mu.Unlock()
-	return Savepoint{t, w.batch.Mark(), w.batch.Count(), t.undos}
+	return Savepoint{t, w.batch.Mark(), w.batch.Count(), len(w.spaces.list), t.undos}
 }
 
-// stands reports whether the operations before a savepoint are still those that
-// were there when it was made.
+// stands reports whether the steps before a savepoint are still those that were
+// there when it was made.
 func (t *Txn) stands(s *Savepoint) bool {
 	i, _ := slices.BinarySearchFunc(t.undone, s.undos+1, func(u undo, n int) int { return cmp.Compare(u.n, n) })
-	return s.t == t && (i == len(t.undone) || t.undone[i].ops >= s.ops)
+	return s.t == t && (i == len(t.undone) || t.undone[i].steps >= s.steps())
 }
 
-// noteUndo remembers that the operations behind the first so many were undone.
-func (t *Txn) noteUndo(ops int) {
-	for n := len(t.undone); n > 0 && t.undone[n-1].ops >= ops; n-- {
+// noteUndo remembers that the steps behind the first so many were undone.
+func (t *Txn) noteUndo(steps int) {
+	for n := len(t.undone); n > 0 && t.undone[n-1].steps >= steps; n-- {
 		t.undone = t.undone[:n-1]
 	}
 	t.undos++
-	t.undone = append(t.undone, undo{t.undos, ops})
+	t.undone = append(t.undone, undo{t.undos, steps})
 }
 
 // RollbackTo undoes the writes since a savepoint. What was read since still
@@ -396,7 +406,8 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	} else {
 		w.batch.Truncate(s.mark) // no iterator may look at what goes
 	}
-	t.noteUndo(s.ops)
+	t.noteUndo(s.steps())
+	w.spaces.rollback(s.spaces)
 	if w.own.rollback(s.ops) {
 		return nil
 	}
@@ -422,8 +433,15 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	switch {
 	case t.e.closed.Load():
 		return 0, base.ErrClosed
-	case w.batch.Count() == 0:
+	case w.batch.Count() == 0 && w.spaces.none():
 		return t.held.Seq, nil // it is as if it had run at its snapshot
+	}
+	var spaces *spaceCommit
+	if !w.spaces.none() {
+		var err error
+		if spaces, err = t.e.newSpaceCommit(w); err != nil {
+			return 0, err
+		}
 	}
 	if t.o.Isolation == SnapshotIsolation {
 		if err := w.conflict.Batch(&w.batch); err != nil {
@@ -433,7 +451,13 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	if err := w.conflict.Seal(); err != nil {
 		return 0, err
 	}
-	seq, err := t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
+	var seq base.SeqNum
+	var err error
+	if spaces != nil {
+		seq, err = spaces.run(ctx)
+	} else {
+		seq, err = t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
+	}
 	if errors.Is(err, base.ErrConflict) { // it has ended, and commits do not look at it any more
 		t.over = w.conflict.Over()
 	}

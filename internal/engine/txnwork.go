@@ -26,6 +26,7 @@ type txnWork struct {
 	conflict txn.Txn
 	batch    batch.Batch
 	own      overlay
+	spaces   spaceEdits
 	shared   bool // with iterators
 }
 
@@ -78,5 +79,6 @@ func (w *txnWork) recycle() {
 	}
 	w.batch.Reset()
 	w.own.reset()
+	w.spaces.reset()
 	txnPool.Put(w)
 }

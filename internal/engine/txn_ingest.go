@@ -1,0 +1,326 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/txn"
+)
+
+// The commit of a transaction that creates or drops keyspaces. Those are edits of
+// the manifest, and a record of the log cannot be made durable in one step with
+// one. So what the transaction wrote goes to tables instead, which the same edit
+// adds: a crash leaves all of it or nothing, in every durability mode. See ingest.go
+// for how it takes its place.
+type spaceCommit struct {
+	e       *Engine
+	b       *batch.Batch // what it wrote and, behind that, marks
+	x       *txn.Txn
+	ops     int // operations of b before the marks
+	created []*Keyspace
+	dropped []*Keyspace
+	// own has the numbers to which the transaction gave another meaning: a keyspace
+	// that is created, or nil for one that will not be there.
+	own    map[uint32]*Keyspace
+	locked bool // enter took the locks that leave releases
+}
+
+// newSpaceCommit prepares it. Each keyspace that comes or goes is marked by an
+// operation that is never applied, and that to the conflict checks of transactions
+// writes all its keys: so the order of commits knows of it, whatever is written.
+func (e *Engine) newSpaceCommit(w *txnWork) (*spaceCommit, error) {
+	c := &spaceCommit{
+		e: e, b: &w.batch, x: &w.conflict, ops: w.batch.Count(),
+		created: w.spaces.created(), dropped: w.spaces.dropped(), own: map[uint32]*Keyspace{},
+	}
+	for id := range w.spaces.gone {
+		c.own[id] = nil
+	}
+	for _, k := range c.created {
+		c.own[k.id] = k
+	}
+	for _, k := range slices.Concat(c.created, c.dropped) {
+		if err := c.b.DeleteRange(k.id, nil, nil); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// run commits, and returns the last sequence. The error is definite unless
+// errors.Is(err, base.ErrCommitUnknown).
+func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
+	e := c.e
+	if c.b.Count() == 0 {
+		return e.visibleSeq(), nil // it dropped what it created, and wrote nothing
+	}
+	if err := e.callers.refuse("the commit of a transaction that creates or drops keyspaces", callingJob); err != nil {
+		return 0, err
+	}
+	if err := c.check(); err != nil {
+		return 0, err
+	}
+	if c.b.Expires() {
+		e.clock.use() // before any read can see it
+	}
+	if !e.background.enter() {
+		return 0, e.refusal()
+	}
+	defer e.background.leave()
+	begin := e.stats.commits.begin()
+	// Most of what is in memory goes to tables while commits go on.
+	if err := e.Flush(ctx); err != nil {
+		return 0, err
+	}
+	frees := frees(c.b)
+	if !frees {
+		if err := e.waitUnstopped(ctx, func(p *pressure) string { return p.stops(c.b) }); err != nil {
+			return 0, err
+		}
+	}
+	if err := e.room.short.Load(); err != nil && !frees {
+		return 0, *err
+	}
+	e.clock.tick() // enter holds locks
+	seq, err := e.ingest(&ingestion{
+		x:     c.x,
+		ready: func() (*batch.Batch, error) { return c.b, c.validate(ctx) },
+		enter: c.enter,
+		leave: c.leave,
+	})
+	if err != nil {
+		return 0, err
+	}
+	e.commitChanged() // writers to what was dropped may be waiting for a compaction
+	e.stats.commit(begin, c.b)
+	return seq, nil
+}
+
+// check refuses what cannot be committed, as commitOnce does.
+func (c *spaceCommit) check() error {
+	if err := c.b.Err(); err != nil {
+		return err
+	}
+	if err := checkSize(c.b); err != nil {
+		return err
+	}
+	if c.b.Merges() > 0 {
+		if err := checkMergers(c.b, c.space); err != nil {
+			return err
+		}
+	}
+	c.e.installMu.Lock()
+	defer c.e.installMu.Unlock()
+	return c.names()
+}
+
+// space is the keyspace with a number once this is committed, or nil.
+func (c *spaceCommit) space(id uint32) *Keyspace {
+	if k, own := c.own[id]; own {
+		return k
+	}
+	return c.e.space(id)
+}
+
+// missing is space, if there is none.
+func (c *spaceCommit) missing(id uint32) bool { return c.space(id) == nil }
+
+// names says whether the names of the keyspaces still mean what they meant to the
+// transaction. The caller holds installMu.
+func (c *spaceCommit) names() error {
+	e := c.e
+	if e.closed.Load() {
+		return base.ErrClosed
+	}
+	for _, k := range c.dropped {
+		if e.spaces.byName[k.name] != k {
+			return fmt.Errorf("%w: keyspace %q was dropped by another client too", base.ErrConflict, k.name)
+		}
+	}
+	for _, k := range c.created {
+		if now := e.spaces.byName[k.name]; now != nil && !c.drops(now) {
+			return fmt.Errorf("%w: keyspace %q was created by another client too", base.ErrConflict, k.name)
+		}
+	}
+	return nil
+}
+
+func (c *spaceCommit) drops(k *Keyspace) bool {
+	now, own := c.own[k.id]
+	return own && now == nil
+}
+
+// validate asks whether the transaction may commit now that no other commit comes
+// before it. The caller holds commit.mu.
+func (c *spaceCommit) validate(ctx context.Context) error {
+	e := c.e
+	for {
+		if err := e.commit.refused; err != nil {
+			return err
+		}
+		for _, id := range c.b.Keyspaces() {
+			if _, own := c.own[id]; own {
+				continue
+			}
+			if err := e.checkSpaces([]uint32{id}); err != nil {
+				return err
+			}
+		}
+		again, err := e.validate(ctx, c.x)
+		if err != nil {
+			return err
+		}
+		if !again {
+			e.commit.tracker.End(c.x)
+			return nil
+		}
+	}
+}
+
+// enter writes the tables and makes the edit durable and then current. It leaves
+// with installMu and leaving held, so that no reader meets a name before it can see
+// what the same commit wrote.
+func (c *spaceCommit) enter(at *loading) error {
+	e := c.e
+	res, err := c.write()
+	if err != nil {
+		return err
+	}
+	e.installMu.Lock()
+	e.spaces.leaving.Lock()
+	c.locked = true
+	healthy := e.poisoned.Load() == nil
+	if err = c.install(at, res); err == nil {
+		return nil
+	}
+	e.discardOutputs(res)
+	if healthy && e.poisoned.Load() != nil {
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, *e.poisoned.Load())
+	}
+	return err
+}
+
+func (c *spaceCommit) leave() {
+	if c.locked {
+		c.e.spaces.leaving.Unlock()
+		c.e.installMu.Unlock()
+	}
+}
+
+// write makes tables of what the transaction wrote, by way of a memtable.
+func (c *spaceCommit) write() (res compaction.Result, err error) {
+	e := c.e
+	g, err := c.generation()
+	if err != nil {
+		return res, err
+	}
+	defer g.free(e)
+	if g.empty() {
+		return res, nil
+	}
+	s, shard := e.keep()
+	if s == nil {
+		return res, base.ErrClosed
+	}
+	defer s.letGo(shard)
+	spaces := []*Keyspace{e.root}
+	for _, id := range spacesIn([]*generation{g}) {
+		spaces = append(spaces, c.space(id))
+	}
+	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0}
+	out.forSpaces(len(spaces))
+	for _, k := range spaces {
+		part, err := e.writeSpace(context.Background(), s.v, []*generation{g}, k, uint64(g.mem.Bytes()), out)
+		if err != nil {
+			return out.finish(res, err)
+		}
+		res.Append(part)
+	}
+	return out.finish(res, nil)
+}
+
+// generation is a memtable of the operations, but for those on keyspaces that will
+// not be there.
+func (c *spaceCommit) generation() (*generation, error) {
+	e := c.e
+	need := reservation(c.b)
+	mem, err := memtable.New(memtable.Options{Capacity: need, Partitions: 1})
+	if err != nil {
+		return nil, err
+	}
+	g := &generation{mem: mem, capacity: need}
+	e.chargeMemtables(g.capacity)
+	if err := g.openOthers(1); err != nil {
+		g.free(e)
+		return nil, err
+	}
+	mem.Reserve(need)
+	mem.BeginWrite()
+	defer mem.EndWrite()
+	a := applier{gen: g, expected: c.b.RangeDeletes()}
+	seq := c.b.Seq()
+	r := c.b.Reader()
+	for range c.ops {
+		op, ok, err := r.Next()
+		if err != nil || !ok {
+			panic(fmt.Sprintf("engine: a batch that was just encoded does not decode: %v", err))
+		}
+		if c.space(op.Keyspace) != nil {
+			a.add(&op, seq)
+		}
+		seq++
+	}
+	a.flush()
+	return g, nil
+}
+
+// install makes the edit, and the keyspaces and tables current with it. The caller
+// holds installMu and leaving.
+func (c *spaceCommit) install(at *loading, res compaction.Result) error {
+	e := c.e
+	if err := c.names(); err != nil {
+		return err
+	}
+	if err := e.appendable(); err != nil {
+		return err
+	}
+	cur := e.manifest.Version()
+	edit := flushEdit(res, uint64(e.newFileNum()))
+	for _, k := range c.created {
+		edit.SetKeyspaces = append(edit.SetKeyspaces, manifest.Keyspace{ID: k.id, Name: k.name, Merger: k.merger})
+	}
+	for _, k := range c.dropped {
+		dropTree(edit, cur, k)
+	}
+	dead := e.withoutSpaces(edit, c.missing)
+	edit.NextFile, edit.LastSeq, edit.Clock = e.reservation(), at.end, e.clock.mark()
+	if err := e.appendEdit(edit); err != nil {
+		return err
+	}
+	next := e.manifest.Version()
+	for _, k := range c.dropped {
+		if newest, asked := e.leaveKeyspace(k); asked {
+			// A transaction that read in it depends on it as on keys that were deleted.
+			e.dropped.add(droppedSpace{k: k, newest: newest})
+		}
+	}
+	e.forgetDropped() // the last transaction may have ended before it could see that
+	for _, k := range c.created {
+		e.commit.mu.Lock()
+		k.newest = at.end
+		e.commit.mu.Unlock()
+		e.addSpace(k)
+	}
+	e.spaces.made.Store(e.manifest.State().NextKeyspace)
+	e.swap(next, nil, cur.DroppedBy(edit, next), false)
+	for _, d := range dead {
+		e.removeFile(d.Type, d.Num, 0)
+	}
+	return nil
+}

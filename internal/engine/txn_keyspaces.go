@@ -1,0 +1,232 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+)
+
+// Keyspaces that a transaction creates and drops. They are its own until it
+// commits: a keyspace that it created has a number that no other gets, and no name
+// in the database; one that it dropped is there for all others. What names mean is
+// read from the database as it is, not as it was when the transaction began; the
+// commit fails with a conflict when a name that was created or dropped means
+// something else by then.
+
+// spaceEdits are what one transaction does to keyspaces. Like the rest of its work
+// they are guarded by its mu. The zero value is none.
+type spaceEdits struct {
+	list []spaceEdit
+	// What list amounts to: names that mean another keyspace here than in the
+	// database, nil for none, and the numbers of keyspaces that cannot be used.
+	names map[string]*Keyspace
+	gone  map[uint32]bool
+}
+
+// spaceEdit is one step: k is created, or dropped.
+type spaceEdit struct {
+	k    *Keyspace
+	drop bool
+}
+
+// none reports whether the transaction does nothing to keyspaces.
+func (s *spaceEdits) none() bool { return len(s.list) == 0 }
+
+func (s *spaceEdits) add(x spaceEdit) {
+	if s.names == nil {
+		s.names, s.gone = map[string]*Keyspace{}, map[uint32]bool{}
+	}
+	s.list = append(s.list, x)
+	s.note(x)
+}
+
+func (s *spaceEdits) note(x spaceEdit) {
+	if x.drop {
+		s.names[x.k.name], s.gone[x.k.id] = nil, true
+	} else {
+		s.names[x.k.name] = x.k
+	}
+}
+
+// rollback forgets the steps behind the first n. A keyspace whose creation is undone
+// is gone for good: its number is not used again.
+func (s *spaceEdits) rollback(n int) {
+	undone := s.list[n:]
+	if len(undone) == 0 {
+		return
+	}
+	for _, x := range undone {
+		if x.drop {
+			delete(s.gone, x.k.id)
+		}
+	}
+	for _, x := range undone {
+		if !x.drop {
+			s.gone[x.k.id] = true // it may have been dropped after that
+		}
+	}
+	clear(undone)
+	clear(s.names)
+	s.list = s.list[:n]
+	for _, x := range s.list {
+		s.note(x)
+	}
+}
+
+// created lists the keyspaces that the database gets, in the order of the steps.
+func (s *spaceEdits) created() (out []*Keyspace) {
+	for _, x := range s.list {
+		if !x.drop && !s.gone[x.k.id] {
+			out = append(out, x.k)
+		}
+	}
+	return out
+}
+
+// dropped lists those that it loses.
+func (s *spaceEdits) dropped() (out []*Keyspace) {
+	own := map[uint32]bool{}
+	for _, x := range s.list {
+		switch {
+		case !x.drop:
+			own[x.k.id] = true
+		case !own[x.k.id]:
+			out = append(out, x.k)
+		}
+	}
+	return out
+}
+
+// usable says why a keyspace cannot be used in the transaction, or nil.
+func (s *spaceEdits) usable(k *Keyspace) error {
+	if s.gone[k.id] {
+		return fmt.Errorf("%w: %q was dropped in the transaction, or its creation was undone", base.ErrNoKeyspace, k.name)
+	}
+	return nil
+}
+
+// reset forgets everything.
+func (s *spaceEdits) reset() { *s = spaceEdits{} }
+
+// Keyspace is Engine.Keyspace in the transaction: one that is created here is
+// others' from Commit on.
+func (t *Txn) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
+	mergerName, err := askKeyspace(name, &c)
+	if err != nil {
+		return nil, err
+	}
+	w, err := t.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer t.mu.Unlock()
+	k, own := w.spaces.names[name]
+	switch {
+	case k != nil:
+		return k, t.e.reopenKeyspace(k, &c, mergerName)
+	case !own:
+		if k, err = t.e.keyspace(name, &c, mergerName, false); !errors.Is(err, base.ErrNoKeyspace) {
+			return k, err
+		}
+	}
+	switch {
+	case !create:
+		return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
+	case t.o.ReadOnly:
+		return nil, fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be created", base.ErrReadOnly, name)
+	}
+	if k, err = t.e.tentativeKeyspace(name, &c, mergerName); err != nil {
+		return nil, err
+	}
+	w.spaces.add(spaceEdit{k: k})
+	return k, nil
+}
+
+// DropKeyspace is Engine.DropKeyspace in the transaction.
+func (t *Txn) DropKeyspace(name string) error {
+	w, err := t.enter()
+	if err != nil {
+		return err
+	}
+	defer t.mu.Unlock()
+	if t.o.ReadOnly {
+		return fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be dropped", base.ErrReadOnly, name)
+	}
+	k, own := w.spaces.names[name]
+	if !own {
+		t.e.installMu.Lock()
+		k = t.e.spaces.byName[name]
+		t.e.installMu.Unlock()
+	}
+	if k == nil {
+		return fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
+	}
+	w.spaces.add(spaceEdit{k: k, drop: true})
+	return nil
+}
+
+// Keyspaces is Engine.Keyspaces as the transaction will leave them.
+func (t *Txn) Keyspaces() ([]string, error) {
+	w, err := t.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer t.mu.Unlock()
+	list, err := t.e.Keyspaces()
+	if err != nil || w.spaces.none() {
+		return list, err
+	}
+	names := make(map[string]bool, len(list))
+	for _, name := range list {
+		names[name] = true
+	}
+	for name, k := range w.spaces.names {
+		names[name] = k != nil
+	}
+	maps.DeleteFunc(names, func(_ string, there bool) bool { return !there })
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// tentativeKeyspace makes a keyspace under a number of its own, which the database
+// does not have.
+func (e *Engine) tentativeKeyspace(name string, c *KeyspaceChoice, mergerName string) (*Keyspace, error) {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	switch {
+	case e.closed.Load():
+		return nil, base.ErrClosed
+	case e.manifest == nil:
+		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
+	}
+	o := c.over(e.root.opts.Load().withoutMerger(), mergerName)
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	k := e.newKeyspace(manifest.Keyspace{ID: e.nextKeyspace(), Name: name, Merger: o.mergerName})
+	k.opts.Store(&o)
+	return k, nil
+}
+
+// reopenKeyspace checks what is asked of a keyspace that its transaction created.
+func (e *Engine) reopenKeyspace(k *Keyspace, c *KeyspaceChoice, mergerName string) error {
+	e.installMu.Lock()
+	defer e.installMu.Unlock()
+	old := k.opts.Load()
+	o := c.over(old, mergerName)
+	if err := o.validate(); err != nil {
+		return err
+	}
+	if err := k.checkMerger(&o); err != nil {
+		return err
+	}
+	if err := k.agrees(old, &o); err != nil {
+		return err
+	}
+	k.merger = o.mergerName // it is not in the manifest yet
+	k.opts.Store(&o)
+	return nil
+}

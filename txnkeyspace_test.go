@@ -1,0 +1,330 @@
+package seerdb_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
+	"github.com/seerdb-go/seerdb/merger"
+)
+
+// keyspaceNames lists the keyspaces of a database, joined.
+func keyspaceNames(t *testing.T, l interface{ Keyspaces() ([]string, error) }) string {
+	t.Helper()
+	names, err := l.Keyspaces()
+	must(t, err)
+	return strings.Join(names, " ")
+}
+
+// rowsIn lists the rows of a tree, joined.
+func rowsIn(t *testing.T, r interface {
+	Range(lo, hi []byte) *seerdb.Rows
+}) string {
+	t.Helper()
+	return strings.Join(contents(t, r), " ")
+}
+
+func wantText(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// TestTxnKeyspaces creates and drops keyspaces in one transaction, with rows in
+// them, in the default keyspace and in one that stays: to others all of it comes at
+// once, and it is there after a reopening in every durability mode.
+func TestTxnKeyspaces(t *testing.T) {
+	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed, seerdb.NoWAL} {
+		t.Run(d.String(), func(t *testing.T) {
+			fs := memfs.New()
+			o := seerdb.Options{Durability: d}
+			db := open(t, "db", o.With(seerdb.TestOptions{FS: fs}))
+			stays, err := db.Keyspace("stays", nil)
+			must(t, err)
+			old, err := db.Keyspace("old", nil)
+			must(t, err)
+			must(t, old.Put([]byte("k"), []byte("old")))
+			must(t, stays.Put([]byte("a"), []byte("1")))
+			must(t, db.Put([]byte("d"), []byte("1")))
+			x, err := db.Begin(nil)
+			must(t, err)
+			defer x.Rollback()
+			in, err := x.Keyspace("new", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
+			must(t, err)
+			must(t, in.Put([]byte("x"), []byte("1")))
+			must(t, in.Put([]byte("x"), []byte("2"))) // two versions in one commit
+			must(t, in.Put([]byte("big"), make([]byte, 5000)))
+			must(t, in.Delete([]byte("big")))
+			must(t, in.Put([]byte("y"), []byte("3")))
+			must(t, x.In(stays).Put([]byte("a"), []byte("2")))
+			must(t, x.In(stays).DeleteRange([]byte("b"), nil))
+			must(t, x.Put([]byte("d"), []byte("2")))
+			must(t, x.DropKeyspace("old"))
+			wantText(t, "in the transaction", rowsIn(t, in), "x=2 y=3")
+			wantText(t, "its keyspaces", keyspaceNames(t, x), "new stays")
+			wantText(t, "others' before", keyspaceNames(t, db), "old stays")
+			if _, err := x.In(old).Get([]byte("k")); !errors.Is(err, seerdb.ErrNoKeyspace) {
+				t.Errorf("a keyspace that the transaction dropped: %v", err)
+			}
+			before := db.NewSnapshot()
+			must(t, x.Commit())
+			wantText(t, "a snapshot from before", rowsIn(t, before)+", "+rowsIn(t, before.In(stays)), "d=1, a=1")
+			must(t, before.Close())
+			check := func() {
+				t.Helper()
+				wantText(t, "names", keyspaceNames(t, db), "new stays")
+				k, err := db.Keyspace("new", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
+				must(t, err)
+				stays, err := db.Keyspace("stays", nil)
+				must(t, err)
+				wantText(t, "the new one", rowsIn(t, k), "x=2 y=3")
+				wantText(t, "the one that stays", rowsIn(t, stays), "a=2")
+				wantText(t, "the default one", rowsIn(t, db), "d=2")
+			}
+			check()
+			if _, err := old.Get([]byte("k")); !errors.Is(err, seerdb.ErrNoKeyspace) {
+				t.Errorf("a keyspace that was dropped: %v", err)
+			}
+			if db.DurableSeq() < db.VisibleSeq() {
+				t.Errorf("durable up to %d of %d", db.DurableSeq(), db.VisibleSeq())
+			}
+			r := fs.CrashClone(memfs.CrashOptions{}) // not even a close
+			_ = db.Close()
+			db = open(t, "db", o.With(seerdb.TestOptions{FS: r}))
+			check()
+			rep, err := db.Verify(t.Context())
+			must(t, err)
+			if !rep.Clean() {
+				t.Errorf("damage: %v", rep)
+			}
+		})
+	}
+}
+
+// TestTxnKeyspacesUndone rolls the creation and the dropping of keyspaces back, to
+// savepoints and as a whole.
+func TestTxnKeyspacesUndone(t *testing.T) {
+	db := open(t, t.TempDir(), nil)
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	must(t, k.Put([]byte("a"), []byte("1")))
+	x, err := db.Begin(nil)
+	must(t, err)
+	defer x.Rollback()
+	first := x.Savepoint()
+	one, err := x.Keyspace("one", nil)
+	must(t, err)
+	second := x.Savepoint()
+	must(t, one.Put([]byte("1"), []byte("1")))
+	must(t, x.DropKeyspace("k"))
+	again, err := x.Keyspace("k", nil)
+	must(t, err)
+	must(t, again.Put([]byte("b"), []byte("2")))
+	must(t, x.DropKeyspace("one"))
+	if err := one.Put([]byte("2"), nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Errorf("a keyspace that was created and dropped: %v", err)
+	}
+	if err := x.DropKeyspace("one"); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Errorf("dropped twice: %v", err)
+	}
+	wantText(t, "names", keyspaceNames(t, x), "k")
+	wantText(t, "k again", rowsIn(t, again), "b=2")
+	must(t, x.RollbackTo(second))
+	wantText(t, "names after the rollback", keyspaceNames(t, x), "k one")
+	wantText(t, "one", rowsIn(t, one), "")
+	wantText(t, "k", rowsIn(t, x.In(k)), "a=1")
+	if err := again.Put([]byte("c"), nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Errorf("a keyspace whose creation was undone: %v", err)
+	}
+	must(t, one.Put([]byte("3"), []byte("3")))
+	must(t, x.RollbackTo(first))
+	if _, err := one.Get([]byte("3")); !errors.Is(err, seerdb.ErrNoKeyspace) {
+		t.Errorf("a keyspace whose creation was undone: %v", err)
+	}
+	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Errorf("a savepoint that was undone: %v", err)
+	}
+	z, err := db.Begin(nil)
+	must(t, err)
+	defer z.Rollback()
+	save := z.Savepoint()
+	zero, err := z.Keyspace("zero", nil)
+	must(t, err)
+	must(t, zero.Put([]byte("z"), []byte("z")))
+	must(t, z.RollbackTo(save))
+	must(t, z.Put([]byte("d"), []byte("d")))
+	must(t, z.Commit()) // nothing is left of the keyspace
+	two, err := x.Keyspace("two", nil)
+	must(t, err)
+	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Errorf("a savepoint that was undone, with as many steps since: %v", err)
+	}
+	must(t, two.Put([]byte("z"), []byte("z")))
+	must(t, x.Commit())
+	wantText(t, "names at the end", keyspaceNames(t, db), "k two")
+	k2, err := db.Keyspace("two", nil)
+	must(t, err)
+	wantText(t, "two", rowsIn(t, k2), "z=z")
+	y, err := db.Begin(nil)
+	must(t, err)
+	_, err = y.Keyspace("three", nil)
+	must(t, err)
+	must(t, y.DropKeyspace("k"))
+	y.Rollback()
+	wantText(t, "names after a rollback", keyspaceNames(t, db), "k two")
+	wantText(t, "k after a rollback", rowsIn(t, k), "a=1")
+}
+
+// TestTxnKeyspaceConflicts lets two clients want the same name, and one write where
+// another drops.
+func TestTxnKeyspaceConflicts(t *testing.T) {
+	type step func(db *seerdb.DB, x *seerdb.Txn) error
+	create := func(name string) step {
+		return func(_ *seerdb.DB, x *seerdb.Txn) error { _, err := x.Keyspace(name, nil); return err }
+	}
+	drop := func(name string) step {
+		return func(_ *seerdb.DB, x *seerdb.Txn) error { return x.DropKeyspace(name) }
+	}
+	write := func(name string) step {
+		return func(db *seerdb.DB, x *seerdb.Txn) error {
+			k, err := db.Keyspace(name, nil)
+			if err != nil {
+				return err
+			}
+			return x.In(k).Put([]byte("w"), []byte("w"))
+		}
+	}
+	read := func(name string) step {
+		return func(db *seerdb.DB, x *seerdb.Txn) error {
+			k, err := db.Keyspace(name, nil)
+			if err != nil {
+				return err
+			}
+			if _, err := x.In(k).Get([]byte("a")); err != nil {
+				return err
+			}
+			return x.Put([]byte("read"), []byte(name))
+		}
+	}
+	both := func(a, b step) step {
+		return func(db *seerdb.DB, x *seerdb.Txn) error { return errors.Join(a(db, x), b(db, x)) }
+	}
+	for _, c := range []struct {
+		name       string
+		ours       step
+		theirs     step // committed before ours
+		isolation  seerdb.Isolation
+		want       error
+		namesAfter string
+	}{
+		{"create, create", create("n"), create("n"), seerdb.Serializable, seerdb.ErrConflict, "k n"},
+		{"create, create of another name", create("n"), create("m"), seerdb.Serializable, nil, "k m n"},
+		{"drop, drop", drop("k"), drop("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
+		{"drop, write, serializable", drop("k"), write("k"), seerdb.Serializable, nil, ""},
+		{"drop, write, snapshot", drop("k"), write("k"), seerdb.SnapshotIsolation, seerdb.ErrConflict, "k"},
+		{"write, drop", write("k"), drop("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
+		{"create and write, drop", both(create("n"), write("k")), drop("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
+		{"create and read, write", both(create("n"), read("k")), func(db *seerdb.DB, x *seerdb.Txn) error {
+			k, err := db.Keyspace("k", nil)
+			return errors.Join(err, x.In(k).Put([]byte("a"), nil))
+		}, seerdb.Serializable, seerdb.ErrConflict, "k"},
+		{"read, drop", read("k"), drop("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
+		{"read, drop, snapshot", read("k"), drop("k"), seerdb.SnapshotIsolation, nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db := open(t, t.TempDir(), nil)
+			k, err := db.Keyspace("k", nil)
+			must(t, err)
+			must(t, k.Put([]byte("a"), []byte("1")))
+			x, err := db.Begin(&seerdb.TxnOptions{Isolation: c.isolation})
+			must(t, err)
+			defer x.Rollback()
+			must(t, c.ours(db, x))
+			y, err := db.Begin(&seerdb.TxnOptions{Isolation: c.isolation})
+			must(t, err)
+			defer y.Rollback()
+			must(t, c.theirs(db, y))
+			must(t, y.Commit())
+			if err := x.Commit(); !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			wantText(t, "names", keyspaceNames(t, db), c.namesAfter)
+			must(t, db.Put([]byte("after"), nil)) // nothing is held back
+		})
+	}
+}
+
+// TestTxnKeyspacesBesideReaders moves rows from keyspace to keyspace, each time to a
+// new one, while readers look for them: a reader that finds a keyspace gone finds
+// its rows in the next one.
+func TestTxnKeyspacesBesideReaders(t *testing.T) {
+	db := open(t, t.TempDir(), nil)
+	first, err := db.Keyspace("at 0", nil)
+	must(t, err)
+	must(t, first.Put([]byte("row"), []byte("0")))
+	must(t, db.Put([]byte("at"), []byte("0")))
+	rounds := 60
+	if testing.Short() || raceEnabled {
+		rounds = 20
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				// The name is read before the keyspace: at each failure it has moved.
+				at, err := db.Get([]byte("at"))
+				must(t, err)
+				k, err := db.Keyspace("at "+string(at), &seerdb.KeyspaceOptions{ErrorIfMissing: true})
+				var v []byte
+				for err == nil { // until it is dropped, so that no moment of that is missed
+					select {
+					case <-done:
+						return
+					default:
+					}
+					if v, err = k.Get([]byte("row")); err == nil && string(v) != string(at) {
+						t.Errorf("the row is %q in the keyspace %q", v, k.Name())
+					}
+				}
+				now, nerr := db.Get([]byte("at"))
+				if nerr != nil || string(now) == string(at) || !errors.Is(err, seerdb.ErrNoKeyspace) {
+					t.Errorf("at %s: %q, %v; now at %s, %v", at, v, err, now, nerr)
+					return
+				}
+			}
+		})
+	}
+	for i := 1; i <= rounds; i++ {
+		err := db.Update(t.Context(), func(x *seerdb.Txn) error {
+			to, err := x.Keyspace(fmt.Sprint("at ", i), nil)
+			if err != nil {
+				return err
+			}
+			return errors.Join(
+				to.Put([]byte("row"), fmt.Append(nil, i)),
+				x.Put([]byte("at"), fmt.Append(nil, i)),
+				x.DropKeyspace(fmt.Sprint("at ", i-1)))
+		})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(done)
+	wg.Wait()
+	if names, err := db.Keyspaces(); err != nil || !slices.Equal(names, []string{fmt.Sprint("at ", rounds)}) {
+		t.Errorf("at the end: %q, %v", names, err)
+	}
+}
