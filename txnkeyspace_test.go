@@ -150,16 +150,6 @@ func TestTxnKeyspacesUndone(t *testing.T) {
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Errorf("a savepoint that was undone: %v", err)
 	}
-	z, err := db.Begin(nil)
-	must(t, err)
-	defer z.Rollback()
-	save := z.Savepoint()
-	zero, err := z.Keyspace("zero", nil)
-	must(t, err)
-	must(t, zero.Put([]byte("z"), []byte("z")))
-	must(t, z.RollbackTo(save))
-	must(t, z.Put([]byte("d"), []byte("d")))
-	must(t, z.Commit()) // nothing is left of the keyspace
 	two, err := x.Keyspace("two", nil)
 	must(t, err)
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
@@ -171,71 +161,98 @@ func TestTxnKeyspacesUndone(t *testing.T) {
 	k2, err := db.Keyspace("two", nil)
 	must(t, err)
 	wantText(t, "two", rowsIn(t, k2), "z=z")
+}
+
+// TestTxnKeyspacesRolledBack undoes all that a transaction did to keyspaces.
+func TestTxnKeyspacesRolledBack(t *testing.T) {
+	db := open(t, t.TempDir(), nil)
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	must(t, k.Put([]byte("a"), []byte("1")))
+	x, err := db.Begin(nil)
+	must(t, err)
+	_, err = x.Keyspace("three", nil)
+	must(t, err)
+	must(t, x.DropKeyspace("k"))
+	x.Rollback()
+	wantText(t, "names", keyspaceNames(t, db), "k")
+	wantText(t, "k", rowsIn(t, k), "a=1")
 	y, err := db.Begin(nil)
 	must(t, err)
-	_, err = y.Keyspace("three", nil)
+	defer y.Rollback()
+	save := y.Savepoint()
+	zero, err := y.Keyspace("zero", nil)
 	must(t, err)
-	must(t, y.DropKeyspace("k"))
-	y.Rollback()
-	wantText(t, "names after a rollback", keyspaceNames(t, db), "k two")
-	wantText(t, "k after a rollback", rowsIn(t, k), "a=1")
+	must(t, zero.Put([]byte("z"), []byte("z")))
+	must(t, y.RollbackTo(save))
+	must(t, y.Put([]byte("d"), []byte("d")))
+	must(t, y.Commit()) // as one that never knew of the keyspace
+	wantText(t, "names after a commit", keyspaceNames(t, db), "k")
+	wantText(t, "the commit", rowsIn(t, db), "d=d")
+}
+
+// txnStep is what one client does in its transaction.
+type txnStep func(db *seerdb.DB, x *seerdb.Txn) error
+
+func createsSpace(name string) txnStep {
+	return func(_ *seerdb.DB, x *seerdb.Txn) error {
+		_, err := x.Keyspace(name, nil)
+		return err
+	}
+}
+
+func dropsSpace(name string) txnStep {
+	return func(_ *seerdb.DB, x *seerdb.Txn) error { return x.DropKeyspace(name) }
+}
+
+func writesIn(name string) txnStep {
+	return func(db *seerdb.DB, x *seerdb.Txn) error {
+		k, err := db.Keyspace(name, nil)
+		if err != nil {
+			return err
+		}
+		return x.In(k).Put([]byte("a"), []byte("w"))
+	}
+}
+
+func readsIn(name string) txnStep {
+	return func(db *seerdb.DB, x *seerdb.Txn) error {
+		k, err := db.Keyspace(name, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := x.In(k).Get([]byte("a")); err != nil {
+			return err
+		}
+		return x.Put([]byte("read"), []byte(name))
+	}
+}
+
+func (a txnStep) and(b txnStep) txnStep {
+	return func(db *seerdb.DB, x *seerdb.Txn) error { return errors.Join(a(db, x), b(db, x)) }
 }
 
 // TestTxnKeyspaceConflicts lets two clients want the same name, and one write where
 // another drops.
 func TestTxnKeyspaceConflicts(t *testing.T) {
-	type step func(db *seerdb.DB, x *seerdb.Txn) error
-	create := func(name string) step {
-		return func(_ *seerdb.DB, x *seerdb.Txn) error { _, err := x.Keyspace(name, nil); return err }
-	}
-	drop := func(name string) step {
-		return func(_ *seerdb.DB, x *seerdb.Txn) error { return x.DropKeyspace(name) }
-	}
-	write := func(name string) step {
-		return func(db *seerdb.DB, x *seerdb.Txn) error {
-			k, err := db.Keyspace(name, nil)
-			if err != nil {
-				return err
-			}
-			return x.In(k).Put([]byte("w"), []byte("w"))
-		}
-	}
-	read := func(name string) step {
-		return func(db *seerdb.DB, x *seerdb.Txn) error {
-			k, err := db.Keyspace(name, nil)
-			if err != nil {
-				return err
-			}
-			if _, err := x.In(k).Get([]byte("a")); err != nil {
-				return err
-			}
-			return x.Put([]byte("read"), []byte(name))
-		}
-	}
-	both := func(a, b step) step {
-		return func(db *seerdb.DB, x *seerdb.Txn) error { return errors.Join(a(db, x), b(db, x)) }
-	}
 	for _, c := range []struct {
 		name       string
-		ours       step
-		theirs     step // committed before ours
+		ours       txnStep
+		theirs     txnStep // committed before ours
 		isolation  seerdb.Isolation
 		want       error
 		namesAfter string
 	}{
-		{"create, create", create("n"), create("n"), seerdb.Serializable, seerdb.ErrConflict, "k n"},
-		{"create, create of another name", create("n"), create("m"), seerdb.Serializable, nil, "k m n"},
-		{"drop, drop", drop("k"), drop("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
-		{"drop, write, serializable", drop("k"), write("k"), seerdb.Serializable, nil, ""},
-		{"drop, write, snapshot", drop("k"), write("k"), seerdb.SnapshotIsolation, seerdb.ErrConflict, "k"},
-		{"write, drop", write("k"), drop("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
-		{"create and write, drop", both(create("n"), write("k")), drop("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
-		{"create and read, write", both(create("n"), read("k")), func(db *seerdb.DB, x *seerdb.Txn) error {
-			k, err := db.Keyspace("k", nil)
-			return errors.Join(err, x.In(k).Put([]byte("a"), nil))
-		}, seerdb.Serializable, seerdb.ErrConflict, "k"},
-		{"read, drop", read("k"), drop("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
-		{"read, drop, snapshot", read("k"), drop("k"), seerdb.SnapshotIsolation, nil, ""},
+		{"create, create", createsSpace("n"), createsSpace("n"), seerdb.Serializable, seerdb.ErrConflict, "k n"},
+		{"create, create of another name", createsSpace("n"), createsSpace("m"), seerdb.Serializable, nil, "k m n"},
+		{"drop, drop", dropsSpace("k"), dropsSpace("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
+		{"drop, write, serializable", dropsSpace("k"), writesIn("k"), seerdb.Serializable, nil, ""},
+		{"drop, write, snapshot", dropsSpace("k"), writesIn("k"), seerdb.SnapshotIsolation, seerdb.ErrConflict, "k"},
+		{"write, drop", writesIn("k"), dropsSpace("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
+		{"create and write, drop", createsSpace("n").and(writesIn("k")), dropsSpace("k"), seerdb.Serializable, seerdb.ErrNoKeyspace, ""},
+		{"create and read, write", createsSpace("n").and(readsIn("k")), writesIn("k"), seerdb.Serializable, seerdb.ErrConflict, "k"},
+		{"read, drop", readsIn("k"), dropsSpace("k"), seerdb.Serializable, seerdb.ErrConflict, ""},
+		{"read, drop, snapshot", readsIn("k"), dropsSpace("k"), seerdb.SnapshotIsolation, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			db := open(t, t.TempDir(), nil)
