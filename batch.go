@@ -24,8 +24,13 @@ type Batch struct {
 // Len is the number of operations.
 func (b *Batch) Len() int { return b.b.Count() }
 
-// Size is the number of bytes of the encoded batch.
-func (b *Batch) Size() int { return b.b.Len() }
+// Size is the number of bytes of the encoded batch, 0 while it is empty.
+func (b *Batch) Size() int {
+	if b.b.Empty() {
+		return 0
+	}
+	return b.b.Len()
+}
 
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {

@@ -48,6 +48,10 @@ func Open(dir string, opts *Options) (*DB, error) {
 	return &DB{space, newLanes()}, nil
 }
 
+// Durability is the mode that the database was opened with: that of every commit
+// that does not ask for more.
+func (db *DB) Durability() Durability { return Durability(db.e.Durability()) }
+
 // NewBatch returns an empty batch.
 func (db *DB) NewBatch() *Batch { return &Batch{e: db.e} }
 

@@ -14,6 +14,8 @@ type IterOptions struct {
 	// LowerBound is the first key shown, UpperBound the first key not shown
 	// any more; nil means no bound. They are copied.
 	LowerBound, UpperBound []byte
+	// Prefix shows only keys that begin with it, within the bounds. It is copied.
+	Prefix []byte
 	// KeysOnly leaves the values unread: Value is nil.
 	KeysOnly bool
 	// Bulk marks a scan of much of the database: what it reads does not
@@ -28,7 +30,24 @@ type IterOptions struct {
 //
 // An Iter is used by one goroutine and must be closed; it pins memory and
 // files until then.
-type Iter struct{ it *engine.Iter }
+type Iter struct {
+	it   *engine.Iter // nil once closed
+	from opener
+}
+
+// opener is a tree of keys as a database, a snapshot or a transaction shows it.
+type opener interface {
+	open(engine.IterOptions) (*engine.Iter, error)
+}
+
+// newIter opens an iterator for a caller.
+func newIter(from opener, o *IterOptions) (*Iter, error) {
+	it, err := from.open(o.engine())
+	if err != nil {
+		return nil, err
+	}
+	return &Iter{it, from}, nil
+}
 
 // First moves to the first key. Like all positioning methods it reports
 // whether there is one; when not, Err tells an end from a failure.
@@ -42,6 +61,9 @@ func (i *Iter) SeekGE(key []byte) bool { return i.it != nil && i.it.SeekGE(key) 
 
 // SeekLT moves to the last key < key.
 func (i *Iter) SeekLT(key []byte) bool { return i.it != nil && i.it.SeekLT(key) }
+
+// SeekLE moves to the last key <= key.
+func (i *Iter) SeekLE(key []byte) bool { return i.it != nil && i.it.SeekLE(key) }
 
 // Next moves to the following key.
 func (i *Iter) Next() bool { return i.it != nil && i.it.Next() }
@@ -71,6 +93,47 @@ func (i *Iter) Value() []byte {
 	return i.it.Value()
 }
 
+// AppendValue appends the current value to dst and returns the result: a copy that
+// is the caller's, without another on the way. Where it cannot be read, or there is
+// none, it returns dst and the reason: Err, ErrNotFound outside of keys, or
+// ErrInvalidOptions with IterOptions.KeysOnly.
+func (i *Iter) AppendValue(dst []byte) ([]byte, error) {
+	if i.it == nil {
+		return dst, ErrClosed
+	}
+	return i.it.AppendValue(dst)
+}
+
+// ValueLen is the length of the current value. It is known without reading a value
+// that lies in a value file. It is 0 where Value is nil.
+func (i *Iter) ValueLen() int {
+	if i.it == nil {
+		return 0
+	}
+	return i.it.ValueLen()
+}
+
+// Refresh makes the iterator show what a new one would show, and stand nowhere: of
+// a DB or a Keyspace the newest commits, of a transaction its later writes, of a
+// snapshot the same as before. It lets go of what it pinned, at the cost of a new
+// iterator. After an error the iterator is as it was.
+func (i *Iter) Refresh() error {
+	if i.it == nil {
+		return ErrClosed
+	}
+	it, err := i.from.open(i.it.Options())
+	if err != nil {
+		return err
+	}
+	old := i.it
+	i.it = it
+	if walked := old.Err(); walked == nil {
+		return old.Close()
+	}
+	_ = old.Close() // the walk that failed is over
+	return nil
+}
+
 // Expiry is when the current key is gone, to the millisecond, if it has an
 // expiry: see DB.PutTTL. It costs next to nothing and does not read the value.
 //
@@ -83,18 +146,30 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 	return expiryTime(i.it.Expiry())
 }
 
-// expiryOf looks for a key with an iterator of its own.
-func expiryOf(open func(engine.IterOptions) (*engine.Iter, error), key []byte) (at time.Time, expires bool, err error) {
-	it, err := open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: true, Own: true})
+// atKey calls fn with an iterator of its own at a key, or returns ErrNotFound.
+func atKey(from opener, key []byte, keysOnly bool, fn func(*engine.Iter)) error {
+	it, err := from.open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: keysOnly, Own: true})
 	if err != nil {
-		return time.Time{}, false, err
+		return err
 	}
 	there := it.First()
-	at, expires = expiryTime(it.Expiry())
+	if there {
+		fn(it)
+	}
 	if err = it.Close(); err == nil && !there {
 		err = ErrNotFound
 	}
+	return err
+}
+
+func expiryOf(from opener, key []byte) (at time.Time, expires bool, err error) {
+	err = atKey(from, key, true, func(it *engine.Iter) { at, expires = expiryTime(it.Expiry()) })
 	return at, expires, err
+}
+
+func valueLenOf(from opener, key []byte) (n int, err error) {
+	err = atKey(from, key, false, func(it *engine.Iter) { n = it.ValueLen() })
+	return n, err
 }
 
 // expiryTime is an expiry of the engine, 0 for none.
@@ -133,18 +208,44 @@ func (i *Iter) Close() error {
 //	if err := rows.Err(); err != nil { ... }
 //
 // Every loop opens an iterator of its own and closes it at its end. The slices
-// are valid until the next turn of the loop.
+// are valid until the next turn of the loop. After, Before and Limit narrow the
+// rows to a page:
+//
+//	page := db.Prefix([]byte("user/")).After(last).Limit(100)
 type Rows struct {
-	open func(engine.IterOptions) (*engine.Iter, error)
-	o    engine.IterOptions
-	it   *engine.Iter // of the innermost loop that runs
-	err  error
+	from  opener
+	o     engine.IterOptions
+	limit int          // of the rows of a loop; negative = none
+	it    *engine.Iter // of the innermost loop that runs
+	err   error
 }
 
 // rowsOf copies the bounds: loops over the rows may come at any time.
-func rowsOf(open func(engine.IterOptions) (*engine.Iter, error), lo, hi []byte) *Rows {
-	return &Rows{open: open, o: engine.IterOptions{Lower: bytes.Clone(lo), Upper: bytes.Clone(hi)}}
+func rowsOf(from opener, lo, hi []byte) *Rows {
+	return &Rows{from: from, o: engine.IterOptions{Lower: bytes.Clone(lo), Upper: bytes.Clone(hi)}, limit: -1}
 }
+
+// After is those of the rows with a key > key: the next page of results, behind the
+// last key of one. A nil key leaves none out.
+func (r *Rows) After(key []byte) *Rows {
+	o := r.o
+	if key != nil {
+		o.Lower = later(o.Lower, append(bytes.Clone(key), 0))
+	}
+	return &Rows{from: r.from, o: o, limit: r.limit}
+}
+
+// Before is those of the rows with a key < key: for Backward the next page. A nil key
+// leaves none out.
+func (r *Rows) Before(key []byte) *Rows {
+	o := r.o
+	o.Upper = earlier(o.Upper, bytes.Clone(key))
+	return &Rows{from: r.from, o: o, limit: r.limit}
+}
+
+// Limit is the first n of the rows, in the order of the loop: the last n keys for
+// Backward. A negative n is no limit.
+func (r *Rows) Limit(n int) *Rows { return &Rows{from: r.from, o: r.o, limit: n} }
 
 // All yields keys and values in ascending order.
 func (r *Rows) All() iter.Seq2[[]byte, []byte] {
@@ -181,25 +282,33 @@ func (r *Rows) Err() error { return r.err }
 
 func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
-		it, err := r.open(o)
+		if r.err = nil; r.limit == 0 {
+			return
+		}
+		it, err := r.from.open(o)
 		if r.err = err; err != nil {
 			return
 		}
 		outer := r.it
 		r.it = it
 		defer func() { r.it, r.err = outer, it.Close() }() // the loop may panic
+		left := r.limit
 		for ok := start(it); ok; ok = step(it) {
 			v := it.Value()
 			if !it.Valid() || !yield(it.Key(), v) {
+				break
+			}
+			if left--; left == 0 {
 				break
 			}
 		}
 	}
 }
 
-// prefixEnd is the smallest key greater than every key that begins with p, or
-// nil when there is none (p is empty or all 0xFF).
-func prefixEnd(p []byte) []byte {
+// PrefixEnd is the smallest key greater than every key that begins with p: the end
+// of a range that holds these keys and no others. It is nil, no end, when there is
+// none: p is empty or all 0xFF.
+func PrefixEnd(p []byte) []byte {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] != 0xff {
 			end := append([]byte(nil), p[:i+1]...)
@@ -214,5 +323,25 @@ func (o *IterOptions) engine() engine.IterOptions {
 	if o == nil {
 		return engine.IterOptions{}
 	}
-	return engine.IterOptions{Lower: o.LowerBound, Upper: o.UpperBound, KeysOnly: o.KeysOnly, Bulk: o.Bulk}
+	e := engine.IterOptions{Lower: o.LowerBound, Upper: o.UpperBound, KeysOnly: o.KeysOnly, Bulk: o.Bulk}
+	if len(o.Prefix) > 0 {
+		e.Lower, e.Upper = later(e.Lower, o.Prefix), earlier(e.Upper, PrefixEnd(o.Prefix))
+	}
+	return e
+}
+
+// later is the later of two beginnings of a range; nil is no bound.
+func later(a, b []byte) []byte {
+	if a == nil || b != nil && bytes.Compare(b, a) > 0 {
+		return b
+	}
+	return a
+}
+
+// earlier is the earlier of two ends.
+func earlier(a, b []byte) []byte {
+	if a == nil || b != nil && bytes.Compare(b, a) < 0 {
+		return b
+	}
+	return a
 }

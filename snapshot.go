@@ -35,21 +35,24 @@ func (s *view) Has(key []byte) (bool, error) { return s.s.Has(s.k, key) }
 
 // Expiry is DB.Expiry at the snapshot.
 func (s *view) Expiry(key []byte) (at time.Time, expires bool, err error) {
-	return expiryOf(s.open, key)
+	return expiryOf(s, key)
 }
+
+// ValueLen is DB.ValueLen at the snapshot.
+func (s *view) ValueLen(key []byte) (n int, err error) { return valueLenOf(s, key) }
 
 func (s *view) open(o engine.IterOptions) (*engine.Iter, error) { return s.s.NewIter(s.k, o) }
 
 // NewIter opens an iterator at the snapshot. It may outlive the snapshot.
-func (s *view) NewIter(o *IterOptions) (*Iter, error) { return wrapIter(s.open(o.engine())) }
+func (s *view) NewIter(o *IterOptions) (*Iter, error) { return newIter(s, o) }
 
 // Range is DB.Range at the snapshot.
 func (s *view) Range(lo, hi []byte) *Rows {
-	return rowsOf(s.open, lo, hi)
+	return rowsOf(s, lo, hi)
 }
 
 // Prefix is DB.Prefix at the snapshot.
-func (s *view) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
+func (s *view) Prefix(p []byte) *Rows { return s.Range(p, PrefixEnd(p)) }
 
 // Seq is the sequence number that the snapshot sees.
 func (s *Snapshot) Seq() uint64 { return uint64(s.s.Seq()) }
@@ -66,11 +69,4 @@ func copied(v []byte, err error) ([]byte, error) {
 		return []byte{}, nil
 	}
 	return v, nil
-}
-
-func wrapIter(it *engine.Iter, err error) (*Iter, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &Iter{it}, nil
 }

@@ -117,8 +117,12 @@ func (s *space) Has(key []byte) (bool, error) { return s.k.Has(key, engine.Newes
 // Expiry tells when key is gone, if it has an expiry, as Iter.Expiry does, or
 // ErrNotFound. It does not read the value, and costs what an iterator costs.
 func (s *space) Expiry(key []byte) (at time.Time, expires bool, err error) {
-	return expiryOf(s.open, key)
+	return expiryOf(s, key)
 }
+
+// ValueLen is the length of the value of key, or ErrNotFound. It does not read a
+// value that lies in a value file, and costs what an iterator costs.
+func (s *space) ValueLen(key []byte) (n int, err error) { return valueLenOf(s, key) }
 
 func (s *space) open(o engine.IterOptions) (*engine.Iter, error) {
 	return s.k.NewIter(o, engine.Newest)
@@ -126,16 +130,16 @@ func (s *space) open(o engine.IterOptions) (*engine.Iter, error) {
 
 // NewIter opens an iterator over what is visible now.
 func (s *space) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(s.open(o.engine()))
+	return newIter(s, o)
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (s *space) Range(lo, hi []byte) *Rows {
-	return rowsOf(s.open, lo, hi)
+	return rowsOf(s, lo, hi)
 }
 
 // Prefix is the keys that begin with p. See Rows.
-func (s *space) Prefix(p []byte) *Rows { return s.Range(p, prefixEnd(p)) }
+func (s *space) Prefix(p []byte) *Rows { return s.Range(p, PrefixEnd(p)) }
 
 // Compact rewrites the tables that hold keys in [lo, hi) when it begins until
 // each of those keys is in one place, in few files; nil means unbounded. It ends

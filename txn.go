@@ -152,24 +152,27 @@ func (t *txnSpace) Has(key []byte) (bool, error) { return t.t.Has(t.k, key) }
 
 // Expiry is DB.Expiry in the transaction.
 func (t *txnSpace) Expiry(key []byte) (at time.Time, expires bool, err error) {
-	return expiryOf(t.open, key)
+	return expiryOf(t, key)
 }
+
+// ValueLen is DB.ValueLen in the transaction.
+func (t *txnSpace) ValueLen(key []byte) (n int, err error) { return valueLenOf(t, key) }
 
 func (t *txnSpace) open(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
 
 // NewIter opens an iterator over the snapshot and the writes made so far;
-// later writes do not show in it. It must be closed before Commit.
+// later writes do not show in it before Iter.Refresh. It must be closed before Commit.
 func (t *txnSpace) NewIter(o *IterOptions) (*Iter, error) {
-	return wrapIter(t.open(o.engine()))
+	return newIter(t, o)
 }
 
 // Range is the keys lo <= key < hi; nil means unbounded. See Rows.
 func (t *txnSpace) Range(lo, hi []byte) *Rows {
-	return rowsOf(t.open, lo, hi)
+	return rowsOf(t, lo, hi)
 }
 
 // Prefix is the keys that begin with p. See Rows.
-func (t *txnSpace) Prefix(p []byte) *Rows { return t.Range(p, prefixEnd(p)) }
+func (t *txnSpace) Prefix(p []byte) *Rows { return t.Range(p, PrefixEnd(p)) }
 
 func (t *txnSpace) write(fn func(ops) error) error {
 	return t.t.Write(t.k, func(b *batch.Batch) error { return fn(opsOn(b, t.k, t.e)) })

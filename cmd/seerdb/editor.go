@@ -230,7 +230,7 @@ func (sh *shell) keysLike(typed string) (all []string, more bool) {
 	if err != nil || strings.HasPrefix(typed, "`") {
 		return nil, false
 	}
-	o := &seerdb.IterOptions{LowerBound: []byte(prefix), UpperBound: prefixEnd([]byte(prefix)), KeysOnly: true}
+	o := &seerdb.IterOptions{Prefix: []byte(prefix), KeysOnly: true}
 	it, err := sh.committed().NewIter(o)
 	if err != nil {
 		return nil, false

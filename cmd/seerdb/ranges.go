@@ -45,7 +45,7 @@ func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
 	}
 	if f.given("prefix") {
 		p, err := f.parse("--prefix", f.prefix)
-		return p, prefixEnd(p), err
+		return p, seerdb.PrefixEnd(p), err
 	}
 	if lo, err = f.parse("--from", f.from); err != nil || !f.given("to") {
 		return lo, nil, err
@@ -55,18 +55,6 @@ func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
 		err = usagef("--to is empty, and no key is before the empty one; leave it out to go on to the last key")
 	}
 	return lo, hi, err
-}
-
-// prefixEnd is the first key after all keys with a prefix; nil: none.
-func prefixEnd(p []byte) []byte {
-	for i := len(p) - 1; i >= 0; i-- {
-		if p[i] < 0xff {
-			end := append([]byte(nil), p[:i+1]...)
-			end[i]++
-			return end
-		}
-	}
-	return nil
 }
 
 // scanFlags are the flags of scan.

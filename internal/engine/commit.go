@@ -146,6 +146,9 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 	return end, nil
 }
 
+// Durability is that of commits which do not ask for more.
+func (e *Engine) Durability() Durability { return e.opts.Durability }
+
 // durability resolves what a commit asks for: more than the database gives,
 // never less.
 func (e *Engine) durability(d Durability) (Durability, error) {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"encoding/binary"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -42,6 +41,7 @@ type Iter struct {
 	lower    []byte
 	upper    []byte
 	keysOnly bool
+	bulk     bool
 
 	merged   merge.Iter
 	children []base.Iterator
@@ -105,7 +105,7 @@ func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at Moment, own 
 		return nil, err
 	}
 	it := iterPool.Get().(*Iter)
-	it.e, it.k, it.s, it.shard, it.keysOnly = e, k, s, shard, o.KeysOnly
+	it.e, it.k, it.s, it.shard, it.keysOnly, it.bulk = e, k, s, shard, o.KeysOnly, o.Bulk
 	it.pin(at)
 	it.setBounds(o)
 	it.hold = at.hold
@@ -364,6 +364,16 @@ func (it *Iter) SeekLT(key []byte) bool {
 	return it.showBack(it.merged.SeekLT(key))
 }
 
+// SeekLE moves to the last key at or before key.
+func (it *Iter) SeekLE(key []byte) bool {
+	return it.SeekLT(append(it.own(key), 0)) // there is no key between
+}
+
+// Options are those that the iterator was opened with. They are valid until Close.
+func (it *Iter) Options() IterOptions {
+	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk}
+}
+
 // own copies the target of a seek: it may be what Key or Value returned, a
 // view that the first source to move overwrites before the next one looks.
 func (it *Iter) own(key []byte) []byte {
@@ -469,63 +479,6 @@ func (it *Iter) Key() []byte {
 		return it.saved
 	}
 	return it.at.Key
-}
-
-// Value is the value shown, valid until the next positioning call. A value
-// that cannot be read is nil, ends the walk, and Err says why.
-func (it *Iter) Value() []byte {
-	if !it.valid || it.keysOnly {
-		return nil
-	}
-	t, v := it.trailer, it.value
-	if !it.copied {
-		t, v = it.at.Trailer, it.at.Value
-	}
-	if t.Kind() == base.KindPut {
-		return v
-	}
-	b, err := it.plain(t.Kind(), it.Key(), v)
-	if err != nil {
-		it.e.damaged(err)
-		it.err, it.valid = err, false
-		return nil
-	}
-	return b
-}
-
-// plain is the value that an entry stands for. It is valid until the next call.
-func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
-	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
-		v, kind = v[base.ExpirySize:], withoutExpiry(kind)
-	}
-	if kind == base.KindPut {
-		return v, nil
-	}
-	b, err := it.s.v.appendValue(it.fetched[:0], v, key)
-	if err == nil {
-		if n := cap(b) - cap(it.fetched); n >= chargeIters {
-			it.e.open.grown(&it.origin, int64(n))
-		}
-		it.fetched = b
-	}
-	return b, err
-}
-
-// Expiry is the time at which the key shown is gone, or 0 if it has none. One
-// that was merged has none: the time only takes away what its operands lie on.
-func (it *Iter) Expiry() uint64 {
-	if !it.valid {
-		return 0
-	}
-	t, v := it.trailer, it.value
-	if !it.copied {
-		t, v = it.at.Trailer, it.at.Value
-	}
-	switch t.Kind() {
-	case base.KindPutTTL, base.KindPutTTLPointer:
-		return binary.LittleEndian.Uint64(v) // judge has seen it
-	}
-	return 0
 }
 
 // Err is what ended the walk early, or nil.

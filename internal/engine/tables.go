@@ -273,6 +273,15 @@ func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	return r.AppendValue(dst, p)
 }
 
+// valueLen is the length of the value that a pointer stands for.
+func (v *view) valueLen(pointer, key []byte) (int, error) {
+	p, err := valuelog.DecodePointer(pointer)
+	if err != nil {
+		return 0, badPointer(v.fileWith(key, pointer), key, err)
+	}
+	return int(p.RawLength), nil
+}
+
 // fetch is appendValue for jobs: what it reads is not worth caching.
 func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	r, err := v.valueReader(p)

