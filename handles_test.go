@@ -37,13 +37,10 @@ func everyWrite(w seerdb.Writer) map[string]error {
 }
 
 // everyRead calls each method of a reader.
-func everyRead(r interface {
-	seerdb.Reader
-	NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
-	GetFunc(key []byte, fn func([]byte) error) error
-}) map[string]error {
+func everyRead(r seerdb.Reader) map[string]error {
 	k := []byte("k")
-	_, get := r.AppendGet(nil, k)
+	_, get := r.Get(k)
+	_, appendGet := r.AppendGet(nil, k)
 	_, has := r.Has(k)
 	_, _, expiry := r.Expiry(k)
 	it, iter := r.NewIter(nil)
@@ -53,8 +50,11 @@ func everyRead(r interface {
 	rows := r.Range(nil, nil)
 	for range rows.All() {
 	}
+	prefix := r.Prefix(k)
+	for range prefix.All() {
+	}
 	return map[string]error{
-		"get": get, "has": has, "expiry": expiry, "iterator": iter, "rows": rows.Err(),
+		"get": get, "append get": appendGet, "prefix": prefix.Err(), "has": has, "expiry": expiry, "iterator": iter, "rows": rows.Err(),
 		"get func": r.GetFunc(k, func([]byte) error { return nil }),
 	}
 }

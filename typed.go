@@ -9,42 +9,6 @@ import (
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
-// What typed access needs of the store beneath it.
-type (
-	// Reader is what can be read: a DB, a Keyspace, a Snapshot, a Txn, or what
-	// Snapshot.In and Txn.In give.
-	Reader interface {
-		AppendGet(dst, key []byte) ([]byte, error)
-		Has(key []byte) (bool, error)
-		Expiry(key []byte) (at time.Time, expires bool, err error)
-		Range(lo, hi []byte) *Rows
-	}
-	// Writer is what can be written to: a DB, a Keyspace, a Batch, a Txn, or what
-	// Batch.In and Txn.In give.
-	Writer interface {
-		Put(key, value []byte) error
-		PutTTL(key, value []byte, d time.Duration) error
-		PutUntil(key, value []byte, at time.Time) error
-		Merge(key, operand []byte) error
-		Delete(key []byte) error
-		SingleDelete(key []byte) error
-		DeleteRange(lo, hi []byte) error
-	}
-	// Store is a tree of keys: a DB or a Keyspace.
-	Store interface {
-		Reader
-		Writer
-		PutIfAbsent(key, value []byte) (bool, error)
-		CompareAndSwap(key, old, value []byte) (bool, error)
-	}
-	// StoreTxn is a tree of keys in a transaction: a Txn, or what Txn.In gives.
-	StoreTxn interface {
-		Reader
-		Writer
-		GetForUpdate(key []byte) ([]byte, error)
-	}
-)
-
 // Typed is a store of keys of type K and values of type V: a view of a DB or a
 // Keyspace, whose every key and value it encodes and decodes.
 //

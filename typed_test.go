@@ -20,18 +20,6 @@ import (
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
-// What typed access is for, by type.
-var (
-	_ seerdb.Store    = (*seerdb.DB)(nil)
-	_ seerdb.Store    = (*seerdb.Keyspace)(nil)
-	_ seerdb.StoreTxn = (*seerdb.Txn)(nil)
-	_ seerdb.StoreTxn = (*seerdb.TxnIn)(nil)
-	_ seerdb.Reader   = (*seerdb.Snapshot)(nil)
-	_ seerdb.Reader   = (*seerdb.SnapshotIn)(nil)
-	_ seerdb.Writer   = (*seerdb.Batch)(nil)
-	_ seerdb.Writer   = seerdb.BatchIn{}
-)
-
 func openInMemory(t testing.TB) *seerdb.DB {
 	t.Helper()
 	return open(t, "db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: memfs.New()}))
