@@ -37,6 +37,7 @@ const modulePath = "github.com/seerdb-go/seerdb"
 const depsPolicy = `
 	invariant:
 	failpoint:     | os
+	private:
 	offheap:       | golang.org/x/sys/unix
 	memlimit:      | os
 	observe:
@@ -44,7 +45,7 @@ const depsPolicy = `
 	merger:
 	valuecodec:    keycodec merger
 
-	base:          | github.com/zeebo/xxh3
+	base:          private | github.com/zeebo/xxh3
 	rangedel:      base
 	learned:       base
 	filter:
@@ -69,7 +70,7 @@ const depsPolicy = `
 	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
-	.:             observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
+	.:             private observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest pack valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `

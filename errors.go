@@ -64,18 +64,6 @@ var (
 	ErrExists = base.ErrExists
 )
 
-// CorruptionError says which file is damaged, where, and which keys may be
-// affected.
-type CorruptionError = base.CorruptionError
-
-// LeakError says what was still open when the database was closed, and where it
-// was made.
-type LeakError = base.LeakError
-
-// PanicError reports a panic of the program's code that the database recovered
-// from, with its stack.
-type PanicError = base.PanicError
-
 const (
 	// MaxKeySize is the largest key, in bytes. The empty key is a key.
 	MaxKeySize = base.MaxKeySize

@@ -31,7 +31,9 @@ type EventListener struct {
 	StallBegin func(reason string)
 	StallEnd   func(reason string, d time.Duration)
 	// BackgroundError reports a failed background job; it will be retried
-	// unless the error is permanent (then the database is read-only).
+	// unless the error is permanent (then the database is read-only). It also
+	// reports damage that a read met, and panics of the program's code: errors.As
+	// finds the *seerdb.CorruptionError or *seerdb.PanicError.
 	BackgroundError func(err error)
 	// Recovered reports what Open found.
 	Recovered func(RecoveryEvent)

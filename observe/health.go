@@ -38,7 +38,8 @@ type Report struct {
 	Tables, ValueFiles int
 	Pages, Entries     int64
 	Bytes              int64
-	// Damage lists what is wrong, most often *CorruptionError.
+	// Damage lists what is wrong. In most of it errors.As finds a
+	// *seerdb.CorruptionError, which names the file and the place.
 	Damage []error
 	// Foreign lists files in the directory that are not the database's.
 	Foreign []string

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/seerdb-go/seerdb/internal/private"
 )
 
 // The sentinel errors of the public API. They are declared here so that every
@@ -57,7 +59,8 @@ func (l lasting) Is(target error) bool {
 func (l lasting) As(target any) bool { return errors.As(l.err, target) }
 
 // CorruptionError reports bytes on disk that are not what was written there.
-// errors.Is(err, ErrCorruption) holds for it.
+// errors.Is(err, ErrCorruption) holds for it. It, LeakError and PanicError have twins
+// in the root package, with the same fields: users see those.
 type CorruptionError struct {
 	File   string // name inside the database directory
 	Offset int64  // where the damaged piece begins; -1 when the whole file is meant
@@ -91,6 +94,9 @@ func (e *CorruptionError) Unwrap() error { return e.Err }
 
 // Is makes errors.Is(err, ErrCorruption) true.
 func (e *CorruptionError) Is(target error) bool { return target == ErrCorruption }
+
+// As makes errors.As find the public type of that name.
+func (e *CorruptionError) As(target any) bool { return private.AsPublic(e, target) }
 
 // LeakError reports iterators, snapshots and transactions that were open when
 // the database was closed. errors.Is(err, ErrLeaked) holds for it.
@@ -128,5 +134,11 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// As makes errors.As find the public type of that name.
+func (e *PanicError) As(target any) bool { return private.AsPublic(e, target) }
+
 // Is makes errors.Is(err, ErrLeaked) true.
 func (e *LeakError) Is(target error) bool { return target == ErrLeaked }
+
+// As makes errors.As find the public type of that name.
+func (e *LeakError) As(target any) bool { return private.AsPublic(e, target) }

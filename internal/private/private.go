@@ -1,0 +1,19 @@
+// Package private is how packages of this module reach what package seerdb neither
+// exports nor can be asked for, since they are below it or beside it: functions that
+// it puts here when the program starts, before anything calls them, and that nothing
+// sets again. A program that does not link package seerdb has the functions that are
+// here to begin with, which find nothing.
+//
+// What is passed through is of types that this package cannot name. Each function says
+// which.
+package private
+
+// AsPublic makes an error that the engine returned one of the public type: err is a
+// *CorruptionError, *LeakError or *PanicError of package base, and target what
+// errors.As was given. If that points to a variable of the type of the same name in
+// package seerdb, the variable is set, and the result is true.
+//
+// The methods As of the three types call it, so errors.As finds the public type
+// wherever it finds theirs. The engine cannot return the public types themselves:
+// package seerdb, which declares and documents them, is above it.
+var AsPublic = func(err error, target any) bool { return false }
