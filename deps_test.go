@@ -70,7 +70,8 @@ const depsPolicy = `
 	compaction:    base rangedel manifest valuelog sstable
 
 	engine:        observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
-	.:             private observe memlimit keycodec valuecodec base vfs compress batch sstable compaction engine
+	.:             private observe memlimit base vfs compress batch sstable compaction engine
+	typed:         . private keycodec valuecodec
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest pack valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `

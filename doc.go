@@ -8,6 +8,10 @@
 // number of goroutines may use one at once; one process at a time may have a
 // directory open.
 //
+// Functions that read or write whatever can be read or written take a [Reader] or a
+// [Writer]. Package typed makes views with keys and values of Go types, package merger
+// has merge operators, package observe describes metrics, health and events.
+//
 // By default a write has reached the device when it returns. The weaker modes,
 // and what each of them can lose and when, are in docs/GUARANTEES.md; how the
 // engine works is in docs/ARCHITECTURE.md.

@@ -1,6 +1,10 @@
 package seerdb
 
-import "time"
+import (
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/private"
+)
 
 // The interfaces below are what a function takes that works on whatever reads or
 // writes one tree of keys. Each method does what that of the type behind it says.
@@ -62,7 +66,8 @@ type (
 	}
 
 	// Store is a tree of keys that is read and written: a DB, which is its default
-	// keyspace, or a Keyspace.
+	// keyspace, a Keyspace, or a type that embeds one of them or a Store. No other
+	// type implements it, so that package typed can tell which keyspace it is.
 	Store interface {
 		Reader
 		Writer
@@ -71,6 +76,8 @@ type (
 		// CompareAndSwap sets key to value if its value is old, and reports whether
 		// it did. A nil old means that there is no value, a nil value removes the key.
 		CompareAndSwap(key, old, value []byte) (bool, error)
+
+		keyspace() *Keyspace // nil: the default one
 	}
 
 	// StoreTxn is a tree of keys in a transaction: a Txn, which is the default
@@ -103,3 +110,18 @@ var (
 	_ Writer   = (*Txn)(nil)
 	_ Writer   = (*TxnIn)(nil)
 )
+
+// keyspace is none, for the default one.
+func (db *DB) keyspace() *Keyspace { return nil }
+
+// keyspace is k, also of what embeds it.
+func (k *Keyspace) keyspace() *Keyspace { return k }
+
+func init() {
+	private.KeyspaceOf = func(store any) any {
+		if s, ok := store.(Store); ok {
+			return s.keyspace()
+		}
+		return nil
+	}
+}

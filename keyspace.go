@@ -70,9 +70,6 @@ func (db *DB) DropKeyspace(name string) error { return db.e.DropKeyspace(name) }
 // Name is the keyspace's name.
 func (k *Keyspace) Name() string { return k.k.Name() }
 
-// keyspace lets Typed know the keyspace of whatever embeds one.
-func (k *Keyspace) keyspace() *Keyspace { return k }
-
 func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
 	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.CompactionFilter.filter()}
 	if o.ValueThreshold != 0 {

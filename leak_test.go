@@ -13,6 +13,9 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
+	"github.com/seerdb-go/seerdb/keycodec"
+	"github.com/seerdb-go/seerdb/typed"
+	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
 // TestMain checks that no test leaves a goroutine behind, and lets the test
@@ -103,14 +106,51 @@ func TestLeaksAreNamed(t *testing.T) {
 			}
 		},
 	} {
-		db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Relaxed))
-		must(t, err)
-		must(t, db.Put([]byte("key"), nil))
-		err = nil
-		use(db, func() { err = db.Close() })
-		if !errors.Is(err, seerdb.ErrLeaked) || !strings.Contains(err.Error(), "leak_test.go:") {
-			t.Errorf("%s: %v", name, err)
-		}
+		checkLeakIsNamed(t, name, use)
+	}
+}
+
+// checkLeakIsNamed closes a database in the midst of a use of it, which calls end.
+func checkLeakIsNamed(t *testing.T, name string, use func(db *seerdb.DB, end func())) {
+	t.Helper()
+	db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Relaxed))
+	must(t, err)
+	must(t, db.Put([]byte("key"), nil))
+	err = nil
+	use(db, func() { err = db.Close() })
+	if !errors.Is(err, seerdb.ErrLeaked) || !strings.Contains(err.Error(), "leak_test.go:") {
+		t.Errorf("%s: %v", name, err)
+	}
+}
+
+// TestTypedLeaksAreNamed is TestLeaksAreNamed for loops over typed rows.
+func TestTypedLeaksAreNamed(t *testing.T) {
+	for name, use := range map[string]func(db *seerdb.DB, end func()){
+		"typed rows": func(db *seerdb.DB, end func()) {
+			for range typed.New(db, keycodec.String, valuecodec.Empty).Rows().All() {
+				end()
+				break
+			}
+		},
+		"typed rows backward, of a snapshot": func(db *seerdb.DB, end func()) {
+			s := db.NewSnapshot()
+			for range typed.New(db, keycodec.String, valuecodec.Empty).At(s).Rows().Before("z").Backward() {
+				_ = s.Close()
+				end()
+				break
+			}
+		},
+		"typed rows, of a transaction": func(db *seerdb.DB, end func()) {
+			x, err := db.Begin(nil)
+			must(t, err)
+			for range typed.New(db, keycodec.String, valuecodec.Empty).In(x).Rows().All() {
+				x.Rollback()
+				end()
+				break
+			}
+		},
+	} {
+		checkLeakIsNamed(t, name, use)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -192,11 +193,13 @@ func (o *origin) place() string {
 	}
 }
 
-// ownDirs are where the sources of this package and of the facade are.
-var ownDirs = func() [2]string {
+// ownDirs are where the sources of this package and of the facade are: the root and
+// package typed.
+var ownDirs = func() [3]string {
 	_, file, _, _ := runtime.Caller(0)
 	dir := path.Dir(file)
-	return [2]string{dir, path.Dir(path.Dir(dir))}
+	root := path.Dir(path.Dir(dir))
+	return [3]string{dir, root, path.Join(root, "typed")}
 }()
 
 // ownFile reports whether a source file belongs to the public facade or to this
@@ -204,5 +207,5 @@ var ownDirs = func() [2]string {
 // of the facade is inlined into a caller may have the caller's.
 func ownFile(file string) bool {
 	dir := path.Dir(file)
-	return (dir == ownDirs[0] || dir == ownDirs[1]) && !strings.HasSuffix(file, "_test.go")
+	return slices.Contains(ownDirs[:], dir) && !strings.HasSuffix(file, "_test.go")
 }

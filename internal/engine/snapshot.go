@@ -241,7 +241,7 @@ func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 		return nil, err
 	}
 	defer s.leave()
-	return k.NewIter(o, s.at)
+	return k.newIter(o, s.at, nil) // as many calls deep as the other ways: see Caller
 }
 
 // Close lets the snapshot go, once reads that run have ended; it does not wait

@@ -17,3 +17,9 @@ package private
 // wherever it finds theirs. The engine cannot return the public types themselves:
 // package seerdb, which declares and documents them, is above it.
 var AsPublic = func(err error, target any) bool { return false }
+
+// KeyspaceOf tells which keyspace a store works on: store is a Store of package seerdb,
+// and the result a *Keyspace of it, or nil for the default keyspace. Package typed asks,
+// so that what it makes of a store in a transaction, a batch or a snapshot stays in
+// that keyspace, also where the program embeds the store in a type of its own.
+var KeyspaceOf = func(store any) any { return nil }

@@ -1,4 +1,4 @@
-package seerdb
+package typed
 
 import (
 	"bytes"
@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/seerdb-go/seerdb"
 )
 
-// TypedRows is a range of keys and their values as a sequence:
+// Rows is a range of keys and their values as a sequence:
 //
 //	rows := users.Rows().From(1000)
 //	for id, user := range rows.All() {
@@ -18,17 +20,17 @@ import (
 //
 // Every loop opens an iterator of its own and closes it at its end. What it
 // yields belongs to the caller.
-type TypedRows[K, V any] struct {
-	r      Reader
+type Rows[K, V any] struct {
+	r      seerdb.Reader
 	c      codecs[K, V]
-	lo, hi []byte // hi nil = no end
-	at     *Rows  // of the innermost loop that runs
+	lo, hi []byte       // hi nil = no end
+	at     *seerdb.Rows // of the innermost loop that runs
 	err    error
 }
 
 // From is those of the rows with lo <= key.
-func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
-	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
+	out := &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
 	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
 		out.lo = b
 	}
@@ -36,8 +38,8 @@ func (r *TypedRows[K, V]) From(lo K) *TypedRows[K, V] {
 }
 
 // Before is those of the rows with key < hi.
-func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
-	out := &TypedRows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+func (r *Rows[K, V]) Before(hi K) *Rows[K, V] {
+	out := &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
 	// The key may have no bytes, and must not become no bound.
 	if b := notNil(r.c.key.Append(nil, hi)); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
 		out.hi = b
@@ -46,13 +48,13 @@ func (r *TypedRows[K, V]) Before(hi K) *TypedRows[K, V] {
 }
 
 // All yields keys and values in ascending order.
-func (r *TypedRows[K, V]) All() iter.Seq2[K, V] { return r.seq((*Rows).All) }
+func (r *Rows[K, V]) All() iter.Seq2[K, V] { return r.seq((*seerdb.Rows).All) }
 
 // Backward yields keys and values in descending order.
-func (r *TypedRows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*Rows).Backward) }
+func (r *Rows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*seerdb.Rows).Backward) }
 
 // Keys yields the keys in ascending order without reading values.
-func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
+func (r *Rows[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
 		rows, outer := r.r.Range(r.lo, r.hi), r.at
 		r.at = rows
@@ -68,8 +70,8 @@ func (r *TypedRows[K, V]) Keys() iter.Seq[K] {
 }
 
 // Expiry is when the row that the loop is at is gone, if it has an expiry: see
-// Rows.Expiry.
-func (r *TypedRows[K, V]) Expiry() (at time.Time, expires bool) {
+// seerdb.Rows.Expiry.
+func (r *Rows[K, V]) Expiry() (at time.Time, expires bool) {
 	if r.at == nil {
 		return time.Time{}, false
 	}
@@ -77,9 +79,9 @@ func (r *TypedRows[K, V]) Expiry() (at time.Time, expires bool) {
 }
 
 // Err is what ended the last loop early, or nil.
-func (r *TypedRows[K, V]) Err() error { return r.err }
+func (r *Rows[K, V]) Err() error { return r.err }
 
-func (r *TypedRows[K, V]) seq(order func(*Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
+func (r *Rows[K, V]) seq(order func(*seerdb.Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		rows, outer := r.r.Range(r.lo, r.hi), r.at
 		r.at = rows
@@ -98,7 +100,7 @@ func (r *TypedRows[K, V]) seq(order func(*Rows) iter.Seq2[[]byte, []byte]) iter.
 	}
 }
 
-func (r *TypedRows[K, V]) decodeKey(key []byte) (K, error) {
+func (r *Rows[K, V]) decodeKey(key []byte) (K, error) {
 	k, err := r.c.key.Decode(key)
 	if err != nil {
 		return k, fmt.Errorf("seerdb: key %q is not of this keyspace's codec: %w", key, err)

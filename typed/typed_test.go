@@ -1,4 +1,4 @@
-package seerdb_test
+package typed_test
 
 import (
 	"cmp"
@@ -15,14 +15,28 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/seerdb-go/seerdb"
-	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/keycodec"
+	"github.com/seerdb-go/seerdb/typed"
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
-func openInMemory(t testing.TB) *seerdb.DB {
+// open opens a small database for a test, and closes it at its end, when nothing of
+// it may be open any more.
+func open(t testing.TB, m seerdb.Merger) *seerdb.DB {
 	t.Helper()
-	return open(t, "db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: memfs.New()}))
+	db, err := seerdb.Open(t.TempDir(), &seerdb.Options{
+		Durability: seerdb.Relaxed, MemoryBudget: 8 << 20, MemtableSize: 1 << 20, Merger: m,
+	})
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	return db
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 type (
@@ -57,7 +71,7 @@ func (m typedModel) rows(in func(typedKey) bool) []typedRow {
 }
 
 // checkTypedRows compares rows in every way of walking with what they should be.
-func checkTypedRows(t *rapid.T, what string, rows *seerdb.TypedRows[typedKey, string], want []typedRow) {
+func checkTypedRows(t *rapid.T, what string, rows *typed.Rows[typedKey, string], want []typedRow) {
 	t.Helper()
 	got, back, keys := []typedRow{}, []typedRow{}, []typedRow{}
 	for k, v := range rows.All() {
@@ -93,17 +107,16 @@ func checkTypedRows(t *rapid.T, what string, rows *seerdb.TypedRows[typedKey, st
 // TestTypedModel runs typed operations against a map.
 func TestTypedModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: memfs.New()}))
-		must(t, err)
-		defer db.Close()
-		typed := seerdb.NewTyped(db, typedCodec, valuecodec.String)
+		db := open(t, nil)
+		defer func() { must(t, db.Close()) }() // there will be many
+		view := typed.New(db, typedCodec, valuecodec.String)
 		model := typedModel{}
-		put := func(w *seerdb.TypedWriter[typedKey, string]) {
+		put := func(w *typed.Writer[typedKey, string]) {
 			k, v := drawTypedKey(rt, "key"), rapid.StringN(0, 5, 9).Draw(rt, "value")
 			must(t, w.Put(k, v))
 			model[k] = v
 		}
-		remove := func(w *seerdb.TypedWriter[typedKey, string]) {
+		remove := func(w *typed.Writer[typedKey, string]) {
 			k := drawTypedKey(rt, "key")
 			must(t, w.Delete(k))
 			delete(model, k)
@@ -111,44 +124,44 @@ func TestTypedModel(t *testing.T) {
 		for range rapid.IntRange(1, 20).Draw(rt, "steps") {
 			switch rapid.IntRange(0, 8).Draw(rt, "step") {
 			case 0, 1:
-				put(&typed.TypedWriter)
+				put(&view.Writer)
 			case 2:
-				remove(&typed.TypedWriter)
+				remove(&view.Writer)
 			case 3:
 				b := db.NewBatch()
-				put(typed.Into(b))
-				remove(typed.Into(b))
-				put(typed.Into(b))
+				put(view.Into(b))
+				remove(view.Into(b))
+				put(view.Into(b))
 				must(t, db.Apply(b, seerdb.DefaultDurability))
 			case 4:
-				deleteTypedRange(rt, &typed.TypedWriter, typed.Rows(), model)
+				deleteTypedRange(rt, &view.Writer, view.Rows(), model)
 			case 5, 6:
-				putTypedIf(rt, typed, model)
+				putTypedIf(rt, view, model)
 			case 7:
 				must(t, db.Update(context.Background(), func(x *seerdb.Txn) error {
-					in := typed.In(x)
-					put(&in.TypedWriter)
-					deleteTypedRange(rt, &in.TypedWriter, typed.Rows(), model)
-					put(&in.TypedWriter)
-					checkTyped(rt, &in.TypedReader, model)
+					in := view.In(x)
+					put(&in.Writer)
+					deleteTypedRange(rt, &in.Writer, view.Rows(), model)
+					put(&in.Writer)
+					checkTyped(rt, &in.Reader, model)
 					return nil
 				}))
 			case 8:
-				checkTyped(rt, &typed.TypedReader, model)
+				checkTyped(rt, &view.Reader, model)
 			}
 		}
 		s := db.NewSnapshot()
 		defer s.Close()
 		then := maps.Clone(model)
-		put(&typed.With(db).TypedWriter)
-		remove(&typed.TypedWriter)
-		checkTyped(rt, typed.At(s), then)
-		checkTyped(rt, &typed.TypedReader, model)
+		put(&view.With(db).Writer)
+		remove(&view.Writer)
+		checkTyped(rt, view.At(s), then)
+		checkTyped(rt, &view.Reader, model)
 	})
 }
 
 // deleteTypedRange deletes a range, open or closed at its ends.
-func deleteTypedRange(t *rapid.T, w *seerdb.TypedWriter[typedKey, string], all *seerdb.TypedRows[typedKey, string], m typedModel) {
+func deleteTypedRange(t *rapid.T, w *typed.Writer[typedKey, string], all *typed.Rows[typedKey, string], m typedModel) {
 	lo, hi := drawTypedKey(t, "lo"), drawTypedKey(t, "hi")
 	from := func(k typedKey) bool { return compareTypedKeys(lo, k) <= 0 }
 	before := func(k typedKey) bool { return compareTypedKeys(k, hi) < 0 }
@@ -173,7 +186,7 @@ func deleteTypedRange(t *rapid.T, w *seerdb.TypedWriter[typedKey, string], all *
 }
 
 // putTypedIf does a conditional put or delete, whose condition holds or not.
-func putTypedIf(t *rapid.T, s *seerdb.Typed[typedKey, string], m typedModel) {
+func putTypedIf(t *rapid.T, s *typed.Store[typedKey, string], m typedModel) {
 	k, v := drawTypedKey(t, "key"), rapid.StringN(0, 2, 3).Draw(t, "value")
 	now, there := m[k]
 	old := rapid.SampledFrom([]string{now, "", "other"}).Draw(t, "old")
@@ -201,7 +214,7 @@ func putTypedIf(t *rapid.T, s *seerdb.Typed[typedKey, string], m typedModel) {
 	}
 }
 
-func checkTyped(t *rapid.T, r *seerdb.TypedReader[typedKey, string], m typedModel) {
+func checkTyped(t *rapid.T, r *typed.Reader[typedKey, string], m typedModel) {
 	lo, hi := drawTypedKey(t, "lo"), drawTypedKey(t, "hi")
 	from := func(k typedKey) bool { return compareTypedKeys(lo, k) <= 0 }
 	before := func(k typedKey) bool { return compareTypedKeys(k, hi) < 0 }
@@ -227,12 +240,12 @@ func checkTyped(t *rapid.T, r *seerdb.TypedReader[typedKey, string], m typedMode
 
 // TestTypedEmptyKey checks that a key of no bytes is a bound like any other.
 func TestTypedEmptyKey(t *testing.T) {
-	names := seerdb.NewTyped(openInMemory(t), keycodec.String, valuecodec.Empty)
+	names := typed.New(open(t, nil), keycodec.String, valuecodec.Empty)
 	for _, k := range []string{"", "a", "ab", "b"} {
 		must(t, names.Put(k, struct{}{}))
 	}
 	for what, c := range map[string]struct {
-		rows *seerdb.TypedRows[string, struct{}]
+		rows *typed.Rows[string, struct{}]
 		want []string
 	}{
 		"before the empty key":  {names.Rows().Before(""), nil},
@@ -261,23 +274,23 @@ func TestTypedEmptyKey(t *testing.T) {
 // TestTypedKeyspaces checks that typed views of two keyspaces and the default
 // one, over a batch and a snapshot too, do not see one another's keys.
 func TestTypedKeyspaces(t *testing.T) {
-	db := openInMemory(t)
+	db := open(t, nil)
 	space := func(name string) *seerdb.Keyspace {
 		k, err := db.Keyspace(name, nil)
 		must(t, err)
 		return k
 	}
 	one, two := space("one"), space("two")
-	typed := seerdb.NewTyped(one, keycodec.Int64, valuecodec.String)
-	must(t, typed.Put(1, "one"))
-	must(t, typed.With(two).Put(1, "two"))
-	must(t, typed.With(db).Put(1, "default"))
+	view := typed.New(one, keycodec.Int64, valuecodec.String)
+	must(t, view.Put(1, "one"))
+	must(t, view.With(two).Put(1, "two"))
+	must(t, view.With(db).Put(1, "default"))
 	s := db.NewSnapshot()
 	defer s.Close()
 	b := db.NewBatch()
-	must(t, typed.Into(b.In(one)).Delete(1))
-	must(t, typed.Into(b.In(two)).Put(1, "changed"))
-	must(t, typed.With(db).Into(b).Put(2, "new"))
+	must(t, view.Into(b.In(one)).Delete(1))
+	must(t, view.Into(b.In(two)).Put(1, "changed"))
+	must(t, view.With(db).Into(b).Put(2, "new"))
 	must(t, db.Apply(b, seerdb.DefaultDurability))
 	for _, c := range []struct {
 		what string
@@ -291,13 +304,13 @@ func TestTypedKeyspaces(t *testing.T) {
 		{"two then", s.In(two), map[int64]string{1: "two"}},
 		{"one, of the view, then", s, map[int64]string{1: "one"}},
 	} {
-		rows := typed.At(c.r).Rows()
+		rows := view.At(c.r).Rows()
 		got := maps.Collect(rows.All())
 		if d := gocmp.Diff(c.want, got); d != "" || rows.Err() != nil {
 			t.Errorf("%s: %v\n%s", c.what, rows.Err(), d)
 		}
 	}
-	if v, err := typed.With(db).At(s).Get(1); v != "default" || err != nil {
+	if v, err := view.With(db).At(s).Get(1); v != "default" || err != nil {
 		t.Errorf("default then: %q, %v", v, err)
 	}
 }
@@ -305,9 +318,9 @@ func TestTypedKeyspaces(t *testing.T) {
 // TestTypedErrors checks that what does not decode or encode is an error that
 // names the key, that it ends loops, and that nothing was written.
 func TestTypedErrors(t *testing.T) {
-	db := openInMemory(t)
+	db := open(t, nil)
 	refused := errors.New("refused")
-	typed := seerdb.NewTyped(db, keycodec.Uint16, valuecodec.Func(
+	view := typed.New(db, keycodec.Uint16, valuecodec.Func(
 		func(dst []byte, v string) ([]byte, error) {
 			if v == "bad" {
 				return dst, refused
@@ -320,29 +333,29 @@ func TestTypedErrors(t *testing.T) {
 			}
 			return string(b), nil
 		}))
-	must(t, typed.Put(1, "good"))
-	if err := typed.Put(2, "bad"); !errors.Is(err, refused) || !strings.Contains(err.Error(), `"\x00\x02"`) {
+	must(t, view.Put(1, "good"))
+	if err := view.Put(2, "bad"); !errors.Is(err, refused) || !strings.Contains(err.Error(), `"\x00\x02"`) {
 		t.Errorf("Put of a bad value: %v", err)
 	}
-	if has, err := typed.Has(2); has || err != nil {
+	if has, err := view.Has(2); has || err != nil {
 		t.Errorf("a refused value is there: %v", err)
 	}
 	must(t, db.Put([]byte("\x00\x03"), []byte("rotten")))
-	if v, err := typed.Get(3); !errors.Is(err, refused) || v != "" || !strings.Contains(err.Error(), `"\x00\x03"`) {
+	if v, err := view.Get(3); !errors.Is(err, refused) || v != "" || !strings.Contains(err.Error(), `"\x00\x03"`) {
 		t.Errorf("Get of a bad value: %q, %v", v, err)
 	}
-	must(t, typed.Put(4, "after"))
-	count := func(rows *seerdb.TypedRows[uint16, string]) (n int) {
+	must(t, view.Put(4, "after"))
+	count := func(rows *typed.Rows[uint16, string]) (n int) {
 		for range rows.All() {
 			n++
 		}
 		return n
 	}
-	rows := typed.Rows()
+	rows := view.Rows()
 	if n := count(rows); n != 1 || !errors.Is(rows.Err(), refused) {
 		t.Errorf("a bad value after %d rows: %v", n, rows.Err())
 	}
-	must(t, typed.Delete(3))
+	must(t, view.Delete(3))
 	if n := count(rows); n != 2 || rows.Err() != nil {
 		t.Errorf("without it %d rows: %v", n, rows.Err())
 	}
@@ -359,11 +372,11 @@ func TestTypedErrors(t *testing.T) {
 	}
 	s := db.NewSnapshot()
 	must(t, s.Close())
-	view := typed.At(s)
-	if _, err := view.Get(1); !errors.Is(err, seerdb.ErrClosed) {
+	then := view.At(s)
+	if _, err := then.Get(1); !errors.Is(err, seerdb.ErrClosed) {
 		t.Errorf("Get at a closed snapshot: %v", err)
 	}
-	if rows := view.Rows(); count(rows) != 0 || !errors.Is(rows.Err(), seerdb.ErrClosed) {
+	if rows := then.Rows(); count(rows) != 0 || !errors.Is(rows.Err(), seerdb.ErrClosed) {
 		t.Errorf("rows at a closed snapshot: %v", rows.Err())
 	}
 }
@@ -373,9 +386,9 @@ func TestTypedCosts(t *testing.T) {
 	if raceEnabled {
 		t.Skip("pools forget at random")
 	}
-	db := openInMemory(t)
+	db := open(t, nil)
 	type key = keycodec.Pair[uint64, time.Time]
-	typed := seerdb.NewTyped(db, keycodec.PairOf(keycodec.Uint64, keycodec.Desc(keycodec.Time)), valuecodec.Func(
+	view := typed.New(db, keycodec.PairOf(keycodec.Uint64, keycodec.Desc(keycodec.Time)), valuecodec.Func(
 		func(dst []byte, v uint64) ([]byte, error) { return binary.LittleEndian.AppendUint64(dst, v), nil },
 		func(b []byte) (uint64, error) { return binary.LittleEndian.Uint64(b), nil }))
 	k := key{First: 1, Second: time.Unix(5, 0)}
@@ -386,18 +399,18 @@ func TestTypedCosts(t *testing.T) {
 			err = e
 		}
 	}
-	must(t, typed.Put(k, 7))
+	must(t, view.Put(k, 7))
 	must(t, db.Put(raw, value))
 	buf := make([]byte, 0, 64)
 	get := testing.AllocsPerRun(200, func() { _, e := db.AppendGet(buf, raw); note(e) })
 	put := testing.AllocsPerRun(200, func() { note(db.Put(raw, value)) })
-	if n := testing.AllocsPerRun(200, func() { _, e := typed.Get(k); note(e) }); n > get {
+	if n := testing.AllocsPerRun(200, func() { _, e := view.Get(k); note(e) }); n > get {
 		t.Errorf("Get allocates %v times, and without types %v", n, get)
 	}
-	if n := testing.AllocsPerRun(200, func() { note(typed.Put(k, 8)) }); n > put {
+	if n := testing.AllocsPerRun(200, func() { note(view.Put(k, 8)) }); n > put {
 		t.Errorf("Put allocates %v times, and without types %v", n, put)
 	}
-	if n := testing.AllocsPerRun(200, func() { _, e := typed.Has(k); note(e) }); n > 0 {
+	if n := testing.AllocsPerRun(200, func() { _, e := view.Has(k); note(e) }); n > 0 {
 		t.Errorf("Has allocates %v times", n)
 	}
 	must(t, err)
@@ -406,15 +419,20 @@ func TestTypedCosts(t *testing.T) {
 // TestTypedStaysInItsKeyspace: in a transaction, a batch and a snapshot a view of
 // a keyspace works on that keyspace, and one of the database on the default one.
 func TestTypedStaysInItsKeyspace(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+	db := open(t, nil)
 	k, err := db.Keyspace("accounts", nil)
 	must(t, err)
 	other, err := db.Keyspace("other", nil)
 	must(t, err)
-	must(t, seerdb.NewTyped(db, keycodec.String, valuecodec.Int64).Put("ada", 1))
+	must(t, typed.New(db, keycodec.String, valuecodec.Int64).Put("ada", 1))
 	type wrapped struct{ *seerdb.Keyspace }
-	for name, store := range map[string]seerdb.Store{"keyspace": k, "wrapped": wrapped{k}} {
-		accounts := seerdb.NewTyped(store, keycodec.String, valuecodec.Int64)
+	type deeper struct{ *wrapped }
+	type behind struct{ seerdb.Store }
+	for name, store := range map[string]seerdb.Store{
+		"keyspace": k, "wrapped": wrapped{k}, "deeper": deeper{&wrapped{k}}, "behind an interface": behind{k},
+		"wrapped behind an interface": &behind{deeper{&wrapped{k}}},
+	} {
+		accounts := typed.New(store, keycodec.String, valuecodec.Int64)
 		must(t, accounts.Put("ada", 100))
 		s := db.NewSnapshot()
 		must(t, db.Update(context.Background(), func(x *seerdb.Txn) error {
@@ -453,5 +471,55 @@ func TestTypedStaysInItsKeyspace(t *testing.T) {
 	}
 	if ok, _ := other.Has([]byte("ada")); !ok {
 		t.Error("a keyspace that was named explicitly was not taken")
+	}
+}
+
+// TestTypedWrappedKeyspacesMeet: a view of a keyspace stays in it in types that embed
+// a transaction, a snapshot or a batch, and one of the default keyspace, or of what
+// embeds a database, in that.
+func TestTypedWrappedKeyspacesMeet(t *testing.T) {
+	type (
+		txn      struct{ *seerdb.Txn }
+		snapshot struct{ *seerdb.Snapshot }
+		batch    struct{ *seerdb.Batch }
+		whole    struct{ *seerdb.DB }
+	)
+	db := open(t, nil)
+	k, err := db.Keyspace("accounts", nil)
+	must(t, err)
+	for name, store := range map[string]seerdb.Store{"accounts": k, "default": db, "default, wrapped": whole{db}} {
+		must(t, db.DeleteRange(nil, nil))
+		must(t, k.DeleteRange(nil, nil))
+		view := typed.New(store, keycodec.String, valuecodec.Int64)
+		must(t, view.Put("ada", 1))
+		s := db.NewSnapshot()
+		must(t, db.Update(t.Context(), func(x *seerdb.Txn) error {
+			n, err := view.At(txn{x}).Get("ada")
+			if err != nil || n != 1 {
+				t.Errorf("%s: the transaction reads %d, %v", name, n, err)
+			}
+			must(t, view.In(txn{x}).Put("ada", 2))
+			return view.Into(txn{x}).Put("grace", 3)
+		}))
+		b := batch{db.NewBatch()}
+		must(t, view.Into(b).Put("alan", 4))
+		must(t, db.Apply(b.Batch, seerdb.DefaultDurability))
+		if n, err := view.At(snapshot{s}).Get("ada"); err != nil || n != 1 {
+			t.Errorf("%s: the snapshot reads %d, %v", name, n, err)
+		}
+		must(t, s.Close())
+		rows := view.Rows()
+		if got, want := maps.Collect(rows.All()), map[string]int64{"ada": 2, "grace": 3, "alan": 4}; !maps.Equal(got, want) || rows.Err() != nil {
+			t.Errorf("%s: it has %v, %v; want %v", name, got, rows.Err(), want)
+		}
+		other := seerdb.Reader(k)
+		if store == seerdb.Store(k) {
+			other = db
+		}
+		beside := other.Range(nil, nil)
+		for key := range beside.Keys() {
+			t.Errorf("%s: the other keyspace has %q", name, key)
+		}
+		must(t, beside.Err())
 	}
 }

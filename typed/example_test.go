@@ -1,4 +1,4 @@
-package seerdb_test
+package typed_test
 
 import (
 	"context"
@@ -10,10 +10,19 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/keycodec"
 	"github.com/seerdb-go/seerdb/merger"
+	"github.com/seerdb-go/seerdb/typed"
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
 
-func ExampleNewTyped() {
+func tempDir() string {
+	dir, err := os.MkdirTemp("", "seerdb-example-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return dir
+}
+
+func ExampleNew() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -23,7 +32,7 @@ func ExampleNewTyped() {
 	defer db.Close()
 
 	type user struct{ Name string }
-	users := seerdb.NewTyped(db, keycodec.Uint64, valuecodec.JSON[user]())
+	users := typed.New(db, keycodec.Uint64, valuecodec.JSON[user]())
 	for id, name := range []string{"Ada", "Grace", "Barbara"} {
 		if err := users.Put(uint64(id), user{name}); err != nil {
 			log.Fatal(err)
@@ -45,7 +54,7 @@ func ExampleNewTyped() {
 }
 
 // The posts of each user, the newest first, in one keyspace.
-func ExampleTypedReader_Prefix() {
+func ExampleReader_Prefix() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -56,7 +65,7 @@ func ExampleTypedReader_Prefix() {
 
 	type key = keycodec.Pair[string, time.Time]
 	byUser := keycodec.PairOf(keycodec.String, keycodec.Desc(keycodec.Time))
-	posts := seerdb.NewTyped(db, byUser, valuecodec.String)
+	posts := typed.New(db, byUser, valuecodec.String)
 	day := func(d int) time.Time { return time.Date(2026, 5, d, 0, 0, 0, 0, time.UTC) }
 	for _, p := range []struct {
 		user string
@@ -84,8 +93,8 @@ func ExampleTypedReader_Prefix() {
 	// until the 3rd: 1
 }
 
-// A batch and a snapshot, typed.
-func ExampleTyped_Into() {
+// A batch and a snapshot, view.
+func ExampleStore_Into() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -93,7 +102,7 @@ func ExampleTyped_Into() {
 		log.Fatal(err)
 	}
 	defer db.Close()
-	stock := seerdb.NewTyped(db, keycodec.String, valuecodec.JSON[int]())
+	stock := typed.New(db, keycodec.String, valuecodec.JSON[int]())
 	if err := stock.Put("apples", 5); err != nil {
 		log.Fatal(err)
 	}
@@ -121,7 +130,7 @@ func ExampleTyped_Into() {
 }
 
 // Counters: a typed merge adds without reading.
-func ExampleTypedWriter_Merge() {
+func ExampleWriter_Merge() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -134,7 +143,7 @@ func ExampleTypedWriter_Merge() {
 		log.Fatal(err)
 	}
 
-	hits := seerdb.NewTyped(space, keycodec.String, valuecodec.Int64)
+	hits := typed.New(space, keycodec.String, valuecodec.Int64)
 	for _, page := range []string{"/", "/docs", "/"} {
 		if err := hits.Merge(page, 1); err != nil {
 			log.Fatal(err)
@@ -146,7 +155,7 @@ func ExampleTypedWriter_Merge() {
 }
 
 // Whatever is older than a day goes at once, at the cost of one write.
-func ExampleTypedWriter_DeleteRows() {
+func ExampleWriter_DeleteRows() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -155,7 +164,7 @@ func ExampleTypedWriter_DeleteRows() {
 	}
 	defer db.Close()
 
-	events := seerdb.NewTyped(db, keycodec.Time, valuecodec.String)
+	events := typed.New(db, keycodec.Time, valuecodec.String)
 	day := func(d int) time.Time { return time.Date(2026, 5, d, 0, 0, 0, 0, time.UTC) }
 	for d, text := range map[int]string{1: "first", 2: "second", 3: "third"} {
 		if err := events.Put(day(d), text); err != nil {
@@ -178,7 +187,7 @@ func ExampleTypedWriter_DeleteRows() {
 }
 
 // Sessions that end by themselves, and when.
-func ExampleTypedRows_Expiry() {
+func ExampleRows_Expiry() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -187,7 +196,7 @@ func ExampleTypedRows_Expiry() {
 	}
 	defer db.Close()
 
-	sessions := seerdb.NewTyped(db, keycodec.String, valuecodec.String)
+	sessions := typed.New(db, keycodec.String, valuecodec.String)
 	if err := sessions.PutTTL("5f3a", "ada", time.Hour); err != nil {
 		log.Fatal(err)
 	}
@@ -208,7 +217,7 @@ func ExampleTypedRows_Expiry() {
 }
 
 // A typed transaction: one user pays another, who must be there.
-func ExampleTyped_In() {
+func ExampleStore_In() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
 	db, err := seerdb.Open(dir, nil)
@@ -217,7 +226,7 @@ func ExampleTyped_In() {
 	}
 	defer db.Close()
 
-	accounts := seerdb.NewTyped(db, keycodec.String, valuecodec.Int64)
+	accounts := typed.New(db, keycodec.String, valuecodec.Int64)
 	for _, name := range []string{"ada", "grace"} {
 		if _, err := accounts.PutIfAbsent(name, 100); err != nil {
 			log.Fatal(err)
