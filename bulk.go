@@ -3,6 +3,7 @@ package seerdb
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
@@ -13,6 +14,15 @@ type BulkOptions struct {
 	// Options.MemoryBudget and, beyond that, in temporary files in the
 	// directory of the database. Of rows with the same key the last one wins.
 	Unsorted bool
+	// Expires, if set, says when a row is gone, as PutUntil takes it: in
+	// milliseconds rounded up, at once after a moment that has passed, and the
+	// zero time is no expiry, whatever KeyspaceOptions.TTL says. It is called once
+	// for each row that is taken, by the goroutine that called BulkLoad, before
+	// the next row is asked for; so it may ask the source of the rows about the
+	// one that it is at, as Rows.Expiry does. It must not keep or modify the
+	// slices. In an unsorted load the last one of rows with the same key wins
+	// with its expiry.
+	Expires func(key, value []byte) time.Time
 	// Progress, if set, is called about every megabyte and at the end of each
 	// phase, by the goroutine that called BulkLoad.
 	Progress func(BulkProgress)
@@ -57,6 +67,9 @@ type BulkStats struct {
 // object with methods to add and to commit, leaves nothing that could be
 // forgotten half loaded, and everything that is iterated over in Go is one.
 //
+// Rows expire as BulkOptions.Expires says. Without it KeyspaceOptions.TTL holds as
+// for Put, at one moment for all of them: that time after the call began.
+//
 // A nil error means that the load is visible and durable, in every durability
 // mode, and all commits before it too. Any other error is definite, as with
 // Apply, unless it is ErrCommitUnknown; no file is left behind. To give up, a
@@ -66,8 +79,15 @@ type BulkStats struct {
 // ends a load when the next row comes.
 func (s *space) BulkLoad(ctx context.Context, rows iter.Seq2[[]byte, []byte], o *BulkOptions) (BulkStats, error) {
 	var lo engine.LoadOptions
+	if ttl := s.k.TTL(); ttl != 0 {
+		at := expiryAfter(s.e.Now(), ttl)
+		lo.Expires = func(_, _ []byte) uint64 { return at }
+	}
 	if o != nil {
 		lo.Unsorted = o.Unsorted
+		if expires := o.Expires; expires != nil {
+			lo.Expires = func(key, value []byte) uint64 { return expiryOrNone(expires(key, value)) }
+		}
 		if tell := o.Progress; tell != nil {
 			lo.Progress = func(p engine.LoadProgress) { tell(BulkProgress(p)) }
 		}

@@ -138,6 +138,24 @@ func TestBulkErrorSweep(t *testing.T) {
 	}
 }
 
+// bulkFaultExpires says when a row of bulkFault is gone: some day, or never.
+func bulkFaultExpires(k, _ []byte) time.Time {
+	if k[len(k)-1]%2 == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(1 << 50)
+}
+
+// bulkFaultMoments compares when loaded keys are gone.
+func bulkFaultMoments(t *testing.T, what string, db *seerdb.DB, keys []string) {
+	t.Helper()
+	for _, k := range keys {
+		if at, _, err := db.Expiry([]byte(k)); err != nil || !at.Equal(bulkFaultExpires([]byte(k), nil)) {
+			t.Fatalf("%s, reopened: %q is there until %v, %v", what, k, at, err)
+		}
+	}
+}
+
 // bulkFault loads while a rule holds.
 func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bool) {
 	mem := memfs.New()
@@ -165,7 +183,7 @@ func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bo
 		loaded[k] = v
 	}
 	active := fault.Inject(rule)
-	_, err = db.BulkLoad(context.Background(), bulkRows(keys, bulkValue("new")), &seerdb.BulkOptions{Unsorted: unsorted})
+	_, err = db.BulkLoad(context.Background(), bulkRows(keys, bulkValue("new")), &seerdb.BulkOptions{Unsorted: unsorted, Expires: bulkFaultExpires})
 	fired = active.Count() > 0
 	fault.Clear()
 	what := fmt.Sprintf("operation %d fails: %v", rule.Skip, err)
@@ -197,6 +215,9 @@ func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bo
 			}
 		}
 		bulkCheck(t, what+", reopened", db, want)
+		if len(want) == len(loaded) {
+			bulkFaultMoments(t, what, db, keys[:20])
+		}
 		bulkVerify(t, db)
 		must(t, db.Close())
 	}

@@ -274,7 +274,10 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 	_ = db.Compact(ctx, nil, nil)
 	_ = db.Update(ctx, func(x *seerdb.Txn) error { c.call("Update"); return x.Put([]byte("k"), nil) })
 	_, _ = db.BulkLoad(ctx, func(yield func(k, v []byte) bool) { c.call("rows"); yield([]byte("row"), make([]byte, 300)) },
-		&seerdb.BulkOptions{Progress: func(seerdb.BulkProgress) { c.call("Progress") }})
+		&seerdb.BulkOptions{
+			Expires:  func(_, _ []byte) time.Time { c.call("Expires"); return time.Time{} },
+			Progress: func(seerdb.BulkProgress) { c.call("Progress") },
+		})
 	must(t, db.DropKeyspace("dropped"))
 	k, err = db.Keyspace("dropped", nil)
 	must(t, err)
@@ -359,7 +362,7 @@ func TestCallbacksCallEverything(t *testing.T) {
 			to.Clock = func() time.Time { c.look("clock"); return time.Now() }
 		}, []string{"clock"}},
 		"others": {func(*backCaller, *seerdb.Options, *seerdb.TestOptions) {}, []string{
-			"GetFunc", "Update", "rows", "Progress", "Err", "AfterFunc", "stop of AfterFunc",
+			"GetFunc", "Update", "rows", "Expires", "Progress", "Err", "AfterFunc", "stop of AfterFunc",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -392,6 +395,16 @@ func TestCloseFromCallbacks(t *testing.T) {
 		"unsorted rows": func(db *seerdb.DB, f func()) {
 			_, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) { f(); yield([]byte("b"), nil) },
 				&seerdb.BulkOptions{Unsorted: true})
+			must(t, err)
+		},
+		"expiry of rows": func(db *seerdb.DB, f func()) {
+			_, err := db.BulkLoad(context.Background(), bulkRows([]string{"b"}, func(int) string { return "" }),
+				&seerdb.BulkOptions{Expires: func(_, _ []byte) time.Time { f(); return time.Time{} }})
+			must(t, err)
+		},
+		"expiry of unsorted rows": func(db *seerdb.DB, f func()) {
+			_, err := db.BulkLoad(context.Background(), bulkRows([]string{"b"}, func(int) string { return "" }),
+				&seerdb.BulkOptions{Unsorted: true, Expires: func(_, _ []byte) time.Time { f(); return time.Time{} }})
 			must(t, err)
 		},
 		"merge operator of a flush": func(db *seerdb.DB, f func()) {

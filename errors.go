@@ -40,8 +40,8 @@ var (
 	// where they were made.
 	ErrLeaked = base.ErrLeaked
 	// ErrInCallback: a merge operator or a filter that a background job called,
-	// or the rows of a BulkLoad, called what would wait for that job or load.
-	// See docs/GUARANTEES.md, section 12.
+	// or the rows, Expires or Progress of a BulkLoad, called what would wait for
+	// that job or load. See docs/GUARANTEES.md, section 12.
 	ErrInCallback = base.ErrInCallback
 	// ErrTxnTooLarge: the transaction has read or written more than its share
 	// of the memory budget. It can still be rolled back.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 )
@@ -146,4 +147,48 @@ func ExampleDB_BulkLoad() {
 	fmt.Printf("%d rows, %s, %v\n", st.Rows, v, err)
 	// Output:
 	// 100000 rows, new, <nil>
+}
+
+// A copy in which what expires still does, at the same moment. Rows that cannot be
+// read end the sequence, and a load of what came before would be visible: so they
+// cancel it.
+func ExampleDB_BulkLoad_copy() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	kept, err := db.Keyspace("kept", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	moment := time.Now().Add(time.Hour)
+	if err := errors.Join(db.Put([]byte("user/1"), []byte("Ann")), db.PutUntil([]byte("user/2"), []byte("a guest"), moment)); err != nil {
+		log.Fatal(err)
+	}
+
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	rows := db.Prefix([]byte("user/"))
+	_, err = kept.BulkLoad(ctx, func(yield func(k, v []byte) bool) {
+		rows.All()(yield)
+		if err := rows.Err(); err != nil {
+			cancel(err)
+		}
+	}, &seerdb.BulkOptions{Expires: func(_, _ []byte) time.Time {
+		at, _ := rows.Expiry() // of the row that is being taken
+		return at
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, key := range []string{"user/1", "user/2"} {
+		at, expires, err := kept.Expiry([]byte(key))
+		fmt.Println(key, expires && at.Sub(moment).Abs() < time.Millisecond, err)
+	}
+	// Output:
+	// user/1 false <nil>
+	// user/2 true <nil>
 }

@@ -58,6 +58,14 @@ func (o ops) putUntil(key, value []byte, at time.Time) error {
 	return o.b.PutTTL(o.k, key, value, expiryAt(at))
 }
 
+// expiryOrNone is expiryAt, and 0, which is no expiry, of the zero time.
+func expiryOrNone(at time.Time) uint64 {
+	if at.IsZero() {
+		return 0
+	}
+	return expiryAt(at)
+}
+
 // The first and the last moment of expiry: the one has passed, and the other will
 // not.
 var firstExpiry, lastExpiry = time.UnixMilli(1), time.UnixMilli(1 << 62)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/testkit"
@@ -84,16 +85,20 @@ func (r *wideRun) commitOne(ops []testkit.Op) {
 	r.durable = r.bare
 }
 
-// bulk loads rows into a keyspace, in order or not.
+// bulk loads rows into a keyspace, in order or not, and some that expire.
 func (r *wideRun) bulk() {
 	id := r.g.Keyspace(r.m)
 	ops := make([]testkit.Op, 1+r.g.IntN(40))
+	expires := r.g.Weights[testkit.PutTTL] > 0 && r.g.IntN(2) == 0
 	for i := range ops {
 		value := r.g.Value()
 		if m := r.m.Merger(id); m == testkit.Counter || m == testkit.Union {
 			value = r.g.Operand(m)
 		}
 		ops[i] = testkit.Op{Keyspace: id, Key: r.g.KeyOf(r.m, id), Value: value}
+		if expires && r.g.IntN(2) == 0 {
+			ops[i].Kind, ops[i].Expiry = testkit.PutTTL, r.m.Now()+r.g.TTL()
+		}
 	}
 	c := r.m.Commits() + 1
 	if id == testkit.Default {
@@ -113,11 +118,24 @@ func (r *wideRun) bulk() {
 		r.watch.committed(r.m, ops)
 		r.side.m.Commit(nil)
 	}
+	var at *testkit.Op // the row that the sequence is at
 	rows := func(yield func(k, v []byte) bool) {
 		for i := range ops {
-			if !yield([]byte(ops[i].Key), []byte(ops[i].Value)) {
+			if at = &ops[i]; !yield([]byte(ops[i].Key), []byte(ops[i].Value)) {
 				return
 			}
+		}
+	}
+	if expires {
+		r.expires = true
+		o.Expires = func(k, v []byte) time.Time {
+			if string(k) != at.Key || string(v) != at.Value {
+				r.fail("asked for the expiry of %q while the sequence is at %v", k, at)
+			}
+			if at.Kind != testkit.PutTTL {
+				return time.Time{}
+			}
+			return time.UnixMilli(wideEpoch + at.Expiry)
 		}
 	}
 	st, err := r.opened(id).BulkLoad(context.Background(), rows, o)

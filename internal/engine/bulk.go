@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -25,6 +26,10 @@ import (
 // LoadOptions say how rows are loaded.
 type LoadOptions struct {
 	Unsorted bool
+	// Expires says when a row is gone, as Now tells the time; 0 is never. It is
+	// called once for each row, in the goroutine that called Load, while the
+	// sequence is at the row. nil: no row expires.
+	Expires  func(key, value []byte) uint64
 	Progress func(LoadProgress) // or nil
 }
 
@@ -54,6 +59,7 @@ type load struct {
 	ctx   context.Context // ends with the caller's, and when the engine closes
 	stats LoadStats
 
+	behind   []byte // scratch: the value of a row behind its expiry
 	progress LoadProgress
 	told     uint64 // progress.Bytes when Progress was called last
 }
@@ -109,9 +115,12 @@ func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 		rows(yield)
 	})
 	defer stop()
-	return l.write(func() (key, value []byte, ok bool, err error) {
-		key, value, ok = next()
-		return key, value, ok, nil
+	return l.write(func() (r row, ok bool, err error) {
+		key, value, ok := next()
+		if ok {
+			r, err = l.take(key, value)
+		}
+		return r, ok, err
 	})
 }
 
@@ -131,12 +140,12 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	}()
 	l.progress.Sorting = true
 	for key, value := range rows {
-		err := checkRow(key, value)
+		r, err := l.take(key, value)
 		if err == nil {
 			err = l.ctx.Err()
 		}
 		if err == nil {
-			err = s.Add(key, value)
+			err = s.Add(key, r.sorts())
 		}
 		if err != nil {
 			return err
@@ -147,8 +156,14 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	if err := errors.Join(l.ctx.Err(), s.Sort()); err != nil {
 		return err
 	}
-	l.progress, l.told = LoadProgress{}, 0
-	err := l.write(s.Next)
+	l.progress, l.told, l.behind = LoadProgress{}, 0, nil
+	err := l.write(func() (r row, ok bool, err error) {
+		key, value, ok, err := s.Next()
+		if ok {
+			r, err = l.sortedRow(key, value)
+		}
+		return r, ok, err
+	})
 	st := s.Stats()
 	l.stats.Duplicates, l.stats.SpilledBytes = st.Duplicates, st.Spilled
 	return err
@@ -190,6 +205,56 @@ func checkRow(key, value []byte) error {
 	return nil
 }
 
+// row is a row on its way from the sequence to the tables. Its slices are valid
+// until the next one is asked for.
+type row struct {
+	key, value []byte
+	expiry     uint64 // 0: none
+	// behind is the value behind its expiry, as entries store it and as the sort
+	// carries it; nil where neither needs it.
+	behind []byte
+}
+
+// take checks a row that the sequence is at, and asks when it is gone.
+func (l *load) take(key, value []byte) (row, error) {
+	r := row{key: key, value: value}
+	if err := checkRow(key, value); err != nil || l.o.Expires == nil {
+		return r, err
+	}
+	r.expiry = l.o.Expires(key, value)
+	if r.expiry != 0 || l.o.Unsorted {
+		l.behind = append(binary.LittleEndian.AppendUint64(l.behind[:0], r.expiry), value...)
+		r.behind = l.behind
+	}
+	return r, nil
+}
+
+// sorts is what is sorted as the value of the row: in a load whose rows may
+// expire all values are behind their expiry.
+func (r *row) sorts() []byte {
+	if r.behind != nil {
+		return r.behind
+	}
+	return r.value
+}
+
+// sortedRow is the row that was sorted as value.
+func (l *load) sortedRow(key, value []byte) (row, error) {
+	if l.o.Expires == nil {
+		return row{key: key, value: value}, nil
+	}
+	expiry, rest, err := splitExpiry(value)
+	return row{key: key, value: rest, expiry: expiry, behind: value}, err
+}
+
+// entry is the row as tables have it.
+func (r *row) entry() base.KV {
+	if r.expiry == 0 {
+		return base.KV{Key: r.key, Trailer: base.MakeTrailer(0, base.KindPut), Value: r.value}
+	}
+	return base.KV{Key: r.key, Trailer: base.MakeTrailer(0, base.KindPutTTL), Value: r.behind}
+}
+
 // count counts a row that was taken.
 func (l *load) count(key, value []byte) {
 	l.progress.Rows++
@@ -207,7 +272,7 @@ func (l *load) tell() {
 }
 
 // write makes tables of rows that come in order, and installs them.
-func (l *load) write(next func() (key, value []byte, ok bool, err error)) error {
+func (l *load) write(next func() (row, bool, error)) error {
 	begin := time.Now()
 	res, err := l.run(&rowIter{l: l, next: next})
 	if err != nil {
@@ -280,7 +345,7 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 type rowIter struct {
 	base.Iterator // nil: nothing else is called
 	l             *load
-	next          func() (key, value []byte, ok bool, err error)
+	next          func() (r row, ok bool, err error)
 	kv            base.KV
 	last          []byte // the key before
 	err           error
@@ -292,13 +357,11 @@ func (r *rowIter) Next() *base.KV {
 	if r.err = r.l.ctx.Err(); r.err != nil {
 		return nil
 	}
-	key, value, ok, err := r.next()
+	row, ok, err := r.next()
 	if r.err = err; err != nil || !ok {
 		return nil
 	}
-	if r.err = checkRow(key, value); r.err != nil {
-		return nil
-	}
+	key := row.key
 	if r.l.progress.Rows > 0 {
 		switch c := bytes.Compare(r.last, key); {
 		case c == 0:
@@ -310,8 +373,8 @@ func (r *rowIter) Next() *base.KV {
 		}
 	}
 	r.last = append(r.last[:0], key...)
-	r.l.count(key, value)
-	r.kv = base.KV{Key: key, Trailer: base.MakeTrailer(0, base.KindPut), Value: value}
+	r.l.count(key, row.value)
+	r.kv = row.entry()
 	return &r.kv
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -26,6 +27,9 @@ func (l *load) install(res compaction.Result) error {
 	}
 	if err := e.waitUnstopped(l.ctx, l.stopped); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(res.Tables, func(m *manifest.FileMeta) bool { return m.Expiring > 0 }) {
+		e.clock.use() // before any read can see them
 	}
 	seq, err := e.ingest(&ingestion{
 		first: res.Tables[0].Num,
