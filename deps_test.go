@@ -72,6 +72,7 @@ const depsPolicy = `
 	engine:        observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
+	sequence:      .
 
 	cmd/seerdb:    . observe merger base vfs record batch wal manifest pack valuelog sstable compaction | github.com/dustin/go-humanize github.com/schollz/progressbar/v3 github.com/spf13/cobra github.com/spf13/pflag golang.org/x/sys/windows golang.org/x/term os os/exec
 `

@@ -1,0 +1,174 @@
+// Package sequence gives numbers that only grow, as ids of rows: no number
+// twice, however many goroutines, sequences and openings of the database take
+// them from one key.
+//
+// A sequence takes numbers in leases: a lease is one commit, which moves the
+// number under the key past it, and then its numbers are given from memory. So
+// the numbers of several sequences on one key are not in one order, and those
+// that a lease has left when the program ends are never given, unless Release
+// gave them back: a crash leaves a gap of at most a lease for each sequence.
+//
+// A lease is as durable as any commit of the database. With [seerdb.Sync] a number
+// is never given again. In the other modes a crash may lose the newest commits. If
+// a lease is among them, its numbers are given again; but the rows that were
+// written to the database with them are lost with it, since a log is lost from its
+// end. What left the database by then is not: numbers that others get to know
+// want a database with Sync.
+//
+// The key belongs to its sequences: nothing else may write or delete it once
+// numbers were given. Under it are 8 bytes, big-endian: the next number that no
+// lease covers. No key means 1, so that a program can use 0 for no number. To begin
+// elsewhere, put these bytes before the first sequence is made.
+package sequence
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+var (
+	// ErrForm: the key has a value that is not of a sequence.
+	ErrForm = errors.New("sequence: wrong form")
+	// ErrUsedUp: all numbers were given. The last one is math.MaxUint64 - 1.
+	ErrUsedUp = errors.New("sequence: all numbers are used up")
+)
+
+// first is the number of a key without a value.
+const first = 1
+
+// Store is what a sequence needs of a tree of keys: a [seerdb.DB] or a
+// [seerdb.Keyspace].
+type Store interface {
+	Get(key []byte) ([]byte, error)
+	CompareAndSwap(key, old, value []byte) (bool, error)
+	Expiry(key []byte) (at time.Time, expires bool, err error)
+}
+
+// Sequence gives numbers. Its methods are safe for concurrent use.
+type Sequence struct {
+	store Store
+	key   []byte
+	lease uint64
+
+	mu        sync.Mutex
+	next, end uint64 // guarded by mu; what is left of the lease: next <= n < end
+}
+
+// New makes a sequence of the numbers under a key, which is copied; any number of
+// sequences may share it. lease is how many numbers one commit takes: 1 leaves no
+// gaps and makes each Next a commit; a program that takes many a second wants
+// hundreds or more. New reads the key and writes nothing.
+//
+// The error wraps [seerdb.ErrInvalidOptions] for a lease of 0, [ErrForm] if the key
+// has another value, or is what the store returned.
+func New(store Store, key []byte, lease uint64) (*Sequence, error) {
+	switch {
+	case store == nil:
+		return nil, fmt.Errorf("%w: a sequence without a store", seerdb.ErrInvalidOptions)
+	case lease == 0:
+		return nil, fmt.Errorf("%w: the lease of a sequence has 0 numbers; 1 is the least", seerdb.ErrInvalidOptions)
+	case len(key) > seerdb.MaxKeySize:
+		return nil, fmt.Errorf("%w: %d bytes; at most %d are allowed", seerdb.ErrKeyTooLarge, len(key), seerdb.MaxKeySize)
+	}
+	s := &Sequence{store: store, key: bytes.Clone(key), lease: lease}
+	if _, _, err := s.read(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Next gives the next number of the lease. When there is none left it takes another
+// lease first, which is a commit, and callers beside it wait for that. An error
+// gives no number; a later call tries again. It wraps [ErrUsedUp], [ErrForm],
+// [seerdb.ErrInvalidOptions] where the key expires, since its keyspace has a TTL, or
+// is what the store returned. After one that is [seerdb.ErrCommitUnknown] the lease
+// that was being taken may turn out to be a gap.
+func (s *Sequence) Next() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.next == s.end {
+		if err := s.take(); err != nil {
+			return 0, err
+		}
+	}
+	n := s.next
+	s.next++
+	return n, nil
+}
+
+// take takes a lease, a short one where numbers end. The caller holds mu.
+func (s *Sequence) take() error {
+	for {
+		next, stored, err := s.read()
+		if err != nil {
+			return err
+		}
+		n := min(s.lease, math.MaxUint64-next)
+		if n == 0 {
+			return fmt.Errorf("%w: key %.200q", ErrUsedUp, s.key)
+		}
+		// What wins the race for the key is another lease, or gives one back.
+		switch did, err := s.store.CompareAndSwap(s.key, stored, encode(next+n)); {
+		case err != nil:
+			return err
+		case did:
+			if err := s.checkExpiry(); err != nil {
+				return err
+			}
+			s.next, s.end = next, next+n
+			return nil
+		}
+	}
+}
+
+// read is the next number that no lease covers, and what says so: nil where the
+// key has no value.
+func (s *Sequence) read() (next uint64, stored []byte, err error) {
+	stored, err = s.store.Get(s.key)
+	switch {
+	case errors.Is(err, seerdb.ErrNotFound):
+		return first, nil, nil
+	case err != nil:
+		return 0, nil, err
+	case len(stored) != 8:
+		return 0, nil, fmt.Errorf("%w: key %.200q has a value of %d bytes; a sequence has 8", ErrForm, s.key, len(stored))
+	}
+	return binary.BigEndian.Uint64(stored), stored, nil
+}
+
+// checkExpiry refuses a lease that would be forgotten: the numbers would begin
+// anew.
+func (s *Sequence) checkExpiry() error {
+	switch _, expires, err := s.store.Expiry(s.key); {
+	case errors.Is(err, seerdb.ErrNotFound) || expires:
+		return fmt.Errorf("%w: key %.200q of a sequence expires; its keyspace must have no TTL", seerdb.ErrInvalidOptions, s.key)
+	default:
+		return err
+	}
+}
+
+// Release gives back what is left of the lease, with a commit, if no other
+// lease was taken from the key since; else it stays a gap. The sequence has no lease
+// then, whatever Release returns, and Next takes a new one.
+func (s *Sequence) Release() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, end := s.next, s.end
+	// The numbers must not be given any more once another sequence may take them,
+	// which is so after some errors too.
+	s.next, s.end = 0, 0
+	if next == end {
+		return nil
+	}
+	_, err := s.store.CompareAndSwap(s.key, encode(end), encode(next))
+	return err
+}
+
+func encode(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
