@@ -32,7 +32,8 @@
 // # Invariants
 //
 //  1. Readers take no lock and never wait. A writer publishes everything with
-//     one atomic store after the bytes it leads to.
+//     one atomic store after the bytes it leads to. (Len and Estimate, which are
+//     no reads, take locks for a moment.)
 //  2. A record or version that can be reached is immutable, but for its one
 //     chain link.
 //  3. A key is written by one goroutine at a time (its partition's lock), a

@@ -34,7 +34,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	defer t.mu.Unlock()
 	a := t.a
 	var path [maxHeight]step
-	height, at := t.pathTo(key, &path)
+	height, at := t.pathTo(key, toKey, &path)
 	if a.leaf(at) != l {
 		panic("memtable: a locked leaf is not where its keys are")
 	}
@@ -95,15 +95,14 @@ func (l *leaf) prepare(insert bool, pos int, r ref, key []byte) (ctl uint64) {
 	return ctl
 }
 
-// pathTo walks to the leaf of a key. The caller holds mu, so nothing above the
-// leaves moves.
-func (t *tree) pathTo(key []byte, path *[maxHeight]step) (height int, leaf ref) {
+// pathTo walks to a leaf. The caller holds mu, so nothing above the leaves moves.
+func (t *tree) pathTo(key []byte, to target, path *[maxHeight]step) (height int, leaf ref) {
 	root := t.root.Load()
 	height, at := int(root>>32), ref(root)
 	for i := range height {
 		n := t.a.inner(at)
 		ctl := n.ctl.Load()
-		pos := n.route(t.a, ctl, key, toKey)
+		pos := n.route(t.a, ctl, key, to)
 		path[i] = step{at, pos}
 		at = ref(n.children[slotAt(ctl, pos)].Load())
 	}
