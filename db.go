@@ -12,6 +12,8 @@ import (
 type (
 	// Metrics counts and sizes everything. See observe.Metrics.
 	Metrics = observe.Metrics
+	// KeyspaceMetrics describes one keyspace. See observe.KeyspaceMetrics.
+	KeyspaceMetrics = observe.KeyspaceMetrics
 	// IndexMetrics describes indexes of tables. See observe.IndexMetrics.
 	IndexMetrics = observe.IndexMetrics
 	// Health says how well the database is. See observe.Health.
@@ -93,6 +95,11 @@ func (db *DB) Verify(ctx context.Context) (*Report, error) { return db.e.Verify(
 
 // Metrics returns a picture of the database now. It reads no file.
 func (db *DB) Metrics() *Metrics { return db.e.Metrics() }
+
+// KeyspaceMetrics describes the tables of every keyspace, the default one first, then
+// by name. It reads no file; it looks at the description of each table. After Close
+// there are none.
+func (db *DB) KeyspaceMetrics() []KeyspaceMetrics { return db.e.KeyspaceMetrics() }
 
 // IndexMetrics describes the indexes of all tables. It reads the metadata of
 // those that were not read since Open, for which Metrics has no figures.

@@ -274,6 +274,9 @@ func TestMetricsOpenNoTable(t *testing.T) {
 		t.Errorf("metrics: %+v, index %+v", m.Files, m.Index)
 	}
 	db.Health()
+	if k := db.KeyspaceMetrics(); len(k) != 1 || k[0].Total.Files != 20 || k[0].Total.Entries != 20 {
+		t.Errorf("metrics of keyspaces: %+v", k)
+	}
 	if after, _ := counting.counts(); after != before {
 		t.Errorf("metrics opened %d files", after-before)
 	}

@@ -198,3 +198,28 @@ type StallMetrics struct {
 	// Stopped says why commits are stopped now; empty when they are not.
 	Stopped string
 }
+
+// KeyspaceMetrics describes what one keyspace has in tables. What was written and
+// not flushed yet is not in it: keyspaces share the memtables.
+type KeyspaceMetrics struct {
+	// Name is that of the keyspace; that of the default one is empty.
+	Name string
+	// Levels describes L0 and deeper, in order, down to the last that has tables.
+	Levels []KeyspaceLevel
+	// Total sums them up. Its Level is that of the last.
+	Total KeyspaceLevel
+}
+
+// KeyspaceLevel describes one level of the tree of a keyspace.
+type KeyspaceLevel struct {
+	Level int
+	// Runs is the number of sorted runs; Files and Bytes are their tables. Tables
+	// that share a file count one by one, with their own bytes.
+	Runs, Files int
+	Bytes       int64
+	// Values is the bytes in value files that the tables refer to.
+	Values int64
+	// Entries counts versions; Deletes the tombstones among them, and Expiring those
+	// that have an expiry. RangeDeletes counts pieces of range deletes.
+	Entries, Deletes, Expiring, RangeDeletes int64
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -59,6 +60,7 @@ type spaceFigures struct {
 	Name     string
 	Operator string `json:",omitempty"`
 	Tables   int
+	L0Runs   int    // sorted runs in level 0
 	Bytes    uint64 // of tables
 	Values   uint64 // bytes in value files that the tables refer to
 	Entries  uint64
@@ -75,6 +77,11 @@ func figuresOf(s *manifest.State) []spaceFigures {
 		all[i].Name, all[i].Operator = k.Name, k.Merger
 		byID[k.ID] = &all[i]
 	}
+	for _, t := range s.Version.Trees() {
+		if g := byID[t.Keyspace]; g != nil {
+			g.L0Runs = len(t.Levels[0])
+		}
+	}
 	s.Version.All(func(_ int, f *manifest.FileMeta) bool {
 		if g := byID[f.Keyspace]; g != nil {
 			g.Tables++
@@ -90,10 +97,54 @@ func figuresOf(s *manifest.State) []spaceFigures {
 	return all
 }
 
+// figuresOfOpen are the figures of an open database; the manifest has the operators.
+func figuresOfOpen(all []seerdb.KeyspaceMetrics, s *manifest.State) []spaceFigures {
+	operators := map[string]string{}
+	for _, k := range s.Keyspaces {
+		operators[k.Name] = k.Merger
+	}
+	out := make([]spaceFigures, len(all))
+	for i, m := range all {
+		t := &m.Total
+		out[i] = spaceFigures{
+			Name: m.Name, Operator: operators[m.Name], Tables: t.Files, Bytes: uint64(t.Bytes), Values: uint64(t.Values),
+			Entries: uint64(t.Entries), Deletes: uint64(t.Deletes), Ranges: uint64(t.RangeDeletes), Expiring: uint64(t.Expiring),
+		}
+		if len(m.Levels) > 0 {
+			out[i].L0Runs = m.Levels[0].Runs
+		}
+	}
+	return out
+}
+
+// largestShown is how many keyspaces are printed where they are not what was asked
+// for.
+const largestShown = 20
+
+// printLargest prints a table of the largest keyspaces, and what the others come to.
+func printLargest(w io.Writer, all []spaceFigures) error {
+	whole := func(f spaceFigures) uint64 { return f.Bytes + f.Values }
+	bySize := slices.Clone(all)
+	slices.SortStableFunc(bySize, func(a, b spaceFigures) int { return cmp.Compare(whole(b), whole(a)) })
+	n := min(largestShown, len(bySize))
+	shown, rest := bySize[:n], bySize[n:]
+	slices.SortFunc(shown, func(a, b spaceFigures) int { return cmp.Compare(a.Name, b.Name) })
+	if err := printFigures(w, shown); err != nil || len(rest) == 0 {
+		return err
+	}
+	tables, sum := 0, uint64(0)
+	for _, f := range rest {
+		tables, sum = tables+f.Tables, sum+whole(f)
+	}
+	_, err := fmt.Fprintf(w, "and %s that %s no larger, with %s, %s in all\n", counted(len(rest), "keyspace"), verb(int64(len(rest)), "is", "are"),
+		counted(tables, "table"), size(sum))
+	return err
+}
+
 // printFigures prints a table of keyspaces.
 func printFigures(w io.Writer, all []spaceFigures) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "keyspace\ttables\tsize\tvalues\tentries\tdeletes\tranges\texpiring\tmerge operator")
+	fmt.Fprintln(t, "keyspace\ttables\tL0 runs\tsize\tvalues\tentries\tdeletes\tranges\texpiring\tmerge operator")
 	comma := func(n uint64) string { return humanize.Comma(int64(n)) }
 	for _, f := range all {
 		name, operator := defaultName, f.Operator
@@ -103,7 +154,7 @@ func printFigures(w io.Writer, all []spaceFigures) error {
 		if operator == "" {
 			operator = "-"
 		}
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, f.Tables, size(int64(f.Bytes)), size(int64(f.Values)),
+		fmt.Fprintf(t, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, f.Tables, f.L0Runs, size(int64(f.Bytes)), size(int64(f.Values)),
 			comma(f.Entries), comma(f.Deletes), comma(f.Ranges), comma(f.Expiring), operator)
 	}
 	return t.Flush()

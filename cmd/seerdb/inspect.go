@@ -42,13 +42,14 @@ func statsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			figures := figuresOfOpen(db.KeyspaceMetrics(), state)
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
 				return e.Encode(struct {
 					*observe.Metrics
 					Keyspaces []spaceFigures
-				}{m, figuresOf(state)})
+				}{m, figures})
 			}
 			if err := printStats(cmd.OutOrStdout(), m); err != nil {
 				return err
@@ -57,7 +58,7 @@ func statsCommand() *cobra.Command {
 				return nil
 			}
 			fmt.Fprintln(cmd.OutOrStdout())
-			return printFigures(cmd.OutOrStdout(), figuresOf(state))
+			return printLargest(cmd.OutOrStdout(), figures)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print everything as JSON")
