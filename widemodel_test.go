@@ -66,7 +66,7 @@ var flavours = []flavour{
 	{"crashes", func(c *wideConfig) { c.more = map[string]int{"crash": 40, "reopen": 20} }},
 	{"keyspaces", func(c *wideConfig) {
 		c.spaces = 14
-		c.more = map[string]int{"create": 60, "drop": 40, "reopen": 10}
+		c.more = map[string]int{"create": 60, "drop": 40, "txnspaces": 40, "reopen": 10}
 	}},
 	{"no-mergers", func(c *wideConfig) {
 		c.draw = func(g *testkit.Gen) { g.Weights[testkit.Merge] = 0 }
@@ -261,6 +261,7 @@ func init() { // not a literal: the steps ask for their weights
 		{"sync", 10, (*wideRun).sync},
 		{"create", 10, (*wideRun).create},
 		{"drop", 4, (*wideRun).drop},
+		{"txnspaces", 5, (*wideRun).spacesInTxn},
 		{"adopt", 2, (*wideRun).adopt},
 		{"refused", 5, (*wideRun).refused},
 		{"reopen", 4, (*wideRun).reopen},
