@@ -33,6 +33,8 @@ type (
 		Has(key []byte) (bool, error)
 		// Expiry tells when key is gone, if it has an expiry, or ErrNotFound.
 		Expiry(key []byte) (at time.Time, expires bool, err error)
+		// ValueLen is the length of the value of key, or ErrNotFound.
+		ValueLen(key []byte) (int, error)
 		// NewIter opens an iterator, which must be closed.
 		NewIter(o *IterOptions) (*Iter, error)
 		// Range is the keys lo <= key < hi; nil means unbounded.

@@ -39,7 +39,7 @@ func (s *view) Expiry(key []byte) (at time.Time, expires bool, err error) {
 }
 
 // ValueLen is DB.ValueLen at the snapshot.
-func (s *view) ValueLen(key []byte) (n int, err error) { return valueLenOf(s, key) }
+func (s *view) ValueLen(key []byte) (int, error) { return valueLenOf(s, key) }
 
 func (s *view) open(o engine.IterOptions) (*engine.Iter, error) { return s.s.NewIter(s.k, o) }
 

@@ -122,7 +122,7 @@ func (s *space) Expiry(key []byte) (at time.Time, expires bool, err error) {
 
 // ValueLen is the length of the value of key, or ErrNotFound. It does not read a
 // value that lies in a value file, and costs what an iterator costs.
-func (s *space) ValueLen(key []byte) (n int, err error) { return valueLenOf(s, key) }
+func (s *space) ValueLen(key []byte) (int, error) { return valueLenOf(s, key) }
 
 func (s *space) open(o engine.IterOptions) (*engine.Iter, error) {
 	return s.k.NewIter(o, engine.Newest)

@@ -156,7 +156,7 @@ func (t *txnSpace) Expiry(key []byte) (at time.Time, expires bool, err error) {
 }
 
 // ValueLen is DB.ValueLen in the transaction.
-func (t *txnSpace) ValueLen(key []byte) (n int, err error) { return valueLenOf(t, key) }
+func (t *txnSpace) ValueLen(key []byte) (int, error) { return valueLenOf(t, key) }
 
 func (t *txnSpace) open(o engine.IterOptions) (*engine.Iter, error) { return t.t.NewIter(t.k, o) }
 

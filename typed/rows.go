@@ -24,13 +24,41 @@ type Rows[K, V any] struct {
 	r      seerdb.Reader
 	c      codecs[K, V]
 	lo, hi []byte       // hi nil = no end
+	limit  int          // of the rows of a loop; negative = none
 	at     *seerdb.Rows // of the innermost loop that runs
 	err    error
 }
 
+// again is the same rows, outside of loops.
+func (r *Rows[K, V]) again() *Rows[K, V] {
+	return &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi, limit: r.limit}
+}
+
+// rows are the rows beneath, for one loop.
+func (r *Rows[K, V]) rows() *seerdb.Rows { return r.r.Range(r.lo, r.hi).Limit(r.limit) }
+
+// After is those of the rows with a key > k: the next page of results, behind the
+// last key of one.
+func (r *Rows[K, V]) After(k K) *Rows[K, V] {
+	out := r.again()
+	// Between the two there is no key.
+	if b := append(r.c.key.Append([]byte{}, k), 0); bytes.Compare(b, r.lo) > 0 {
+		out.lo = b
+	}
+	return out
+}
+
+// Limit is the first n of the rows, in the order of the loop: the last n keys for
+// Backward. A negative n is no limit.
+func (r *Rows[K, V]) Limit(n int) *Rows[K, V] {
+	out := r.again()
+	out.limit = n
+	return out
+}
+
 // From is those of the rows with lo <= key.
 func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
-	out := &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+	out := r.again()
 	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
 		out.lo = b
 	}
@@ -39,7 +67,7 @@ func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
 
 // Before is those of the rows with key < hi.
 func (r *Rows[K, V]) Before(hi K) *Rows[K, V] {
-	out := &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi}
+	out := r.again()
 	// The key may have no bytes, and must not become no bound.
 	if b := notNil(r.c.key.Append(nil, hi)); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
 		out.hi = b
@@ -56,7 +84,7 @@ func (r *Rows[K, V]) Backward() iter.Seq2[K, V] { return r.seq((*seerdb.Rows).Ba
 // Keys yields the keys in ascending order without reading values.
 func (r *Rows[K, V]) Keys() iter.Seq[K] {
 	return func(yield func(K) bool) {
-		rows, outer := r.r.Range(r.lo, r.hi), r.at
+		rows, outer := r.rows(), r.at
 		r.at = rows
 		var err error
 		for key := range rows.Keys() {
@@ -83,7 +111,7 @@ func (r *Rows[K, V]) Err() error { return r.err }
 
 func (r *Rows[K, V]) seq(order func(*seerdb.Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		rows, outer := r.r.Range(r.lo, r.hi), r.at
+		rows, outer := r.rows(), r.at
 		r.at = rows
 		var err error
 		for key, value := range order(rows) {

@@ -227,7 +227,7 @@ func (t *Reader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
 }
 
 // Rows is everything there is. Its methods From and Before narrow it.
-func (t *Reader[K, V]) Rows() *Rows[K, V] { return &Rows[K, V]{r: t.r, c: t.c} }
+func (t *Reader[K, V]) Rows() *Rows[K, V] { return &Rows[K, V]{r: t.r, c: t.c, limit: -1} }
 
 // Range is the keys lo <= key < hi.
 func (t *Reader[K, V]) Range(lo, hi K) *Rows[K, V] { return t.Rows().From(lo).Before(hi) }
@@ -357,8 +357,12 @@ func (t *Writer[K, V]) DeleteRange(lo, hi K) error {
 //
 // The rows say no more than which range that is, and are not read: what is
 // removed is what the store of t has there, whichever they are rows of. That
-// costs what DeleteRange costs.
+// costs what DeleteRange costs. Rows with a Limit are no range, and refused with
+// seerdb.ErrInvalidOptions.
 func (t *Writer[K, V]) DeleteRows(rows *Rows[K, V]) error {
+	if rows.limit >= 0 {
+		return fmt.Errorf("%w: rows with a limit of %d are no range that can be deleted; without a limit all keys of the range are", seerdb.ErrInvalidOptions, rows.limit)
+	}
 	return t.w.DeleteRange(rows.lo, rows.hi)
 }
 

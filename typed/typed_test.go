@@ -271,6 +271,47 @@ func TestTypedEmptyKey(t *testing.T) {
 	}
 }
 
+// TestTypedPages reads everything page by page, and refuses to delete a page.
+func TestTypedPages(t *testing.T) {
+	db := open(t, nil)
+	view := typed.New(db, keycodec.String, valuecodec.String)
+	keys := []string{"", "\x00", "a", "a\x00", "a\x00\x00", "b", "b\xff"}
+	for _, k := range keys {
+		must(t, view.Put(k, "value of "+k))
+	}
+	for size := 1; size <= len(keys)+1; size++ {
+		var got []string
+		for page := view.Rows().Limit(size); ; page = view.Rows().After(got[len(got)-1]).Limit(size) {
+			n := len(got)
+			for k := range page.All() {
+				got = append(got, k)
+			}
+			if must(t, page.Err()); len(got)-n > size || len(got) > len(keys) {
+				t.Fatalf("a page of %d has %d keys, of %d", size, len(got)-n, len(keys))
+			}
+			if len(got) == n {
+				break
+			}
+		}
+		if !slices.Equal(got, keys) {
+			t.Errorf("pages of %d: %q", size, got)
+		}
+	}
+	var last []string
+	for k := range view.Rows().After("a").Before("b\xff").Limit(2).Backward() {
+		last = append(last, k)
+	}
+	if !slices.Equal(last, []string{"b", "a\x00\x00"}) {
+		t.Errorf("the last two: %q", last)
+	}
+	if err := view.DeleteRows(view.Rows().Limit(1)); !errors.Is(err, seerdb.ErrInvalidOptions) {
+		t.Errorf("a page was deleted: %v", err)
+	}
+	if has, err := view.Has("b"); !has || err != nil {
+		t.Errorf("the refused delete took what is behind the page: %v", err)
+	}
+}
+
 // TestTypedKeyspaces checks that typed views of two keyspaces and the default
 // one, over a batch and a snapshot too, do not see one another's keys.
 func TestTypedKeyspaces(t *testing.T) {
