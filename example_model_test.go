@@ -110,6 +110,35 @@ func ExampleDB_Keyspace() {
 	// Output: user 17
 }
 
+// Build an index anew and take the old one away, in one step: readers find the one or
+// the other, and so does the next opening after a crash.
+func ExampleTxn_Keyspace() {
+	db, done := exampleDB(nil)
+	defer done()
+	_, err := db.Keyspace("index 1", nil)
+	check(err)
+	check(db.Put([]byte("17"), []byte("ada@example.org")))
+
+	check(db.Update(context.Background(), func(t *seerdb.Txn) error {
+		index, err := t.Keyspace("index 2", nil)
+		if err != nil {
+			return err
+		}
+		users := t.Range(nil, nil)
+		for id, email := range users.All() {
+			if err := index.Put(email, id); err != nil {
+				return err
+			}
+		}
+		if err := users.Err(); err != nil {
+			return err
+		}
+		return t.DropKeyspace("index 1")
+	}))
+	fmt.Println(db.Keyspaces())
+	// Output: [index 2] <nil>
+}
+
 // Counters that are added to without being read.
 func ExampleDB_Keyspace_merge() {
 	db, done := exampleDB(nil)

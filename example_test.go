@@ -96,6 +96,44 @@ func ExampleDB_Prefix() {
 	// fruit/pear yes
 }
 
+// Show results page by page: the last key of one page is where the next begins.
+func ExampleRows_After() {
+	dir := tempDir()
+	defer os.RemoveAll(dir)
+	db, err := seerdb.Open(dir, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	for _, k := range []string{"user/ada", "user/ben", "user/cleo", "user/dan", "user/eve"} {
+		if err := db.Put([]byte(k), nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	var last []byte // nil: from the beginning
+	for page := 1; ; page++ {
+		rows, n := db.Prefix([]byte("user/")).After(last).Limit(2), 0
+		for k := range rows.Keys() {
+			fmt.Printf("page %d: %s\n", page, k)
+			last = append(last[:0], k...)
+			n++
+		}
+		if err := rows.Err(); err != nil {
+			log.Fatal(err)
+		}
+		if n < 2 {
+			break
+		}
+	}
+	// Output:
+	// page 1: user/ada
+	// page 1: user/ben
+	// page 2: user/cleo
+	// page 2: user/dan
+	// page 3: user/eve
+}
+
 func ExampleDB_NewSnapshot() {
 	dir := tempDir()
 	defer os.RemoveAll(dir)
