@@ -19,9 +19,10 @@ type background struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	wake   chan struct{} // flusher
-	hurry  chan struct{} // ends a pause of the flusher; full if an attempt is wanted that has not begun
 	pick   chan struct{} // dispatcher
 	seals  chan *generation
+
+	flushes flushRequests
 
 	seen  base.SeqNum // owned by the dispatcher: the newest commit it saw
 	quiet time.Time   // owned by the dispatcher: when it saw it
@@ -31,11 +32,9 @@ type background struct {
 
 	mu         sync.Mutex
 	flushErr   error         // guarded by mu; the last flush failed with it
-	flushBegun uint64        // guarded by mu; attempts to flush that began
 	compactErr error         // guarded by mu; the last compaction failed with it
 	compacting int           // guarded by mu; compactions running
 	ended      chan struct{} // guarded by mu; closed when a compaction ends
-	idle       *sync.Cond
 }
 
 const (
@@ -47,15 +46,14 @@ const (
 
 func newBackground(e *Engine) *background {
 	b := &background{
-		e:     e,
-		wake:  make(chan struct{}, 1),
-		hurry: make(chan struct{}, 1),
-		pick:  make(chan struct{}, 1),
-		seals: make(chan *generation, maxImmutable+8),
-		ended: make(chan struct{}),
+		e:       e,
+		wake:    make(chan struct{}, 1),
+		pick:    make(chan struct{}, 1),
+		seals:   make(chan *generation, maxImmutable+8),
+		flushes: newFlushRequests(),
+		ended:   make(chan struct{}),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
-	b.idle = sync.NewCond(&b.mu)
 	return b
 }
 
@@ -79,7 +77,6 @@ func (b *background) start() {
 func (b *background) stopJobs() {
 	b.mu.Lock()
 	b.cancel() // under mu: those that entered before are waited for
-	b.idle.Broadcast()
 	b.mu.Unlock()
 }
 
@@ -107,14 +104,13 @@ func (b *background) kick() {
 	}
 }
 
-// pause waits for d, or less when a caller wants another attempt or jobs are
-// stopped.
+// pause waits for d, or less when a caller asks for a flush or jobs are stopped.
 func (b *background) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-b.hurry:
+	case <-b.flushes.wanted:
 	case <-b.ctx.Done():
 	}
 }
@@ -127,31 +123,6 @@ func (b *background) rest(d time.Duration) {
 	case <-t.C:
 	case <-b.ctx.Done():
 	}
-}
-
-// wantFlush asks for another attempt to flush, soon, and returns how many began
-// so far: how those end does not concern the caller, who may just have made
-// room on the disk.
-func (b *background) wantFlush() (begun uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case b.hurry <- struct{}{}:
-	default:
-	}
-	return b.flushBegun
-}
-
-// failedSince is the error of an attempt to flush any of gens that was not among
-// the first begun, even if a later one worked: callers get the same however
-// late it looks. The caller holds b.mu.
-func (b *background) failedSince(begun uint64, gens []*generation) error {
-	for _, g := range gens {
-		if g.failedAt > begun {
-			return g.failure
-		}
-	}
-	return nil
 }
 
 // flusher flushes whenever there is an immutable generation.
@@ -182,31 +153,10 @@ func (b *background) flusher() {
 	}
 }
 
-// beginFlush counts an attempt and acquires the state that it flushes, in one
-// step: an attempt knows of no generation that became immutable after a
-// wantFlush that did not count it. The caller holds flushMu.
-func (b *background) beginFlush() (s *state, shard int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case <-b.hurry: // this is the attempt that was wanted
-	default:
-	}
-	b.flushBegun++
-	return b.e.keep()
-}
-
-// endFlush notes how the attempt that began last went, which was about gens, and
-// tells those who wait for it. The caller holds flushMu.
-func (b *background) endFlush(gens []*generation, err error) {
+// endFlush notes how an attempt went.
+func (b *background) endFlush(err error) {
 	b.mu.Lock()
 	b.flushErr = err
-	if err != nil {
-		for _, g := range gens {
-			g.failedAt, g.failure = b.flushBegun, err
-		}
-	}
-	b.idle.Broadcast()
 	b.mu.Unlock()
 	if err == nil {
 		b.e.clearTrouble()
@@ -300,7 +250,6 @@ func (b *background) compactionEnded(err error, ran bool) {
 		close(b.ended)
 		b.ended = make(chan struct{})
 	}
-	b.idle.Broadcast()
 	b.mu.Unlock()
 	if news {
 		b.e.commitChanged()
@@ -361,7 +310,7 @@ func (b *background) sealLater(g *generation) {
 	}
 }
 
-// report logs a failure; poison was told elsewhere.
+// report logs a failure. Poisoning is reported by poisonLocked.
 func (b *background) report(job string, err error) {
 	if err == nil || b.ctx.Err() != nil {
 		return

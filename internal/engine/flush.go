@@ -34,27 +34,35 @@ func (e *Engine) Flush(ctx context.Context) error {
 		e.commit.mu.Unlock()
 		return base.ErrClosed
 	}
-	// Both before the rotation, which wakes the flusher: it may have failed and
-	// tried again before this goroutine waits for it.
-	begun := e.background.wantFlush()
 	gens := slices.Clone(s.imm)
-	if g := e.commit.gen; !g.empty() || e.commit.head != nil {
+	g := e.commit.gen
+	if !g.empty() || e.commit.head != nil {
 		gens = append(gens, g)
-		if err := e.rotateFor(ctx, g, begun); err != nil {
+	}
+	if len(gens) == 0 {
+		e.commit.mu.Unlock()
+		return e.syncSpaces() // there is no edit that would do so
+	}
+	// Before the rotation, which wakes the flusher: it may have failed and tried
+	// again before this goroutine waits for it.
+	r := e.background.flushes.add(gens)
+	if slices.Contains(gens, g) {
+		if err := e.rotateFor(ctx, g, r); err != nil {
 			e.commit.mu.Unlock()
+			e.background.flushes.leave(r)
 			return err
 		}
 	}
 	e.commit.mu.Unlock()
-	if err := e.waitFlushed(ctx, gens, begun); err != nil {
+	if err := e.waitFlushed(ctx, r); err != nil {
 		return err
 	}
-	return e.syncSpaces() // if there was nothing to flush, and so no edit
+	return e.syncSpaces() // if nothing was left to flush, and so no edit was made
 }
 
-// rotateFor makes g immutable, waiting for room in the queue until an attempt
-// to flush fails that is not among the first begun. The caller holds commit.mu.
-func (e *Engine) rotateFor(ctx context.Context, g *generation, begun uint64) error {
+// rotateFor makes g immutable, waiting for room in the queue until the request for
+// that is answered by a failure. The caller holds commit.mu.
+func (e *Engine) rotateFor(ctx context.Context, g *generation, r *flushRequest) error {
 	stop := context.AfterFunc(ctx, e.commitChanged)
 	defer stop()
 	for e.commit.gen == g {
@@ -67,51 +75,12 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation, begun uint64) err
 		if !e.queueFull(e.state.Load()) {
 			return e.turn(ctx, g, 0)
 		}
-		e.background.mu.Lock()
-		err := e.background.failedSince(begun, e.state.Load().imm)
-		e.background.mu.Unlock()
-		if err != nil {
+		if _, err := r.answered(); err != nil {
 			return err
 		}
 		e.waitForRoom("a flush waits for its turn")
 	}
 	return nil
-}
-
-// waitFlushed waits until gens, which are immutable, have left the state, or an
-// attempt to flush them fails that is not among the first begun.
-func (e *Engine) waitFlushed(ctx context.Context, gens []*generation, begun uint64) error {
-	b := e.background
-	stop := context.AfterFunc(ctx, func() {
-		b.mu.Lock()
-		b.idle.Broadcast()
-		b.mu.Unlock()
-	})
-	defer stop()
-	b.kick()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		s := e.state.Load()
-		if s == nil {
-			return base.ErrClosed
-		}
-		flushed := !slices.ContainsFunc(s.imm, func(g *generation) bool { return slices.Contains(gens, g) })
-		err := b.failedSince(begun, gens)
-		switch {
-		case flushed:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case b.ctx.Err() != nil:
-			// Before err: a flush that is cut short by Close fails with a
-			// cancellation that the caller did not ask for.
-			return e.refusal()
-		case err != nil:
-			return err
-		}
-		b.idle.Wait()
-	}
 }
 
 // refusal is why commits are refused, for callers that do not hold commit.mu.
@@ -134,15 +103,19 @@ func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
 // so a failure at any point costs nothing but the attempt. The caller holds
 // flushMu.
 func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
-	s, shard := e.background.beginFlush()
-	if s == nil {
-		return false, nil
+	asked := e.background.flushes.take()
+	s, shard := e.keep()
+	var gens []*generation
+	if s != nil {
+		gens = slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })
 	}
-	gens := slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })
 	if len(gens) == 0 {
-		// No news: a writer that is stopped kicks the flusher, and must not be
-		// woken by that.
-		s.letGo(shard)
+		// Nothing to flush. Writers that are stopped kick the flusher, and are not
+		// woken here: they would wake themselves in a loop.
+		if s != nil {
+			s.letGo(shard)
+		}
+		e.background.flushes.settle(asked, nil, nil, e.inMemory)
 		return false, nil
 	}
 	defer e.room.use()()
@@ -167,7 +140,8 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.noteAbsorbed(ev.InputBytes, ev.Duration)
 	}
 	e.listener.flushEnd(ev)
-	e.background.endFlush(gens, err)
+	e.background.flushes.settle(asked, gens, err, e.inMemory)
+	e.background.endFlush(err)
 	e.background.kick()
 	return true, err
 }

@@ -36,9 +36,6 @@ type generation struct {
 
 	refs int // states that name it; guarded by Engine.mu
 
-	failedAt uint64 // the last attempt to flush it that failed, from 1; guarded by background.mu
-	failure  error  // of that attempt; guarded by background.mu
-
 	// prev is the generation before it: a Sync commit here is durable only
 	// once that one's log is. Cleared when it is known to be.
 	prev     atomic.Pointer[generation]

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// flushRequest asks for generations to be in tables. It is answered once: with nil
+// when all of them are, or with the error of an attempt that began after the request
+// was made, and had one of them to flush. How earlier attempts end does not concern
+// the caller, who may just have made room on the disk.
+type flushRequest struct {
+	gens []*generation // immutable
+	done chan struct{} // closed by the answer
+	err  error         // immutable once done is closed
+
+	left bool // guarded by flushRequests.mu; the caller has gone
+}
+
+// answered reports whether there is an answer, and which.
+func (r *flushRequest) answered() (bool, error) {
+	select {
+	case <-r.done:
+		return true, r.err
+	default:
+		return false, nil
+	}
+}
+
+// flushRequests are those without an answer.
+type flushRequests struct {
+	// wanted has one place. It is full if a request was made since the last attempt
+	// began, and ends the pause of the flusher after a failure.
+	wanted chan struct{}
+
+	mu      sync.Mutex      // leaf
+	waiting []*flushRequest // guarded by mu; those that no attempt has taken
+}
+
+func newFlushRequests() flushRequests { return flushRequests{wanted: make(chan struct{}, 1)} }
+
+// add makes a request. The caller looks with settle for what was flushed before
+// attempts knew of it.
+func (q *flushRequests) add(gens []*generation) *flushRequest {
+	r := &flushRequest{gens: gens, done: make(chan struct{})}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, r)
+	select {
+	case q.wanted <- struct{}{}:
+	default:
+	}
+	return r
+}
+
+// leave gives a request up, wherever it is.
+func (q *flushRequests) leave(r *flushRequest) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r.left = true
+	q.waiting = slices.DeleteFunc(q.waiting, func(o *flushRequest) bool { return o == r })
+}
+
+// take begins an attempt: it returns the requests that the attempt is to answer, and
+// hands them back to settle.
+func (q *flushRequests) take() []*flushRequest {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-q.wanted: // this is the attempt that was wanted
+	default:
+	}
+	taken := q.waiting
+	q.waiting = nil
+	return taken
+}
+
+// settle ends an attempt to flush gens that had taken requests: those with one of
+// gens get err, if it is one, and all those of which nothing is in memory any more
+// get nil. The others wait for the next attempt.
+func (q *flushRequests) settle(taken []*flushRequest, gens []*generation, err error, inMemory func(*generation) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	of := func(r *flushRequest) bool {
+		return slices.ContainsFunc(r.gens, func(g *generation) bool { return slices.Contains(gens, g) })
+	}
+	for _, r := range taken {
+		switch {
+		case r.left:
+		case err != nil && of(r):
+			r.err = err
+			close(r.done)
+		default:
+			q.waiting = append(q.waiting, r)
+		}
+	}
+	q.waiting = slices.DeleteFunc(q.waiting, func(r *flushRequest) bool {
+		if slices.ContainsFunc(r.gens, inMemory) {
+			return false
+		}
+		close(r.done)
+		return true
+	})
+}
+
+// inMemory reports whether a generation was not flushed yet.
+func (e *Engine) inMemory(g *generation) bool {
+	s := e.state.Load()
+	return s != nil && (s.mem == g || slices.Contains(s.imm, g))
+}
+
+// waitFlushed waits for the answer to a request.
+func (e *Engine) waitFlushed(ctx context.Context, r *flushRequest) error {
+	b := e.background
+	b.kick()
+	b.flushes.settle(nil, nil, nil, e.inMemory)
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+	case <-b.ctx.Done():
+	}
+	answered, err := r.answered()
+	switch {
+	case answered && err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case b.ctx.Err() != nil:
+		// A flush that is cut short by Close fails with a cancellation that the
+		// caller did not ask for.
+		err = e.refusal()
+	}
+	b.flushes.leave(r)
+	return err
+}

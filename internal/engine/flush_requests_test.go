@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestFlushRequests answers requests by attempts that began before and after them.
+func TestFlushRequests(t *testing.T) {
+	q := newFlushRequests()
+	a, b := new(generation), new(generation)
+	memory := map[*generation]bool{a: true, b: true}
+	in := func(g *generation) bool { return memory[g] }
+	wrong := errors.New("disk")
+	want := func(what string, r *flushRequest, answered bool, err error) {
+		t.Helper()
+		if got, gerr := r.answered(); got != answered || gerr != err {
+			t.Errorf("%s: answered %v, %v; want %v, %v", what, got, gerr, answered, err)
+		}
+	}
+	wanted := func() bool { return len(q.wanted) == 1 }
+
+	early := q.add([]*generation{a})
+	if !wanted() {
+		t.Error("a request does not end the pause of the flusher")
+	}
+	taken := q.take()
+	if wanted() {
+		t.Error("an attempt that began is still wanted")
+	}
+	late := q.add([]*generation{a, b})
+	if !wanted() {
+		t.Error("a request beside an attempt does not ask for another")
+	}
+	q.settle(taken, []*generation{a}, wrong, in)
+	want("the request before the attempt", early, true, wrong)
+	want("the request beside the attempt", late, false, nil)
+
+	other := q.add([]*generation{b})
+	gone := q.add([]*generation{a})
+	taken = q.take()
+	q.leave(gone)
+	q.settle(taken, []*generation{a}, wrong, in)
+	want("a request for what the attempt had and more", late, true, wrong)
+	want("a request for another generation", other, false, nil)
+	want("a request whose caller has gone", gone, false, nil)
+
+	both := q.add([]*generation{a, b})
+	taken = q.take()
+	beside := q.add([]*generation{a})
+	delete(memory, a)
+	q.settle(taken, []*generation{a}, nil, in)
+	want("half of a request is in tables", both, false, nil)
+	want("all of one is, by an attempt before it", beside, true, nil)
+	delete(memory, b)
+	q.settle(q.take(), []*generation{b}, nil, in)
+	want("all of a request is in tables", both, true, nil)
+	want("and of the other", other, true, nil)
+	if len(q.waiting) != 0 {
+		t.Errorf("%d requests are left", len(q.waiting))
+	}
+
+	gone = q.add([]*generation{a})
+	q.leave(gone)
+	if len(q.waiting) != 0 {
+		t.Error("a request stays whose caller has gone")
+	}
+	after := q.add([]*generation{a})
+	q.settle(nil, nil, nil, in) // what its caller does
+	want("a request for what was in tables before", after, true, nil)
+}
