@@ -110,8 +110,8 @@ func (x *trackerTxn) Scan(lo, hi string, how scanKind) (rows []isolationRow, err
 	if x.level == snapshotIsolation {
 		return rows, nil
 	}
-	var w txn.Walk
-	w.Start(&x.txn.Set, 0)
+	var w txn.ReadRange
+	w.Start(&x.txn.ReadSet, 0)
 	from := []byte(lo)
 	if how == scanReverse {
 		from = []byte(hi)
@@ -204,7 +204,7 @@ func (x *trackerTxn) Commit() error {
 	d.last += base.SeqNum(x.batch.Count())
 	d.tracker.Record(&x.batch)
 	if x.txn.Asks() {
-		d.tracker.Asking(&x.txn.Set, d.last)
+		d.tracker.Asking(&x.txn.ReadSet, d.last)
 		d.tracker.Asked(true)
 	}
 	d.batches = append(d.batches, &x.batch)

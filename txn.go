@@ -68,11 +68,11 @@ func (db *DB) Begin(o *TxnOptions) (*Txn, error) {
 	if o == nil {
 		o = &TxnOptions{}
 	}
-	return db.begin(o, engine.Where{})
+	return db.begin(o, engine.CallSite{})
 }
 
 // begin opens a transaction for a caller.
-func (db *DB) begin(o *TxnOptions, where engine.Where) (*Txn, error) {
+func (db *DB) begin(o *TxnOptions, where engine.CallSite) (*Txn, error) {
 	x := new(struct { // in one piece
 		Txn
 		e engine.Txn

@@ -58,7 +58,7 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 
 // once runs fn in one transaction. After a conflict it also returns a number for
 // what the conflict was over.
-func (db *DB) once(ctx context.Context, o *TxnOptions, where engine.Where, fn func(*Txn) error) (over uint64, err error) {
+func (db *DB) once(ctx context.Context, o *TxnOptions, where engine.CallSite, fn func(*Txn) error) (over uint64, err error) {
 	t, err := db.begin(o, where)
 	if err != nil {
 		return 0, err

@@ -161,9 +161,9 @@ func TestJobBounds(t *testing.T) {
 	}
 }
 
-// TestSettled: of a tree that is settled, Pick would find nothing to do, so it
+// TestQuiescent: of a tree that is quiescent, Pick would find nothing to do, so it
 // need not look.
-func TestSettled(t *testing.T) {
+func TestQuiescent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	w := Workload{Idle: true, ExpireAt: 1000, OldestSnapshot: base.SeqNumMax}
 	seen := map[bool]int{}
@@ -195,7 +195,7 @@ func TestSettled(t *testing.T) {
 		cfg := DefaultConfig()
 		cfg.L0Trigger = 1
 		_, due := newTree(v.Tree(0), nil, w, cfg).pick(w)
-		if seen[settled(v.Tree(0))]++; due && settled(v.Tree(0)) {
+		if seen[isQuiescent(v.Tree(0))]++; due && isQuiescent(v.Tree(0)) {
 			t.Fatalf("settled, and yet there is something to do:\n%s", v)
 		}
 	}

@@ -27,15 +27,15 @@ type placed struct {
 
 // component is tables that hang together, or a group of neighbours.
 type component struct {
-	tables  []placed // ascending by smallest key
-	end     base.End // where the keys end
-	bytes   uint64   // of all tables
-	upper   extent   // what lies above the lowest level
-	deletes bool     // there are tombstones, or entries that have expired
-	depth   int      // runs of the uppermost level
-	busy    bool     // a running job has one of the tables
-	single  bool     // one large table, or a group of such
-	apart   bool     // a table of the lowest level lies before it, after the one before
+	tables      []placed // ascending by smallest key
+	end         base.End // where the keys end
+	bytes       uint64   // of all tables
+	upper       extent   // what lies above the lowest level
+	deletes     bool     // there are tombstones, or entries that have expired
+	depth       int      // runs of the uppermost level
+	busy        bool     // a running job has one of the tables
+	trivialMove bool     // one large table, or a group of such
+	apart       bool     // a table of the lowest level lies before it, after the one before
 }
 
 func (c *component) lo() []byte { return c.tables[0].f.Smallest }
@@ -122,7 +122,7 @@ func (t *tree) component(s span, tables []placed, end base.End) component {
 	c.depth = len(runs)
 	c.busy = c.busy || t.blocked(s.to, c.lo(), end)
 	if p := tables[0]; len(tables) == 1 && p.level != s.to {
-		c.single = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.Levels[p.level][p.run].Files) >= 4*t.cfg.TableSize
+		c.trivialMove = p.f.Size >= t.cfg.TableSize/4 || totalSize(t.Levels[p.level][p.run].Files) >= 4*t.cfg.TableSize
 	}
 	return c
 }
@@ -139,7 +139,7 @@ func (t *tree) groups(s span, cs []component) []component {
 			joins = false
 			continue
 		}
-		if n := len(out) - 1; joins && !c.apart && out[n].single == c.single && t.mayJoin(s, &out[n], &c) {
+		if n := len(out) - 1; joins && !c.apart && out[n].trivialMove == c.trivialMove && t.mayJoin(s, &out[n], &c) {
 			out[n] = join(out[n], c)
 			continue
 		}
@@ -154,7 +154,7 @@ func (t *tree) groups(s span, cs []component) []component {
 // joined; into a tiered one everything goes anyhow.
 func (t *tree) mayJoin(s span, group, c *component) bool {
 	switch {
-	case c.single:
+	case c.trivialMove:
 		return true
 	case t.leveled(s.to):
 		return group.bytes < t.cfg.TableSize && c.bytes < t.cfg.TableSize
@@ -178,7 +178,7 @@ func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 	j := Job{
 		Reason: reason, Score: score, Keyspace: t.Keyspace,
 		OutputLevel: s.to, OutputRun: t.outputRun(s.to, g.lo(), g.end),
-		Move: g.single,
+		Move: g.trivialMove,
 	}
 	tables := slices.Clone(g.tables)
 	slices.SortStableFunc(tables, func(a, b placed) int {

@@ -169,7 +169,7 @@ func (s *dropSim) list(f *manifest.FileMeta) *rangedel.List {
 func (s *dropSim) start() bool {
 	w := Workload{Idle: s.idle, OldestSnapshot: s.stripes()[0], ExpireAt: s.horizon()}
 	if s.idle || s.rnd.IntN(3) > 0 { // else as for a job that a caller asked for
-		w.Covers = Covers(s.v, s.stripes(), s.list)
+		w.RangeDeleted = RangeDeletedTables(s.v, s.stripes(), s.list)
 	}
 	j, ok := pickOne(s.v, s.busy, w, s.cfg)
 	if !ok {
@@ -181,7 +181,7 @@ func (s *dropSim) start() bool {
 			s.t.Fatalf("seed %d: %v takes the busy table %d", s.seed, &j, f.Num)
 		}
 		s.busy[f.Num] = &d.Job
-		if w.Covers[f.Num] == CoverOwn && j.Drop {
+		if w.RangeDeleted[f.Num] == RangeDeletedOwn && j.Drop {
 			s.seen["own"]++
 		}
 	})

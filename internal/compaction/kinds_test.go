@@ -89,7 +89,7 @@ func over(s base.SeqNum) *rangedel.List { return list(rangedel.Tombstone{Lo: []b
 
 func seqs(s ...base.SeqNum) []base.SeqNum { return s }
 
-// runsByKind has a line for each rule of keep.go.
+// runsByKind has a line for each rule of retention.go.
 var runsByKind = []struct {
 	name     string
 	o        RunOptions

@@ -121,7 +121,7 @@ func dueJobs(v *manifest.Version, busy Busy, w Workload, cfg Config) []due {
 	var all []due
 	jobs := running(busy)
 	for _, mt := range v.Trees() {
-		if settled(mt) || w.Held[mt.Keyspace] {
+		if isQuiescent(mt) || w.Held[mt.Keyspace] {
 			continue
 		}
 		t := newTreeBeside(jobs, mt, busy, w, cfg)
@@ -240,8 +240,8 @@ func (t *tree) pickRuns(level int) (Job, bool) {
 func (t *tree) pickWide(groups []component, limit int) (best component) {
 	runs := t.freeRuns(0)
 	for _, g := range groups {
-		if runs >= limit && g.single || runs >= 2*limit {
-			if best.tables == nil || g.single && !best.single || g.single == best.single && g.upper.sum() > best.upper.sum() {
+		if runs >= limit && g.trivialMove || runs >= 2*limit {
+			if best.tables == nil || g.trivialMove && !best.trivialMove || g.trivialMove == best.trivialMove && g.upper.sum() > best.upper.sum() {
 				best = g
 			}
 		}
@@ -283,14 +283,14 @@ func (t *tree) pickSpace() (Job, bool) {
 	if t.base < lastLevel {
 		s.from = t.base
 		for _, c := range t.components(span{0, t.base}) {
-			if !c.single && !c.busy {
+			if !c.trivialMove && !c.busy {
 				upper += c.upper.sum()
 			}
 		}
 	}
 	cs := t.components(s)
 	for i := range cs {
-		if !cs[i].single && !cs[i].busy {
+		if !cs[i].trivialMove && !cs[i].busy {
 			upper += cs[i].upper.sum()
 		}
 	}
@@ -321,7 +321,7 @@ func (t *tree) pickIdle() (Job, bool) {
 	var best component
 	most := minIdleGain
 	for _, g := range t.groups(s, t.components(s)) {
-		if gain := float64(g.upper.tables) / float64(g.bytes); !g.single && gain >= most {
+		if gain := float64(g.upper.tables) / float64(g.bytes); !g.trivialMove && gain >= most {
 			best, most = g, gain
 		}
 	}

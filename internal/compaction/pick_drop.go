@@ -17,12 +17,12 @@ func (t *tree) pickDrop(w Workload) (Job, bool) {
 			return j, true
 		}
 	}
-	if len(w.Covers) == 0 {
+	if len(w.RangeDeleted) == 0 {
 		return Job{}, false
 	}
 	return t.dropAll(ReasonRanges, func(f *manifest.FileMeta) (dead, bottom bool) {
-		c := w.Covers[f.Num]
-		return c == CoverAll || c == CoverOwn && f.LargestSeq <= w.OldestSnapshot, c == CoverOwn
+		c := w.RangeDeleted[f.Num]
+		return c == RangeDeletedAll || c == RangeDeletedOwn && f.LargestSeq <= w.OldestSnapshot, c == RangeDeletedOwn
 	})
 }
 

@@ -159,10 +159,10 @@ func (p *player) pick(args []string) string {
 		case "at":
 			w.ExpireAt = p.number(v)
 		case "all", "own", "part":
-			if w.Covers == nil {
-				w.Covers = map[base.FileNum]Cover{}
+			if w.RangeDeleted == nil {
+				w.RangeDeleted = map[base.FileNum]RangeDeleted{}
 			}
-			w.Covers[base.FileNum(p.number(v))] = map[string]Cover{"all": CoverAll, "own": CoverOwn, "part": CoverPart}[k]
+			w.RangeDeleted[base.FileNum(p.number(v))] = map[string]RangeDeleted{"all": RangeDeletedAll, "own": RangeDeletedOwn, "part": RangeDeletedPart}[k]
 		case "hiding":
 			w.arrived, w.fresh = 1, 1-p.float(v)
 		default:

@@ -180,7 +180,7 @@ func (w *Workload) seen(f *manifest.FileMeta) bool { return f.LargestSeq <= w.Ol
 // under it, and so does what is older than they are. How much that is one cannot
 // tell: what was put since is taken to be little.
 func (w *Workload) cleared(f *manifest.FileMeta) bool {
-	return w.Covers[f.Num] == CoverPart && f.SmallestSeq <= w.OldestSnapshot
+	return w.RangeDeleted[f.Num] == RangeDeletedPart && f.SmallestSeq <= w.OldestSnapshot
 }
 
 // isWipe reports whether a table is one range tombstone and nothing else. From

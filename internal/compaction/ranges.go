@@ -13,7 +13,7 @@ import (
 // of the output tables, to say what goes into each.
 type rangeWalker struct {
 	list   *rangedel.List
-	keep   *keeper
+	keep   *retention
 	elide  func(lo, hi []byte) bool
 	next   int           // the first fragment that ends beyond the current key
 	inside bool          // the current key is in it
@@ -25,7 +25,7 @@ type rangeWalker struct {
 	taken int    // the first fragment that ends beyond from
 }
 
-func (w *rangeWalker) init(o *RunOptions, k *keeper) {
+func (w *rangeWalker) init(o *RunOptions, k *retention) {
 	w.list, w.keep, w.elide, w.seqsOf = o.Ranges, k, o.ElideRange, -1
 	if w.list == nil {
 		w.list = &rangedel.List{}

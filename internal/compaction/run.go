@@ -121,7 +121,7 @@ const pollBytes = 64 << 10
 // Run streams the input into new tables, dropping what is dead. When it fails
 // it has called Abort on all outputs, and the result is empty.
 func Run(ctx context.Context, o RunOptions) (Result, error) {
-	r := runner{o: o, keep: keeper{snapshots: o.Snapshots}, split: splitter{guards: o.Guards}}
+	r := runner{o: o, keep: retention{snapshots: o.Snapshots}, split: splitter{guards: o.Guards}}
 	err := r.run(ctx)
 	if err == nil {
 		err = r.finish()
@@ -135,13 +135,13 @@ func Run(ctx context.Context, o RunOptions) (Result, error) {
 
 // runner is the state of one Run.
 type runner struct {
-	o      RunOptions
-	keep   keeper
-	ranges rangeWalker
-	single single
-	fold   Folder
-	res    Result
-	split  splitter
+	o             RunOptions
+	keep          retention
+	ranges        rangeWalker
+	pendingSingle pendingSingleDelete
+	fold          OperandMerger
+	res           Result
+	split         splitter
 
 	key     []byte // the current user key; a copy
 	started bool   // key is valid

@@ -13,7 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// The simulator drives Pick, keeper and splitter over tables that exist only
+// The simulator drives Pick, retention and splitter over tables that exist only
 // as lists, so that a tree can live through millions of writes in a second. It
 // checks after the fact what Pick must guarantee, and counts what it costs.
 
@@ -265,7 +265,7 @@ type simOutput struct {
 func (s *sim) install(j *simJob, entries []simEntry) {
 	var (
 		o     simOutput
-		keep  = keeper{snapshots: j.snapshots}
+		keep  = retention{snapshots: j.snapshots}
 		split = splitter{guards: j.Guards}
 	)
 	for i, e := range entries {

@@ -40,11 +40,11 @@ func newTreeBeside(jobs map[uint32][]runningJob, of *manifest.Tree, busy Busy, w
 	return t
 }
 
-// settled reports whether no job but one that collects garbage in value files
+// isQuiescent reports whether no job but one that collects garbage in value files
 // can be found in a tree: all of it is in the last level, where nothing is
 // deleted and nothing expires. Of ten thousand keyspaces most are so
 // most of the time.
-func settled(t *manifest.Tree) bool {
+func isQuiescent(t *manifest.Tree) bool {
 	for l := range lastLevel {
 		if len(t.Levels[l]) > 0 {
 			return false

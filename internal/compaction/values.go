@@ -51,7 +51,7 @@ func (v *valueRouter) init(r *runner) { v.r = r }
 
 func (v *valueRouter) isOpen() bool { return v.out != nil }
 
-// route says what the table stores for kv, which is of a kind that actsAs
+// route says what the table stores for kv, which is of a kind that effectiveKind
 // passes.
 func (v *valueRouter) route(kv *base.KV) (routed, error) {
 	kind := kv.Trailer.Kind()

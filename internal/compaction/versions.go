@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// single is a single delete that waits for the value under it.
-type single struct {
+// pendingSingleDelete is a pendingSingleDelete delete that waits for the value under it.
+type pendingSingleDelete struct {
 	held   bool
 	under  bool // a newer value of its stripe hides it
 	met    bool // the value was there, and is dropped
@@ -25,7 +25,7 @@ func (r *runner) version(kv *base.KV) error {
 		return nil
 	}
 	kind := kv.Trailer.Kind()
-	if kind > base.KindPutPointer || r.single.held || !r.fold.empty() || r.ranges.over() {
+	if kind > base.KindPutPointer || r.pendingSingle.held || !r.fold.empty() || r.ranges.over() {
 		return r.anyVersion(kv, kind)
 	}
 	return r.settle(kv, kind)
@@ -33,7 +33,7 @@ func (r *runner) version(kv *base.KV) error {
 
 // anyVersion is version for all kinds, with what is held and range tombstones.
 func (r *runner) anyVersion(kv *base.KV, kind base.Kind) error {
-	kind, err := r.actsAs(kv, kind)
+	kind, err := r.effectiveKind(kv, kind)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (r *runner) anyVersion(kv *base.KV, kind base.Kind) error {
 		r.res.Stats.RangeCovered++
 		return nil
 	case kind == base.KindSingleDelete && r.keep.published() && r.keep.hides != hideByDelete:
-		r.single = single{held: true, under: r.keep.hides == hideByValue, stripe: r.keep.stripe, seq: r.keep.seq}
+		r.pendingSingle = pendingSingleDelete{held: true, under: r.keep.hides == hideByValue, stripe: r.keep.stripe, seq: r.keep.seq}
 		return nil
 	case kind == base.KindMerge && r.o.Merger != nil && r.keep.published() && r.keep.hides == hideNothing:
 		r.fold.stripe = r.keep.stripe
@@ -59,9 +59,9 @@ func (r *runner) anyVersion(kv *base.KV, kind base.Kind) error {
 	return r.settle(kv, kind)
 }
 
-// actsAs checks the kind of an entry, and takes one that is expired for a
+// effectiveKind checks the kind of an entry, and takes one that is expired for a
 // tombstone.
-func (r *runner) actsAs(kv *base.KV, kind base.Kind) (base.Kind, error) {
+func (r *runner) effectiveKind(kv *base.KV, kind base.Kind) (base.Kind, error) {
 	switch kind {
 	case base.KindDelete, base.KindPut, base.KindPutPointer, base.KindMerge, base.KindSingleDelete:
 		return kind, nil
@@ -115,7 +115,7 @@ func isValue(kind base.Kind) bool {
 // meetSingle lets the current version meet the single delete that is held, if
 // any. It answers true when nothing is left of the version.
 func (r *runner) meetSingle(kind base.Kind, covered bool) (gone bool, err error) {
-	sd, st := &r.single, &r.res.Stats
+	sd, st := &r.pendingSingle, &r.res.Stats
 	if !sd.held {
 		return false, nil
 	}
@@ -145,24 +145,24 @@ func (r *runner) meetSingle(kind base.Kind, covered bool) (gone bool, err error)
 // what it could meet, is over. exposes is whether a value would come to light
 // if it vanished with that which it met.
 func (r *runner) endSingle(exposes bool) error {
-	sd := r.single
+	sd := r.pendingSingle
 	switch {
 	case sd.met && exposes:
 		r.res.Stats.SingleDeleteMisuse++
 		return r.singleToDelete()
 	case sd.met && (sd.stripe == 0 || sd.under), sd.stripe == 0 && r.elidable():
 		r.res.Stats.Tombstones++
-		r.single = single{}
+		r.pendingSingle = pendingSingleDelete{}
 		return nil
 	}
-	r.single = single{}
+	r.pendingSingle = pendingSingleDelete{}
 	return r.emit(&base.KV{Key: r.key, Trailer: base.MakeTrailer(sd.seq, base.KindSingleDelete)}, false)
 }
 
 // singleToDelete takes the single delete that is held for a tombstone.
 func (r *runner) singleToDelete() error {
-	sd := r.single
-	r.single = single{}
+	sd := r.pendingSingle
+	r.pendingSingle = pendingSingleDelete{}
 	if sd.under {
 		r.res.Stats.Shadowed++
 		return nil
@@ -285,7 +285,7 @@ func (r *runner) writeOperands(n int) error {
 // endKey decides about what is held when the versions of a key are over.
 func (r *runner) endKey() error {
 	switch {
-	case r.single.held:
+	case r.pendingSingle.held:
 		return r.endSingle(false)
 	case !r.fold.empty():
 		return r.endFold()

@@ -15,9 +15,9 @@ type Workload struct {
 	OldestSnapshot base.SeqNum
 	// ExpireAt is as in RunOptions.
 	ExpireAt uint64
-	// Covers are the tables that range tombstones delete, as Covers found. What
+	// RangeDeleted are the tables that range tombstones delete, as RangeDeleted found. What
 	// it found in an older version still holds of the tables that are left.
-	Covers map[base.FileNum]Cover
+	RangeDeleted map[base.FileNum]RangeDeleted
 	// Held are the keyspaces of which nothing is picked now.
 	Held map[uint32]bool
 

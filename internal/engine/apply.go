@@ -66,7 +66,7 @@ func (a *applier) add(op *batch.Op, seq base.SeqNum) {
 		// If buf moves, the keys before this one stay where they were.
 		from := len(a.buf)
 		a.buf = append(binary.BigEndian.AppendUint32(a.buf, op.Keyspace), op.Key...)
-		p.op.Key, p.mem = a.buf[from:], a.gen.others.Load()
+		p.op.Key, p.mem = a.buf[from:], a.gen.shared.Load()
 	}
 	p.hash = base.Hash(p.op.Key)
 	p.mem.Prefetch(p.hash)
@@ -98,7 +98,7 @@ func (a *applier) addRanges() {
 		a.gen.mem.AddRanges(a.ranges[0], a.stripes)
 	}
 	if len(a.ranges[1]) > 0 {
-		a.gen.others.Load().AddRanges(a.ranges[1], a.stripes)
+		a.gen.shared.Load().AddRanges(a.ranges[1], a.stripes)
 	}
 	a.ranges[0], a.ranges[1] = a.ranges[0][:0], a.ranges[1][:0]
 }

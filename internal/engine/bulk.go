@@ -20,7 +20,7 @@ import (
 // log and memtables; rows in no order are sorted first, on disk if need be.
 // The tables are written with sequence 0 in every entry, since it is not known yet
 // what sequence the load will have. It is decided when the tables take their
-// place (bulk_install.go), and stands in the manifest (manifest.FileMeta.OneSeq):
+// place (ingest.go), and stands in the manifest (manifest.FileMeta.OneSeq):
 // readers show it.
 
 // LoadOptions say how rows are loaded.

@@ -43,7 +43,7 @@ func (l *load) install(res compaction.Result) error {
 }
 
 // stopped says why writers to the keyspace are stopped, or nothing.
-func (l *load) stopped(p *pressure) string {
+func (l *load) stopped(p *writePressure) string {
 	if p == nil || p.stopped[l.k.id] == 0 {
 		return ""
 	}
@@ -85,7 +85,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	defer e.installMu.Unlock()
 	e.mu.Lock()
 	lo, end := res.Tables[0].Smallest, res.Tables[len(res.Tables)-1].End()
-	level, run := compaction.Place(e.state.Load().v.version, e.busy, k.id, lo, end, e.pickConfig())
+	level, run := compaction.IngestLevel(e.state.Load().v.version, e.busy, k.id, lo, end, e.pickConfig())
 	if level == 0 {
 		run = uint64(e.newFileNum())
 	}

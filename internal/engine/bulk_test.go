@@ -72,7 +72,7 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	if seq <= at.end || e.visibleSeq() != seq {
 		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.visibleSeq())
 	}
-	q := &query{k: e.root, key: []byte("after"), hash: base.Hash([]byte("after")), at: Moment{Seq: s.visible()}, st: &e.stats.reads[0]}
+	q := &query{k: e.root, key: []byte("after"), hash: base.Hash([]byte("after")), at: ReadPoint{Seq: s.visible()}, st: &e.stats.reads[0]}
 	if _, err := s.get(nil, q); err != base.ErrNotFound || s.visible() >= at.seq {
 		t.Errorf("the state without the load shows what follows it: %v, visible %d", err, s.visible())
 	}

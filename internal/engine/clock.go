@@ -215,13 +215,13 @@ func (c *clock) raise(t uint64) uint64 {
 // Now is the time by which values expire, in Unix milliseconds.
 func (e *Engine) Now() uint64 { return e.clock.now() }
 
-// Moment is what a read sees: entries up to a sequence, and of those that
+// ReadPoint is what a read sees: entries up to a sequence, and of those that
 // expire the ones that are left at a time.
-type Moment struct {
+type ReadPoint struct {
 	Seq  base.SeqNum // base.SeqNumMax: the newest visible one
 	Time uint64      // 0: the time at which the read begins
 	hold *hold       // of the snapshot; nil where there is none
 }
 
 // Newest is the moment at which a read begins.
-var Newest = Moment{Seq: base.SeqNumMax}
+var Newest = ReadPoint{Seq: base.SeqNumMax}

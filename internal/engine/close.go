@@ -58,7 +58,7 @@ func (e *Engine) close() error {
 				errs = append(errs, fmt.Errorf("seerdb: close: keyspaces that were created since the last flush may be lost: manifest: %w", err))
 			}
 		}
-		e.keepTime()
+		e.persistClock()
 		if s != nil && errors.Join(errs...) == nil {
 			e.noteClosed(s)
 		}
@@ -81,9 +81,9 @@ func (e *Engine) close() error {
 	return fmt.Errorf("%w; %v", err, leaks) // a LeakError would say that all else went well
 }
 
-// keepTime writes down the latest time told, as far as that works: it is only
+// persistClock writes down the latest time told, as far as that works: it is only
 // needed should the system's clock go back. The caller holds installMu.
-func (e *Engine) keepTime() {
+func (e *Engine) persistClock() {
 	if t := e.clock.mark(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
 		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
 			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
@@ -151,7 +151,7 @@ func (e *Engine) finishLogs() error {
 		logged += g.log.Size() + int64(g.log.Pending())
 	}
 	var err error
-	if l := e.state.Load().mem.log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
+	if l := e.state.Load().active.log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
 		withoutLog = true // what was acknowledged from its memory
 	}
 	if withoutLog || logged > closeFlushBytes || e.room.short.Load() != nil {

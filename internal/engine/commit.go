@@ -28,22 +28,22 @@ import (
 // A commit that fails at stage 2 is passed over unapplied: its sequences stay
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
-	mu       sync.Mutex
-	nextSeq  base.SeqNum           // guarded by mu
-	gen      *generation           // guarded by mu; the active generation, as in the state
-	head     *commit               // guarded by mu; oldest commit not yet published
-	tail     *commit               // guarded by mu
-	refused  error                 // guarded by mu; why commits are refused, nil when not; set by refuse
-	refusal  atomic.Pointer[error] // the same, for those who do not wait for mu
-	changed  sync.Cond             // on mu; room or refusal changed
-	maxQueue atomic.Int32          // full generations that may wait for their flush
-	waiting  int                   // guarded by mu; writers in a stop
-	tracker  *txn.Tracker          // its methods are called under mu
-	held     bool                  // guarded by mu; an ingestion takes its place, commits wait
-	heldSeqs base.SeqNum           // guarded by mu; how many sequences it took that are not published
-	turning  turning
-	keeping  keeping
-	closing  bool // guarded by mu; Close waits for the queue to empty
+	mu          sync.Mutex
+	nextSeq     base.SeqNum           // guarded by mu
+	gen         *generation           // guarded by mu; the active generation, as in the state
+	head        *commit               // guarded by mu; oldest commit not yet published
+	tail        *commit               // guarded by mu
+	refused     error                 // guarded by mu; why commits are refused, nil when not; set by refuse
+	refusal     atomic.Pointer[error] // the same, for those who do not wait for mu
+	changed     sync.Cond             // on mu; room or refusal changed
+	maxQueue    atomic.Int32          // full generations that may wait for their flush
+	waiting     int                   // guarded by mu; writers in a stop
+	tracker     *txn.Tracker          // its methods are called under mu
+	commitsHeld bool                  // guarded by mu; an ingestion takes its place, commits wait
+	heldSeqs    base.SeqNum           // guarded by mu; how many sequences it took that are not published
+	turning     turning
+	keeping     keeping
+	closing     bool // guarded by mu; Close waits for the queue to empty
 }
 
 // commit is one batch on its way through the pipeline.
@@ -241,7 +241,7 @@ func (e *Engine) queueCommit(c *commit, b *batch.Batch, x *txn.Txn) {
 	}
 	if x != nil && x.Asks() {
 		c.asks = true
-		p.tracker.Asking(&x.Set, c.end)
+		p.tracker.Asking(&x.ReadSet, c.end)
 	}
 }
 
@@ -272,14 +272,14 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			p.changed.Wait()
 			continue
 		}
-		if p.held {
+		if p.commitsHeld {
 			if err := e.callers.refuse("a commit while a load, or a transaction with keyspaces, takes its place", callingJob); err != nil {
 				return err
 			}
 			p.changed.Wait()
 			continue
 		}
-		if reason := e.pressure.Load().stops(b); reason != "" && (e.room.short.Load() == nil || !frees(b)) {
+		if reason := e.writePressure.Load().stops(b); reason != "" && (e.room.short.Load() == nil || !frees(b)) {
 			if err := e.waitFor(stopL0, reason); err != nil {
 				e.trouble.Store(&err)
 				return err

@@ -260,7 +260,7 @@ func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin ti
 	}
 	if rewrote {
 		e.stats.compact.done(begin, read, ev.OutputBytes)
-		e.noteAbsorbed(read, ev.Duration)
+		e.noteCompactionRate(read, ev.Duration)
 	}
 }
 
@@ -446,7 +446,7 @@ func (e *Engine) workload() compaction.Workload {
 	stripes := e.snaps.stripes(e.visibleSeq)
 	w.OldestSnapshot = stripes[0]
 	w.ExpireAt = e.snaps.expired(&e.clock)
-	w.Covers = e.background.coverage.of(e, stripes)
+	w.RangeDeleted = e.background.coverage.of(e, stripes)
 	w.Idle = e.background.idleFor() > idleAfter
 	return w
 }

@@ -37,21 +37,21 @@ type Engine struct {
 	root        *Keyspace // the default one
 
 	// Atomics. A reader touches only these.
-	state     atomic.Pointer[state]
-	visible   atomic.Uint64 // I2
-	durable   seqCell
-	closed    atomic.Bool
-	poisoned  atomic.Pointer[error]           // the first cause (I9)
-	panicked  atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
-	trouble   atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
-	nextFile  atomic.Uint64
-	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
-	nextJob   atomic.Int64
-	debts     atomic.Pointer[debts]
-	pressure  atomic.Pointer[pressure] // nil: no keyspace is slowed or stopped; stored under paceMu
-	folded    foldedValues
-	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
-	absorb    atomic.Int64 // bytes a second that flush and compaction lately absorbed
+	state          atomic.Pointer[state]
+	visible        atomic.Uint64 // I2
+	durable        seqCell
+	closed         atomic.Bool
+	poisoned       atomic.Pointer[error]           // the first cause (I9)
+	panicked       atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
+	trouble        atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
+	nextFile       atomic.Uint64
+	reserved       atomic.Uint64 // numbers below may be handed out; stored under installMu
+	nextJob        atomic.Int64
+	compactionDebt atomic.Pointer[compactionDebt]
+	writePressure  atomic.Pointer[writePressure] // nil: no keyspace is slowed or stopped; stored under paceMu
+	folded         foldedValues
+	collapsed      atomic.Int64 // when a key's operands were last compacted, ns since opened
+	compactionRate atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
 	spaces     keyspaces
 	clock      clock

@@ -103,7 +103,7 @@ func (k *Keyspace) estimateMemtables(est *RangeEstimate, s *state, lo, hi []byte
 		}
 	}
 	for i := range 1 + len(s.imm) {
-		if m := s.generation(i).table(k); m != nil {
+		if m := s.generation(i).memtable(k); m != nil {
 			n, size := m.Estimate(lo, hi)
 			est.Entries += n
 			est.MemtableBytes += size

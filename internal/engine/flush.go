@@ -137,7 +137,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.stats.flush.failures.Add(1)
 	} else {
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
-		e.noteAbsorbed(ev.InputBytes, ev.Duration)
+		e.noteCompactionRate(ev.InputBytes, ev.Duration)
 	}
 	e.listener.flushEnd(ev)
 	e.background.flushes.settle(asked, gens, err, e.inMemory)

@@ -107,7 +107,7 @@ func (q *flushRequests) settle(taken []*flushRequest, gens []*generation, err er
 // inMemory reports whether a generation was not flushed yet.
 func (e *Engine) inMemory(g *generation) bool {
 	s := e.state.Load()
-	return s != nil && (s.mem == g || slices.Contains(s.imm, g))
+	return s != nil && (s.active == g || slices.Contains(s.imm, g))
 }
 
 // waitFlushed waits for the answer to a request.

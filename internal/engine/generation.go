@@ -21,10 +21,10 @@ import (
 // treating them apart).
 type generation struct {
 	mem *memtable.Generation
-	// others holds what the keyspaces but the default one wrote, each key after
+	// shared holds what the keyspaces but the default one wrote, each key after
 	// its keyspace's number; nil until the first does. Its entries are counted
 	// in the reservation of mem. Stored under commit.mu.
-	others  atomic.Pointer[memtable.Generation]
+	shared  atomic.Pointer[memtable.Generation]
 	log     *wal.Writer  // nil without a log, and for recovered generations
 	logNum  base.FileNum // the segment, or the first one that is still needed
 	lastSeq base.SeqNum  // no entry is newer; set when the generation is full, guarded by commit.mu before
@@ -43,17 +43,17 @@ type generation struct {
 	sealErr  error // immutable after sealOnce
 }
 
-// table is the memtable of a keyspace, or nil.
-func (g *generation) table(k *Keyspace) *memtable.Generation {
+// memtable is the memtable of a keyspace, or nil.
+func (g *generation) memtable(k *Keyspace) *memtable.Generation {
 	if k.id == 0 {
 		return g.mem
 	}
-	return g.others.Load()
+	return g.shared.Load()
 }
 
 // ranges are the range tombstones in the memtable of a keyspace, or nil.
 func (g *generation) ranges(k *Keyspace) *rangedel.View {
-	if m := g.table(k); m != nil {
+	if m := g.memtable(k); m != nil {
 		return m.Ranges()
 	}
 	return nil
@@ -61,26 +61,26 @@ func (g *generation) ranges(k *Keyspace) *rangedel.View {
 
 // openOthers makes the memtable of the other keyspaces.
 func (g *generation) openOthers(partitions int) error {
-	if g.others.Load() != nil {
+	if g.shared.Load() != nil {
 		return nil
 	}
 	m, err := memtable.New(memtable.Options{Capacity: g.capacity, Partitions: partitions})
 	if err != nil {
 		return err
 	}
-	g.others.Store(m)
+	g.shared.Store(m)
 	return nil
 }
 
 // empty reports whether nothing was added, to any keyspace.
 func (g *generation) empty() bool {
-	m := g.others.Load()
+	m := g.shared.Load()
 	return g.mem.Empty() && (m == nil || m.Empty())
 }
 
 // allIter walks every version that a keyspace has here; nil when there is none.
 func (g *generation) allIter(k *Keyspace) base.Iterator {
-	m := g.table(k)
+	m := g.memtable(k)
 	switch {
 	case m == nil || m.Empty():
 		return nil
@@ -96,7 +96,7 @@ func (g *generation) allIter(k *Keyspace) base.Iterator {
 // len is the number of entries.
 func (g *generation) len() int {
 	n := g.mem.Len()
-	if m := g.others.Load(); m != nil {
+	if m := g.shared.Load(); m != nil {
 		n += m.Len()
 	}
 	return n
@@ -221,7 +221,7 @@ func (g *generation) abandonLog() {
 // free gives the memory back. Nothing reads or writes it any more.
 func (g *generation) free(e *Engine) {
 	g.mem.Free()
-	if m := g.others.Load(); m != nil {
+	if m := g.shared.Load(); m != nil {
 		m.Free()
 	}
 	e.chargeMemtables(-g.capacity)

@@ -16,11 +16,11 @@ type query struct {
 	k    *Keyspace
 	key  []byte
 	hash uint64 // of key
-	at   Moment
+	at   ReadPoint
 	want bool // the value, and not only whether there is one
-	// show, if set, gets the value where it lies instead of a copy, and the read
+	// visit, if set, gets the value where it lies instead of a copy, and the read
 	// returns nil; a value that has to be put together is returned as always.
-	show func(value []byte) error
+	visit func(value []byte) error
 	// newest is whether it reads at what is visible and not at a snapshot, for
 	// which range tombstones are kept.
 	newest bool
@@ -31,20 +31,20 @@ type query struct {
 	st    *readStats
 }
 
-// errMoved ends a read at the newest sequence that meets range tombstones of a
+// errNeedPin ends a read at the newest sequence that meets range tombstones of a
 // generation without having pinned them.
-var errMoved = errors.New("engine: range tombstones have to be pinned")
+var errNeedPin = errors.New("engine: range tombstones have to be pinned")
 
 // AppendGet appends the value of key to dst, as seen at a moment. It returns
 // base.ErrNotFound when there is none. It takes no lock, builds no iterator
 // and allocates only when dst has no room; but for keys with merge operands,
 // which are read through an iterator.
-func (k *Keyspace) AppendGet(dst, key []byte, at Moment) ([]byte, error) {
+func (k *Keyspace) AppendGet(dst, key []byte, at ReadPoint) ([]byte, error) {
 	return k.lookup(dst, key, at, true)
 }
 
 // Has reports whether key exists, without reading its value.
-func (k *Keyspace) Has(key []byte, at Moment) (bool, error) {
+func (k *Keyspace) Has(key []byte, at ReadPoint) (bool, error) {
 	_, err := k.lookup(nil, key, at, false)
 	if err == base.ErrNotFound {
 		return false, nil
@@ -52,16 +52,16 @@ func (k *Keyspace) Has(key []byte, at Moment) (bool, error) {
 	return err == nil, err
 }
 
-func (k *Keyspace) lookup(dst, key []byte, at Moment, want bool) ([]byte, error) {
-	return k.lookupWith(dst, key, at, want, nil, false)
+func (k *Keyspace) lookup(dst, key []byte, at ReadPoint, want bool) ([]byte, error) {
+	return k.pointGet(dst, key, at, want, nil, false)
 }
 
 // View calls fn with the value of key where it lies: in a memtable, in a cached
 // page, or, if it is kept apart or merged, in a buffer. It is valid during the
 // call.
-func (k *Keyspace) View(key []byte, at Moment, fn func(value []byte) error) error {
+func (k *Keyspace) View(key []byte, at ReadPoint, fn func(value []byte) error) error {
 	buf := viewBuffers.Get().(*[]byte)
-	b, err := k.lookupWith((*buf)[:0], key, at, true, fn, false)
+	b, err := k.pointGet((*buf)[:0], key, at, true, fn, false)
 	if b == nil {
 		viewBuffers.Put(buf)
 		return err // fn was called
@@ -85,9 +85,9 @@ var viewBuffers = sync.Pool{New: func() any {
 
 const viewBufferMax = 1 << 20
 
-// lookupWith looks a key up. With waited it reads tables into memory though that
+// pointGet looks a key up. With waited it reads tables into memory though that
 // is crowded.
-func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([]byte) error, waited bool) ([]byte, error) {
+func (k *Keyspace) pointGet(dst, key []byte, at ReadPoint, want bool, show func([]byte) error, waited bool) ([]byte, error) {
 	e := k.e
 	cur, shard := e.acquire()
 	if cur == nil {
@@ -100,7 +100,7 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 	}
 	st := &e.stats.reads[shard]
 	timed := st.begin()
-	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, show: show, newest: at.Seq == base.SeqNumMax, waited: waited, st: st}
+	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, visit: show, newest: at.Seq == base.SeqNumMax, waited: waited, st: st}
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
 	// that is newer than the state is simply not seen, as if it came later.
@@ -110,12 +110,12 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 	var res []byte
 	var err error
 	if show == nil {
-		if res, err = s.get(dst, &q); err == errMoved {
+		if res, err = s.get(dst, &q); err == errNeedPin {
 			res, err = s.getPinned(dst, &q)
 		}
 		cur.release(shard)
 	} else {
-		res, err = s.show(dst, &q, cur, shard)
+		res, err = s.visit(dst, &q, cur, shard)
 	}
 	switch err {
 	case errMerge:
@@ -123,7 +123,7 @@ func (k *Keyspace) lookupWith(dst, key []byte, at Moment, want bool, show func([
 	case errCrowded:
 		st.n.Add(-1) // the next one is counted
 		e.tablesMem.wait()
-		return k.lookupWith(dst, key, at, want, show, true)
+		return k.pointGet(dst, key, at, want, show, true)
 	}
 	st.end(timed)
 	return res, err
@@ -137,11 +137,11 @@ func (s *state) getPinned(dst []byte, q *query) ([]byte, error) {
 	return s.get(dst, q)
 }
 
-// show is get with q.show, which may panic, and release of what was acquired.
-func (s *state) show(dst []byte, q *query, cur *state, shard int) ([]byte, error) {
+// visit is get with q.visit, which may panic, and release of what was acquired.
+func (s *state) visit(dst []byte, q *query, cur *state, shard int) ([]byte, error) {
 	defer cur.release(shard)
 	res, err := s.get(dst, q)
-	if err == errMoved {
+	if err == errNeedPin {
 		res, err = s.getPinned(dst, q)
 	}
 	return res, err
@@ -169,7 +169,7 @@ func (s *state) pinRanges(q *query) {
 // generation is the i-th newest one.
 func (s *state) generation(i int) *generation {
 	if i == 0 {
-		return s.mem
+		return s.active
 	}
 	return s.imm[i-1]
 }
@@ -184,7 +184,7 @@ func (s *state) get(dst []byte, q *query) ([]byte, error) {
 		hash = base.Hash(key)
 	}
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).table(q.k)
+		m := s.generation(i).memtable(q.k)
 		if m == nil {
 			continue
 		}
@@ -192,7 +192,7 @@ func (s *state) get(dst []byte, q *query) ([]byte, error) {
 		if view := m.Ranges(); view != nil {
 			if q.newest {
 				if q.views == nil {
-					return dst, errMoved
+					return dst, errNeedPin
 				}
 				view = q.views[i]
 			}
@@ -201,7 +201,7 @@ func (s *state) get(dst []byte, q *query) ([]byte, error) {
 			}
 		}
 		if ok {
-			return s.found(dst, q, t, v)
+			return s.resolve(dst, q, t, v)
 		}
 	}
 	return s.getTables(dst, q)
@@ -261,10 +261,10 @@ func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
 				}
 				continue
 			}
-			if q.show != nil {
-				return s.showFound(dst, q, &res)
+			if q.visit != nil {
+				return s.resolveVisited(dst, q, &res)
 			}
-			dst, err = s.found(dst, q, res.Trailer, res.Value)
+			dst, err = s.resolve(dst, q, res.Trailer, res.Value)
 			res.Release()
 			return dst, err
 		}
@@ -272,17 +272,17 @@ func (s *state) getTables(dst []byte, q *query) ([]byte, error) {
 	return dst, base.ErrNotFound
 }
 
-// showFound is found with q.show, which may panic, for an entry of a table.
-func (s *state) showFound(dst []byte, q *query, res *sstable.Result) ([]byte, error) {
+// resolveVisited is found with q.show, which may panic, for an entry of a table.
+func (s *state) resolveVisited(dst []byte, q *query, res *sstable.Result) ([]byte, error) {
 	defer res.Release()
-	return s.found(dst, q, res.Trailer, res.Value)
+	return s.resolve(dst, q, res.Trailer, res.Value)
 }
 
 // errMerge ends a point read that finds an operand.
 var errMerge = errors.New("engine: a merge operand needs what is under it")
 
-// found turns the newest visible entry of a key into an answer.
-func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byte, error) {
+// resolve turns the newest visible entry of a key into an answer.
+func (s *state) resolve(dst []byte, q *query, t base.Trailer, value []byte) ([]byte, error) {
 	kind := t.Kind()
 	switch kind {
 	case base.KindPutTTL, base.KindPutTTLPointer:
@@ -299,8 +299,8 @@ func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byt
 	switch kind {
 	case base.KindPut:
 		switch {
-		case q.show != nil:
-			return nil, q.show(value)
+		case q.visit != nil:
+			return nil, q.visit(value)
 		case q.want:
 			dst = append(dst, value...)
 		}
@@ -327,7 +327,7 @@ func (s *state) found(dst []byte, q *query, t base.Trailer, value []byte) ([]byt
 }
 
 // timeOf is the time at a moment.
-func (e *Engine) timeOf(at Moment) uint64 {
+func (e *Engine) timeOf(at ReadPoint) uint64 {
 	if at.Time != 0 {
 		return at.Time
 	}
@@ -352,7 +352,7 @@ func withoutExpiry(k base.Kind) base.Kind {
 
 // getMerged reads a key with operands; with own, some of them are those of an
 // open transaction.
-func (k *Keyspace) getMerged(dst, key []byte, at Moment, own *overlay) ([]byte, error) {
+func (k *Keyspace) getMerged(dst, key []byte, at ReadPoint, own *writeSet) ([]byte, error) {
 	it, err := k.newIter(IterOptions{Lower: key, Own: true}, at, own)
 	if err != nil {
 		return dst, err

@@ -82,10 +82,10 @@ func (e *Engine) takePlace(in *ingestion) (*commit, *loading, error) {
 	if p.refused != nil {
 		return nil, nil, p.refused
 	}
-	p.held = true // from here on, for the lock is let go in turn
+	p.commitsHeld = true // from here on, for the lock is let go in turn
 	at, b, err := e.reservePlace(in)
 	if err != nil {
-		p.held = false
+		p.commitsHeld = false
 		p.changed.Broadcast()
 		e.endLoading()
 		return nil, nil, err
@@ -128,7 +128,7 @@ func (p *pipeline) numbersLeft(b *batch.Batch) error {
 
 // waitUnstopped waits as long as stops gives a reason why writers are stopped. It
 // ends with the error of ctx when that ends.
-func (e *Engine) waitUnstopped(ctx context.Context, stops func(*pressure) string) error {
+func (e *Engine) waitUnstopped(ctx context.Context, stops func(*writePressure) string) error {
 	p := &e.commit
 	defer context.AfterFunc(ctx, e.commitChanged)()
 	p.mu.Lock()
@@ -140,7 +140,7 @@ func (e *Engine) waitUnstopped(ctx context.Context, stops func(*pressure) string
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		reason := stops(e.pressure.Load())
+		reason := stops(e.writePressure.Load())
 		if reason == "" {
 			return nil
 		}
@@ -160,7 +160,7 @@ func (e *Engine) endLoading() {
 	e.loading = nil
 	retire := func() {}
 	if s := e.state.Load(); s != nil && s.limit != base.SeqNumMax {
-		retire = e.setState(&state{mem: s.mem, imm: s.imm, v: s.v})
+		retire = e.setState(&state{active: s.active, imm: s.imm, v: s.v})
 	}
 	e.mu.Unlock()
 	retire()
@@ -179,7 +179,7 @@ func (e *Engine) readLimit() base.SeqNum {
 func (e *Engine) letCommits() {
 	p := &e.commit
 	p.mu.Lock()
-	p.held, p.heldSeqs = false, 0
+	p.commitsHeld, p.heldSeqs = false, 0
 	p.changed.Broadcast()
 	p.mu.Unlock()
 }

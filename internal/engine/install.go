@@ -122,14 +122,14 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 		unlock = e.snaps.keep(cur)
 		e.filters++
 	}
-	retire := e.setState(&state{mem: cur.mem, imm: imm, v: v})
+	retire := e.setState(&state{active: cur.active, imm: imm, v: v})
 	unlock()
 	w, cfg := e.observed, e.pickConfig()
 	e.mu.Unlock()
 	retire()
-	d := &debts{}
+	d := &compactionDebt{}
 	d.trees, d.values = compaction.Backlogs(next, w, cfg)
-	e.debts.Store(d)
+	e.compactionDebt.Store(d)
 	for _, g := range flushed {
 		e.durable.raise(g.lastSeq)
 	}
@@ -146,11 +146,11 @@ func (e *Engine) lastSeq() base.SeqNum {
 	return e.commit.nextSeq - 1
 }
 
-// noteAbsorbed keeps a moving average of how fast jobs move bytes.
-func (e *Engine) noteAbsorbed(n int64, d time.Duration) {
+// noteCompactionRate keeps a moving average of how fast jobs move bytes.
+func (e *Engine) noteCompactionRate(n int64, d time.Duration) {
 	if n < 1<<20 || d <= 0 {
 		return
 	}
 	rate := int64(float64(n) / d.Seconds())
-	e.absorb.Store((3*e.absorb.Load() + rate) / 4)
+	e.compactionRate.Store((3*e.compactionRate.Load() + rate) / 4)
 }

@@ -53,26 +53,26 @@ type Iter struct {
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
 	views    []*rangedel.View
 
-	at      *base.KV // forward: the entry shown, or nil
-	after   *base.KV // what merged stands on, behind the key that is shown as a copy
+	cur     *base.KV // forward: the entry shown, or nil
+	next    *base.KV // what merged stands on, behind the key that is shown as a copy
 	forward bool
-	copied  bool // what is shown is a copy: saved, trailer and value
+	isCopy  bool // what is shown is a copy: keyCopy, trailer and value
 	valid   bool
-	saved   []byte       // the key shown as a copy, or the last key left
-	trailer base.Trailer // of the copy
-	value   []byte       // its stored value
-	fetched []byte       // buffer for values out of value files
-	target  []byte       // what a seek looks for
-	bounds  []byte       // backs lower and upper
-	tracked bool         // moves are noted in walk
-	walk    txn.Walk     // see track
-	from    []byte       // where a tracked move began
+	keyCopy []byte        // the key shown as a copy, or the last key left
+	trailer base.Trailer  // of the copy
+	value   []byte        // its stored value
+	fetched []byte        // buffer for values out of value files
+	target  []byte        // what a seek looks for
+	bounds  []byte        // backs lower and upper
+	tracked bool          // moves are noted in walk
+	walk    txn.ReadRange // see track
+	from    []byte        // where a tracked move began
 	dead    deadRun
 	hit     hit // what covered found
-	fold    compaction.Folder
+	fold    compaction.OperandMerger
 	folded  int // operands of the key shown
 	err     error
-	origin  origin
+	origin  openObject
 }
 
 var iterPool = sync.Pool{New: func() any { return new(Iter) }}
@@ -83,12 +83,12 @@ const seekAfter = 8
 
 // NewIter opens an iterator at a moment. It pins what it reads until it is
 // closed.
-func (k *Keyspace) NewIter(o IterOptions, at Moment) (*Iter, error) {
+func (k *Keyspace) NewIter(o IterOptions, at ReadPoint) (*Iter, error) {
 	return k.newIter(o, at, nil)
 }
 
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
-func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error) {
+func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeSet) (*Iter, error) {
 	e := k.e
 	s, shard := e.keepAt(at)
 	if s == nil {
@@ -98,7 +98,7 @@ func (k *Keyspace) newIter(o IterOptions, at Moment, own *overlay) (*Iter, error
 }
 
 // newIterOn is newIter on a state, which the iterator lets go.
-func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at Moment, own *overlay) (*Iter, error) {
+func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at ReadPoint, own *writeSet) (*Iter, error) {
 	e := k.e
 	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
 		s.letGo(shard)
@@ -111,8 +111,8 @@ func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at Moment, own 
 	it.hold = at.hold
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.hold = nil
-	it.at, it.valid, it.err, it.forward, it.copied = nil, false, nil, true, false
-	it.saved = it.saved[:0]
+	it.cur, it.valid, it.err, it.forward, it.isCopy = nil, false, nil, true, false
+	it.keyCopy = it.keyCopy[:0]
 	it.origin.own = o.Own
 	it.origin.state, it.origin.bytes = s, iterBytes+int64(len(it.children))*sourceBytes+int64(cap(it.fetched))
 	e.open.add(&it.origin, originIter, Caller(2, 4))
@@ -134,7 +134,7 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(k *Keyspace, own *overlay, o sstable.IterOptions) {
+func (it *Iter) addChildren(k *Keyspace, own *writeSet, o sstable.IterOptions) {
 	ls := it.s.v.of(k)
 	nr := 0
 	for l := range ls {
@@ -169,7 +169,7 @@ func (it *Iter) addChildren(k *Keyspace, own *overlay, o sstable.IterOptions) {
 
 // pin fixes the sequence, the time, and the range tombstones of the generations
 // that go with it: see rangedel.Set.View.
-func (it *Iter) pin(at Moment) {
+func (it *Iter) pin(at ReadPoint) {
 	it.seq, it.time = at.Seq, at.Time
 	for {
 		it.views = it.views[:0]
@@ -199,7 +199,7 @@ func (it *Iter) viewsCurrent() bool {
 }
 
 // addOwn lists what an open transaction wrote.
-func (it *Iter) addOwn(k *Keyspace, own *overlay) {
+func (it *Iter) addOwn(k *Keyspace, own *writeSet) {
 	root, view := own.tree(), own.view(k)
 	if root == nil && view == nil {
 		return
@@ -233,7 +233,7 @@ func (it *Iter) addOthers(k *Keyspace) {
 	it.parts = grow(it.parts, 1+len(s.imm))
 	for i := range it.parts {
 		p := &it.parts[i]
-		m := s.generation(i).others.Load()
+		m := s.generation(i).shared.Load()
 		if m == nil {
 			continue
 		}
@@ -295,7 +295,7 @@ func (it *Iter) ready() bool {
 		it.err = base.ErrClosed
 		return false
 	}
-	it.copied, it.folded = false, 0
+	it.isCopy, it.folded = false, 0
 	return true
 }
 
@@ -403,11 +403,11 @@ func (it *Iter) Next() bool {
 	case !it.forward:
 		// Not a step: going back, a memtable shows one version of a key, and
 		// would step to what that lies on.
-		return it.showAfter(it.merged.SeekGE(it.saved, 0))
-	case it.copied:
-		return it.showAfter(it.after)
+		return it.showAfter(it.merged.SeekGE(it.keyCopy, 0))
+	case it.isCopy:
+		return it.showAfter(it.next)
 	}
-	it.saved = append(it.saved[:0], it.at.Key...)
+	it.keyCopy = append(it.keyCopy[:0], it.cur.Key...)
 	return it.showAfter(it.merged.Next())
 }
 
@@ -420,7 +420,7 @@ func (it *Iter) nextSlow() bool {
 	if !it.ready() || it.err != nil {
 		return false
 	}
-	if it.forward && it.at == nil && len(it.saved) > 0 {
+	if it.forward && it.cur == nil && len(it.keyCopy) > 0 {
 		return false
 	}
 	return it.First()
@@ -437,11 +437,11 @@ func (it *Iter) Prev() bool {
 	}
 	switch {
 	case !it.forward:
-		return it.showBack(it.after)
-	case !it.copied:
-		it.saved = append(it.saved[:0], it.at.Key...)
+		return it.showBack(it.next)
+	case !it.isCopy:
+		it.keyCopy = append(it.keyCopy[:0], it.cur.Key...)
 	}
-	return it.showBack(it.merged.SeekLT(it.saved))
+	return it.showBack(it.merged.SeekLT(it.keyCopy))
 }
 
 func (it *Iter) prevSlow() bool {
@@ -475,10 +475,10 @@ func (it *Iter) Key() []byte {
 	switch {
 	case !it.valid:
 		return nil
-	case it.copied:
-		return it.saved
+	case it.isCopy:
+		return it.keyCopy
 	}
-	return it.at.Key
+	return it.cur.Key
 }
 
 // Err is what ended the walk early, or nil.
@@ -501,7 +501,7 @@ func (it *Iter) Close() error {
 	if cap(it.fetched) > keepFetched {
 		it.fetched = nil
 	}
-	it.e, it.k, it.s, it.at, it.after, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
+	it.e, it.k, it.s, it.cur, it.next, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}

@@ -15,14 +15,14 @@ func (it *Iter) show(kv *base.KV) bool {
 	return it.scan(kv, false)
 }
 
-// showAfter is show, leaving out what remains of the key in saved.
+// showAfter is show, leaving out what remains of the key in keyCopy.
 func (it *Iter) showAfter(kv *base.KV) bool {
-	it.forward, it.copied = true, false
+	it.forward, it.isCopy = true, false
 	return it.scan(kv, true)
 }
 
 // scan goes forward from kv to the newest visible version of a live key. While
-// skipping, versions of the key in saved are passed over.
+// skipping, versions of the key in keyCopy are passed over.
 func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 	steps := 0
 	it.dead.reset()
@@ -38,15 +38,15 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 				kv = it.merged.SeekGE(it.fetched, base.SeekTrailer(it.seq))
 				continue
 			}
-		case skipping && bytes.Equal(kv.Key, it.saved):
+		case skipping && bytes.Equal(kv.Key, it.keyCopy):
 			if steps++; steps > seekAfter {
 				steps = 0
-				kv = it.merged.SeekGE(it.saved, 0)
+				kv = it.merged.SeekGE(it.keyCopy, 0)
 				continue
 			}
 		case len(it.ranges) > 0 && it.covered(kv):
 			if it.err != nil {
-				it.at, it.valid = nil, false
+				it.cur, it.valid = nil, false
 				return false
 			}
 			it.passCovered(kv.Key)
@@ -54,13 +54,13 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 				kv = next
 				continue
 			}
-			it.saved = append(it.saved[:0], kv.Key...)
+			it.keyCopy = append(it.keyCopy[:0], kv.Key...)
 			skipping, steps = true, 0
 		default:
-			switch it.judge(kv) {
+			switch it.classify(kv) {
 			case shown:
 				it.noteDead(kv.Key)
-				it.at, it.valid = kv, true
+				it.cur, it.valid = kv, true
 				return true
 			case operand:
 				it.noteDead(kv.Key)
@@ -69,33 +69,33 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 				return false
 			}
 			it.dead.pass(kv.Key, expires(kv.Trailer.Kind()))
-			it.saved = append(it.saved[:0], kv.Key...)
+			it.keyCopy = append(it.keyCopy[:0], kv.Key...)
 			skipping, steps = true, 0
 		}
 		kv = it.merged.Next()
 	}
-	it.at, it.valid = nil, false
+	it.cur, it.valid = nil, false
 	if it.fail() == nil {
 		it.noteDeadEnd()
 	}
-	if len(it.saved) == 0 {
-		it.saved = append(it.saved, 0) // positioned: Next stays at the end
+	if len(it.keyCopy) == 0 {
+		it.keyCopy = append(it.keyCopy, 0) // positioned: Next stays at the end
 	}
 	return false
 }
 
-// meaning is what the newest visible entry of a key says.
-type meaning uint8
+// entryKind is what the newest visible entry of a key says.
+type entryKind uint8
 
 const (
-	absent  meaning = iota
-	shown           // there is a value
-	operand         // there is one, to be merged
-	failed          // err says why it cannot be told
+	absent  entryKind = iota
+	shown             // there is a value
+	operand           // there is one, to be merged
+	failed            // err says why it cannot be told
 )
 
-// judge says what an entry that no range tombstone covers means.
-func (it *Iter) judge(kv *base.KV) meaning {
+// classify says what an entry that no range tombstone covers means.
+func (it *Iter) classify(kv *base.KV) entryKind {
 	switch kv.Trailer.Kind() {
 	case base.KindPut, base.KindPutPointer:
 		return shown
@@ -120,21 +120,21 @@ func (it *Iter) judge(kv *base.KV) meaning {
 
 // broken ends the walk.
 func (it *Iter) broken(err error) {
-	it.err, it.at, it.valid = err, nil, false
+	it.err, it.cur, it.valid = err, nil, false
 }
 
 // showMerged shows the key of kv, an operand, with a value made of the entries
 // from there on, and leaves merged behind what it took.
 func (it *Iter) showMerged(kv *base.KV) bool {
-	it.saved = append(it.saved[:0], kv.Key...)
-	it.at, it.copied, it.valid = nil, true, false
+	it.keyCopy = append(it.keyCopy[:0], kv.Key...)
+	it.cur, it.isCopy, it.valid = nil, true, false
 	after, ok := it.merge(kv)
-	it.after, it.valid = after, ok
+	it.next, it.valid = after, ok
 	return ok
 }
 
 // merge makes a copy of what the operand kv and the entries of its key behind
-// it stand for. The key is in saved. It returns the entry where it stopped,
+// it stand for. The key is in keyCopy. It returns the entry where it stopped,
 // which may still be one of the key.
 func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 	it.trailer, it.folded = base.MakeTrailer(kv.Trailer.Seq(), base.KindPut), 0
@@ -143,7 +143,7 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 	}
 	m := it.k.options().Merger
 	if m == nil {
-		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.saved, it.k.Describe()))
+		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.keyCopy, it.k.Describe()))
 		return nil, false
 	}
 	it.fold.Reset(m)
@@ -168,28 +168,28 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
 	var known *folded
 	f := &it.fold
-	for kv != nil && bytes.Equal(kv.Key, it.saved) && kv.Trailer.Kind() == base.KindMerge {
+	for kv != nil && bytes.Equal(kv.Key, it.keyCopy) && kv.Trailer.Kind() == base.KindMerge {
 		if len(it.ranges) > 0 && it.covered(kv) {
 			return kv, nil
 		}
 		if known == nil && f.Len() == it.e.opts.FoldFrom && !it.withOwn {
-			known = it.e.folded.get(it.s, it.time, it.k.id, it.saved, it.trailer.Seq())
+			known = it.e.folded.get(it.s, it.time, it.k.id, it.keyCopy, it.trailer.Seq())
 			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it has some of those taken: once more
 				f.Reset(it.k.options().Merger)
-				kv = it.merged.SeekGE(it.saved, it.seek)
+				kv = it.merged.SeekGE(it.keyCopy, it.seek)
 				continue
 			}
 		}
 		if known != nil && kv.Trailer.Seq() <= known.seq {
 			return kv, known
 		}
-		f.Push(it.saved, kv.Value, kv.Trailer.Seq())
+		f.Push(it.keyCopy, kv.Value, kv.Trailer.Seq())
 		kv = it.seen(it.merged.Next())
 	}
 	return kv, nil
 }
 
-// finish makes the value of the key in saved: the operands in fold on what they lie
+// finish makes the value of the key in keyCopy: the operands in fold on what they lie
 // on, which was made of so many operands itself. If the value lasts, it is noted for
 // later reads.
 func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool {
@@ -197,46 +197,46 @@ func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool
 	value := under
 	if n := f.Len(); n > 0 {
 		var err error
-		if value, err = f.Full(it.saved, under, exists); err != nil {
-			it.broken(fmt.Errorf("seerdb: merge of key %q: %w", it.saved, err))
+		if value, err = f.Full(it.keyCopy, under, exists); err != nil {
+			it.broken(fmt.Errorf("seerdb: merge of key %q: %w", it.keyCopy, err))
 			return false
 		}
 		operands += n
 	}
 	it.value, it.folded = append(it.value[:0], value...), operands
 	if lasts && f.Len() >= max(it.e.opts.FoldFrom, 1) && !it.withOwn {
-		it.e.folded.put(it.k.id, it.saved, folded{seq: it.trailer.Seq(), filters: it.s.filters, time: it.time, value: it.value, operands: operands})
+		it.e.folded.put(it.k.id, it.keyCopy, folded{seq: it.trailer.Seq(), filters: it.s.filters, time: it.time, value: it.value, operands: operands})
 	}
 	return true
 }
 
-// timed reports whether kv, behind operands of the key in saved, is a value of that
+// timed reports whether kv, behind operands of the key in keyCopy, is a value of that
 // key with an expiry.
 func (it *Iter) timed(kv *base.KV) bool {
-	if kv == nil || !bytes.Equal(kv.Key, it.saved) {
+	if kv == nil || !bytes.Equal(kv.Key, it.keyCopy) {
 		return false
 	}
 	kind := kv.Trailer.Kind()
 	return kind == base.KindPutTTL || kind == base.KindPutTTLPointer
 }
 
-// seen goes on from kv, an entry behind an operand of the key in saved, to one
+// seen goes on from kv, an entry behind an operand of the key in keyCopy, to one
 // that is visible: between what a transaction wrote itself and what its snapshot
 // shows lie the commits since.
 func (it *Iter) seen(kv *base.KV) *base.KV {
-	if kv == nil || it.sees(kv.Trailer) || !bytes.Equal(kv.Key, it.saved) {
+	if kv == nil || it.sees(kv.Trailer) || !bytes.Equal(kv.Key, it.keyCopy) {
 		return kv
 	}
-	return it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq))
+	return it.merged.SeekGE(it.keyCopy, base.SeekTrailer(it.seq))
 }
 
-// under is the value that operands of the key in saved lie on, where kv is the
+// under is the value that operands of the key in keyCopy lie on, where kv is the
 // first entry behind them.
 func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
-	if kv == nil || !bytes.Equal(kv.Key, it.saved) || len(it.ranges) > 0 && it.covered(kv) {
+	if kv == nil || !bytes.Equal(kv.Key, it.keyCopy) || len(it.ranges) > 0 && it.covered(kv) {
 		return nil, false, it.err
 	}
-	switch it.judge(kv) {
+	switch it.classify(kv) {
 	case shown:
 		value, err = it.plain(kv.Trailer.Kind(), kv.Key, kv.Value)
 		return value, err == nil, err
@@ -249,7 +249,7 @@ func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
 // showBack goes backward from kv, the oldest version of some key, to the
 // newest visible version of a live key, and leaves merged before that key.
 func (it *Iter) showBack(kv *base.KV) bool {
-	it.forward, it.at, it.valid, it.copied = false, nil, false, true
+	it.forward, it.cur, it.valid, it.isCopy = false, nil, false, true
 	it.dead.reset()
 	for kv != nil {
 		if it.lower != nil && bytes.Compare(kv.Key, it.lower) < 0 {
@@ -264,7 +264,7 @@ func (it *Iter) showBack(kv *base.KV) bool {
 				}
 			}
 		}
-		it.saved = append(it.saved[:0], kv.Key...)
+		it.keyCopy = append(it.keyCopy[:0], kv.Key...)
 		kv = it.newest(kv)
 		if it.err != nil {
 			return false
@@ -272,8 +272,8 @@ func (it *Iter) showBack(kv *base.KV) bool {
 		if it.trailer == 0 {
 			continue // it has no entry that is seen, or passCovered counted it
 		}
-		found := base.KV{Key: it.saved, Trailer: it.trailer, Value: it.value}
-		switch it.judge(&found) {
+		found := base.KV{Key: it.keyCopy, Trailer: it.trailer, Value: it.value}
+		switch it.classify(&found) {
 		case failed:
 			return false
 		case operand:
@@ -281,11 +281,11 @@ func (it *Iter) showBack(kv *base.KV) bool {
 				return false
 			}
 		case absent:
-			it.dead.pass(it.saved, expires(it.trailer.Kind()))
+			it.dead.pass(it.keyCopy, expires(it.trailer.Kind()))
 			continue
 		}
-		it.noteDeadBack(it.saved)
-		it.after = kv
+		it.noteDeadBack(it.keyCopy)
+		it.next = kv
 		it.valid = it.fail() == nil
 		return it.valid
 	}
@@ -295,52 +295,52 @@ func (it *Iter) showBack(kv *base.KV) bool {
 	return false
 }
 
-// mergeBack merges the key in saved, and returns the entry before it.
+// mergeBack merges the key in keyCopy, and returns the entry before it.
 func (it *Iter) mergeBack() *base.KV {
-	kv := it.merged.SeekGE(it.saved, it.seek)
-	for kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
+	kv := it.merged.SeekGE(it.keyCopy, it.seek)
+	for kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.keyCopy) {
 		kv = it.merged.Next()
 	}
-	if kv == nil || !bytes.Equal(kv.Key, it.saved) {
+	if kv == nil || !bytes.Equal(kv.Key, it.keyCopy) {
 		if it.fail() == nil {
-			it.broken(base.Corruptf("database", -1, "key %q was there going backward and is not going forward", it.saved))
+			it.broken(base.Corruptf("database", -1, "key %q was there going backward and is not going forward", it.keyCopy))
 		}
 		return nil
 	}
 	if _, ok := it.merge(kv); !ok {
 		return nil
 	}
-	return it.merged.SeekLT(it.saved)
+	return it.merged.SeekLT(it.keyCopy)
 }
 
-// newest walks back over the versions of the key in saved, keeping a copy of
+// newest walks back over the versions of the key in keyCopy, keeping a copy of
 // the newest visible one in trailer and value (trailer is zero when there is
 // none, or none that no range tombstone covers), and returns the entry before
 // that key.
 func (it *Iter) newest(kv *base.KV) *base.KV {
 	it.trailer = 0
-	for steps := 0; kv != nil && bytes.Equal(kv.Key, it.saved); steps++ {
+	for steps := 0; kv != nil && bytes.Equal(kv.Key, it.keyCopy); steps++ {
 		if !it.sees(kv.Trailer) {
 			if it.seek != base.SeekTrailer(it.seq) {
 				kv = it.merged.Prev() // there may be own writes beyond it
 				continue
 			}
 			// What comes before is newer still.
-			return it.merged.SeekLT(it.saved)
+			return it.merged.SeekLT(it.keyCopy)
 		}
 		if steps > seekAfter {
-			kv = it.merged.SeekGE(it.saved, it.seek)
-			if kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.saved) {
-				kv = it.merged.SeekGE(it.saved, base.SeekTrailer(it.seq)) // no own write here
+			kv = it.merged.SeekGE(it.keyCopy, it.seek)
+			if kv != nil && !it.sees(kv.Trailer) && bytes.Equal(kv.Key, it.keyCopy) {
+				kv = it.merged.SeekGE(it.keyCopy, base.SeekTrailer(it.seq)) // no own write here
 			}
 			if kv == nil && it.fail() != nil {
 				it.trailer = 0 // an older version must not stand in for it
 				return nil
 			}
-			if kv != nil && bytes.Equal(kv.Key, it.saved) {
+			if kv != nil && bytes.Equal(kv.Key, it.keyCopy) {
 				it.keep(kv)
 			}
-			return it.merged.SeekLT(it.saved)
+			return it.merged.SeekLT(it.keyCopy)
 		}
 		it.keep(kv)
 		kv = it.merged.Prev()

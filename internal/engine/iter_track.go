@@ -6,7 +6,7 @@ import "github.com/seerdb-go/seerdb/internal/txn"
 // phantoms are noticed: package txn has the trail.
 
 // track makes every move from now on enter a set.
-func (it *Iter) track(s *txn.Set, k *Keyspace) {
+func (it *Iter) track(s *txn.ReadSet, k *Keyspace) {
 	it.walk.Start(s, k.id)
 	it.tracked = true
 }

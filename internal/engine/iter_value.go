@@ -68,10 +68,10 @@ func (it *Iter) ValueLen() int {
 
 // stored is what stands for the value shown.
 func (it *Iter) stored() (base.Kind, []byte) {
-	if it.copied {
+	if it.isCopy {
 		return it.trailer.Kind(), it.value
 	}
-	return it.at.Trailer.Kind(), it.at.Value
+	return it.cur.Trailer.Kind(), it.cur.Value
 }
 
 // inline is stored without the expiry: a value, with base.KindPut, or a pointer.
@@ -82,7 +82,7 @@ func (it *Iter) inline() (base.Kind, []byte) {
 // afterExpiry takes the expiry off what stands for a value.
 func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
 	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
-		return withoutExpiry(kind), v[base.ExpirySize:] // judge has seen that it is there
+		return withoutExpiry(kind), v[base.ExpirySize:] // classify has seen that it is there
 	}
 	return kind, v
 }
@@ -117,7 +117,7 @@ func (it *Iter) Expiry() uint64 {
 	}
 	switch kind, v := it.stored(); kind {
 	case base.KindPutTTL, base.KindPutTTLPointer:
-		return binary.LittleEndian.Uint64(v) // judge has seen it
+		return binary.LittleEndian.Uint64(v) // classify has seen it
 	}
 	return 0
 }

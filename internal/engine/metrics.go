@@ -43,10 +43,10 @@ func (e *Engine) Metrics() *observe.Metrics {
 
 // treeMetrics describes memtables, levels and value files of a state.
 func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
-	m.Memtable.Active = s.mem.mem.Bytes()
-	m.Memtable.Entries = int64(s.mem.len())
+	m.Memtable.Active = s.active.mem.Bytes()
+	m.Memtable.Entries = int64(s.active.len())
 	m.Memtable.Queue = len(s.imm)
-	gens := append([]*generation{s.mem}, s.imm...)
+	gens := append([]*generation{s.active}, s.imm...)
 	for i, g := range gens {
 		if i > 0 {
 			m.Memtable.Immutable += g.mem.Bytes()
@@ -215,8 +215,8 @@ func (e *Engine) refusing() error {
 		}
 	}
 	s := e.state.Load()
-	if s != nil && s.mem.log != nil && s.mem.log.Crowded() {
-		if err := s.mem.log.Full(); err != nil {
+	if s != nil && s.active.log != nil && s.active.log.Crowded() {
+		if err := s.active.log.Full(); err != nil {
 			return err
 		}
 	}

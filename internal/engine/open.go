@@ -55,7 +55,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.root.opts.Store(&root)
 	e.loadKeyspaces(nil)
 	e.clock.start(o)
-	e.absorb.Store(32 << 20)
+	e.compactionRate.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.maxQueue.Store(maxImmutable)
 	e.commit.turning.kick, e.room.kick = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -211,7 +211,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 	e.commit.gen = g
 	e.commit.keeping.begin()
 	e.mu.Lock()
-	retire := e.setState(&state{mem: g, v: e.newView(v, nil)})
+	retire := e.setState(&state{active: g, v: e.newView(v, nil)})
 	e.mu.Unlock()
 	retire()
 	edit.LogNum, edit.LogIncarnation = &g.logNum, e.incarnation

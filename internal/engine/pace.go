@@ -28,7 +28,7 @@ const paceNap = 20 * time.Millisecond
 // wait delays the caller by what a batch costs at the current rate.
 func (p *pacer) wait(ctx context.Context, b *batch.Batch) {
 	rate := p.rate.Load()
-	if rate == 0 || !p.e.pressure.Load().slows(b) {
+	if rate == 0 || !p.e.writePressure.Load().slows(b) {
 		return
 	}
 	n := int64(b.Len())
@@ -60,26 +60,26 @@ func (p *pacer) set(rate int64) {
 	}
 }
 
-// debts are the bytes by which trees, and value files, are past their limits.
-type debts struct {
+// compactionDebt are the bytes by which trees, and value files, are past their limits.
+type compactionDebt struct {
 	trees  map[uint32]uint64
 	values uint64
 }
 
-// pressure says which keyspaces are behind. Writers of others are let through:
+// writePressure says which keyspaces are behind. Writers of others are let through:
 // no keyspace slows or stops another one.
-type pressure struct {
+type writePressure struct {
 	slowed  map[uint32]bool
 	stopped map[uint32]int // with the runs in L0
 }
 
 // slows reports whether a batch writes to a keyspace that is slowed.
-func (p *pressure) slows(b *batch.Batch) bool {
+func (p *writePressure) slows(b *batch.Batch) bool {
 	return p != nil && b.Any(func(id uint32) bool { return p.slowed[id] })
 }
 
 // stops returns why a batch has to wait for a compaction, or "".
-func (p *pressure) stops(b *batch.Batch) (reason string) {
+func (p *writePressure) stops(b *batch.Batch) (reason string) {
 	if p == nil || len(p.stopped) == 0 {
 		return ""
 	}
@@ -108,11 +108,11 @@ func (e *Engine) updatePace() {
 	if s == nil {
 		return
 	}
-	d := e.debts.Load()
+	d := e.compactionDebt.Load()
 	if d == nil {
-		d = &debts{}
+		d = &compactionDebt{}
 	}
-	var p pressure
+	var p writePressure
 	worst := 1.0
 	look := func(id uint32, ls *levels) {
 		left := e.paceLeft(len(ls[0]), d.trees[id]+d.values)
@@ -134,13 +134,13 @@ func (e *Engine) updatePace() {
 		look(s.v.ids[i], &t.levels)
 	}
 	if p.slowed == nil && p.stopped == nil {
-		e.pressure.Store(nil)
+		e.writePressure.Store(nil)
 		e.pacer.set(0)
 		return
 	}
-	e.pressure.Store(&p)
+	e.writePressure.Store(&p)
 	worst = max(worst, 0.05)
-	e.pacer.set(max(1<<16, int64(float64(e.absorb.Load())*2*worst*worst)))
+	e.pacer.set(max(1<<16, int64(float64(e.compactionRate.Load())*2*worst*worst)))
 }
 
 // paceLeft is how much of the way to a standstill is left for a keyspace: 1

@@ -129,7 +129,7 @@ func TestMovesAreNotWork(t *testing.T) {
 	e := openPacking(t, memfs.New())
 	move, work := someJob(e, moves, 1<<40), someJob(e, rewrites, 2<<20)
 	move.also = []*job{work}
-	before := e.absorb.Load()
+	before := e.compactionRate.Load()
 	begin := time.Now().Add(-time.Second)
 	ev := move.event()
 	ev.Duration = time.Second
@@ -137,7 +137,7 @@ func TestMovesAreNotWork(t *testing.T) {
 	if in := e.stats.compact.in.Load(); in != 2<<20 {
 		t.Errorf("%d bytes compacted of %d", in, 2<<20)
 	}
-	if after := e.absorb.Load(); after > before {
+	if after := e.compactionRate.Load(); after > before {
 		t.Errorf("compaction is thought to do %d bytes a second, after %d", after, before)
 	}
 }

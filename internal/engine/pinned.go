@@ -69,9 +69,9 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 	e.open.states(func(s *state) {
 		for i := range 1 + len(s.imm) {
 			g := s.generation(i)
-			current := g == cur.mem || slices.Contains(cur.imm, g)
+			current := g == cur.active || slices.Contains(cur.imm, g)
 			switch {
-			case seen[g] || current && s.mem == cur.mem:
+			case seen[g] || current && s.active == cur.active:
 				continue
 			case current:
 				held += g.capacity
@@ -126,7 +126,7 @@ func (l *openObjects) pinning(s *state) []string {
 		list := &l.shards[i]
 		list.mu.Lock()
 		for o := list.first; o != nil; o = o.next {
-			if o.state != nil && o.state.mem != s.mem && !slices.Contains(s.imm, o.state.mem) {
+			if o.state != nil && o.state.active != s.active && !slices.Contains(s.imm, o.state.active) {
 				count[o.place()]++
 			}
 		}
@@ -171,7 +171,7 @@ func (l *openList) charge(c *cache.Cache, n int64) {
 }
 
 // grown charges what the buffers of an iterator took since it was opened.
-func (l *openObjects) grown(o *origin, n int64) {
+func (l *openObjects) grown(o *openObject, n int64) {
 	s := &l.shards[o.shard]
 	s.mu.Lock()
 	o.bytes += n

@@ -93,7 +93,7 @@ func (p *prefixIter) Close() error { return p.it.Close() }
 func spacesIn(gens []*generation) []uint32 {
 	var out []uint32
 	for _, g := range gens {
-		m := g.others.Load()
+		m := g.shared.Load()
 		if m == nil {
 			continue
 		}

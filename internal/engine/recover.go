@@ -189,7 +189,7 @@ func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
 	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
 	e.mu.Lock()
-	retire := e.setState(&state{mem: e.commit.gen, imm: r.gens, v: e.newView(v, nil)})
+	retire := e.setState(&state{active: e.commit.gen, imm: r.gens, v: e.newView(v, nil)})
 	e.mu.Unlock()
 	retire()
 	return nil

@@ -42,11 +42,11 @@ type snapshots struct {
 
 // take registers the newest visible sequence, with h, which is zero, for its
 // place. The caller asked the clock just before, without locks.
-func (s *snapshots) take(e *Engine, h *hold) Moment {
+func (s *snapshots) take(e *Engine, h *hold) ReadPoint {
 	h.since = time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := Moment{Seq: e.visibleSeq(), hold: h}
+	at := ReadPoint{Seq: e.visibleSeq(), hold: h}
 	i, _ := slices.BinarySearch(s.seqs, at.Seq+1)
 	s.seqs = slices.Insert(s.seqs, i, at.Seq)
 	s.holds = slices.Insert(s.holds, i, h)
@@ -57,7 +57,7 @@ func (s *snapshots) take(e *Engine, h *hold) Moment {
 }
 
 // drop takes out what take registered.
-func (s *snapshots) drop(at Moment) {
+func (s *snapshots) drop(at ReadPoint) {
 	s.mu.Lock()
 	if i := slices.Index(s.holds, at.hold); i >= 0 {
 		s.seqs = slices.Delete(s.seqs, i, i+1)
@@ -94,7 +94,7 @@ func (s *snapshots) keep(cur *state) (unlock func()) {
 
 // at is the state that a read at a moment looks at. The caller has acquired s, and
 // for as long as it holds that the snapshot is open, which keeps the other one.
-func (s *state) at(at Moment) *state {
+func (s *state) at(at ReadPoint) *state {
 	if at.hold == nil {
 		return s
 	}
@@ -107,7 +107,7 @@ func (s *state) at(at Moment) *state {
 }
 
 // keepAt keeps the state that a read at a moment looks at.
-func (e *Engine) keepAt(at Moment) (*state, int) {
+func (e *Engine) keepAt(at ReadPoint) (*state, int) {
 	s, shard := e.keep()
 	if s == nil || s.at(at) == s {
 		return s, shard
@@ -162,9 +162,9 @@ func (s *snapshots) summary() (n int, oldest base.SeqNum) {
 // the sequence.
 type Snapshot struct {
 	e      *Engine
-	at     Moment
+	at     ReadPoint
 	hold   hold
-	origin origin
+	origin openObject
 	closed atomic.Bool
 	refs   atomic.Int64 // reads that run, and one until Close
 }

@@ -27,10 +27,10 @@ const shards = 8
 // keep and letGo, which count apart: a quiet state may be kept for long, and it
 // is free when it is quiet and nothing keeps it.
 type state struct {
-	e   *Engine
-	mem *generation
-	imm []*generation
-	v   *view
+	e      *Engine
+	active *generation
+	imm    []*generation
+	v      *view
 	// limit is the newest sequence that is read here. It is short of what is
 	// visible only where a load takes its place: what follows the load goes to
 	// memtables of this state, and must not be seen without the load.
@@ -56,7 +56,7 @@ type paddedCount struct {
 
 // generations lists them, newest first.
 func (s *state) generations() []*generation {
-	return append([]*generation{s.mem}, s.imm...)
+	return append([]*generation{s.active}, s.imm...)
 }
 
 // oldest is the generation behind which there are only tables.
@@ -64,7 +64,7 @@ func (s *state) oldest() *generation {
 	if n := len(s.imm); n > 0 {
 		return s.imm[n-1]
 	}
-	return s.mem
+	return s.active
 }
 
 // visible is the sequence that a read begun now sees.
@@ -204,8 +204,8 @@ type tableRun struct {
 // the returned function must be called after it is let go.
 func (e *Engine) setState(s *state) (retire func()) {
 	s.e, s.limit, s.filters = e, e.readLimit(), e.filters
-	if s.mem != nil {
-		s.mem.refs++
+	if s.active != nil {
+		s.active.refs++
 	}
 	for _, g := range s.imm {
 		g.refs++
@@ -233,7 +233,7 @@ func (e *Engine) reclaim(s *state) {
 			free = append(free, g)
 		}
 	}
-	drop(s.mem)
+	drop(s.active)
 	for _, g := range s.imm {
 		drop(g)
 	}

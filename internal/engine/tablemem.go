@@ -426,7 +426,7 @@ func (m *tableMemory) remove(out removal, again bool) {
 	retire := func() {}
 	if cur := e.state.Load(); cur != nil {
 		// A read that begins in the new state finds nothing of it.
-		retire = e.setState(&state{mem: cur.mem, imm: cur.imm, v: cur.v})
+		retire = e.setState(&state{active: cur.active, imm: cur.imm, v: cur.v})
 	}
 	e.mu.Unlock()
 	retire()

@@ -78,7 +78,7 @@ func TestFoundMemoryStaysForTheRead(t *testing.T) {
 		older, oldShard := e.acquire()
 		e.mu.Lock()
 		cur := e.state.Load()
-		retire := e.setState(&state{mem: cur.mem, imm: cur.imm, v: cur.v})
+		retire := e.setState(&state{active: cur.active, imm: cur.imm, v: cur.v})
 		e.mu.Unlock()
 		retire()
 		s, shard := e.acquire()

@@ -305,7 +305,7 @@ func (e *Engine) switchTo(g *generation) {
 	cur := e.state.Load()
 	imm := make([]*generation, 0, len(cur.imm)+1)
 	imm = append(append(imm, old), cur.imm...)
-	retire := e.setState(&state{mem: g, imm: imm, v: cur.v})
+	retire := e.setState(&state{active: g, imm: imm, v: cur.v})
 	e.commit.gen = g
 	e.commit.keeping.begin()
 	e.mu.Unlock()

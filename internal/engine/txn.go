@@ -30,8 +30,8 @@ type TxnOptions struct {
 	Isolation  Isolation
 	Durability Durability
 	ReadOnly   bool
-	Own        bool  // begun for the length of a call: the program cannot leak it
-	Where      Where // who began it; the zero value is the caller of the caller of Begin
+	Own        bool     // begun for the length of a call: the program cannot leak it
+	Where      CallSite // who began it; the zero value is the caller of the caller of Begin
 }
 
 // Txn is an optimistic transaction: it reads at a snapshot and through its own
@@ -43,17 +43,17 @@ type TxnOptions struct {
 type Txn struct {
 	e      *Engine
 	o      TxnOptions
-	held   Moment // as it was taken: at may get a time later
-	over   uint64 // see Over; set by Commit
+	held   ReadPoint // as it was taken: at may get a time later
+	over   uint64    // see Over; set by Commit
 	hold   hold
-	origin origin
+	origin openObject
 
 	mu      sync.Mutex
-	at      Moment   // guarded by mu
-	undone  []undo   // guarded by mu
-	undos   int      // guarded by mu; how often writes were undone
-	charged int64    // guarded by mu; to the budget
-	work    *txnWork // guarded by mu; nil once the transaction is over
+	at      ReadPoint   // guarded by mu
+	undone  []undo      // guarded by mu
+	undos   int         // guarded by mu; how often writes were undone
+	charged int64       // guarded by mu; to the budget
+	work    *txnBuffers // guarded by mu; nil once the transaction is over
 }
 
 // chargeGrain is in what steps a transaction is charged to the budget.
@@ -82,7 +82,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.Where.n == 0 {
 		o.Where = Caller(1, 2)
 	}
-	w := txnPool.Get().(*txnWork)
+	w := txnPool.Get().(*txnBuffers)
 	e.clock.ifUsed()
 	if e.closed.Load() {
 		txnPool.Put(w)
@@ -102,7 +102,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 
 // beginConflicts takes the moment at which a transaction reads, and from which
 // conflicts with it count.
-func (e *Engine) beginConflicts(w *txnWork, h *hold) Moment {
+func (e *Engine) beginConflicts(w *txnBuffers, h *hold) ReadPoint {
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,7 +130,7 @@ func (t *Txn) Seq() base.SeqNum { return t.held.Seq }
 
 // enter locks the transaction for a call, which must unlock mu, and returns what
 // it works in.
-func (t *Txn) enter() (*txnWork, error) {
+func (t *Txn) enter() (*txnBuffers, error) {
 	t.mu.Lock()
 	switch {
 	case t.work == nil:
@@ -144,7 +144,7 @@ func (t *Txn) enter() (*txnWork, error) {
 }
 
 // enterIn is enter for a call on a keyspace.
-func (t *Txn) enterIn(k *Keyspace) (*txnWork, error) {
+func (t *Txn) enterIn(k *Keyspace) (*txnBuffers, error) {
 	if err := t.e.foreign(k); err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (t *Txn) enterIn(k *Keyspace) (*txnWork, error) {
 }
 
 // enterToWrite is enterIn for a call that will write.
-func (t *Txn) enterToWrite(k *Keyspace) (*txnWork, error) {
+func (t *Txn) enterToWrite(k *Keyspace) (*txnBuffers, error) {
 	w, err := t.enterIn(k)
 	if err == nil && t.o.ReadOnly {
 		t.mu.Unlock()
@@ -225,7 +225,7 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 
 // lookupIn looks among the transaction's own writes, then at the snapshot. What
 // own writes decide alone is no dependence on others.
-func (t *Txn) lookupIn(w *txnWork, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
+func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
 	r, deleted := w.own.get(k, key)
 	switch {
 	case deleted:
@@ -290,7 +290,7 @@ func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 	w.shared = true
 	it, err := k.newIter(o, t.at, &w.own)
 	if err == nil && t.o.Isolation == Serializable && !t.o.ReadOnly {
-		it.track(&w.conflict.Set, k)
+		it.track(&w.conflict.ReadSet, k)
 	}
 	return it, err
 }
@@ -331,7 +331,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 // fits reports whether the transaction stays within its share with more bytes in
 // its set. With snapshot isolation what it writes enters the set as well, at its
 // commit, which must not be where it becomes too large.
-func (t *Txn) fits(w *txnWork, more int) bool {
+func (t *Txn) fits(w *txnBuffers, more int) bool {
 	size := int64(len(w.batch.Data))
 	if t.o.Isolation == SnapshotIsolation {
 		size += int64(w.batch.Count())*txn.KeySize + int64(w.conflict.Bytes()) + int64(more)
@@ -340,7 +340,7 @@ func (t *Txn) fits(w *txnWork, more int) bool {
 }
 
 // charge takes what the transaction occupies from the budget.
-func (t *Txn) charge(w *txnWork) {
+func (t *Txn) charge(w *txnBuffers) {
 	n := int64(len(w.batch.Data)) + int64(len(w.own.refs)+w.own.inTree)*96 + int64(w.conflict.Bytes())
 	if n-t.charged >= chargeGrain {
 		t.e.cache.Charge(cache.Transactions, n-t.charged)

@@ -34,7 +34,7 @@ type spaceCommit struct {
 // newSpaceCommit prepares it. Each keyspace that comes or goes is marked by an
 // operation that is never applied, and that to the conflict checks of transactions
 // writes all its keys: so the order of commits knows of it, whatever is written.
-func (e *Engine) newSpaceCommit(w *txnWork) (*spaceCommit, error) {
+func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 	c := &spaceCommit{
 		e: e, b: &w.batch, x: &w.conflict, ops: w.batch.Count(),
 		created: w.spaces.created(), dropped: w.spaces.dropped(), own: map[uint32]*Keyspace{},
@@ -80,7 +80,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	}
 	frees := frees(c.b)
 	if !frees {
-		if err := e.waitUnstopped(ctx, func(p *pressure) string { return p.stops(c.b) }); err != nil {
+		if err := e.waitUnstopped(ctx, func(p *writePressure) string { return p.stops(c.b) }); err != nil {
 			return 0, err
 		}
 	}

@@ -31,8 +31,8 @@ import (
 // has the leaf's lock and finds the version and the ctl as they were, finds also
 // the key's position as it was.
 
-// spot is where a key belongs: a leaf as it was at some version.
-type spot struct {
+// leafRef is where a key belongs: a leaf as it was at some version.
+type leafRef struct {
 	leaf    *leaf
 	version uint32
 	absent  bool   // the tree does not hold the key
@@ -59,9 +59,9 @@ func (f *Finger) note(l *leaf) {
 // atEnd is the last leaf, if the key belongs there: ascending inserts need
 // neither finger nor descent. If the key is greater than all in the tree, it
 // need not be searched either.
-func (t *tree) atEnd(key []byte) (s spot) {
+func (t *tree) atEnd(key []byte) (s leafRef) {
 	if base.Head(key) < t.lastHead.Load() {
-		return spot{}
+		return leafRef{}
 	}
 	l := t.a.leaf(t.last)
 	s.version = l.version.Load()
@@ -70,7 +70,7 @@ func (t *tree) atEnd(key []byte) (s spot) {
 	invariant.Yield()
 	lo := ref(l.lo.Load())
 	if lo == 0 || bytes.Compare(key, t.a.key(lo)) < 0 {
-		return spot{}
+		return leafRef{}
 	}
 	s.leaf = l
 	n := countOf(s.ctl)
@@ -86,7 +86,7 @@ func (t *tree) atEnd(key []byte) (s spot) {
 
 // near is the leaf that the finger points to, if the key belongs there, and the
 // key's record, if it is there.
-func (t *tree) near(f *Finger, key []byte) (s spot, r ref) {
+func (t *tree) near(f *Finger, key []byte) (s leafRef, r ref) {
 	l := f.leaf
 	s.version = l.version.Load()
 	invariant.Yield()
@@ -94,7 +94,7 @@ func (t *tree) near(f *Finger, key []byte) (s spot, r ref) {
 	invariant.Yield()
 	lo, hi := ref(l.lo.Load()), ref(l.hi.Load())
 	if lo == 0 || hi == 0 || bytes.Compare(key, t.a.key(lo)) < 0 || bytes.Compare(key, t.a.key(hi)) >= 0 {
-		return spot{}, 0
+		return leafRef{}, 0
 	}
 	invariant.Yield()
 	s.pos = l.search(t.a, s.ctl, key)
@@ -102,7 +102,7 @@ func (t *tree) near(f *Finger, key []byte) (s spot, r ref) {
 		r = ref(l.refs[slotAt(s.ctl, s.pos)].Load())
 	}
 	if l.version.Load() != s.version {
-		return spot{}, 0
+		return leafRef{}, 0
 	}
 	s.leaf = l
 	if r != 0 && t.a.equalKey(r, key) {

@@ -156,7 +156,7 @@ func (g *Generation) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer,
 	p.mu.Unlock()
 	invariant.Yield()
 	if v := g.ranges.View(); v != nil {
-		v.Reuse(key, t.Seq())
+		v.MarkDirty(key, t.Seq())
 	}
 	g.hints.reuse(key, t.Seq())
 }

@@ -40,10 +40,10 @@ type hints struct {
 // reuse notes an entry that was added.
 func (h *hints) reuse(key []byte, seq base.SeqNum) {
 	if v := h.deleted.View(); v != nil {
-		v.Reuse(key, seq)
+		v.MarkDirty(key, seq)
 	}
 	if v := h.expired.View(); v != nil {
-		v.Reuse(key, seq)
+		v.MarkDirty(key, seq)
 	}
 }
 
@@ -64,7 +64,7 @@ func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
 	// Of two hints the newer is enough: who reads before it does without.
 	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	invariant.Yield()
-	v.ReuseRange(lo, hi, g.newest())
+	v.MarkDirtyRange(lo, hi, g.newest())
 }
 
 func raise(a *atomic.Uint64, to uint64) {

@@ -38,7 +38,7 @@ func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.S
 		if v == nil {
 			v = g.ranges.View()
 		}
-		v.ReuseRange(t.Lo, t.Hi, newest)
+		v.MarkDirtyRange(t.Lo, t.Hi, newest)
 	}
 }
 

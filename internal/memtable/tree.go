@@ -156,7 +156,7 @@ func (t *tree) find(key []byte) ref {
 }
 
 // place is the leaf where a key belongs.
-func (t *tree) place(key []byte) spot {
+func (t *tree) place(key []byte) leafRef {
 	if s := t.atEnd(key); s.leaf != nil {
 		return s
 	}
@@ -164,14 +164,14 @@ func (t *tree) place(key []byte) spot {
 }
 
 // inside is place for a key that is probably not at the end.
-func (t *tree) inside(key []byte) spot {
+func (t *tree) inside(key []byte) leafRef {
 	f := t.descend(key, toKey)
-	return spot{leaf: f.leaf, version: f.version}
+	return leafRef{leaf: f.leaf, version: f.version}
 }
 
 // insert adds a record whose key the tree does not hold, and which no other writer
 // is adding, to its place.
-func (t *tree) insert(s spot, r ref, key []byte) {
+func (t *tree) insert(s leafRef, r ref, key []byte) {
 	ctl, ok := s.leaf.lock(s.version)
 	for !ok {
 		s = t.place(key)

@@ -55,7 +55,7 @@ func TestConcurrent(t *testing.T) {
 					if got, want := f.coverOrNone(base.SeqNum(at)), cover(history[:at], k, base.SeqNum(at)); got != want {
 						t.Errorf("%q at %d: %d, want %d", k, at, got, want)
 					}
-					v.Reuse(k, base.SeqNum(rng.IntN(n)))
+					v.MarkDirty(k, base.SeqNum(rng.IntN(n)))
 				}
 			}
 		})
@@ -84,7 +84,7 @@ func addHistory(s *Set, history []Tombstone, done []atomic.Bool, next, visible *
 		stripes := []base.SeqNum{base.SeqNum(visible.Load())}
 		if few == 1 && rng.IntN(4) == 0 {
 			v := s.Add(h.Lo, h.Hi, h.Seq, stripes)
-			v.ReuseRange(h.Lo, h.Hi, base.SeqNum(first%7*n))
+			v.MarkDirtyRange(h.Lo, h.Hi, base.SeqNum(first%7*n))
 		} else { // in place where no reader has the view
 			s.AddAll(slices.Clone(history[first-1:last]), stripes)
 		}
@@ -122,14 +122,14 @@ func TestCleanConcurrent(t *testing.T) {
 							break
 						}
 					}
-					s.View().Reuse(tomb.Lo, tomb.Seq)
+					s.View().MarkDirty(tomb.Lo, tomb.Seq)
 				})
 				continue
 			}
 			wg.Go(func() {
 				if i%2 == 0 {
 					v := s.Add(tomb.Lo, tomb.Hi, tomb.Seq, []base.SeqNum{0})
-					v.ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
+					v.MarkDirtyRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
 					return
 				}
 				batch := make([]Tombstone, rebuildMin) // makes the tree anew
@@ -137,7 +137,7 @@ func TestCleanConcurrent(t *testing.T) {
 					batch[j] = tomb
 				}
 				s.AddAll(batch, []base.SeqNum{0})
-				s.View().ReuseRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
+				s.View().MarkDirtyRange(tomb.Lo, tomb.Hi, base.SeqNum(newest.Load()))
 			})
 		}
 		wg.Wait()

@@ -209,13 +209,13 @@ func (m *setModel) commit(s base.SeqNum) {
 	if m.rng.IntN(3) == 0 {
 		m.entries = append(m.entries, Tombstone{Lo: testKeys[m.rng.IntN(len(testKeys))], Seq: s})
 		m.newest = max(m.newest, s)
-		m.set.View().Reuse(m.entries[len(m.entries)-1].Lo, s)
+		m.set.View().MarkDirty(m.entries[len(m.entries)-1].Lo, s)
 		return
 	}
 	t := randomTombstone(m.rng, s)
 	m.ts = append(m.ts, t)
 	v := m.set.Add(t.Lo, t.Hi, s, m.stripes())
-	v.ReuseRange(t.Lo, t.Hi, m.newest)
+	v.MarkDirtyRange(t.Lo, t.Hi, m.newest)
 }
 
 // commitBatch is a batch of range deletes only, which go in together.
@@ -228,7 +228,7 @@ func (m *setModel) commitBatch(seqs []base.SeqNum) {
 	m.set.AddAll(m.ts[from:], m.stripes())
 	v := m.set.View()
 	for _, t := range m.ts[from:] {
-		v.ReuseRange(t.Lo, t.Hi, m.newest)
+		v.MarkDirtyRange(t.Lo, t.Hi, m.newest)
 	}
 }
 
@@ -346,7 +346,7 @@ func TestQueue(t *testing.T) {
 			}
 			stripes[len(stripes)-1] = base.SeqNum(i - 1)
 			v := s.Add([]byte("queue/"), fmt.Appendf(nil, "queue/%08d", i), base.SeqNum(i), stripes)
-			v.ReuseRange([]byte("queue/"), fmt.Appendf(nil, "queue/%08d", i), base.SeqNum(i-1))
+			v.MarkDirtyRange([]byte("queue/"), fmt.Appendf(nil, "queue/%08d", i), base.SeqNum(i-1))
 			most, seqs := 3, 2
 			if held && i > 10_000 {
 				most, seqs = 5, 3
@@ -392,22 +392,22 @@ func TestClean(t *testing.T) {
 			t.Errorf("%q: clean %v, want %v; %v", k, got, want, f)
 		}
 	}
-	s.View().Reuse(key("b"), 9)
-	s.View().Reuse(key("z"), 20)
-	s.View().ReuseRange(key("a"), key("m"), 10)
+	s.View().MarkDirty(key("b"), 9)
+	s.View().MarkDirty(key("z"), 20)
+	s.View().MarkDirtyRange(key("a"), key("m"), 10)
 	clean("b", true)
 	before := s.View()
 	s.Add(key("f"), key("g"), 5, []base.SeqNum{0}) // older, and cuts it in three
-	before.Reuse(key("b"), 11)                     // by one who has the view of before
+	before.MarkDirty(key("b"), 11)                 // by one who has the view of before
 	for _, k := range []string{"b", "f", "h"} {
 		clean(k, false)
 	}
 	s.Add(key("c"), key("d"), 12, []base.SeqNum{0})
 	clean("c", true)
 	clean("b", false)
-	s.View().ReuseRange(key("d"), nil, 13)
+	s.View().MarkDirtyRange(key("d"), nil, 13)
 	clean("c", true)
-	s.View().ReuseRange(key("c\x00"), key("e"), 13)
+	s.View().MarkDirtyRange(key("c\x00"), key("e"), 13)
 	clean("c", false)
 	if f, ok := (*View)(nil).Find(key("c")); f != nil || ok {
 		t.Error("found in no view")

@@ -477,8 +477,8 @@ func (v *View) List() List {
 	return l
 }
 
-// Reuse reports an entry that can be found since before the view was loaded.
-func (v *View) Reuse(key []byte, s base.SeqNum) {
+// MarkDirty reports an entry that can be found since before the view was loaded.
+func (v *View) MarkDirty(key []byte, s base.SeqNum) {
 	if v == nil {
 		return
 	}
@@ -488,10 +488,10 @@ func (v *View) Reuse(key []byte, s base.SeqNum) {
 	}
 }
 
-// ReuseRange reports entries, none newer than s, some of which may lie in
+// MarkDirtyRange reports entries, none newer than s, some of which may lie in
 // [lo, hi) and may have been found before the view was published. An empty hi
 // is no end.
-func (v *View) ReuseRange(lo, hi []byte, s base.SeqNum) {
+func (v *View) MarkDirtyRange(lo, hi []byte, s base.SeqNum) {
 	if v == nil {
 		return
 	}

@@ -25,7 +25,7 @@ type asked struct {
 
 // asking is what a transaction asked for that has got its sequence.
 type asking struct {
-	set *Set
+	set *ReadSet
 	seq base.SeqNum // the last one of its commit
 }
 
@@ -34,11 +34,11 @@ const askedMin = 64 << 10
 
 // Asks reports whether the set has keys that were asked for: then Asking and
 // Asked must be called for its commit.
-func (s *Set) Asks() bool { return s.asks > 0 }
+func (s *ReadSet) Asks() bool { return s.asks > 0 }
 
 // Asking notes what a transaction asked for that has just got its sequences, the
 // last of which is seq.
-func (t *Tracker) Asking(s *Set, seq base.SeqNum) {
+func (t *Tracker) Asking(s *ReadSet, seq base.SeqNum) {
 	t.asked.onTheWay = append(t.asked.onTheWay, asking{s, seq})
 }
 
@@ -107,7 +107,7 @@ func (t *Tracker) askedFor(x *Txn) (found bool, by base.SeqNum) {
 
 // writes reports whether the sealed set, of a transaction under snapshot
 // isolation, says that a key is written.
-func (s *Set) writes(p *point) bool {
+func (s *ReadSet) writes(p *point) bool {
 	q := s.point(p.hash, p.keyspace, p.key)
 	return q != nil && q.written || s.inRange(p.keyspace, p.key)
 }

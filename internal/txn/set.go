@@ -24,14 +24,14 @@ type point struct {
 	written  bool // snapshot isolation: it is written
 }
 
-// Set is what a transaction depends on. One goroutine adds to it; once it is
+// ReadSet is what a transaction depends on. One goroutine adds to it; once it is
 // sealed it does not change any more, and any may read it.
-type Set struct {
+type ReadSet struct {
 	points  []point
 	table   []uint32 // index+1 into points by hash, open addressing; nil while there are few
 	ranges  []Range  // the first tidy are sorted and apart, the rest as it came
 	tidy    int
-	walks   []*Walk // that are still open
+	walks   []*ReadRange // that are still open
 	bytes   int
 	limit   int
 	asks    int  // points that were asked for
@@ -86,14 +86,14 @@ func (a arena) again() arena {
 
 // Key adds a key: it was read, whether or not it was there. It fails with
 // base.ErrTxnTooLarge when the set would pass its limit, and then always.
-func (s *Set) Key(keyspace uint32, key []byte) error {
+func (s *ReadSet) Key(keyspace uint32, key []byte) error {
 	_, err := s.add(keyspace, key)
 	return err
 }
 
 // Ask is Key for a key that was read with the intent to write: under snapshot
 // isolation the two go together.
-func (s *Set) Ask(keyspace uint32, key []byte) error {
+func (s *ReadSet) Ask(keyspace uint32, key []byte) error {
 	p, err := s.add(keyspace, key)
 	if err == nil && !p.asked {
 		p.asked = true
@@ -103,7 +103,7 @@ func (s *Set) Ask(keyspace uint32, key []byte) error {
 }
 
 // add is the point of a key, which is valid until the next one is added.
-func (s *Set) add(keyspace uint32, key []byte) (*point, error) {
+func (s *ReadSet) add(keyspace uint32, key []byte) (*point, error) {
 	hash := keyHash(keyspace, key)
 	if p := s.point(hash, keyspace, key); p != nil {
 		return p, s.err
@@ -124,7 +124,7 @@ func (s *Set) add(keyspace uint32, key []byte) (*point, error) {
 
 // Range adds the keys in [lo, hi), those that are not there included. A nil hi
 // is no end.
-func (s *Set) Range(keyspace uint32, lo, hi []byte) error {
+func (s *ReadSet) Range(keyspace uint32, lo, hi []byte) error {
 	if hi != nil && bytes.Compare(lo, hi) >= 0 {
 		return s.err
 	}
@@ -153,7 +153,7 @@ func (s *Set) Range(keyspace uint32, lo, hi []byte) error {
 }
 
 // Batch adds what a batch writes, as snapshot isolation wants it.
-func (s *Set) Batch(b *batch.Batch) error {
+func (s *ReadSet) Batch(b *batch.Batch) error {
 	s.writer = true
 	for r := b.Reader(); ; {
 		op, ok, err := r.Next()
@@ -183,12 +183,12 @@ func upper(hi []byte) []byte {
 }
 
 // Bytes is what the set is counted with.
-func (s *Set) Bytes() int { return s.bytes }
+func (s *ReadSet) Bytes() int { return s.bytes }
 
 // Empty reports whether nothing was added.
-func (s *Set) Empty() bool { return len(s.points)+len(s.ranges)+len(s.walks) == 0 }
+func (s *ReadSet) Empty() bool { return len(s.points)+len(s.ranges)+len(s.walks) == 0 }
 
-func (s *Set) charge(n int) error {
+func (s *ReadSet) charge(n int) error {
 	switch {
 	case s.err != nil:
 		return s.err
@@ -201,7 +201,7 @@ func (s *Set) charge(n int) error {
 	return nil
 }
 
-func (s *Set) fail(err error) error {
+func (s *ReadSet) fail(err error) error {
 	if s.err == nil && err == base.ErrTxnTooLarge {
 		s.err = err
 	}
@@ -209,14 +209,14 @@ func (s *Set) fail(err error) error {
 }
 
 // index makes the table anew.
-func (s *Set) index(size int) {
+func (s *ReadSet) index(size int) {
 	s.table = make([]uint32, max(4*fewPoints, size))
 	for i := range s.points {
 		s.enter(i)
 	}
 }
 
-func (s *Set) enter(i int) {
+func (s *ReadSet) enter(i int) {
 	mask := uint64(len(s.table) - 1)
 	at := s.points[i].hash & mask
 	for s.table[at] != 0 {
@@ -230,7 +230,7 @@ func (p *point) is(hash uint64, keyspace uint32, key []byte) bool {
 }
 
 // point is the point of a key, or nil.
-func (s *Set) point(hash uint64, keyspace uint32, key []byte) *point {
+func (s *ReadSet) point(hash uint64, keyspace uint32, key []byte) *point {
 	if len(s.points) <= fewPoints {
 		for i := range s.points {
 			if p := &s.points[i]; p.is(hash, keyspace, key) {
@@ -249,7 +249,7 @@ func (s *Set) point(hash uint64, keyspace uint32, key []byte) *point {
 }
 
 // has reports whether a write of a key touches the sealed set.
-func (s *Set) has(hash uint64, keyspace uint32, key []byte) bool {
+func (s *ReadSet) has(hash uint64, keyspace uint32, key []byte) bool {
 	if s.point(hash, keyspace, key) != nil {
 		return true
 	}
@@ -257,7 +257,7 @@ func (s *Set) has(hash uint64, keyspace uint32, key []byte) bool {
 }
 
 // inRange reports whether a range of the sealed set holds a key.
-func (s *Set) inRange(keyspace uint32, key []byte) bool {
+func (s *ReadSet) inRange(keyspace uint32, key []byte) bool {
 	if len(s.ranges) == 0 {
 		return false
 	}
@@ -266,7 +266,7 @@ func (s *Set) inRange(keyspace uint32, key []byte) bool {
 }
 
 // endsAfter is the first range of the sealed set that ends after a key.
-func (s *Set) endsAfter(keyspace uint32, key []byte) int {
+func (s *ReadSet) endsAfter(keyspace uint32, key []byte) int {
 	i, _ := slices.BinarySearchFunc(s.ranges, 0, func(g Range, _ int) int {
 		if g.Keyspace != keyspace {
 			return cmp.Compare(g.Keyspace, keyspace)
@@ -280,7 +280,7 @@ func (s *Set) endsAfter(keyspace uint32, key []byte) int {
 }
 
 // overlaps reports whether a range delete touches the sealed set.
-func (s *Set) overlaps(g *Range) bool {
+func (s *ReadSet) overlaps(g *Range) bool {
 	if i := s.endsAfter(g.Keyspace, g.Lo); i < len(s.ranges) && s.ranges[i].Keyspace == g.Keyspace &&
 		(g.Hi == nil || bytes.Compare(s.ranges[i].Lo, g.Hi) < 0) {
 		return true
@@ -310,7 +310,7 @@ func comparePoints(a, b point) int {
 
 // merge sorts the ranges and joins those that overlap or touch. Where that
 // leaves few, they are copied, so that the chunks of the others become free.
-func (s *Set) merge() {
+func (s *ReadSet) merge() {
 	was := len(s.ranges)
 	slices.SortFunc(s.ranges, func(a, b Range) int {
 		if c := cmp.Compare(a.Keyspace, b.Keyspace); c != 0 {
@@ -347,7 +347,7 @@ func (s *Set) merge() {
 }
 
 // seal ends the set.
-func (s *Set) seal() error {
+func (s *ReadSet) seal() error {
 	for len(s.walks) > 0 {
 		if err := s.walks[0].Close(); err != nil {
 			return err
@@ -365,7 +365,7 @@ func (s *Set) seal() error {
 
 // order sorts the points of a set that is about to be compared with the tree,
 // where neighbours are cheaper, or against range deletes.
-func (s *Set) order() {
+func (s *ReadSet) order() {
 	if s.ordered {
 		return
 	}
@@ -377,13 +377,13 @@ func (s *Set) order() {
 }
 
 // reset empties the set and keeps a little memory.
-func (s *Set) reset(limit int) {
+func (s *ReadSet) reset(limit int) {
 	for _, w := range s.walks {
 		w.set = nil
 	}
 	clear(s.points)
 	clear(s.ranges)
-	*s = Set{
+	*s = ReadSet{
 		points: s.points[:0], ranges: s.ranges[:0], walks: s.walks[:0],
 		pointKeys: s.pointKeys.again(), rangeKeys: s.rangeKeys.again(), limit: limit,
 	}

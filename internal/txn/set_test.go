@@ -16,7 +16,7 @@ import (
 func TestSet(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		var s Set
+		var s ReadSet
 		s.reset(1 << 20)
 		var model writes // what was added, as if written
 		for range rng.IntN(200) {
@@ -74,7 +74,7 @@ func TestWalk(t *testing.T) {
 				keys = append(keys, fmt.Sprintf("%02d", i))
 			}
 		}
-		var s Set
+		var s ReadSet
 		s.reset(1 << 20)
 		it := newTestIter(rng, &s, keys)
 		for range rng.IntN(30) {
@@ -102,7 +102,7 @@ func TestWalk(t *testing.T) {
 // the middles of gaps) that a step passed over or landed on.
 type testIter struct {
 	rng    *rand.Rand
-	w      Walk
+	w      ReadRange
 	keys   []string
 	lo, hi string
 	at     int // in keys; -1 nowhere
@@ -110,7 +110,7 @@ type testIter struct {
 	log    []string
 }
 
-func newTestIter(rng *rand.Rand, s *Set, keys []string) *testIter {
+func newTestIter(rng *rand.Rand, s *ReadSet, keys []string) *testIter {
 	it := &testIter{rng: rng, keys: keys, at: -1, seen: map[string]bool{}}
 	if rng.IntN(2) == 0 {
 		it.lo = fmt.Sprintf("%02d", rng.IntN(20))
@@ -186,7 +186,7 @@ func (it *testIter) see(lo, hi string, inclusive bool) {
 // TestSetLimit fills sets until they refuse: what is counted bounds the memory,
 // the refusal is sticky, and what was known before costs nothing.
 func TestSetLimit(t *testing.T) {
-	var s Set
+	var s ReadSet
 	s.reset(10_000)
 	n := 0
 	for ; s.Key(0, fmt.Appendf(nil, "key%05d", n)) == nil; n++ {
@@ -233,7 +233,7 @@ func TestSetBatch(t *testing.T) {
 	_ = b.DeleteRange(2, []byte("c"), []byte("e"))
 	_ = b.DeleteRange(3, []byte("c"), nil)
 	_ = b.DeleteRange(3, []byte("b"), []byte("a"))
-	var s Set
+	var s ReadSet
 	if s.reset(1 << 20); !s.Empty() {
 		t.Error("a new set is not empty")
 	}
@@ -258,9 +258,9 @@ func TestSetBatch(t *testing.T) {
 func TestWalkOutlivesItsTransaction(t *testing.T) {
 	tr := New(1 << 20)
 	var x Txn
-	var w Walk
+	var w ReadRange
 	tr.Begin(&x, 1, 1<<20, nil)
-	w.Start(&x.Set, 0)
+	w.Start(&x.ReadSet, 0)
 	_ = w.Forward(nil, nil, false, nil)
 	tr.End(&x)
 	tr.Begin(&x, 1, 1<<20, nil)

@@ -14,7 +14,7 @@ import (
 // Txn is an open transaction, as far as conflicts go. The zero value is one
 // that has not begun. It may begin again after it ended.
 type Txn struct {
-	Set
+	ReadSet
 	snapshot base.SeqNum
 
 	// Guarded by the mutex of the pipeline.

@@ -6,11 +6,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Walk is the trail of one iterator: how far it really went. Steps extend one
+// ReadRange is the trail of one iterator: how far it really went. Steps extend one
 // range; only a jump elsewhere begins another. What it covered enters the set
 // when it jumps, when it is closed and when the transaction commits.
-type Walk struct {
-	set      *Set
+type ReadRange struct {
+	set      *ReadSet
 	keyspace uint32
 	lo, hi   []byte // [lo, hi), or from lo on when endless
 	step     []byte // buffer
@@ -19,15 +19,15 @@ type Walk struct {
 }
 
 // Start begins the trail of an iterator over a keyspace.
-func (w *Walk) Start(s *Set, keyspace uint32) {
-	*w = Walk{set: s, keyspace: keyspace, lo: w.lo[:0], hi: w.hi[:0], step: w.step[:0]}
+func (w *ReadRange) Start(s *ReadSet, keyspace uint32) {
+	*w = ReadRange{set: s, keyspace: keyspace, lo: w.lo[:0], hi: w.hi[:0], step: w.step[:0]}
 	s.walks = append(s.walks, w)
 }
 
 // Forward notes a step to the first key at or after from: to found, or, when
 // ok is false, to the upper bound of the iterator, nil being no end. For a
 // step from one key to the next, from is the one left.
-func (w *Walk) Forward(from, found []byte, ok bool, end []byte) error {
+func (w *ReadRange) Forward(from, found []byte, ok bool, end []byte) error {
 	if !ok {
 		return w.cover(from, end, end == nil)
 	}
@@ -37,7 +37,7 @@ func (w *Walk) Forward(from, found []byte, ok bool, end []byte) error {
 
 // Backward notes a step to the last key before from, nil being the end: to
 // found, or, when ok is false, to the lower bound of the iterator.
-func (w *Walk) Backward(from, found []byte, ok bool, begin []byte) error {
+func (w *ReadRange) Backward(from, found []byte, ok bool, begin []byte) error {
 	if !ok {
 		found = begin
 	}
@@ -45,7 +45,7 @@ func (w *Walk) Backward(from, found []byte, ok bool, begin []byte) error {
 }
 
 // cover adds [lo, hi).
-func (w *Walk) cover(lo, hi []byte, endless bool) error {
+func (w *ReadRange) cover(lo, hi []byte, endless bool) error {
 	switch {
 	case w.set == nil:
 		return base.ErrTxnDone // the transaction ended under the iterator
@@ -70,7 +70,7 @@ func (w *Walk) cover(lo, hi []byte, endless bool) error {
 }
 
 // flush gives what was covered to the set.
-func (w *Walk) flush() error {
+func (w *ReadRange) flush() error {
 	if !w.any {
 		return w.set.err
 	}
@@ -82,7 +82,7 @@ func (w *Walk) flush() error {
 }
 
 // Close ends the trail. A second Close does nothing.
-func (w *Walk) Close() error {
+func (w *ReadRange) Close() error {
 	if w.set == nil {
 		return nil
 	}

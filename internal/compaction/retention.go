@@ -79,8 +79,8 @@ const (
 	hideByDelete        // all go
 )
 
-// keeper judges the versions of one key after another, newest first.
-type keeper struct {
+// retention judges the versions of one key after another, newest first.
+type retention struct {
 	snapshots []base.SeqNum // ascending
 	stripe    int           // of the current version of this key; -1 before the first
 	seq       base.SeqNum   // of the current version of this key
@@ -88,10 +88,10 @@ type keeper struct {
 }
 
 // startKey begins the versions of another key.
-func (k *keeper) startKey() { k.stripe, k.hides = -1, hideNothing }
+func (k *retention) startKey() { k.stripe, k.hides = -1, hideNothing }
 
 // stripeOf returns the stripe of a sequence.
-func (k *keeper) stripeOf(s base.SeqNum) int {
+func (k *retention) stripeOf(s base.SeqNum) int {
 	// Nearly always there is one snapshot, the visible sequence.
 	if len(k.snapshots) == 1 {
 		if s <= k.snapshots[0] {
@@ -105,7 +105,7 @@ func (k *keeper) stripeOf(s base.SeqNum) int {
 
 // enter moves on to the next older version of the key. It answers false for
 // the one it stands on already.
-func (k *keeper) enter(s base.SeqNum) bool {
+func (k *retention) enter(s base.SeqNum) bool {
 	if k.stripe >= 0 && s == k.seq {
 		return false
 	}
@@ -119,7 +119,7 @@ func (k *keeper) enter(s base.SeqNum) bool {
 // decide decides about the current version, which acts as one of kind, for
 // itself and for older ones. elidable is whether nothing deeper overlaps the
 // key; it is asked only for tombstones that could go.
-func (k *keeper) decide(kind base.Kind, elidable func() bool) verdict {
+func (k *retention) decide(kind base.Kind, elidable func() bool) verdict {
 	if k.hides != hideNothing {
 		return dropShadowed
 	}
@@ -138,7 +138,7 @@ func (k *keeper) decide(kind base.Kind, elidable func() bool) verdict {
 }
 
 // hide notes what the current version does to older ones of its stripe.
-func (k *keeper) hide(h hiding) {
+func (k *retention) hide(h hiding) {
 	if k.published() {
 		k.hides = h
 	}
@@ -146,8 +146,8 @@ func (k *keeper) hide(h hiding) {
 
 // published reports whether the current version could be read when the job
 // began, so that its stripe holds but one that matters.
-func (k *keeper) published() bool { return k.stripe < len(k.snapshots) }
+func (k *retention) published() bool { return k.stripe < len(k.snapshots) }
 
 // visibleToAll reports whether the current version is seen by every snapshot,
 // so that nothing older than it can stay.
-func (k *keeper) visibleToAll() bool { return k.stripe == 0 && len(k.snapshots) > 0 }
+func (k *retention) visibleToAll() bool { return k.stripe == 0 && len(k.snapshots) > 0 }

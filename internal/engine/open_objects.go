@@ -13,30 +13,30 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 )
 
-// originKind says what was opened.
-type originKind uint8
+// openKind says what was opened.
+type openKind uint8
 
 const (
-	originIter originKind = iota
+	originIter openKind = iota
 	originSnapshot
 	originTxn
 )
 
-// origin remembers where an iterator or a snapshot was made, so that Close
+// openObject remembers where an iterator or a snapshot was made, so that Close
 // can name those that were forgotten.
-type origin struct {
-	next, prev *origin // guarded by openList.mu of its shard
-	kind       originKind
+type openObject struct {
+	next, prev *openObject // guarded by openList.mu of its shard
+	kind       openKind
 	opened     time.Time // of snapshots and transactions
 	shard      uint8
 	state      *state // that an iterator pins; immutable while it is listed
 	bytes      int64  // of an iterator; guarded by openList.mu of its shard
 	own        bool   // made for the length of a call: the program cannot leak it
-	where      Where
+	where      CallSite
 }
 
-// Where is a place in a program: a few callers.
-type Where struct {
+// CallSite is a place in a program: a few callers.
+type CallSite struct {
 	pcs [4]uintptr
 	n   int
 }
@@ -44,7 +44,7 @@ type Where struct {
 // Caller is the caller of the function that calls Caller, or who is skip calls
 // further up, and those above, n in all. Each that is passed or kept costs about
 // 100 ns.
-func Caller(skip, n int) (w Where) {
+func Caller(skip, n int) (w CallSite) {
 	w.n = runtime.Callers(skip+3, w.pcs[:n])
 	return w
 }
@@ -58,8 +58,8 @@ type openObjects struct {
 
 type openList struct {
 	mu    sync.Mutex
-	first *origin // guarded by mu
-	iters int     // guarded by mu
+	first *openObject // guarded by mu
+	iters int         // guarded by mu
 	// bytes are what iterators take, charged is what the budget knows of. Guarded
 	// by mu.
 	bytes, charged int64
@@ -67,7 +67,7 @@ type openList struct {
 }
 
 // add lists o.
-func (l *openObjects) add(o *origin, kind originKind, where Where) {
+func (l *openObjects) add(o *openObject, kind openKind, where CallSite) {
 	o.kind, o.where = kind, where
 	if kind != originIter {
 		o.opened = time.Now()
@@ -87,7 +87,7 @@ func (l *openObjects) add(o *origin, kind originKind, where Where) {
 	s.mu.Unlock()
 }
 
-func (l *openObjects) remove(o *origin) {
+func (l *openObjects) remove(o *openObject) {
 	s := &l.shards[o.shard]
 	s.mu.Lock()
 	if o.prev != nil {
@@ -139,7 +139,7 @@ func (l *openObjects) old() (out []string) {
 }
 
 // count is how many objects of a kind are open.
-func (l *openObjects) count(kind originKind) (n int64) {
+func (l *openObjects) count(kind openKind) (n int64) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
@@ -182,7 +182,7 @@ func (l *openObjects) leaked() (n int, places []string) {
 }
 
 // place is the first caller outside the public facade and this package.
-func (o *origin) place() string {
+func (o *openObject) place() string {
 	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.where.pcs[:o.where.n])
 	for {

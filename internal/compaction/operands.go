@@ -33,11 +33,11 @@ type operand struct {
 	apart bool
 }
 
-// Folder holds the operands of one stripe of one key, and combines them as they
+// OperandMerger holds the operands of one stripe of one key, and combines them as they
 // come. Only those of equal weight are combined at first, as in a binary
 // counter: a million make twenty that are held, and each was copied twenty
 // times.
-type Folder struct {
+type OperandMerger struct {
 	merger base.Merger
 	ops    []operand // newest first
 	stripe int
@@ -51,30 +51,30 @@ type Folder struct {
 }
 
 // Reset forgets everything, and takes operands of another key.
-func (f *Folder) Reset(m base.Merger) {
+func (f *OperandMerger) Reset(m base.Merger) {
 	f.drop(len(f.ops))
 	f.merger, f.pushed = m, 0
 }
 
 // Len is how many operands were pushed.
-func (f *Folder) Len() int { return f.pushed }
+func (f *OperandMerger) Len() int { return f.pushed }
 
 // Oldest is the sequence of the operand that was pushed last, if any was.
-func (f *Folder) Oldest() base.SeqNum { return f.oldest }
+func (f *OperandMerger) Oldest() base.SeqNum { return f.oldest }
 
 // Push adds the next older operand of key. The bytes are copied.
-func (f *Folder) Push(key, data []byte, s base.SeqNum) { f.push(key, data, s) }
+func (f *OperandMerger) Push(key, data []byte, s base.SeqNum) { f.push(key, data, s) }
 
 // Full returns the value that the operands make on top of existing. It is valid
 // until the next call of any method.
-func (f *Folder) Full(key, existing []byte, exists bool) ([]byte, error) {
+func (f *OperandMerger) Full(key, existing []byte, exists bool) ([]byte, error) {
 	return f.full(key, existing, exists)
 }
 
-func (f *Folder) empty() bool { return len(f.ops) == 0 }
+func (f *OperandMerger) empty() bool { return len(f.ops) == 0 }
 
 // push adds the next older operand. The bytes are copied.
-func (f *Folder) push(key, data []byte, s base.SeqNum) {
+func (f *OperandMerger) push(key, data []byte, s base.SeqNum) {
 	f.ops = append(f.ops, operand{data: append(f.buffer(), data...), seq: s, n: 1})
 	f.oldest = s
 	f.pushed++
@@ -88,7 +88,7 @@ func (f *Folder) push(key, data []byte, s base.SeqNum) {
 }
 
 // combineAll combines what push left of different weights.
-func (f *Folder) combineAll(key []byte) {
+func (f *OperandMerger) combineAll(key []byte) {
 	last := 0 // the oldest of those done
 	for i := 1; i < len(f.ops); i++ {
 		if f.combine(key, last, i) {
@@ -106,7 +106,7 @@ func (f *Folder) combineAll(key []byte) {
 // combine puts operands newer and older, which are neighbours, into the place
 // of newer. It answers false when they stay two. An error of the merger is no
 // more than that: whether the operands make sense turns out over their base.
-func (f *Folder) combine(key []byte, newer, older int) bool {
+func (f *OperandMerger) combine(key []byte, newer, older int) bool {
 	a, b := &f.ops[older], &f.ops[newer]
 	if a.apart || len(a.data)+len(b.data) > maxCombined {
 		return false
@@ -134,7 +134,7 @@ func (f *Folder) combine(key []byte, newer, older int) bool {
 
 // full returns the value that the operands make on top of existing. It is valid
 // until the next call.
-func (f *Folder) full(key, existing []byte, exists bool) ([]byte, error) {
+func (f *OperandMerger) full(key, existing []byte, exists bool) ([]byte, error) {
 	f.list = f.list[:0]
 	for i := len(f.ops) - 1; i >= 0; i-- {
 		f.list = append(f.list, f.ops[i].data)
@@ -157,10 +157,10 @@ func (f *Folder) full(key, existing []byte, exists bool) ([]byte, error) {
 }
 
 // overflows reports whether more is held than should be.
-func (f *Folder) overflows() bool { return f.held > maxHeld }
+func (f *OperandMerger) overflows() bool { return f.held > maxHeld }
 
 // drop forgets the newest n operands.
-func (f *Folder) drop(n int) {
+func (f *OperandMerger) drop(n int) {
 	for i := range f.ops[:n] {
 		o := &f.ops[i]
 		f.held -= len(o.data) + operandCost
@@ -176,7 +176,7 @@ func (f *Folder) drop(n int) {
 }
 
 // buffer is an empty buffer.
-func (f *Folder) buffer() []byte {
+func (f *OperandMerger) buffer() []byte {
 	n := len(f.spare)
 	if n == 0 {
 		return nil
@@ -186,7 +186,7 @@ func (f *Folder) buffer() []byte {
 	return b[:0]
 }
 
-func (f *Folder) recycle(b []byte) {
+func (f *OperandMerger) recycle(b []byte) {
 	if cap(b) > 0 && cap(b) <= 2*maxCombined && len(f.spare) < maxSpare {
 		f.spare = append(f.spare, b)
 	}

@@ -29,7 +29,7 @@ func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
 	}
 	mhash := base.Hash(mkey)
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).table(k)
+		m := s.generation(i).memtable(k)
 		if m == nil {
 			continue
 		}

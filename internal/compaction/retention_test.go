@@ -48,7 +48,7 @@ func same(a, b history, snapshots []base.SeqNum, deeper bool, seqMax base.SeqNum
 }
 
 func judgeAll(h history, snapshots []base.SeqNum, deeper bool) (kept history) {
-	k := keeper{snapshots: snapshots}
+	k := retention{snapshots: snapshots}
 	k.startKey()
 	for _, t := range h {
 		if k.judge(t, func() bool { return !deeper }) == keepVersion {
@@ -134,7 +134,7 @@ func checkKeep(t *testing.T, h history, snapshots []base.SeqNum, deeper bool, se
 func TestKeepDuplicates(t *testing.T) {
 	put := func(s base.SeqNum) base.Trailer { return base.MakeTrailer(s, base.KindPut) }
 	for _, snapshots := range [][]base.SeqNum{nil, {3}, {9}, {3, 9}} {
-		k := keeper{snapshots: snapshots}
+		k := retention{snapshots: snapshots}
 		for range 2 { // the second key must not see the first one's versions
 			k.startKey()
 			if v := k.judge(put(7), nil); v != keepVersion {
@@ -157,7 +157,7 @@ func TestKeepWithoutSnapshots(t *testing.T) {
 }
 
 // judge enters a version and decides about it, as decide does.
-func (k *keeper) judge(t base.Trailer, elidable func() bool) verdict {
+func (k *retention) judge(t base.Trailer, elidable func() bool) verdict {
 	if !k.enter(t.Seq()) {
 		return dropDuplicate
 	}

@@ -12,12 +12,12 @@ import (
 // for the transaction itself. It is above every sequence of a commit.
 const ownSeq base.SeqNum = 1 << 55
 
-// overlay finds the operations of an open transaction by key: what a read in
+// writeSet finds the operations of an open transaction by key: what a read in
 // it sees on top of its snapshot. The operations are in the batch that will be
 // committed; here are only references. Operation i has sequence ownSeq+i.
 //
-// A transaction is used by one goroutine, and so is its overlay.
-type overlay struct {
+// A transaction is used by one goroutine, and so is its writeSet.
+type writeSet struct {
 	refs     []opRef          // in the order of the operations; range deletes left out
 	last     map[string]int32 // the newest ref by keyspace and key; nil while there are few
 	sorted   refTree          // the first inTree of refs
@@ -42,7 +42,7 @@ type opRef struct {
 const fewRefs = 16
 
 // add takes over the operation that was just added to a batch.
-func (o *overlay) add(op *batch.Op) {
+func (o *writeSet) add(op *batch.Op) {
 	seq := ownSeq + base.SeqNum(o.count)
 	o.count++
 	if op.Kind == base.KindRangeDelete {
@@ -71,7 +71,7 @@ func (o *overlay) add(op *batch.Op) {
 }
 
 // index enters a ref into last.
-func (o *overlay) index(i int) {
+func (o *writeSet) index(i int) {
 	r := &o.refs[i]
 	key := o.mapKey(r.keyspace, r.key)
 	if older, ok := o.last[string(key)]; ok {
@@ -80,7 +80,7 @@ func (o *overlay) index(i int) {
 	o.last[string(key)] = int32(i)
 }
 
-func (o *overlay) mapKey(keyspace uint32, key []byte) []byte {
+func (o *writeSet) mapKey(keyspace uint32, key []byte) []byte {
 	o.buf = append(o.buf[:0], byte(keyspace), byte(keyspace>>8), byte(keyspace>>16), byte(keyspace>>24))
 	o.buf = append(o.buf, key...)
 	return o.buf
@@ -88,7 +88,7 @@ func (o *overlay) mapKey(keyspace uint32, key []byte) []byte {
 
 // get returns the newest operation on a key, and whether a range delete came
 // after it.
-func (o *overlay) get(k *Keyspace, key []byte) (r *opRef, deleted bool) {
+func (o *writeSet) get(k *Keyspace, key []byte) (r *opRef, deleted bool) {
 	if o.last == nil {
 		for i := len(o.refs) - 1; i >= 0; i-- {
 			if o.refs[i].keyspace == k.id && bytes.Equal(o.refs[i].key, key) {
@@ -107,7 +107,7 @@ func (o *overlay) get(k *Keyspace, key []byte) (r *opRef, deleted bool) {
 }
 
 // view is the range deletes of a keyspace, or nil.
-func (o *overlay) view(k *Keyspace) *rangedel.View {
+func (o *writeSet) view(k *Keyspace) *rangedel.View {
 	if set := o.ranges[k.id]; set != nil {
 		return set.View()
 	}
@@ -115,14 +115,14 @@ func (o *overlay) view(k *Keyspace) *rangedel.View {
 }
 
 // reset forgets everything.
-func (o *overlay) reset() {
+func (o *writeSet) reset() {
 	clear(o.refs) // behind them nothing was left
-	*o = overlay{refs: o.refs[:0], buf: o.buf}
+	*o = writeSet{refs: o.refs[:0], buf: o.buf}
 }
 
 // tree is the root of the operations so far, which does not change any more; nil
 // while there are none.
-func (o *overlay) tree() *refNode {
+func (o *writeSet) tree() *refNode {
 	for ; o.inTree < len(o.refs); o.inTree++ {
 		o.sorted.insert(o.refs[o.inTree])
 	}
@@ -132,7 +132,7 @@ func (o *overlay) tree() *refNode {
 // rollback forgets the operations behind the first so many. It answers false,
 // having done nothing, if there are range deletes among them: then what is left
 // has to be added anew.
-func (o *overlay) rollback(count int) bool {
+func (o *writeSet) rollback(count int) bool {
 	if n := len(o.rangeOps); n > 0 && o.rangeOps[n-1] >= count {
 		return false
 	}

@@ -19,23 +19,23 @@ import (
 // is gone (see Elider). A table that is covered once stays so: a snapshot is
 // never taken before a sequence that was published.
 
-// Cover says how much of a table range tombstones delete.
-type Cover uint8
+// RangeDeleted says how much of a table range tombstones delete.
+type RangeDeleted uint8
 
 // The covers.
 const (
-	CoverNone Cover = iota
-	CoverPart       // the table's own lie over all its keys, but some entries may be newer
-	CoverOwn        // the table's own lie over all its keys and are newer than all its entries
-	CoverAll        // newer ones of other tables: it is covered
+	RangeDeletedNone RangeDeleted = iota
+	RangeDeletedPart              // the table's own lie over all its keys, but some entries may be newer
+	RangeDeletedOwn               // the table's own lie over all its keys and are newer than all its entries
+	RangeDeletedAll               // newer ones of other tables: it is covered
 )
 
-// Covers looks for tables that range tombstones delete: see Workload.Covers.
+// RangeDeletedTables looks for tables that range tombstones delete: see Workload.RangeDeletedTables.
 // snapshots are as in RunOptions; ranges gives the range tombstones of a table
 // that has some, nil if it cannot.
-func Covers(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.FileMeta) *rangedel.List) map[base.FileNum]Cover {
-	var out map[base.FileNum]Cover
-	k := keeper{snapshots: snapshots}
+func RangeDeletedTables(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.FileMeta) *rangedel.List) map[base.FileNum]RangeDeleted {
+	var out map[base.FileNum]RangeDeleted
+	k := retention{snapshots: snapshots}
 	for _, t := range v.Trees() {
 		if rangesOf(t) == 0 {
 			continue
@@ -52,13 +52,13 @@ func Covers(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.
 		})
 		merged := rangedel.Merge(lists...)
 		t.All(func(_ int, f *manifest.FileMeta) bool {
-			c := CoverAll
-			if k.cover(f, &merged) != CoverAll {
-				c = k.cover(f, own[f.Num])
+			c := RangeDeletedAll
+			if k.rangeDeleted(f, &merged) != RangeDeletedAll {
+				c = k.rangeDeleted(f, own[f.Num])
 			}
-			if c != CoverNone {
+			if c != RangeDeletedNone {
 				if out == nil {
-					out = make(map[base.FileNum]Cover)
+					out = make(map[base.FileNum]RangeDeleted)
 				}
 				out[f.Num] = c
 			}
@@ -76,14 +76,14 @@ func rangesOf(t *manifest.Tree) (n uint64) {
 	return n
 }
 
-// cover says how much of a table the tombstones of a list delete. If they are
-// not the table's own, only CoverAll means anything.
-func (k *keeper) cover(f *manifest.FileMeta, l *rangedel.List) Cover {
+// rangeDeleted says how much of a table the tombstones of a list delete. If they are
+// not the table's own, only RangeDeletedAll means anything.
+func (k *retention) rangeDeleted(f *manifest.FileMeta, l *rangedel.List) RangeDeleted {
 	stripe := k.stripeOf(f.SmallestSeq)
 	if l == nil || stripe >= len(k.snapshots) {
-		return CoverNone
+		return RangeDeletedNone
 	}
-	c := CoverAll
+	c := RangeDeletedAll
 	at := f.Smallest // all before it is covered
 	for i := l.Search(at); i < l.Len(); i++ {
 		frag := l.At(i)
@@ -91,19 +91,19 @@ func (k *keeper) cover(f *manifest.FileMeta, l *rangedel.List) Cover {
 		// newer than the newest entry as well, all are in one stripe.
 		s := frag.Cover(k.snapshots[stripe])
 		if bytes.Compare(frag.Lo, at) > 0 || s == 0 {
-			return CoverNone
+			return RangeDeletedNone
 		}
 		switch {
 		case s < f.LargestSeq:
-			c = CoverPart
+			c = RangeDeletedPart
 		case s == f.LargestSeq:
-			c = min(c, CoverOwn)
+			c = min(c, RangeDeletedOwn)
 		}
 		if at = frag.Hi; f.End().Compare(base.EndAt(at)) <= 0 {
 			return c
 		}
 	}
-	return CoverNone
+	return RangeDeletedNone
 }
 
 // Unread are inputs that the job need not read: range tombstones among its
@@ -113,22 +113,22 @@ func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.Fi
 		return nil
 	}
 	out := make(map[base.FileNum]bool)
-	k := keeper{snapshots: snapshots}
+	k := retention{snapshots: snapshots}
 	j.Files(func(_ int, f *manifest.FileMeta) {
-		if k.cover(f, ranges) == CoverAll {
+		if k.rangeDeleted(f, ranges) == RangeDeletedAll {
 			out[f.Num] = true
 		}
 	})
 	return out
 }
 
-// CoveredBytes is what goes, tables and values, when tombstones that are newer
+// RangeDeletedBytes is what goes, tables and values, when tombstones that are newer
 // than all tables of a keyspace join them.
-func CoveredBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
-	k := keeper{snapshots: snapshots}
+func RangeDeletedBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
+	k := retention{snapshots: snapshots}
 	var e extent
 	v.Tree(keyspace).All(func(_ int, f *manifest.FileMeta) bool {
-		if k.cover(f, tombstones) == CoverAll {
+		if k.rangeDeleted(f, tombstones) == RangeDeletedAll {
 			e.add(f)
 		}
 		return true

@@ -14,12 +14,12 @@ import (
 type coverage struct {
 	version *manifest.Version
 	stripes []base.SeqNum
-	covers  map[base.FileNum]compaction.Cover
+	covers  map[base.FileNum]compaction.RangeDeleted
 }
 
 // of finds out, or remembers, what range tombstones delete for all readers;
 // stripes are as in compaction.RunOptions.
-func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compaction.Cover {
+func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compaction.RangeDeleted {
 	s, shard := e.keep() // for it may wait for room for a table
 	if s == nil {
 		return nil
@@ -38,7 +38,7 @@ func (c *coverage) of(e *Engine, stripes []base.SeqNum) map[base.FileNum]compact
 	}
 	*c = coverage{version: s.v.version, stripes: stripes}
 	if len(lists) > 0 {
-		c.covers = compaction.Covers(s.v.version, stripes, func(f *manifest.FileMeta) *rangedel.List { return lists[f.Num] })
+		c.covers = compaction.RangeDeletedTables(s.v.version, stripes, func(f *manifest.FileMeta) *rangedel.List { return lists[f.Num] })
 	}
 	return c.covers
 }
@@ -97,15 +97,15 @@ func (b *background) worthFlushing() bool {
 	defer s.release(shard)
 	stripes := e.snaps.stripes(e.visibleSeq)
 	now := weighing{visible: s.visible(), oldest: stripes[0], tables: s.v.version}
-	if b.weighed == now || s.mem.empty() {
+	if b.weighed == now || s.active.empty() {
 		return false
 	}
 	b.weighed = now
-	bytes := uint64(s.mem.mem.Bytes())
+	bytes := uint64(s.active.mem.Bytes())
 	ids := []uint32{0}
-	if others := s.mem.others.Load(); others != nil {
+	if others := s.active.shared.Load(); others != nil {
 		bytes += uint64(others.Bytes())
-		ids = append(ids, spacesIn([]*generation{s.mem})...)
+		ids = append(ids, spacesIn([]*generation{s.active})...)
 	}
 	hidden := uint64(0)
 	for _, id := range ids {
@@ -113,8 +113,8 @@ func (b *background) worthFlushing() bool {
 		if k == nil {
 			continue
 		}
-		if l := s.mem.rangeList(k); l != nil {
-			hidden += compaction.CoveredBytes(s.v.version, id, stripes, l)
+		if l := s.active.rangeList(k); l != nil {
+			hidden += compaction.RangeDeletedBytes(s.v.version, id, stripes, l)
 		}
 		hidden += s.hiddenBytes(k, stripes[0])
 	}
@@ -133,12 +133,12 @@ func (s *state) hiddenBytes(k *Keyspace, oldest base.SeqNum) uint64 {
 	if s.v.of(k) == &noLevels {
 		return 0
 	}
-	it := s.mem.allIter(k)
+	it := s.active.allIter(k)
 	if it == nil {
 		return 0
 	}
 	defer func() { _ = it.Close() }()
-	step := max(s.mem.len()/weighKeys, 1)
+	step := max(s.active.len()/weighKeys, 1)
 	n, hidden := 0, 0.0
 	for kv := it.First(); kv != nil; kv = it.Next() {
 		if n++; n%step != 0 || kv.Trailer.Kind() == base.KindMerge || kv.Trailer.Seq() > oldest {

@@ -8,9 +8,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// TestPlace compares Place with all tables, level by level, and applies what it
+// TestIngestLevel compares the level with all tables, level by level, and applies what it
 // says.
-func TestPlace(t *testing.T) {
+func TestIngestLevel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	cfg := DefaultConfig()
 	levels := [base.NumLevels]int{}
@@ -28,7 +28,7 @@ func TestPlace(t *testing.T) {
 		if rng.IntN(2) == 0 {
 			busy[1e6+1] = job
 		}
-		level, run := Place(v, busy, 0, f.Smallest, f.End(), cfg)
+		level, run := IngestLevel(v, busy, 0, f.Smallest, f.End(), cfg)
 		levels[level]++
 		tr := newTree(v.Tree(0), nil, Workload{}, cfg)
 		want := 0
@@ -62,7 +62,7 @@ func TestPlace(t *testing.T) {
 	if levels[0] == 0 || levels[lastLevel] == 0 || levels[lastLevel-1] == 0 {
 		t.Errorf("levels %v", levels)
 	}
-	if level, _ := Place(&manifest.Version{}, nil, 3, []byte("a"), base.NoEnd, cfg); level != lastLevel {
+	if level, _ := IngestLevel(&manifest.Version{}, nil, 3, []byte("a"), base.NoEnd, cfg); level != lastLevel {
 		t.Errorf("in an empty tree it goes to level %d", level)
 	}
 }

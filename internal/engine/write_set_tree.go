@@ -17,10 +17,10 @@ type refNode struct {
 	ref         opRef
 	left, right *refNode
 	prio        uint32
-	epoch       uint32 // nodes of the overlay's epoch are not shared yet
+	epoch       uint32 // nodes of the write set's epoch are not shared yet
 }
 
-// refTree is the treap of an overlay.
+// refTree is the treap of a write set.
 type refTree struct {
 	root  *refNode
 	epoch uint32

@@ -115,8 +115,8 @@ func (it *Iter) addHint(lo, hi []byte) {
 // keyspaces that share one have none yet, since all of them are idle, it is made
 // unless a commit is in the way.
 func (it *Iter) hintTable() *memtable.Generation {
-	g := it.s.mem
-	if m := g.table(it.k); m != nil {
+	g := it.s.active
+	if m := g.memtable(it.k); m != nil {
 		return m
 	}
 	p := &it.e.commit
@@ -127,11 +127,11 @@ func (it *Iter) hintTable() *memtable.Generation {
 	if p.gen != g || p.gen.openOthers(it.e.opts.Partitions) != nil {
 		return nil
 	}
-	return g.table(it.k)
+	return g.memtable(it.k)
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. No other reader sees a transaction's own writes.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.mem.after && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq >= it.s.active.after && it.e.state.Load() == it.s
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
-// txnWork is what a transaction works in. Later ones, of whatever database, use
+// txnBuffers is what a transaction works in. Later ones, of whatever database, use
 // it again: without that a small transaction allocates 2 KB in eight pieces,
 // which is a third of what it costs.
 //
@@ -22,15 +22,15 @@ import (
 //   - the tracker lets go of conflict in End;
 //   - iterators look at all of it for as long as they are open, and after the
 //     transaction is over: what had one is left to the garbage collector.
-type txnWork struct {
+type txnBuffers struct {
 	conflict txn.Txn
 	batch    batch.Batch
-	own      overlay
+	own      writeSet
 	spaces   spaceEdits
 	shared   bool // with iterators
 }
 
-var txnPool = sync.Pool{New: func() any { return new(txnWork) }}
+var txnPool = sync.Pool{New: func() any { return new(txnBuffers) }}
 
 // Of larger transactions the memory is not kept.
 const (
@@ -39,7 +39,7 @@ const (
 )
 
 // take takes the memory out of the transaction, which is over then.
-func (t *Txn) take() *txnWork {
+func (t *Txn) take() *txnBuffers {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.work
@@ -48,7 +48,7 @@ func (t *Txn) take() *txnWork {
 }
 
 // end ends a transaction whose memory was taken out of it.
-func (t *Txn) end(w *txnWork) {
+func (t *Txn) end(w *txnBuffers) {
 	e := t.e
 	if !t.o.ReadOnly {
 		e.commit.mu.Lock()
@@ -67,7 +67,7 @@ func (t *Txn) end(w *txnWork) {
 }
 
 // recycle gives the memory to transactions to come.
-func (w *txnWork) recycle() {
+func (w *txnBuffers) recycle() {
 	if w.shared || w.conflict.Bytes() > keepTxnBytes || cap(w.batch.Data) > keepTxnBytes || cap(w.own.refs) > keepTxnRefs {
 		return
 	}

@@ -160,7 +160,7 @@ func TestRunOperandsOverflow(t *testing.T) {
 // again.
 func TestFolderAsksOnce(t *testing.T) {
 	calls := 0
-	f := Folder{merger: adder{apart: true, calls: &calls}}
+	f := OperandMerger{merger: adder{apart: true, calls: &calls}}
 	for i := range 1000 {
 		f.push(nil, make([]byte, 8), base.SeqNum(1000-i))
 	}
@@ -172,7 +172,7 @@ func TestFolderAsksOnce(t *testing.T) {
 
 // TestFolderLeavesLong: what is long already is not copied for each operand more.
 func TestFolderLeavesLong(t *testing.T) {
-	f := Folder{merger: joiner{}}
+	f := OperandMerger{merger: joiner{}}
 	for i := range 8 {
 		f.push(nil, make([]byte, maxCombined/3), base.SeqNum(100-i))
 	}
@@ -196,7 +196,7 @@ func (keeperOfInputs) Partial(_, _, older, newer []byte) ([]byte, bool, error) {
 
 // TestFolderAliases: a merger that returns its input does not ruin what is held.
 func TestFolderAliases(t *testing.T) {
-	f := Folder{merger: keeperOfInputs{}}
+	f := OperandMerger{merger: keeperOfInputs{}}
 	for i := range 100 {
 		f.push(nil, fmt.Appendf(nil, "operand %d", i), base.SeqNum(1000-i))
 	}
