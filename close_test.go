@@ -143,3 +143,19 @@ func TestVerifyBesideClose(t *testing.T) {
 		}
 	}
 }
+
+// TestCloseMakesAllDurable: after a clean Close the sequence that is durable is that
+// of the last commit, in every mode, with a log that is kept and with tables.
+func TestCloseMakesAllDurable(t *testing.T) {
+	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Buffered, seerdb.Sync} {
+		for _, size := range []int{10, 2 << 20} {
+			db, err := seerdb.Open(t.TempDir(), &seerdb.Options{Durability: d})
+			must(t, err)
+			must(t, db.Put([]byte("k"), make([]byte, size)))
+			must(t, db.Close())
+			if durable, visible := db.DurableSeq(), db.VisibleSeq(); durable != visible {
+				t.Errorf("%v, %d bytes: durable up to %d of %d", d, size, durable, visible)
+			}
+		}
+	}
+}

@@ -50,8 +50,9 @@ func (e *LeakError) Is(target error) bool { return (*base.LeakError)(e).Is(targe
 
 // PanicError reports a panic of the program's code that the database recovered
 // from: of a merge operator or a filter in a background job, of a listener, of the
-// handler of a logger. It is to be found as a CorruptionError is, in what the call
-// that waited for the job returns, in events and in log records.
+// handler of a logger. It is to be found as a CorruptionError is, in events and in
+// log records, and in what a call returns that such a job made fail: a Flush that
+// waited for it, a commit that is refused because of it.
 type PanicError struct {
 	Code  string // whose code it was, as in "the merge operator of keyspace ..."
 	Key   []byte // about which it was asked; nil where it is about none

@@ -27,14 +27,15 @@ type RangeEstimate struct {
 //
 // Of a table wholly inside the range the figures are exact. Each table that lo or hi
 // cuts, one for each run, adds an error of at most about a page (Options.PageSize) of
-// entries, and often much less, where its entries take about the same everywhere. Where
+// entries, and often much less, where its entries take about the same everywhere: of a
+// table that is no larger than a page it may say nothing or all. Where
 // those at one end of a table are larger than those at the other it is more, and so it
 // is for ValueBytes, which are taken to be spread evenly over the entries. A range of a
 // few hundred keys in memtables is counted; of more, some percent are missed or too
 // many. Commits and compactions beside it may show in part.
 //
 // Errors are ErrClosed, ErrNoKeyspace for a keyspace that was dropped, and those of
-// reading an index, as a *CorruptionError.
+// reading an index: of the system, or a *CorruptionError.
 func (s *space) EstimateRange(lo, hi []byte) (RangeEstimate, error) {
 	est, err := s.k.EstimateRange(lo, hi)
 	return RangeEstimate(est), err

@@ -9,9 +9,9 @@ import (
 // The interfaces below are what a function takes that works on whatever reads or
 // writes one tree of keys. Each method does what that of the type behind it says.
 //
-// They are there to be called. Later versions may add methods to them, as the types
-// get new ones, which is no breaking change: a type of your own, in tests say, gets
-// methods that it does not have by embedding the interface or one of the types.
+// They are there to be called. A type of your own implements one by embedding it, or
+// one of the types behind it, and in no other way: so package typed can tell which
+// keyspace it is about, and later versions may add methods.
 type (
 	// Reader reads one tree of keys. These are Readers: a DB, which is its default
 	// keyspace, a Keyspace, a Snapshot, a Txn, and what Snapshot.In and Txn.In give.
@@ -41,6 +41,9 @@ type (
 		Range(lo, hi []byte) *Rows
 		// Prefix is the keys that begin with p.
 		Prefix(p []byte) *Rows
+
+		// at is what reads k there; nil if this is about one keyspace only.
+		at(k *Keyspace) Reader
 	}
 
 	// Writer writes to one tree of keys. These are Writers: a DB, which is its default
@@ -65,11 +68,12 @@ type (
 		SingleDelete(key []byte) error
 		// DeleteRange removes the keys lo <= key < hi; a nil hi means no end.
 		DeleteRange(lo, hi []byte) error
+
+		into(k *Keyspace) Writer // as at
 	}
 
 	// Store is a tree of keys that is read and written: a DB, which is its default
-	// keyspace, a Keyspace, or a type that embeds one of them or a Store. No other
-	// type implements it, so that package typed can tell which keyspace it is.
+	// keyspace, a Keyspace, or a type that embeds one of them or a Store.
 	Store interface {
 		Reader
 		Writer
@@ -90,6 +94,8 @@ type (
 		// GetForUpdate is Get, and the transaction will not commit if another client
 		// writes the key in between.
 		GetForUpdate(key []byte) ([]byte, error)
+
+		in(k *Keyspace) StoreTxn // as at
 	}
 )
 
@@ -116,14 +122,50 @@ var (
 // keyspace is none, for the default one.
 func (db *DB) keyspace() *Keyspace { return nil }
 
-// keyspace is k, also of what embeds it.
-func (k *Keyspace) keyspace() *Keyspace { return k }
+// keyspace is k, also of what embeds it. A nil one would pass for the default keyspace.
+func (k *Keyspace) keyspace() *Keyspace {
+	if k == nil {
+		panic("seerdb: a nil *Keyspace; what did DB.Keyspace return with it?")
+	}
+	return k
+}
+
+// What spans keyspaces has a part for each.
+
+func (s *Snapshot) at(k *Keyspace) Reader { return s.In(k) }
+func (b *Batch) into(k *Keyspace) Writer  { return b.In(k) }
+func (t *Txn) at(k *Keyspace) Reader      { return t.In(k) }
+func (t *Txn) into(k *Keyspace) Writer    { return t.In(k) }
+func (t *Txn) in(k *Keyspace) StoreTxn    { return t.In(k) }
+
+// What is about one keyspace stays there; a DB is its default one.
+
+func (db *DB) at(*Keyspace) Reader        { return nil }
+func (db *DB) into(*Keyspace) Writer      { return nil }
+func (k *Keyspace) at(*Keyspace) Reader   { return nil }
+func (k *Keyspace) into(*Keyspace) Writer { return nil }
+func (s *SnapshotIn) at(*Keyspace) Reader { return nil }
+func (b BatchIn) into(*Keyspace) Writer   { return nil }
+func (t *TxnIn) at(*Keyspace) Reader      { return nil }
+func (t *TxnIn) into(*Keyspace) Writer    { return nil }
+func (t *TxnIn) in(*Keyspace) StoreTxn    { return nil }
 
 func init() {
-	private.KeyspaceOf = func(store any) any {
-		if s, ok := store.(Store); ok {
-			return s.keyspace()
-		}
-		return nil
+	private.KeyspaceOf = func(store any) any { return store.(Store).keyspace() }
+	private.At = func(r, k any) any { return part(r.(Reader), k, Reader.at) }
+	private.Into = func(w, k any) any { return part(w.(Writer), k, Writer.into) }
+	private.In = func(t, k any) any { return part(t.(StoreTxn), k, StoreTxn.in) }
+}
+
+// part is the part of x for a keyspace, or x itself: where it has none, and for the
+// default keyspace, which is what it works on by itself.
+func part[T any](x T, keyspace any, of func(T, *Keyspace) T) T {
+	k := keyspace.(*Keyspace)
+	if k == nil {
+		return x
 	}
+	if p := of(x, k); any(p) != nil {
+		return p
+	}
+	return x
 }

@@ -115,8 +115,10 @@ func (i *Iter) ValueLen() int {
 
 // Refresh makes the iterator show what a new one would show, and stand nowhere: of
 // a DB or a Keyspace the newest commits, of a transaction its later writes, of a
-// snapshot the same as before. It lets go of what it pinned, at the cost of a new
-// iterator. After an error the iterator is as it was.
+// snapshot the same as before, as long as that is open. It lets go of what it pinned,
+// at the cost of a new iterator. Where there can be no new one it returns why, and the
+// iterator is as it was. ErrTxnTooLarge comes after it was refreshed: with what it
+// walked over before, the transaction has read too much.
 func (i *Iter) Refresh() error {
 	if i.it == nil {
 		return ErrClosed
@@ -147,19 +149,21 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 }
 
 // atKey calls fn with an iterator of its own at a key, or returns ErrNotFound.
-func atKey(from opener, key []byte, keysOnly bool, fn func(*engine.Iter)) error {
+func atKey(from opener, key []byte, keysOnly bool, fn func(*engine.Iter)) (err error) {
 	it, err := from.open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: keysOnly, Own: true})
 	if err != nil {
 		return err
 	}
-	there := it.First()
-	if there {
+	there := false
+	defer func() { // a merge operator may panic
+		if err = it.Close(); err == nil && !there {
+			err = ErrNotFound
+		}
+	}()
+	if there = it.First(); there {
 		fn(it)
 	}
-	if err = it.Close(); err == nil && !there {
-		err = ErrNotFound
-	}
-	return err
+	return nil
 }
 
 func expiryOf(from opener, key []byte) (at time.Time, expires bool, err error) {
@@ -244,8 +248,18 @@ func (r *Rows) Before(key []byte) *Rows {
 }
 
 // Limit is the first n of the rows, in the order of the loop: the last n keys for
-// Backward. A negative n is no limit.
-func (r *Rows) Limit(n int) *Rows { return &Rows{from: r.from, o: r.o, limit: n} }
+// Backward. Of several limits the least holds. A negative n leaves none out.
+func (r *Rows) Limit(n int) *Rows {
+	return &Rows{from: r.from, o: r.o, limit: leastLimit(r.limit, n)}
+}
+
+// leastLimit is the less of two limits, of which negative ones are none.
+func leastLimit(a, b int) int {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
 
 // All yields keys and values in ascending order.
 func (r *Rows) All() iter.Seq2[[]byte, []byte] {

@@ -202,6 +202,68 @@ func TestValueThatCannotBeRead(t *testing.T) {
 	must(t, it.Close())
 }
 
+// TestEmptyIsNotNil: keys and values of no bytes are not nil, which means that there is
+// none: read forward and backward, by iterators that are new and used, merged, with an
+// expiry, out of memtables and tables.
+func TestEmptyIsNotNil(t *testing.T) {
+	db := open(t, t.TempDir(), &seerdb.Options{Merger: merger.Append{}})
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	for _, step := range []func(key []byte) error{
+		func(key []byte) error { return errors.Join(db.Put(key, nil), k.Put(key, nil)) },
+		func([]byte) error { return db.Flush(t.Context()) },
+		func(key []byte) error {
+			return errors.Join(db.PutTTL(key, nil, time.Hour), k.PutTTL(key, nil, time.Hour))
+		},
+		func([]byte) error { return db.Flush(t.Context()) },
+		func(key []byte) error { return db.Merge(key, nil) },
+	} {
+		must(t, step([]byte{}))
+		for _, r := range []seerdb.Reader{db, k} {
+			var its []*seerdb.Iter // open at once, so that some are new
+			for i := range 5 {
+				it, err := r.NewIter(nil)
+				must(t, err)
+				its = append(its, it)
+				if ok := []func() bool{it.First, it.Last, func() bool { return it.SeekLE([]byte("a")) }, func() bool { return it.SeekGE(nil) }, it.Prev}[i](); !ok {
+					t.Fatal("no row")
+				}
+				if it.Key() == nil || it.Value() == nil {
+					t.Errorf("move %d: key %v, value %v", i, it.Key(), it.Value())
+				}
+			}
+			for _, it := range its {
+				must(t, it.Close())
+			}
+			v, err := r.Get([]byte{})
+			if v == nil || err != nil {
+				t.Errorf("Get: %v, %v", v, err)
+			}
+			must(t, r.GetFunc([]byte{}, func(v []byte) error {
+				if v == nil {
+					t.Error("GetFunc: nil")
+				}
+				return nil
+			}))
+		}
+	}
+	// Pages backward end.
+	var last []byte
+	for n := range 3 {
+		rows := db.Range(nil, nil).Before(last).Limit(1)
+		last = nil
+		for key := range rows.Backward() {
+			last = bytes.Clone(key)
+		}
+		if must(t, rows.Err()); (last != nil) != (n == 0) {
+			t.Fatalf("page %d backward: %v", n, last)
+		}
+		if last == nil {
+			break
+		}
+	}
+}
+
 // TestIterRefresh makes iterators show later commits, and later writes of their
 // transaction.
 func TestIterRefresh(t *testing.T) {
@@ -256,6 +318,23 @@ func TestIterRefresh(t *testing.T) {
 		t.Errorf("%d iterators are open", n)
 	}
 }
+
+// TestRefreshKeepsThePlace: an iterator that is left open is named where the program
+// opened it, and not where it was refreshed.
+func TestRefreshKeepsThePlace(t *testing.T) {
+	db, err := seerdb.Open(t.TempDir(), nil)
+	must(t, err)
+	it, err := newIterHere(db)
+	must(t, err)
+	must(t, it.Refresh())
+	must(t, it.Refresh())
+	var leak *seerdb.LeakError
+	if err := db.Close(); !errors.As(err, &leak) || len(leak.Places) != 1 || !strings.Contains(leak.Places[0], "newIterHere") {
+		t.Errorf("%v", err)
+	}
+}
+
+func newIterHere(db *seerdb.DB) (*seerdb.Iter, error) { return db.NewIter(nil) }
 
 // TestRowsInPages reads ranges page by page, in both directions.
 func TestRowsInPages(t *testing.T) {
@@ -317,7 +396,7 @@ func TestRowsInPages(t *testing.T) {
 		rows *seerdb.Rows
 		want int
 	}{
-		{rows, 50}, {rows.Limit(0), 0}, {rows.Limit(-1), 50}, {rows.Limit(2).Limit(-1), 50}, {rows.After(nil), 50}, {rows.Before(nil), 50},
+		{rows, 50}, {rows.Limit(0), 0}, {rows.Limit(-1), 50}, {rows.Limit(2).Limit(-1), 2}, {rows.Limit(2).Limit(5), 2}, {rows.Limit(5).Limit(2), 2}, {rows.Limit(0).Limit(5), 0}, {rows.Limit(2).After([]byte("k01")), 2}, {rows.After(nil), 50}, {rows.Before(nil), 50},
 		{rows.After([]byte("z")), 0}, {rows.Before([]byte{}), 0}, {rows.After([]byte("k23\x00")), 2}, {rows.After([]byte("k23\x00")).After([]byte("a")), 2},
 		{rows.Before([]byte("k01")), 2}, {rows.Before([]byte("k01")).Before([]byte("z")), 2}, {rows.After([]byte("k01")).Before([]byte("k02")), 1},
 	} {

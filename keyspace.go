@@ -71,6 +71,9 @@ func (db *DB) DropKeyspace(name string) error { return db.e.DropKeyspace(name) }
 // Name is the keyspace's name.
 func (k *Keyspace) Name() string { return k.k.Name() }
 
+// TTL is the KeyspaceOptions.TTL that holds, 0 for none.
+func (k *Keyspace) TTL() time.Duration { return k.k.TTL() }
+
 func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
 	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.CompactionFilter.filter()}
 	if o.ValueThreshold != 0 {

@@ -107,7 +107,8 @@ func (b *Batch) SingleDelete(key []byte) error { return b.ops(0).singleDelete(ke
 // operations of the batch put.
 func (b *Batch) DeleteRange(lo, hi []byte) error { return b.ops(0).deleteRange(lo, hi) }
 
-// Merge is DB.Merge in the batch.
+// Merge is DB.Merge in the batch. Where there is no merge operator Apply refuses the
+// batch.
 func (b *Batch) Merge(key, operand []byte) error { return b.ops(0).merge(key, operand) }
 
 // PutTTL is DB.PutTTL in the batch. The time runs from this call.

@@ -121,6 +121,13 @@ func TestRowsEndWithAPanic(t *testing.T) {
 		bad = true
 		_, _ = db.Get([]byte("b"))
 	})
+	panics(func() {
+		bad = true
+		_, _ = db.ValueLen([]byte("b"))
+	})
+	if n := db.Metrics().Iterators; n != 0 {
+		t.Errorf("%d iterators are open", n)
+	}
 	for _, call := range []func([]byte, []byte) (bool, error){db.PutIfAbsent, func(k, v []byte) (bool, error) { return db.CompareAndSwap(k, v, v) }} {
 		panics(func() {
 			bad = true

@@ -98,7 +98,7 @@ func (s *space) Get(key []byte) ([]byte, error) {
 
 // AppendGet appends the value of key to dst and returns the extended slice.
 // It does not allocate when dst has room. When there is no value it returns
-// dst and ErrNotFound.
+// dst and ErrNotFound. A nil dst stays nil where the value is empty.
 func (s *space) AppendGet(dst, key []byte) ([]byte, error) {
 	return s.k.AppendGet(dst, key, engine.Newest)
 }

@@ -72,13 +72,13 @@ func (db *DB) Begin(o *TxnOptions) (*Txn, error) {
 }
 
 // begin opens a transaction for a caller.
-func (db *DB) begin(o *TxnOptions, where engine.CallSite) (*Txn, error) {
+func (db *DB) begin(o *TxnOptions, site engine.CallSite) (*Txn, error) {
 	x := new(struct { // in one piece
 		Txn
 		e engine.Txn
 	})
 	err := db.e.Begin(&x.e, engine.TxnOptions{
-		Isolation: engine.Isolation(o.Isolation), Durability: engine.Durability(o.Durability), ReadOnly: o.ReadOnly, Where: where,
+		Isolation: engine.Isolation(o.Isolation), Durability: engine.Durability(o.Durability), ReadOnly: o.ReadOnly, Site: site,
 	})
 	if err != nil {
 		return nil, err
@@ -199,7 +199,8 @@ func (t *txnSpace) DeleteRange(lo, hi []byte) error {
 }
 
 // Merge is DB.Merge in the transaction. It is no read: transactions that only
-// merge into the same key do not conflict when they are Serializable.
+// merge into the same key do not conflict when they are Serializable. Where there is
+// no merge operator reads of the key, and Commit, are refused.
 func (t *txnSpace) Merge(key, operand []byte) error {
 	return t.write(func(o ops) error { return o.merge(key, operand) })
 }
@@ -261,7 +262,8 @@ func (s *space) PutIfAbsent(key, value []byte) (bool, error) {
 }
 
 // CompareAndSwap sets key to value if its value is old, where nil means that it
-// has none, and reports whether it did. A nil value removes the key.
+// has none, and reports whether it did. A nil value removes the key. What Get, GetFunc
+// and iterators give is not nil for an empty value; what AppendGet appends to nil is.
 func (s *space) CompareAndSwap(key, old, value []byte) (bool, error) {
 	cond := func(now []byte, exists bool) bool { return exists == (old != nil) && string(now) == string(old) }
 	return s.putIf(key, cond, func(o ops) error {

@@ -345,3 +345,34 @@ func TestTxnKeyspacesBesideReaders(t *testing.T) {
 		t.Errorf("at the end: %q, %v", names, err)
 	}
 }
+
+// TestTxnKeyspacesReadOnly refuses both at once, in a transaction that only reads and
+// in a database that was opened so.
+func TestTxnKeyspacesReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	db, err := seerdb.Open(dir, nil)
+	must(t, err)
+	_, err = db.Keyspace("k", nil)
+	must(t, err)
+	check := func(x *seerdb.Txn) {
+		t.Helper()
+		defer x.Rollback()
+		if _, err := x.Keyspace("new", nil); !errors.Is(err, seerdb.ErrReadOnly) {
+			t.Errorf("created: %v", err)
+		}
+		if err := x.DropKeyspace("k"); !errors.Is(err, seerdb.ErrReadOnly) {
+			t.Errorf("dropped: %v", err)
+		}
+		if _, err := x.Keyspace("k", nil); err != nil {
+			t.Errorf("opened: %v", err)
+		}
+	}
+	x, err := db.Begin(&seerdb.TxnOptions{ReadOnly: true})
+	must(t, err)
+	check(x)
+	must(t, db.Close())
+	db = open(t, dir, &seerdb.Options{ReadOnly: true})
+	x, err = db.Begin(nil)
+	must(t, err)
+	check(x)
+}

@@ -34,14 +34,14 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 	if o == nil {
 		o = &TxnOptions{}
 	}
-	where := engine.Caller(0, 2)
+	site := engine.Caller(0, 2)
 	var place lanePlace
 	defer place.leave() // fn may panic
 	for try := 1; ; try++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		over, err := db.once(ctx, o, where, fn)
+		over, err := db.once(ctx, o, site, fn)
 		if !errors.Is(err, ErrConflict) || try == updateTries {
 			return err
 		}
@@ -58,8 +58,8 @@ func (db *DB) UpdateWith(ctx context.Context, o *TxnOptions, fn func(*Txn) error
 
 // once runs fn in one transaction. After a conflict it also returns a number for
 // what the conflict was over.
-func (db *DB) once(ctx context.Context, o *TxnOptions, where engine.CallSite, fn func(*Txn) error) (over uint64, err error) {
-	t, err := db.begin(o, where)
+func (db *DB) once(ctx context.Context, o *TxnOptions, site engine.CallSite, fn func(*Txn) error) (over uint64, err error) {
+	t, err := db.begin(o, site)
 	if err != nil {
 		return 0, err
 	}

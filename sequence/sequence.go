@@ -18,7 +18,8 @@
 // The key belongs to its sequences: nothing else may write or delete it once
 // numbers were given. Under it are 8 bytes, big-endian: the next number that no
 // lease covers. No key means 1, so that a program can use 0 for no number. To begin
-// elsewhere, put these bytes before the first sequence is made.
+// elsewhere, put these bytes before the first sequence is made. A keyspace with a TTL
+// can have no sequence, for its key would expire.
 package sequence
 
 import (
@@ -66,8 +67,8 @@ type Sequence struct {
 // gaps and makes each Next a commit; a program that takes many a second wants
 // hundreds or more. New reads the key and writes nothing.
 //
-// The error wraps [seerdb.ErrInvalidOptions] for a lease of 0, [ErrForm] if the key
-// has another value, or is what the store returned.
+// The error wraps [seerdb.ErrInvalidOptions] for a lease of 0 and for a keyspace with
+// a TTL, [ErrForm] if the key has another value, or is what the store returned.
 func New(store Store, key []byte, lease uint64) (*Sequence, error) {
 	switch {
 	case store == nil:
@@ -76,6 +77,9 @@ func New(store Store, key []byte, lease uint64) (*Sequence, error) {
 		return nil, fmt.Errorf("%w: the lease of a sequence has 0 numbers; 1 is the least", seerdb.ErrInvalidOptions)
 	case len(key) > seerdb.MaxKeySize:
 		return nil, fmt.Errorf("%w: %d bytes; at most %d are allowed", seerdb.ErrKeyTooLarge, len(key), seerdb.MaxKeySize)
+	}
+	if k, ok := store.(interface{ TTL() time.Duration }); ok && k.TTL() != 0 {
+		return nil, fmt.Errorf("%w: the keyspace of a sequence has a TTL of %v; with one, key %.200q would expire", seerdb.ErrInvalidOptions, k.TTL(), key)
 	}
 	s := &Sequence{store: store, key: bytes.Clone(key), lease: lease}
 	if _, _, err := s.read(); err != nil {

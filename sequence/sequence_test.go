@@ -240,13 +240,35 @@ func TestRefusals(t *testing.T) {
 }
 
 // TestExpires: a key that will be forgotten gives no number, since the numbers
-// would begin anew.
+// would begin anew, and one that is refused is left as it is.
 func TestExpires(t *testing.T) {
-	db := open(t, t.TempDir())
+	dir := t.TempDir()
+	db := open(t, dir)
+	k, err := db.Keyspace("k", nil)
+	must(t, err)
+	if n, err := begin(t, k, 1).Next(); n != 1 || err != nil {
+		t.Fatalf("without a TTL: %d, %v", n, err)
+	}
+	must(t, db.Close())
+	db = open(t, dir)
+	k, err = db.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Millisecond})
+	must(t, err)
+	if _, err := sequence.New(k, key, 1); !errors.Is(err, seerdb.ErrInvalidOptions) || !strings.Contains(err.Error(), "TTL") {
+		t.Errorf("with a TTL: %v", err)
+	}
+	must(t, db.Close())
+	time.Sleep(5 * time.Millisecond)
+	db = open(t, dir)
+	k, err = db.Keyspace("k", nil)
+	must(t, err)
+	if n, err := begin(t, k, 1).Next(); n != 2 || err != nil {
+		t.Errorf("without a TTL again: %d, %v", n, err)
+	}
+	// A store that does not say that it has one.
 	for _, ttl := range []time.Duration{time.Nanosecond, time.Hour} {
 		k, err := db.Keyspace(fmt.Sprint(ttl), &seerdb.KeyspaceOptions{TTL: ttl})
 		must(t, err)
-		s := begin(t, k, 10)
+		s := begin(t, struct{ sequence.Store }{k}, 10)
 		for range 2 {
 			if n, err := s.Next(); n != 0 || !errors.Is(err, seerdb.ErrInvalidOptions) || !strings.Contains(err.Error(), "TTL") {
 				t.Fatalf("TTL %v: %d, %v", ttl, n, err)

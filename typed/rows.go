@@ -49,10 +49,12 @@ func (r *Rows[K, V]) After(k K) *Rows[K, V] {
 }
 
 // Limit is the first n of the rows, in the order of the loop: the last n keys for
-// Backward. A negative n is no limit.
+// Backward. Of several limits the least holds. A negative n leaves none out.
 func (r *Rows[K, V]) Limit(n int) *Rows[K, V] {
 	out := r.again()
-	out.limit = n
+	if r.limit < 0 || n >= 0 && n < r.limit {
+		out.limit = n
+	}
 	return out
 }
 

@@ -35,12 +35,13 @@ type Store[K, V any] struct {
 	Reader[K, V]
 	Writer[K, V]
 	store seerdb.Store
+	k     *seerdb.Keyspace // of store; nil is the default one
 }
 
 // New makes a view of a store.
 func New[K, V any](store seerdb.Store, key keycodec.Codec[K], value valuecodec.Codec[V]) *Store[K, V] {
 	c := codecs[K, V]{key, value}
-	return &Store[K, V]{Reader[K, V]{store, c}, Writer[K, V]{store, c}, store}
+	return &Store[K, V]{Reader[K, V]{store, c}, Writer[K, V]{store, c}, store, private.KeyspaceOf(store).(*seerdb.Keyspace)}
 }
 
 // With is the same view of another store.
@@ -48,72 +49,34 @@ func (t *Store[K, V]) With(store seerdb.Store) *Store[K, V] {
 	return New(store, t.Reader.c.key, t.Reader.c.value)
 }
 
-// In reads and writes in a transaction, in the keyspace that this is a view of. What
-// Txn.In gives is taken as it is, whichever keyspace that is on. Of a type that embeds
-// a *seerdb.Txn it is the transaction that is used, not its own methods.
+// In reads and writes in a transaction, in the keyspace that this is a view of.
+// What Txn.In and Txn.Keyspace give is taken as it is, whichever keyspace that is on.
 //
 //	err := db.Update(ctx, func(t *seerdb.Txn) error {
 //		users := users.In(t)
 //		...
 //	})
+//
+// Of a type that embeds a transaction, methods of its own are passed over, unless the
+// view is of the default keyspace.
 func (t *Store[K, V]) In(txn seerdb.StoreTxn) *Txn[K, V] {
 	c := t.Reader.c
-	if k := t.keyspace(); k != nil {
-		if x, ok := txn.(ofTxn); ok {
-			txn = x.In(k)
-		}
-	}
+	txn = private.In(txn, t.k).(seerdb.StoreTxn)
 	return &Txn[K, V]{Reader[K, V]{txn, c}, Writer[K, V]{txn, c}, txn}
 }
 
-// At reads from a snapshot or a transaction, in the keyspace that this is a view
-// of, or from any other reader, as it is: what Snapshot.In or Txn.In give, a DB, a
-// Keyspace. Of types that embed some see In.
+// At reads from a snapshot or a transaction, in the keyspace that this is a view of.
+// What is about one keyspace is taken as it is: what Snapshot.In or Txn.In give, a
+// Keyspace, and a DB, which is its default one. Of types that embed some see In.
 func (t *Store[K, V]) At(r seerdb.Reader) *Reader[K, V] {
-	if k := t.keyspace(); k != nil {
-		switch x := r.(type) {
-		case ofSnapshot:
-			r = x.In(k)
-		case ofTxn:
-			r = x.In(k)
-		}
-	}
-	return &Reader[K, V]{r, t.Reader.c}
+	return &Reader[K, V]{private.At(r, t.k).(seerdb.Reader), t.Reader.c}
 }
 
-// Into writes to a batch or a transaction, in the keyspace that this is a view
-// of, or to any other writer, as it is: what Batch.In or Txn.In give, a DB, a
-// Keyspace. Of types that embed some see In.
+// Into writes to a batch or a transaction, in the keyspace that this is a view of.
+// What is about one keyspace is taken as it is: what Batch.In or Txn.In give, a
+// Keyspace, and a DB, which is its default one. Of types that embed some see In.
 func (t *Store[K, V]) Into(w seerdb.Writer) *Writer[K, V] {
-	if k := t.keyspace(); k != nil {
-		switch x := w.(type) {
-		case ofBatch:
-			w = x.In(k)
-		case ofTxn:
-			w = x.In(k)
-		}
-	}
-	return &Writer[K, V]{w, t.Writer.c}
-}
-
-// What spans keyspaces: a transaction, a snapshot, a batch. These are no types, so that
-// what embeds one counts too: it would else read and write the default keyspace.
-type (
-	ofTxn interface {
-		In(k *seerdb.Keyspace) *seerdb.TxnIn
-	}
-	ofSnapshot interface {
-		In(k *seerdb.Keyspace) *seerdb.SnapshotIn
-	}
-	ofBatch interface {
-		In(k *seerdb.Keyspace) seerdb.BatchIn
-	}
-)
-
-// keyspace is the one that this is a view of; nil is the default one.
-func (t *Store[K, V]) keyspace() *seerdb.Keyspace {
-	k, _ := private.KeyspaceOf(t.store).(*seerdb.Keyspace)
-	return k
+	return &Writer[K, V]{private.Into(w, t.k).(seerdb.Writer), t.Writer.c}
 }
 
 // PutIfAbsent sets k to v if it has no value, and reports whether it did.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -515,6 +516,27 @@ func TestTypedStaysInItsKeyspace(t *testing.T) {
 	}
 }
 
+// shadowed has a method that hides that of the transaction.
+type shadowed struct{ *seerdb.Txn }
+
+func (shadowed) In(string) string { return "" }
+
+// TestTypedNilKeyspace: one is what an error that was ignored leaves, and no view of
+// the default keyspace.
+func TestTypedNilKeyspace(t *testing.T) {
+	type wrapped struct{ *seerdb.Keyspace }
+	for name, store := range map[string]seerdb.Store{"nil": (*seerdb.Keyspace)(nil), "wrapped": wrapped{}} {
+		func() {
+			defer func() {
+				if p := recover(); p == nil || !strings.Contains(fmt.Sprint(p), "nil *Keyspace") {
+					t.Errorf("%s: %v", name, p)
+				}
+			}()
+			typed.New(store, keycodec.String, valuecodec.Int64)
+		}()
+	}
+}
+
 // TestTypedWrappedKeyspacesMeet: a view of a keyspace stays in it in types that embed
 // a transaction, a snapshot or a batch, and one of the default keyspace, or of what
 // embeds a database, in that.
@@ -524,6 +546,10 @@ func TestTypedWrappedKeyspacesMeet(t *testing.T) {
 		snapshot struct{ *seerdb.Snapshot }
 		batch    struct{ *seerdb.Batch }
 		whole    struct{ *seerdb.DB }
+		// Behind interfaces, and with a method of the same name.
+		anyTxn    struct{ seerdb.StoreTxn }
+		anyReader struct{ seerdb.Reader }
+		anyWriter struct{ seerdb.Writer }
 	)
 	db := open(t, nil)
 	k, err := db.Keyspace("accounts", nil)
@@ -539,18 +565,25 @@ func TestTypedWrappedKeyspacesMeet(t *testing.T) {
 			if err != nil || n != 1 {
 				t.Errorf("%s: the transaction reads %d, %v", name, n, err)
 			}
+			if n, err := view.At(anyReader{x}).Get("ada"); err != nil || n != 1 {
+				t.Errorf("%s: behind an interface the transaction reads %d, %v", name, n, err)
+			}
 			must(t, view.In(txn{x}).Put("ada", 2))
+			must(t, view.In(anyTxn{txn{x}}).Put("eve", 5))
+			must(t, view.In(shadowed{x}).Put("mia", 6))
+			must(t, view.Into(anyWriter{x}).Put("zoe", 7))
 			return view.Into(txn{x}).Put("grace", 3)
 		}))
 		b := batch{db.NewBatch()}
 		must(t, view.Into(b).Put("alan", 4))
+		must(t, view.Into(anyWriter{b}).Put("bob", 8))
 		must(t, db.Apply(b.Batch, seerdb.DefaultDurability))
 		if n, err := view.At(snapshot{s}).Get("ada"); err != nil || n != 1 {
 			t.Errorf("%s: the snapshot reads %d, %v", name, n, err)
 		}
 		must(t, s.Close())
 		rows := view.Rows()
-		if got, want := maps.Collect(rows.All()), map[string]int64{"ada": 2, "grace": 3, "alan": 4}; !maps.Equal(got, want) || rows.Err() != nil {
+		if got, want := maps.Collect(rows.All()), map[string]int64{"ada": 2, "grace": 3, "alan": 4, "eve": 5, "mia": 6, "zoe": 7, "bob": 8}; !maps.Equal(got, want) || rows.Err() != nil {
 			t.Errorf("%s: it has %v, %v; want %v", name, got, rows.Err(), want)
 		}
 		other := seerdb.Reader(k)

@@ -106,7 +106,7 @@ type LeakError struct {
 }
 
 func (e *LeakError) Error() string {
-	return fmt.Sprintf("seerdb: closed with %d iterators or snapshots open, close them first (all that was acknowledged is durable): %s",
+	return fmt.Sprintf("seerdb: closed with %d iterators, snapshots or transactions open, close them first (all that was acknowledged is durable): %s",
 		e.Open, strings.Join(e.Places, "; "))
 }
 

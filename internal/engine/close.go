@@ -160,8 +160,11 @@ func (e *Engine) finishLogs() error {
 		}
 		e.opts.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
 	}
+	whole := true
 	for _, g := range slices.Backward(e.state.Load().generations()) {
-		if serr := g.seal(); serr != nil && !errors.Is(serr, base.ErrNoSpace) {
+		serr := g.seal()
+		whole = whole && serr == nil
+		if serr != nil && !errors.Is(serr, base.ErrNoSpace) {
 			e.abandonLogs()
 			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), serr)
 		}
@@ -169,6 +172,9 @@ func (e *Engine) finishLogs() error {
 	if withoutLog {
 		return fmt.Errorf("seerdb: close: commits after sequence %d may be lost, for they went neither to a log nor to tables: %w",
 			e.durable.load(), err)
+	}
+	if whole {
+		e.durable.raise(e.lastSeq())
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ type IterOptions struct {
 	KeysOnly     bool
 	Bulk         bool // a long scan: what it reads does not displace hot pages
 	Own          bool // made for the length of a call: the program cannot leak it
+	// Site is where the program opened it; the zero value is the caller of the
+	// caller of NewIter.
+	Site CallSite
 }
 
 // Iter shows the live keys of one sequence in order, each once, with its
@@ -113,9 +116,15 @@ func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at ReadPoint, o
 	it.hold = nil
 	it.cur, it.valid, it.err, it.forward, it.isCopy = nil, false, nil, true, false
 	it.keyCopy = it.keyCopy[:0]
+	if it.keyCopy == nil { // the iterator is new; a key of no bytes is not nil, nor is such a value
+		it.keyCopy, it.value = []byte{}, []byte{}
+	}
 	it.origin.own = o.Own
 	it.origin.state, it.origin.bytes = s, iterBytes+int64(len(it.children))*sourceBytes+int64(cap(it.fetched))
-	e.open.add(&it.origin, originIter, Caller(2, 4))
+	if o.Site.n == 0 {
+		o.Site = Caller(2, 4)
+	}
+	e.open.add(&it.origin, originIter, o.Site)
 	return it, nil
 }
 
@@ -371,7 +380,7 @@ func (it *Iter) SeekLE(key []byte) bool {
 
 // Options are those that the iterator was opened with. They are valid until Close.
 func (it *Iter) Options() IterOptions {
-	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk}
+	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.origin.where}
 }
 
 // own copies the target of a seek: it may be what Key or Value returned, a

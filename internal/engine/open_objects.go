@@ -41,7 +41,7 @@ type CallSite struct {
 	n   int
 }
 
-// Caller is the caller of the function that calls Caller, or who is skip calls
+// Caller is the caller of the function that calls Caller, or the one skip calls
 // further up, and those above, n in all. Each that is passed or kept costs about
 // 100 ns.
 func Caller(skip, n int) (w CallSite) {

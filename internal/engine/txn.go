@@ -31,7 +31,7 @@ type TxnOptions struct {
 	Durability Durability
 	ReadOnly   bool
 	Own        bool     // begun for the length of a call: the program cannot leak it
-	Where      CallSite // who began it; the zero value is the caller of the caller of Begin
+	Site       CallSite // where it was begun; the zero value is the caller of the caller of Begin
 }
 
 // Txn is an optimistic transaction: it reads at a snapshot and through its own
@@ -79,8 +79,8 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if _, err := e.durability(o.Durability); err != nil {
 		return err
 	}
-	if o.Where.n == 0 {
-		o.Where = Caller(1, 2)
+	if o.Site.n == 0 {
+		o.Site = Caller(1, 2)
 	}
 	w := txnPool.Get().(*txnBuffers)
 	e.clock.ifUsed()
@@ -96,7 +96,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	}
 	t.at = t.held
 	t.origin.own = o.Own
-	e.open.add(&t.origin, originTxn, o.Where)
+	e.open.add(&t.origin, originTxn, o.Site)
 	return nil
 }
 

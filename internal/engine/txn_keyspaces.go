@@ -153,8 +153,11 @@ func (t *Txn) DropKeyspace(name string) error {
 		return err
 	}
 	defer t.mu.Unlock()
-	if t.o.ReadOnly {
+	switch {
+	case t.o.ReadOnly:
 		return fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be dropped", base.ErrReadOnly, name)
+	case t.e.opts.ReadOnly:
+		return fmt.Errorf("%w: keyspace %q cannot be dropped", base.ErrReadOnly, name)
 	}
 	k, own := w.spaces.names[name]
 	if !own {

@@ -19,7 +19,16 @@ package private
 var AsPublic = func(err error, target any) bool { return false }
 
 // KeyspaceOf tells which keyspace a store works on: store is a Store of package seerdb,
-// and the result a *Keyspace of it, or nil for the default keyspace. Package typed asks,
+// and the result a *Keyspace of it, nil for the default keyspace. Package typed asks,
 // so that what it makes of a store in a transaction, a batch or a snapshot stays in
 // that keyspace, also where the program embeds the store in a type of its own.
 var KeyspaceOf = func(store any) any { return nil }
+
+// At, Into and In give what reads, writes or both in one keyspace of a Reader, a Writer
+// or a StoreTxn of package seerdb, and are of that type again; k is a *Keyspace of it,
+// nil for the default one. What is of one keyspace already they return as it is.
+var (
+	At   = func(r, k any) any { return r }
+	Into = func(w, k any) any { return w }
+	In   = func(t, k any) any { return t }
+)
