@@ -254,6 +254,12 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 		}
 	}
 	must(t, db.PutTTL([]byte("timed"), nil, time.Hour)) // from here on the clock is read
+	x, err := db.Begin(nil)
+	must(t, err)
+	born, err := x.Keyspace("born", nil)
+	must(t, err)
+	must(t, born.Put([]byte("k"), nil))
+	must(t, x.CommitContext(ctx))
 	write := func(n int) {
 		for i := range n {
 			b := db.NewBatch()

@@ -99,7 +99,9 @@ func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{txnSpace{t: t.t, k: k.k, e:
 // Names mean what they mean in the database now, and what the transaction made of
 // them: they do not go with its snapshot, and what it found is no read that later
 // conflicts. But Commit fails with ErrConflict if another client created or dropped
-// a keyspace of a name that the transaction created or dropped.
+// a keyspace of a name that the transaction created or dropped. One that exists is
+// opened as DB.Keyspace does it, with its options from then on for all, whatever
+// becomes of the transaction.
 //
 // The Commit of a transaction that created or dropped keyspaces is durable in every
 // mode, as a BulkLoad is. It writes the memtables to tables first, and holds other
@@ -118,7 +120,8 @@ func (t *Txn) Keyspace(name string, o *KeyspaceOptions) (*TxnIn, error) {
 
 // DropKeyspace removes a keyspace and all that is in it, when the transaction is
 // committed: see Keyspace. To other transactions that counts as a deletion of all
-// its keys. In the transaction it is gone at once: operations on it return
+// its keys; those that go on to use it get ErrNoKeyspace, which Update returns and
+// does not try again. In the transaction it is gone at once: operations on it return
 // ErrNoKeyspace, and the name is free for another keyspace.
 func (t *Txn) DropKeyspace(name string) error { return t.t.DropKeyspace(name) }
 

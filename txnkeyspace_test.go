@@ -3,10 +3,10 @@ package seerdb_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -277,47 +277,59 @@ func TestTxnKeyspaceConflicts(t *testing.T) {
 	}
 }
 
-// TestTxnKeyspacesBesideReaders moves rows from keyspace to keyspace, each time to a
-// new one, while readers look for them: a reader that finds a keyspace gone finds
-// its rows in the next one.
-func TestTxnKeyspacesBesideReaders(t *testing.T) {
+// TestTxnKeyspacesBesideOthers moves rows from keyspace to keyspace, each time to a
+// new one, while others read them, or write beside them: one that finds a keyspace gone
+// finds, in reads that begin then, its rows in the next one.
+func TestTxnKeyspacesBesideOthers(t *testing.T) {
+	for name, use := range map[string]func(k *seerdb.Keyspace) error{
+		"get":  func(k *seerdb.Keyspace) error { _, err := k.Get([]byte("row")); return err },
+		"iter": func(k *seerdb.Keyspace) error { return drain(k.NewIter(nil)) },
+		"put":  func(k *seerdb.Keyspace) error { return k.Put([]byte("beside"), nil) },
+	} {
+		t.Run(name, func(t *testing.T) { testTxnKeyspacesBeside(t, use) })
+	}
+}
+
+// drain walks over an iterator and closes it.
+func drain(it *seerdb.Iter, err error) error {
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+	}
+	return it.Close()
+}
+
+func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
 	db := open(t, t.TempDir(), nil)
 	first, err := db.Keyspace("at 0", nil)
 	must(t, err)
 	must(t, first.Put([]byte("row"), []byte("0")))
 	must(t, db.Put([]byte("at"), []byte("0")))
-	rounds := 60
+	rounds := 40
 	if testing.Short() || raceEnabled {
-		rounds = 20
+		rounds = 15
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
 			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
 				// The name is read before the keyspace: at each failure it has moved.
 				at, err := db.Get([]byte("at"))
 				must(t, err)
 				k, err := db.Keyspace("at "+string(at), &seerdb.KeyspaceOptions{ErrorIfMissing: true})
-				var v []byte
 				for err == nil { // until it is dropped, so that no moment of that is missed
 					select {
 					case <-done:
 						return
 					default:
-					}
-					if v, err = k.Get([]byte("row")); err == nil && string(v) != string(at) {
-						t.Errorf("the row is %q in the keyspace %q", v, k.Name())
+						err = use(k)
 					}
 				}
 				now, nerr := db.Get([]byte("at"))
 				if nerr != nil || string(now) == string(at) || !errors.Is(err, seerdb.ErrNoKeyspace) {
-					t.Errorf("at %s: %q, %v; now at %s, %v", at, v, err, now, nerr)
+					t.Errorf("at %s: %v; now at %s, %v", at, err, now, nerr)
 					return
 				}
 			}
@@ -341,8 +353,81 @@ func TestTxnKeyspacesBesideReaders(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
-	if names, err := db.Keyspaces(); err != nil || !slices.Equal(names, []string{fmt.Sprint("at ", rounds)}) {
-		t.Errorf("at the end: %q, %v", names, err)
+	wantText(t, "at the end", keyspaceNames(t, db), fmt.Sprint("at ", rounds))
+}
+
+// TestTxnKeyspacesBesideDrops: another client drops a keyspace that the transaction
+// writes to, at any moment of its commit.
+func TestTxnKeyspacesBesideDrops(t *testing.T) {
+	var o seerdb.Options
+	for i := range 12 {
+		db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+		k, err := db.Keyspace("k", nil)
+		must(t, err)
+		x, err := db.Begin(nil)
+		must(t, err)
+		must(t, x.In(k).Put([]byte("a"), []byte("1")))
+		_, err = x.Keyspace("new", nil)
+		must(t, err)
+		for j := range 100_000 { // what the commit is at for a while
+			must(t, x.Put(fmt.Append(nil, j), nil))
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			time.Sleep(time.Duration(i) * 4 * time.Millisecond)
+			if err := db.DropKeyspace("k"); err != nil {
+				t.Error(err)
+			}
+		})
+		err = x.Commit()
+		wg.Wait()
+		want := "new"
+		if errors.Is(err, seerdb.ErrNoKeyspace) {
+			err, want = nil, ""
+		}
+		must(t, err)
+		wantText(t, "names", keyspaceNames(t, db), want)
+		must(t, db.Put([]byte("after"), nil)) // nothing is held back
+		must(t, db.Close())
+	}
+}
+
+// TestTxnKeyspacesTooLarge: what a transaction does to keyspaces counts against its
+// share of the budget, and the call that is too much says so, not the commit.
+func TestTxnKeyspacesTooLarge(t *testing.T) {
+	for _, isolation := range []seerdb.Isolation{seerdb.Serializable, seerdb.SnapshotIsolation} {
+		o, to := tiny()
+		to.FS = memfs.New()
+		db := open(t, "db", o.With(to))
+		x, err := db.Begin(&seerdb.TxnOptions{Isolation: isolation})
+		must(t, err)
+		put := 0
+		for err == nil {
+			err = x.Put(fmt.Appendf(nil, "%08d", put), nil)
+			put++
+		}
+		if !errors.Is(err, seerdb.ErrTxnTooLarge) {
+			t.Fatal(err)
+		}
+		made := 0
+		for err = nil; err == nil && made < 1000; made++ {
+			_, err = x.Keyspace(fmt.Sprint("n", made), nil)
+		}
+		if !errors.Is(err, seerdb.ErrTxnTooLarge) || made > 10 {
+			t.Errorf("%d keyspaces beside %d puts: %v", made, put, err)
+		}
+		must(t, x.Commit())
+		y, err := db.Begin(&seerdb.TxnOptions{Isolation: isolation})
+		must(t, err)
+		made = 0
+		for ; err == nil; made++ {
+			_, err = y.Keyspace(fmt.Sprintf("%01000d", made), nil)
+		}
+		if !errors.Is(err, seerdb.ErrTxnTooLarge) || int64(made) > o.MemoryBudget/4/1000 {
+			t.Errorf("%d keyspaces with long names: %v", made, err)
+		}
+		must(t, y.Commit())
+		must(t, db.Close())
 	}
 }
 

@@ -80,3 +80,53 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 		t.Errorf("the commit after a load that failed is not seen: %v", err)
 	}
 }
+
+// TestIngestionThatPanics holds nothing back, and leaves its sequences empty.
+func TestIngestionThatPanics(t *testing.T) {
+	e := openSmall(t, nil)
+	defer e.Close()
+	left := false
+	var x Txn // that depends on what the ingestion would have written
+	if err := e.Begin(&x, TxnOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer x.Rollback()
+	if _, err := x.Has(e.root, []byte("key")); err != nil {
+		t.Fatal(err)
+	}
+	durable := e.DurableSeq()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		_, _ = e.ingest(&ingestion{
+			ready: func() (*batch.Batch, error) {
+				b := new(batch.Batch)
+				return b, b.DeleteRange(0, nil, nil)
+			},
+			enter: func(*loading) error { panic("enter") },
+			leave: func() { left = true },
+		})
+	}()
+	if !left || e.DurableSeq() != durable {
+		t.Errorf("its locks are held: %v; durable up to %d", !left, e.DurableSeq())
+	}
+	if err := x.Write(e.root, func(b *batch.Batch) error { return b.Put(0, []byte("other"), nil) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.Commit(t.Context()); err != nil {
+		t.Errorf("a transaction conflicts with what was never written: %v", err)
+	}
+	var b batch.Batch
+	if err := b.Put(0, []byte("after"), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Commit(&b, DefaultDurability); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := e.root.Has([]byte("after"), Newest); !ok || err != nil {
+		t.Errorf("the commit behind it is not seen: %v", err)
+	}
+}

@@ -262,20 +262,20 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if p.commitsHeld {
+			if err := e.callers.refuse("a commit while a load, or a transaction with keyspaces, takes its place", callingJob); err != nil {
+				return err
+			}
+			p.changed.Wait()
+			continue
+		}
 		if err := e.checkSpaces(b.Keyspaces()); err != nil {
-			return err // perhaps it was dropped during a wait
+			return err // perhaps it was dropped during a wait: by a transaction that is visible by now
 		}
 		if err := e.room.refused(b); err != nil {
 			return err
 		}
 		if p.turning.running {
-			p.changed.Wait()
-			continue
-		}
-		if p.commitsHeld {
-			if err := e.callers.refuse("a commit while a load, or a transaction with keyspaces, takes its place", callingJob); err != nil {
-				return err
-			}
 			p.changed.Wait()
 			continue
 		}

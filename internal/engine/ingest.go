@@ -33,7 +33,7 @@ type ingestion struct {
 	// a batch whose operations have its sequences. It is called with commit.mu held
 	// and commits held back, and may release the lock.
 	ready func() (*batch.Batch, error)
-	// enter is step 3. leave, if set, is called after step 4, if enter was called.
+	// enter is step 3. leave, if set, is called behind step 4.
 	enter func(at *loading) error
 	leave func()
 }
@@ -54,24 +54,34 @@ func (e *Engine) ingest(in *ingestion) (base.SeqNum, error) {
 	if err != nil {
 		return 0, err
 	}
+	// A panic leaves no commit waiting.
+	err = errPanicked
+	defer func() { e.endIngestion(in, c, at, err) }()
 	// From here it is a matter of a few syncs; no context is asked.
-	_, err = e.flushBefore(context.Background(), at.seq-1)
-	entered := err == nil
-	if entered {
-		err = in.enter(at)
+	if _, ferr := e.flushBefore(context.Background(), at.seq-1); ferr != nil {
+		err = ferr
+		return 0, err
 	}
+	err = in.enter(at)
+	return at.end, err
+}
+
+// errPanicked is the outcome of an ingestion of which a step panicked.
+var errPanicked = errors.New("engine: an ingestion panicked")
+
+// endIngestion is step 4.
+func (e *Engine) endIngestion(in *ingestion, c *commit, at *loading, err error) {
 	e.endLoading()
 	if err == nil {
 		e.durable.raise(at.end)
 	}
 	c.failed = err != nil && !errors.Is(err, base.ErrCommitUnknown)
 	e.publish(c)
-	if entered && in.leave != nil {
+	if in.leave != nil {
 		in.leave()
 	}
 	e.letCommits()
 	e.background.kick() // the tables were in the way of jobs, or make some
-	return at.end, err
 }
 
 // takePlace is step 1. The caller holds flushMu.

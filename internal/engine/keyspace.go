@@ -451,7 +451,7 @@ func (e *Engine) withoutSpaces(edit *manifest.Edit, missing func(uint32) bool) (
 		}
 		return true
 	})
-	edit.AddValues = slices.DeleteFunc(edit.AddValues, func(m manifest.ValueMeta) bool {
+	edit.AddValues = slices.DeleteFunc(slices.Clone(edit.AddValues), func(m manifest.ValueMeta) bool {
 		if referenced[m.Num] {
 			return false
 		}

@@ -205,7 +205,7 @@ func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 		return dst, err
 	}
 	defer t.mu.Unlock()
-	if !t.fits(w, txn.KeySize+len(key)) {
+	if !t.fits(w, txn.KeySize+len(key), 0) {
 		return dst, base.ErrTxnTooLarge
 	}
 	if err := w.conflict.Ask(k.id, key); err != nil {
@@ -311,7 +311,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 	if w.batch.Count() == count {
 		return nil
 	}
-	if !t.fits(w, 0) {
+	if !t.fits(w, 0, 0) {
 		w.batch.Truncate(mark)
 		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
 	}
@@ -329,10 +329,11 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 }
 
 // fits reports whether the transaction stays within its share with more bytes in
-// its set. With snapshot isolation what it writes enters the set as well, at its
-// commit, which must not be where it becomes too large.
-func (t *Txn) fits(w *txnBuffers, more int) bool {
-	size := int64(len(w.batch.Data))
+// its set, and in keyspaces that it creates and drops. With snapshot isolation what it
+// writes enters the set as well, at its commit, which must not be where it becomes too
+// large.
+func (t *Txn) fits(w *txnBuffers, more, spaces int) bool {
+	size := int64(len(w.batch.Data)) + int64(w.spaces.bytes) + int64(spaces)
 	if t.o.Isolation == SnapshotIsolation {
 		size += int64(w.batch.Count())*txn.KeySize + int64(w.conflict.Bytes()) + int64(more)
 	}
@@ -341,7 +342,7 @@ func (t *Txn) fits(w *txnBuffers, more int) bool {
 
 // charge takes what the transaction occupies from the budget.
 func (t *Txn) charge(w *txnBuffers) {
-	n := int64(len(w.batch.Data)) + int64(len(w.own.refs)+w.own.inTree)*96 + int64(w.conflict.Bytes())
+	n := int64(len(w.batch.Data)) + int64(len(w.own.refs)+w.own.inTree)*96 + int64(w.conflict.Bytes()) + int64(w.spaces.bytes)
 	if n-t.charged >= chargeGrain {
 		t.e.cache.Charge(cache.Transactions, n-t.charged)
 		t.charged = n

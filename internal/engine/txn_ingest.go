@@ -73,6 +73,8 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 		return 0, e.refusal()
 	}
 	defer e.background.leave()
+	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	defer cancel()
 	begin := e.stats.commits.begin()
 	// Most of what is in memory goes to tables while commits go on.
 	if err := e.Flush(ctx); err != nil {
@@ -87,10 +89,17 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if err := e.room.short.Load(); err != nil && !frees {
 		return 0, *err
 	}
+	// Once before others are held back: it may have to ask the tree.
+	e.commit.mu.Lock()
+	err := c.validate(ctx)
+	e.commit.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
 	e.clock.tick() // enter holds locks
 	seq, err := e.ingest(&ingestion{
 		x:     c.x,
-		ready: func() (*batch.Batch, error) { return c.b, c.validate(ctx) },
+		ready: func() (*batch.Batch, error) { return c.b, c.ready(ctx) },
 		enter: c.enter,
 		leave: c.leave,
 	})
@@ -156,8 +165,18 @@ func (c *spaceCommit) drops(k *Keyspace) bool {
 	return own && now == nil
 }
 
-// validate asks whether the transaction may commit now that no other commit comes
-// before it. The caller holds commit.mu.
+// ready is validate when no other commit comes before this one any more, and the end
+// of the transaction. The caller holds commit.mu.
+func (c *spaceCommit) ready(ctx context.Context) error {
+	err := c.validate(ctx)
+	if err == nil {
+		c.e.commit.tracker.End(c.x)
+	}
+	return err
+}
+
+// validate asks whether the transaction may commit. The caller holds commit.mu, which
+// is let go where the answer takes time.
 func (c *spaceCommit) validate(ctx context.Context) error {
 	e := c.e
 	for {
@@ -177,7 +196,6 @@ func (c *spaceCommit) validate(ctx context.Context) error {
 			return err
 		}
 		if !again {
-			e.commit.tracker.End(c.x)
 			return nil
 		}
 	}
@@ -231,9 +249,12 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	defer s.letGo(shard)
 	spaces := []*Keyspace{e.root}
 	for _, id := range spacesIn([]*generation{g}) {
-		spaces = append(spaces, c.space(id))
+		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
+			spaces = append(spaces, k)
+		}
 	}
-	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0}
+	defer e.room.use()()
+	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0, frees: frees(c.b)}
 	out.forSpaces(len(spaces))
 	for _, k := range spaces {
 		part, err := e.writeSpace(context.Background(), s.v, []*generation{g}, k, uint64(g.mem.Bytes()), out)

@@ -20,7 +20,8 @@ import (
 // spaceEdits are what one transaction does to keyspaces. Like the rest of its work
 // they are guarded by its mu. The zero value is none.
 type spaceEdits struct {
-	list []spaceEdit
+	list  []spaceEdit
+	bytes int // that they take, about
 	// What list amounts to: names that mean another keyspace here than in the
 	// database, nil for none, and the numbers of keyspaces that cannot be used.
 	names map[string]*Keyspace
@@ -41,8 +42,13 @@ func (s *spaceEdits) add(x spaceEdit) {
 		s.names, s.gone = map[string]*Keyspace{}, map[uint32]bool{}
 	}
 	s.list = append(s.list, x)
+	s.bytes += x.size()
 	s.note(x)
 }
+
+// size is what a step takes of the transaction's share of the budget: the keyspace, its
+// entries in maps, and its mark in the commit and in the conflict checks.
+func (x *spaceEdit) size() int { return 512 + 2*len(x.k.name) }
 
 func (s *spaceEdits) note(x spaceEdit) {
 	if x.drop {
@@ -68,6 +74,9 @@ func (s *spaceEdits) rollback(n int) {
 		if !x.drop {
 			s.gone[x.k.id] = true // it may have been dropped after that
 		}
+	}
+	for i := range undone {
+		s.bytes -= undone[i].size()
 	}
 	clear(undone)
 	clear(s.names)
@@ -142,8 +151,20 @@ func (t *Txn) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, e
 	if k, err = t.e.tentativeKeyspace(name, &c, mergerName); err != nil {
 		return nil, err
 	}
-	w.spaces.add(spaceEdit{k: k})
+	if err := t.addSpaceEdit(w, spaceEdit{k: k}); err != nil {
+		return nil, err
+	}
 	return k, nil
+}
+
+// addSpaceEdit adds a step, if the transaction stays within its share with it.
+func (t *Txn) addSpaceEdit(w *txnBuffers, x spaceEdit) error {
+	if !t.fits(w, 0, x.size()) {
+		return fmt.Errorf("%w: it has created and dropped %d keyspaces", base.ErrTxnTooLarge, len(w.spaces.list))
+	}
+	w.spaces.add(x)
+	t.charge(w)
+	return nil
 }
 
 // DropKeyspace is Engine.DropKeyspace in the transaction.
@@ -168,8 +189,7 @@ func (t *Txn) DropKeyspace(name string) error {
 	if k == nil {
 		return fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
 	}
-	w.spaces.add(spaceEdit{k: k, drop: true})
-	return nil
+	return t.addSpaceEdit(w, spaceEdit{k: k, drop: true})
 }
 
 // Keyspaces is Engine.Keyspaces as the transaction will leave them.

@@ -45,8 +45,9 @@ func (s *State) advanceKeyspaces(e *Edit) error {
 		}
 		s.Keyspaces = slices.DeleteFunc(slices.Clone(s.Keyspaces), func(k Keyspace) bool { return k.ID == id })
 	}
+	taken := s.taken(len(e.SetKeyspaces))
 	for _, k := range e.SetKeyspaces {
-		if err := s.setKeyspace(k); err != nil {
+		if err := s.setKeyspace(k, taken); err != nil {
 			return err
 		}
 	}
@@ -59,8 +60,31 @@ func (s *State) advanceKeyspaces(e *Edit) error {
 	return nil
 }
 
+// fewKeyspaces is up to how many new names are looked for one by one. A manifest that
+// begins with ten thousand keyspaces would compare fifty million.
+const fewKeyspaces = 8
+
+// taken returns what reports whether a new keyspace's name is another's, for an edit
+// that sets n of them.
+func (s *State) taken(n int) func(name string) bool {
+	if n <= fewKeyspaces {
+		return func(name string) bool {
+			return slices.ContainsFunc(s.Keyspaces, func(o Keyspace) bool { return o.Name == name })
+		}
+	}
+	names := make(map[string]bool, len(s.Keyspaces)+n)
+	for _, k := range s.Keyspaces {
+		names[k.Name] = true
+	}
+	return func(name string) bool {
+		taken := names[name]
+		names[name] = true // by the keyspace that asks
+		return taken
+	}
+}
+
 // setKeyspace adds a keyspace, or says more about one.
-func (s *State) setKeyspace(k Keyspace) error {
+func (s *State) setKeyspace(k Keyspace, taken func(name string) bool) error {
 	switch {
 	case k.ID > maxKeyspace:
 		return fmt.Errorf("keyspace %d is past the limit", k.ID)
@@ -77,7 +101,7 @@ func (s *State) setKeyspace(k Keyspace) error {
 		*s.FindKeyspace(k.ID) = k
 		return nil
 	}
-	if slices.ContainsFunc(s.Keyspaces, func(o Keyspace) bool { return o.Name == k.Name }) {
+	if taken(k.Name) {
 		return fmt.Errorf("there are two keyspaces %q", k.Name)
 	}
 	if n := len(s.Keyspaces); n == 0 || s.Keyspaces[n-1].ID < k.ID {

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -76,7 +77,22 @@ func TestImpossibleKeyspaces(t *testing.T) {
 		Num: 9, Run: 1, Size: 1, Entries: 1, Format: base.FormatNewest, Keyspace: 2,
 		Smallest: []byte("a"), Largest: []byte("b"), SmallestSeq: 1, LargestSeq: 1,
 	}}
+	many := func(last ...string) *Edit { // more names than are compared one by one
+		e := new(Edit)
+		for i := range uint32(2 * fewKeyspaces) {
+			e.SetKeyspaces = append(e.SetKeyspaces, Keyspace{ID: 10 + i, Name: fmt.Sprint("n", i)})
+		}
+		for i, name := range last {
+			e.SetKeyspaces = append(e.SetKeyspaces, Keyspace{ID: 100 + uint32(i), Name: name})
+		}
+		return e
+	}
+	if next, err := s.apply(many("c", "d")); err != nil || len(next.Keyspaces) != 2*fewKeyspaces+4 {
+		t.Errorf("many at once: %v", err)
+	}
 	for name, e := range map[string]*Edit{
+		"many, one is there":     many("a"),
+		"many, two of a name":    many("c", "c"),
 		"dropped twice":          {DropKeyspaces: []uint32{1, 1}},
 		"dropped, never there":   {DropKeyspaces: []uint32{2}},
 		"the default dropped":    {DropKeyspaces: []uint32{0}},
