@@ -301,14 +301,15 @@ func drain(it *seerdb.Iter, err error) error {
 }
 
 func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
-	db := open(t, t.TempDir(), nil)
+	o := seerdb.Options{Durability: seerdb.Relaxed} // so that writes are as frequent as reads
+	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
 	first, err := db.Keyspace("at 0", nil)
 	must(t, err)
 	must(t, first.Put([]byte("row"), []byte("0")))
 	must(t, db.Put([]byte("at"), []byte("0")))
-	rounds := 40
+	rounds := 200
 	if testing.Short() || raceEnabled {
-		rounds = 15
+		rounds = 40
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
