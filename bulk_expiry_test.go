@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -294,6 +295,16 @@ func TestBulkLoadExpiresRefusals(t *testing.T) {
 		}
 		if after := liveFiles(t, db, fs); !slices.Equal(names, after) {
 			t.Fatalf("files before %v, after %v", names, after)
+		}
+	}
+	if math.MaxInt > math.MaxInt32 { // the memory of the value is never touched
+		value := make([]byte, seerdb.MaxValueSize-7)
+		for _, unsorted := range []bool{false, true} {
+			_, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) { yield([]byte("b"), value) },
+				&seerdb.BulkOptions{Unsorted: unsorted, Expires: func(_, _ []byte) time.Time { return time.Unix(1, 0) }})
+			if !errors.Is(err, seerdb.ErrValueTooLarge) {
+				t.Errorf("unsorted %v: a value with no room for its expiry: %v", unsorted, err)
+			}
 		}
 	}
 	bulkCheck(t, "after refusals", db, map[string]string{"a": "1"})

@@ -221,6 +221,9 @@ func (l *load) take(key, value []byte) (row, error) {
 	if err := checkRow(key, value); err != nil || l.o.Expires == nil {
 		return r, err
 	}
+	if most := base.MaxValueSize - base.ExpirySize; len(value) > most {
+		return r, fmt.Errorf("%w: %d bytes; at most %d are allowed where rows may expire", base.ErrValueTooLarge, len(value), most)
+	}
 	r.expiry = l.o.Expires(key, value)
 	if r.expiry != 0 || l.o.Unsorted {
 		l.behind = append(binary.LittleEndian.AppendUint64(l.behind[:0], r.expiry), value...)
