@@ -290,7 +290,7 @@ func TestUseAfterClose(t *testing.T) {
 	if !errors.Is(err, seerdb.ErrLeaked) || !errors.As(err, &leak) || leak.Open != 2 || len(leak.Places) != 2 {
 		t.Fatalf("close with an open iterator and snapshot: %v", err)
 	}
-	if !strings.Contains(err.Error(), "fault_test.go") || !strings.Contains(err.Error(), "2 iterators or snapshots") {
+	if !strings.Contains(err.Error(), "fault_test.go") || !strings.Contains(err.Error(), "2 iterators, snapshots or transactions") {
 		t.Fatalf("close with an open iterator and snapshot: %v", err)
 	}
 	if again := db.Close(); !errors.Is(again, err) {

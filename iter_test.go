@@ -334,6 +334,23 @@ func TestRefreshKeepsThePlace(t *testing.T) {
 	}
 }
 
+// TestAppendValueAfterClose: an iterator that was left open has no value to give.
+func TestAppendValueAfterClose(t *testing.T) {
+	db, err := seerdb.Open(t.TempDir(), nil)
+	must(t, err)
+	must(t, db.Put([]byte("k"), []byte("v")))
+	it, err := db.NewIter(nil)
+	must(t, err)
+	it.First()
+	if err := db.Close(); !errors.Is(err, seerdb.ErrLeaked) {
+		t.Fatal(err)
+	}
+	if v, err := it.AppendValue([]byte("b")); string(v) != "b" || !errors.Is(err, seerdb.ErrClosed) {
+		t.Errorf("%q, %v", v, err)
+	}
+	_ = it.Close()
+}
+
 func newIterHere(db *seerdb.DB) (*seerdb.Iter, error) { return db.NewIter(nil) }
 
 // TestRowsInPages reads ranges page by page, in both directions.

@@ -32,6 +32,8 @@ func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
 	switch {
 	case it.err != nil:
 		return dst, it.err
+	case it.e.closed.Load():
+		return dst, base.ErrClosed
 	case !it.valid:
 		return dst, base.ErrNotFound
 	case it.keysOnly:
