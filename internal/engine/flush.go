@@ -103,8 +103,9 @@ func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
 // so a failure at any point costs nothing but the attempt. The caller holds
 // flushMu.
 func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
-	asked := e.background.flushes.take()
-	s, shard := e.keep()
+	var s *state
+	var shard int
+	asked := e.background.flushes.take(func() { s, shard = e.keep() })
 	var gens []*generation
 	if s != nil {
 		gens = slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })

@@ -63,10 +63,13 @@ func (q *flushRequests) leave(r *flushRequest) {
 }
 
 // take begins an attempt: it returns the requests that the attempt is to answer, and
-// hands them back to settle.
-func (q *flushRequests) take() []*flushRequest {
+// hands them back to settle. acquire, which gets what the attempt flushes, is called in
+// the same step: a generation that becomes immutable after a request that this attempt
+// did not take is none of its own, so it cannot fail without an answer to that.
+func (q *flushRequests) take(acquire func()) []*flushRequest {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	acquire()
 	select {
 	case <-q.wanted: // this is the attempt that was wanted
 	default:

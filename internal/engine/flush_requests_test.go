@@ -19,12 +19,18 @@ func TestFlushRequests(t *testing.T) {
 		}
 	}
 	wanted := func() bool { return len(q.wanted) == 1 }
+	acquire := func() {
+		if q.mu.TryLock() {
+			q.mu.Unlock()
+			t.Error("a request may be made between the requests of an attempt and what it flushes")
+		}
+	}
 
 	early := q.add([]*generation{a})
 	if !wanted() {
 		t.Error("a request does not end the pause of the flusher")
 	}
-	taken := q.take()
+	taken := q.take(acquire)
 	if wanted() {
 		t.Error("an attempt that began is still wanted")
 	}
@@ -38,7 +44,7 @@ func TestFlushRequests(t *testing.T) {
 
 	other := q.add([]*generation{b})
 	gone := q.add([]*generation{a})
-	taken = q.take()
+	taken = q.take(acquire)
 	q.leave(gone)
 	q.settle(taken, []*generation{a}, wrong, in)
 	want("a request for what the attempt had and more", late, true, wrong)
@@ -46,14 +52,14 @@ func TestFlushRequests(t *testing.T) {
 	want("a request whose caller has gone", gone, false, nil)
 
 	both := q.add([]*generation{a, b})
-	taken = q.take()
+	taken = q.take(acquire)
 	beside := q.add([]*generation{a})
 	delete(memory, a)
 	q.settle(taken, []*generation{a}, nil, in)
 	want("half of a request is in tables", both, false, nil)
 	want("all of one is, by an attempt before it", beside, true, nil)
 	delete(memory, b)
-	q.settle(q.take(), []*generation{b}, nil, in)
+	q.settle(q.take(acquire), []*generation{b}, nil, in)
 	want("all of a request is in tables", both, true, nil)
 	want("and of the other", other, true, nil)
 	if len(q.waiting) != 0 {
