@@ -250,15 +250,7 @@ func (r *Rows) Before(key []byte) *Rows {
 // Limit is the first n of the rows, in the order of the loop: the last n keys for
 // Backward. Of several limits the least holds. A negative n leaves none out.
 func (r *Rows) Limit(n int) *Rows {
-	return &Rows{from: r.from, o: r.o, limit: leastLimit(r.limit, n)}
-}
-
-// leastLimit is the less of two limits, of which negative ones are none.
-func leastLimit(a, b int) int {
-	if a < 0 || b >= 0 && b < a {
-		return b
-	}
-	return a
+	return &Rows{from: r.from, o: r.o, limit: int(min(uint(r.limit), uint(n)))} // a negative one is the largest
 }
 
 // All yields keys and values in ascending order.

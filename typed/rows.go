@@ -52,9 +52,7 @@ func (r *Rows[K, V]) After(k K) *Rows[K, V] {
 // Backward. Of several limits the least holds. A negative n leaves none out.
 func (r *Rows[K, V]) Limit(n int) *Rows[K, V] {
 	out := r.again()
-	if r.limit < 0 || n >= 0 && n < r.limit {
-		out.limit = n
-	}
+	out.limit = int(min(uint(r.limit), uint(n))) // a negative one is the largest
 	return out
 }
 

@@ -86,7 +86,7 @@ func figuresOf(s *manifest.State) []spaceFigures {
 		if g := byID[f.Keyspace]; g != nil {
 			g.Tables++
 			g.Bytes += f.Size
-			g.Values += refBytes(f)
+			g.Values += f.ValueBytes()
 			g.Entries += f.Entries
 			g.Deletes += f.Deletes
 			g.Ranges += f.Ranges

@@ -271,14 +271,6 @@ func tablesOf(t *manifest.Tree) (n int) {
 	return n
 }
 
-// refBytes is the bytes that a table references in value files.
-func refBytes(f *manifest.FileMeta) (n uint64) {
-	for _, r := range f.ValueRefs {
-		n += r.Bytes
-	}
-	return n
-}
-
 func runBytes(files []*manifest.FileMeta) (n uint64) {
 	for _, f := range files {
 		n += f.Size

@@ -59,9 +59,7 @@ type extent struct{ tables, values float64 }
 
 func (e *extent) add(f *manifest.FileMeta) {
 	e.tables += float64(f.Size)
-	for _, ref := range f.ValueRefs {
-		e.values += float64(ref.Bytes)
-	}
+	e.values += float64(f.ValueBytes())
 }
 
 // addAll adds the tables of a level.

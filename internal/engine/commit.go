@@ -99,17 +99,12 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		}
 		return e.visibleSeq(), nil
 	}
-	if err := checkSize(b); err != nil {
-		return 0, err
-	}
 	d, err := e.durability(d)
 	if err != nil {
 		return 0, err
 	}
-	if b.Merges() > 0 {
-		if err := checkMergers(b, e.space); err != nil {
-			return 0, err
-		}
+	if err := checkBatch(b, e.space); err != nil {
+		return 0, err
 	}
 	if err := e.settleSpaces(b.Keyspaces()); err != nil {
 		return 0, err
@@ -183,6 +178,17 @@ func reservation(b *batch.Batch) int64 {
 	}
 	return int64(b.KeyValueBytes()) + int64(b.Count())*overhead +
 		int64(b.RangeDeletes())*(memtable.RangeBound(0, 0)+2*prefixSize)
+}
+
+// checkBatch refuses a batch that can never be committed. space finds keyspaces.
+func checkBatch(b *batch.Batch, space func(uint32) *Keyspace) error {
+	if err := b.Err(); err != nil {
+		return err
+	}
+	if err := checkSize(b); err != nil || b.Merges() == 0 {
+		return err
+	}
+	return checkMergers(b, space)
 }
 
 // checkSize refuses a batch that no memtable can hold.

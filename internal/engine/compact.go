@@ -326,7 +326,7 @@ func (e *Engine) installJobs(did []done) error {
 		} else if d.Move {
 			continue // its tables went with the keyspace
 		}
-		edit.Add = append(edit.Add, part.Add...) // withoutDropped removes the files of those that are
+		edit.Add = append(edit.Add, part.Add...) // withoutMissing removes the files of those that are
 		edit.AddValues = append(edit.AddValues, part.AddValues...)
 	}
 	if !alive {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
@@ -79,17 +78,9 @@ func (t *table) estimate(est *RangeEstimate, lo, hi []byte) error {
 	est.TableBytes += part.Bytes
 	if m.Entries > 0 {
 		share := float64(part.Entries) / float64(m.Entries)
-		est.ValueBytes += uint64(share*float64(valueBytes(m)) + 0.5)
+		est.ValueBytes += uint64(share*float64(m.ValueBytes()) + 0.5)
 	}
 	return nil
-}
-
-// valueBytes is what a table references in value files.
-func valueBytes(m *manifest.FileMeta) (n uint64) {
-	for _, ref := range m.ValueRefs {
-		n += ref.Bytes
-	}
-	return n
 }
 
 // estimateMemtables adds what the memtables of a keyspace have in a range.

@@ -32,27 +32,30 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 	if err := e.appendable(); err != nil {
 		return err
 	}
-	e.mu.Lock()
-	cur := e.state.Load()
-	e.mu.Unlock()
-	if cur == nil {
+	if e.state.Load() == nil {
 		return base.ErrClosed
 	}
 	if k != nil && k.dropped.Load() {
 		return errNoKeyspace
 	}
-	dead := e.withoutDropped(edit)
+	return e.makeCurrent(edit, e.missing, func() {}, flushed, filtered)
+}
+
+// makeCurrent makes an edit durable and then current, without the tables of keyspaces
+// that are missing; those are removed. What changes with the edit beside the state is
+// changed by between. The caller holds installMu.
+func (e *Engine) makeCurrent(edit *manifest.Edit, missing func(uint32) bool, between func(), flushed []*generation, filtered bool) error {
+	dead := withoutMissing(edit, missing)
+	cur := e.manifest.Version()
 	edit.NextFile = e.reservation()
-	if s := e.lastSeq(); s > edit.LastSeq {
-		edit.LastSeq = s
-	}
+	edit.LastSeq = max(edit.LastSeq, e.lastSeq())
 	edit.Clock = e.clock.mark()
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}
 	next := e.manifest.Version()
-	dropped := cur.v.version.DroppedBy(edit, next)
-	e.swap(next, flushed, dropped, filtered)
+	between()
+	e.swap(next, flushed, cur.DroppedBy(edit, next), filtered)
 	for _, d := range dead {
 		e.removeFile(d.Type, d.Num, 0)
 	}

@@ -348,16 +348,15 @@ func (e *Engine) DropKeyspace(name string) error {
 		return err
 	}
 	edit := new(manifest.Edit)
-	cur := e.manifest.Version()
-	dropTree(edit, cur, k)
-	if err := e.appendEdit(edit); err != nil {
+	dropTree(edit, e.manifest.Version(), k)
+	err := e.makeCurrent(edit, e.missing, func() {
+		if newest, asked := e.leaveKeyspace(k); asked {
+			e.keepDropped(k, newest)
+		}
+	}, nil, false)
+	if err != nil {
 		return err
 	}
-	next := e.manifest.Version()
-	if newest, asked := e.leaveKeyspace(k); asked {
-		e.keepDropped(k, newest)
-	}
-	e.swap(next, nil, cur.DroppedBy(edit, next), false)
 	e.commitChanged() // its writers may be waiting for a compaction
 	return nil
 }
@@ -414,15 +413,12 @@ func checkMergers(b *batch.Batch, space func(uint32) *Keyspace) error {
 	}
 }
 
-// withoutDropped takes out of an edit, which some job made, the tables of
-// keyspaces that were dropped since, and returns them. The caller holds
-// installMu.
-func (e *Engine) withoutDropped(edit *manifest.Edit) (dead []manifest.Dropped) {
-	return e.withoutSpaces(edit, func(id uint32) bool { return e.space(id) == nil })
-}
+// missing reports whether there is no keyspace with a number.
+func (e *Engine) missing(id uint32) bool { return e.space(id) == nil }
 
-// withoutSpaces is withoutDropped for the keyspaces that are missing.
-func (e *Engine) withoutSpaces(edit *manifest.Edit, missing func(uint32) bool) (dead []manifest.Dropped) {
+// withoutMissing takes out of an edit the tables of keyspaces that are missing, which
+// were dropped since some job made them, and returns them.
+func withoutMissing(edit *manifest.Edit, missing func(uint32) bool) (dead []manifest.Dropped) {
 	gone := func(n manifest.NewFile) bool { return missing(n.Meta.Keyspace) }
 	if !slices.ContainsFunc(edit.Add, gone) {
 		return nil

@@ -163,11 +163,7 @@ func (s *state) entryBytes(k *Keyspace, key []byte) float64 {
 			if r, err := t.open(true); err != nil || !r.MayContain(hash) {
 				continue
 			}
-			sum := float64(t.meta.Size)
-			for _, ref := range t.meta.ValueRefs {
-				sum += float64(ref.Bytes)
-			}
-			return sum / float64(max(t.meta.Entries, 1))
+			return float64(t.meta.Size+t.meta.ValueBytes()) / float64(max(t.meta.Entries, 1))
 		}
 	}
 	return 0

@@ -28,7 +28,8 @@ type spaceCommit struct {
 	// own has the numbers to which the transaction gave another meaning: a keyspace
 	// that is created, or nil for one that will not be there.
 	own    map[uint32]*Keyspace
-	locked bool // enter took the locks that leave releases
+	others []uint32 // numbers that b writes to and that mean here what they mean there
+	locked bool     // enter took the locks that leave releases
 }
 
 // newSpaceCommit prepares it. Each keyspace that comes or goes is marked by an
@@ -45,6 +46,10 @@ func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 	for _, k := range c.created {
 		c.own[k.id] = k
 	}
+	c.others = slices.DeleteFunc(slices.Clone(c.b.Keyspaces()), func(id uint32) bool {
+		_, own := c.own[id]
+		return own
+	})
 	for _, k := range slices.Concat(c.created, c.dropped) {
 		if err := c.b.DeleteRange(k.id, nil, nil); err != nil {
 			return nil, err
@@ -111,18 +116,10 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	return seq, nil
 }
 
-// check refuses what cannot be committed, as commitOnce does.
+// check refuses what cannot be committed.
 func (c *spaceCommit) check() error {
-	if err := c.b.Err(); err != nil {
+	if err := checkBatch(c.b, c.space); err != nil {
 		return err
-	}
-	if err := checkSize(c.b); err != nil {
-		return err
-	}
-	if c.b.Merges() > 0 {
-		if err := checkMergers(c.b, c.space); err != nil {
-			return err
-		}
 	}
 	c.e.installMu.Lock()
 	defer c.e.installMu.Unlock()
@@ -183,13 +180,8 @@ func (c *spaceCommit) validate(ctx context.Context) error {
 		if err := e.commit.refused; err != nil {
 			return err
 		}
-		for _, id := range c.b.Keyspaces() {
-			if _, own := c.own[id]; own {
-				continue
-			}
-			if err := e.checkSpaces([]uint32{id}); err != nil {
-				return err
-			}
+		if err := e.checkSpaces(c.others); err != nil {
+			return err
 		}
 		again, err := e.validate(ctx, c.x)
 		if err != nil {
@@ -311,20 +303,19 @@ func (c *spaceCommit) install(at *loading, res compaction.Result) error {
 	if err := e.appendable(); err != nil {
 		return err
 	}
-	cur := e.manifest.Version()
 	edit := flushEdit(res, uint64(e.newFileNum()))
 	for _, k := range c.created {
 		edit.SetKeyspaces = append(edit.SetKeyspaces, manifest.Keyspace{ID: k.id, Name: k.name, Merger: k.merger})
 	}
 	for _, k := range c.dropped {
-		dropTree(edit, cur, k)
+		dropTree(edit, e.manifest.Version(), k)
 	}
-	dead := e.withoutSpaces(edit, c.missing)
-	edit.NextFile, edit.LastSeq, edit.Clock = e.reservation(), at.end, e.clock.mark()
-	if err := e.appendEdit(edit); err != nil {
-		return err
-	}
-	next := e.manifest.Version()
+	return e.makeCurrent(edit, c.missing, func() { c.rename(at) }, nil, false)
+}
+
+// rename makes keyspaces known and forgets others, once the edit is durable.
+func (c *spaceCommit) rename(at *loading) {
+	e := c.e
 	for _, k := range c.dropped {
 		if newest, asked := e.leaveKeyspace(k); asked {
 			// A transaction that read in it depends on it as on keys that were deleted.
@@ -339,9 +330,4 @@ func (c *spaceCommit) install(at *loading, res compaction.Result) error {
 		e.addSpace(k)
 	}
 	e.spaces.made.Store(e.manifest.State().NextKeyspace)
-	e.swap(next, nil, cur.DroppedBy(edit, next), false)
-	for _, d := range dead {
-		e.removeFile(d.Type, d.Num, 0)
-	}
-	return nil
 }

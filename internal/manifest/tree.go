@@ -38,9 +38,15 @@ func (s *Sum) change(f *FileMeta, n int) {
 	s.Deletes += uint64(n) * f.Deletes
 	s.Ranges += uint64(n) * f.Ranges
 	s.Expiring += uint64(n) * f.Expiring
+	s.Values += uint64(n) * f.ValueBytes()
+}
+
+// ValueBytes is what the table refers to in value files.
+func (f *FileMeta) ValueBytes() (n uint64) {
 	for _, ref := range f.ValueRefs {
-		s.Values += uint64(n) * ref.Bytes
+		n += ref.Bytes
 	}
+	return n
 }
 
 // All calls fn for every table, from the newest to the oldest run, until it
