@@ -58,7 +58,7 @@ const depsPolicy = `
 	extsort:       base vfs compress
 	txn:           base batch
 	merge:         base
-	memtable:      base rangedel | unsafe
+	memtable:      base rangedel batch | unsafe
 	sstable/block: base
 
 	wal:           base vfs record

@@ -145,7 +145,7 @@ func (e *Engine) finishLogs() error {
 	withoutLog := false
 	for _, g := range e.state.Load().generations() {
 		if g.log == nil {
-			withoutLog = withoutLog || !g.empty()
+			withoutLog = withoutLog || !g.mem.Empty()
 			continue
 		}
 		logged += g.log.Size() + int64(g.log.Pending())

@@ -170,16 +170,6 @@ var (
 	replayMemoryMax = int64(memtable.MaxCapacity)
 )
 
-// reservation is what a batch takes of a memtable.
-func reservation(b *batch.Batch) int64 {
-	overhead := int64(memtable.EntryOverhead)
-	if len(b.Keyspaces()) > 0 {
-		overhead += prefixSize
-	}
-	return int64(b.KeyValueBytes()) + int64(b.Count())*overhead +
-		int64(b.RangeDeletes())*(memtable.RangeBound(0, 0)+2*prefixSize)
-}
-
 // checkBatch refuses a batch that can never be committed. space finds keyspaces.
 func checkBatch(b *batch.Batch, space func(uint32) *Keyspace) error {
 	if err := b.Err(); err != nil {
@@ -193,7 +183,7 @@ func checkBatch(b *batch.Batch, space func(uint32) *Keyspace) error {
 
 // checkSize refuses a batch that no memtable can hold.
 func checkSize(b *batch.Batch) error {
-	if n := reservation(b); n > batchMemoryMax {
+	if n := memtable.BatchBound(b); n > batchMemoryMax {
 		return fmt.Errorf("%w: its %d operations take %d bytes in memory, and %d is the most; commit it in parts",
 			base.ErrBatchTooLarge, b.Count(), n, batchMemoryMax)
 	}
@@ -202,7 +192,7 @@ func checkSize(b *batch.Batch) error {
 
 // enqueue is stage 1.
 func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durability, x *txn.Txn) error {
-	need := reservation(b)
+	need := memtable.BatchBound(b)
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,7 +200,7 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		return err
 	}
 	if len(b.Keyspaces()) > 0 {
-		if err := p.gen.openOthers(e.opts.Partitions); err != nil {
+		if err := p.gen.mem.Share(); err != nil {
 			return err
 		}
 	}
@@ -409,7 +399,8 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 			stripes = append(stripes, c.end)
 		}
 	}
-	a := applier{gen: c.gen, stripes: stripes, buf: c.buf, expected: b.RangeDeletes()}
+	var a memtable.Applier
+	a.Init(c.gen.mem, stripes, c.buf, b.RangeDeletes())
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {
@@ -418,10 +409,9 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 		if !ok {
 			break
 		}
-		a.add(&op, seq)
+		a.Add(&op, seq)
 	}
-	a.flush()
-	c.buf = a.buf
+	c.buf = a.Flush()
 }
 
 // publish is stages 4 and 5: it returns once the commit is visible (or, when

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/sstable"
@@ -85,19 +84,9 @@ func (t *table) estimate(est *RangeEstimate, lo, hi []byte) error {
 
 // estimateMemtables adds what the memtables of a keyspace have in a range.
 func (k *Keyspace) estimateMemtables(est *RangeEstimate, s *state, lo, hi []byte) {
-	if k.id != 0 {
-		lo = append(k.prefix[:len(k.prefix):len(k.prefix)], lo...)
-		if hi == nil {
-			hi = binary.BigEndian.AppendUint32(nil, k.id+1)
-		} else {
-			hi = append(k.prefix[:len(k.prefix):len(k.prefix)], hi...)
-		}
-	}
 	for i := range 1 + len(s.imm) {
-		if m := s.generation(i).memtable(k); m != nil {
-			n, size := m.Estimate(lo, hi)
-			est.Entries += n
-			est.MemtableBytes += size
-		}
+		n, size := s.generation(i).mem.Estimate(k.id, lo, hi)
+		est.Entries += n
+		est.MemtableBytes += size
 	}
 }

@@ -36,7 +36,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 	}
 	gens := slices.Clone(s.imm)
 	g := e.commit.gen
-	if !g.empty() || e.commit.head != nil {
+	if !g.mem.Empty() || e.commit.head != nil {
 		gens = append(gens, g)
 	}
 	if len(gens) == 0 {
@@ -159,7 +159,7 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	}
 	var all compaction.Result
 	out := &outputs{e: e, job: job, level: 0, frees: true}
-	spaces := append([]uint32{0}, spacesIn(gens)...)
+	spaces := keyspacesOf(gens)
 	out.forSpaces(len(spaces))
 	for _, id := range spaces {
 		k := e.space(id)
@@ -181,16 +181,27 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 	return all, err
 }
 
+// keyspacesOf lists the numbers of the keyspaces that a flush of generations writes
+// for, ascending: the default one, and those that they hold something of.
+func keyspacesOf(gens []*generation) []uint32 {
+	ids := []uint32{0}
+	for _, g := range gens {
+		ids = append(ids, g.mem.Keyspaces()...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
 // writeSpace writes what generations hold of one keyspace; bytes is what they
 // hold of all.
 func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
 	for _, g := range gens {
-		if it := g.allIter(k); it != nil {
+		if it := g.mem.AllIter(k.id); it != nil {
 			iters = append(iters, it)
 		}
-		if l := g.rangeList(k); l != nil {
+		if l := g.mem.RangeList(k.id); l != nil {
 			ranges = append(ranges, l)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
@@ -27,7 +27,7 @@ type query struct {
 	waited bool // for room for tables
 	// views are the range tombstones of the generations, newest first, if they
 	// were pinned.
-	views []*rangedel.View
+	views []memtable.Ranges
 	st    *readStats
 }
 
@@ -131,7 +131,7 @@ func (k *Keyspace) pointGet(dst, key []byte, at ReadPoint, want bool, show func(
 
 // getPinned is get with the range tombstones pinned.
 func (s *state) getPinned(dst []byte, q *query) ([]byte, error) {
-	var room [8]*rangedel.View
+	var room [8]memtable.Ranges
 	q.views = room[:0]
 	s.pinRanges(q)
 	return s.get(dst, q)
@@ -153,12 +153,12 @@ func (s *state) pinRanges(q *query) {
 	for {
 		q.views = q.views[:0]
 		for i := range 1 + len(s.imm) {
-			q.views = append(q.views, s.generation(i).ranges(q.k))
+			q.views = append(q.views, s.generation(i).mem.Ranges(q.k.id))
 		}
 		q.at.Seq = s.visible()
 		same := true
 		for i, v := range q.views {
-			same = same && v == s.generation(i).ranges(q.k)
+			same = same && v == s.generation(i).mem.Ranges(q.k.id)
 		}
 		if same {
 			return
@@ -177,26 +177,19 @@ func (s *state) generation(i int) *generation {
 // get walks from the newest place to the oldest (I6): the first entry found,
 // or the first range tombstone that holds the key, is the answer.
 func (s *state) get(dst []byte, q *query) ([]byte, error) {
-	key, hash := q.key, q.hash
-	if q.k.id != 0 {
-		var room [128]byte
-		key = append(append(room[:0], q.k.prefix[:]...), key...)
-		hash = base.Hash(key)
-	}
+	var room [128]byte
+	key := memtable.MakeKey(room[:], q.k.id, q.key, q.hash)
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).memtable(q.k)
-		if m == nil {
-			continue
-		}
-		t, v, ok := m.Get(key, hash, q.at.Seq)
-		if view := m.Ranges(); view != nil {
+		m := s.generation(i).mem
+		t, v, ok := m.Get(&key, q.at.Seq)
+		if view := m.Ranges(q.k.id); !view.None() {
 			if q.newest {
 				if q.views == nil {
 					return dst, errNeedPin
 				}
 				view = q.views[i]
 			}
-			if c := cover(view, key, q.at.Seq); c != 0 && (!ok || c > t.Seq()) {
+			if c := view.Cover(&key, q.at.Seq); c != 0 && (!ok || c > t.Seq()) {
 				return dst, base.ErrNotFound
 			}
 		}
@@ -205,14 +198,6 @@ func (s *state) get(dst []byte, q *query) ([]byte, error) {
 		}
 	}
 	return s.getTables(dst, q)
-}
-
-// cover is the newest range tombstone over a key that a read at s sees, or 0.
-func cover(v *rangedel.View, key []byte, s base.SeqNum) base.SeqNum {
-	if f, _ := v.Find(key); f != nil {
-		return f.Cover(s)
-	}
-	return 0
 }
 
 // getTables looks a key up in the tables of its keyspace.

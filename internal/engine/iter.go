@@ -8,7 +8,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/merge"
-	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
@@ -48,13 +47,12 @@ type Iter struct {
 
 	merged   merge.Iter
 	children []base.Iterator
-	mems     []memtable.Iter
-	parts    []prefixIter
+	mems     memtable.Iters
 	runs     []runIter
 	refs     refIter       // the writes of an open transaction
 	withOwn  bool          // there are such writes
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
-	views    []*rangedel.View
+	views    []memtable.Ranges
 
 	cur     *base.KV // forward: the entry shown, or nil
 	next    *base.KV // what merged stands on, behind the key that is shown as a copy
@@ -156,11 +154,7 @@ func (it *Iter) addChildren(k *Keyspace, own *writeSet, o sstable.IterOptions) {
 	if own != nil {
 		it.addOwn(k, own)
 	}
-	if k.id == 0 {
-		it.addMems()
-	} else {
-		it.addOthers(k)
-	}
+	it.addMems()
 	n := 0
 	for l := range ls {
 		for i := range ls[l] {
@@ -183,7 +177,7 @@ func (it *Iter) pin(at ReadPoint) {
 	for {
 		it.views = it.views[:0]
 		for i := range 1 + len(it.s.imm) {
-			it.views = append(it.views, it.s.generation(i).ranges(it.k))
+			it.views = append(it.views, it.s.generation(i).mem.Ranges(it.k.id))
 		}
 		visible := it.s.visible()
 		if at.Seq > visible {
@@ -200,7 +194,7 @@ func (it *Iter) pin(at ReadPoint) {
 
 func (it *Iter) viewsCurrent() bool {
 	for i, v := range it.views {
-		if v != it.s.generation(i).ranges(it.k) {
+		if v != it.s.generation(i).mem.Ranges(it.k.id) {
 			return false
 		}
 	}
@@ -216,42 +210,20 @@ func (it *Iter) addOwn(k *Keyspace, own *writeSet) {
 	it.seek, it.withOwn = base.SeekTrailer(base.SeqNumMax), true
 	it.refs.init(root, k.id)
 	if view != nil {
-		it.ranges = append(it.ranges, rangeSource{order: 0, view: view, own: true})
+		it.ranges = append(it.ranges, rangeSource{order: 0, view: memtable.PlainRanges(view), own: true})
 	}
 	it.children = append(it.children, &it.refs)
 }
 
-// addMems lists the memtables of the default keyspace.
+// addMems lists the memtables.
 func (it *Iter) addMems() {
-	s := it.s
-	it.mems = grow(it.mems, 1+len(s.imm))
-	for i := range it.mems {
-		m := s.generation(i).mem
-		it.addHints(m, nil) // also of an empty one: they are about what is under it
-		if !m.Empty() {
-			it.mems[i].Init(m, it.seq)
-			it.addView(i, nil)
-			it.children = append(it.children, &it.mems[i])
-		}
-	}
-}
-
-// addOthers lists a keyspace's parts of the memtables that several share.
-func (it *Iter) addOthers(k *Keyspace) {
-	s := it.s
-	it.parts = grow(it.parts, 1+len(s.imm))
-	for i := range it.parts {
-		p := &it.parts[i]
-		m := s.generation(i).shared.Load()
-		if m == nil {
-			continue
-		}
-		it.addHints(m, k.prefix[:])
-		if !m.Empty() {
-			p.it.Init(m, it.seq)
-			p.bound(k)
-			it.addView(i, k.prefix[:])
-			it.children = append(it.children, p)
+	it.mems.Reset(it.k.id, 1+len(it.s.imm))
+	for i := range 1 + len(it.s.imm) {
+		m := it.s.generation(i).mem
+		it.addHints(m) // also of an empty one: they are about what is under it
+		if child := it.mems.Add(m, it.seq); child != nil {
+			it.addRanges(it.views[i], false)
+			it.children = append(it.children, child)
 		}
 	}
 }
@@ -259,24 +231,19 @@ func (it *Iter) addOthers(k *Keyspace) {
 // addHints lists what is known to be dead in a generation and in all that is
 // older, as range tombstones of the next child. What is dead to others may be
 // there for a snapshot that keeps a state of its own: a filter took it away.
-func (it *Iter) addHints(m *memtable.Generation, prefix []byte) {
-	dead, expired := m.Hints(), m.ExpiredHints(it.time)
+func (it *Iter) addHints(m *memtable.Memtable) {
+	dead, expired := m.Hints(it.k.id), m.ExpiredHints(it.k.id, it.time)
 	if it.hold != nil && it.hold.kept.Load() != nil { // after the hints: see acquireAt
 		return
 	}
-	if v := dead; v != nil {
-		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
-	}
-	if v := expired; v != nil {
-		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix, timed: true})
-	}
+	it.addRanges(dead, false)
+	it.addRanges(expired, true)
 }
 
-// addView lists the range tombstones of a generation, if it has any, as those
-// of the next child.
-func (it *Iter) addView(i int, prefix []byte) {
-	if v := it.views[i]; v != nil {
-		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: v, prefix: prefix})
+// addRanges lists range tombstones, if there are any, as those of the next child.
+func (it *Iter) addRanges(r memtable.Ranges, timed bool) {
+	if !r.None() {
+		it.ranges = append(it.ranges, rangeSource{order: len(it.children), view: r, timed: timed})
 	}
 }
 

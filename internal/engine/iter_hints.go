@@ -4,7 +4,6 @@ import (
 	"bytes"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/memtable"
 )
 
 // What an iterator learns on its way over tombstones. A queue leaves them at
@@ -96,38 +95,25 @@ func (it *Iter) addHint(lo, hi []byte) {
 	if bytes.Compare(lo, hi) >= 0 {
 		return
 	}
-	m := it.hintTable()
-	if m == nil {
-		return
-	}
-	if it.k.id != 0 {
-		lo = append(bytes.Clone(it.k.prefix[:]), lo...)
-		hi = append(bytes.Clone(it.k.prefix[:]), hi...)
-	}
 	at := uint64(0)
 	if it.dead.expired {
 		at = it.time
 	}
-	m.AddHint(lo, hi, it.seq, at)
+	m := it.s.active.mem
+	if !m.AddHint(it.k.id, lo, hi, it.seq, at) && it.shareActive() {
+		m.AddHint(it.k.id, lo, hi, it.seq, at)
+	}
 }
 
-// hintTable is the memtable of the newest generation that a hint goes to. If the
-// keyspaces that share one have none yet, since all of them are idle, it is made
-// unless a commit is in the way.
-func (it *Iter) hintTable() *memtable.Generation {
-	g := it.s.active
-	if m := g.memtable(it.k); m != nil {
-		return m
-	}
+// shareActive makes the half of the active memtable that the other keyspaces share,
+// which is missing since all of them are idle, unless a commit is in the way.
+func (it *Iter) shareActive() bool {
 	p := &it.e.commit
 	if !p.mu.TryLock() {
-		return nil
+		return false
 	}
 	defer p.mu.Unlock()
-	if p.gen != g || p.gen.openOthers(it.e.opts.Partitions) != nil {
-		return nil
-	}
-	return g.memtable(it.k)
+	return p.gen == it.s.active && p.gen.mem.Share() == nil
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see

@@ -2,9 +2,9 @@ package engine
 
 import (
 	"bytes"
-	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
@@ -20,12 +20,11 @@ import (
 
 // rangeSource is the range tombstones of one child of an iterator.
 type rangeSource struct {
-	order  int // of the child
-	view   *rangedel.View
-	prefix []byte // of the keys in view; nil for the default keyspace
-	run    *tableRun
-	own    bool // of the open transaction
-	timed  bool // hints of which some are about keys that expired
+	order int // of the child
+	view  memtable.Ranges
+	run   *tableRun // instead of view
+	own   bool      // of the open transaction
+	timed bool      // hints of which some are about keys that expired
 
 	// The last answer: no fragment holds a key from gapLo on and before gapHi;
 	// or, if frag is set, that fragment does.
@@ -34,8 +33,7 @@ type rangeSource struct {
 	gapLo, gapHi []byte
 	gapEndless   bool
 	gap          bool
-	bare         rangedel.Fragment // frag without the prefix
-	buf          []byte
+	room         memtable.RangeRoom
 }
 
 // hit is what covered found out about the entry it was asked about.
@@ -119,19 +117,7 @@ func (r *rangeSource) find(key []byte) (*rangedel.Fragment, error) {
 	if r.run != nil {
 		return r.findInRun(key)
 	}
-	k := key
-	if r.prefix != nil {
-		r.buf = append(append(r.buf[:0], r.prefix...), key...)
-		k = r.buf
-	}
-	f, clean := r.view.Next(k)
-	switch {
-	case f != nil && r.prefix != nil && !bytes.HasPrefix(f.Lo, r.prefix):
-		f = nil // another keyspace's
-	case f != nil && r.prefix != nil:
-		r.bare = stripped(*f, binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(r.prefix)+1))
-		f = &r.bare
-	}
+	f, clean := r.view.Next(key, &r.room)
 	r.note(key, f, clean)
 	return r.frag, nil
 }

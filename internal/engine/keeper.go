@@ -106,7 +106,7 @@ func (e *Engine) keepRoom(first bool) bool {
 	if p.gen == g {
 		p.keeping.topUp, p.keeping.limit = taken+more/2, taken+more
 	}
-	if s := e.state.Load(); err != nil && (first || p.gen.mem.Bytes() > roomMin) && !p.gen.empty() && s != nil && !e.queueFull(s) {
+	if s := e.state.Load(); err != nil && (first || p.gen.mem.Bytes() > roomMin) && !p.gen.mem.Empty() && s != nil && !e.queueFull(s) {
 		e.wantTurn(0)
 	}
 	p.changed.Broadcast()

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"encoding/binary"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,10 +17,8 @@ import (
 // them. All share the log, the sequence, the generations, the manifest, the
 // cache, the budget and the workers.
 //
-// Keyspace 0, the default one, has a memtable of its own in each generation.
-// The others share a second one, in which a key is preceded by the number of
-// its keyspace: ten thousand of them cost no more than what was written, and
-// an idle one pins neither memory nor a log.
+// Package memtable keeps them apart: ten thousand cost no more there than what was
+// written, and an idle one pins neither memory nor a log.
 //
 // Creating and dropping are edits of the manifest. Numbers are not used twice,
 // so what generations, logs and running jobs still hold of a keyspace that was
@@ -30,20 +27,15 @@ import (
 // Keyspace is an open keyspace. It is safe for concurrent use.
 type Keyspace struct {
 	// Immutable.
-	e      *Engine
-	id     uint32
-	name   string
-	prefix [prefixSize]byte // of its keys in the memtable of the others
+	e    *Engine
+	id   uint32
+	name string
 
 	newest  base.SeqNum                     // of the commits that wrote to it since Open, but for the default one; guarded by commit.mu
 	merger  string                          // the operator's name that the manifest has; guarded by installMu
 	dropped atomic.Bool                     // stored under installMu
 	opts    atomic.Pointer[KeyspaceOptions] // stored under installMu; nil: not opened by the program yet
 }
-
-// prefixSize is the bytes of a keyspace's number before a key. The memtable has
-// room for it beside the longest key: see memtable.MaxPrefix.
-const prefixSize = 4
 
 // errNoKeyspace ends a job of a keyspace that was dropped since.
 var errNoKeyspace = base.ErrNoKeyspace
@@ -80,9 +72,7 @@ func (e *Engine) addSpace(k *Keyspace) {
 }
 
 func (e *Engine) newKeyspace(m manifest.Keyspace) *Keyspace {
-	k := &Keyspace{e: e, id: m.ID, name: m.Name, merger: m.Merger}
-	binary.BigEndian.PutUint32(k.prefix[:], m.ID)
-	return k
+	return &Keyspace{e: e, id: m.ID, name: m.Name, merger: m.Merger}
 }
 
 // Root is the default keyspace.

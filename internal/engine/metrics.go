@@ -44,13 +44,13 @@ func (e *Engine) Metrics() *observe.Metrics {
 // treeMetrics describes memtables, levels and value files of a state.
 func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 	m.Memtable.Active = s.active.mem.Bytes()
-	m.Memtable.Entries = int64(s.active.len())
+	m.Memtable.Entries = int64(s.active.mem.Len())
 	m.Memtable.Queue = len(s.imm)
 	gens := append([]*generation{s.active}, s.imm...)
 	for i, g := range gens {
 		if i > 0 {
 			m.Memtable.Immutable += g.mem.Bytes()
-			m.Memtable.Entries += int64(g.len())
+			m.Memtable.Entries += int64(g.mem.Len())
 		}
 		if g.logNum != 0 {
 			m.Log.Segments++ // with NoWAL it is an empty file

@@ -73,7 +73,7 @@ func (b *background) flushDeletes() {
 	}
 	e.commit.mu.Lock()
 	defer e.commit.mu.Unlock()
-	if e.commit.refused != nil || e.commit.gen.empty() || e.queueFull(e.state.Load()) {
+	if e.commit.refused != nil || e.commit.gen.mem.Empty() || e.queueFull(e.state.Load()) {
 		return
 	}
 	e.wantTurn(0)
@@ -97,23 +97,19 @@ func (b *background) worthFlushing() bool {
 	defer s.release(shard)
 	stripes := e.snaps.stripes(e.visibleSeq)
 	now := weighing{visible: s.visible(), oldest: stripes[0], tables: s.v.version}
-	if b.weighed == now || s.active.empty() {
+	if b.weighed == now || s.active.mem.Empty() {
 		return false
 	}
 	b.weighed = now
 	bytes := uint64(s.active.mem.Bytes())
-	ids := []uint32{0}
-	if others := s.active.shared.Load(); others != nil {
-		bytes += uint64(others.Bytes())
-		ids = append(ids, spacesIn([]*generation{s.active})...)
-	}
+	ids := append([]uint32{0}, s.active.mem.Keyspaces()...)
 	hidden := uint64(0)
 	for _, id := range ids {
 		k := e.space(id)
 		if k == nil {
 			continue
 		}
-		if l := s.active.rangeList(k); l != nil {
+		if l := s.active.mem.RangeList(k.id); l != nil {
 			hidden += compaction.RangeDeletedBytes(s.v.version, id, stripes, l)
 		}
 		hidden += s.hiddenBytes(k, stripes[0])
@@ -133,12 +129,12 @@ func (s *state) hiddenBytes(k *Keyspace, oldest base.SeqNum) uint64 {
 	if s.v.of(k) == &noLevels {
 		return 0
 	}
-	it := s.active.allIter(k)
+	it := s.active.mem.AllIter(k.id)
 	if it == nil {
 		return 0
 	}
 	defer func() { _ = it.Close() }()
-	step := max(s.active.len()/weighKeys, 1)
+	step := max(s.active.mem.Len()/weighKeys, 1)
 	n, hidden := 0, 0.0
 	for kv := it.First(); kv != nil; kv = it.Next() {
 		if n++; n%step != 0 || kv.Trailer.Kind() == base.KindMerge || kv.Trailer.Seq() > oldest {

@@ -214,12 +214,13 @@ func (r *replay) apply(payload []byte) error {
 			}
 			continue
 		}
-		size += need(&op)
+		size += memtable.OpBound(&op)
 	}
 	if err := r.room(size); err != nil {
 		return err
 	}
-	a := applier{gen: r.cur, stripes: []base.SeqNum{base.SeqNumMax}, buf: r.buf} // no read sees what is on the way
+	var a memtable.Applier
+	a.Init(r.cur.mem, []base.SeqNum{base.SeqNumMax}, r.buf, 0) // no read sees what is on the way
 	for {
 		op, ok, _ := b.Next()
 		if !ok {
@@ -227,16 +228,15 @@ func (r *replay) apply(payload []byte) error {
 		}
 		if !r.dropped(&op) {
 			if op.Keyspace != 0 {
-				if err := r.cur.openOthers(r.e.opts.Partitions); err != nil {
+				if err := r.cur.mem.Share(); err != nil {
 					return err
 				}
 			}
-			a.add(&op, seq)
+			a.Add(&op, seq)
 		}
 		seq++
 	}
-	a.flush()
-	r.buf = a.buf
+	r.buf = a.Flush()
 	r.next = seq
 	r.cur.lastSeq = seq - 1
 	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)

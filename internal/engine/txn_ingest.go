@@ -231,7 +231,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 		return res, err
 	}
 	defer g.free(e)
-	if g.empty() {
+	if g.mem.Empty() {
 		return res, nil
 	}
 	s, shard := e.keep()
@@ -240,7 +240,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	}
 	defer s.letGo(shard)
 	spaces := []*Keyspace{e.root}
-	for _, id := range spacesIn([]*generation{g}) {
+	for _, id := range g.mem.Keyspaces() {
 		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
 			spaces = append(spaces, k)
 		}
@@ -262,21 +262,22 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 // not be there.
 func (c *spaceCommit) generation() (*generation, error) {
 	e := c.e
-	need := reservation(c.b)
+	need := memtable.BatchBound(c.b)
 	mem, err := memtable.New(memtable.Options{Capacity: need, Partitions: 1})
 	if err != nil {
 		return nil, err
 	}
 	g := &generation{mem: mem, capacity: need}
 	e.chargeMemtables(g.capacity)
-	if err := g.openOthers(1); err != nil {
+	if err := g.mem.Share(); err != nil {
 		g.free(e)
 		return nil, err
 	}
 	mem.Reserve(need)
 	mem.BeginWrite()
 	defer mem.EndWrite()
-	a := applier{gen: g, expected: c.b.RangeDeletes()}
+	var a memtable.Applier
+	a.Init(mem, nil, nil, c.b.RangeDeletes())
 	seq := c.b.Seq()
 	r := c.b.Reader()
 	for range c.ops {
@@ -285,11 +286,11 @@ func (c *spaceCommit) generation() (*generation, error) {
 			panic(fmt.Sprintf("engine: a batch that was just encoded does not decode: %v", err))
 		}
 		if c.space(op.Keyspace) != nil {
-			a.add(&op, seq)
+			a.Add(&op, seq)
 		}
 		seq++
 	}
-	a.flush()
+	a.Flush()
 	return g, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
@@ -23,26 +24,20 @@ func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 
 // newestSeq is the newest sequence at which a key was written or deleted.
 func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
-	mkey := key
-	if k.id != 0 {
-		mkey = append(append(make([]byte, 0, prefixSize+len(key)), k.prefix[:]...), key...)
-	}
-	mhash := base.Hash(mkey)
+	hash := base.Hash(key)
+	mkey := memtable.MakeKey(nil, k.id, key, hash)
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).memtable(k)
-		if m == nil {
-			continue
-		}
-		t, _, _ := m.Get(mkey, mhash, base.SeqNumMax)
+		m := s.generation(i).mem
+		t, _, _ := m.Get(&mkey, base.SeqNumMax)
 		seq := t.Seq()
-		if view := m.Ranges(); view != nil {
-			seq = max(seq, cover(view, mkey, base.SeqNumMax))
+		if view := m.Ranges(k.id); !view.None() {
+			seq = max(seq, view.Cover(&mkey, base.SeqNumMax))
 		}
 		if seq != 0 {
 			return seq, nil
 		}
 	}
-	ls, hash := s.v.of(k), base.Hash(key)
+	ls := s.v.of(k)
 	for l := range ls {
 		for i := range ls[l] {
 			t := ls[l][i].find(key)
@@ -92,11 +87,11 @@ func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (b
 	defer s.letGo(t.shard)
 	for i := range 1 + len(s.imm) {
 		g := s.generation(i)
-		it := g.allIter(k)
+		it := g.mem.AllIter(k.id)
 		if it == nil {
 			continue
 		}
-		l := g.rangeList(k)
+		l := g.mem.RangeList(k.id)
 		newer, err := anyNewer(it, lo, hi, after)
 		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
 			return newer, err

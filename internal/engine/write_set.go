@@ -100,7 +100,10 @@ func (o *writeSet) get(k *Keyspace, key []byte) (r *opRef, deleted bool) {
 		r = &o.refs[i]
 	}
 	if v := o.view(k); v != nil {
-		c := cover(v, key, base.SeqNumMax)
+		c := base.SeqNum(0)
+		if f, _ := v.Find(key); f != nil {
+			c = f.Cover(base.SeqNumMax)
+		}
 		deleted = c != 0 && (r == nil || c > r.trailer.Seq())
 	}
 	return r, deleted

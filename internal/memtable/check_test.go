@@ -8,7 +8,7 @@ import (
 
 // checkStructure verifies every invariant of a generation at rest that the
 // outside cannot see, and that tree and index hold the same n records.
-func checkStructure(t tb, g *Generation) {
+func checkStructure(t tb, g *half) {
 	t.Helper()
 	c := checker{t: t, a: &g.arena}
 	root := g.tree.root.Load()
@@ -121,7 +121,7 @@ func (c *checker) head(s *slots, slot int, rec ref) {
 }
 
 // index counts, by partition, the keys that lookups find by the index alone.
-func (c *checker) index(g *Generation) []int {
+func (c *checker) index(g *half) []int {
 	found := make([]int, len(g.partitions))
 	for _, r := range c.records {
 		k := c.a.key(r)

@@ -66,7 +66,7 @@ func (h *history) at(k int, s base.SeqNum) base.SeqNum {
 	return base.SeqNum(w[n-1] + 1)
 }
 
-func (h *history) write(g *Generation, f *Finger, i int) {
+func (h *history) write(g *half, f *Finger, i int) {
 	k := h.keys[h.of[i]]
 	var v [8]byte
 	binary.LittleEndian.PutUint64(v[:], uint64(i+1))
@@ -191,7 +191,7 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 
 // read makes some reads, mostly at the newest sequence. It answers false when
 // all has been written.
-func (h *history) read(t *testing.T, g *Generation, c *commits, rng *rand.Rand) bool {
+func (h *history) read(t *testing.T, g *half, c *commits, rng *rand.Rand) bool {
 	last := int(c.visible.Load())
 	s := base.SeqNum(last)
 	if rng.IntN(4) == 0 {

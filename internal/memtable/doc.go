@@ -1,9 +1,11 @@
 // Package memtable is the part of the tree that still lives in memory: one
-// Generation holds what was committed since the last switch, sorted, with all
-// its versions, until a flush has made it durable. It knows nothing of logs.
+// Memtable holds what was committed to all keyspaces since the last switch, sorted,
+// with all its versions, until a flush has made it durable. It knows nothing of logs.
 //
 // # Terms
 //
+//   - half: one ordered set of entries. The default keyspace has one to itself; the
+//     others share the second, where a key comes after its keyspace's number.
 //   - record: a distinct user key, with its first version inline. Never
 //     removed, never moved.
 //   - version: one entry of that key. The versions of a key are a chain from
@@ -11,7 +13,7 @@
 //   - ref: an offset into the arena, in units of 8 bytes. Zero is no ref.
 //   - partition: a share of the keys chosen by hash. It has the lock under
 //     which its keys are written, and the hash index that finds them.
-//   - tree: the one ordered set of all records of the generation.
+//   - tree: the one ordered set of all records of a half.
 //   - fence: a bound on the keys a tree node may hold, as a ref to a record.
 //   - ranges: the range tombstones, in a set of their own (package rangedel).
 //     They hide no entries here: a read asks for both.
@@ -40,7 +42,7 @@
 //     leaf by one at a time (its lock bit), inner nodes by one at a time (the
 //     tree's lock). Order of locking: partition, leaf, tree.
 //  4. The bytes an entry takes from the arena are at most EntryBound, averaged
-//     over the life of the generation; so what Reserve granted always fits.
+//     over the life of the memtable; so what Reserve granted always fits.
 //  5. Along a chain, trailers strictly descend; also along its jump pointers.
 //
 // All of it, but for the ranges, lies in one region outside the Go heap. Numbers

@@ -47,12 +47,12 @@ type estimate struct {
 // added in that time may count. It looks at a few hundred nodes and records, however
 // many there are: that takes some tens of microseconds, and holds up writers that split
 // leaves for less than one.
-func (g *Generation) Estimate(lo, hi []byte) (entries, size uint64) {
+func (h *half) Estimate(lo, hi []byte) (entries, size uint64) {
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
 		return 0, 0
 	}
-	e := estimate{a: &g.arena}
-	e.findEnds(&g.tree, lo, hi)
+	e := estimate{a: &h.arena}
+	e.findEnds(&h.tree, lo, hi)
 	var nodes, spare []sampled
 	for level := 0; ; level++ {
 		for _, r := range e.beside[level] {

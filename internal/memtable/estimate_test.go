@@ -14,7 +14,7 @@ import (
 
 // estimated is a generation, and the keys and values of all its entries in order.
 type estimated struct {
-	g       *Generation
+	g       *half
 	entries []entry
 	sizes   []uint64 // of the entries before each, in the end of all
 }

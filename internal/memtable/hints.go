@@ -9,12 +9,12 @@ import (
 )
 
 // A hint says that at some sequence every key in a range was dead: deleted, in
-// this generation and in all that is older, or expired by some time. It is what an iterator found out by
-// stepping over one tombstone after another, and spares the next one the way. It
+// this memtable and in all that is older, or expired by some time. It is what an
+// iterator found out by stepping over one tombstone after another, and spares the next one the way. It
 // is no tombstone: it deletes nothing, point reads and flushes do not look at
-// it, and it goes with the generation.
+// it, and it goes with the memtable.
 //
-// As with range tombstones, an iterator of this generation may jump over a
+// As with range tombstones, an iterator of this memtable may jump over a
 // fragment of hints while it is clean, for which Add marks what it puts there.
 // But a hint is seen at once, even over entries that came before it and are
 // newer: it is not clean before AddHint has looked for them.
@@ -26,7 +26,7 @@ const (
 	maxHintKeys = 1 << 10
 )
 
-// hints are those of a generation. Runs of keys of which some are dead only
+// hints are those of a half. Runs of keys of which some are dead only
 // because their time is over are apart: a read at an earlier time does without.
 type hints struct {
 	deleted rangedel.Set
@@ -50,21 +50,21 @@ func (h *hints) reuse(key []byte, seq base.SeqNum) {
 // AddHint notes that all entries in [lo, hi) up to a sequence, which is visible,
 // are dead; at is 0 if they all were deleted, and else the time at which they
 // are deleted or expired. It copies the keys, and passes over very long ones.
-func (g *Generation) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
-	set := &g.hints.deleted
+func (h *half) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
+	set := &h.hints.deleted
 	if at != 0 {
-		set = &g.hints.expired
+		set = &h.hints.expired
 	}
 	if set.View().Len() >= maxHints || len(lo)+len(hi) > maxHintKeys {
 		return
 	}
 	if at != 0 {
-		raise(&g.hints.expiredAt, at)
+		raise(&h.hints.expiredAt, at)
 	}
 	// Of two hints the newer is enough: who reads before it does without.
 	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	invariant.Yield()
-	v.MarkDirtyRange(lo, hi, g.newest())
+	v.MarkDirtyRange(lo, hi, h.newest())
 }
 
 func raise(a *atomic.Uint64, to uint64) {
@@ -74,13 +74,13 @@ func raise(a *atomic.Uint64, to uint64) {
 
 // Hints returns the hints about deleted keys that there are now, as range
 // tombstones; nil when there are none.
-func (g *Generation) Hints() *rangedel.View { return g.hints.deleted.View() }
+func (h *half) Hints() *rangedel.View { return h.hints.deleted.View() }
 
 // ExpiredHints returns the hints about keys of which some expired, for a read at
 // a time; nil when there are none, or some were found at a later time.
-func (g *Generation) ExpiredHints(at uint64) *rangedel.View {
-	v := g.hints.expired.View()
-	if v == nil || at < g.hints.expiredAt.Load() {
+func (h *half) ExpiredHints(at uint64) *rangedel.View {
+	v := h.hints.expired.View()
+	if v == nil || at < h.hints.expiredAt.Load() {
 		return nil
 	}
 	return v

@@ -8,8 +8,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Iter walks a generation in key order. It takes no lock and holds nothing:
-// the caller keeps the generation alive. It sees every entry that was added
+// Iter walks a half in key order. It takes no lock and holds nothing:
+// the caller keeps the memtable alive. It sees every entry that was added
 // before it was made and is visible to it.
 //
 // It copies the refs of a leaf when it comes to it, so writers do not disturb
@@ -17,7 +17,7 @@ import (
 // is one descent in about ten entries, and needs no stack and no links between
 // leaves that splits would have to keep right.
 type Iter struct {
-	g     *Generation
+	half  *half
 	limit base.Trailer // entries with a larger trailer are not visible
 	all   bool         // every version, not only the newest visible one
 	ahead bool         // the last step was forward
@@ -50,14 +50,14 @@ var _ base.Iterator = (*Iter)(nil)
 // it. Where that is a merge operand, Next goes on to what it lies on: older
 // operands, and the first version that is none. A walk back shows the newest
 // version alone, and Next from there goes to the next key.
-func (i *Iter) Init(g *Generation, s base.SeqNum) {
-	i.g, i.limit, i.all = g, base.SeekTrailer(s), false
+func (i *Iter) Init(h *half, s base.SeqNum) {
+	i.half, i.limit, i.all = h, base.SeekTrailer(s), false
 	i.place = unpositioned
 }
 
 // InitAll makes the iterator ready to walk every version of every key.
-func (i *Iter) InitAll(g *Generation) {
-	i.g, i.limit, i.all = g, base.TrailerMax, true
+func (i *Iter) InitAll(h *half) {
+	i.half, i.limit, i.all = h, base.TrailerMax, true
 	i.place = unpositioned
 }
 
@@ -83,7 +83,7 @@ func (i *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
 		return kv
 	}
 	if i.all {
-		a := &i.g.arena
+		a := &i.half.arena
 		if v := a.atMost(a.newestOf(i.rec), t); v != nil {
 			return i.show(v)
 		}
@@ -112,7 +112,7 @@ func (i *Iter) Next() *base.KV {
 	}
 	if i.all || i.ahead && i.kv.Trailer.Kind() == base.KindMerge {
 		if older := ref(i.ver.older.Load()); older != 0 {
-			return i.show(i.g.arena.version(older))
+			return i.show(i.half.arena.version(older))
 		}
 	}
 	i.pos++
@@ -131,7 +131,7 @@ func (i *Iter) Prev() *base.KV {
 		i.touch(0, i.pos, -1)
 	}
 	if i.all {
-		a := &i.g.arena
+		a := &i.half.arena
 		if newest := a.newestOf(i.rec); a.version(newest) != i.ver {
 			return i.show(a.version(a.newerThan(newest, i.ver.trailer)))
 		}
@@ -143,9 +143,9 @@ func (i *Iter) Prev() *base.KV {
 // Err is always nil: memory does not fail.
 func (i *Iter) Err() error { return nil }
 
-// Close lets go of the generation. Init makes the iterator usable again.
+// Close lets go of the half. Init makes the iterator usable again.
 func (i *Iter) Close() error {
-	i.g, i.rec, i.ver = nil, nil, nil
+	i.half, i.rec, i.ver = nil, nil, nil
 	i.kv = base.KV{}
 	i.place = unpositioned
 	return nil
@@ -154,7 +154,7 @@ func (i *Iter) Close() error {
 // forward shows the first visible entry from pos on.
 func (i *Iter) forward() *base.KV {
 	i.ahead = true
-	a := &i.g.arena
+	a := &i.half.arena
 	for {
 		for ; i.pos < i.n; i.pos++ {
 			rec := a.record(i.refs[i.pos])
@@ -174,7 +174,7 @@ func (i *Iter) forward() *base.KV {
 // cross goes to the leaf on the right and stands at its first key that was not
 // in this one.
 func (i *Iter) cross() {
-	t := &i.g.tree
+	t := &i.half.tree
 	if f, ok := t.neighbour(i.at, 1); ok && i.copy(f) {
 		i.pos = 0
 		i.touch(0, i.n, 1)
@@ -198,7 +198,7 @@ func (i *Iter) cross() {
 // crossBack goes to the leaf on the left and stands at its last key that was
 // not in this one.
 func (i *Iter) crossBack() {
-	t := &i.g.tree
+	t := &i.half.tree
 	if f, ok := t.neighbour(i.at, -1); ok && i.copy(f) {
 		i.pos = i.n - 1
 		i.touch(0, i.n, -1)
@@ -218,7 +218,7 @@ func (i *Iter) crossBack() {
 // backward shows the last visible entry from pos down.
 func (i *Iter) backward() *base.KV {
 	i.ahead = false
-	a := &i.g.arena
+	a := &i.half.arena
 	for {
 		for ; i.pos >= 0; i.pos-- {
 			rec := a.record(i.refs[i.pos])
@@ -241,11 +241,11 @@ func (i *Iter) backward() *base.KV {
 }
 
 func (i *Iter) visible(newest ref) *version {
-	v := i.g.arena.version(newest)
+	v := i.half.arena.version(newest)
 	if v.trailer <= i.limit {
 		return v
 	}
-	return i.g.arena.atMost(newest, i.limit)
+	return i.half.arena.atMost(newest, i.limit)
 }
 
 // show makes v, a version of rec, the current entry.
@@ -258,7 +258,7 @@ func (i *Iter) show(v *version) *base.KV {
 
 // load goes to the leaf of a key, and stands at the first key not less.
 func (i *Iter) load(key []byte, to target) {
-	t := &i.g.tree
+	t := &i.half.tree
 	i.touched = false
 	for {
 		f := t.descend(key, to)
@@ -292,7 +292,7 @@ func (i *Iter) copy(f found) bool {
 // else it would wait for each of them in turn. (To ask for the records of that
 // next leaf as well gained nothing.)
 func (i *Iter) touch(first, end, by int) {
-	t := &i.g.tree
+	t := &i.half.tree
 	i.touched = true
 	if end > first {
 		prefetch(t.a.base, &i.refs[first], end-first)

@@ -54,15 +54,15 @@ func shuffled(keys []byte, hashes []uint64) ([]byte, []uint64) {
 	return k, h
 }
 
-func benchGeneration(b *testing.B, partitions int) *Generation {
-	g, err := New(Options{Capacity: int64(benchKeys) * EntryBound(16, benchValue), Partitions: partitions})
+func benchGeneration(b *testing.B, partitions int) *half {
+	g, err := newHalf(Options{Capacity: int64(benchKeys) * EntryBound(16, benchValue), Partitions: partitions})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return g
 }
 
-func fill(g *Generation, keys []byte, hashes []uint64, first, last, stride int) {
+func fill(g *half, keys []byte, hashes []uint64, first, last, stride int) {
 	value := make([]byte, benchValue)
 	for i := first; i < last; i += stride {
 		g.BeginWrite()
@@ -158,7 +158,7 @@ func BenchmarkBatch(b *testing.B) {
 	}
 }
 
-func filled(b *testing.B, keyOf func([]byte, int) []byte) (*Generation, []byte, []uint64) {
+func filled(b *testing.B, keyOf func([]byte, int) []byte) (*half, []byte, []uint64) {
 	keys, hashes := benchKeySet(benchKeys, keyOf)
 	g := benchGeneration(b, 16)
 	fill(g, keys, hashes, 0, benchKeys, 1)
@@ -237,7 +237,7 @@ func BenchmarkSeek(b *testing.B) {
 // newest sequence and at one in the middle.
 func BenchmarkHotKey(b *testing.B) {
 	const versions = 100_000
-	g, err := New(Options{Capacity: 1 << 28, Partitions: 1})
+	g, err := newHalf(Options{Capacity: 1 << 28, Partitions: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

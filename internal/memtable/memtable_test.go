@@ -10,7 +10,7 @@ import (
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{{100, 0}, {100, 3}, {100, 128}, {100, -1}, {-1, 1}} {
-		if g, err := New(o); !errors.Is(err, base.ErrInvalidOptions) {
+		if g, err := newHalf(o); !errors.Is(err, base.ErrInvalidOptions) {
 			t.Errorf("%+v: %v %v", o, g, err)
 		}
 	}

@@ -129,7 +129,7 @@ func sameEntry(t tb, what string, kv *base.KV, want *entry) {
 }
 
 // add reserves and adds, or answers false when full.
-func (e entry) add(g *Generation) bool {
+func (e entry) add(g *half) bool {
 	if !g.Reserve(EntryBound(len(e.key), len(e.value))) {
 		return false
 	}
@@ -137,9 +137,9 @@ func (e entry) add(g *Generation) bool {
 	return true
 }
 
-func newGeneration(t testing.TB, capacity int64, partitions int) *Generation {
+func newGeneration(t testing.TB, capacity int64, partitions int) *half {
 	t.Helper()
-	g, err := New(Options{Capacity: capacity, Partitions: partitions})
+	g, err := newHalf(Options{Capacity: capacity, Partitions: partitions})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func newGeneration(t testing.TB, capacity int64, partitions int) *Generation {
 }
 
 // checkAll compares everything that can be read at s with the model.
-func checkAll(t tb, g *Generation, m *model, s base.SeqNum, keys []string) {
+func checkAll(t tb, g *half, m *model, s base.SeqNum, keys []string) {
 	t.Helper()
 	for _, k := range keys {
 		want, wantOK := m.get(k, s)
@@ -229,7 +229,7 @@ func keyGen() *rapid.Generator[string] {
 
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		g, err := New(Options{
+		g, err := newHalf(Options{
 			Capacity:   64 << 20,
 			Partitions: 1 << rapid.IntRange(0, 6).Draw(t, "partitions"),
 		})

@@ -18,17 +18,17 @@ func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + h
 // AddRanges adds range tombstones within a reservation and between BeginWrite and
 // EndWrite. An empty Hi is no end. It copies the keys, and puts the copies into the
 // slice. stripes are those of rangedel.Set.Add.
-func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
+func (h *half) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
 	for i := range tombstones {
 		if len(tombstones[i].Lo) > maxKeySize || len(tombstones[i].Hi) > maxKeySize {
 			panic("memtable: AddRanges of keys over the limits")
 		}
 	}
-	g.ranges.AddAll(tombstones, stripes)
+	h.ranges.AddAll(tombstones, stripes)
 	// Only now, when every Add that begins will see the tombstones, ask for the
 	// entries of those that did not.
 	invariant.Yield()
-	newest := g.newest()
+	newest := h.newest()
 	var v *rangedel.View
 	for i := range tombstones {
 		t := &tombstones[i]
@@ -36,16 +36,16 @@ func (g *Generation) AddRanges(tombstones []rangedel.Tombstone, stripes []base.S
 			continue // what it covers is clean
 		}
 		if v == nil {
-			v = g.ranges.View()
+			v = h.ranges.View()
 		}
 		v.MarkDirtyRange(t.Lo, t.Hi, newest)
 	}
 }
 
 // newest is the newest sequence of all entries.
-func (g *Generation) newest() (s base.SeqNum) {
-	for i := range g.partitions {
-		p := &g.partitions[i]
+func (h *half) newest() (s base.SeqNum) {
+	for i := range h.partitions {
+		p := &h.partitions[i]
 		p.mu.Lock()
 		s = max(s, p.newest)
 		p.mu.Unlock()
@@ -55,4 +55,4 @@ func (g *Generation) newest() (s base.SeqNum) {
 
 // Ranges returns the range tombstones there are now; nil when there are none.
 // See rangedel.Set.View for when to ask.
-func (g *Generation) Ranges() *rangedel.View { return g.ranges.View() }
+func (h *half) Ranges() *rangedel.View { return h.ranges.View() }

@@ -46,7 +46,7 @@ func newRangeHistory(rng *rand.Rand, keys, n int) *rangeHistory {
 	return h
 }
 
-func (h *rangeHistory) write(g *Generation, i int, stripes []base.SeqNum) {
+func (h *rangeHistory) write(g *half, i int, stripes []base.SeqNum) {
 	o, s := &h.ops[i], base.SeqNum(i+1)
 	if o.put {
 		g.Add(o.lo, base.Hash(o.lo), base.MakeTrailer(s, base.KindPut), nil)
@@ -83,7 +83,7 @@ func (h *rangeHistory) lives(s base.SeqNum) (keys []string) {
 
 // walkRanges is how an iterator reads a generation at s: it passes dead
 // entries, and jumps over clean fragments.
-func walkRanges(g *Generation, v *rangedel.View, s base.SeqNum) (keys []string, jumps int) {
+func walkRanges(g *half, v *rangedel.View, s base.SeqNum) (keys []string, jumps int) {
 	it := g.NewIter(s)
 	for kv := it.First(); kv != nil; {
 		f, clean := v.Find(kv.Key)
@@ -237,6 +237,6 @@ func TestRangeRaces(t *testing.T) {
 }
 
 // addRange adds one range tombstone.
-func addRange(g *Generation, lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) {
+func addRange(g *half, lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) {
 	g.AddRanges([]rangedel.Tombstone{{Lo: lo, Hi: hi, Seq: seq}}, stripes)
 }

@@ -2,7 +2,7 @@ package memtable
 
 import "sync/atomic"
 
-// writers counts who is adding to a generation, so that a flush begins only
+// writers counts who is adding to a memtable, so that a flush begins only
 // when no writer is, and none begins after. (The original engine lost writes
 // here: a writer that had fetched a memtable and slept through the switch put
 // its entry into one that the flush had already read.)
@@ -16,10 +16,10 @@ const sealed = 1 << 40
 func (w *writers) init() { w.idle = make(chan struct{}) }
 
 // BeginWrite lets a writer in. It answers false once WaitWriters has begun:
-// the caller then holds an old generation, must not add to it nor call
+// the caller then holds an old memtable, must not add to it nor call
 // EndWrite, and goes to load the current one.
-func (g *Generation) BeginWrite() bool {
-	w := &g.writers
+func (h *half) BeginWrite() bool {
+	w := &h.writers
 	for {
 		n := w.n.Load()
 		if n >= sealed {
@@ -32,16 +32,16 @@ func (g *Generation) BeginWrite() bool {
 }
 
 // EndWrite lets a writer out.
-func (g *Generation) EndWrite() {
-	if g.writers.n.Add(-1) == sealed {
-		close(g.writers.idle)
+func (h *half) EndWrite() {
+	if h.writers.n.Add(-1) == sealed {
+		close(h.writers.idle)
 	}
 }
 
 // WaitWriters refuses new writers and returns when the last one is out. From
-// then on the generation does not change. It may be called more than once.
-func (g *Generation) WaitWriters() {
-	w := &g.writers
+// then on the memtable does not change. It may be called more than once.
+func (h *half) WaitWriters() {
+	w := &h.writers
 	for {
 		n := w.n.Load()
 		if n >= sealed {

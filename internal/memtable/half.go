@@ -11,7 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// EntryOverhead is the most bytes of the arena, averaged over a generation,
+// EntryOverhead is the most bytes of the arena, averaged over a half,
 // that an entry takes beside its key and value:
 //
 //	record or version header    24
@@ -24,23 +24,20 @@ import (
 // An overwritten key needs neither tree nor index.
 const EntryOverhead = recordSize + 7 + 28 + 13 + indexBytesPerKey
 
-// fixedOverhead is what a generation needs beside what was reserved: the first
+// fixedOverhead is what a half needs beside what was reserved: the first
 // nodes, a root for each level, and room for the amortization to start.
 const fixedOverhead = 16 << 10
 
 // maxPartitions is set by the hash bits that choose one.
 const maxPartitions = 1 << partitionBits
 
-// MaxPrefix is how much longer than a user's key a key may be here: those who
-// share a memtable tell their keys apart by what they put before them.
-const MaxPrefix = 8
-
-const maxKeySize = base.MaxKeySize + MaxPrefix
+// maxKeySize is that of a key of the longest, after the number of its keyspace.
+const maxKeySize = base.MaxKeySize + prefixSize
 
 // EntryBound is the most that an entry can take from a reservation.
 func EntryBound(keyLen, valueLen int) int64 { return int64(EntryOverhead + keyLen + valueLen) }
 
-// Options says how large a generation is.
+// Options says how large a memtable is.
 type Options struct {
 	// Capacity is how many bytes Reserve hands out, at most MaxCapacity.
 	Capacity int64
@@ -48,8 +45,8 @@ type Options struct {
 	Partitions int
 }
 
-// Generation is one memtable.
-type Generation struct {
+// half is one ordered set of entries, with all their versions.
+type half struct {
 	capacity   int64       // immutable
 	mask       uint64      // immutable; partitions - 1
 	partitions []partition // immutable slice
@@ -64,30 +61,30 @@ type Generation struct {
 	_        [lineSize - 8]byte
 }
 
-// New makes an empty generation. The error is that of the system refusing
+// newHalf makes an empty half. The error is that of the system refusing
 // memory, or base.ErrInvalidOptions.
-func New(o Options) (*Generation, error) {
+func newHalf(o Options) (*half, error) {
 	if o.Partitions < 1 || o.Partitions > maxPartitions || bits.OnesCount(uint(o.Partitions)) != 1 {
 		return nil, fmt.Errorf("%w: %d memtable partitions", base.ErrInvalidOptions, o.Partitions)
 	}
 	if o.Capacity < 0 || o.Capacity > MaxCapacity {
 		return nil, fmt.Errorf("%w: memtable of %d bytes", base.ErrInvalidOptions, o.Capacity)
 	}
-	g := &Generation{
+	h := &half{
 		capacity:   o.Capacity,
 		mask:       uint64(o.Partitions - 1),
 		partitions: make([]partition, o.Partitions),
 	}
 	total := o.Capacity + fixedOverhead + int64(o.Partitions)*indexFixed
-	if err := g.arena.init(int(total)); err != nil {
+	if err := h.arena.init(int(total)); err != nil {
 		return nil, err
 	}
-	g.tree.init(&g.arena)
-	for i := range g.partitions {
-		g.partitions[i].init(&g.arena, o.Partitions)
+	h.tree.init(&h.arena)
+	for i := range h.partitions {
+		h.partitions[i].init(&h.arena, o.Partitions)
 	}
-	g.writers.init()
-	return g, nil
+	h.writers.init()
+	return h, nil
 }
 
 // maxArena is what refs can reach and int can count.
@@ -99,13 +96,13 @@ const MaxCapacity = maxArena - fixedOverhead - maxPartitions*indexFixed
 // Reserve takes n bytes, the sum of EntryBound over the entries to come, out
 // of the capacity. It answers false when they do not fit, and then nothing is
 // taken.
-func (g *Generation) Reserve(n int64) bool {
+func (h *half) Reserve(n int64) bool {
 	for {
-		r := g.reserved.Load()
-		if n > g.capacity-r {
+		r := h.reserved.Load()
+		if n > h.capacity-r {
 			return false
 		}
-		if g.reserved.CompareAndSwap(r, r+n) {
+		if h.reserved.CompareAndSwap(r, r+n) {
 			return true
 		}
 	}
@@ -114,76 +111,76 @@ func (g *Generation) Reserve(n int64) bool {
 // Add adds an entry, within a reservation and between BeginWrite and EndWrite.
 // It copies key and value. hash is base.Hash(key). No two entries of a key have
 // the same trailer.
-func (g *Generation) Add(key []byte, hash uint64, t base.Trailer, value []byte) {
-	g.AddNear(new(Finger), key, hash, t, value)
+func (h *half) Add(key []byte, hash uint64, t base.Trailer, value []byte) {
+	h.AddNear(new(Finger), key, hash, t, value)
 }
 
 // AddNear is Add for one of a sequence of keys that may be in order.
-func (g *Generation) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer, value []byte) {
+func (h *half) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer, value []byte) {
 	if len(key) > maxKeySize || len(value) > base.MaxValueSize {
 		panic("memtable: Add of an entry over the limits")
 	}
 	if invariant.Enabled && hash != base.Hash(key) {
 		panic("memtable: Add with a foreign hash")
 	}
-	p := &g.partitions[hash&g.mask]
+	p := &h.partitions[hash&h.mask]
 	p.mu.Lock()
 	p.versions++
 	p.newest = max(p.newest, t.Seq())
-	at := g.tree.atEnd(key)
+	at := h.tree.atEnd(key)
 	var r ref
 	if at.leaf == nil && f.near {
-		at, r = g.tree.near(f, key)
+		at, r = h.tree.near(f, key)
 		f.near = at.leaf != nil
 	}
 	if r == 0 && !at.absent {
-		r = g.record(p, key, hash)
+		r = h.record(p, key, hash)
 	}
 	if r != 0 {
-		g.arena.addVersion(g.arena.record(r), t, value)
+		h.arena.addVersion(h.arena.record(r), t, value)
 	} else {
 		if at.leaf == nil {
 			// First find the place: this only reads, so the processor does it
 			// while the bucket is still on its way from memory. The allocation
 			// would make it wait.
-			at = g.tree.inside(key)
+			at = h.tree.inside(key)
 		}
-		r = g.arena.newRecord(key, t, value)
+		r = h.arena.newRecord(key, t, value)
 		f.note(at.leaf)
-		g.tree.insert(at, r, key)
-		p.insert(&g.arena, r, hash)
+		h.tree.insert(at, r, key)
+		p.insert(&h.arena, r, hash)
 	}
 	p.mu.Unlock()
 	invariant.Yield()
-	if v := g.ranges.View(); v != nil {
+	if v := h.ranges.View(); v != nil {
 		v.MarkDirty(key, t.Seq())
 	}
-	g.hints.reuse(key, t.Seq())
+	h.hints.reuse(key, t.Seq())
 }
 
-func (g *Generation) record(p *partition, key []byte, hash uint64) ref {
-	r := p.lookup(&g.arena, key, hash)
+func (h *half) record(p *partition, key []byte, hash uint64) ref {
+	r := p.lookup(&h.arena, key, hash)
 	if r == 0 && p.spilled.Load() {
-		r = g.tree.find(key)
+		r = h.tree.find(key)
 	}
 	return r
 }
 
 // Get is the newest version of a key that a read at sequence s sees, whatever
 // its kind. The value lies in the arena: it is valid as long as the
-// generation, and must not be written to.
-func (g *Generation) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
-	p := &g.partitions[hash&g.mask]
-	r := g.record(p, key, hash)
+// half, and must not be written to.
+func (h *half) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
+	p := &h.partitions[hash&h.mask]
+	r := h.record(p, key, hash)
 	if r == 0 {
 		return 0, nil, false
 	}
-	rec := g.arena.record(r)
-	newest := g.arena.newestOf(rec)
+	rec := h.arena.record(r)
+	newest := h.arena.newestOf(rec)
 	limit := base.SeekTrailer(s)
-	v := g.arena.version(newest)
+	v := h.arena.version(newest)
 	if v.trailer > limit {
-		if v = g.arena.atMost(newest, limit); v == nil {
+		if v = h.arena.atMost(newest, limit); v == nil {
 			return 0, nil, false
 		}
 	}
@@ -193,31 +190,31 @@ func (g *Generation) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer
 // Prefetch asks memory for what Get or Add will need first. Called some 100 ns
 // ahead, as when a batch is applied or while a commit waits for its turn, it
 // saves them a cache miss.
-func (g *Generation) Prefetch(hash uint64) {
-	p := &g.partitions[hash&g.mask]
+func (h *half) Prefetch(hash uint64) {
+	p := &h.partitions[hash&h.mask]
 	state := p.state.Load()
-	prefetchLine(unsafe.Pointer(g.arena.bucket(state, bucketOf(hash, uint32(state)))))
+	prefetchLine(unsafe.Pointer(h.arena.bucket(state, bucketOf(hash, uint32(state)))))
 }
 
 // NewIter makes an iterator over what a read at sequence s sees.
-func (g *Generation) NewIter(s base.SeqNum) *Iter {
+func (h *half) NewIter(s base.SeqNum) *Iter {
 	i := new(Iter)
-	i.Init(g, s)
+	i.Init(h, s)
 	return i
 }
 
 // NewAllIter makes an iterator over every version.
-func (g *Generation) NewAllIter() *Iter {
+func (h *half) NewAllIter() *Iter {
 	i := new(Iter)
-	i.InitAll(g)
+	i.InitAll(h)
 	return i
 }
 
 // Len is the number of entries. Range tombstones are none.
-func (g *Generation) Len() int {
+func (h *half) Len() int {
 	n := 0
-	for i := range g.partitions {
-		p := &g.partitions[i]
+	for i := range h.partitions {
+		p := &h.partitions[i]
 		p.mu.Lock()
 		n += p.versions
 		p.mu.Unlock()
@@ -226,17 +223,17 @@ func (g *Generation) Len() int {
 }
 
 // Empty reports whether nothing was added.
-func (g *Generation) Empty() bool {
-	return g.arena.bottom.Load() == 1<<wordShift && g.ranges.View() == nil
+func (h *half) Empty() bool {
+	return h.arena.bottom.Load() == 1<<wordShift && h.ranges.View() == nil
 }
 
 // Bytes is how much of the capacity is reserved.
-func (g *Generation) Bytes() int64 { return g.reserved.Load() }
+func (h *half) Bytes() int64 { return h.reserved.Load() }
 
 // MemBytes is the address space taken, reserved or not: the charge on the
 // memory budget.
-func (g *Generation) MemBytes() int { return int(g.arena.size) }
+func (h *half) MemBytes() int { return int(h.arena.size) }
 
-// Free gives the memory back. No caller may use the generation, its iterators or
+// Free gives the memory back. No caller may use the half, its iterators or
 // any slice that came from them, any more.
-func (g *Generation) Free() { g.arena.free() }
+func (h *half) Free() { h.arena.free() }

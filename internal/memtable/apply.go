@@ -1,11 +1,10 @@
-package engine
+package memtable
 
 import (
 	"encoding/binary"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
-	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
@@ -23,15 +22,15 @@ const applyKeys = 4 << 10
 // go in together, in the order of keys.
 const applyRanges = 32 << 10
 
-// applier adds the operations of a batch to a generation, in order, but some
+// Applier adds the operations of a batch to a memtable, in order, but some
 // operations late: when it takes one, it asks memory for what adding it will
-// need. The zero value but for gen is ready; flush must be called at the end.
-type applier struct {
-	gen     *generation
+// need. Init comes first, and Flush must be called at the end.
+type Applier struct {
+	mem     *Memtable
 	stripes []base.SeqNum // those of rangedel.Set.Add
 	buf     []byte        // keys after their keyspaces' numbers
 
-	finger       [2]memtable.Finger // in the memtable of the default keyspace, and of the others
+	finger       [2]Finger // in the half of the default keyspace, and of the others
 	taken, added uint
 	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
 	// Range deletes in a row go in together: one edit of the set copies each of
@@ -41,17 +40,25 @@ type applier struct {
 }
 
 type pendingOp struct {
-	op   batch.Op             // with the key as the memtable has it, but for range deletes
-	mem  *memtable.Generation // not of range deletes
-	hash uint64               // not of range deletes
+	op   batch.Op // with the key as the half has it, but for range deletes
+	half *half    // not of range deletes
+	hash uint64   // not of range deletes
 	seq  base.SeqNum
 }
 
-// add takes the next operation. Its key and value must stay until flush.
-func (a *applier) add(op *batch.Op, seq base.SeqNum) {
+// Init makes the applier ready for a batch with so many range deletes. stripes are
+// those of rangedel.Set.Add. buf is used for keys; Flush returns it, perhaps larger.
+func (a *Applier) Init(m *Memtable, stripes []base.SeqNum, buf []byte, rangeDeletes int) {
+	a.mem, a.stripes, a.buf, a.expected = m, stripes, buf[:0], rangeDeletes
+}
+
+// Add takes the next operation, with its sequence. Its key and value must stay until
+// Flush. There is a reservation for it, and Share was called if it is of a keyspace
+// other than the default one.
+func (a *Applier) Add(op *batch.Op, seq base.SeqNum) {
 	switch {
 	case len(a.buf) > applyKeys:
-		a.flush()
+		a.drain()
 	case a.taken-a.added == applyAhead:
 		a.addOldest()
 	}
@@ -61,18 +68,18 @@ func (a *applier) add(op *batch.Op, seq base.SeqNum) {
 	if op.Kind == base.KindRangeDelete {
 		return
 	}
-	p.mem = a.gen.mem
+	p.half = a.mem.root
 	if op.Keyspace != 0 {
 		// If buf moves, the keys before this one stay where they were.
 		from := len(a.buf)
 		a.buf = append(binary.BigEndian.AppendUint32(a.buf, op.Keyspace), op.Key...)
-		p.op.Key, p.mem = a.buf[from:], a.gen.shared.Load()
+		p.op.Key, p.half = a.buf[from:], a.mem.shared.Load()
 	}
 	p.hash = base.Hash(p.op.Key)
-	p.mem.Prefetch(p.hash)
+	p.half.Prefetch(p.hash)
 }
 
-func (a *applier) addOldest() {
+func (a *Applier) addOldest() {
 	p := &a.pending[a.added%applyAhead]
 	a.added++
 	own := min(p.op.Keyspace, 1)
@@ -89,39 +96,66 @@ func (a *applier) addOldest() {
 	if len(a.ranges[0])+len(a.ranges[1]) > 0 {
 		a.addRanges()
 	}
-	p.mem.AddNear(&a.finger[own], p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
+	p.half.AddNear(&a.finger[own], p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
 }
 
 // addRanges adds the range deletes that came since the last other operation.
-func (a *applier) addRanges() {
+func (a *Applier) addRanges() {
 	if len(a.ranges[0]) > 0 {
-		a.gen.mem.AddRanges(a.ranges[0], a.stripes)
+		a.mem.root.AddRanges(a.ranges[0], a.stripes)
 	}
 	if len(a.ranges[1]) > 0 {
-		a.gen.shared.Load().AddRanges(a.ranges[1], a.stripes)
+		a.mem.shared.Load().AddRanges(a.ranges[1], a.stripes)
 	}
 	a.ranges[0], a.ranges[1] = a.ranges[0][:0], a.ranges[1][:0]
 }
 
-// rangeOf is the tombstone of a range delete. Among the keyspaces that share a
-// memtable a range without an end ends where the next keyspace begins.
+// rangeOf is the tombstone of a range delete. Among the keyspaces that share a half a
+// range without an end ends where the next keyspace begins.
 func rangeOf(op *batch.Op, seq base.SeqNum) rangedel.Tombstone {
 	if op.Keyspace == 0 {
 		return rangedel.Tombstone{Lo: op.Key, Hi: op.Value, Seq: seq}
 	}
-	lo := append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Key...)
-	hi := binary.BigEndian.AppendUint32(nil, op.Keyspace+1)
+	end := prefixOf(op.Keyspace + 1)
+	hi := end[:]
 	if len(op.Value) > 0 {
-		hi = append(binary.BigEndian.AppendUint32(nil, op.Keyspace), op.Value...)
+		hi = prefixed(op.Keyspace, op.Value)
 	}
-	return rangedel.Tombstone{Lo: lo, Hi: hi, Seq: seq}
+	return rangedel.Tombstone{Lo: prefixed(op.Keyspace, op.Key), Hi: hi, Seq: seq}
 }
 
-// flush adds what was taken.
-func (a *applier) flush() {
+// Flush adds what was taken, and returns the buffer given to Init.
+func (a *Applier) Flush() (buf []byte) {
+	a.drain()
+	return a.buf
+}
+
+func (a *Applier) drain() {
 	for a.added < a.taken {
 		a.addOldest()
 	}
 	a.addRanges()
 	a.buf = a.buf[:0]
+}
+
+// OpBound is what an operation takes from a reservation.
+func OpBound(op *batch.Op) int64 {
+	n := EntryBound(len(op.Key), len(op.Value))
+	if op.Kind == base.KindRangeDelete {
+		n = RangeBound(len(op.Key), len(op.Value)) + prefixSize
+	}
+	if op.Keyspace != 0 {
+		n += prefixSize
+	}
+	return n
+}
+
+// BatchBound is what the operations of a batch take from a reservation.
+func BatchBound(b *batch.Batch) int64 {
+	overhead := int64(EntryOverhead)
+	if len(b.Keyspaces()) > 0 {
+		overhead += prefixSize
+	}
+	return int64(b.KeyValueBytes()) + int64(b.Count())*overhead +
+		int64(b.RangeDeletes())*(RangeBound(0, 0)+2*prefixSize)
 }
