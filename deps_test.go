@@ -59,9 +59,13 @@ const depsPolicy = `
 	txn:           base batch
 	merge:         base
 	memtable:      base rangedel batch | unsafe
+	latency:       observe
+	clock:         observe
+	writeset:      base batch rangedel
 	sstable/block: base
 
 	wal:           base vfs record
+	generation:    base memtable wal
 	manifest:      base vfs record
 	filecache:     vfs
 	pack:          base
@@ -69,7 +73,7 @@ const depsPolicy = `
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
 
-	engine:        observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        latency clock writeset generation observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

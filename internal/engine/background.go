@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
 // background runs the jobs: one flusher, so that a flush never waits for a
@@ -20,7 +21,7 @@ type background struct {
 	wg     sync.WaitGroup
 	wake   chan struct{} // flusher
 	pick   chan struct{} // dispatcher
-	seals  chan *generation
+	seals  chan *generation.Generation
 
 	flushes flushRequests
 
@@ -49,7 +50,7 @@ func newBackground(e *Engine) *background {
 		e:       e,
 		wake:    make(chan struct{}, 1),
 		pick:    make(chan struct{}, 1),
-		seals:   make(chan *generation, maxImmutable+8),
+		seals:   make(chan *generation.Generation, maxImmutable+8),
 		flushes: newFlushRequests(),
 		ended:   make(chan struct{}),
 	}
@@ -179,8 +180,8 @@ func (b *background) dispatcher() {
 		case <-idle.C:
 			if seq := b.e.visibleSeq(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
-				b.e.clock.tick()
-				if !b.e.clock.inUse.Load() {
+				b.e.clock.Tick()
+				if !b.e.clock.Used() {
 					continue
 				}
 				// Something may have expired, and who writes but little
@@ -272,8 +273,8 @@ func (b *background) sealer() {
 		case <-b.ctx.Done():
 			return
 		case g := <-b.seals:
-			if err := g.seal(); err != nil && !errors.Is(err, base.ErrClosed) {
-				b.e.poison(g.logError(err))
+			if err := g.Seal(); err != nil && !errors.Is(err, base.ErrClosed) {
+				b.e.poison(g.LogError(err))
 			}
 		}
 	}
@@ -300,8 +301,8 @@ func (b *background) syncer(d time.Duration) {
 
 // sealLater hands a full generation to the sealer; when it is behind, the log
 // is sealed when it is needed or dropped.
-func (b *background) sealLater(g *generation) {
-	if g.log == nil {
+func (b *background) sealLater(g *generation.Generation) {
+	if g.Log == nil {
 		return
 	}
 	select {

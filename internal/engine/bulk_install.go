@@ -29,7 +29,7 @@ func (l *load) install(res compaction.Result) error {
 		return err
 	}
 	if slices.ContainsFunc(res.Tables, func(m *manifest.FileMeta) bool { return m.Expiring > 0 }) {
-		e.clock.use() // before any read can see them
+		e.clock.Use() // before any read can see them
 	}
 	seq, err := e.ingest(&ingestion{
 		first: res.Tables[0].Num,

@@ -45,8 +45,8 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := at.end - at.seq + 1; got != base.SeqNum(n) || e.commit.gen.after != at.end {
-		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.end, e.commit.gen.after)
+	if got := at.end - at.seq + 1; got != base.SeqNum(n) || e.commit.gen.After != at.end {
+		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.end, e.commit.gen.After)
 	}
 	s, shard := e.acquire()
 	defer s.release(shard)

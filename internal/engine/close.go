@@ -43,7 +43,7 @@ func (e *Engine) close() error {
 	default:
 		errs = append(errs, e.finishLogs())
 	}
-	e.clock.tick()
+	e.clock.Tick()
 	e.installMu.Lock()
 	leaks := e.closeLeaks()
 	if !e.opts.ReadOnly && e.poisoned.Load() == nil {
@@ -84,7 +84,7 @@ func (e *Engine) close() error {
 // persistClock writes down the latest time told, as far as that works: it is only
 // needed should the system's clock go back. The caller holds installMu.
 func (e *Engine) persistClock() {
-	if t := e.clock.mark(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
+	if t := e.clock.Mark(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
 		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
 			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
 		}
@@ -103,9 +103,9 @@ func (e *Engine) noteClosed(s *state) {
 	}
 	var logs []manifest.ClosedLog
 	for _, g := range slices.Backward(s.generations()) {
-		l := manifest.ClosedLog{Num: g.logNum}
-		if g.log != nil {
-			l.Size = g.log.Prev().Size
+		l := manifest.ClosedLog{Num: g.Num}
+		if g.Log != nil {
+			l.Size = g.Log.Prev().Size
 		}
 		logs = append(logs, l)
 	}
@@ -144,14 +144,14 @@ func (e *Engine) finishLogs() error {
 	var logged int64
 	withoutLog := false
 	for _, g := range e.state.Load().generations() {
-		if g.log == nil {
-			withoutLog = withoutLog || !g.mem.Empty()
+		if g.Log == nil {
+			withoutLog = withoutLog || !g.Mem.Empty()
 			continue
 		}
-		logged += g.log.Size() + int64(g.log.Pending())
+		logged += g.Log.Size() + int64(g.Log.Pending())
 	}
 	var err error
-	if l := e.state.Load().active.log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
+	if l := e.state.Load().active.Log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
 		withoutLog = true // what was acknowledged from its memory
 	}
 	if withoutLog || logged > closeFlushBytes || e.room.short.Load() != nil {
@@ -162,11 +162,11 @@ func (e *Engine) finishLogs() error {
 	}
 	whole := true
 	for _, g := range slices.Backward(e.state.Load().generations()) {
-		serr := g.seal()
+		serr := g.Seal()
 		whole = whole && serr == nil
 		if serr != nil && !errors.Is(serr, base.ErrNoSpace) {
 			e.abandonLogs()
-			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.logNum), serr)
+			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.Num), serr)
 		}
 	}
 	if withoutLog {
@@ -202,6 +202,6 @@ func (e *Engine) flushForClose() error {
 // abandonLogs closes the logs as they are.
 func (e *Engine) abandonLogs() {
 	for _, g := range e.state.Load().generations() {
-		g.abandonLog()
+		g.AbandonLog()
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
@@ -29,18 +30,18 @@ import (
 // empty for ever. In Sync mode nothing is visible before it is durable.
 type pipeline struct {
 	mu          sync.Mutex
-	nextSeq     base.SeqNum           // guarded by mu
-	gen         *generation           // guarded by mu; the active generation, as in the state
-	head        *commit               // guarded by mu; oldest commit not yet published
-	tail        *commit               // guarded by mu
-	refused     error                 // guarded by mu; why commits are refused, nil when not; set by refuse
-	refusal     atomic.Pointer[error] // the same, for those who do not wait for mu
-	changed     sync.Cond             // on mu; room or refusal changed
-	maxQueue    atomic.Int32          // full generations that may wait for their flush
-	waiting     int                   // guarded by mu; writers in a stop
-	tracker     *txn.Tracker          // its methods are called under mu
-	commitsHeld bool                  // guarded by mu; an ingestion takes its place, commits wait
-	heldSeqs    base.SeqNum           // guarded by mu; how many sequences it took that are not published
+	nextSeq     base.SeqNum            // guarded by mu
+	gen         *generation.Generation // guarded by mu; the active generation, as in the state
+	head        *commit                // guarded by mu; oldest commit not yet published
+	tail        *commit                // guarded by mu
+	refused     error                  // guarded by mu; why commits are refused, nil when not; set by refuse
+	refusal     atomic.Pointer[error]  // the same, for those who do not wait for mu
+	changed     sync.Cond              // on mu; room or refusal changed
+	maxQueue    atomic.Int32           // full generations that may wait for their flush
+	waiting     int                    // guarded by mu; writers in a stop
+	tracker     *txn.Tracker           // its methods are called under mu
+	commitsHeld bool                   // guarded by mu; an ingestion takes its place, commits wait
+	heldSeqs    base.SeqNum            // guarded by mu; how many sequences it took that are not published
 	turning     turning
 	keeping     keeping
 	closing     bool // guarded by mu; Close waits for the queue to empty
@@ -48,7 +49,7 @@ type pipeline struct {
 
 // commit is one batch on its way through the pipeline.
 type commit struct {
-	gen    *generation
+	gen    *generation.Generation
 	lsn    int64
 	end    base.SeqNum // its last sequence
 	next   *commit
@@ -110,9 +111,9 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		return 0, err
 	}
 	if b.Expires() {
-		e.clock.use() // before any read can see it
+		e.clock.Use() // before any read can see it
 	}
-	begin := e.stats.commits.begin()
+	begin := e.stats.commits.Begin()
 	e.pacer.wait(ctx, b)
 	c := commitPool.Get().(*commit)
 	if ctx.Done() != nil {
@@ -129,7 +130,7 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 	if err == nil {
 		e.apply(c, b)
 	}
-	c.gen.mem.EndWrite()
+	c.gen.Mem.EndWrite()
 	c.failed = err != nil && !errors.Is(err, base.ErrCommitUnknown)
 	end := c.end
 	e.publish(c)
@@ -200,7 +201,7 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		return err
 	}
 	if len(b.Keyspaces()) > 0 {
-		if err := p.gen.mem.Share(); err != nil {
+		if err := p.gen.Mem.Share(); err != nil {
 			return err
 		}
 	}
@@ -211,7 +212,7 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		return err
 	}
 	b.SetSeq(p.nextSeq)
-	if p.gen.log != nil {
+	if p.gen.Log != nil {
 		lsn, err := p.append(b.Data, d)
 		if err != nil {
 			return e.logFailed(p.gen, err)
@@ -219,7 +220,7 @@ func (e *Engine) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Durab
 		c.lsn = lsn
 	}
 	e.queueCommit(c, b, x)
-	p.gen.mem.BeginWrite() // never refused: only generations that left this place are sealed
+	p.gen.Mem.BeginWrite() // never refused: only generations that left this place are sealed
 	return nil
 }
 
@@ -306,11 +307,11 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 // is to be called once the commit waits no more. The caller holds commit.mu.
 func (e *Engine) reserveRoom(ctx context.Context, need int64, forget *func()) (ok bool, err error) {
 	g := e.commit.gen
-	if g.log != nil && g.log.Crowded() {
+	if g.Log != nil && g.Log.Crowded() {
 		return false, e.waitForLog(g)
 	}
-	if g.mem.Reserve(need) {
-		if !g.halfFull {
+	if g.Mem.Reserve(need) {
+		if e.commit.turning.halfFull != g {
 			e.lookAhead()
 		}
 		return true, nil
@@ -327,9 +328,9 @@ func (e *Engine) reserveRoom(ctx context.Context, need int64, forget *func()) (o
 
 // waitForLog waits, without the lock, until the log takes records without a
 // write. The caller holds commit.mu.
-func (e *Engine) waitForLog(g *generation) error {
+func (e *Engine) waitForLog(g *generation.Generation) error {
 	e.commit.mu.Unlock()
-	err := g.log.MakeRoom()
+	err := g.Log.MakeRoom()
 	e.commit.mu.Lock()
 	if err == nil || errors.Is(err, base.ErrClosed) {
 		return nil // the generation has been replaced, or the caller sees that the database is closed
@@ -360,21 +361,21 @@ func (p *pipeline) take(c *commit, end base.SeqNum, b *batch.Batch) {
 // memory must not be dropped by a full disk. The caller holds mu.
 func (p *pipeline) append(record []byte, d Durability) (lsn int64, err error) {
 	if d <= Relaxed {
-		return p.gen.log.AppendRelaxed(record)
+		return p.gen.Log.AppendRelaxed(record)
 	}
-	return p.gen.log.Append(record)
+	return p.gen.Log.Append(record)
 }
 
 // persist is stage 2.
 func (e *Engine) persist(c *commit, d Durability) error {
 	var err error
 	switch {
-	case c.gen.log == nil || d <= Relaxed:
+	case c.gen.Log == nil || d <= Relaxed:
 		return nil
 	case d == Buffered:
-		err = c.gen.log.Flush(c.lsn)
+		err = c.gen.Log.Flush(c.lsn)
 	default:
-		if err = c.gen.sync(c.lsn); err == nil {
+		if err = c.gen.Sync(c.lsn); err == nil {
 			e.durable.raise(c.end)
 			err = failpoint.Hit(failpoint.LogAfterSync)
 		}
@@ -400,7 +401,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 		}
 	}
 	var a memtable.Applier
-	a.Init(c.gen.mem, stripes, c.buf, b.RangeDeletes())
+	a.Init(c.gen.Mem, stripes, c.buf, b.RangeDeletes())
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {
@@ -490,7 +491,7 @@ func (p *pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 // the state of the engine. A full disk is a definite failure of this commit
 // only: the log was cut back, and the next commit tries again, which is how
 // writing resumes by itself. The caller holds commit.mu.
-func (e *Engine) logFailed(g *generation, err error) error {
+func (e *Engine) logFailed(g *generation.Generation, err error) error {
 	if errors.Is(err, base.ErrNoSpace) {
 		e.trouble.Store(&err)
 		return err
@@ -498,7 +499,7 @@ func (e *Engine) logFailed(g *generation, err error) error {
 	if errors.Is(err, base.ErrClosed) {
 		return err
 	}
-	e.poisonLocked(g.logError(err))
+	e.poisonLocked(g.LogError(err))
 	if errors.Is(err, base.ErrCommitUnknown) || errors.Is(err, base.ErrReadOnly) {
 		return err
 	}
@@ -548,13 +549,13 @@ func (e *Engine) SyncLog() error {
 	g, end := e.commit.gen, e.commit.nextSeq-1
 	end -= e.commit.heldSeqs // those of an ingestion, which no log holds
 	e.commit.mu.Unlock()
-	if g.log == nil {
+	if g.Log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
 	}
 	if err := e.syncSpaces(); err != nil {
 		return err
 	}
-	if err := g.syncAll(); err != nil {
+	if err := g.SyncAll(); err != nil {
 		if errors.Is(err, base.ErrClosed) && e.durable.load() >= end {
 			return nil // it was flushed since, and the log given up
 		}

@@ -313,7 +313,7 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 // installJobs is install for compactions. Those of keyspaces that were dropped since
 // they began are left out; if there are no others the error is errNoKeyspace.
 func (e *Engine) installJobs(did []done) error {
-	e.clock.tick()
+	e.clock.Tick()
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	edit := &manifest.Edit{}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
 // What transactions may yet ask of keyspaces that were dropped: a transaction
@@ -65,7 +66,7 @@ func (g *droppedSpaces) add(d droppedSpace) {
 
 // generations counts those that are pinned. The caller holds mu.
 func (g *droppedSpaces) generations() int {
-	seen := map[*generation]bool{}
+	seen := map[*generation.Generation]bool{}
 	for i := range g.list {
 		if s := g.list[i].s; s != nil {
 			for j := range 1 + len(s.imm) {

@@ -8,8 +8,10 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -54,7 +56,7 @@ type Engine struct {
 	compactionRate atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
 	spaces     keyspaces
-	clock      clock
+	clock      clock.Clock
 	commit     pipeline
 	room       reserve
 	pacer      pacer
@@ -78,10 +80,11 @@ type Engine struct {
 	manifest  *manifest.Log // guarded by installMu
 
 	mu         sync.Mutex
-	tables     map[base.FileNum]*table     // guarded by mu; every table that a view names
-	packs      map[base.FileNum]*packFile  // guarded by mu; those in which these lie
-	busy       compaction.Busy             // guarded by mu; the inputs of running jobs
-	valueFiles map[base.FileNum]*valueFile // guarded by mu
+	tables     map[base.FileNum]*table        // guarded by mu; every table that a view names
+	packs      map[base.FileNum]*packFile     // guarded by mu; those in which these lie
+	busy       compaction.Busy                // guarded by mu; the inputs of running jobs
+	valueFiles map[base.FileNum]*valueFile    // guarded by mu
+	gens       map[*generation.Generation]int // guarded by mu; how many states name each
 
 	memtables struct {
 		mu            sync.Mutex

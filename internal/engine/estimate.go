@@ -85,7 +85,7 @@ func (t *table) estimate(est *RangeEstimate, lo, hi []byte) error {
 // estimateMemtables adds what the memtables of a keyspace have in a range.
 func (k *Keyspace) estimateMemtables(est *RangeEstimate, s *state, lo, hi []byte) {
 	for i := range 1 + len(s.imm) {
-		n, size := s.generation(i).mem.Estimate(k.id, lo, hi)
+		n, size := s.generation(i).Mem.Estimate(k.id, lo, hi)
 		est.Entries += n
 		est.MemtableBytes += size
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
@@ -36,7 +37,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 	}
 	gens := slices.Clone(s.imm)
 	g := e.commit.gen
-	if !g.mem.Empty() || e.commit.head != nil {
+	if !g.Mem.Empty() || e.commit.head != nil {
 		gens = append(gens, g)
 	}
 	if len(gens) == 0 {
@@ -62,7 +63,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 
 // rotateFor makes g immutable, waiting for room in the queue until the request for
 // that is answered by a failure. The caller holds commit.mu.
-func (e *Engine) rotateFor(ctx context.Context, g *generation, r *flushRequest) error {
+func (e *Engine) rotateFor(ctx context.Context, g *generation.Generation, r *flushRequest) error {
 	stop := context.AfterFunc(ctx, e.commitChanged)
 	defer stop()
 	for e.commit.gen == g {
@@ -106,9 +107,9 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	var s *state
 	var shard int
 	asked := e.background.flushes.take(func() { s, shard = e.keep() })
-	var gens []*generation
+	var gens []*generation.Generation
 	if s != nil {
-		gens = slices.DeleteFunc(slices.Clone(s.imm), func(g *generation) bool { return g.lastSeq > last })
+		gens = slices.DeleteFunc(slices.Clone(s.imm), func(g *generation.Generation) bool { return g.LastSeq > last })
 	}
 	if len(gens) == 0 {
 		// Nothing to flush. Writers that are stopped kick the flusher, and are not
@@ -148,14 +149,14 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 }
 
 // writeGenerations streams generations, newest first, into synced tables.
-func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generation, job int) (compaction.Result, error) {
+func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generation.Generation, job int) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.FlushStart); err != nil {
 		return compaction.Result{}, err
 	}
 	var bytes uint64
 	for _, g := range gens {
-		g.mem.WaitWriters()
-		bytes += uint64(g.mem.Bytes())
+		g.Mem.WaitWriters()
+		bytes += uint64(g.Mem.Bytes())
 	}
 	var all compaction.Result
 	out := &outputs{e: e, job: job, level: 0, frees: true}
@@ -183,10 +184,10 @@ func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generati
 
 // keyspacesOf lists the numbers of the keyspaces that a flush of generations writes
 // for, ascending: the default one, and those that they hold something of.
-func keyspacesOf(gens []*generation) []uint32 {
+func keyspacesOf(gens []*generation.Generation) []uint32 {
 	ids := []uint32{0}
 	for _, g := range gens {
-		ids = append(ids, g.mem.Keyspaces()...)
+		ids = append(ids, g.Mem.Keyspaces()...)
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids)
@@ -194,14 +195,14 @@ func keyspacesOf(gens []*generation) []uint32 {
 
 // writeSpace writes what generations hold of one keyspace; bytes is what they
 // hold of all.
-func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
+func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
 	for _, g := range gens {
-		if it := g.mem.AllIter(k.id); it != nil {
+		if it := g.Mem.AllIter(k.id); it != nil {
 			iters = append(iters, it)
 		}
-		if l := g.mem.RangeList(k.id); l != nil {
+		if l := g.Mem.RangeList(k.id); l != nil {
 			ranges = append(ranges, l)
 		}
 	}
@@ -232,7 +233,7 @@ func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation, k 
 
 // installFlush makes the tables current and the logs of their generations
 // useless, in this order, and then removes the logs (S1, S2, I11).
-func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
+func (e *Engine) installFlush(gens []*generation.Generation, res compaction.Result) error {
 	edit := flushEdit(res, uint64(e.newFileNum()))
 	e.commit.mu.Lock()
 	e.mu.Lock()
@@ -244,7 +245,7 @@ func (e *Engine) installFlush(gens []*generation, res compaction.Result) error {
 	}
 	e.mu.Unlock()
 	e.commit.mu.Unlock()
-	edit.LogNum = &oldest.logNum
+	edit.LogNum = &oldest.Num
 	if err := e.install(edit, gens); err != nil {
 		return err
 	}

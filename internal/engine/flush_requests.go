@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"sync"
+
+	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
 // flushRequest asks for generations to be in tables. It is answered once: with nil
@@ -11,9 +13,9 @@ import (
 // was made, and had one of them to flush. How earlier attempts end does not concern
 // the caller, who may just have made room on the disk.
 type flushRequest struct {
-	gens []*generation // immutable
-	done chan struct{} // closed by the answer
-	err  error         // immutable once done is closed
+	gens []*generation.Generation // immutable
+	done chan struct{}            // closed by the answer
+	err  error                    // immutable once done is closed
 
 	left bool // guarded by flushRequests.mu; the caller has gone
 }
@@ -42,7 +44,7 @@ func newFlushRequests() flushRequests { return flushRequests{wanted: make(chan s
 
 // add makes a request. The caller looks with settle for what was flushed before
 // attempts knew of it.
-func (q *flushRequests) add(gens []*generation) *flushRequest {
+func (q *flushRequests) add(gens []*generation.Generation) *flushRequest {
 	r := &flushRequest{gens: gens, done: make(chan struct{})}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,11 +84,11 @@ func (q *flushRequests) take(acquire func()) []*flushRequest {
 // settle ends an attempt to flush gens that had taken requests: those with one of
 // gens get err, if it is one, and all those of which nothing is in memory any more
 // get nil. The others wait for the next attempt.
-func (q *flushRequests) settle(taken []*flushRequest, gens []*generation, err error, inMemory func(*generation) bool) {
+func (q *flushRequests) settle(taken []*flushRequest, gens []*generation.Generation, err error, inMemory func(*generation.Generation) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	of := func(r *flushRequest) bool {
-		return slices.ContainsFunc(r.gens, func(g *generation) bool { return slices.Contains(gens, g) })
+		return slices.ContainsFunc(r.gens, func(g *generation.Generation) bool { return slices.Contains(gens, g) })
 	}
 	for _, r := range taken {
 		switch {
@@ -108,7 +110,7 @@ func (q *flushRequests) settle(taken []*flushRequest, gens []*generation, err er
 }
 
 // inMemory reports whether a generation was not flushed yet.
-func (e *Engine) inMemory(g *generation) bool {
+func (e *Engine) inMemory(g *generation.Generation) bool {
 	s := e.state.Load()
 	return s != nil && (s.active == g || slices.Contains(s.imm, g))
 }

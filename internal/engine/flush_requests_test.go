@@ -3,14 +3,16 @@ package engine
 import (
 	"errors"
 	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
 // TestFlushRequests answers requests by attempts that began before and after them.
 func TestFlushRequests(t *testing.T) {
 	q := newFlushRequests()
-	a, b := new(generation), new(generation)
-	memory := map[*generation]bool{a: true, b: true}
-	in := func(g *generation) bool { return memory[g] }
+	a, b := new(generation.Generation), new(generation.Generation)
+	memory := map[*generation.Generation]bool{a: true, b: true}
+	in := func(g *generation.Generation) bool { return memory[g] }
 	wrong := errors.New("disk")
 	want := func(what string, r *flushRequest, answered bool, err error) {
 		t.Helper()
@@ -26,7 +28,7 @@ func TestFlushRequests(t *testing.T) {
 		}
 	}
 
-	early := q.add([]*generation{a})
+	early := q.add([]*generation.Generation{a})
 	if !wanted() {
 		t.Error("a request does not end the pause of the flusher")
 	}
@@ -34,44 +36,44 @@ func TestFlushRequests(t *testing.T) {
 	if wanted() {
 		t.Error("an attempt that began is still wanted")
 	}
-	late := q.add([]*generation{a, b})
+	late := q.add([]*generation.Generation{a, b})
 	if !wanted() {
 		t.Error("a request beside an attempt does not ask for another")
 	}
-	q.settle(taken, []*generation{a}, wrong, in)
+	q.settle(taken, []*generation.Generation{a}, wrong, in)
 	want("the request before the attempt", early, true, wrong)
 	want("the request beside the attempt", late, false, nil)
 
-	other := q.add([]*generation{b})
-	gone := q.add([]*generation{a})
+	other := q.add([]*generation.Generation{b})
+	gone := q.add([]*generation.Generation{a})
 	taken = q.take(acquire)
 	q.leave(gone)
-	q.settle(taken, []*generation{a}, wrong, in)
+	q.settle(taken, []*generation.Generation{a}, wrong, in)
 	want("a request for what the attempt had and more", late, true, wrong)
 	want("a request for another generation", other, false, nil)
 	want("a request whose caller has gone", gone, false, nil)
 
-	both := q.add([]*generation{a, b})
+	both := q.add([]*generation.Generation{a, b})
 	taken = q.take(acquire)
-	beside := q.add([]*generation{a})
+	beside := q.add([]*generation.Generation{a})
 	delete(memory, a)
-	q.settle(taken, []*generation{a}, nil, in)
+	q.settle(taken, []*generation.Generation{a}, nil, in)
 	want("half of a request is in tables", both, false, nil)
 	want("all of one is, by an attempt before it", beside, true, nil)
 	delete(memory, b)
-	q.settle(q.take(acquire), []*generation{b}, nil, in)
+	q.settle(q.take(acquire), []*generation.Generation{b}, nil, in)
 	want("all of a request is in tables", both, true, nil)
 	want("and of the other", other, true, nil)
 	if len(q.waiting) != 0 {
 		t.Errorf("%d requests are left", len(q.waiting))
 	}
 
-	gone = q.add([]*generation{a})
+	gone = q.add([]*generation.Generation{a})
 	q.leave(gone)
 	if len(q.waiting) != 0 {
 		t.Error("a request stays whose caller has gone")
 	}
-	after := q.add([]*generation{a})
+	after := q.add([]*generation.Generation{a})
 	q.settle(nil, nil, nil, in) // what its caller does
 	want("a request for what was in tables before", after, true, nil)
 }

@@ -7,8 +7,10 @@ import (
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
 // query is a point read on its way.
@@ -99,7 +101,7 @@ func (k *Keyspace) pointGet(dst, key []byte, at ReadPoint, want bool, show func(
 		return dst, k.usable()
 	}
 	st := &e.stats.reads[shard]
-	timed := st.begin()
+	timed := st.Begin()
 	q := query{k: k, key: key, hash: base.Hash(key), at: at, want: want, visit: show, newest: at.Seq == base.SeqNumMax, waited: waited, st: st}
 	// The sequence is read after the state is pinned: what this state no
 	// longer holds was already shadowed when the state was made, and a commit
@@ -121,11 +123,11 @@ func (k *Keyspace) pointGet(dst, key []byte, at ReadPoint, want bool, show func(
 	case errMerge:
 		res, err = k.getMerged(dst, key, at, nil)
 	case errCrowded:
-		st.n.Add(-1) // the next one is counted
+		st.Count.Add(-1) // the next one is counted
 		e.tablesMem.wait()
 		return k.pointGet(dst, key, at, want, show, true)
 	}
-	st.end(timed)
+	st.End(timed)
 	return res, err
 }
 
@@ -153,12 +155,12 @@ func (s *state) pinRanges(q *query) {
 	for {
 		q.views = q.views[:0]
 		for i := range 1 + len(s.imm) {
-			q.views = append(q.views, s.generation(i).mem.Ranges(q.k.id))
+			q.views = append(q.views, s.generation(i).Mem.Ranges(q.k.id))
 		}
 		q.at.Seq = s.visible()
 		same := true
 		for i, v := range q.views {
-			same = same && v == s.generation(i).mem.Ranges(q.k.id)
+			same = same && v == s.generation(i).Mem.Ranges(q.k.id)
 		}
 		if same {
 			return
@@ -167,7 +169,7 @@ func (s *state) pinRanges(q *query) {
 }
 
 // generation is the i-th newest one.
-func (s *state) generation(i int) *generation {
+func (s *state) generation(i int) *generation.Generation {
 	if i == 0 {
 		return s.active
 	}
@@ -180,7 +182,7 @@ func (s *state) get(dst []byte, q *query) ([]byte, error) {
 	var room [128]byte
 	key := memtable.MakeKey(room[:], q.k.id, q.key, q.hash)
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).mem
+		m := s.generation(i).Mem
 		t, v, ok := m.Get(&key, q.at.Seq)
 		if view := m.Ranges(q.k.id); !view.None() {
 			if q.newest {
@@ -316,7 +318,7 @@ func (e *Engine) timeOf(at ReadPoint) uint64 {
 	if at.Time != 0 {
 		return at.Time
 	}
-	return e.clock.now()
+	return e.clock.Now()
 }
 
 // splitExpiry takes the expiry off a value.
@@ -337,7 +339,7 @@ func withoutExpiry(k base.Kind) base.Kind {
 
 // getMerged reads a key with operands; with own, some of them are those of an
 // open transaction.
-func (k *Keyspace) getMerged(dst, key []byte, at ReadPoint, own *writeSet) ([]byte, error) {
+func (k *Keyspace) getMerged(dst, key []byte, at ReadPoint, own *writeset.Set) ([]byte, error) {
 	it, err := k.newIter(IterOptions{Lower: key, Own: true}, at, own)
 	if err != nil {
 		return dst, err

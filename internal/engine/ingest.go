@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
 // How a commit takes its place whose data is in tables from the beginning, past
@@ -130,7 +131,7 @@ func (e *Engine) reservePlace(in *ingestion) (*loading, *batch.Batch, error) {
 // numbersLeft refuses a batch for which there are no sequences left. The caller
 // holds mu.
 func (p *pipeline) numbersLeft(b *batch.Batch) error {
-	if ownSeq-p.nextSeq < base.SeqNum(b.Count()) {
+	if writeset.FirstSeq-p.nextSeq < base.SeqNum(b.Count()) {
 		return fmt.Errorf("%w: the sequence numbers of this database are used up; copy it into a new one", base.ErrReadOnly)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
@@ -18,8 +19,8 @@ import (
 // neither (the original's S5 and S6). A failure of the manifest poisons.
 //
 // Tables of keyspaces that were dropped since the job began are left out, and removed.
-func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
-	e.clock.tick()
+func (e *Engine) install(edit *manifest.Edit, flushed []*generation.Generation) error {
+	e.clock.Tick()
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	return e.installLocked(edit, flushed, nil, false)
@@ -28,7 +29,7 @@ func (e *Engine) install(edit *manifest.Edit, flushed []*generation) error {
 // installLocked is install for a caller that holds installMu. A job of one keyspace
 // names it, and ends with errNoKeyspace when that was dropped; filtered is whether a
 // filter did something, which open snapshots must not see.
-func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Keyspace, filtered bool) error {
+func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation.Generation, k *Keyspace, filtered bool) error {
 	if err := e.appendable(); err != nil {
 		return err
 	}
@@ -44,12 +45,12 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation, k *Ke
 // makeCurrent makes an edit durable and then current, without the tables of keyspaces
 // that are missing; those are removed. What changes with the edit beside the state is
 // changed by between. The caller holds installMu.
-func (e *Engine) makeCurrent(edit *manifest.Edit, missing func(uint32) bool, between func(), flushed []*generation, filtered bool) error {
+func (e *Engine) makeCurrent(edit *manifest.Edit, missing func(uint32) bool, between func(), flushed []*generation.Generation, filtered bool) error {
 	dead := withoutMissing(edit, missing)
 	cur := e.manifest.Version()
 	edit.NextFile = e.reservation()
 	edit.LastSeq = max(edit.LastSeq, e.lastSeq())
-	edit.Clock = e.clock.mark()
+	edit.Clock = e.clock.Mark()
 	if err := e.appendEdit(edit); err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (e *Engine) appended(err error) error {
 // swap makes next current without the flushed generations. The caller holds
 // installMu, so the version of the state does not change during the call; its
 // memtables may.
-func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []manifest.Dropped, filtered bool) {
+func (e *Engine) swap(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
 	e.mu.Lock()
 	v := e.newView(next, e.state.Load().v)
 	for _, d := range dropped {
@@ -119,7 +120,7 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 		}
 	}
 	cur := e.state.Load()
-	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation) bool { return slices.Contains(flushed, g) })
+	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation.Generation) bool { return slices.Contains(flushed, g) })
 	unlock := func() {}
 	if filtered {
 		unlock = e.snaps.keep(cur)
@@ -134,7 +135,7 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation, dropped []m
 	d.trees, d.values = compaction.Backlogs(next, w, cfg)
 	e.compactionDebt.Store(d)
 	for _, g := range flushed {
-		e.durable.raise(g.lastSeq)
+		e.durable.raise(g.LastSeq)
 	}
 	e.updatePace()
 	if e.room.short.Load() != nil || len(flushed) > 0 {

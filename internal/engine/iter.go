@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
 // IterOptions restrict an iterator.
@@ -49,7 +50,7 @@ type Iter struct {
 	children []base.Iterator
 	mems     memtable.Iters
 	runs     []runIter
-	refs     refIter       // the writes of an open transaction
+	refs     writeset.Iter // the writes of an open transaction
 	withOwn  bool          // there are such writes
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
 	views    []memtable.Ranges
@@ -89,7 +90,7 @@ func (k *Keyspace) NewIter(o IterOptions, at ReadPoint) (*Iter, error) {
 }
 
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
-func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeSet) (*Iter, error) {
+func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeset.Set) (*Iter, error) {
 	e := k.e
 	s, shard := e.keepAt(at)
 	if s == nil {
@@ -99,7 +100,7 @@ func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeSet) (*Iter, e
 }
 
 // newIterOn is newIter on a state, which the iterator lets go.
-func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at ReadPoint, own *writeSet) (*Iter, error) {
+func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at ReadPoint, own *writeset.Set) (*Iter, error) {
 	e := k.e
 	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
 		s.letGo(shard)
@@ -141,7 +142,7 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(k *Keyspace, own *writeSet, o sstable.IterOptions) {
+func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOptions) {
 	ls := it.s.v.of(k)
 	nr := 0
 	for l := range ls {
@@ -177,7 +178,7 @@ func (it *Iter) pin(at ReadPoint) {
 	for {
 		it.views = it.views[:0]
 		for i := range 1 + len(it.s.imm) {
-			it.views = append(it.views, it.s.generation(i).mem.Ranges(it.k.id))
+			it.views = append(it.views, it.s.generation(i).Mem.Ranges(it.k.id))
 		}
 		visible := it.s.visible()
 		if at.Seq > visible {
@@ -188,13 +189,13 @@ func (it *Iter) pin(at ReadPoint) {
 		}
 	}
 	if it.time == 0 {
-		it.time = it.e.clock.ifUsed()
+		it.time = it.e.clock.IfUsed()
 	}
 }
 
 func (it *Iter) viewsCurrent() bool {
 	for i, v := range it.views {
-		if v != it.s.generation(i).mem.Ranges(it.k.id) {
+		if v != it.s.generation(i).Mem.Ranges(it.k.id) {
 			return false
 		}
 	}
@@ -202,13 +203,13 @@ func (it *Iter) viewsCurrent() bool {
 }
 
 // addOwn lists what an open transaction wrote.
-func (it *Iter) addOwn(k *Keyspace, own *writeSet) {
-	root, view := own.tree(), own.view(k)
-	if root == nil && view == nil {
+func (it *Iter) addOwn(k *Keyspace, own *writeset.Set) {
+	view := own.View(k.id)
+	if view == nil && !own.Writes() {
 		return
 	}
 	it.seek, it.withOwn = base.SeekTrailer(base.SeqNumMax), true
-	it.refs.init(root, k.id)
+	it.refs.Init(own, k.id)
 	if view != nil {
 		it.ranges = append(it.ranges, rangeSource{order: 0, view: memtable.PlainRanges(view), own: true})
 	}
@@ -219,7 +220,7 @@ func (it *Iter) addOwn(k *Keyspace, own *writeSet) {
 func (it *Iter) addMems() {
 	it.mems.Reset(it.k.id, 1+len(it.s.imm))
 	for i := range 1 + len(it.s.imm) {
-		m := it.s.generation(i).mem
+		m := it.s.generation(i).Mem
 		it.addHints(m) // also of an empty one: they are about what is under it
 		if child := it.mems.Add(m, it.seq); child != nil {
 			it.addRanges(it.views[i], false)
@@ -250,7 +251,7 @@ func (it *Iter) addRanges(r memtable.Ranges, timed bool) {
 // sees reports whether an entry is visible: by its sequence, or because the
 // transaction wrote it itself.
 func (it *Iter) sees(t base.Trailer) bool {
-	return t.Seq() <= it.seq || t.Seq() >= ownSeq
+	return t.Seq() <= it.seq || t.Seq() >= writeset.FirstSeq
 }
 
 // grow returns s with length n, keeping the buffers of its elements.
@@ -303,9 +304,9 @@ func (it *Iter) SeekGE(key []byte) bool {
 	if it.tracked {
 		return it.ahead(key, func() bool { return it.SeekGE(it.from) })
 	}
-	timed := it.e.stats.seek.begin()
+	timed := it.e.stats.seek.Begin()
 	ok := it.show(it.merged.SeekGE(key, it.seek))
-	it.e.stats.seek.end(timed)
+	it.e.stats.seek.End(timed)
 	return ok
 }
 
@@ -481,8 +482,7 @@ func (it *Iter) Close() error {
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}
-	it.refs.init(nil, 0)
-	clear(it.refs.path[:cap(it.refs.path)])
+	_ = it.refs.Close()
 	s.letGo(it.shard)
 	iterPool.Put(it)
 	return err

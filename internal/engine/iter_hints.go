@@ -99,7 +99,7 @@ func (it *Iter) addHint(lo, hi []byte) {
 	if it.dead.expired {
 		at = it.time
 	}
-	m := it.s.active.mem
+	m := it.s.active.Mem
 	if !m.AddHint(it.k.id, lo, hi, it.seq, at) && it.shareActive() {
 		m.AddHint(it.k.id, lo, hi, it.seq, at)
 	}
@@ -113,11 +113,11 @@ func (it *Iter) shareActive() bool {
 		return false
 	}
 	defer p.mu.Unlock()
-	return p.gen == it.s.active && p.gen.mem.Share() == nil
+	return p.gen == it.s.active && p.gen.Mem.Share() == nil
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. No other reader sees a transaction's own writes.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.active.after && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq >= it.s.active.After && it.e.state.Load() == it.s
 }

@@ -33,11 +33,11 @@ func (e *Engine) roomWanted(need int64) (want, more int64) {
 	defer s.release(shard)
 	var logs, unwritten, mem, data int64
 	for _, g := range s.generations() {
-		mem += g.mem.Bytes()
-		if g.log != nil {
-			n := g.log.Appended()
+		mem += g.Mem.Bytes()
+		if g.Log != nil {
+			n := g.Log.Appended()
 			logs += n
-			unwritten += max(0, n-g.log.Size())
+			unwritten += max(0, n-g.Log.Size())
 		}
 	}
 	for level := range base.NumLevels {
@@ -92,7 +92,7 @@ func (b *background) keeper() {
 func (e *Engine) keepRoom(first bool) bool {
 	p := &e.commit
 	p.mu.Lock()
-	g, need, taken := p.gen, p.keeping.need, p.gen.mem.Bytes()
+	g, need, taken := p.gen, p.keeping.need, p.gen.Mem.Bytes()
 	p.keeping.need = 0
 	p.mu.Unlock()
 	want, more := e.roomWanted(need)
@@ -106,7 +106,7 @@ func (e *Engine) keepRoom(first bool) bool {
 	if p.gen == g {
 		p.keeping.topUp, p.keeping.limit = taken+more/2, taken+more
 	}
-	if s := e.state.Load(); err != nil && (first || p.gen.mem.Bytes() > roomMin) && !p.gen.mem.Empty() && s != nil && !e.queueFull(s) {
+	if s := e.state.Load(); err != nil && (first || p.gen.Mem.Bytes() > roomMin) && !p.gen.Mem.Empty() && s != nil && !e.queueFull(s) {
 		e.wantTurn(0)
 	}
 	p.changed.Broadcast()
@@ -121,7 +121,7 @@ func (k *keeping) begin() { k.topUp, k.limit, k.need = roomMin/2, roomMin, 0 }
 // memtable, and wakes the keeper if it is due. The caller holds commit.mu.
 func (e *Engine) keptRoom(need int64, b *batch.Batch) bool {
 	k := &e.commit.keeping
-	taken := e.commit.gen.mem.Bytes() + need
+	taken := e.commit.gen.Mem.Bytes() + need
 	switch {
 	case taken > k.limit && !frees(b):
 		k.need = max(k.need, need)

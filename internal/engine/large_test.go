@@ -30,11 +30,11 @@ func TestBatchTooLargeForMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	logged := e.commit.gen.log.Written()
+	logged := e.commit.gen.Log.Written()
 	if _, err := e.Commit(b, DefaultDurability); !errors.Is(err, base.ErrBatchTooLarge) {
 		t.Errorf("commit: %v", err)
 	}
-	if w := e.commit.gen.log.Written(); w != logged {
+	if w := e.commit.gen.Log.Written(); w != logged {
 		t.Errorf("%d bytes of the refused batch are in the log", w-logged)
 	}
 	b.SetSeq(base.SeqNumStart)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -43,20 +44,20 @@ func (e *Engine) Metrics() *observe.Metrics {
 
 // treeMetrics describes memtables, levels and value files of a state.
 func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
-	m.Memtable.Active = s.active.mem.Bytes()
-	m.Memtable.Entries = int64(s.active.mem.Len())
+	m.Memtable.Active = s.active.Mem.Bytes()
+	m.Memtable.Entries = int64(s.active.Mem.Len())
 	m.Memtable.Queue = len(s.imm)
-	gens := append([]*generation{s.active}, s.imm...)
+	gens := append([]*generation.Generation{s.active}, s.imm...)
 	for i, g := range gens {
 		if i > 0 {
-			m.Memtable.Immutable += g.mem.Bytes()
-			m.Memtable.Entries += int64(g.mem.Len())
+			m.Memtable.Immutable += g.Mem.Bytes()
+			m.Memtable.Entries += int64(g.Mem.Len())
 		}
-		if g.logNum != 0 {
+		if g.Num != 0 {
 			m.Log.Segments++ // with NoWAL it is an empty file
 		}
-		if g.log != nil {
-			m.Log.Bytes += g.log.Size()
+		if g.Log != nil {
+			m.Log.Bytes += g.Log.Size()
 		}
 	}
 	m.Log.Segments += int(e.commit.turning.made.Load())
@@ -215,8 +216,8 @@ func (e *Engine) refusing() error {
 		}
 	}
 	s := e.state.Load()
-	if s != nil && s.active.log != nil && s.active.log.Crowded() {
-		if err := s.active.log.Full(); err != nil {
+	if s != nil && s.active.Log != nil && s.active.Log.Crowded() {
+		if err := s.active.Log.Full(); err != nil {
 			return err
 		}
 	}
@@ -269,7 +270,7 @@ func (e *Engine) Health() observe.Health {
 	for _, o := range e.open.old() {
 		worse(observe.Degraded, o)
 	}
-	e.clock.health(worse)
+	e.clock.Health(worse)
 	if r := e.stats.stopped.Load(); r != nil {
 		worse(observe.Degraded, "writers are stopped: "+*r)
 	} else if e.pacer.rate.Load() != 0 {

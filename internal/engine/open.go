@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -37,6 +38,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		packs:      map[base.FileNum]*packFile{},
 		busy:       compaction.Busy{},
 		valueFiles: map[base.FileNum]*valueFile{},
+		gens:       map[*generation.Generation]int{},
 		manual:     make(chan struct{}, 1),
 	}
 	for e.incarnation == 0 { // which is that of format 1
@@ -54,7 +56,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	root := KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter}.named()
 	e.root.opts.Store(&root)
 	e.loadKeyspaces(nil)
-	e.clock.start(o)
+	e.clock.Start(o.Clock, o.Elapsed)
 	e.compactionRate.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.maxQueue.Store(maxImmutable)
@@ -88,7 +90,7 @@ func (e *Engine) abandon() {
 	e.background.stopJobs()
 	e.background.wg.Wait()
 	if g := e.commit.gen; g != nil {
-		g.abandonLog()
+		g.AbandonLog()
 	}
 	e.undo()
 	e.releaseDir()
@@ -196,7 +198,7 @@ func (e *Engine) create() error {
 // begin installs what recovery made, and lets the engine be used. The first
 // generation is g, which it owns from then on; if that is nil it makes one, and
 // its log.
-func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) (err error) {
+func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) (err error) {
 	e.visible.Store(uint64(e.commit.nextSeq - 1))
 	if g == nil {
 		seg, err := e.makeLog()
@@ -206,7 +208,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 		if g, err = e.newGeneration(int64(e.opts.MemtableSize), nil, seg); err != nil {
 			return err
 		}
-		g.after = e.commit.nextSeq - 1
+		g.After = e.commit.nextSeq - 1
 	}
 	e.commit.gen = g
 	e.commit.keeping.begin()
@@ -214,7 +216,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation) 
 	retire := e.setState(&state{active: g, v: e.newView(v, nil)})
 	e.mu.Unlock()
 	retire()
-	edit.LogNum, edit.LogIncarnation = &g.logNum, e.incarnation
+	edit.LogNum, edit.LogIncarnation = &g.Num, e.incarnation
 	if err := e.install(edit, nil); err != nil {
 		return err
 	}

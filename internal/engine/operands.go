@@ -59,7 +59,7 @@ func (c *foldedValues) get(s *state, time uint64, space uint32, key []byte, newe
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.at[foldedKey{space, string(key)}]
-	if f == nil || f.seq < s.oldest().after || f.seq > newest || f.filters != s.filters || f.time > time {
+	if f == nil || f.seq < s.oldest().After || f.seq > newest || f.filters != s.filters || f.time > time {
 		return nil
 	}
 	return f

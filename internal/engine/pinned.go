@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
 // An open iterator keeps the memtables of its state, after their flush too: what
@@ -65,7 +66,7 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 	if cur == nil {
 		return 0, 0
 	}
-	seen := map[*generation]bool{}
+	seen := map[*generation.Generation]bool{}
 	e.open.states(func(s *state) {
 		for i := range 1 + len(s.imm) {
 			g := s.generation(i)
@@ -74,9 +75,9 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 			case seen[g] || current && s.active == cur.active:
 				continue
 			case current:
-				held += g.capacity
+				held += g.Charge
 			default:
-				pinned += g.capacity
+				pinned += g.Charge
 			}
 			seen[g] = true
 		}

@@ -73,7 +73,7 @@ func (b *background) flushDeletes() {
 	}
 	e.commit.mu.Lock()
 	defer e.commit.mu.Unlock()
-	if e.commit.refused != nil || e.commit.gen.mem.Empty() || e.queueFull(e.state.Load()) {
+	if e.commit.refused != nil || e.commit.gen.Mem.Empty() || e.queueFull(e.state.Load()) {
 		return
 	}
 	e.wantTurn(0)
@@ -97,19 +97,19 @@ func (b *background) worthFlushing() bool {
 	defer s.release(shard)
 	stripes := e.snaps.stripes(e.visibleSeq)
 	now := weighing{visible: s.visible(), oldest: stripes[0], tables: s.v.version}
-	if b.weighed == now || s.active.mem.Empty() {
+	if b.weighed == now || s.active.Mem.Empty() {
 		return false
 	}
 	b.weighed = now
-	bytes := uint64(s.active.mem.Bytes())
-	ids := append([]uint32{0}, s.active.mem.Keyspaces()...)
+	bytes := uint64(s.active.Mem.Bytes())
+	ids := append([]uint32{0}, s.active.Mem.Keyspaces()...)
 	hidden := uint64(0)
 	for _, id := range ids {
 		k := e.space(id)
 		if k == nil {
 			continue
 		}
-		if l := s.active.mem.RangeList(k.id); l != nil {
+		if l := s.active.Mem.RangeList(k.id); l != nil {
 			hidden += compaction.RangeDeletedBytes(s.v.version, id, stripes, l)
 		}
 		hidden += s.hiddenBytes(k, stripes[0])
@@ -129,12 +129,12 @@ func (s *state) hiddenBytes(k *Keyspace, oldest base.SeqNum) uint64 {
 	if s.v.of(k) == &noLevels {
 		return 0
 	}
-	it := s.active.mem.AllIter(k.id)
+	it := s.active.Mem.AllIter(k.id)
 	if it == nil {
 		return 0
 	}
 	defer func() { _ = it.Close() }()
-	step := max(s.active.mem.Len()/weighKeys, 1)
+	step := max(s.active.Mem.Len()/weighKeys, 1)
 	n, hidden := 0, 0.0
 	for kv := it.First(); kv != nil; kv = it.Next() {
 		if n++; n%step != 0 || kv.Trailer.Kind() == base.KindMerge || kv.Trailer.Seq() > oldest {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 )
@@ -79,10 +80,10 @@ func (e *Engine) restore(st *manifest.State, names []string) error {
 	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
 		return err
 	}
-	st.Clock = e.clock.begin(st.Clock, e.opts.ResetClock)
+	st.Clock = e.clock.Begin(st.Clock, e.opts.ResetClock)
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool {
 		if f.Expiring > 0 {
-			e.clock.use()
+			e.clock.Use()
 		}
 		return f.Expiring == 0
 	})
@@ -127,7 +128,7 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	case base.FileTypeManifest:
 		return n == e.manifest.State().ManifestNum
 	case base.FileTypeLog:
-		return n == e.commit.gen.logNum
+		return n == e.commit.gen.Num
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -185,7 +186,7 @@ func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
 		r.free()
 		return err
 	}
-	e.commit.gen = &generation{mem: mem}
+	e.commit.gen = &generation.Generation{Mem: mem}
 	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
 	e.mu.Lock()

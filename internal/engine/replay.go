@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/wal"
@@ -20,8 +21,8 @@ type replay struct {
 	e       *Engine
 	st      *manifest.State
 	begin   func() error // comes before the first file is written
-	gens    []*generation
-	cur     *generation // the last of gens, not yet full
+	gens    []*generation.Generation
+	cur     *generation.Generation // the last of gens, not yet full
 	edit    manifest.Edit
 	event   observe.RecoveryEvent
 	next    base.SeqNum // no batch may begin before it
@@ -203,7 +204,7 @@ func (r *replay) apply(payload []byte) error {
 		}
 		switch op.Kind {
 		case base.KindPutTTL:
-			r.e.clock.use()
+			r.e.clock.Use()
 		case base.KindPut, base.KindDelete, base.KindMerge, base.KindSingleDelete, base.KindRangeDelete:
 		default:
 			return base.Corruptf("", 0, "an operation of kind %v cannot be replayed", op.Kind)
@@ -220,7 +221,7 @@ func (r *replay) apply(payload []byte) error {
 		return err
 	}
 	var a memtable.Applier
-	a.Init(r.cur.mem, []base.SeqNum{base.SeqNumMax}, r.buf, 0) // no read sees what is on the way
+	a.Init(r.cur.Mem, []base.SeqNum{base.SeqNumMax}, r.buf, 0) // no read sees what is on the way
 	for {
 		op, ok, _ := b.Next()
 		if !ok {
@@ -228,7 +229,7 @@ func (r *replay) apply(payload []byte) error {
 		}
 		if !r.dropped(&op) {
 			if op.Keyspace != 0 {
-				if err := r.cur.mem.Share(); err != nil {
+				if err := r.cur.Mem.Share(); err != nil {
 					return err
 				}
 			}
@@ -238,7 +239,7 @@ func (r *replay) apply(payload []byte) error {
 	}
 	r.buf = a.Flush()
 	r.next = seq
-	r.cur.lastSeq = seq - 1
+	r.cur.LastSeq = seq - 1
 	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)
 	r.event.Records++
 	r.event.Bytes += int64(len(payload))
@@ -266,7 +267,7 @@ func (r *replay) dropped(op *batch.Op) bool {
 // room makes sure that the current memtable takes need bytes more. Full ones
 // are written to tables at once, so that a long log needs little memory.
 func (r *replay) room(need int64) error {
-	if r.cur != nil && r.cur.mem.Reserve(need) {
+	if r.cur != nil && r.cur.Mem.Reserve(need) {
 		return nil
 	}
 	if r.cur != nil && !r.e.opts.ReadOnly {
@@ -283,8 +284,8 @@ func (r *replay) room(need int64) error {
 	if err != nil {
 		return err
 	}
-	r.cur = &generation{mem: mem, capacity: capacity}
-	r.e.chargeMemtables(r.cur.capacity)
+	r.cur = &generation.Generation{Mem: mem, Charge: capacity}
+	r.e.chargeMemtables(r.cur.Charge)
 	r.gens = append(r.gens, r.cur)
 	if !mem.Reserve(need) {
 		return fmt.Errorf("seerdb: internal error, a memtable of %d bytes does not take %d", capacity, need)
@@ -351,28 +352,28 @@ func (r *replay) relog() error {
 	if err != nil {
 		return err
 	}
-	g.logNum, g.after = seg.Num(), r.e.commit.nextSeq-1
+	g.Num, g.After = seg.Num(), r.e.commit.nextSeq-1
 	if err := r.e.beginLog(g, nil, seg); err != nil {
 		return err
 	}
 	for _, p := range r.payloads {
 		if err == nil {
-			_, err = g.log.Append(p)
+			_, err = g.Log.Append(p)
 		}
 	}
 	if err == nil {
-		err = g.log.SyncAll()
+		err = g.Log.SyncAll()
 	}
 	if err != nil {
-		g.abandonLog()
-		return r.e.fileError("write "+base.FileName(base.FileTypeLog, g.logNum), err)
+		g.AbandonLog()
+		return r.e.fileError("write "+base.FileName(base.FileTypeLog, g.Num), err)
 	}
 	return nil
 }
 
 func (r *replay) free() {
 	for _, g := range r.gens {
-		g.free(r.e)
+		r.e.freeGeneration(g)
 	}
 	r.gens, r.cur = nil, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/clock"
 )
 
 // What a compaction filter changes would show at once at every snapshot that sees
@@ -50,7 +51,7 @@ func (s *snapshots) take(e *Engine, h *hold) ReadPoint {
 	i, _ := slices.BinarySearch(s.seqs, at.Seq+1)
 	s.seqs = slices.Insert(s.seqs, i, at.Seq)
 	s.holds = slices.Insert(s.holds, i, h)
-	if at.Time = e.clock.told(); at.Time != 0 {
+	if at.Time = e.clock.Told(); at.Time != 0 {
 		s.times = append(s.times, at.Time)
 	}
 	return at
@@ -122,14 +123,14 @@ func (e *Engine) keepAt(at ReadPoint) (*state, int) {
 
 // expired is the latest time such that what expires by it is gone for every
 // open snapshot and every read to come.
-func (s *snapshots) expired(c *clock) uint64 {
-	c.tick()
+func (s *snapshots) expired(c *clock.Clock) uint64 {
+	c.Tick()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !c.inUse.Load() {
+	if !c.Used() {
 		return 0
 	}
-	t := c.mark()
+	t := c.Mark()
 	if len(s.times) > 0 {
 		t = min(t, s.times[0])
 	}
@@ -177,7 +178,7 @@ func (e *Engine) NewSnapshot() *Snapshot {
 		return s
 	}
 	s.refs.Store(1)
-	e.clock.ifUsed()
+	e.clock.IfUsed()
 	s.at = e.snaps.take(e, &s.hold)
 	e.open.add(&s.origin, originSnapshot, Caller(1, 2))
 	return s

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
@@ -28,8 +29,8 @@ const shards = 8
 // is free when it is quiet and nothing keeps it.
 type state struct {
 	e      *Engine
-	active *generation
-	imm    []*generation
+	active *generation.Generation
+	imm    []*generation.Generation
 	v      *view
 	// limit is the newest sequence that is read here. It is short of what is
 	// visible only where a load takes its place: what follows the load goes to
@@ -55,12 +56,12 @@ type paddedCount struct {
 }
 
 // generations lists them, newest first.
-func (s *state) generations() []*generation {
-	return append([]*generation{s.active}, s.imm...)
+func (s *state) generations() []*generation.Generation {
+	return append([]*generation.Generation{s.active}, s.imm...)
 }
 
 // oldest is the generation behind which there are only tables.
-func (s *state) oldest() *generation {
+func (s *state) oldest() *generation.Generation {
 	if n := len(s.imm); n > 0 {
 		return s.imm[n-1]
 	}
@@ -204,11 +205,8 @@ type tableRun struct {
 // the returned function must be called after it is let go.
 func (e *Engine) setState(s *state) (retire func()) {
 	s.e, s.limit, s.filters = e, e.readLimit(), e.filters
-	if s.active != nil {
-		s.active.refs++
-	}
-	for _, g := range s.imm {
-		g.refs++
+	for _, g := range s.generations() {
+		e.gens[g]++
 	}
 	s.v.refs++
 	e.lifetimes.Add() // reclaim gives it back
@@ -224,23 +222,17 @@ func (e *Engine) setState(s *state) (retire func()) {
 // reclaim drops the references of a state that no reader can reach any more.
 func (e *Engine) reclaim(s *state) {
 	e.mu.Lock()
-	var free []*generation
-	drop := func(g *generation) {
-		if g == nil {
-			return
-		}
-		if g.refs--; g.refs == 0 {
+	var free []*generation.Generation
+	for _, g := range s.generations() {
+		if e.gens[g]--; e.gens[g] == 0 {
+			delete(e.gens, g)
 			free = append(free, g)
 		}
-	}
-	drop(s.active)
-	for _, g := range s.imm {
-		drop(g)
 	}
 	tables, values := e.releaseView(s.v)
 	e.mu.Unlock()
 	for _, g := range free {
-		g.free(e)
+		e.freeGeneration(g)
 	}
 	e.closeFiles(tables, values)
 	e.lifetimes.Done()

@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/latency"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -15,9 +16,9 @@ import (
 // path are sharded like the reference counters of the state.
 type stats struct {
 	reads [shards]readStats
-	seek  sampler
+	seek  latency.Sampler
 
-	commits      sampler
+	commits      latency.Sampler
 	userBytes    atomic.Int64
 	slowdowns    atomic.Int64
 	slowdownTime atomic.Int64
@@ -36,7 +37,7 @@ type stats struct {
 
 // readStats is one shard of what point reads count.
 type readStats struct {
-	sampler
+	latency.Sampler
 	values atomic.Int64
 	levels [base.NumLevels]struct {
 		reads, negatives, falsePositives, unfiltered, pages atomic.Int64
@@ -45,7 +46,7 @@ type readStats struct {
 }
 
 type jobStats struct {
-	hist                     histogram
+	hist                     latency.Histogram
 	count, failures, in, out atomic.Int64
 	time                     atomic.Int64
 	running                  atomic.Int64
@@ -74,7 +75,7 @@ func (v *versionStats) metrics(m *observe.Metrics) {
 // done records a finished job.
 func (j *jobStats) done(begin time.Time, in, out int64) {
 	d := time.Since(begin)
-	j.hist.record(d)
+	j.hist.Record(d)
 	j.count.Add(1)
 	j.in.Add(in)
 	j.out.Add(out)
@@ -83,7 +84,7 @@ func (j *jobStats) done(begin time.Time, in, out int64) {
 
 func (s *stats) commit(begin time.Time, b *batch.Batch) {
 	s.userBytes.Add(int64(b.KeyValueBytes()))
-	s.commits.end(begin)
+	s.commits.End(begin)
 }
 
 // reason counts a finished compaction under why it was picked.
@@ -116,14 +117,14 @@ func (s *stats) stalls() observe.StallMetrics {
 }
 
 func (s *stats) ops() observe.OpMetrics {
-	var gets sampler
+	var gets latency.Sampler
 	for i := range s.reads {
-		gets.n.Add(s.reads[i].n.Load())
-		gets.hist.merge(&s.reads[i].hist)
+		gets.Count.Add(s.reads[i].Count.Load())
+		gets.Histogram.Merge(&s.reads[i].Histogram)
 	}
 	return observe.OpMetrics{
-		Get: gets.latency(), Commit: s.commits.latency(), Seek: s.seek.latency(),
-		Flush: s.flush.hist.latency(1), Compaction: s.compact.hist.latency(1),
+		Get: gets.Latency(), Commit: s.commits.Latency(), Seek: s.seek.Latency(),
+		Flush: s.flush.hist.Latency(1), Compaction: s.compact.hist.Latency(1),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
@@ -41,14 +42,14 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 
 // dropLogs removes the logs of generations whose tables are installed (I11:
 // the edit that makes them useless is durable).
-func (e *Engine) dropLogs(gens []*generation) {
+func (e *Engine) dropLogs(gens []*generation.Generation) {
 	for _, g := range gens {
 		var size int64
-		if g.log != nil {
-			size = g.log.Size()
+		if g.Log != nil {
+			size = g.Log.Size()
 		}
-		g.abandonLog()
-		e.removeFile(base.FileTypeLog, g.logNum, size)
+		g.AbandonLog()
+		e.removeFile(base.FileTypeLog, g.Num, size)
 	}
 }
 

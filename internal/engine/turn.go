@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
@@ -28,14 +29,15 @@ type turning struct {
 
 	// Guarded by commit.mu.
 
-	wanted   *generation // to be replaced, or nil
-	need     int64       // what its successor must hold
-	large    []int64     // what each batch needs that waits and is large for a memtable
-	ahead    bool        // the next log is to be made ahead
-	running  bool        // a replacement is being made: commits wait
-	begun    uint64      // attempts that began
-	failedAt uint64      // the last attempt that failed, from 1
-	failure  error       // of that attempt
+	wanted   *generation.Generation // to be replaced, or nil
+	need     int64                  // what its successor must hold
+	halfFull *generation.Generation // for which the next log was asked
+	large    []int64                // what each batch needs that waits and is large for a memtable
+	ahead    bool                   // the next log is to be made ahead
+	running  bool                   // a replacement is being made: commits wait
+	begun    uint64                 // attempts that began
+	failedAt uint64                 // the last attempt that failed, from 1
+	failure  error                  // of that attempt
 }
 
 // turn replaces the active generation, if it is still g, by one that can hold
@@ -43,7 +45,7 @@ type turning struct {
 // the call, of the context, or why commits are refused. The caller holds
 // commit.mu, which is released during the wait, and sees to it that commit.changed is
 // signalled when the context ends.
-func (e *Engine) turn(ctx context.Context, g *generation, need int64) error {
+func (e *Engine) turn(ctx context.Context, g *generation.Generation, need int64) error {
 	p := &e.commit
 	begun := p.turning.begun
 	for p.gen == g {
@@ -76,9 +78,8 @@ func (e *Engine) wantTurn(need int64) {
 // caller holds commit.mu.
 func (e *Engine) lookAhead() {
 	g := e.commit.gen
-	if g.mem.Bytes() > g.capacity/2 {
-		g.halfFull = true
-		e.commit.turning.ahead = true
+	if g.Mem.Bytes() > g.Charge/2 {
+		e.commit.turning.halfFull, e.commit.turning.ahead = g, true
 		e.commit.turning.wake()
 	}
 }
@@ -140,7 +141,7 @@ func (e *Engine) turnOnce() {
 	t.begun++
 	p.mu.Unlock()
 	err := e.writeOut(old)
-	var g *generation
+	var g *generation.Generation
 	if err == nil {
 		g, err = e.successor(old, capacity)
 	}
@@ -195,11 +196,11 @@ func (e *Engine) turnNow(capacity int64) error {
 
 // writeOut hands all of a log to the system: a kill must not lose its tail while
 // later records survive in the next one. Commits wait, so it gets no more records.
-func (e *Engine) writeOut(g *generation) error {
-	if g.log == nil {
+func (e *Engine) writeOut(g *generation.Generation) error {
+	if g.Log == nil {
 		return nil
 	}
-	err := g.log.FlushAll()
+	err := g.Log.FlushAll()
 	if err != nil {
 		e.commit.mu.Lock()
 		defer e.commit.mu.Unlock()
@@ -209,7 +210,7 @@ func (e *Engine) writeOut(g *generation) error {
 }
 
 // successor makes the generation that will follow old.
-func (e *Engine) successor(old *generation, capacity int64) (*generation, error) {
+func (e *Engine) successor(old *generation.Generation, capacity int64) (*generation.Generation, error) {
 	seg := e.commit.turning.seg
 	e.commit.turning.seg = nil
 	e.commit.turning.made.Store(0)
@@ -224,22 +225,22 @@ func (e *Engine) successor(old *generation, capacity int64) (*generation, error)
 
 // newGeneration makes a generation with the log seg, which is discarded if that
 // fails.
-func (e *Engine) newGeneration(capacity int64, prev *generation, seg *wal.Segment) (*generation, error) {
-	g := &generation{capacity: capacity, logNum: seg.Num()}
+func (e *Engine) newGeneration(capacity int64, prev *generation.Generation, seg *wal.Segment) (*generation.Generation, error) {
+	g := &generation.Generation{Charge: capacity, Num: seg.Num()}
 	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: e.opts.Partitions})
 	if err != nil {
 		seg.Discard()
 		return nil, fmt.Errorf("%w; lower MemtableSize or MemoryBudget", err)
 	}
-	g.mem = mem
+	g.Mem = mem
 	if err := e.beginLog(g, prev, seg); err != nil {
 		mem.Free()
 		return nil, err
 	}
-	if prev != nil && prev.log != nil {
-		g.prev.Store(prev)
+	if prev != nil && prev.Log != nil {
+		g.Follow(prev)
 	}
-	e.chargeMemtables(g.capacity)
+	e.chargeMemtables(g.Charge)
 	return g, nil
 }
 
@@ -270,7 +271,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 // beginLog gives a generation its log. Without logs the file is there all the
 // same, and stays empty: recovery wants the log that the manifest calls the
 // oldest one needed, and can so tell that one was lost from that there was none.
-func (e *Engine) beginLog(g, prev *generation, seg *wal.Segment) error {
+func (e *Engine) beginLog(g, prev *generation.Generation, seg *wal.Segment) error {
 	if e.opts.Durability == NoWAL {
 		return seg.Close()
 	}
@@ -279,14 +280,14 @@ func (e *Engine) beginLog(g, prev *generation, seg *wal.Segment) error {
 		o.FlushEvery, o.OnFull = relaxedFlushEvery, e.room.lend
 	}
 	var link wal.Prev
-	if prev != nil && prev.log != nil {
-		link = wal.Prev{Num: prev.logNum, Size: prev.log.Size()} // all of it was handed to the system
+	if prev != nil && prev.Log != nil {
+		link = wal.Prev{Num: prev.Num, Size: prev.Log.Size()} // all of it was handed to the system
 	}
 	w, err := seg.Begin(link, o)
 	if err != nil {
-		return e.fileError("begin the write-ahead log "+base.FileName(base.FileTypeLog, g.logNum), err)
+		return e.fileError("begin the write-ahead log "+base.FileName(base.FileTypeLog, g.Num), err)
 	}
-	g.log = w
+	g.Log = w
 	return nil
 }
 
@@ -294,16 +295,16 @@ func (e *Engine) beginLog(g, prev *generation, seg *wal.Segment) error {
 // store switches every partition, and the log with them (the original's S1 to
 // S5). The caller holds commit.mu, and no commit is between its reservation and
 // its place in the queue.
-func (e *Engine) switchTo(g *generation) {
+func (e *Engine) switchTo(g *generation.Generation) {
 	old := e.commit.gen
-	old.lastSeq = e.commit.nextSeq - 1
-	g.after = old.lastSeq
+	old.LastSeq = e.commit.nextSeq - 1
+	g.After = old.LastSeq
 	e.mu.Lock()
 	if e.loading != nil {
-		g.after = e.loading.end // it gets the sequences up to there, and its tables lie below
+		g.After = e.loading.end // it gets the sequences up to there, and its tables lie below
 	}
 	cur := e.state.Load()
-	imm := make([]*generation, 0, len(cur.imm)+1)
+	imm := make([]*generation.Generation, 0, len(cur.imm)+1)
 	imm = append(append(imm, old), cur.imm...)
 	retire := e.setState(&state{active: g, imm: imm, v: cur.v})
 	e.commit.gen = g

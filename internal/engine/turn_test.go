@@ -57,7 +57,7 @@ func largeBesideSmall(t *testing.T) {
 	wg.Go(func() {
 		for !full.Load() {
 			commit("fills the memtable", 1, 4000)
-			until("the turner", func() bool { return !e.commit.gen.halfFull || held.Matched() > 0 })
+			until("the turner", func() bool { return turning.halfFull != e.commit.gen || held.Matched() > 0 })
 		}
 	})
 	until("a full memtable", func() bool { return turning.wanted == e.commit.gen })

@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
 // Isolation says which anomalies a transaction excludes.
@@ -83,7 +84,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 		o.Site = Caller(1, 2)
 	}
 	w := txnPool.Get().(*txnBuffers)
-	e.clock.ifUsed()
+	e.clock.IfUsed()
 	if e.closed.Load() {
 		txnPool.Put(w)
 		return base.ErrClosed
@@ -226,11 +227,11 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 // lookupIn looks among the transaction's own writes, then at the snapshot. What
 // own writes decide alone is no dependence on others.
 func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
-	r, deleted := w.own.get(k, key)
+	r, deleted := w.own.Get(k.id, key)
 	switch {
 	case deleted:
 		return dst, base.ErrNotFound
-	case r != nil && r.trailer.Kind() != base.KindMerge:
+	case r != nil && r.Trailer.Kind() != base.KindMerge:
 		return t.ownValue(dst, r, want)
 	}
 	if track && !t.o.ReadOnly {
@@ -248,9 +249,9 @@ func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track 
 }
 
 // ownValue is what a write of the transaction itself says.
-func (t *Txn) ownValue(dst []byte, r *opRef, want bool) ([]byte, error) {
-	value := r.value
-	switch r.trailer.Kind() {
+func (t *Txn) ownValue(dst []byte, r *writeset.Op, want bool) ([]byte, error) {
+	value := r.Value
+	switch r.Trailer.Kind() {
 	case base.KindPut:
 	case base.KindPutTTL:
 		expiry, rest, err := splitExpiry(value)
@@ -274,7 +275,7 @@ func (t *Txn) ownValue(dst []byte, r *opRef, want bool) ([]byte, error) {
 // gets it with its first.
 func (t *Txn) time() uint64 {
 	if t.at.Time == 0 {
-		t.at.Time = t.e.clock.now()
+		t.at.Time = t.e.clock.Now()
 	}
 	return t.at.Time
 }
@@ -320,10 +321,10 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 		return err
 	}
 	if op.Kind == base.KindPutTTL && t.at.Time == 0 {
-		t.e.clock.use()
+		t.e.clock.Use()
 		t.time()
 	}
-	w.own.add(&op)
+	w.own.Add(&op)
 	t.charge(w)
 	return nil
 }
@@ -342,7 +343,7 @@ func (t *Txn) fits(w *txnBuffers, more, spaces int) bool {
 
 // charge takes what the transaction occupies from the budget.
 func (t *Txn) charge(w *txnBuffers) {
-	n := int64(len(w.batch.Data)) + int64(len(w.own.refs)+w.own.inTree)*96 + int64(w.conflict.Bytes()) + int64(w.spaces.bytes)
+	n := int64(len(w.batch.Data)) + w.own.Bytes() + int64(w.conflict.Bytes()) + int64(w.spaces.bytes)
 	if n-t.charged >= chargeGrain {
 		t.e.cache.Charge(cache.Transactions, n-t.charged)
 		t.charged = n
@@ -409,16 +410,16 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	}
 	t.noteUndo(s.steps())
 	w.spaces.rollback(s.spaces)
-	if w.own.rollback(s.ops) {
+	if w.own.Rollback(s.ops) {
 		return nil
 	}
-	w.own.reset()
+	w.own.Reset()
 	for r := w.batch.Reader(); ; {
 		op, ok, err := r.Next()
 		if err != nil || !ok {
 			return err
 		}
-		w.own.add(&op)
+		w.own.Add(&op)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
 // txnBuffers is what a transaction works in. Later ones, of whatever database, use
@@ -25,7 +26,7 @@ import (
 type txnBuffers struct {
 	conflict txn.Txn
 	batch    batch.Batch
-	own      writeSet
+	own      writeset.Set
 	spaces   spaceEdits
 	shared   bool // with iterators
 }
@@ -68,7 +69,7 @@ func (t *Txn) end(w *txnBuffers) {
 
 // recycle gives the memory to transactions to come.
 func (w *txnBuffers) recycle() {
-	if w.shared || w.conflict.Bytes() > keepTxnBytes || cap(w.batch.Data) > keepTxnBytes || cap(w.own.refs) > keepTxnRefs {
+	if w.shared || w.conflict.Bytes() > keepTxnBytes || cap(w.batch.Data) > keepTxnBytes || w.own.Room() > keepTxnRefs {
 		return
 	}
 	if invariant.Enabled { // so that who still looks sees nonsense
@@ -78,7 +79,7 @@ func (w *txnBuffers) recycle() {
 		}
 	}
 	w.batch.Reset()
-	w.own.reset()
+	w.own.Reset()
 	w.spaces.reset()
 	txnPool.Put(w)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/txn"
@@ -72,7 +73,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 		return 0, err
 	}
 	if c.b.Expires() {
-		e.clock.use() // before any read can see it
+		e.clock.Use() // before any read can see it
 	}
 	if !e.background.enter() {
 		return 0, e.refusal()
@@ -80,7 +81,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	defer e.background.leave()
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
 	defer cancel()
-	begin := e.stats.commits.begin()
+	begin := e.stats.commits.Begin()
 	// Most of what is in memory goes to tables while commits go on.
 	if err := e.Flush(ctx); err != nil {
 		return 0, err
@@ -101,7 +102,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.clock.tick() // enter holds locks
+	e.clock.Tick() // enter holds locks
 	seq, err := e.ingest(&ingestion{
 		x:     c.x,
 		ready: func() (*batch.Batch, error) { return c.b, c.ready(ctx) },
@@ -230,8 +231,8 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	defer g.free(e)
-	if g.mem.Empty() {
+	defer e.freeGeneration(g)
+	if g.Mem.Empty() {
 		return res, nil
 	}
 	s, shard := e.keep()
@@ -240,7 +241,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	}
 	defer s.letGo(shard)
 	spaces := []*Keyspace{e.root}
-	for _, id := range g.mem.Keyspaces() {
+	for _, id := range g.Mem.Keyspaces() {
 		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
 			spaces = append(spaces, k)
 		}
@@ -249,7 +250,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0, frees: frees(c.b)}
 	out.forSpaces(len(spaces))
 	for _, k := range spaces {
-		part, err := e.writeSpace(context.Background(), s.v, []*generation{g}, k, uint64(g.mem.Bytes()), out)
+		part, err := e.writeSpace(context.Background(), s.v, []*generation.Generation{g}, k, uint64(g.Mem.Bytes()), out)
 		if err != nil {
 			return out.finish(res, err)
 		}
@@ -260,17 +261,17 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 
 // generation is a memtable of the operations, but for those on keyspaces that will
 // not be there.
-func (c *spaceCommit) generation() (*generation, error) {
+func (c *spaceCommit) generation() (*generation.Generation, error) {
 	e := c.e
 	need := memtable.BatchBound(c.b)
 	mem, err := memtable.New(memtable.Options{Capacity: need, Partitions: 1})
 	if err != nil {
 		return nil, err
 	}
-	g := &generation{mem: mem, capacity: need}
-	e.chargeMemtables(g.capacity)
-	if err := g.mem.Share(); err != nil {
-		g.free(e)
+	g := &generation.Generation{Mem: mem, Charge: need}
+	e.chargeMemtables(g.Charge)
+	if err := g.Mem.Share(); err != nil {
+		e.freeGeneration(g)
 		return nil, err
 	}
 	mem.Reserve(need)

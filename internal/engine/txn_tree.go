@@ -27,7 +27,7 @@ func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
 	hash := base.Hash(key)
 	mkey := memtable.MakeKey(nil, k.id, key, hash)
 	for i := range 1 + len(s.imm) {
-		m := s.generation(i).mem
+		m := s.generation(i).Mem
 		t, _, _ := m.Get(&mkey, base.SeqNumMax)
 		seq := t.Seq()
 		if view := m.Ranges(k.id); !view.None() {
@@ -87,11 +87,11 @@ func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (b
 	defer s.letGo(t.shard)
 	for i := range 1 + len(s.imm) {
 		g := s.generation(i)
-		it := g.mem.AllIter(k.id)
+		it := g.Mem.AllIter(k.id)
 		if it == nil {
 			continue
 		}
-		l := g.mem.RangeList(k.id)
+		l := g.Mem.RangeList(k.id)
 		newer, err := anyNewer(it, lo, hi, after)
 		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
 			return newer, err

@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
@@ -92,18 +93,18 @@ func (e *Engine) noteDamage(ctx context.Context, r *observe.Report, err error) e
 }
 
 // verifyLog reads what was written to the log of a generation.
-func (e *Engine) verifyLog(g *generation) error {
-	if g.log == nil {
+func (e *Engine) verifyLog(g *generation.Generation) error {
+	if g.Log == nil {
 		return nil
 	}
-	size := g.log.Size()
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.logNum, Incarnation: e.incarnation}
+	size := g.Log.Size()
+	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.Num, Incarnation: e.incarnation}
 	_, err := wal.Replay(e.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
 	if s := e.state.Load(); err == nil || s == nil || !slices.Contains(s.generations(), g) {
 		return nil // in the latter case a flush has removed it
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return missingLog(g.logNum)
+		return missingLog(g.Num)
 	}
 	return err
 }

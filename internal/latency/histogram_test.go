@@ -1,4 +1,4 @@
-package engine
+package latency
 
 import (
 	"math/rand/v2"
@@ -13,21 +13,21 @@ import (
 func TestLatencyIsThatOfTheDurations(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 3, 10, 20, 100, 999, 1000, 5000} {
-		var parts [3]histogram
+		var parts [3]Histogram
 		var durations []time.Duration
 		var sum time.Duration
 		for i := range n {
 			d := time.Duration(r.Uint64N(1 << (10 + r.IntN(30))))
-			parts[i%3].record(d)
+			parts[i%3].Record(d)
 			durations = append(durations, d)
 			sum += d
 		}
 		slices.Sort(durations)
-		var h histogram
+		var h Histogram
 		for i := range parts {
-			h.merge(&parts[i])
+			h.Merge(&parts[i])
 		}
-		l := h.latency(7)
+		l := h.Latency(7)
 		if l.Count != int64(n) || l.Sampled != 7 || l.Mean != sum/time.Duration(n) || l.Max != durations[n-1] {
 			t.Errorf("of %d durations: %+v; their mean is %v, the largest %v", n, l, sum/time.Duration(n), durations[n-1])
 		}
@@ -41,7 +41,7 @@ func TestLatencyIsThatOfTheDurations(t *testing.T) {
 			}
 		}
 	}
-	if l := new(histogram).latency(1); l.Count != 0 || l.Mean != 0 || l.P999 != 0 || l.Max != 0 {
+	if l := new(Histogram).Latency(1); l.Count != 0 || l.Mean != 0 || l.P999 != 0 || l.Max != 0 {
 		t.Errorf("of nothing: %+v", l)
 	}
 }
@@ -49,15 +49,15 @@ func TestLatencyIsThatOfTheDurations(t *testing.T) {
 // TestFirstIsMeasured: an operation that happened once has a latency, and of many
 // each 64th is measured.
 func TestFirstIsMeasured(t *testing.T) {
-	var s sampler
+	var s Sampler
 	for i := range 1000 {
-		measured := s.hist.latency(1).Count
+		measured := s.Histogram.Latency(1).Count
 		if want := int64((i + 63) / 64); measured != want {
 			t.Fatalf("%d of %d were measured; want %d", measured, i, want)
 		}
-		s.end(s.begin())
+		s.End(s.Begin())
 	}
-	if l := s.latency(); l.Count != 1000 || l.Sampled != 64 {
+	if l := s.Latency(); l.Count != 1000 || l.Sampled != 64 {
 		t.Errorf("%+v", l)
 	}
 }

@@ -1,4 +1,7 @@
-package engine
+// Package writeset finds the operations of an open transaction by key: what a read in
+// it sees on top of its snapshot. The operations are in the batch that will be
+// committed; here are only references.
+package writeset
 
 import (
 	"bytes"
@@ -8,19 +11,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// ownSeq is the sequence that the first operation of an open transaction has
+// FirstSeq is the sequence that the first operation of an open transaction has
 // for the transaction itself. It is above every sequence of a commit.
-const ownSeq base.SeqNum = 1 << 55
+const FirstSeq base.SeqNum = 1 << 55
 
-// writeSet finds the operations of an open transaction by key: what a read in
-// it sees on top of its snapshot. The operations are in the batch that will be
-// committed; here are only references. Operation i has sequence ownSeq+i.
-//
-// A transaction is used by one goroutine, and so is its writeSet.
-type writeSet struct {
-	refs     []opRef          // in the order of the operations; range deletes left out
+// Set is the operations of one transaction. Operation i has sequence FirstSeq+i. One
+// goroutine uses it, at a time. An iterator sees the operations that there were when it
+// was made. The zero value is empty.
+type Set struct {
+	refs     []Op             // in the order of the operations; range deletes left out
 	last     map[string]int32 // the newest ref by keyspace and key; nil while there are few
-	sorted   refTree          // the first inTree of refs
+	sorted   tree             // the first inTree of refs
 	inTree   int
 	ranges   map[uint32]*rangedel.Set
 	rangeOps []int  // which operations are range deletes
@@ -28,22 +29,25 @@ type writeSet struct {
 	buf      []byte // a key of last
 }
 
-// opRef is one operation. Its slices lie in the batch, which moves when it
+// Op is one operation. Its slices lie in the batch, which moves when it
 // grows; what they point to stays.
-type opRef struct {
+type Op struct {
 	keyspace uint32
 	older    int32 // ref of the same key before it, or -1; valid once last is there
-	trailer  base.Trailer
+	Trailer  base.Trailer
 	key      []byte
-	value    []byte
+	Value    []byte
 }
+
+// refBytes is what an operation takes, here and again in the tree.
+const refBytes = 96
 
 // fewRefs is up to how many operations are searched one by one.
 const fewRefs = 16
 
-// add takes over the operation that was just added to a batch.
-func (o *writeSet) add(op *batch.Op) {
-	seq := ownSeq + base.SeqNum(o.count)
+// Add takes over the operation that was just added to a batch.
+func (o *Set) Add(op *batch.Op) {
+	seq := FirstSeq + base.SeqNum(o.count)
 	o.count++
 	if op.Kind == base.KindRangeDelete {
 		o.rangeOps = append(o.rangeOps, o.count-1)
@@ -58,7 +62,7 @@ func (o *writeSet) add(op *batch.Op) {
 		set.Add(op.Key, op.Value, seq, nil)
 		return
 	}
-	o.refs = append(o.refs, opRef{keyspace: op.Keyspace, older: -1, trailer: base.MakeTrailer(seq, op.Kind), key: op.Key, value: op.Value})
+	o.refs = append(o.refs, Op{keyspace: op.Keyspace, older: -1, Trailer: base.MakeTrailer(seq, op.Kind), key: op.Key, Value: op.Value})
 	switch {
 	case o.last != nil:
 		o.index(len(o.refs) - 1)
@@ -71,7 +75,7 @@ func (o *writeSet) add(op *batch.Op) {
 }
 
 // index enters a ref into last.
-func (o *writeSet) index(i int) {
+func (o *Set) index(i int) {
 	r := &o.refs[i]
 	key := o.mapKey(r.keyspace, r.key)
 	if older, ok := o.last[string(key)]; ok {
@@ -80,67 +84,76 @@ func (o *writeSet) index(i int) {
 	o.last[string(key)] = int32(i)
 }
 
-func (o *writeSet) mapKey(keyspace uint32, key []byte) []byte {
+func (o *Set) mapKey(keyspace uint32, key []byte) []byte {
 	o.buf = append(o.buf[:0], byte(keyspace), byte(keyspace>>8), byte(keyspace>>16), byte(keyspace>>24))
 	o.buf = append(o.buf, key...)
 	return o.buf
 }
 
-// get returns the newest operation on a key, and whether a range delete came
+// Get returns the newest operation on a key, and whether a range delete came
 // after it.
-func (o *writeSet) get(k *Keyspace, key []byte) (r *opRef, deleted bool) {
+func (o *Set) Get(keyspace uint32, key []byte) (r *Op, deleted bool) {
 	if o.last == nil {
 		for i := len(o.refs) - 1; i >= 0; i-- {
-			if o.refs[i].keyspace == k.id && bytes.Equal(o.refs[i].key, key) {
+			if o.refs[i].keyspace == keyspace && bytes.Equal(o.refs[i].key, key) {
 				r = &o.refs[i]
 				break
 			}
 		}
-	} else if i, ok := o.last[string(o.mapKey(k.id, key))]; ok {
+	} else if i, ok := o.last[string(o.mapKey(keyspace, key))]; ok {
 		r = &o.refs[i]
 	}
-	if v := o.view(k); v != nil {
+	if v := o.View(keyspace); v != nil {
 		c := base.SeqNum(0)
 		if f, _ := v.Find(key); f != nil {
 			c = f.Cover(base.SeqNumMax)
 		}
-		deleted = c != 0 && (r == nil || c > r.trailer.Seq())
+		deleted = c != 0 && (r == nil || c > r.Trailer.Seq())
 	}
 	return r, deleted
 }
 
-// view is the range deletes of a keyspace, or nil.
-func (o *writeSet) view(k *Keyspace) *rangedel.View {
-	if set := o.ranges[k.id]; set != nil {
+// View is the range deletes of a keyspace, or nil.
+func (o *Set) View(keyspace uint32) *rangedel.View {
+	if set := o.ranges[keyspace]; set != nil {
 		return set.View()
 	}
 	return nil
 }
 
-// reset forgets everything.
-func (o *writeSet) reset() {
+// Writes reports whether there are operations other than range deletes.
+func (o *Set) Writes() bool { return len(o.refs) > 0 }
+
+// Bytes is what the set takes, about.
+func (o *Set) Bytes() int64 { return int64(len(o.refs)+o.inTree) * refBytes }
+
+// Room is how many operations it has room for without growing.
+func (o *Set) Room() int { return cap(o.refs) }
+
+// Reset forgets everything.
+func (o *Set) Reset() {
 	clear(o.refs) // behind them nothing was left
-	*o = writeSet{refs: o.refs[:0], buf: o.buf}
+	*o = Set{refs: o.refs[:0], buf: o.buf}
 }
 
 // tree is the root of the operations so far, which does not change any more; nil
 // while there are none.
-func (o *writeSet) tree() *refNode {
+func (o *Set) tree() *node {
 	for ; o.inTree < len(o.refs); o.inTree++ {
 		o.sorted.insert(o.refs[o.inTree])
 	}
 	return o.sorted.share()
 }
 
-// rollback forgets the operations behind the first so many. It answers false,
+// Rollback forgets the operations behind the first so many. It answers false,
 // having done nothing, if there are range deletes among them: then what is left
 // has to be added anew.
-func (o *writeSet) rollback(count int) bool {
+func (o *Set) Rollback(count int) bool {
 	if n := len(o.rangeOps); n > 0 && o.rangeOps[n-1] >= count {
 		return false
 	}
 	n := len(o.refs)
-	for ; n > 0 && o.refs[n-1].trailer.Seq() >= ownSeq+base.SeqNum(count); n-- {
+	for ; n > 0 && o.refs[n-1].Trailer.Seq() >= FirstSeq+base.SeqNum(count); n-- {
 		r := &o.refs[n-1]
 		if n <= o.inTree {
 			o.sorted.remove(r)

@@ -1,16 +1,4 @@
-package engine
-
-import (
-	"fmt"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/observe"
-)
-
-// clock tells the time by which values expire, in Unix milliseconds. It never
+// Package clock tells the time by which values expire, in Unix milliseconds. It never
 // goes back while the database is open: what was seen to be gone stays gone.
 //
 // It follows the system's clock, but not where that jumps: a clock that is ten
@@ -27,7 +15,20 @@ import (
 // time does not go back over openings. A mark that is far in the future could
 // never be taken back, so one is set far ahead of the one before it only after
 // jumpConfirm: until then the system may be wrong since before Open.
-type clock struct {
+package clock
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Clock tells the time by which values expire. Start comes first, then Begin if the
+// database was there before; all else is for concurrent use.
+type Clock struct {
 	high   atomic.Uint64    // the latest time told
 	inUse  atomic.Bool      // something has an expiry, so the time matters
 	system func() time.Time // immutable after Open
@@ -41,7 +42,7 @@ type clock struct {
 	mu       sync.Mutex
 	kept     uint64        // guarded by mu; the mark of the manifest at Open
 	sure     bool          // guarded by mu; the latest time may be written down
-	opened   time.Duration // immutable after begin
+	opened   time.Duration // immutable after Begin
 	jump     int64         // guarded by mu; by how much the system's clock is ahead of the line
 	jumpedAt time.Duration // guarded by mu; since when; 0: it is not
 }
@@ -65,19 +66,20 @@ const (
 	aheadSlack = time.Hour
 )
 
-// start makes the clock usable, for a database without a mark.
-func (c *clock) start(o Options) {
-	c.system, c.elapsed = o.Clock, o.Elapsed
+// Start makes the clock usable, for a database without a mark. It follows system;
+// elapsed is the elapsed time at a reading of that, nil for what readings are apart.
+func (c *Clock) Start(system func() time.Time, elapsed func(time.Time) time.Duration) {
+	c.system, c.elapsed = system, elapsed
 	if c.elapsed == nil {
 		opened := c.system()
 		c.elapsed = func(t time.Time) time.Duration { return t.Sub(opened) }
 	}
-	c.begin(0, false)
+	c.Begin(0, false)
 }
 
-// begin starts the clock at Open, with the mark that was written down; reset
+// Begin starts the clock at Open, with the mark that was written down; reset
 // believes the system's clock instead. It returns the mark that holds.
-func (c *clock) begin(kept uint64, reset bool) uint64 {
+func (c *Clock) Begin(kept uint64, reset bool) uint64 {
 	reading := c.system()
 	wall := wallOf(reading)
 	if reset {
@@ -99,8 +101,8 @@ func (l *clockLine) at(elapsed time.Duration) uint64 {
 	return l.time + uint64(max(elapsed-l.elapsed, 0).Milliseconds())
 }
 
-// now is the time now.
-func (c *clock) now() uint64 {
+// Now is the time now.
+func (c *Clock) Now() uint64 {
 	reading := c.system()
 	elapsed, wall := c.elapsed(reading), wallOf(reading)
 	t := c.line.Load().at(elapsed)
@@ -114,7 +116,7 @@ func (c *clock) now() uint64 {
 
 // jumped is the time when the system's clock is ahead of the line: that of the
 // line, until the jump has lasted.
-func (c *clock) jumped(ahead int64, elapsed time.Duration, wall, t uint64) uint64 {
+func (c *Clock) jumped(ahead int64, elapsed time.Duration, wall, t uint64) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if same := ahead - c.jump; c.jumpedAt == 0 || same > jumpSlack.Milliseconds() || same < -jumpSlack.Milliseconds() {
@@ -128,10 +130,10 @@ func (c *clock) jumped(ahead int64, elapsed time.Duration, wall, t uint64) uint6
 	return wall
 }
 
-// tick looks at the clock once in a while, so that a jump that lasts does not look
+// Tick looks at the clock once in a while, so that a jump that lasts does not look
 // like two that do not.
-func (c *clock) tick() {
-	t, reading := c.now(), c.system()
+func (c *Clock) Tick() {
+	t, reading := c.Now(), c.system()
 	wall := wallOf(reading)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,10 +145,10 @@ func (c *clock) tick() {
 	}
 }
 
-// mark is the time to write down, and by which what has expired may be dropped:
+// Mark is the time to write down, and by which what has expired may be dropped:
 // the latest time, as far as that is sure. It does not ask the system's clock, since
-// callers hold locks; they called tick before they took them.
-func (c *clock) mark() uint64 {
+// callers hold locks; they called Tick before they took them.
+func (c *Clock) Mark() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.sure {
@@ -156,11 +158,11 @@ func (c *clock) mark() uint64 {
 }
 
 // ahead says that the time is far from the system's clock, if it is.
-func (c *clock) ahead() (reason string) {
+func (c *Clock) ahead() (reason string) {
 	if !c.inUse.Load() {
 		return ""
 	}
-	d := time.Duration(int64(c.now())-int64(wallOf(c.system()))) * time.Millisecond
+	d := time.Duration(int64(c.Now())-int64(wallOf(c.system()))) * time.Millisecond
 	if d < aheadSlack {
 		return ""
 	}
@@ -168,31 +170,34 @@ func (c *clock) ahead() (reason string) {
 		"open the database with Options.ResetClock to go by the system's clock again", d.Round(time.Minute))
 }
 
-// health adds what is wrong with the clock.
-func (c *clock) health(worse func(observe.Status, string)) {
+// Health adds what is wrong with the clock.
+func (c *Clock) Health(worse func(observe.Status, string)) {
 	if reason := c.ahead(); reason != "" {
 		worse(observe.Degraded, reason)
 	}
 }
 
-// ifUsed is now, or 0 while nothing has an expiry. A reader that asks after it
+// IfUsed is Now, or 0 while nothing has an expiry. A reader that asks after it
 // has its sequence sees no entry with an expiry if the answer is 0.
-func (c *clock) ifUsed() uint64 {
+func (c *Clock) IfUsed() uint64 {
 	if !c.inUse.Load() {
 		return 0
 	}
-	return c.now()
+	return c.Now()
 }
 
-// use is called before anything with an expiry can be seen.
-func (c *clock) use() {
-	c.now() // so that told knows a time
+// Use is called before anything with an expiry can be seen.
+func (c *Clock) Use() {
+	c.Now() // so that Told knows a time
 	c.inUse.Store(true)
 }
 
-// told is ifUsed without asking the system's clock: for callers that hold locks,
-// and called ifUsed before they took them.
-func (c *clock) told() uint64 {
+// Used reports whether anything has, or may have, an expiry.
+func (c *Clock) Used() bool { return c.inUse.Load() }
+
+// Told is IfUsed without asking the system's clock: for callers that hold locks,
+// and called IfUsed before they took them.
+func (c *Clock) Told() uint64 {
 	if !c.inUse.Load() {
 		return 0
 	}
@@ -200,7 +205,7 @@ func (c *clock) told() uint64 {
 }
 
 // raise makes the time at least t, and returns it.
-func (c *clock) raise(t uint64) uint64 {
+func (c *Clock) raise(t uint64) uint64 {
 	for {
 		high := c.high.Load()
 		if t <= high {
@@ -211,17 +216,3 @@ func (c *clock) raise(t uint64) uint64 {
 		}
 	}
 }
-
-// Now is the time by which values expire, in Unix milliseconds.
-func (e *Engine) Now() uint64 { return e.clock.now() }
-
-// ReadPoint is what a read sees: entries up to a sequence, and of those that
-// expire the ones that are left at a time.
-type ReadPoint struct {
-	Seq  base.SeqNum // base.SeqNumMax: the newest visible one
-	Time uint64      // 0: the time at which the read begins
-	hold *hold       // of the snapshot; nil where there is none
-}
-
-// Newest is the moment at which a read begins.
-var Newest = ReadPoint{Seq: base.SeqNumMax}

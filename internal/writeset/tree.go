@@ -1,4 +1,4 @@
-package engine
+package writeset
 
 import (
 	"bytes"
@@ -8,31 +8,31 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// refNode is a node of a treap (Seidel and Aragon, Algorithmica 1996) of the
+// node is a node of a treap (Seidel and Aragon, Algorithmica 1996) of the
 // operations of an open transaction, in the order of entries. An iterator holds a
 // root, and nothing under that changes any more: what is added or undone later
 // copies the few nodes on its way, once for all that is done between two
 // iterators.
-type refNode struct {
-	ref         opRef
-	left, right *refNode
+type node struct {
+	ref         Op
+	left, right *node
 	prio        uint32
 	epoch       uint32 // nodes of the write set's epoch are not shared yet
 }
 
-// refTree is the treap of a write set.
-type refTree struct {
-	root  *refNode
+// tree is the treap of a write set.
+type tree struct {
+	root  *node
 	epoch uint32
 }
 
 // share returns the root for an iterator.
-func (t *refTree) share() *refNode {
+func (t *tree) share() *node {
 	t.epoch++
 	return t.root
 }
 
-func (t *refTree) own(n *refNode) *refNode {
+func (t *tree) own(n *node) *node {
 	if n.epoch == t.epoch {
 		return n
 	}
@@ -41,11 +41,11 @@ func (t *refTree) own(n *refNode) *refNode {
 	return &c
 }
 
-func (t *refTree) insert(r opRef) {
-	t.root = t.insertAt(t.root, &refNode{ref: r, prio: rand.Uint32(), epoch: t.epoch})
+func (t *tree) insert(r Op) {
+	t.root = t.insertAt(t.root, &node{ref: r, prio: rand.Uint32(), epoch: t.epoch})
 }
 
-func (t *refTree) insertAt(at, n *refNode) *refNode {
+func (t *tree) insertAt(at, n *node) *node {
 	switch {
 	case at == nil:
 		return n
@@ -54,7 +54,7 @@ func (t *refTree) insertAt(at, n *refNode) *refNode {
 		return n
 	}
 	at = t.own(at)
-	if compareRefs(&n.ref, &at.ref) < 0 {
+	if compare(&n.ref, &at.ref) < 0 {
 		at.left = t.insertAt(at.left, n)
 	} else {
 		at.right = t.insertAt(at.right, n)
@@ -63,12 +63,12 @@ func (t *refTree) insertAt(at, n *refNode) *refNode {
 }
 
 // split parts a subtree into what is before r and what is after.
-func (t *refTree) split(at *refNode, r *opRef) (before, after *refNode) {
+func (t *tree) split(at *node, r *Op) (before, after *node) {
 	if at == nil {
 		return nil, nil
 	}
 	at = t.own(at)
-	if compareRefs(&at.ref, r) < 0 {
+	if compare(&at.ref, r) < 0 {
 		at.right, after = t.split(at.right, r)
 		return at, after
 	}
@@ -76,13 +76,13 @@ func (t *refTree) split(at *refNode, r *opRef) (before, after *refNode) {
 	return before, at
 }
 
-func (t *refTree) remove(r *opRef) { t.root = t.removeAt(t.root, r) }
+func (t *tree) remove(r *Op) { t.root = t.removeAt(t.root, r) }
 
-func (t *refTree) removeAt(at *refNode, r *opRef) *refNode {
+func (t *tree) removeAt(at *node, r *Op) *node {
 	if at == nil {
 		return nil
 	}
-	c := compareRefs(r, &at.ref)
+	c := compare(r, &at.ref)
 	if c == 0 {
 		return t.join(at.left, at.right)
 	}
@@ -96,7 +96,7 @@ func (t *refTree) removeAt(at *refNode, r *opRef) *refNode {
 }
 
 // join makes one subtree of two, the first of which is before the second.
-func (t *refTree) join(a, b *refNode) *refNode {
+func (t *tree) join(a, b *node) *node {
 	switch {
 	case a == nil:
 		return b
@@ -112,28 +112,30 @@ func (t *refTree) join(a, b *refNode) *refNode {
 	return b
 }
 
-func compareRefs(a, b *opRef) int {
-	return cmp.Or(cmp.Compare(a.keyspace, b.keyspace), base.Compare(a.key, a.trailer, b.key, b.trailer))
+func compare(a, b *Op) int {
+	return cmp.Or(cmp.Compare(a.keyspace, b.keyspace), base.Compare(a.key, a.Trailer, b.key, b.Trailer))
 }
 
-// refIter walks the operations on a keyspace as entries.
-type refIter struct {
-	root     *refNode
+// Iter walks the operations on a keyspace as entries.
+type Iter struct {
+	root     *node
 	keyspace uint32
-	path     []*refNode // to the node it stands on
+	path     []*node // to the node it stands on
 	used     bool
 	after    bool // while it stands nowhere: behind all, and not before
 	kv       base.KV
 }
 
-var _ base.Iterator = (*refIter)(nil)
+var _ base.Iterator = (*Iter)(nil)
 
-func (i *refIter) init(root *refNode, keyspace uint32) {
-	*i = refIter{root: root, keyspace: keyspace, path: i.path[:0]}
+// Init makes the iterator ready to walk the operations on a keyspace that there are
+// now.
+func (i *Iter) Init(o *Set, keyspace uint32) {
+	*i = Iter{root: o.tree(), keyspace: keyspace, path: i.path[:0]}
 }
 
 // first goes to the first node that is not before something, as less says.
-func (i *refIter) first(less func(*opRef) bool) *base.KV {
+func (i *Iter) first(less func(*Op) bool) *base.KV {
 	i.path = i.path[:0]
 	keep := 0
 	for n := i.root; n != nil; {
@@ -149,7 +151,7 @@ func (i *refIter) first(less func(*opRef) bool) *base.KV {
 }
 
 // last goes to the last node that is before something.
-func (i *refIter) last(less func(*opRef) bool) *base.KV {
+func (i *Iter) last(less func(*Op) bool) *base.KV {
 	i.path = i.path[:0]
 	keep := 0
 	for n := i.root; n != nil; {
@@ -166,37 +168,37 @@ func (i *refIter) last(less func(*opRef) bool) *base.KV {
 
 // show returns the entry that the iterator stands on, after a move in a
 // direction. Beyond the keyspace it stands nowhere.
-func (i *refIter) show(ahead bool) *base.KV {
+func (i *Iter) show(ahead bool) *base.KV {
 	i.used = true
 	if n := len(i.path); n > 0 && i.path[n-1].ref.keyspace == i.keyspace {
 		r := &i.path[n-1].ref
-		i.kv = base.KV{Key: r.key, Trailer: r.trailer, Value: r.value}
+		i.kv = base.KV{Key: r.key, Trailer: r.Trailer, Value: r.Value}
 		return &i.kv
 	}
 	i.path, i.after = i.path[:0], ahead
 	return nil
 }
 
-func (i *refIter) SeekGE(key []byte, t base.Trailer) *base.KV {
-	return i.first(func(r *opRef) bool {
-		return r.keyspace < i.keyspace || r.keyspace == i.keyspace && base.Compare(r.key, r.trailer, key, t) < 0
+func (i *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
+	return i.first(func(r *Op) bool {
+		return r.keyspace < i.keyspace || r.keyspace == i.keyspace && base.Compare(r.key, r.Trailer, key, t) < 0
 	})
 }
 
-func (i *refIter) SeekLT(key []byte) *base.KV {
-	return i.last(func(r *opRef) bool {
+func (i *Iter) SeekLT(key []byte) *base.KV {
+	return i.last(func(r *Op) bool {
 		return r.keyspace < i.keyspace || r.keyspace == i.keyspace && bytes.Compare(r.key, key) < 0
 	})
 }
 
-func (i *refIter) First() *base.KV {
-	return i.first(func(r *opRef) bool { return r.keyspace < i.keyspace })
+func (i *Iter) First() *base.KV {
+	return i.first(func(r *Op) bool { return r.keyspace < i.keyspace })
 }
-func (i *refIter) Last() *base.KV {
-	return i.last(func(r *opRef) bool { return r.keyspace <= i.keyspace })
+func (i *Iter) Last() *base.KV {
+	return i.last(func(r *Op) bool { return r.keyspace <= i.keyspace })
 }
 
-func (i *refIter) Next() *base.KV {
+func (i *Iter) Next() *base.KV {
 	switch n := len(i.path); {
 	case n == 0 && i.used && i.after:
 		return nil
@@ -213,7 +215,7 @@ func (i *refIter) Next() *base.KV {
 	return i.show(true)
 }
 
-func (i *refIter) Prev() *base.KV {
+func (i *Iter) Prev() *base.KV {
 	switch n := len(i.path); {
 	case n == 0 && i.used && !i.after:
 		return nil
@@ -231,11 +233,19 @@ func (i *refIter) Prev() *base.KV {
 }
 
 // pop leaves a node for the one above it.
-func (i *refIter) pop() *refNode {
+func (i *Iter) pop() *node {
 	c := i.path[len(i.path)-1]
 	i.path = i.path[:len(i.path)-1]
 	return c
 }
 
-func (i *refIter) Err() error   { return nil }
-func (i *refIter) Close() error { return nil }
+// Err is nil: memory does not fail.
+func (i *Iter) Err() error { return nil }
+
+// Close lets go of the operations. init makes the iterator usable again.
+func (i *Iter) Close() error {
+	i.root = nil
+	clear(i.path[:cap(i.path)])
+	i.path = i.path[:0]
+	return nil
+}

@@ -1,4 +1,7 @@
-package engine
+// Package latency records how long operations take, and tells how those times are
+// spread: a Histogram in logarithmic buckets, and a Sampler that times one operation
+// of many. Both are safe for concurrent use, and their zero values are ready.
+package latency
 
 import (
 	"math/bits"
@@ -8,9 +11,9 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// histogram counts durations in log-linear buckets: 8 to each power of two,
+// Histogram counts durations in log-linear buckets: 8 to each power of two,
 // so a quantile is off by at most 12 %. Recording is one atomic add.
-type histogram struct {
+type Histogram struct {
 	buckets [histBuckets]atomic.Int64
 	sum     atomic.Int64
 	max     atomic.Int64
@@ -38,7 +41,8 @@ func bucketLow(i int) int64 {
 	return int64(1<<histSub+i&(1<<histSub-1)) << shift
 }
 
-func (h *histogram) record(d time.Duration) {
+// Record counts one duration.
+func (h *Histogram) Record(d time.Duration) {
 	ns := max(int64(d), 0)
 	h.buckets[min(bucketOf(uint64(ns)), histBuckets-1)].Add(1)
 	h.sum.Add(ns)
@@ -50,8 +54,8 @@ func (h *histogram) record(d time.Duration) {
 	}
 }
 
-// merge adds the counts of o, for histograms that were kept apart.
-func (h *histogram) merge(o *histogram) {
+// Merge adds the counts of o, for histograms that were kept apart.
+func (h *Histogram) Merge(o *Histogram) {
 	for i := range o.buckets {
 		if n := o.buckets[i].Load(); n != 0 {
 			h.buckets[i].Add(n)
@@ -61,7 +65,9 @@ func (h *histogram) merge(o *histogram) {
 	h.max.Store(max(h.max.Load(), o.max.Load()))
 }
 
-func (h *histogram) latency(sampled int) observe.Latency {
+// Latency describes the durations; of how many operations each stands for one is the
+// caller's to say.
+func (h *Histogram) Latency(sampled int) observe.Latency {
 	var counts [histBuckets]int64
 	l := observe.Latency{Sampled: sampled, Max: time.Duration(h.max.Load())}
 	for i := range counts {
@@ -86,32 +92,34 @@ func (h *histogram) latency(sampled int) observe.Latency {
 	return l
 }
 
-// sampler times one of every 1<<sampleShift operations: reading the clock
+// Sampler times one of every 1<<sampleShift operations: reading the clock
 // twice costs 80 ns, a third of a cached point read.
-type sampler struct {
-	n    atomic.Int64
-	hist histogram
+type Sampler struct {
+	Count     atomic.Int64 // operations begun
+	Histogram Histogram    // of those that were timed
 }
 
 const sampleShift = 6
 
-// begin counts an operation and starts the clock for a sampled one. The first is
+// Begin counts an operation and starts the clock for a sampled one. The first is
 // one: what happened at all has a latency.
-func (s *sampler) begin() (t time.Time) {
-	if s.n.Add(1)&(1<<sampleShift-1) == 1 {
+func (s *Sampler) Begin() (t time.Time) {
+	if s.Count.Add(1)&(1<<sampleShift-1) == 1 {
 		return time.Now()
 	}
 	return t
 }
 
-func (s *sampler) end(t time.Time) {
+// End ends an operation that Begin began at t.
+func (s *Sampler) End(t time.Time) {
 	if !t.IsZero() {
-		s.hist.record(time.Since(t))
+		s.Histogram.Record(time.Since(t))
 	}
 }
 
-func (s *sampler) latency() observe.Latency {
-	l := s.hist.latency(1 << sampleShift)
-	l.Count = s.n.Load()
+// Latency describes the operations.
+func (s *Sampler) Latency() observe.Latency {
+	l := s.Histogram.Latency(1 << sampleShift)
+	l.Count = s.Count.Load()
 	return l
 }
