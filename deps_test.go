@@ -72,8 +72,9 @@ const depsPolicy = `
 	valuelog:      base cache compress
 	sstable:       base rangedel filter learned compress cache sstable/block
 	compaction:    base rangedel manifest valuelog sstable
+	readstate:     observe base rangedel vfs filecache pack cache clock latency memtable generation manifest valuelog sstable
 
-	engine:        latency clock writeset generation observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        latency clock writeset generation readstate observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -81,9 +81,9 @@ func (b *background) stopJobs() {
 	b.mu.Unlock()
 }
 
-// enter lets a caller's own job in, one that Close must wait for; the job ends
-// with leave. It answers false when the engine is closing.
-func (b *background) enter() bool {
+// Enter lets a caller's own job in, one that Close must wait for; the job ends
+// with Leave. It answers false when the engine is closing.
+func (b *background) Enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ctx.Err() != nil {
@@ -93,7 +93,11 @@ func (b *background) enter() bool {
 	return true
 }
 
-func (b *background) leave() { b.wg.Done() }
+// Leave ends what Enter began.
+func (b *background) Leave() { b.wg.Done() }
+
+// Done is closed when the engine is closing.
+func (b *background) Done() <-chan struct{} { return b.ctx.Done() }
 
 // kick makes the workers look for work.
 func (b *background) kick() {
@@ -178,7 +182,7 @@ func (b *background) dispatcher() {
 			return
 		case <-b.pick:
 		case <-idle.C:
-			if seq := b.e.visibleSeq(); seq != b.seen {
+			if seq := b.e.store.Visible(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
 				b.e.clock.Tick()
 				if !b.e.clock.Used() {
@@ -197,7 +201,7 @@ func (b *background) dispatcher() {
 
 // idleFor is for how long no commit was seen. Only the dispatcher asks.
 func (b *background) idleFor() time.Duration {
-	if b.e.visibleSeq() != b.seen {
+	if b.e.store.Visible() != b.seen {
 		return 0
 	}
 	return time.Since(b.quiet)
@@ -292,7 +296,7 @@ func (b *background) syncer(d time.Duration) {
 		case <-b.ctx.Done():
 			return
 		case <-tick.C:
-			if b.e.durable.load() < b.e.visibleSeq() {
+			if b.e.durable.load() < b.e.store.Visible() {
 				_ = b.e.SyncLog() // a failure poisons, which all later commits report
 			}
 		}

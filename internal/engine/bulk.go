@@ -82,10 +82,10 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	if err != nil {
 		return LoadStats{}, err
 	}
-	if !e.background.enter() {
+	if !e.background.Enter() {
 		return LoadStats{}, e.refusal()
 	}
-	defer e.background.leave()
+	defer e.background.Leave()
 	defer e.callers.enter(callingRows)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -246,7 +246,7 @@ func (l *load) sortedRow(key, value []byte) (row, error) {
 	if l.o.Expires == nil {
 		return row{key: key, value: value}, nil
 	}
-	expiry, rest, err := splitExpiry(value)
+	expiry, rest, err := base.SplitExpiry(value)
 	return row{key: key, value: rest, expiry: expiry, behind: value}, err
 }
 
@@ -301,12 +301,12 @@ func (l *load) write(next func() (row, bool, error)) error {
 // but not tiny ones, for it is not known how much is to come.
 func (l *load) run(in *rowIter) (compaction.Result, error) {
 	e := l.e
-	s, shard := e.acquire()
+	s, shard := e.store.Acquire()
 	if s == nil {
 		return compaction.Result{}, base.ErrClosed
 	}
-	guards := compaction.FlushGuards(s.v.version, l.k.id, 1<<62, e.pickConfig())
-	s.release(shard)
+	guards := compaction.FlushGuards(s.Version(), l.k.id, 1<<62, e.pickConfig())
+	s.Release(shard)
 	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: base.NumLevels - 1, opts: l.k.options()}
 	// Rows come from the caller's code, and progress goes to it; it may panic. Run
 	// removes what it made when it fails, and is not asked then.

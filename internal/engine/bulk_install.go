@@ -85,7 +85,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	defer e.installMu.Unlock()
 	e.mu.Lock()
 	lo, end := res.Tables[0].Smallest, res.Tables[len(res.Tables)-1].End()
-	level, run := compaction.IngestLevel(e.state.Load().v.version, e.busy, k.id, lo, end, e.pickConfig())
+	level, run := compaction.IngestLevel(e.store.Current().Version(), e.busy, k.id, lo, end, e.pickConfig())
 	if level == 0 {
 		run = uint64(e.newFileNum())
 	}

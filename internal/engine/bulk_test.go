@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // TestIngestionTakesPlace stops an ingestion between its place and its tables.
@@ -48,8 +49,7 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	if got := at.end - at.seq + 1; got != base.SeqNum(n) || e.commit.gen.After != at.end {
 		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.end, e.commit.gen.After)
 	}
-	s, shard := e.acquire()
-	defer s.release(shard)
+	s, shard := e.store.Keep()
 	after := make(chan base.SeqNum)
 	go func() {
 		seq, _ := put("after")
@@ -69,14 +69,20 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	e.publish(c)
 	e.letCommits()
 	seq := <-after
-	if seq <= at.end || e.visibleSeq() != seq {
-		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.visibleSeq())
+	if seq <= at.end || e.store.Visible() != seq {
+		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.store.Visible())
 	}
-	q := &query{k: e.root, key: []byte("after"), hash: base.Hash([]byte("after")), at: ReadPoint{Seq: s.visible()}, st: &e.stats.reads[0]}
-	if _, err := s.get(nil, q); err != base.ErrNotFound || s.visible() >= at.seq {
-		t.Errorf("the state without the load shows what follows it: %v, visible %d", err, s.visible())
+	it, err := e.root.newIterOn(s, shard, IterOptions{}, readstate.Newest, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if ok, err := e.root.Has([]byte("after"), Newest); !ok || err != nil {
+	if it.SeekGE([]byte("after")) && string(it.Key()) == "after" || s.Visible() >= at.seq {
+		t.Errorf("the state without the load shows what follows it, %s; visible is %d", it.Key(), s.Visible())
+	}
+	if err := it.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ok, err := e.root.Has([]byte("after"), readstate.Newest); !ok || err != nil {
 		t.Errorf("the commit after a load that failed is not seen: %v", err)
 	}
 }
@@ -126,7 +132,7 @@ func TestIngestionThatPanics(t *testing.T) {
 	if _, err := e.Commit(&b, DefaultDurability); err != nil {
 		t.Fatal(err)
 	}
-	if ok, err := e.root.Has([]byte("after"), Newest); !ok || err != nil {
+	if ok, err := e.root.Has([]byte("after"), readstate.Newest); !ok || err != nil {
 		t.Errorf("the commit behind it is not seen: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
@@ -51,7 +52,8 @@ func (e *Engine) close() error {
 		_, _ = e.room.keep(want, want+roomMin)
 	}
 	e.room.close()
-	s := e.state.Swap(nil)
+	s := e.store.Current()
+	retire := e.store.Close()
 	if e.manifest != nil {
 		if e.poisoned.Load() == nil {
 			if err := e.manifest.Sync(); err != nil {
@@ -66,11 +68,9 @@ func (e *Engine) close() error {
 		e.manifest = nil
 	}
 	e.installMu.Unlock()
-	if s != nil {
-		s.retire()
-	}
+	retire()
 	e.releaseDir()
-	e.lifetimes.Done()
+	e.store.Freed()
 	err := errors.Join(errs...)
 	switch {
 	case leaks == nil:
@@ -95,14 +95,14 @@ func (e *Engine) persistClock() {
 // Open notices when less is there. It is not needed: without it the directory is
 // as a kill would leave it, and what was acknowledged is durable all the same.
 // The caller holds installMu.
-func (e *Engine) noteClosed(s *state) {
+func (e *Engine) noteClosed(s *readstate.State) {
 	if name := e.halfWritten(); name != "" {
 		// Only after a kill does Open remove what cannot say that it is ours.
 		e.opts.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
 		return
 	}
 	var logs []manifest.ClosedLog
-	for _, g := range slices.Backward(s.generations()) {
+	for _, g := range slices.Backward(s.Generations()) {
 		l := manifest.ClosedLog{Num: g.Num}
 		if g.Log != nil {
 			l.Size = g.Log.Prev().Size
@@ -129,7 +129,7 @@ func (e *Engine) refuseCommits() {
 // closeLeaks marks the engine closed for iterators and snapshots, and names
 // those that are still open.
 func (e *Engine) closeLeaks() *base.LeakError {
-	e.closed.Store(true)
+	e.store.MarkClosed()
 	n, places := e.open.leaked()
 	if n == 0 {
 		return nil
@@ -143,7 +143,7 @@ func (e *Engine) closeLeaks() *base.LeakError {
 func (e *Engine) finishLogs() error {
 	var logged int64
 	withoutLog := false
-	for _, g := range e.state.Load().generations() {
+	for _, g := range e.store.Current().Generations() {
 		if g.Log == nil {
 			withoutLog = withoutLog || !g.Mem.Empty()
 			continue
@@ -151,7 +151,7 @@ func (e *Engine) finishLogs() error {
 		logged += g.Log.Size() + int64(g.Log.Pending())
 	}
 	var err error
-	if l := e.state.Load().active.Log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
+	if l := e.store.Current().Active.Log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
 		withoutLog = true // what was acknowledged from its memory
 	}
 	if withoutLog || logged > closeFlushBytes || e.room.short.Load() != nil {
@@ -161,7 +161,7 @@ func (e *Engine) finishLogs() error {
 		e.opts.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
 	}
 	whole := true
-	for _, g := range slices.Backward(e.state.Load().generations()) {
+	for _, g := range slices.Backward(e.store.Current().Generations()) {
 		serr := g.Seal()
 		whole = whole && serr == nil
 		if serr != nil && !errors.Is(serr, base.ErrNoSpace) {
@@ -201,7 +201,7 @@ func (e *Engine) flushForClose() error {
 
 // abandonLogs closes the logs as they are.
 func (e *Engine) abandonLogs() {
-	for _, g := range e.state.Load().generations() {
+	for _, g := range e.store.Current().Generations() {
 		g.AbandonLog()
 	}
 }

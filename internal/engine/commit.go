@@ -95,10 +95,10 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		return 0, err
 	}
 	if b.Count() == 0 {
-		if e.closed.Load() {
+		if e.store.Closed() {
 			return 0, base.ErrClosed
 		}
-		return e.visibleSeq(), nil
+		return e.store.Visible(), nil
 	}
 	d, err := e.durability(d)
 	if err != nil {
@@ -394,7 +394,7 @@ func (e *Engine) apply(c *commit, b *batch.Batch) {
 	seq := b.Seq()
 	var stripes []base.SeqNum
 	if b.RangeDeletes() > 0 {
-		stripes = e.snaps.stripes(e.visibleSeq)
+		stripes = e.store.Snapshots.Stripes()
 		if stripes[len(stripes)-1] == seq-1 {
 			// No read can come to stand inside the batch.
 			stripes = append(stripes, c.end)
@@ -429,7 +429,7 @@ func (e *Engine) publish(c *commit) {
 	for p.head != nil && p.head.done {
 		h := p.head
 		p.head, h.batch = h.next, nil
-		e.visible.Store(uint64(h.end))
+		e.store.Publish(h.end)
 		p.settle(h)
 		if h.parked {
 			h.wake <- struct{}{}
@@ -536,9 +536,6 @@ func (e *Engine) poisonLocked(cause error) {
 	e.commit.changed.Broadcast()
 }
 
-// visibleSeq is the sequence that a read begun now sees.
-func (e *Engine) visibleSeq() base.SeqNum { return base.SeqNum(e.visible.Load()) }
-
 // SyncLog makes every commit acknowledged so far durable.
 func (e *Engine) SyncLog() error {
 	e.commit.mu.Lock()
@@ -571,4 +568,7 @@ func (e *Engine) SyncLog() error {
 func (e *Engine) DurableSeq() base.SeqNum { return e.durable.load() }
 
 // VisibleSeq is the newest sequence that readers see.
-func (e *Engine) VisibleSeq() base.SeqNum { return e.visibleSeq() }
+func (e *Engine) VisibleSeq() base.SeqNum { return e.store.Visible() }
+
+// Now is the time by which values expire, in Unix milliseconds.
+func (e *Engine) Now() uint64 { return e.clock.Now() }

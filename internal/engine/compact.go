@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -23,7 +24,7 @@ type job struct {
 	compaction.Job
 	id    int
 	space *Keyspace
-	s     *state
+	s     *readstate.State
 	shard int
 	// unread is the bytes of inputs that need not be read: all of a drop, and
 	// what range tombstones among the inputs delete.
@@ -53,7 +54,7 @@ func (e *Engine) pickConfig() compaction.Config {
 }
 
 // picker chooses jobs to be done together; compaction.Pick is one.
-type picker func(*state, compaction.Busy) []compaction.Job
+type picker func(*readstate.State, compaction.Busy) []compaction.Job
 
 // one is the answer of a picker that chooses one job at most.
 func one(j compaction.Job, ok bool) []compaction.Job {
@@ -68,8 +69,8 @@ func one(j compaction.Job, ok bool) []compaction.Job {
 func (e *Engine) pickCompaction() (*job, error) {
 	w := e.workload()
 	cfg := e.pickConfig()
-	j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
-		return compaction.Pick(s.v.version, busy, w, cfg)
+	j := e.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
+		return compaction.Pick(s.Version(), busy, w, cfg)
 	})
 	if j == nil {
 		return nil, nil
@@ -78,7 +79,7 @@ func (e *Engine) pickCompaction() (*job, error) {
 		e.mu.Lock()
 		e.unmark(j)
 		e.mu.Unlock()
-		j.s.letGo(j.shard)
+		j.s.LetGo(j.shard)
 		return nil, err
 	}
 	return j, nil
@@ -120,20 +121,20 @@ func (e *Engine) fits(j *job) error {
 // take the same table.
 func (e *Engine) startJob(pick picker) *job {
 	for {
-		s, shard := e.keep()
+		s, shard := e.store.Keep()
 		if s == nil {
 			return nil
 		}
 		e.mu.Lock()
-		if cur := e.state.Load(); cur == nil || cur.v != s.v {
+		if cur := e.store.Current(); cur == nil || cur.Version() != s.Version() {
 			e.mu.Unlock() // the version moved on
-			s.letGo(shard)
+			s.LetGo(shard)
 			continue
 		}
 		picked := pick(s, e.busy)
 		if len(picked) == 0 {
 			e.mu.Unlock()
-			s.letGo(shard)
+			s.LetGo(shard)
 			return nil
 		}
 		id := int(e.nextJob.Add(1))
@@ -194,7 +195,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 		e.byHand.follow(&d.Job, d.res.Tables)
 	}
 	e.mu.Unlock()
-	j.s.letGo(j.shard)
+	j.s.LetGo(j.shard)
 	e.stats.compact.running.Add(-1)
 	for _, j := range j.all() {
 		ev.InputBytes -= j.unread
@@ -272,7 +273,7 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 	out.forSpaces(len(jobs))
 	var all compaction.Result
 	for _, j := range jobs {
-		res, err := e.rewrite(ctx, j, !j.passed && e.snaps.patient(), out)
+		res, err := e.rewrite(ctx, j, !j.passed && e.store.Snapshots.Patient(), out)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if ctx.Err() != nil || out.broken() {
@@ -345,14 +346,14 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs)
 		j.unread = int64(j.Size())
 		return compaction.Result{Stats: j.Dropped()}, nil
 	}
-	snapshots := e.snaps.stripes(e.visibleSeq)
+	snapshots := e.store.Snapshots.Stripes()
 	in, ranges, covered, err := e.inputs(j, snapshots)
 	if err != nil {
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
 	out.level, out.opts = j.OutputLevel, j.space.options()
-	elider := j.Elider(j.s.v.version)
+	elider := j.Elider(j.s.Version())
 	var ask compaction.Filter
 	if filter {
 		ask = out.opts.Filter
@@ -364,12 +365,12 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs)
 		Ranges:       ranges,
 		ElideRange:   elider.ElidableRange,
 		Merger:       out.opts.Merger,
-		ExpireAt:     e.snaps.expired(&e.clock),
+		ExpireAt:     e.store.Snapshots.Expired(),
 		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,
-		Values:       out.valueOptions(j.s.v, j.RewriteValues),
+		Values:       out.valueOptions(j.s, j.RewriteValues),
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
 	})
@@ -387,17 +388,17 @@ func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, rang
 	unread := j.Unread(tombstones, snapshots)
 	var iters []base.Iterator
 	for _, in := range j.Inputs {
-		tables := make([]*table, 0, len(in.Files))
+		tables := make([]*readstate.Table, 0, len(in.Files))
 		for _, f := range in.Files {
 			if unread[f.Num] {
 				j.unread += int64(f.Size)
 				covered += f.Entries
 				continue
 			}
-			tables = append(tables, e.table(f.Num))
+			tables = append(tables, e.store.Table(f.Num))
 		}
-		run := new(runIter)
-		run.init(tables, sstable.IterOptions{Bypass: true}, nil)
+		run := new(readstate.RunIter)
+		run.Init(tables, sstable.IterOptions{Bypass: true}, nil)
 		iters = append(iters, run)
 	}
 	return merge.New(iters...), tombstones, covered, nil
@@ -411,7 +412,7 @@ func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
 			if f.Ranges == 0 {
 				continue
 			}
-			r, err := e.table(f.Num).use()
+			r, err := e.store.Table(f.Num).Use()
 			if err != nil {
 				return nil, err
 			}
@@ -425,13 +426,6 @@ func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
 	return &l, nil
 }
 
-// table is the handle of a table that a pinned state names.
-func (e *Engine) table(n base.FileNum) *table {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.tables[n]
-}
-
 // idleAfter is how long there must have been no writes for compactions to use the
 // time.
 const idleAfter = time.Second
@@ -443,9 +437,9 @@ func (e *Engine) workload() compaction.Workload {
 	w := e.observed
 	w.Held = e.byHand.held()
 	e.mu.Unlock()
-	stripes := e.snaps.stripes(e.visibleSeq)
+	stripes := e.store.Snapshots.Stripes()
 	w.OldestSnapshot = stripes[0]
-	w.ExpireAt = e.snaps.expired(&e.clock)
+	w.ExpireAt = e.store.Snapshots.Expired()
 	w.RangeDeleted = e.background.coverage.of(e, stripes)
 	w.Idle = e.background.idleFor() > idleAfter
 	return w

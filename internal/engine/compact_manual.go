@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // byHand is what a call of Compact has yet to do: tables that hold something
@@ -62,9 +63,9 @@ func (h *byHand) held() map[uint32]bool {
 
 // pick chooses the next job. Where there is none although there are tables left,
 // others are in the way.
-func (h *byHand) pick(s *state, busy compaction.Busy, cfg compaction.Config) (j compaction.Job, ok bool) {
+func (h *byHand) pick(s *readstate.State, busy compaction.Busy, cfg compaction.Config) (j compaction.Job, ok bool) {
 	there := make(map[base.FileNum]bool, len(h.tables))
-	s.v.version.Tree(h.k.id).All(func(_ int, f *manifest.FileMeta) bool {
+	s.Version().Tree(h.k.id).All(func(_ int, f *manifest.FileMeta) bool {
 		there[f.Num] = true
 		return true
 	})
@@ -75,8 +76,8 @@ func (h *byHand) pick(s *state, busy compaction.Busy, cfg compaction.Config) (j 
 	}
 	wanted := func(f *manifest.FileMeta) bool { return h.tables[f.Num] }
 	if len(h.tables) > 0 {
-		if j, ok = compaction.PickManual(s.v.version, busy, h.k.id, wanted, cfg); !ok {
-			j, ok = compaction.PickRewrite(s.v.version, busy, h.k.id, wanted, cfg)
+		if j, ok = compaction.PickManual(s.Version(), busy, h.k.id, wanted, cfg); !ok {
+			j, ok = compaction.PickRewrite(s.Version(), busy, h.k.id, wanted, cfg)
 		}
 	}
 	h.waits = !ok && len(h.tables) > 0
@@ -90,11 +91,11 @@ func (e *Engine) beginByHand(k *Keyspace, lo, hi []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.byHand = h
-	s := e.state.Load()
+	s := e.store.Current()
 	if s == nil {
 		return
 	}
-	t := s.v.version.Tree(k.id)
+	t := s.Version().Tree(k.id)
 	for level := range t.Levels {
 		for i := range t.Levels[level] {
 			for _, f := range t.Levels[level][i].Overlapping(lo, end) {
@@ -131,10 +132,10 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
-	if !e.background.enter() {
+	if !e.background.Enter() {
 		return e.refusal()
 	}
-	defer e.background.leave()
+	defer e.background.Leave()
 	select {
 	case e.manual <- struct{}{}: // one at a time
 		defer func() { <-e.manual }()
@@ -163,7 +164,7 @@ func (e *Engine) workByHand(ctx context.Context) error {
 	attempts := 3
 	for ctx.Err() == nil {
 		ended := e.background.jobEnded()
-		j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
+		j := e.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
 			return one(e.byHand.pick(s, busy, e.pickConfig()))
 		})
 		if j != nil {
@@ -194,8 +195,8 @@ func (e *Engine) workByHand(ctx context.Context) error {
 func (e *Engine) tidyByHand(ctx context.Context, k *Keyspace, lo, hi []byte) error {
 	before := base.FileNum(e.nextFile.Load())
 	for ctx.Err() == nil {
-		j := e.startJob(func(s *state, busy compaction.Busy) []compaction.Job {
-			return one(compaction.PickTidy(s.v.version, busy, k.id, lo, hi, before, e.pickConfig()))
+		j := e.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
+			return one(compaction.PickTidy(s.Version(), busy, k.id, lo, hi, before, e.pickConfig()))
 		})
 		if j == nil {
 			return nil

@@ -36,8 +36,8 @@
 //	leaving    of keyspaces that a commit drops, until all of it is visible
 //	dropped.mu keyspaces that were dropped, for transactions that are older
 //	commit.mu  the commit pipeline: sequence, active generation, queue
-//	mu         state pointer changes, file table, jobs; never held over I/O
-//	snaps.mu   open snapshots
+//	mu         which jobs run, and on what; never held over I/O
+//	store.mu   and what package readstate takes below it
 //
 // A reader takes none of them. Code of the program is called with none of them
 // held: events and log records go through the outbox, the clock and the names of

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // What transactions may yet ask of keyspaces that were dropped: a transaction
@@ -23,9 +24,9 @@ import (
 // droppedSpace is such a keyspace.
 type droppedSpace struct {
 	k      *Keyspace
-	newest base.SeqNum // of the commits that wrote to it
-	s      *state      // pinned, with what it held; nil when that was given up
-	shard  int         // of s
+	newest base.SeqNum      // of the commits that wrote to it
+	s      *readstate.State // pinned, with what it held; nil when that was given up
+	shard  int              // of s
 }
 
 // droppedSpaces are in the order in which they were dropped.
@@ -44,7 +45,7 @@ const pinnedGenerations = 4
 // holds installMu.
 func (e *Engine) keepDropped(k *Keyspace, newest base.SeqNum) {
 	d := droppedSpace{k: k, newest: newest}
-	if d.s, d.shard = e.keep(); d.s == nil {
+	if d.s, d.shard = e.store.Keep(); d.s == nil {
 		return // closed
 	}
 	e.dropped.add(d)
@@ -69,8 +70,8 @@ func (g *droppedSpaces) generations() int {
 	seen := map[*generation.Generation]bool{}
 	for i := range g.list {
 		if s := g.list[i].s; s != nil {
-			for j := range 1 + len(s.imm) {
-				seen[s.generation(j)] = true
+			for j := range 1 + len(s.Imm) {
+				seen[s.Generation(j)] = true
 			}
 		}
 	}
@@ -80,7 +81,7 @@ func (g *droppedSpaces) generations() int {
 // giveUp lets go of what the keyspace held.
 func (d *droppedSpace) giveUp() {
 	if d.s != nil {
-		d.s.letGo(d.shard)
+		d.s.LetGo(d.shard)
 		d.s = nil
 	}
 }
@@ -98,7 +99,7 @@ func (e *Engine) forgetDropped() {
 	oldest, open := e.commit.tracker.Oldest()
 	e.commit.mu.Unlock()
 	g.list = slices.DeleteFunc(g.list, func(d droppedSpace) bool {
-		gone := !open || oldest >= d.newest || e.closed.Load()
+		gone := !open || oldest >= d.newest || e.store.Closed()
 		if gone {
 			d.giveUp()
 		}
@@ -111,7 +112,7 @@ func (e *Engine) forgetDropped() {
 // gone, and only known to have been written to last at newest, 0 for never.
 type pinnedTree struct {
 	k      *Keyspace
-	s      *state
+	s      *readstate.State
 	shard  int
 	newest base.SeqNum
 }
@@ -119,7 +120,7 @@ type pinnedTree struct {
 // tree is what a transaction that asks the stored versions looks at.
 func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 	if k := e.space(keyspace); k != nil {
-		s, shard := e.keep()
+		s, shard := e.store.Keep()
 		if s == nil {
 			return pinnedTree{}, base.ErrClosed
 		}
@@ -127,7 +128,7 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 		if !k.dropped.Load() {
 			return pinnedTree{k: k, s: s, shard: shard}, nil
 		}
-		s.letGo(shard)
+		s.LetGo(shard)
 	}
 	e.installMu.Lock() // a drop that has begun is through then
 	defer e.installMu.Unlock()
@@ -140,7 +141,7 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 	}
 	d := &g.list[i]
 	if d.s != nil {
-		d.s.refs[d.shard].kept.Add(1) // it is kept, so it can be kept once more
+		d.s.KeepAgain(d.shard)
 	}
 	return pinnedTree{k: d.k, s: d.s, shard: d.shard, newest: d.newest}, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/filecache"
-	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -37,12 +37,10 @@ type Engine struct {
 	callers     callers
 	opened      time.Time
 	root        *Keyspace // the default one
+	store       *readstate.Store
 
 	// Atomics. A reader touches only these.
-	state          atomic.Pointer[state]
-	visible        atomic.Uint64 // I2
 	durable        seqCell
-	closed         atomic.Bool
 	poisoned       atomic.Pointer[error]           // the first cause (I9)
 	panicked       atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
 	trouble        atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
@@ -61,16 +59,11 @@ type Engine struct {
 	room       reserve
 	pacer      pacer
 	background *background
-	snaps      snapshots
 	dropped    droppedSpaces
 	open       openObjects
 	stats      stats
-	lifetimes  lifetimes
-	quiet      quietStates
-	tablesMem  tableMemory
 
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes
-	filters   uint64              // guarded by mu; how often a filter took effect
 	loading   *loading            // guarded by mu; a load between its place and its end
 	manual    chan struct{}       // of one place: the caller that compacts by hand
 	byHand    *byHand             // guarded by mu; what that caller has yet to do
@@ -79,17 +72,8 @@ type Engine struct {
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 
-	mu         sync.Mutex
-	tables     map[base.FileNum]*table        // guarded by mu; every table that a view names
-	packs      map[base.FileNum]*packFile     // guarded by mu; those in which these lie
-	busy       compaction.Busy                // guarded by mu; the inputs of running jobs
-	valueFiles map[base.FileNum]*valueFile    // guarded by mu
-	gens       map[*generation.Generation]int // guarded by mu; how many states name each
-
-	memtables struct {
-		mu            sync.Mutex
-		used, charged int64 // guarded by mu; bytes of arenas, and of the budget
-	}
+	mu   sync.Mutex
+	busy compaction.Busy // guarded by mu; the inputs of running jobs
 
 	// opening says that Open brings a database back and that CURRENT does not
 	// yet name what it made, the files in made: undo removes them. Written by Open
@@ -109,10 +93,4 @@ func (e *Engine) noteMade(id base.Identity) {
 	if e.opening {
 		e.made = append(e.made, id.Name())
 	}
-}
-
-// unknownKind is met when a table holds an operation that this version does
-// not know how to apply.
-func unknownKind(k base.Kind) error {
-	return base.Corruptf("database", -1, "an entry of kind %v cannot be read by this version", k)
 }

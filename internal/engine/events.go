@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"errors"
 	"time"
 
+	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -34,5 +36,25 @@ func (l *listener) recovered(ev observe.RecoveryEvent)         { post(l, l.l.Rec
 func (l *listener) stallEnd(reason string, d time.Duration) {
 	if f := l.l.StallEnd; f != nil {
 		l.out.add(listenerCode, func() { f(reason, d) })
+	}
+}
+
+// damaged tells the log and the listener about damage met by a read.
+func (e *Engine) damaged(err error) {
+	var c *base.CorruptionError
+	if errors.As(err, &c) {
+		e.opts.Logger.Error("seerdb: damage", "file", c.File, "offset", c.Offset, "detail", c.Detail)
+		e.listener.backgroundError(err)
+	}
+}
+
+// fileCreated tells the listener about a file.
+func (e *Engine) fileCreated(t base.FileType, n base.FileNum, size int64, job int) {
+	ev := observe.FileEvent{Job: job, Name: base.FileName(t, n), Size: size}
+	switch t {
+	case base.FileTypeTable, base.FileTypePack:
+		e.listener.tableCreated(ev)
+	case base.FileTypeValues:
+		e.listener.valueFileCreated(ev)
 	}
 }

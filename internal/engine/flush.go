@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -30,12 +31,12 @@ func (e *Engine) Flush(ctx context.Context) error {
 		e.commit.mu.Unlock()
 		return err
 	}
-	s := e.state.Load()
+	s := e.store.Current()
 	if s == nil {
 		e.commit.mu.Unlock()
 		return base.ErrClosed
 	}
-	gens := slices.Clone(s.imm)
+	gens := slices.Clone(s.Imm)
 	g := e.commit.gen
 	if !g.Mem.Empty() || e.commit.head != nil {
 		gens = append(gens, g)
@@ -73,7 +74,7 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation.Generation, r *flu
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !e.queueFull(e.state.Load()) {
+		if !e.queueFull(e.store.Current()) {
 			return e.turn(ctx, g, 0)
 		}
 		if _, err := r.answered(); err != nil {
@@ -104,18 +105,18 @@ func (e *Engine) flushImmutable(ctx context.Context) (did bool, err error) {
 // so a failure at any point costs nothing but the attempt. The caller holds
 // flushMu.
 func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
-	var s *state
+	var s *readstate.State
 	var shard int
-	asked := e.background.flushes.take(func() { s, shard = e.keep() })
+	asked := e.background.flushes.take(func() { s, shard = e.store.Keep() })
 	var gens []*generation.Generation
 	if s != nil {
-		gens = slices.DeleteFunc(slices.Clone(s.imm), func(g *generation.Generation) bool { return g.LastSeq > last })
+		gens = slices.DeleteFunc(slices.Clone(s.Imm), func(g *generation.Generation) bool { return g.LastSeq > last })
 	}
 	if len(gens) == 0 {
 		// Nothing to flush. Writers that are stopped kick the flusher, and are not
 		// woken here: they would wake themselves in a loop.
 		if s != nil {
-			s.letGo(shard)
+			s.LetGo(shard)
 		}
 		e.background.flushes.settle(asked, nil, nil, e.inMemory)
 		return false, nil
@@ -125,8 +126,8 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
 	e.stats.flush.running.Add(1)
 	e.listener.flushBegin(ev)
-	res, err := e.writeGenerations(ctx, s.v, gens, job)
-	s.letGo(shard)
+	res, err := e.writeGenerations(ctx, s.Version(), gens, job)
+	s.LetGo(shard)
 	if err == nil {
 		if err = e.installFlush(gens, res); err != nil {
 			e.discardOutputs(res)
@@ -149,7 +150,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 }
 
 // writeGenerations streams generations, newest first, into synced tables.
-func (e *Engine) writeGenerations(ctx context.Context, v *view, gens []*generation.Generation, job int) (compaction.Result, error) {
+func (e *Engine) writeGenerations(ctx context.Context, v *manifest.Version, gens []*generation.Generation, job int) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.FlushStart); err != nil {
 		return compaction.Result{}, err
 	}
@@ -195,7 +196,7 @@ func keyspacesOf(gens []*generation.Generation) []uint32 {
 
 // writeSpace writes what generations hold of one keyspace; bytes is what they
 // hold of all.
-func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
+func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
 	for _, g := range gens {
@@ -215,13 +216,13 @@ func (e *Engine) writeSpace(ctx context.Context, v *view, gens []*generation.Gen
 	out.opts = k.options()
 	res, err := e.runJob(ctx, k, compaction.RunOptions{
 		Input:        in,
-		Snapshots:    e.snaps.stripes(e.visibleSeq),
+		Snapshots:    e.store.Snapshots.Stripes(),
 		Ranges:       &tombstones,
 		Merger:       k.options().Merger,
-		ExpireAt:     e.snaps.expired(&e.clock),
+		ExpireAt:     e.store.Snapshots.Expired(),
 		MaxTableSize: uint64(e.opts.TableSize),
-		Guards:       compaction.FlushGuards(v.version, k.id, bytes, e.pickConfig()),
-		Values:       out.valueOptions(v, nil),
+		Guards:       compaction.FlushGuards(v, k.id, bytes, e.pickConfig()),
+		Values:       out.valueOptions(nil, nil),
 		NewTable:     out.newTable,
 		NewValues:    out.newValues,
 	})
@@ -238,7 +239,7 @@ func (e *Engine) installFlush(gens []*generation.Generation, res compaction.Resu
 	e.commit.mu.Lock()
 	e.mu.Lock()
 	oldest := e.commit.gen
-	for _, g := range e.state.Load().imm {
+	for _, g := range e.store.Current().Imm {
 		if !slices.Contains(gens, g) {
 			oldest = g // the list is newest first
 		}

@@ -111,8 +111,8 @@ func (q *flushRequests) settle(taken []*flushRequest, gens []*generation.Generat
 
 // inMemory reports whether a generation was not flushed yet.
 func (e *Engine) inMemory(g *generation.Generation) bool {
-	s := e.state.Load()
-	return s != nil && (s.active == g || slices.Contains(s.imm, g))
+	s := e.store.Current()
+	return s != nil && (s.Active == g || slices.Contains(s.Imm, g))
 }
 
 // waitFlushed waits for the answer to a request.

@@ -123,6 +123,7 @@ func (e *Engine) reservePlace(in *ingestion) (*loading, *batch.Batch, error) {
 	e.mu.Lock()
 	e.loading = at
 	e.mu.Unlock()
+	e.store.HoldReads(at.seq, at.end, at.first)
 	// The queue of generations may get one too long here: the goroutine that would
 	// make room waits for flushMu.
 	return at, b, e.turn(context.Background(), p.gen, 0)
@@ -169,21 +170,8 @@ func (e *Engine) endLoading() {
 		e.unmarkInputs(l.job)
 	}
 	e.loading = nil
-	retire := func() {}
-	if s := e.state.Load(); s != nil && s.limit != base.SeqNumMax {
-		retire = e.setState(&state{active: s.active, imm: s.imm, v: s.v})
-	}
 	e.mu.Unlock()
-	retire()
-}
-
-// readLimit is the newest sequence that reads of the next state may see. The
-// caller holds e.mu.
-func (e *Engine) readLimit() base.SeqNum {
-	if l := e.loading; l != nil && e.tables[l.first] == nil {
-		return l.seq - 1
-	}
-	return base.SeqNumMax
+	e.store.LetReads()
 }
 
 // letCommits ends the holding back.

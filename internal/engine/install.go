@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -33,7 +32,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation.Genera
 	if err := e.appendable(); err != nil {
 		return err
 	}
-	if e.state.Load() == nil {
+	if e.store.Current() == nil {
 		return base.ErrClosed
 	}
 	if k != nil && k.dropped.Load() {
@@ -107,32 +106,12 @@ func (e *Engine) appended(err error) error {
 // installMu, so the version of the state does not change during the call; its
 // memtables may.
 func (e *Engine) swap(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
+	e.store.Install(next, flushed, dropped, filtered)
 	e.mu.Lock()
-	v := e.newView(next, e.state.Load().v)
-	for _, d := range dropped {
-		switch d.Type {
-		case base.FileTypeTable:
-			e.tables[d.Num].drop()
-		case base.FileTypeValues:
-			if f := e.valueFiles[d.Num]; f != nil {
-				f.gone = true
-			}
-		}
-	}
-	cur := e.state.Load()
-	imm := slices.DeleteFunc(slices.Clone(cur.imm), func(g *generation.Generation) bool { return slices.Contains(flushed, g) })
-	unlock := func() {}
-	if filtered {
-		unlock = e.snaps.keep(cur)
-		e.filters++
-	}
-	retire := e.setState(&state{active: cur.active, imm: imm, v: v})
-	unlock()
-	w, cfg := e.observed, e.pickConfig()
+	w := e.observed
 	e.mu.Unlock()
-	retire()
 	d := &compactionDebt{}
-	d.trees, d.values = compaction.Backlogs(next, w, cfg)
+	d.trees, d.values = compaction.Backlogs(next, w, e.pickConfig())
 	e.compactionDebt.Store(d)
 	for _, g := range flushed {
 		e.durable.raise(g.LastSeq)

@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/writeset"
@@ -35,9 +36,9 @@ type IterOptions struct {
 type Iter struct {
 	e        *Engine
 	k        *Keyspace
-	s        *state
+	s        *readstate.State
 	shard    int
-	hold     *hold // of the snapshot, while it is being made
+	hold     *readstate.Hold // of the snapshot, while it is being made
 	seq      base.SeqNum
 	seek     base.Trailer // what to seek a key's newest entry with
 	time     uint64       // by which values are expired
@@ -49,7 +50,7 @@ type Iter struct {
 	merged   merge.Iter
 	children []base.Iterator
 	mems     memtable.Iters
-	runs     []runIter
+	runs     []readstate.RunIter
 	refs     writeset.Iter // the writes of an open transaction
 	withOwn  bool          // there are such writes
 	ranges   []rangeSource // range tombstones, newest first; nearly always none
@@ -85,14 +86,14 @@ const seekAfter = 8
 
 // NewIter opens an iterator at a moment. It pins what it reads until it is
 // closed.
-func (k *Keyspace) NewIter(o IterOptions, at ReadPoint) (*Iter, error) {
+func (k *Keyspace) NewIter(o IterOptions, at readstate.Point) (*Iter, error) {
 	return k.newIter(o, at, nil)
 }
 
 // newIter is NewIter; with own, the writes of an open transaction lie on top.
-func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeset.Set) (*Iter, error) {
+func (k *Keyspace) newIter(o IterOptions, at readstate.Point, own *writeset.Set) (*Iter, error) {
 	e := k.e
-	s, shard := e.keepAt(at)
+	s, shard := e.store.KeepAt(at)
 	if s == nil {
 		return nil, base.ErrClosed
 	}
@@ -100,17 +101,17 @@ func (k *Keyspace) newIter(o IterOptions, at ReadPoint, own *writeset.Set) (*Ite
 }
 
 // newIterOn is newIter on a state, which the iterator lets go.
-func (k *Keyspace) newIterOn(s *state, shard int, o IterOptions, at ReadPoint, own *writeset.Set) (*Iter, error) {
+func (k *Keyspace) newIterOn(s *readstate.State, shard int, o IterOptions, at readstate.Point, own *writeset.Set) (*Iter, error) {
 	e := k.e
 	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
-		s.letGo(shard)
+		s.LetGo(shard)
 		return nil, err
 	}
 	it := iterPool.Get().(*Iter)
 	it.e, it.k, it.s, it.shard, it.keysOnly, it.bulk = e, k, s, shard, o.KeysOnly, o.Bulk
 	it.pin(at)
 	it.setBounds(o)
-	it.hold = at.hold
+	it.hold = at.Hold
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
 	it.hold = nil
 	it.cur, it.valid, it.err, it.forward, it.isCopy = nil, false, nil, true, false
@@ -143,7 +144,7 @@ func (it *Iter) setBounds(o IterOptions) {
 
 // addChildren lists the sources from newest to oldest.
 func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOptions) {
-	ls := it.s.v.of(k)
+	ls := it.s.Levels(k.id)
 	nr := 0
 	for l := range ls {
 		nr += len(ls[l])
@@ -161,8 +162,8 @@ func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOption
 		for i := range ls[l] {
 			run := &it.runs[n]
 			n++
-			run.init(ls[l][i].tables, o, it.upper)
-			if ls[l][i].ranges {
+			run.Init(ls[l][i].Tables, o, it.upper)
+			if ls[l][i].Ranges {
 				it.ranges = append(it.ranges, rangeSource{order: len(it.children), run: &ls[l][i]})
 			}
 			it.children = append(it.children, run)
@@ -173,14 +174,14 @@ func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOption
 
 // pin fixes the sequence, the time, and the range tombstones of the generations
 // that go with it: see rangedel.Set.View.
-func (it *Iter) pin(at ReadPoint) {
+func (it *Iter) pin(at readstate.Point) {
 	it.seq, it.time = at.Seq, at.Time
 	for {
 		it.views = it.views[:0]
-		for i := range 1 + len(it.s.imm) {
-			it.views = append(it.views, it.s.generation(i).Mem.Ranges(it.k.id))
+		for i := range 1 + len(it.s.Imm) {
+			it.views = append(it.views, it.s.Generation(i).Mem.Ranges(it.k.id))
 		}
-		visible := it.s.visible()
+		visible := it.s.Visible()
 		if at.Seq > visible {
 			it.seq = visible
 		}
@@ -195,7 +196,7 @@ func (it *Iter) pin(at ReadPoint) {
 
 func (it *Iter) viewsCurrent() bool {
 	for i, v := range it.views {
-		if v != it.s.generation(i).Mem.Ranges(it.k.id) {
+		if v != it.s.Generation(i).Mem.Ranges(it.k.id) {
 			return false
 		}
 	}
@@ -218,9 +219,9 @@ func (it *Iter) addOwn(k *Keyspace, own *writeset.Set) {
 
 // addMems lists the memtables.
 func (it *Iter) addMems() {
-	it.mems.Reset(it.k.id, 1+len(it.s.imm))
-	for i := range 1 + len(it.s.imm) {
-		m := it.s.generation(i).Mem
+	it.mems.Reset(it.k.id, 1+len(it.s.Imm))
+	for i := range 1 + len(it.s.Imm) {
+		m := it.s.Generation(i).Mem
 		it.addHints(m) // also of an empty one: they are about what is under it
 		if child := it.mems.Add(m, it.seq); child != nil {
 			it.addRanges(it.views[i], false)
@@ -234,7 +235,7 @@ func (it *Iter) addMems() {
 // there for a snapshot that keeps a state of its own: a filter took it away.
 func (it *Iter) addHints(m *memtable.Memtable) {
 	dead, expired := m.Hints(it.k.id), m.ExpiredHints(it.k.id, it.time)
-	if it.hold != nil && it.hold.kept.Load() != nil { // after the hints: see acquireAt
+	if it.hold != nil && it.hold.Apart() { // after the hints: a state is kept before it is replaced
 		return
 	}
 	it.addRanges(dead, false)
@@ -268,7 +269,7 @@ func (it *Iter) ready() bool {
 	switch {
 	case it.e == nil:
 		return false
-	case it.e.closed.Load():
+	case it.e.store.Closed():
 		it.err = base.ErrClosed
 		return false
 	}
@@ -304,9 +305,9 @@ func (it *Iter) SeekGE(key []byte) bool {
 	if it.tracked {
 		return it.ahead(key, func() bool { return it.SeekGE(it.from) })
 	}
-	timed := it.e.stats.seek.Begin()
+	timed := it.e.store.Seeks.Begin()
 	ok := it.show(it.merged.SeekGE(key, it.seek))
-	it.e.stats.seek.End(timed)
+	it.e.store.Seeks.End(timed)
 	return ok
 }
 
@@ -373,7 +374,7 @@ func (it *Iter) Next() bool {
 	if !it.valid || it.tracked {
 		return it.nextSlow()
 	}
-	if it.e.closed.Load() {
+	if it.e.store.Closed() {
 		return it.ready()
 	}
 	switch {
@@ -409,7 +410,7 @@ func (it *Iter) Prev() bool {
 	if !it.valid || it.tracked {
 		return it.prevSlow()
 	}
-	if it.e.closed.Load() {
+	if it.e.store.Closed() {
 		return it.ready()
 	}
 	switch {
@@ -483,7 +484,7 @@ func (it *Iter) Close() error {
 	clear(it.ranges)
 	it.hit = hit{}
 	_ = it.refs.Close()
-	s.letGo(it.shard)
+	s.LetGo(it.shard)
 	iterPool.Put(it)
 	return err
 }

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"bytes"
-
-	"github.com/seerdb-go/seerdb/internal/base"
 )
 
 // What an iterator learns on its way over tombstones. A queue leaves them at
@@ -53,10 +51,6 @@ func (d *deadRun) pass(key []byte, expired bool) {
 // passCovered takes note of a key that covered found dead.
 func (it *Iter) passCovered(key []byte) { it.dead.pass(key, it.hit.timed) }
 
-// expires reports whether an entry of a kind is dead only because its time is
-// over.
-func expires(k base.Kind) bool { return k == base.KindPutTTL || k == base.KindPutTTLPointer }
-
 // noteDead ends a run forward before next, and leaves a hint if it was long.
 func (it *Iter) noteDead(next []byte) {
 	if it.longRun() {
@@ -99,7 +93,7 @@ func (it *Iter) addHint(lo, hi []byte) {
 	if it.dead.expired {
 		at = it.time
 	}
-	m := it.s.active.Mem
+	m := it.s.Active.Mem
 	if !m.AddHint(it.k.id, lo, hi, it.seq, at) && it.shareActive() {
 		m.AddHint(it.k.id, lo, hi, it.seq, at)
 	}
@@ -113,11 +107,11 @@ func (it *Iter) shareActive() bool {
 		return false
 	}
 	defer p.mu.Unlock()
-	return p.gen == it.s.active && p.gen.Mem.Share() == nil
+	return p.gen == it.s.Active && p.gen.Mem.Share() == nil
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. No other reader sees a transaction's own writes.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.active.After && it.e.state.Load() == it.s
+	return !it.withOwn && it.seq >= it.s.Active.After && it.e.store.Current() == it.s
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // Range tombstones under an iterator. An entry is gone if a tombstone that the
@@ -22,9 +23,9 @@ import (
 type rangeSource struct {
 	order int // of the child
 	view  memtable.Ranges
-	run   *tableRun // instead of view
-	own   bool      // of the open transaction
-	timed bool      // hints of which some are about keys that expired
+	run   *readstate.Run // instead of view
+	own   bool           // of the open transaction
+	timed bool           // hints of which some are about keys that expired
 
 	// The last answer: no fragment holds a key from gapLo on and before gapHi;
 	// or, if frag is set, that fragment does.
@@ -79,8 +80,8 @@ func (it *Iter) covered(kv *base.KV) bool {
 // are all older than c.
 func (r *rangeSource) mayJump(c base.SeqNum) bool {
 	if r.run != nil {
-		t := r.run.find(r.frag.Lo)
-		return t != nil && t.meta.LargestSeq <= c
+		t := r.run.Find(r.frag.Lo)
+		return t != nil && t.Meta.LargestSeq <= c
 	}
 	return !r.own && r.clean && c == r.frag.Seqs[0]
 }
@@ -137,11 +138,11 @@ func (r *rangeSource) note(key []byte, f *rangedel.Fragment, clean bool) {
 
 // findInRun looks in the table that may hold key.
 func (r *rangeSource) findInRun(key []byte) (*rangedel.Fragment, error) {
-	t := r.run.find(key)
-	if t == nil || t.meta.Ranges == 0 {
+	t := r.run.Find(key)
+	if t == nil || t.Meta.Ranges == 0 {
 		return nil, nil
 	}
-	rd, err := t.use()
+	rd, err := t.Use()
 	if err != nil {
 		return nil, err
 	}

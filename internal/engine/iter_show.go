@@ -68,7 +68,7 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 			case failed:
 				return false
 			}
-			it.dead.pass(kv.Key, expires(kv.Trailer.Kind()))
+			it.dead.pass(kv.Key, kv.Trailer.Kind().Expires())
 			it.keyCopy = append(it.keyCopy[:0], kv.Key...)
 			skipping, steps = true, 0
 		}
@@ -104,7 +104,7 @@ func (it *Iter) classify(kv *base.KV) entryKind {
 	case base.KindMerge:
 		return operand
 	case base.KindPutTTL, base.KindPutTTLPointer:
-		expiry, _, err := splitExpiry(kv.Value)
+		expiry, _, err := base.SplitExpiry(kv.Value)
 		switch {
 		case err != nil:
 			it.broken(err)
@@ -114,7 +114,7 @@ func (it *Iter) classify(kv *base.KV) entryKind {
 		}
 		return shown
 	}
-	it.broken(unknownKind(kv.Trailer.Kind()))
+	it.broken(base.UnknownKind(kv.Trailer.Kind()))
 	return failed
 }
 
@@ -205,7 +205,7 @@ func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool
 	}
 	it.value, it.folded = append(it.value[:0], value...), operands
 	if lasts && f.Len() >= max(it.e.opts.FoldFrom, 1) && !it.withOwn {
-		it.e.folded.put(it.k.id, it.keyCopy, folded{seq: it.trailer.Seq(), filters: it.s.filters, time: it.time, value: it.value, operands: operands})
+		it.e.folded.put(it.k.id, it.keyCopy, folded{seq: it.trailer.Seq(), filters: it.s.Filters, time: it.time, value: it.value, operands: operands})
 	}
 	return true
 }
@@ -281,7 +281,7 @@ func (it *Iter) showBack(kv *base.KV) bool {
 				return false
 			}
 		case absent:
-			it.dead.pass(it.keyCopy, expires(it.trailer.Kind()))
+			it.dead.pass(it.keyCopy, it.trailer.Kind().Expires())
 			continue
 		}
 		it.noteDeadBack(it.keyCopy)
@@ -356,7 +356,7 @@ func (it *Iter) keep(kv *base.KV) {
 		return
 	}
 	it.trailer = kv.Trailer
-	if !it.keysOnly || expires(kv.Trailer.Kind()) {
+	if !it.keysOnly || kv.Trailer.Kind().Expires() {
 		it.value = append(it.value[:0], kv.Value...)
 	}
 }

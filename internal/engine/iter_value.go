@@ -32,7 +32,7 @@ func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
 	switch {
 	case it.err != nil:
 		return dst, it.err
-	case it.e.closed.Load():
+	case it.e.store.Closed():
 		return dst, base.ErrClosed
 	case !it.valid:
 		return dst, base.ErrNotFound
@@ -43,7 +43,7 @@ func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
 	if kind == base.KindPut {
 		return append(dst, v...), nil
 	}
-	b, err := it.s.v.appendValue(dst, v, it.Key())
+	b, err := it.s.AppendValue(dst, v, it.Key())
 	if err != nil {
 		it.unreadable(err)
 		return dst, err
@@ -61,7 +61,7 @@ func (it *Iter) ValueLen() int {
 	if kind == base.KindPut {
 		return len(v)
 	}
-	n, err := it.s.v.valueLen(v, it.Key())
+	n, err := it.s.ValueLen(v, it.Key())
 	if err != nil {
 		it.unreadable(err)
 	}
@@ -84,7 +84,7 @@ func (it *Iter) inline() (base.Kind, []byte) {
 // afterExpiry takes the expiry off what stands for a value.
 func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
 	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
-		return withoutExpiry(kind), v[base.ExpirySize:] // classify has seen that it is there
+		return kind.WithoutExpiry(), v[base.ExpirySize:] // classify has seen that it is there
 	}
 	return kind, v
 }
@@ -101,7 +101,7 @@ func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	if kind == base.KindPut {
 		return v, nil
 	}
-	b, err := it.s.v.appendValue(it.fetched[:0], v, key)
+	b, err := it.s.AppendValue(it.fetched[:0], v, key)
 	if err == nil {
 		if n := cap(b) - cap(it.fetched); n >= chargeIters {
 			it.e.open.grown(&it.origin, int64(n))

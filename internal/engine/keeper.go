@@ -26,13 +26,13 @@ type keeping struct {
 // roomWanted is how large the reserve should be, with room for the memtable to
 // grow by more bytes before it is looked at again. It is never less than need.
 func (e *Engine) roomWanted(need int64) (want, more int64) {
-	s, shard := e.acquire()
+	s, shard := e.store.Acquire()
 	if s == nil {
 		return 0, roomFrom
 	}
-	defer s.release(shard)
+	defer s.Release(shard)
 	var logs, unwritten, mem, data int64
-	for _, g := range s.generations() {
+	for _, g := range s.Generations() {
 		mem += g.Mem.Bytes()
 		if g.Log != nil {
 			n := g.Log.Appended()
@@ -41,11 +41,9 @@ func (e *Engine) roomWanted(need int64) (want, more int64) {
 		}
 	}
 	for level := range base.NumLevels {
-		data += int64(s.v.version.LevelSize(level))
+		data += int64(s.Version().LevelSize(level))
 	}
-	for _, f := range s.v.values {
-		data += int64(f.meta.Size)
-	}
+	data += s.ValueBytes()
 	// A table of small entries can be larger than their log, and is never larger
 	// than what they were counted with in the memtable.
 	flush := mem
@@ -106,7 +104,7 @@ func (e *Engine) keepRoom(first bool) bool {
 	if p.gen == g {
 		p.keeping.topUp, p.keeping.limit = taken+more/2, taken+more
 	}
-	if s := e.state.Load(); err != nil && (first || p.gen.Mem.Bytes() > roomMin) && !p.gen.Mem.Empty() && s != nil && !e.queueFull(s) {
+	if s := e.store.Current(); err != nil && (first || p.gen.Mem.Bytes() > roomMin) && !p.gen.Mem.Empty() && s != nil && !e.queueFull(s) {
 		e.wantTurn(0)
 	}
 	p.changed.Broadcast()

@@ -143,7 +143,7 @@ func (e *Engine) loadKeyspaces(list []manifest.Keyspace) {
 func (e *Engine) Keyspaces() ([]string, error) {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
-	if e.closed.Load() {
+	if e.store.Closed() {
 		return nil, base.ErrClosed
 	}
 	return slices.Sorted(maps.Keys(e.spaces.byName)), nil
@@ -175,7 +175,7 @@ func askKeyspace(name string, c *KeyspaceChoice) (mergerName string, err error) 
 func (e *Engine) keyspace(name string, c *KeyspaceChoice, mergerName string, create bool) (*Keyspace, error) {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
-	if e.closed.Load() {
+	if e.store.Closed() {
 		return nil, base.ErrClosed
 	}
 	k := e.spaces.byName[name]
@@ -324,7 +324,7 @@ func (e *Engine) syncManifest() error {
 func (e *Engine) DropKeyspace(name string) error {
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
-	if e.closed.Load() {
+	if e.store.Closed() {
 		return base.ErrClosed
 	}
 	if e.manifest == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/generation"
-	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -17,7 +17,7 @@ func (e *Engine) Metrics() *observe.Metrics {
 	m := &observe.Metrics{
 		CompactionsByReason: map[string]int64{},
 		UserBytes:           e.stats.userBytes.Load(),
-		VisibleSeq:          uint64(e.visibleSeq()),
+		VisibleSeq:          uint64(e.store.Visible()),
 		DurableSeq:          uint64(e.durable.load()),
 		Iterators:           e.open.iterators(),
 		Transactions:        e.open.count(originTxn),
@@ -25,17 +25,20 @@ func (e *Engine) Metrics() *observe.Metrics {
 		Flushes:             e.stats.flush.metrics(),
 		Compactions:         e.stats.compact.metrics(),
 	}
-	n, oldest := e.snaps.summary()
+	n, oldest := e.store.Snapshots.Summary()
 	m.Snapshots, m.OldestSnapshotSeq = int64(n)-m.Transactions, uint64(oldest)
 	for reason, n := range e.stats.byReason() {
 		m.CompactionsByReason[reason] = n
 	}
 	m.Stalls = e.stats.stalls()
 	e.stats.versions.metrics(m)
-	m.Ops = e.stats.ops()
-	if s, shard := e.acquire(); s != nil {
+	m.Ops = observe.OpMetrics{
+		Get: e.store.Gets(), Commit: e.stats.commits.Latency(), Seek: e.store.Seeks.Latency(),
+		Flush: e.stats.flush.hist.Latency(1), Compaction: e.stats.compact.hist.Latency(1),
+	}
+	if s, shard := e.store.Acquire(); s != nil {
 		e.treeMetrics(m, s)
-		s.release(shard)
+		s.Release(shard)
 	}
 	e.memoryMetrics(m)
 	e.ioMetrics(m)
@@ -43,11 +46,11 @@ func (e *Engine) Metrics() *observe.Metrics {
 }
 
 // treeMetrics describes memtables, levels and value files of a state.
-func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
-	m.Memtable.Active = s.active.Mem.Bytes()
-	m.Memtable.Entries = int64(s.active.Mem.Len())
-	m.Memtable.Queue = len(s.imm)
-	gens := append([]*generation.Generation{s.active}, s.imm...)
+func (e *Engine) treeMetrics(m *observe.Metrics, s *readstate.State) {
+	m.Memtable.Active = s.Active.Mem.Bytes()
+	m.Memtable.Entries = int64(s.Active.Mem.Len())
+	m.Memtable.Queue = len(s.Imm)
+	gens := append([]*generation.Generation{s.Active}, s.Imm...)
 	for i, g := range gens {
 		if i > 0 {
 			m.Memtable.Immutable += g.Mem.Bytes()
@@ -64,91 +67,34 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *state) {
 	m.Levels = make([]observe.LevelMetrics, base.NumLevels)
 	for l := range m.Levels {
 		m.Levels[l].Level = l
+		e.store.LevelReads(l, &m.Levels[l])
 		e.stats.level(l, &m.Levels[l])
 	}
-	for _, t := range s.v.trees {
-		for l := range t.levels {
-			m.Levels[l].Runs = max(m.Levels[l].Runs, len(t.levels[l]))
-		}
-	}
-	s.v.eachTable(func(l int, t *table) {
-		lm := &m.Levels[l]
-		lm.Files++
-		lm.Bytes += int64(t.meta.Size)
-		lm.Entries += int64(t.meta.Entries)
-		lm.Deletes += int64(t.meta.Deletes)
-		addIndex(&m.Index, t.props.Load())
-		if r := t.reader.Load(); r != nil {
-			addFilter(&m.Memory, r)
-		}
-	})
-	for _, f := range s.v.version.Values {
-		m.Values.Files++
-		m.Values.Bytes += int64(f.Bytes)
-		m.Values.Garbage += int64(f.Garbage())
-	}
+	s.TableMetrics(m)
 	m.Values.Rewritten = e.stats.rewritten.Load()
 	m.Index.Training = time.Duration(e.stats.training.Load())
 	m.Index.BuildTime = time.Duration(e.stats.building.Load())
 }
 
-// addFilter adds the filter of an open table, if it is one that can be left out.
-func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
-	switch n := r.FilterBytes(); {
-	case n == 0:
-	case r.FilterLeftOut():
-		m.FiltersLeftOut++
-		m.FilterBytesLeftOut += n
-	default:
-		m.Filters += n
-	}
-}
-
 // IndexMetrics describes the indexes of all tables. It reads the ends of those
 // that were not read yet, and keeps nothing else of them in memory.
 func (e *Engine) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
-	s, shard := e.keep()
+	s, shard := e.store.Keep()
 	if s == nil {
 		return m, base.ErrClosed
 	}
-	defer s.letGo(shard)
-	s.v.eachTable(func(_ int, t *table) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil && t.props.Load() == nil {
-			err = t.readProps()
-		}
-		addIndex(&m, t.props.Load())
-	})
+	defer s.LetGo(shard)
+	m, err = s.IndexMetrics(ctx)
 	m.Training = time.Duration(e.stats.training.Load())
 	m.BuildTime = time.Duration(e.stats.building.Load())
 	return m, err
-}
-
-// addIndex adds what a table's index is made of, if that is known.
-func addIndex(m *observe.IndexMetrics, p *indexProps) {
-	if p == nil {
-		return
-	}
-	m.Tables++
-	m.Pages += p.pages
-	m.LearnedPages += p.learnedPages
-	m.FencePages += p.fencePages
-	m.Windows += p.segments - p.fencePages // a segment is a model, or a fence of one page
-	m.Bytes += p.indexBytes
-	m.FilterBytes += p.filterBytes
-	m.Entries += p.entries
-	if p.learnedPages == 0 && p.pages > 1 {
-		m.FallbackTables++
-	}
 }
 
 func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	c := e.cache.Stats()
 	m.Cache = observe.CacheMetrics{Hits: int64(c.Hits), Misses: int64(c.Misses), Evictions: int64(c.Evictions), Shared: int64(c.Waits), Bytes: c.Bytes, Capacity: c.Budget}
 	mm := &m.Memory
-	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.tablesMem.limit()
+	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.store.TablesLimit()
 	mm.Pages, mm.Memtables, mm.Tables = c.Charged[cache.Pages], c.Charged[cache.Memtables], c.Charged[cache.Tables]
 	mm.Transactions, mm.Loads, mm.Heap = c.Charged[cache.Transactions], c.Charged[cache.Loads], c.Charged[cache.Heap]
 	mm.Iterators, mm.Pinned = e.open.iterBytes(), e.pinnedMemtables()
@@ -182,7 +128,7 @@ func (e *Engine) ioMetrics(m *observe.Metrics) {
 			deepest = l.Bytes
 		}
 	}
-	files, bytes := e.packed()
+	files, bytes := e.store.Packed()
 	m.IO.Tables.Files += files
 	m.IO.Tables.Bytes += bytes
 	m.IO.Values.Files, m.IO.Values.Bytes = m.Values.Files, m.Values.Bytes
@@ -196,7 +142,7 @@ func (e *Engine) ioMetrics(m *observe.Metrics) {
 		m.IO.WriteAmplificationWithLog = float64(data+m.IO.Log.BytesWritten) / float64(m.UserBytes)
 	}
 	if n := m.Ops.Get.Count; n > 0 {
-		m.IO.ReadAmplification = float64(m.Cache.Misses+e.stats.valueReads()) / float64(n)
+		m.IO.ReadAmplification = float64(m.Cache.Misses+e.store.ValueReads()) / float64(n)
 	}
 }
 
@@ -215,9 +161,9 @@ func (e *Engine) refusing() error {
 			return *why
 		}
 	}
-	s := e.state.Load()
-	if s != nil && s.active.Log != nil && s.active.Log.Crowded() {
-		if err := s.active.Log.Full(); err != nil {
+	s := e.store.Current()
+	if s != nil && s.Active.Log != nil && s.Active.Log.Crowded() {
+		if err := s.Active.Log.Full(); err != nil {
 			return err
 		}
 	}
@@ -239,7 +185,7 @@ func (e *Engine) Health() observe.Health {
 		h.Err = *err
 	}
 	switch {
-	case e.closed.Load():
+	case e.store.Closed():
 		h.Err = base.ErrClosed
 		worse(observe.ReadOnly, "the database is closed")
 		return h
@@ -261,7 +207,7 @@ func (e *Engine) Health() observe.Health {
 	if p := e.pinning(); p != "" {
 		worse(observe.Degraded, p)
 	}
-	if p := e.unfiltered(); p != "" {
+	if p := e.store.Unfiltered(); p != "" {
 		worse(observe.Degraded, p)
 	}
 	if p := e.panicked.Load(); p != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -34,12 +35,8 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
-		tables:     map[base.FileNum]*table{},
-		packs:      map[base.FileNum]*packFile{},
-		busy:       compaction.Busy{},
-		valueFiles: map[base.FileNum]*valueFile{},
-		gens:       map[*generation.Generation]int{},
-		manual:     make(chan struct{}, 1),
+		busy:   compaction.Busy{},
+		manual: make(chan struct{}, 1),
 	}
 	for e.incarnation == 0 { // which is that of format 1
 		e.incarnation = rand.Uint64()
@@ -70,13 +67,10 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.open.cache = e.cache
 	e.cache.Charge(cache.Heap, min(o.MemoryBudget/heapShare, maxHeap))
 	e.background = newBackground(e)
-	e.tablesMem.init(e)
 	if err := e.openDir(); err != nil {
 		e.abandon()
 		return nil, err
 	}
-	e.lifetimes.last = func() { e.cache.Close() }
-	e.lifetimes.Add()
 	if !o.ReadOnly {
 		e.room.opened()
 		e.keepRoom(true) // before anything else takes the room
@@ -94,10 +88,12 @@ func (e *Engine) abandon() {
 	}
 	e.undo()
 	e.releaseDir()
-	if s := e.state.Swap(nil); s != nil {
-		s.retire()
+	if e.store == nil {
+		e.cache.Close()
+		return
 	}
-	e.cache.Close()
+	e.store.Close()()
+	e.store.Freed()
 }
 
 // releaseDir closes manifest, lock and directory. From here on nothing in the
@@ -125,7 +121,7 @@ func (e *Engine) openDir() error {
 	mustExist := e.opts.ErrorIfMissing || e.opts.ReadOnly
 	if !mustExist {
 		if err := vfs.MkdirAllDurable(e.opts.FS, e.name); err != nil {
-			return e.fileError("make the directory "+e.name, err)
+			return vfs.Cannot("make the directory "+e.name, err)
 		}
 	}
 	var err error
@@ -133,10 +129,15 @@ func (e *Engine) openDir() error {
 		if mustExist && errors.Is(err, fs.ErrNotExist) {
 			return e.noDatabase()
 		}
-		return e.fileError("open the directory "+e.name, err)
+		return vfs.Cannot("open the directory "+e.name, err)
 	}
 	e.io = vfs.NewCounting(e.dirRoot)
 	e.fs = filecache.NewFS(e.io, e.files)
+	e.store = readstate.New(readstate.Options{
+		Dir: e.name, FS: e.io, Files: e.files, Cache: e.cache, Clock: &e.clock, Logger: e.opts.Logger,
+		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.background,
+		Damaged: e.damaged, Remove: e.removeFile, Freed: func() { e.cache.Close() },
+	})
 	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
 		// Look before making anything.
@@ -152,14 +153,14 @@ func (e *Engine) openDir() error {
 		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, vfs.NoSpace(err))
 	}
 	if e.dirHandle, err = e.fs.OpenDir(top); err != nil {
-		return e.fileError("open the directory "+e.name, err)
+		return vfs.Cannot("open the directory "+e.name, err)
 	}
 	if !e.opts.ReadOnly {
 		e.room.adopt(filecache.NewFS(e.dirRoot, e.files))
 	}
 	names, err := e.fs.List(top)
 	if err != nil {
-		return e.fileError("list the directory "+e.name, err)
+		return vfs.Cannot("list the directory "+e.name, err)
 	}
 	_, err = e.fs.Stat(current)
 	switch {
@@ -172,7 +173,7 @@ func (e *Engine) openDir() error {
 	case errors.Is(err, fs.ErrNotExist):
 		return e.create()
 	}
-	return e.fileError("find out whether there is a database in "+e.name, err)
+	return vfs.Cannot("find out whether there is a database in "+e.name, err)
 }
 
 func (e *Engine) noDatabase() error {
@@ -189,7 +190,7 @@ func (e *Engine) create() error {
 	e.nextFile.Store(1)
 	log, err := manifest.Create(e.roomFS(), top, e.dbID, e.incarnation)
 	if err != nil {
-		return e.fileError("create the manifest", err)
+		return vfs.Cannot("create the manifest", err)
 	}
 	e.manifest = log
 	return e.begin(log.Version(), &manifest.Edit{}, nil)
@@ -199,7 +200,7 @@ func (e *Engine) create() error {
 // generation is g, which it owns from then on; if that is nil it makes one, and
 // its log.
 func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) (err error) {
-	e.visible.Store(uint64(e.commit.nextSeq - 1))
+	e.store.Publish(e.commit.nextSeq - 1)
 	if g == nil {
 		seg, err := e.makeLog()
 		if err != nil {
@@ -212,10 +213,7 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.G
 	}
 	e.commit.gen = g
 	e.commit.keeping.begin()
-	e.mu.Lock()
-	retire := e.setState(&state{active: g, v: e.newView(v, nil)})
-	e.mu.Unlock()
-	retire()
+	e.store.Begin(e.dbID, g, nil, v)
 	edit.LogNum, edit.LogIncarnation = &g.Num, e.incarnation
 	if err := e.install(edit, nil); err != nil {
 		return err

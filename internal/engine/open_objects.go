@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // openKind says what was opened.
@@ -29,9 +30,9 @@ type openObject struct {
 	kind       openKind
 	opened     time.Time // of snapshots and transactions
 	shard      uint8
-	state      *state // that an iterator pins; immutable while it is listed
-	bytes      int64  // of an iterator; guarded by openList.mu of its shard
-	own        bool   // made for the length of a call: the program cannot leak it
+	state      *readstate.State // that an iterator pins; immutable while it is listed
+	bytes      int64            // of an iterator; guarded by openList.mu of its shard
+	own        bool             // made for the length of a call: the program cannot leak it
 	where      CallSite
 }
 
@@ -52,7 +53,7 @@ func Caller(skip, n int) (w CallSite) {
 // openObjects lists the open iterators and snapshots. It is sharded, since
 // every scan passes here twice.
 type openObjects struct {
-	shards [shards]openList
+	shards [readstate.Shards]openList
 	cache  *cache.Cache // immutable after Open
 }
 
@@ -72,7 +73,7 @@ func (l *openObjects) add(o *openObject, kind openKind, where CallSite) {
 	if kind != originIter {
 		o.opened = time.Now()
 	}
-	o.shard = uint8(rand.Uint32N(shards))
+	o.shard = uint8(rand.Uint32N(readstate.Shards))
 	s := &l.shards[o.shard]
 	s.mu.Lock()
 	o.next, o.prev = s.first, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // A key that is merged often has many operands, until a flush makes them one. A
@@ -55,11 +56,11 @@ type foldedValues struct {
 // get returns the newest that is known of a key, if that is of use to a read of s at a
 // time that sees an operand of sequence newest, and none that is newer. That s is older
 // than what the read might see is no rarity: then what is known may be newer.
-func (c *foldedValues) get(s *state, time uint64, space uint32, key []byte, newest base.SeqNum) *folded {
+func (c *foldedValues) get(s *readstate.State, time uint64, space uint32, key []byte, newest base.SeqNum) *folded {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.at[foldedKey{space, string(key)}]
-	if f == nil || f.seq < s.oldest().After || f.seq > newest || f.filters != s.filters || f.time > time {
+	if f == nil || f.seq < s.Oldest().After || f.seq > newest || f.filters != s.Filters || f.time > time {
 		return nil
 	}
 	return f
@@ -104,12 +105,12 @@ func (k *Keyspace) collapseLater(key []byte) {
 	if last != 0 && now-last < int64(collapseEvery) || !e.collapsed.CompareAndSwap(last, now) || e.opts.ReadOnly || e.opts.ManualOnly {
 		return
 	}
-	if !e.background.enter() {
+	if !e.background.Enter() {
 		return
 	}
 	lo := bytes.Clone(key)
 	go func() {
-		defer e.background.leave()
+		defer e.background.Leave()
 		hi := append(bytes.Clone(lo), 0)
 		if err := k.Compact(e.background.ctx, lo, hi); err != nil {
 			e.background.report("compaction of a key with many operands", err)

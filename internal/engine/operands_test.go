@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -33,8 +34,8 @@ func TestOperandsOfAnOlderState(t *testing.T) {
 			t.Errorf("%s reads %d (%v, %v), expected %d", reader, n, err, cerr, want)
 		}
 	}
-	iter := func(s *state, shard int) *Iter {
-		it, err := e.root.newIterOn(s, shard, IterOptions{}, Newest, nil)
+	iter := func(s *readstate.State, shard int) *Iter {
+		it, err := e.root.newIterOn(s, shard, IterOptions{}, readstate.Newest, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,14 +44,14 @@ func TestOperandsOfAnOlderState(t *testing.T) {
 	for range 3 {
 		add()
 	}
-	older, shard := e.keep()
+	older, shard := e.store.Keep()
 	if err := e.turnNow(16 << 10); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
 		add()
 	}
-	read("a reader of the newer state", iter(e.keep()), 7)
+	read("a reader of the newer state", iter(e.store.Keep()), 7)
 	read("a reader of the older state", iter(older, shard), 3)
-	read("another one of the newer state", iter(e.keep()), 7)
+	read("another one of the newer state", iter(e.store.Keep()), 7)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -54,7 +55,7 @@ func (o *outputs) create(id base.Identity) (vfs.File, error) {
 	}
 	f, err := fs.Create(id.Name())
 	if err != nil {
-		return nil, o.e.fileError("create "+id.Name(), err)
+		return nil, vfs.Cannot("create "+id.Name(), err)
 	}
 	o.made++
 	o.e.noteMade(id)
@@ -110,7 +111,7 @@ func (o *outputs) closers(id base.Identity, f vfs.File, point failpoint.Name) (f
 			err = sizeErr
 		}
 		if err != nil {
-			return o.e.fileError("write "+id.Name(), err)
+			return vfs.Cannot("write "+id.Name(), err)
 		}
 		o.e.fileCreated(id.Type, id.Num, size, o.job)
 		return nil
@@ -206,14 +207,15 @@ func (o *outputs) finish(res compaction.Result, err error) (compaction.Result, e
 	return res, nil
 }
 
-// valueOptions say where the values of a job go.
-func (o *outputs) valueOptions(v *view, rewrite map[base.FileNum]bool) compaction.ValueOptions {
+// valueOptions say where the values of a job go. What it rewrites is in value files of s,
+// which may be nil when there is none.
+func (o *outputs) valueOptions(s *readstate.State, rewrite map[base.FileNum]bool) compaction.ValueOptions {
 	return compaction.ValueOptions{
 		Threshold:   o.opts.ValueThreshold,
 		MaxFileSize: o.e.opts.valueFileSize(),
 		Rewrite:     func(n base.FileNum) bool { return rewrite[n] },
 		Fetch: func(dst []byte, p valuelog.Pointer) ([]byte, error) {
-			return v.fetch(dst, p)
+			return s.Fetch(dst, p)
 		},
 	}
 }

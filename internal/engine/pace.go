@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // pacer slows writers smoothly: commits are let through at a byte rate that
@@ -104,7 +105,7 @@ const debtFactor = 4
 func (e *Engine) updatePace() {
 	e.paceMu.Lock() // what an older state says must not stay
 	defer e.paceMu.Unlock()
-	s := e.state.Load()
+	s := e.store.Current()
 	if s == nil {
 		return
 	}
@@ -114,7 +115,7 @@ func (e *Engine) updatePace() {
 	}
 	var p writePressure
 	worst := 1.0
-	look := func(id uint32, ls *levels) {
+	look := func(id uint32, ls *readstate.Levels) {
 		left := e.paceLeft(len(ls[0]), d.trees[id]+d.values)
 		if left < 1 {
 			if p.slowed == nil {
@@ -130,9 +131,7 @@ func (e *Engine) updatePace() {
 			p.stopped[id] = n
 		}
 	}
-	for i, t := range s.v.trees {
-		look(s.v.ids[i], &t.levels)
-	}
+	s.EachTree(look)
 	if p.slowed == nil && p.stopped == nil {
 		e.writePressure.Store(nil)
 		e.pacer.set(0)

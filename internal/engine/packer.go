@@ -53,7 +53,7 @@ func (p *packer) add(num base.FileNum, table []byte) (err error) {
 	}
 	at, err := p.open.w.Add(num, table)
 	if err != nil {
-		return p.o.e.fileError("write "+p.open.id.Name(), err)
+		return vfs.Cannot("write "+p.open.id.Name(), err)
 	}
 	p.places[num] = packPlace{p.open.id.Num, at}
 	if p.open.w.Size() >= compaction.PackSize {
@@ -76,7 +76,7 @@ func (p *packer) end() error {
 	}
 	if err != nil {
 		_ = o.f.Close()
-		return p.o.e.fileError("write "+o.id.Name(), err)
+		return vfs.Cannot("write "+o.id.Name(), err)
 	}
 	p.sizes[o.id.Num] = size
 	return finish()
@@ -181,4 +181,15 @@ func (f *packedFile) abort() {
 	if f.own != nil {
 		f.undo()
 	}
+}
+
+// packsIn is the numbers of the packs in which tables lie.
+func packsIn(tables []*manifest.FileMeta) map[base.FileNum]struct{} {
+	packs := map[base.FileNum]struct{}{}
+	for _, m := range tables {
+		if m.Pack != 0 {
+			packs[m.Pack] = struct{}{}
+		}
+	}
+	return packs
 }

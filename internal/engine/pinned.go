@@ -9,6 +9,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // An open iterator keeps the memtables of its state, after their flush too: what
@@ -48,7 +49,9 @@ func (e *Engine) nextMemtables() (size, queue int) {
 }
 
 // queueFull reports whether as many full memtables wait for their flush as may.
-func (e *Engine) queueFull(s *state) bool { return len(s.imm) >= int(e.commit.maxQueue.Load()) }
+func (e *Engine) queueFull(s *readstate.State) bool {
+	return len(s.Imm) >= int(e.commit.maxQueue.Load())
+}
 
 // pinnedMemtables is how many bytes of memtables open iterators keep beyond those
 // of the current state.
@@ -62,17 +65,17 @@ func (e *Engine) pinnedMemtables() int64 {
 // when those are flushed. What a running job keeps does not count: it ends by
 // itself.
 func (e *Engine) heldMemtables() (pinned, held int64) {
-	cur := e.state.Load()
+	cur := e.store.Current()
 	if cur == nil {
 		return 0, 0
 	}
 	seen := map[*generation.Generation]bool{}
-	e.open.states(func(s *state) {
-		for i := range 1 + len(s.imm) {
-			g := s.generation(i)
-			current := g == cur.active || slices.Contains(cur.imm, g)
+	e.open.states(func(s *readstate.State) {
+		for i := range 1 + len(s.Imm) {
+			g := s.Generation(i)
+			current := g == cur.Active || slices.Contains(cur.Imm, g)
 			switch {
-			case seen[g] || current && s.active == cur.active:
+			case seen[g] || current && s.Active == cur.Active:
 				continue
 			case current:
 				held += g.Charge
@@ -87,7 +90,7 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 
 // states calls fn for the states that iterators read, once or more often for
 // each. fn must not open or close any.
-func (l *openObjects) states(fn func(*state)) {
+func (l *openObjects) states(fn func(*readstate.State)) {
 	for i := range l.shards {
 		list := &l.shards[i]
 		list.mu.Lock()
@@ -104,7 +107,7 @@ func (l *openObjects) states(fn func(*state)) {
 // more than an eighth of the budget.
 func (e *Engine) pinning() string {
 	n := e.pinnedMemtables()
-	s := e.state.Load()
+	s := e.store.Current()
 	if s == nil || n <= e.opts.MemoryBudget/8 {
 		return ""
 	}
@@ -121,13 +124,13 @@ const maxPlaces = 5
 
 // pinning lists where iterators were made that read states with older memtables
 // than s, those that made most first.
-func (l *openObjects) pinning(s *state) []string {
+func (l *openObjects) pinning(s *readstate.State) []string {
 	count := map[string]int{}
 	for i := range l.shards {
 		list := &l.shards[i]
 		list.mu.Lock()
 		for o := list.first; o != nil; o = o.next {
-			if o.state != nil && o.state.active != s.active && !slices.Contains(s.imm, o.state.active) {
+			if o.state != nil && o.state.Active != s.Active && !slices.Contains(s.Imm, o.state.Active) {
 				count[o.place()]++
 			}
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // TestIteratorsAreCharged: the budget knows of what open iterators take, but for
@@ -24,7 +25,7 @@ func TestIteratorsAreCharged(t *testing.T) {
 	var open []*Iter
 	most := int64(len(e.open.shards)) * chargeIters
 	for range 2 * most / iterBytes {
-		it, err := e.root.NewIter(IterOptions{}, Newest)
+		it, err := e.root.NewIter(IterOptions{}, readstate.Newest)
 		if err != nil {
 			t.Fatal(err)
 		}

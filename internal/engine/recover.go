@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
 // recover brings a database back. In order:
@@ -54,7 +55,7 @@ func (e *Engine) recover(names []string) error {
 		if unsure {
 			e.opening, e.made = false, nil
 		}
-		return e.fileError("begin a new manifest", err)
+		return vfs.Cannot("begin a new manifest", err)
 	}
 	e.opening, e.made = false, nil
 	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
@@ -101,7 +102,7 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 	next.NextFile = e.reservation()
 	log, err := manifest.Begin(e.roomFS(), top, &next, e.incarnation)
 	if err != nil {
-		return e.fileError("begin a new manifest", err)
+		return vfs.Cannot("begin a new manifest", err)
 	}
 	e.manifest = log
 	e.reserved.Store(uint64(next.NextFile))
@@ -130,15 +131,7 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	case base.FileTypeLog:
 		return n == e.commit.gen.Num
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch t {
-	case base.FileTypeTable:
-		return e.tables[n] != nil && e.tables[n].pack == nil
-	case base.FileTypePack:
-		return e.packs[n] != nil
-	}
-	return e.valueFiles[n] != nil
+	return e.store.Names(t, n)
 }
 
 // checkFiles looks for every file that the manifest names.
@@ -151,7 +144,7 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 			c.Err = err
 			return c
 		case err != nil:
-			return e.fileError("look at "+name, err)
+			return vfs.Cannot("look at "+name, err)
 		case uint64(info.Size()) != size:
 			return base.Corruptf(name, -1, "the file has %d bytes; the manifest says %d", info.Size(), size)
 		}
@@ -169,7 +162,7 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 		}
 		return err == nil
 	})
-	for _, f := range sortedValues(v) {
+	for _, f := range v.SortedValues() {
 		if err == nil {
 			err = check(base.FileName(base.FileTypeValues, f.Num), f.Size)
 		}
@@ -179,7 +172,7 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 
 // beginReadOnly keeps what the logs hold in memory and changes nothing.
 func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
-	e.visible.Store(uint64(e.commit.nextSeq - 1))
+	e.store.Publish(e.commit.nextSeq - 1)
 	e.durable.raise(e.commit.nextSeq - 1)
 	mem, err := memtable.New(memtable.Options{Capacity: 1 << 10, Partitions: 1})
 	if err != nil {
@@ -189,9 +182,6 @@ func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
 	e.commit.gen = &generation.Generation{Mem: mem}
 	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
-	e.mu.Lock()
-	retire := e.setState(&state{active: e.commit.gen, imm: r.gens, v: e.newView(v, nil)})
-	e.mu.Unlock()
-	retire()
+	e.store.Begin(e.dbID, e.commit.gen, r.gens, v)
 	return nil
 }

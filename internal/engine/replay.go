@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/wal"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -285,7 +286,7 @@ func (r *replay) room(need int64) error {
 		return err
 	}
 	r.cur = &generation.Generation{Mem: mem, Charge: capacity}
-	r.e.chargeMemtables(r.cur.Charge)
+	r.e.store.ChargeMemtables(r.cur.Charge)
 	r.gens = append(r.gens, r.cur)
 	if !mem.Reserve(need) {
 		return fmt.Errorf("seerdb: internal error, a memtable of %d bytes does not take %d", capacity, need)
@@ -306,8 +307,8 @@ func (r *replay) spill() error {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	e.visible.Store(uint64(e.commit.nextSeq - 1))
-	res, err := e.writeGenerations(context.Background(), &view{version: r.st.Version}, gens, int(e.nextJob.Add(1)))
+	e.store.Publish(e.commit.nextSeq - 1)
+	res, err := e.writeGenerations(context.Background(), r.st.Version, gens, int(e.nextJob.Add(1)))
 	if err != nil {
 		return err
 	}
@@ -366,14 +367,14 @@ func (r *replay) relog() error {
 	}
 	if err != nil {
 		g.AbandonLog()
-		return r.e.fileError("write "+base.FileName(base.FileTypeLog, g.Num), err)
+		return vfs.Cannot("write "+base.FileName(base.FileTypeLog, g.Num), err)
 	}
 	return nil
 }
 
 func (r *replay) free() {
 	for _, g := range r.gens {
-		r.e.freeGeneration(g)
+		r.e.store.FreeGeneration(g)
 	}
 	r.gens, r.cur = nil, nil
 }

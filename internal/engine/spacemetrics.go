@@ -12,12 +12,12 @@ import (
 // by name. It takes no lock and reads no file. Closed, it has none. A keyspace that is
 // created or dropped beside it may be there or not.
 func (e *Engine) KeyspaceMetrics() []observe.KeyspaceMetrics {
-	s, shard := e.acquire()
+	s, shard := e.store.Acquire()
 	if s == nil {
 		return nil
 	}
-	v := s.v.version // which the garbage collector keeps
-	s.release(shard)
+	v := s.Version() // which the garbage collector keeps
+	s.Release(shard)
 	out := []observe.KeyspaceMetrics{treeFigures("", v.Tree(0))}
 	e.spaces.byID.Range(func(_, x any) bool {
 		if k := x.(*Keyspace); k.id != 0 {

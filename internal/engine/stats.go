@@ -12,12 +12,9 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// stats are the counters behind Metrics. All are atomic; those of the read
-// path are sharded like the reference counters of the state.
+// stats are the counters behind Metrics, but for those of reads, which the store has.
+// All are atomic.
 type stats struct {
-	reads [shards]readStats
-	seek  latency.Sampler
-
 	commits      latency.Sampler
 	userBytes    atomic.Int64
 	slowdowns    atomic.Int64
@@ -33,16 +30,6 @@ type stats struct {
 	versions       versionStats
 	training       atomic.Int64 // ns
 	building       atomic.Int64 // ns
-}
-
-// readStats is one shard of what point reads count.
-type readStats struct {
-	latency.Sampler
-	values atomic.Int64
-	levels [base.NumLevels]struct {
-		reads, negatives, falsePositives, unfiltered, pages atomic.Int64
-	}
-	_ [64]byte
 }
 
 type jobStats struct {
@@ -116,34 +103,7 @@ func (s *stats) stalls() observe.StallMetrics {
 	return m
 }
 
-func (s *stats) ops() observe.OpMetrics {
-	var gets latency.Sampler
-	for i := range s.reads {
-		gets.Count.Add(s.reads[i].Count.Load())
-		gets.Histogram.Merge(&s.reads[i].Histogram)
-	}
-	return observe.OpMetrics{
-		Get: gets.Latency(), Commit: s.commits.Latency(), Seek: s.seek.Latency(),
-		Flush: s.flush.hist.Latency(1), Compaction: s.compact.hist.Latency(1),
-	}
-}
-
-// level adds what point reads and compactions counted for a level.
+// level adds what compactions counted for a level.
 func (s *stats) level(l int, m *observe.LevelMetrics) {
-	for i := range s.reads {
-		c := &s.reads[i].levels[l]
-		m.Reads += c.reads.Load()
-		m.FilterNegatives += c.negatives.Load()
-		m.FilterFalsePositives += c.falsePositives.Load()
-		m.UnfilteredReads += c.unfiltered.Load()
-		m.PageReads += c.pages.Load()
-	}
 	m.BytesIn, m.BytesOut, m.Compactions = s.levels[l].in.Load(), s.levels[l].out.Load(), s.levels[l].jobs.Load()
-}
-
-func (s *stats) valueReads() (n int64) {
-	for i := range s.reads {
-		n += s.reads[i].values.Load()
-	}
-	return n
 }

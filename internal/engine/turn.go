@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
 
@@ -240,7 +241,7 @@ func (e *Engine) newGeneration(capacity int64, prev *generation.Generation, seg 
 	if prev != nil && prev.Log != nil {
 		g.Follow(prev)
 	}
-	e.chargeMemtables(g.Charge)
+	e.store.ChargeMemtables(g.Charge)
 	return g, nil
 }
 
@@ -248,7 +249,7 @@ func (e *Engine) newGeneration(capacity int64, prev *generation.Generation, seg 
 // not sync poisons. The caller does not hold commit.mu.
 func (e *Engine) makeLog() (*wal.Segment, error) {
 	id := e.newIdentity(base.FileTypeLog)
-	if e.state.Load() != nil && uint64(id.Num) >= e.reserved.Load() {
+	if e.store.Current() != nil && uint64(id.Num) >= e.reserved.Load() {
 		// Recovery takes no log for ours whose number the manifest did not
 		// reserve. (While Open goes on, the edit that names the log reserves.)
 		if err := e.reserveNumbers(); err != nil {
@@ -257,7 +258,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 	}
 	seg, err := wal.NewSegment(e.roomFS(), top, id)
 	if err != nil {
-		return nil, e.fileError("create the write-ahead log "+id.Name(), err)
+		return nil, vfs.Cannot("create the write-ahead log "+id.Name(), err)
 	}
 	e.noteMade(id)
 	if err := e.dirHandle.Sync(); err != nil {
@@ -285,7 +286,7 @@ func (e *Engine) beginLog(g, prev *generation.Generation, seg *wal.Segment) erro
 	}
 	w, err := seg.Begin(link, o)
 	if err != nil {
-		return e.fileError("begin the write-ahead log "+base.FileName(base.FileTypeLog, g.Num), err)
+		return vfs.Cannot("begin the write-ahead log "+base.FileName(base.FileTypeLog, g.Num), err)
 	}
 	g.Log = w
 	return nil
@@ -299,18 +300,9 @@ func (e *Engine) switchTo(g *generation.Generation) {
 	old := e.commit.gen
 	old.LastSeq = e.commit.nextSeq - 1
 	g.After = old.LastSeq
-	e.mu.Lock()
-	if e.loading != nil {
-		g.After = e.loading.end // it gets the sequences up to there, and its tables lie below
-	}
-	cur := e.state.Load()
-	imm := make([]*generation.Generation, 0, len(cur.imm)+1)
-	imm = append(append(imm, old), cur.imm...)
-	retire := e.setState(&state{active: g, imm: imm, v: cur.v})
+	e.store.Rotate(g)
 	e.commit.gen = g
 	e.commit.keeping.begin()
-	e.mu.Unlock()
-	retire()
 	_ = failpoint.Hit(failpoint.LogAfterRotate)
 	e.clearTrouble()
 	e.background.sealLater(old)
@@ -324,8 +316,8 @@ func (e *Engine) switchTo(g *generation.Generation) {
 // everything. A wait ends with room or with an error, never with time.
 func (e *Engine) makeRoom(ctx context.Context, need int64) error {
 	// Without a state the engine is closing: refused is set, the caller sees it.
-	if s := e.state.Load(); s != nil && e.queueFull(s) {
-		return e.waitFor(stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.imm)))
+	if s := e.store.Current(); s != nil && e.queueFull(s) {
+		return e.waitFor(stopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.Imm)))
 	}
 	return e.turn(ctx, e.commit.gen, need)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
@@ -44,17 +45,17 @@ type TxnOptions struct {
 type Txn struct {
 	e      *Engine
 	o      TxnOptions
-	held   ReadPoint // as it was taken: at may get a time later
-	over   uint64    // see Over; set by Commit
-	hold   hold
+	held   readstate.Point // as it was taken: at may get a time later
+	over   uint64          // see Over; set by Commit
+	hold   readstate.Hold
 	origin openObject
 
 	mu      sync.Mutex
-	at      ReadPoint   // guarded by mu
-	undone  []undo      // guarded by mu
-	undos   int         // guarded by mu; how often writes were undone
-	charged int64       // guarded by mu; to the budget
-	work    *txnBuffers // guarded by mu; nil once the transaction is over
+	at      readstate.Point // guarded by mu
+	undone  []undo          // guarded by mu
+	undos   int             // guarded by mu; how often writes were undone
+	charged int64           // guarded by mu; to the budget
+	work    *txnBuffers     // guarded by mu; nil once the transaction is over
 }
 
 // chargeGrain is in what steps a transaction is charged to the budget.
@@ -85,13 +86,13 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	}
 	w := txnPool.Get().(*txnBuffers)
 	e.clock.IfUsed()
-	if e.closed.Load() {
+	if e.store.Closed() {
 		txnPool.Put(w)
 		return base.ErrClosed
 	}
 	t.e, t.o, t.work = e, o, w
 	if o.ReadOnly {
-		t.held = e.snaps.take(e, &t.hold)
+		t.held = e.store.Snapshots.Take(&t.hold)
 	} else {
 		t.held = e.beginConflicts(w, &t.hold)
 	}
@@ -103,11 +104,11 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 
 // beginConflicts takes the moment at which a transaction reads, and from which
 // conflicts with it count.
-func (e *Engine) beginConflicts(w *txnBuffers, h *hold) ReadPoint {
+func (e *Engine) beginConflicts(w *txnBuffers, h *readstate.Hold) readstate.Point {
 	p := &e.commit
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := e.snaps.take(e, h)
+	at := e.store.Snapshots.Take(h)
 	var pending iter.Seq[*batch.Batch]
 	if p.head != nil {
 		pending = p.pending
@@ -137,7 +138,7 @@ func (t *Txn) enter() (*txnBuffers, error) {
 	case t.work == nil:
 		t.mu.Unlock()
 		return nil, base.ErrTxnDone
-	case t.e.closed.Load():
+	case t.e.store.Closed():
 		t.mu.Unlock()
 		return nil, base.ErrClosed
 	}
@@ -254,7 +255,7 @@ func (t *Txn) ownValue(dst []byte, r *writeset.Op, want bool) ([]byte, error) {
 	switch r.Trailer.Kind() {
 	case base.KindPut:
 	case base.KindPutTTL:
-		expiry, rest, err := splitExpiry(value)
+		expiry, rest, err := base.SplitExpiry(value)
 		if err != nil {
 			return dst, err
 		}
@@ -433,7 +434,7 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	}
 	defer t.end(w)
 	switch {
-	case t.e.closed.Load():
+	case t.e.store.Closed():
 		return 0, base.ErrClosed
 	case w.batch.Count() == 0 && w.spaces.none():
 		return t.held.Seq, nil // it is as if it had run at its snapshot
@@ -491,7 +492,7 @@ func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err erro
 	switch {
 	case a.Verdict == txn.Valid:
 		return false, nil
-	case a.Verdict == txn.Conflict && a.Upto <= e.visibleSeq():
+	case a.Verdict == txn.Conflict && a.Upto <= e.store.Visible():
 		p.tracker.End(x)
 		return false, base.ErrConflict
 	}

@@ -59,9 +59,9 @@ func (t *Txn) end(w *txnBuffers) {
 			e.forgetDropped()
 		}
 	}
-	e.snaps.drop(t.held)
+	e.store.Snapshots.Drop(t.held)
 	e.open.remove(&t.origin)
-	if t.charged != 0 && !e.closed.Load() {
+	if t.charged != 0 && !e.store.Closed() {
 		e.cache.Charge(cache.Transactions, -t.charged)
 	}
 	w.recycle()

@@ -64,7 +64,7 @@ func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	e := c.e
 	if c.b.Count() == 0 {
-		return e.visibleSeq(), nil // it dropped what it created, and wrote nothing
+		return e.store.Visible(), nil // it dropped what it created, and wrote nothing
 	}
 	if err := e.callers.refuse("the commit of a transaction that creates or drops keyspaces", callingJob); err != nil {
 		return 0, err
@@ -75,10 +75,10 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if c.b.Expires() {
 		e.clock.Use() // before any read can see it
 	}
-	if !e.background.enter() {
+	if !e.background.Enter() {
 		return 0, e.refusal()
 	}
-	defer e.background.leave()
+	defer e.background.Leave()
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
 	defer cancel()
 	begin := e.stats.commits.Begin()
@@ -142,7 +142,7 @@ func (c *spaceCommit) missing(id uint32) bool { return c.space(id) == nil }
 // transaction. The caller holds installMu.
 func (c *spaceCommit) names() error {
 	e := c.e
-	if e.closed.Load() {
+	if e.store.Closed() {
 		return base.ErrClosed
 	}
 	for _, k := range c.dropped {
@@ -231,15 +231,15 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	if err != nil {
 		return res, err
 	}
-	defer e.freeGeneration(g)
+	defer e.store.FreeGeneration(g)
 	if g.Mem.Empty() {
 		return res, nil
 	}
-	s, shard := e.keep()
+	s, shard := e.store.Keep()
 	if s == nil {
 		return res, base.ErrClosed
 	}
-	defer s.letGo(shard)
+	defer s.LetGo(shard)
 	spaces := []*Keyspace{e.root}
 	for _, id := range g.Mem.Keyspaces() {
 		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
@@ -250,7 +250,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0, frees: frees(c.b)}
 	out.forSpaces(len(spaces))
 	for _, k := range spaces {
-		part, err := e.writeSpace(context.Background(), s.v, []*generation.Generation{g}, k, uint64(g.Mem.Bytes()), out)
+		part, err := e.writeSpace(context.Background(), s.Version(), []*generation.Generation{g}, k, uint64(g.Mem.Bytes()), out)
 		if err != nil {
 			return out.finish(res, err)
 		}
@@ -269,9 +269,9 @@ func (c *spaceCommit) generation() (*generation.Generation, error) {
 		return nil, err
 	}
 	g := &generation.Generation{Mem: mem, Charge: need}
-	e.chargeMemtables(g.Charge)
+	e.store.ChargeMemtables(g.Charge)
 	if err := g.Mem.Share(); err != nil {
-		e.freeGeneration(g)
+		e.store.FreeGeneration(g)
 		return nil, err
 	}
 	mem.Reserve(need)

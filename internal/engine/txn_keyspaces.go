@@ -220,7 +220,7 @@ func (e *Engine) tentativeKeyspace(name string, c *KeyspaceChoice, mergerName st
 	e.installMu.Lock()
 	defer e.installMu.Unlock()
 	switch {
-	case e.closed.Load():
+	case e.store.Closed():
 		return nil, base.ErrClosed
 	case e.manifest == nil:
 		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)

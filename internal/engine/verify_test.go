@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -78,15 +79,23 @@ func TestVerifyFollowsPointers(t *testing.T) {
 // changed, and returns the numbers of the table and of its value file.
 func spoilPointer(t *testing.T, e *Engine, mem *memfs.FS, spoil func(*valuelog.Pointer, []byte, valuelog.Pointer)) (num, values base.FileNum) {
 	t.Helper()
-	s, shard := e.acquire()
-	defer s.release(shard)
-	var tables []*table
-	s.v.eachTable(func(_ int, t *table) { tables = append(tables, t) })
-	if len(tables) != 1 {
-		t.Fatalf("%d tables", len(tables))
+	s, shard := e.store.Acquire()
+	defer s.Release(shard)
+	var metas []*manifest.FileMeta
+	s.Version().All(func(_ int, m *manifest.FileMeta) bool {
+		metas = append(metas, m)
+		return true
+	})
+	if len(metas) != 1 {
+		t.Fatalf("%d tables", len(metas))
 	}
-	id, size := tables[0].identity(), tables[0].meta.Size
-	r, err := tables[0].openAgain()
+	id := base.Identity{DB: e.dbID, Type: base.FileTypeTable, Num: metas[0].Num, Incarnation: metas[0].Incarnation}
+	size := metas[0].Size
+	old, err := mem.Open("db/" + id.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := sstable.Open(old, int64(size), sstable.ReaderOptions{ID: id})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -298,3 +298,13 @@ func (f *ValueFile) remove(ref ValueRef) {
 	f.LiveCount -= ref.Count
 	f.Tables--
 }
+
+// SortedValues lists the value files by number.
+func (v *Version) SortedValues() []ValueMeta {
+	out := make([]ValueMeta, 0, len(v.Values))
+	for _, f := range v.Values {
+		out = append(out, f.ValueMeta)
+	}
+	slices.SortFunc(out, func(a, b ValueMeta) int { return cmp.Compare(a.Num, b.Num) })
+	return out
+}

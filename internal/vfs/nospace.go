@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -21,6 +22,12 @@ func IsNoSpace(err error) bool {
 		}
 	}
 	return errors.Is(err, base.ErrNoSpace) || errors.Is(err, syscall.ENOSPC)
+}
+
+// Cannot gives an I/O error its sentence, which says what was tried. A full disk that a
+// sync of a table reports is one too: the table is written again into a new file.
+func Cannot(do string, err error) error {
+	return fmt.Errorf("seerdb: cannot %s: %w", do, NoSpace(err))
 }
 
 // NoSpace makes an error for lack of room base.ErrNoSpace, and returns any other

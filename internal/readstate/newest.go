@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import (
 	"bytes"
@@ -9,38 +9,25 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// versions asks the tree for what package txn wants to know.
-type versions struct{ e *Engine }
-
-// NewestSeq implements txn.Tree.
-func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
-	t, err := v.e.tree(keyspace)
-	if err != nil || t.s == nil {
-		return t.newest, err
-	}
-	defer t.s.letGo(t.shard)
-	return t.s.newestSeq(t.k, key)
-}
-
-// newestSeq is the newest sequence at which a key was written or deleted.
-func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
+// NewestSeq is the newest sequence at which a key was written or deleted.
+func (s *State) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 	hash := base.Hash(key)
-	mkey := memtable.MakeKey(nil, k.id, key, hash)
-	for i := range 1 + len(s.imm) {
-		m := s.generation(i).Mem
+	mkey := memtable.MakeKey(nil, keyspace, key, hash)
+	for i := range 1 + len(s.Imm) {
+		m := s.Generation(i).Mem
 		t, _, _ := m.Get(&mkey, base.SeqNumMax)
 		seq := t.Seq()
-		if view := m.Ranges(k.id); !view.None() {
+		if view := m.Ranges(keyspace); !view.None() {
 			seq = max(seq, view.Cover(&mkey, base.SeqNumMax))
 		}
 		if seq != 0 {
 			return seq, nil
 		}
 	}
-	ls := s.v.of(k)
+	ls := s.v.of(keyspace)
 	for l := range ls {
 		for i := range ls[l] {
-			t := ls[l][i].find(key)
+			t := ls[l][i].Find(key)
 			if t == nil {
 				continue
 			}
@@ -53,13 +40,13 @@ func (s *state) newestSeq(k *Keyspace, key []byte) (base.SeqNum, error) {
 	return 0, nil
 }
 
-func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
-	r, err := t.use()
+func (t *Table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) {
+	r, err := t.Use()
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = r.Close() }()
-	if t.meta.Ranges > 0 {
+	if t.Meta.Ranges > 0 {
 		if f := r.Ranges().Find(key); f != nil {
 			seq = f.Cover(base.SeqNumMax)
 		}
@@ -76,35 +63,29 @@ func (t *table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) 
 	return seq, err
 }
 
-// AnyNewer implements txn.Tree. Only memtables and tables with something newer
-// are looked at.
-func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
-	t, err := v.e.tree(keyspace)
-	if err != nil || t.s == nil {
-		return t.newest > after, err
-	}
-	s, k := t.s, t.k
-	defer s.letGo(t.shard)
-	for i := range 1 + len(s.imm) {
-		g := s.generation(i)
-		it := g.Mem.AllIter(k.id)
+// AnyNewer reports whether a key in [lo, hi) was written or deleted after a sequence.
+// Only memtables and tables with something newer are looked at.
+func (s *State) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
+	for i := range 1 + len(s.Imm) {
+		g := s.Generation(i)
+		it := g.Mem.AllIter(keyspace)
 		if it == nil {
 			continue
 		}
-		l := g.Mem.RangeList(k.id)
+		l := g.Mem.RangeList(keyspace)
 		newer, err := anyNewer(it, lo, hi, after)
 		if newer = newer || l != nil && rangesNewer(l, lo, hi, after); newer || err != nil {
 			return newer, err
 		}
 	}
-	ls := s.v.of(k)
+	ls := s.v.of(keyspace)
 	for l := range ls {
 		for i := range ls[l] {
-			for _, t := range ls[l][i].tables[ls[l][i].search(lo):] {
-				if hi != nil && bytes.Compare(t.meta.Smallest, hi) >= 0 {
+			for _, t := range ls[l][i].Tables[ls[l][i].search(lo):] {
+				if hi != nil && bytes.Compare(t.Meta.Smallest, hi) >= 0 {
 					break
 				}
-				if t.meta.LargestSeq <= after {
+				if t.Meta.LargestSeq <= after {
 					continue
 				}
 				if newer, err := t.anyNewer(lo, hi, after); newer || err != nil {
@@ -116,8 +97,8 @@ func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (b
 	return false, nil
 }
 
-func (t *table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
-	r, err := t.use()
+func (t *Table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
+	r, err := t.Use()
 	if err != nil {
 		return false, err
 	}

@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import (
 	"testing"
@@ -9,21 +9,21 @@ import (
 
 // TestTableRunFind: tables that touch at a key that only the later one has.
 func TestTableRunFind(t *testing.T) {
-	r := &tableRun{}
+	r := &Run{}
 	for i, m := range []manifest.FileMeta{
 		{Smallest: []byte("a"), Largest: []byte("c"), LargestBound: base.BoundExclusive},
 		{Smallest: []byte("c"), Largest: []byte("e")},
 		{Smallest: []byte("g"), Largest: []byte("h"), LargestBound: base.BoundNone},
 	} {
 		m.Num = base.FileNum(i + 1)
-		r.tables = append(r.tables, &table{meta: &m})
+		r.Tables = append(r.Tables, &Table{Meta: &m})
 	}
 	for key, want := range map[string]base.FileNum{
 		"": 0, "a": 1, "bz": 1, "c": 2, "e": 2, "ea": 0, "f": 0, "g": 3, "h": 3, "zz": 3,
 	} {
 		got := base.FileNum(0)
-		if f := r.find([]byte(key)); f != nil {
-			got = f.meta.Num
+		if f := r.Find([]byte(key)); f != nil {
+			got = f.Meta.Num
 		}
 		if got != want {
 			t.Errorf("%q is in table %d, want %d", key, got, want)

@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import (
 	"cmp"
@@ -55,7 +55,7 @@ const (
 // tableMemory keeps what open tables have in memory within its limit. It is the
 // sstable.Memory of their readers.
 type tableMemory struct {
-	e *Engine // immutable
+	st *Store // immutable
 
 	admitting sync.Mutex   // makes one step of comparing and charging
 	dying     atomic.Int64 // bytes taken out that point reads may still use
@@ -71,11 +71,11 @@ type tableMemory struct {
 	freed   chan struct{} // guarded by waiting; closed when a look has freed what it took out, or found that it can take out nothing
 }
 
-func (m *tableMemory) init(e *Engine) { m.e, m.freed = e, make(chan struct{}) }
+func (m *tableMemory) init(st *Store) { m.st, m.freed = st, make(chan struct{}) }
 
 // limit is what tables may take now.
 func (m *tableMemory) limit() int64 {
-	budget, c := m.e.opts.MemoryBudget, m.e.cache
+	budget, c := m.st.o.MemoryBudget, m.st.cache
 	others := c.Others() - c.Charged(cache.Tables) + max(budget/pagesShare, c.Pinned())
 	return min(budget/tablesShare, max(budget-others, budget/leastShare))
 }
@@ -83,12 +83,12 @@ func (m *tableMemory) limit() int64 {
 // crowded reports whether tables take more than a look leaves them with.
 func (m *tableMemory) crowded() bool { return m.full() && !m.stuck.Load() }
 
-func (m *tableMemory) full() bool { return m.e.cache.Charged(cache.Tables) > m.limit()+m.slack() }
+func (m *tableMemory) full() bool { return m.st.cache.Charged(cache.Tables) > m.limit()+m.slack() }
 
 // errCrowded ends a read that needs a table in memory while that is crowded.
-var errCrowded = errors.New("engine: too many tables are in memory")
+var errCrowded = errors.New("readstate: too many tables are in memory")
 
-// wait waits while memory is crowded. The caller holds no state by acquire: that
+// wait waits while memory is crowded. The caller holds no state by Acquire: that
 // would be waited for.
 func (m *tableMemory) wait() {
 	end := time.NewTimer(patience)
@@ -105,11 +105,18 @@ func (m *tableMemory) wait() {
 		case <-freed:
 		case <-end.C:
 			return
-		case <-m.e.background.ctx.Done():
+		case <-m.st.o.Work.Done():
 			return
 		}
 	}
 }
+
+// TablesLimit is what indexes and filters may take now.
+func (st *Store) TablesLimit() int64 { return st.memory.limit() }
+
+// WaitForRoom waits, for a short time at most, while memory is too crowded for a table.
+// The caller holds no state by Acquire: that would be waited for.
+func (st *Store) WaitForRoom() { st.memory.wait() }
 
 // gaveBack notes that memory was freed.
 func (m *tableMemory) gaveBack() {
@@ -126,14 +133,14 @@ func (m *tableMemory) wake() {
 }
 
 // charged is what open tables take, without what is on its way out.
-func (m *tableMemory) charged() int64 { return m.e.cache.Charged(cache.Tables) - m.dying.Load() }
+func (m *tableMemory) charged() int64 { return m.st.cache.Charged(cache.Tables) - m.dying.Load() }
 
 // slack is what a look leaves free, so that it need not be repeated at once.
-func (m *tableMemory) slack() int64 { return m.e.opts.MemoryBudget / (tablesShare * 16) }
+func (m *tableMemory) slack() int64 { return m.st.o.MemoryBudget / (tablesShare * 16) }
 
 // Take implements sstable.Memory.
 func (m *tableMemory) Take(n int64) {
-	m.e.cache.Charge(cache.Tables, n)
+	m.st.cache.Charge(cache.Tables, n)
 	if c, limit := m.charged(), m.limit(); n > 0 && c > limit || n < 0 && m.short.Load() && c < limit-2*m.slack() {
 		m.lookSoon()
 	}
@@ -150,12 +157,12 @@ func (m *tableMemory) squeezed() {
 func (m *tableMemory) Admit(n int64) bool {
 	m.admitting.Lock()
 	defer m.admitting.Unlock()
-	if m.e.cache.Charged(cache.Tables)+n > m.limit() {
+	if m.st.cache.Charged(cache.Tables)+n > m.limit() {
 		m.short.Store(true)
 		m.lookSoon()
 		return false
 	}
-	m.e.cache.Charge(cache.Tables, n)
+	m.st.cache.Charge(cache.Tables, n)
 	return true
 }
 
@@ -172,11 +179,11 @@ func (m *tableMemory) lookSoon() {
 		return
 	}
 	go func() { // enters by itself: the caller may hold any lock
-		b := m.e.background
-		if !b.enter() {
+		w := m.st.o.Work
+		if !w.Enter() {
 			return // closing: all of it is about to be freed
 		}
-		defer b.leave()
+		defer w.Leave()
 		m.looking.Lock()
 		defer m.looking.Unlock()
 		m.due.Store(false)
@@ -186,7 +193,7 @@ func (m *tableMemory) lookSoon() {
 
 // openTable is a table whose metadata is in memory.
 type openTable struct {
-	t      *table
+	t      *Table
 	r      *sstable.Reader
 	run    uint64 // entries of its run
 	size   int64  // without the filter
@@ -211,11 +218,11 @@ func (o *openTable) rank() uint64 {
 // look makes the tables fit, and brings filters back that do. The caller holds
 // looking.
 func (m *tableMemory) look() {
-	s, shard := m.e.keep()
+	s, shard := m.st.Keep()
 	if s == nil {
 		return
 	}
-	defer s.letGo(shard)
+	defer s.LetGo(shard)
 	open := m.list(s)
 	var out removal
 	rest := m.charged() // what is not filters
@@ -250,13 +257,13 @@ func (m *tableMemory) look() {
 }
 
 // list lists the open tables of a state, and those that only older ones name.
-func (m *tableMemory) list(s *state) (open []openTable) {
+func (m *tableMemory) list(s *State) (open []openTable) {
 	old := time.Since(m.aged) > askedFor
 	if old {
 		m.aged = time.Now()
 	}
-	seen := map[*table]bool{}
-	add := func(t *table, run uint64) {
+	seen := map[*Table]bool{}
+	add := func(t *Table, run uint64) {
 		r := t.reader.Load()
 		if r == nil || !r.Use() {
 			return
@@ -270,27 +277,27 @@ func (m *tableMemory) list(s *state) (open []openTable) {
 		open = append(open, o)
 	}
 	for _, tree := range s.v.trees {
-		for l := range tree.levels {
-			for _, run := range tree.levels[l] {
+		for l := range tree.Levels {
+			for _, run := range tree.Levels[l] {
 				n := uint64(0)
-				for _, t := range run.tables {
-					n += t.meta.Entries
+				for _, t := range run.Tables {
+					n += t.Meta.Entries
 				}
-				for _, t := range run.tables {
+				for _, t := range run.Tables {
 					seen[t] = true
 					add(t, n)
 				}
 			}
 		}
 	}
-	var others []*table
-	m.e.mu.Lock()
-	for _, t := range m.e.tables {
+	var others []*Table
+	m.st.mu.Lock()
+	for _, t := range m.st.tables {
 		if !seen[t] {
 			others = append(others, t)
 		}
 	}
-	m.e.mu.Unlock()
+	m.st.mu.Unlock()
 	for _, t := range others {
 		add(t, 1<<48) // of no use to reads that begin now
 	}
@@ -311,7 +318,7 @@ func (m *tableMemory) choose(open []openTable, rest, limit int64) (missing bool)
 		}
 	}
 	slices.SortFunc(order, func(a, b *openTable) int {
-		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.t.meta.Num, b.t.meta.Num))
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.t.Meta.Num, b.t.Meta.Num))
 	})
 	room := limit - rest
 	if sum > room {
@@ -339,15 +346,15 @@ func (m *tableMemory) choose(open []openTable, rest, limit int64) (missing bool)
 // after another by their numbers, until the rest fits. Of those that are taken
 // out r is nil then. It returns what the rest takes then.
 func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *removal) int64 {
-	slices.SortFunc(open, func(a, b openTable) int { return cmp.Compare(a.t.meta.Num, b.t.meta.Num) })
-	at, _ := slices.BinarySearchFunc(open, m.hand+1, func(o openTable, n base.FileNum) int { return cmp.Compare(o.t.meta.Num, n) })
+	slices.SortFunc(open, func(a, b openTable) int { return cmp.Compare(a.t.Meta.Num, b.t.Meta.Num) })
+	at, _ := slices.BinarySearchFunc(open, m.hand+1, func(o openTable, n base.FileNum) int { return cmp.Compare(o.t.Meta.Num, n) })
 	for range 2 * len(open) {
 		if rest <= limit-2*m.slack() {
 			break
 		}
 		o := &open[at%len(open)]
 		at++
-		m.hand = o.t.meta.Num
+		m.hand = o.t.Meta.Num
 		switch {
 		case o.r == nil || !o.r.Idle(): // an iterator stands in it: nothing would be freed
 		case o.asked:
@@ -368,10 +375,12 @@ func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *remo
 
 // load reads a filter, if there is room for it by now.
 func (m *tableMemory) load(o *openTable) (done bool) {
-	if m.e.background.ctx.Err() != nil {
+	select {
+	case <-m.st.o.Work.Done():
 		return true
+	default:
 	}
-	if m.e.cache.Charged(cache.Tables)+o.filter > m.limit() {
+	if m.st.cache.Charged(cache.Tables)+o.filter > m.limit() {
 		return false // until what is dying is freed
 	}
 	if !o.r.Use() {
@@ -381,7 +390,7 @@ func (m *tableMemory) load(o *openTable) (done bool) {
 	done, err := o.r.LoadFilter()
 	if err != nil {
 		o.t.broken.Store(true)
-		m.e.damaged(err)
+		m.st.o.Damaged(err)
 		return true
 	}
 	return done
@@ -407,9 +416,9 @@ func (m *tableMemory) remove(out removal, again bool) {
 	if len(out.free) == 0 {
 		return
 	}
-	e := m.e
+	st := m.st
 	m.dying.Add(out.bytes)
-	e.lifetimes.Add()
+	st.lifetimes.Add()
 	free := func() {
 		for _, f := range out.free {
 			f()
@@ -419,31 +428,31 @@ func (m *tableMemory) remove(out removal, again bool) {
 		if again {
 			m.lookSoon()
 		}
-		e.lifetimes.Done()
+		st.lifetimes.Done()
 	}
-	e.mu.Lock()
-	waits := e.quiet.wait(free)
+	st.mu.Lock()
+	waits := st.quiet.wait(free)
 	retire := func() {}
-	if cur := e.state.Load(); cur != nil {
+	if cur := st.state.Load(); cur != nil {
 		// A read that begins in the new state finds nothing of it.
-		retire = e.setState(&state{active: cur.active, imm: cur.imm, v: cur.v})
+		retire = st.setState(&State{Active: cur.Active, Imm: cur.Imm, v: cur.v})
 	}
-	e.mu.Unlock()
+	st.mu.Unlock()
 	retire()
 	if !waits {
 		free()
 	}
 }
 
-// unfiltered says how many filters are left out, if any are.
-func (e *Engine) unfiltered() string {
-	s, shard := e.acquire()
+// Unfiltered says how many filters are left out, if any are.
+func (st *Store) Unfiltered() string {
+	s, shard := st.Acquire()
 	if s == nil {
 		return ""
 	}
-	defer s.release(shard)
+	defer s.Release(shard)
 	var m observe.MemoryMetrics
-	s.v.eachTable(func(_ int, t *table) {
+	s.v.eachTable(func(_ int, t *Table) {
 		if r := t.reader.Load(); r != nil {
 			addFilter(&m, r)
 		}
@@ -452,5 +461,5 @@ func (e *Engine) unfiltered() string {
 		return ""
 	}
 	return fmt.Sprintf("the filters of %d open tables, %d bytes, are left out of memory: indexes and filters may take %d bytes of the memory budget of %d; reads of keys that those tables do not have look into a page in vain; with a larger Options.MemoryBudget, or a smaller Options.FilterBits, they do not",
-		m.FiltersLeftOut, m.FilterBytesLeftOut, e.tablesMem.limit(), e.opts.MemoryBudget)
+		m.FiltersLeftOut, m.FilterBytesLeftOut, st.memory.limit(), st.o.MemoryBudget)
 }

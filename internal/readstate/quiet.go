@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import "sync"
 
@@ -10,11 +10,11 @@ import "sync"
 // quietStates are the states that point reads may hold, in their order.
 type quietStates struct {
 	mu             sync.Mutex
-	oldest, newest *state // guarded by mu; a list by state.younger
+	oldest, newest *State // guarded by mu; a list by state.younger
 }
 
 // add notes a state that becomes current.
-func (q *quietStates) add(s *state) {
+func (q *quietStates) add(s *State) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.newest == nil {
@@ -26,7 +26,7 @@ func (q *quietStates) add(s *state) {
 }
 
 // wait has free called once no point read holds the newest state, nor any before
-// it. It is false when that is so already. The caller holds Engine.mu, so that a
+// it. It is false when that is so already. The caller holds store.mu, so that a
 // current state is not retired.
 func (q *quietStates) wait(free func()) bool {
 	q.mu.Lock()
@@ -39,7 +39,7 @@ func (q *quietStates) wait(free func()) bool {
 }
 
 // note says that no point read holds s, nor will. It frees what waited for that.
-func (q *quietStates) note(s *state) {
+func (q *quietStates) note(s *State) {
 	q.mu.Lock()
 	s.quiet = true
 	var dead []func()

@@ -1,10 +1,9 @@
-package engine
+package readstate
 
 import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"sync"
@@ -18,20 +17,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
-	"github.com/seerdb-go/seerdb/observe"
 )
 
-// table is the handle of a live table file. The file is opened at its first
+// Table is the handle of a live table file. The file is opened at its first
 // use, so that opening a database does not read every table.
-type table struct {
-	e    *Engine
-	meta *manifest.FileMeta // immutable
+type Table struct {
+	st   *Store
+	Meta *manifest.FileMeta // immutable
 	pack *packFile          // in which it lies; nil if it has a file of its own
 	// lastOf is pack if this was the last handle of a table in it; written with
-	// Engine.mu held, when no view names the table any more.
+	// store.mu held, when no view names the table any more.
 	lastOf *packFile
-	refs   int  // views that name it; guarded by Engine.mu
-	gone   bool // no version names it: remove with the last view; guarded by Engine.mu
+	refs   int  // views that name it; guarded by store.mu
+	gone   bool // no version names it: remove with the last view; guarded by store.mu
 
 	reader atomic.Pointer[sstable.Reader]
 	asked  atomic.Bool                // since the memory for tables was last looked at
@@ -60,17 +58,17 @@ func newIndexProps(p *sstable.Properties) *indexProps {
 	}
 }
 
-// newTable makes a handle. The caller holds e.mu.
-func newTable(e *Engine, m *manifest.FileMeta) *table {
-	t := &table{e: e, meta: m, fileID: cache.NewFileID()}
+// newTable makes a handle. The caller holds st.mu.
+func newTable(st *Store, m *manifest.FileMeta) *Table {
+	t := &Table{st: st, Meta: m, fileID: cache.NewFileID()}
 	if m.Pack != 0 {
-		t.pack = e.packOf(m)
+		t.pack = st.packOf(m)
 	}
 	return t
 }
 
-func (t *table) identity() base.Identity {
-	return base.Identity{DB: t.e.dbID, Type: base.FileTypeTable, Num: t.meta.Num, Incarnation: t.meta.Incarnation}
+func (t *Table) identity() base.Identity {
+	return base.Identity{DB: t.st.db, Type: base.FileTypeTable, Num: t.Meta.Num, Incarnation: t.Meta.Incarnation}
 }
 
 // open returns the reader, reading the metadata if it is not in memory. A failed
@@ -78,34 +76,34 @@ func (t *table) identity() base.Identity {
 // until it releases the state in which it found the table, which it has acquired;
 // what only keeps a state calls use. Where memory is crowded it is errCrowded,
 // unless the caller has waited for that.
-func (t *table) open(waited bool) (*sstable.Reader, error) {
+func (t *Table) open(waited bool) (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
 		if !t.asked.Load() { // written rarely: the others read it all the time
 			t.asked.Store(true)
 		}
 		return r, nil
 	}
-	if !waited && t.e.tablesMem.crowded() {
+	if !waited && t.st.memory.crowded() {
 		return nil, errCrowded
 	}
 	return t.openSlow()
 }
 
-// use is open for as long as the caller wants, which ends it by closing the
+// Use is open for as long as the caller wants, which ends it by closing the
 // reader. It waits for room.
-func (t *table) use() (*sstable.Reader, error) {
+func (t *Table) Use() (*sstable.Reader, error) {
 	for waited := false; ; waited = true {
 		r, err := t.open(waited)
 		switch {
 		case err == errCrowded:
-			t.e.tablesMem.wait()
+			t.st.memory.wait()
 		case err != nil || r.Use():
 			return r, err
 		}
 	}
 }
 
-func (t *table) openSlow() (*sstable.Reader, error) {
+func (t *Table) openSlow() (*sstable.Reader, error) {
 	t.openMu.Lock()
 	defer t.openMu.Unlock()
 	if r := t.reader.Load(); r != nil {
@@ -115,10 +113,10 @@ func (t *table) openSlow() (*sstable.Reader, error) {
 		t.file = t.source()
 	}
 	o := t.readerOptions()
-	o.Cache, o.FileID, o.Memory = t.e.cache, t.fileID, &t.e.tablesMem
-	r, err := sstable.Open(t.file, int64(t.meta.Size), o)
+	o.Cache, o.FileID, o.Memory = t.st.cache, t.fileID, &t.st.memory
+	r, err := sstable.Open(t.file, int64(t.Meta.Size), o)
 	if err != nil {
-		t.e.damaged(err)
+		t.st.o.Damaged(err)
 		return nil, err
 	}
 	t.asked.Store(true)
@@ -128,14 +126,14 @@ func (t *table) openSlow() (*sstable.Reader, error) {
 }
 
 // readProps reads what metrics say of the index, and keeps nothing else.
-func (t *table) readProps() error {
+func (t *Table) readProps() error {
 	f := t.source()
 	defer func() { _ = closeSource(f) }()
 	o := t.readerOptions()
 	o.Memory = noFilters{}
-	r, err := sstable.Open(f, int64(t.meta.Size), o)
+	r, err := sstable.Open(f, int64(t.Meta.Size), o)
 	if err != nil {
-		t.e.damaged(err)
+		t.st.o.Damaged(err)
 		return err
 	}
 	t.props.Store(newIndexProps(r.Properties()))
@@ -143,11 +141,11 @@ func (t *table) readProps() error {
 }
 
 // source is what the table is read from. It outlives its readers: see closeSource.
-func (t *table) source() sstable.File {
+func (t *Table) source() sstable.File {
 	if t.pack != nil {
-		return pack.NewSection(pack.Shared{ReaderAt: t.pack.file}, t.meta.Offset, t.meta.Size)
+		return pack.NewSection(pack.Shared{ReaderAt: t.pack.file}, t.Meta.Offset, t.Meta.Size)
 	}
-	return tableFile{t.e.file(t.meta.FileName())}
+	return tableFile{t.st.file(t.Meta.FileName())}
 }
 
 // closeSource closes a file that no other table lies in.
@@ -166,16 +164,16 @@ func (noFilters) Take(int64)       {}
 func (noFilters) Admit(int64) bool { return false }
 
 // readerOptions are those of every reader of the table.
-func (t *table) readerOptions() sstable.ReaderOptions {
-	o := sstable.ReaderOptions{ID: t.identity(), Seq: t.meta.OneSeq}
-	if t.meta.Pack != 0 {
-		o.Pack, o.Offset = t.meta.FileName(), int64(t.meta.Offset)
+func (t *Table) readerOptions() sstable.ReaderOptions {
+	o := sstable.ReaderOptions{ID: t.identity(), Seq: t.Meta.OneSeq}
+	if t.Meta.Pack != 0 {
+		o.Pack, o.Offset = t.Meta.FileName(), int64(t.Meta.Offset)
 	}
 	return o
 }
 
 // close frees the reader. The table is not used any more.
-func (t *table) close() {
+func (t *Table) close() {
 	if r := t.reader.Swap(nil); r != nil {
 		_ = r.Close()
 	}
@@ -184,28 +182,28 @@ func (t *table) close() {
 	if t.file == nil {
 		return
 	}
-	t.e.cache.Drop(t.fileID)
+	t.st.cache.Drop(t.fileID)
 	if err := closeSource(t.file); err != nil {
-		t.e.opts.Logger.Warn("seerdb: close of a table failed", "num", t.meta.Num, "err", err)
+		t.st.o.Logger.Warn("seerdb: close of a table failed", "num", t.Meta.Num, "err", err)
 	}
 }
 
-// find returns the table of a run that can hold key, or a range tombstone over
+// Find returns the table of a run that can hold key, or a range tombstone over
 // it, or nil: the first that does not end before key, if it begins by then.
-func (r *tableRun) find(key []byte) *table {
+func (r *Run) Find(key []byte) *Table {
 	i := r.search(key)
-	if i == len(r.tables) || r.tables[i].meta.StartsAfter(key) {
+	if i == len(r.Tables) || r.Tables[i].Meta.StartsAfter(key) {
 		return nil
 	}
-	return r.tables[i]
+	return r.Tables[i]
 }
 
 // search returns the index of the first table that does not end before key.
-func (r *tableRun) search(key []byte) int {
-	lo, hi := 0, len(r.tables)
+func (r *Run) search(key []byte) int {
+	lo, hi := 0, len(r.Tables)
 	for lo < hi {
 		m := int(uint(lo+hi) >> 1)
-		if r.tables[m].meta.EndsBefore(key) {
+		if r.Tables[m].Meta.EndsBefore(key) {
 			lo = m + 1
 		} else {
 			hi = m
@@ -216,19 +214,19 @@ func (r *tableRun) search(key []byte) int {
 
 // valueFile is the handle of a live value file.
 type valueFile struct {
-	e    *Engine
+	st   *Store
 	meta manifest.ValueMeta // immutable
-	refs int                // views that name it; guarded by Engine.mu
-	gone bool               // guarded by Engine.mu
+	refs int                // views that name it; guarded by store.mu
+	gone bool               // guarded by store.mu
 
 	reader atomic.Pointer[valuelog.Reader]
 	openMu sync.Mutex
 }
 
-func newValueFile(e *Engine, m manifest.ValueMeta) *valueFile { return &valueFile{e: e, meta: m} }
+func newValueFile(st *Store, m manifest.ValueMeta) *valueFile { return &valueFile{st: st, meta: m} }
 
 func (f *valueFile) identity() base.Identity {
-	return base.Identity{DB: f.e.dbID, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
+	return base.Identity{DB: f.st.db, Type: base.FileTypeValues, Num: f.meta.Num, Incarnation: f.meta.Incarnation}
 }
 
 func (f *valueFile) open() (*valuelog.Reader, error) {
@@ -241,11 +239,11 @@ func (f *valueFile) open() (*valuelog.Reader, error) {
 		return r, nil
 	}
 	id := f.identity()
-	file := f.e.file(id.Name())
-	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id, Cache: f.e.cache})
+	file := f.st.file(id.Name())
+	r, err := valuelog.Open(file, int64(f.meta.Size), valuelog.ReaderOptions{ID: id, Cache: f.st.cache})
 	if err != nil {
 		_ = file.Close()
-		f.e.damaged(err)
+		f.st.o.Damaged(err)
 		return nil, err
 	}
 	f.reader.Store(r)
@@ -255,12 +253,22 @@ func (f *valueFile) open() (*valuelog.Reader, error) {
 func (f *valueFile) close() {
 	if r := f.reader.Swap(nil); r != nil {
 		if err := r.Close(); err != nil {
-			f.e.opts.Logger.Warn("seerdb: close of a value file failed", "num", f.meta.Num, "err", err)
+			f.st.o.Logger.Warn("seerdb: close of a value file failed", "num", f.meta.Num, "err", err)
 		}
 	}
 }
 
-// appendValue reads the value that an encoded pointer, which a key has, names.
+// AppendValue appends the value that an encoded pointer, which a key has, names.
+func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
+	return s.v.appendValue(dst, pointer, key)
+}
+
+// ValueLen is the length of the value that a pointer stands for.
+func (s *State) ValueLen(pointer, key []byte) (int, error) { return s.v.valueLen(pointer, key) }
+
+// Fetch is appendValue for jobs: what it reads is not worth caching.
+func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) { return s.v.fetch(dst, p) }
+
 func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
@@ -273,7 +281,6 @@ func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	return r.AppendValue(dst, p)
 }
 
-// valueLen is the length of the value that a pointer stands for.
 func (v *view) valueLen(pointer, key []byte) (int, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
@@ -282,7 +289,6 @@ func (v *view) valueLen(pointer, key []byte) (int, error) {
 	return int(p.RawLength), nil
 }
 
-// fetch is appendValue for jobs: what it reads is not worth caching.
 func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	r, err := v.valueReader(p)
 	if err != nil {
@@ -302,8 +308,8 @@ func badPointer(file string, key []byte, cause error) error {
 // of table 0 if none is found.
 func (v *view) fileWith(key, value []byte) string {
 	found := ""
-	v.eachTable(func(_ int, t *table) {
-		if found != "" || t.meta.EndsBefore(key) || t.meta.StartsAfter(key) {
+	v.eachTable(func(_ int, t *Table) {
+		if found != "" || t.Meta.EndsBefore(key) || t.Meta.StartsAfter(key) {
 			return
 		}
 		r, err := t.open(true) // its caller holds the state, and cannot wait
@@ -315,7 +321,7 @@ func (v *view) fileWith(key, value []byte) string {
 		defer func() { _ = it.Close() }()
 		for kv := it.SeekGE(key, base.TrailerMax); kv != nil && bytes.Equal(kv.Key, key); kv = it.Next() {
 			if bytes.HasSuffix(kv.Value, value) {
-				found = t.meta.FileName()
+				found = t.Meta.FileName()
 			}
 		}
 	})
@@ -341,32 +347,22 @@ func (v *view) valueFile(p valuelog.Pointer) (*valueFile, error) {
 	return v.values[i], nil
 }
 
-// sortedValues lists the value files of a version by number.
-func sortedValues(v *manifest.Version) []manifest.ValueMeta {
-	out := make([]manifest.ValueMeta, 0, len(v.Values))
-	for _, f := range v.Values {
-		out = append(out, f.ValueMeta)
-	}
-	slices.SortFunc(out, func(a, b manifest.ValueMeta) int { return cmp.Compare(a.Num, b.Num) })
-	return out
-}
-
 // closeFiles closes files that the last view let go, and removes those that
 // no version names any more.
-func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
+func (st *Store) closeFiles(tables []*Table, values []*valueFile) {
 	for _, t := range tables {
 		t.close()
 		switch {
 		case t.lastOf != nil:
-			e.closePack(t.lastOf)
+			st.closePack(t.lastOf)
 		case t.gone && t.pack == nil:
-			e.removeFile(base.FileTypeTable, t.meta.Num, int64(t.meta.Size))
+			st.o.Remove(base.FileTypeTable, t.Meta.Num, int64(t.Meta.Size))
 		}
 	}
 	for _, f := range values {
 		f.close()
 		if f.gone {
-			e.removeFile(base.FileTypeValues, f.meta.Num, int64(f.meta.Size))
+			st.o.Remove(base.FileTypeValues, f.meta.Num, int64(f.meta.Size))
 		}
 	}
 }
@@ -374,19 +370,19 @@ func (e *Engine) closeFiles(tables []*table, values []*valueFile) {
 // file is a file that the manifest names. It is opened by name whenever a read
 // finds it closed. The name leads to it for as long as a state names it (I3),
 // and no longer than the directory is ours.
-func (e *Engine) file(name string) *filecache.File {
-	return e.files.File(func() (vfs.File, error) { return e.openNamed(name) })
+func (st *Store) file(name string) *filecache.File {
+	return st.o.Files.File(func() (vfs.File, error) { return st.openNamed(name) })
 }
 
 // openNamed opens a file that the manifest names, for the cache of open files.
-func (e *Engine) openNamed(name string) (vfs.File, error) {
-	f, err := e.io.Open(name)
+func (st *Store) openNamed(name string) (vfs.File, error) {
+	f, err := st.o.FS.Open(name)
 	switch {
 	case err == nil:
-	case e.closed.Load():
+	case st.Closed():
 		err = base.ErrClosed
-	case errors.Is(err, fs.ErrNotExist) && e.reach() != nil:
-		err = e.fileError("open "+name+", for the directory "+e.name+" was removed while it was open, or cannot be reached", err)
+	case errors.Is(err, fs.ErrNotExist) && st.Reach() != nil:
+		err = vfs.Cannot("open "+name+", for the directory "+st.o.Dir+" was removed while it was open, or cannot be reached", err)
 	case errors.Is(err, fs.ErrNotExist):
 		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
 		c.Err, err = err, c
@@ -394,35 +390,9 @@ func (e *Engine) openNamed(name string) (vfs.File, error) {
 	return f, err
 }
 
-// reach is why no file of the directory can be found, or nil. That one cannot be
+// Reach is why no file of the directory can be found, or nil. That one cannot be
 // found says something about it only while others can.
-func (e *Engine) reach() error {
-	_, err := e.io.List(top)
+func (st *Store) Reach() error {
+	_, err := st.o.FS.List("")
 	return err
-}
-
-// damaged tells the log and the listener about damage met by a read.
-func (e *Engine) damaged(err error) {
-	var c *base.CorruptionError
-	if errors.As(err, &c) {
-		e.opts.Logger.Error("seerdb: damage", "file", c.File, "offset", c.Offset, "detail", c.Detail)
-		e.listener.backgroundError(err)
-	}
-}
-
-// fileError gives an I/O error its sentence. A full disk that a sync of a table
-// reports is one too: the table is written again into a new file.
-func (e *Engine) fileError(doing string, err error) error {
-	return fmt.Errorf("seerdb: cannot %s: %w", doing, vfs.NoSpace(err))
-}
-
-// tableCreated and the like tell the listener about files.
-func (e *Engine) fileCreated(t base.FileType, n base.FileNum, size int64, job int) {
-	ev := observe.FileEvent{Job: job, Name: base.FileName(t, n), Size: size}
-	switch t {
-	case base.FileTypeTable, base.FileTypePack:
-		e.listener.tableCreated(ev)
-	case base.FileTypeValues:
-		e.listener.valueFileCreated(ev)
-	}
 }

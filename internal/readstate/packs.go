@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import (
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -18,91 +18,80 @@ type packFile struct {
 	id      base.Identity
 	size    int64
 	file    *filecache.File
-	handles int                       // of tables in it; guarded by Engine.mu
-	live    map[base.FileNum]struct{} // the tables in it that the newest version names; guarded by Engine.mu
+	handles int                       // of tables in it; guarded by store.mu
+	live    map[base.FileNum]struct{} // the tables in it that the newest version names; guarded by store.mu
 }
 
 // packOf makes or finds the handle of the pack in which a table lies, and counts
-// a handle of the table. The caller holds e.mu.
-func (e *Engine) packOf(m *manifest.FileMeta) *packFile {
-	p := e.packs[m.Pack]
+// a handle of the table. The caller holds st.mu.
+func (st *Store) packOf(m *manifest.FileMeta) *packFile {
+	p := st.packs[m.Pack]
 	if p == nil {
 		p = &packFile{
-			id:   base.Identity{DB: e.dbID, Type: base.FileTypePack, Num: m.Pack, Incarnation: m.Incarnation},
-			size: int64(m.PackSize), live: map[base.FileNum]struct{}{}, file: e.file(m.FileName()),
+			id:   base.Identity{DB: st.db, Type: base.FileTypePack, Num: m.Pack, Incarnation: m.Incarnation},
+			size: int64(m.PackSize), live: map[base.FileNum]struct{}{}, file: st.file(m.FileName()),
 		}
-		e.packs[m.Pack] = p
+		st.packs[m.Pack] = p
 	}
 	p.handles++
 	p.live[m.Num] = struct{}{}
 	return p
 }
 
-// drop notes that no version names the table any more. The caller holds e.mu.
-func (t *table) drop() {
+// drop notes that no version names the table any more. The caller holds st.mu.
+func (t *Table) drop() {
 	t.gone = true
 	if t.pack != nil {
-		delete(t.pack.live, t.meta.Num)
+		delete(t.pack.live, t.Meta.Num)
 	}
 }
 
-// leavePack gives up the handle of a table in a pack. The caller holds e.mu.
-func (e *Engine) leavePack(t *table) {
+// leavePack gives up the handle of a table in a pack. The caller holds st.mu.
+func (st *Store) leavePack(t *Table) {
 	p := t.pack
 	if p == nil {
 		return
 	}
 	if p.handles--; p.handles == 0 {
-		delete(e.packs, p.id.Num)
+		delete(st.packs, p.id.Num)
 		t.lastOf = p
 	}
 }
 
 // closePack closes a pack without handles, and removes it if no version names a
 // table in it.
-func (e *Engine) closePack(p *packFile) {
+func (st *Store) closePack(p *packFile) {
 	if err := p.file.Close(); err != nil {
-		e.opts.Logger.Warn("seerdb: close of a file failed", "file", p.id.Name(), "err", err)
+		st.o.Logger.Warn("seerdb: close of a file failed", "file", p.id.Name(), "err", err)
 	}
 	if len(p.live) == 0 {
-		e.removeFile(base.FileTypePack, p.id.Num, p.size)
+		st.o.Remove(base.FileTypePack, p.id.Num, p.size)
 	}
 }
 
-// packed is by how many files, and by how many bytes of files, what packs take
+// Packed is by how many files, and by how many bytes of files, what packs take
 // differs from what the tables in them would take in files of their own.
-func (e *Engine) packed() (files int, bytes int64) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, p := range e.packs {
+func (st *Store) Packed() (files int, bytes int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	for _, p := range st.packs {
 		if len(p.live) > 0 {
 			files++
 			bytes += p.size
 		}
 	}
-	for _, t := range e.tables {
+	for _, t := range st.tables {
 		if t.pack != nil && !t.gone {
 			files--
-			bytes -= int64(t.meta.Size)
+			bytes -= int64(t.Meta.Size)
 		}
 	}
 	return files, bytes
 }
 
-// packsIn is the numbers of the packs in which tables lie.
-func packsIn(tables []*manifest.FileMeta) map[base.FileNum]struct{} {
-	packs := map[base.FileNum]struct{}{}
-	for _, m := range tables {
-		if m.Pack != 0 {
-			packs[m.Pack] = struct{}{}
-		}
-	}
-	return packs
-}
-
 // byPack lists the tables that lie in each pack.
-func byPack(tables []*table) map[*packFile][]*table {
-	packs := map[*packFile][]*table{}
+func byPack(tables []*Table) map[*packFile][]*Table {
+	packs := map[*packFile][]*Table{}
 	for _, t := range tables {
 		if t.pack != nil {
 			packs[t.pack] = append(packs[t.pack], t)
@@ -113,9 +102,9 @@ func byPack(tables []*table) map[*packFile][]*table {
 
 // verifyPack checks the directory of a pack, and that it has its live tables where
 // the manifest says they are.
-func (e *Engine) verifyPack(p *packFile, tables []*table) error {
+func (st *Store) verifyPack(p *packFile, tables []*Table) error {
 	name := p.id.Name()
-	f := e.wholeFile(name, uint64(p.size))
+	f := st.wholeFile(name, uint64(p.size))
 	defer func() { _ = f.Close() }()
 	dir, err := pack.Read(f, p.size, p.id)
 	if err != nil {
@@ -126,8 +115,8 @@ func (e *Engine) verifyPack(p *packFile, tables []*table) error {
 		places[t.Num] = t
 	}
 	for _, t := range tables {
-		want := pack.Table{Num: t.meta.Num, Offset: t.meta.Offset, Size: t.meta.Size}
-		if got := places[t.meta.Num]; got != want {
+		want := pack.Table{Num: t.Meta.Num, Offset: t.Meta.Offset, Size: t.Meta.Size}
+		if got := places[t.Meta.Num]; got != want {
 			return base.Corruptf(name, int64(want.Offset), "table %d has %d bytes at %d, as the manifest says; the directory says %d bytes at %d",
 				want.Num, want.Size, want.Offset, got.Size, got.Offset)
 		}

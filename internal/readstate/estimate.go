@@ -1,9 +1,8 @@
-package engine
+package readstate
 
 import (
 	"bytes"
 
-	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
@@ -13,22 +12,14 @@ type RangeEstimate struct {
 	TableBytes, ValueBytes, MemtableBytes uint64
 }
 
-// EstimateRange estimates what lies at lo <= key < hi; nil is unbounded. It opens the
-// tables that lo or hi cut, and reads nothing else.
-func (k *Keyspace) EstimateRange(lo, hi []byte) (RangeEstimate, error) {
+// Estimate estimates what lies at lo <= key < hi in a keyspace; nil is unbounded. It
+// opens the tables that lo or hi cut, and reads nothing else. The caller keeps the state.
+func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) {
 	var est RangeEstimate
-	s, shard := k.e.keep()
-	if s == nil {
-		return est, base.ErrClosed
-	}
-	defer s.letGo(shard)
-	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
-		return est, err
-	}
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
 		return est, nil
 	}
-	ls := s.v.of(k)
+	ls := s.v.of(keyspace)
 	for l := range ls {
 		for i := range ls[l] {
 			if err := ls[l][i].estimate(&est, lo, hi); err != nil {
@@ -36,14 +27,18 @@ func (k *Keyspace) EstimateRange(lo, hi []byte) (RangeEstimate, error) {
 			}
 		}
 	}
-	k.estimateMemtables(&est, s, lo, hi)
+	for i := range 1 + len(s.Imm) {
+		n, size := s.Generation(i).Mem.Estimate(keyspace, lo, hi)
+		est.Entries += n
+		est.MemtableBytes += size
+	}
 	return est, nil
 }
 
 // estimate adds what the tables of a run have in a range.
-func (r *tableRun) estimate(est *RangeEstimate, lo, hi []byte) error {
-	for _, t := range r.tables[r.search(lo):] {
-		if hi != nil && bytes.Compare(t.meta.Smallest, hi) >= 0 {
+func (r *Run) estimate(est *RangeEstimate, lo, hi []byte) error {
+	for _, t := range r.Tables[r.search(lo):] {
+		if hi != nil && bytes.Compare(t.Meta.Smallest, hi) >= 0 {
 			break
 		}
 		if err := t.estimate(est, lo, hi); err != nil {
@@ -54,12 +49,12 @@ func (r *tableRun) estimate(est *RangeEstimate, lo, hi []byte) error {
 }
 
 // estimate adds what a table has in a range, which it meets.
-func (t *table) estimate(est *RangeEstimate, lo, hi []byte) error {
-	m := t.meta
+func (t *Table) estimate(est *RangeEstimate, lo, hi []byte) error {
+	m := t.Meta
 	part := sstable.Rank{Entries: m.Entries, Bytes: m.Size}
 	cutLow, cutHigh := bytes.Compare(m.Smallest, lo) < 0, hi != nil && !m.EndsBefore(hi)
 	if cutLow || cutHigh {
-		r, err := t.use()
+		r, err := t.Use()
 		if err != nil {
 			return err
 		}
@@ -80,13 +75,4 @@ func (t *table) estimate(est *RangeEstimate, lo, hi []byte) error {
 		est.ValueBytes += uint64(share*float64(m.ValueBytes()) + 0.5)
 	}
 	return nil
-}
-
-// estimateMemtables adds what the memtables of a keyspace have in a range.
-func (k *Keyspace) estimateMemtables(est *RangeEstimate, s *state, lo, hi []byte) {
-	for i := range 1 + len(s.imm) {
-		n, size := s.generation(i).Mem.Estimate(k.id, lo, hi)
-		est.Entries += n
-		est.MemtableBytes += size
-	}
 }

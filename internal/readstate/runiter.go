@@ -1,4 +1,4 @@
-package engine
+package readstate
 
 import (
 	"bytes"
@@ -7,10 +7,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// runIter walks one sorted run: the tables one after another through a single
+// RunIter walks one sorted run: the tables one after another through a single
 // table iterator that is pointed at each in turn.
-type runIter struct {
-	tables []*table
+type RunIter struct {
+	tables []*Table
 	opts   sstable.IterOptions
 	upper  []byte // no table that begins at or after it is opened; nil = none
 	cur    sstable.Iter
@@ -23,16 +23,16 @@ type runIter struct {
 // unplaced is runIter.at before the first positioning call.
 const unplaced = -2
 
-var _ base.Iterator = (*runIter)(nil)
+var _ base.Iterator = (*RunIter)(nil)
 
-// init makes the iterator ready to walk tables, keeping its buffers.
-func (r *runIter) init(tables []*table, o sstable.IterOptions, upper []byte) {
+// Init makes the iterator ready to walk tables, keeping its buffers.
+func (r *RunIter) Init(tables []*Table, o sstable.IterOptions, upper []byte) {
 	r.unload()
 	r.tables, r.opts, r.upper, r.at, r.err = tables, o, upper, unplaced, nil
 }
 
 // load points cur at table i; false when there is none or it does not open.
-func (r *runIter) load(i int) bool {
+func (r *RunIter) load(i int) bool {
 	if r.loaded && r.at == i {
 		return true
 	}
@@ -41,7 +41,7 @@ func (r *runIter) load(i int) bool {
 	if i < 0 || i >= len(r.tables) {
 		return false
 	}
-	rd, err := r.tables[i].use()
+	rd, err := r.tables[i].Use()
 	if err != nil {
 		r.err = err
 		return false
@@ -51,7 +51,7 @@ func (r *runIter) load(i int) bool {
 	return true
 }
 
-func (r *runIter) unload() {
+func (r *RunIter) unload() {
 	if r.loaded {
 		_ = r.cur.Close()
 		_ = r.rd.Close()
@@ -61,12 +61,12 @@ func (r *runIter) unload() {
 
 // settle passes on what the table iterator showed, going on to the following
 // tables while it shows nothing.
-func (r *runIter) settle(kv *base.KV) *base.KV {
+func (r *RunIter) settle(kv *base.KV) *base.KV {
 	for kv == nil {
 		if r.err = r.cur.Err(); r.err != nil {
 			return nil
 		}
-		if i := r.at + 1; i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].meta.Smallest, r.upper) >= 0 {
+		if i := r.at + 1; i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].Meta.Smallest, r.upper) >= 0 {
 			r.load(len(r.tables))
 			return nil
 		}
@@ -78,7 +78,7 @@ func (r *runIter) settle(kv *base.KV) *base.KV {
 	return kv
 }
 
-func (r *runIter) settleBack(kv *base.KV) *base.KV {
+func (r *RunIter) settleBack(kv *base.KV) *base.KV {
 	for kv == nil {
 		if r.err = r.cur.Err(); r.err != nil {
 			return nil
@@ -91,10 +91,10 @@ func (r *runIter) settleBack(kv *base.KV) *base.KV {
 	return kv
 }
 
-func (r *runIter) SeekGE(key []byte, t base.Trailer) *base.KV {
+func (r *RunIter) SeekGE(key []byte, t base.Trailer) *base.KV {
 	r.err = nil
-	i := (&tableRun{tables: r.tables}).search(key)
-	if i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].meta.Smallest, r.upper) >= 0 {
+	i := (&Run{Tables: r.tables}).search(key)
+	if i < len(r.tables) && r.upper != nil && bytes.Compare(r.tables[i].Meta.Smallest, r.upper) >= 0 {
 		i = len(r.tables)
 	}
 	if !r.load(i) {
@@ -103,10 +103,10 @@ func (r *runIter) SeekGE(key []byte, t base.Trailer) *base.KV {
 	return r.settle(r.cur.SeekGE(key, t))
 }
 
-func (r *runIter) SeekLT(key []byte) *base.KV {
+func (r *RunIter) SeekLT(key []byte) *base.KV {
 	r.err = nil
-	i := (&tableRun{tables: r.tables}).search(key)
-	if i == len(r.tables) || bytes.Compare(r.tables[i].meta.Smallest, key) >= 0 {
+	i := (&Run{Tables: r.tables}).search(key)
+	if i == len(r.tables) || bytes.Compare(r.tables[i].Meta.Smallest, key) >= 0 {
 		i--
 	}
 	if !r.load(i) {
@@ -115,7 +115,7 @@ func (r *runIter) SeekLT(key []byte) *base.KV {
 	return r.settleBack(r.cur.SeekLT(key))
 }
 
-func (r *runIter) First() *base.KV {
+func (r *RunIter) First() *base.KV {
 	r.err = nil
 	if !r.load(0) {
 		return nil
@@ -123,7 +123,7 @@ func (r *runIter) First() *base.KV {
 	return r.settle(r.cur.First())
 }
 
-func (r *runIter) Last() *base.KV {
+func (r *RunIter) Last() *base.KV {
 	r.err = nil
 	if !r.load(len(r.tables) - 1) {
 		return nil
@@ -131,7 +131,7 @@ func (r *runIter) Last() *base.KV {
 	return r.settleBack(r.cur.Last())
 }
 
-func (r *runIter) Next() *base.KV {
+func (r *RunIter) Next() *base.KV {
 	if r.loaded {
 		return r.settle(r.cur.Next())
 	}
@@ -141,7 +141,7 @@ func (r *runIter) Next() *base.KV {
 	return r.First()
 }
 
-func (r *runIter) Prev() *base.KV {
+func (r *RunIter) Prev() *base.KV {
 	if r.loaded {
 		return r.settleBack(r.cur.Prev())
 	}
@@ -151,9 +151,9 @@ func (r *runIter) Prev() *base.KV {
 	return r.Last()
 }
 
-func (r *runIter) Err() error { return r.err }
+func (r *RunIter) Err() error { return r.err }
 
-func (r *runIter) Close() error {
+func (r *RunIter) Close() error {
 	r.unload()
 	r.tables = nil
 	return r.err

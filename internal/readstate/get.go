@@ -1,0 +1,250 @@
+package readstate
+
+import (
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/sstable"
+)
+
+// Query is a point read: Begin pins what it reads, Get finds the answer, Done lets go.
+type Query struct {
+	key      []byte
+	hash     uint64 // of key
+	keyspace uint32
+	at       Point
+	waited   bool // for room for tables
+	// newest is whether it reads at what is visible and not at a snapshot, for
+	// which range tombstones are kept.
+	newest bool
+
+	cur   *State // acquired, in shard
+	shard int
+	s     *State // that is read: cur, or what a snapshot keeps
+	st    *readStats
+	timed time.Time // when it began, if it is one that is timed
+
+	Value []byte            // what get found, where it lies: valid until done
+	page  sstable.Result    // that it lies in, unless that is a memtable
+	views []memtable.Ranges // range tombstones of the generations, newest first, if they were pinned
+}
+
+// Outcome is what a point read found.
+type Outcome uint8
+
+const (
+	Absent   Outcome = iota // nothing
+	Plain                   // value is the value
+	Pointer                 // value is a pointer to the value
+	Operand                 // there is a value, which an iterator has to put together
+	Crowded                 // memory has no room for a table: wait for it with nothing pinned, and Begin anew
+	Failed                  // an error
+	unpinned                // Get does not return it: range tombstones have to be pinned
+)
+
+// Begin pins the current state for a read of a key, and says whether there is one: a
+// closed database has none. With waited it reads tables into memory though that is
+// crowded.
+func (q *Query) Begin(st *Store, keyspace uint32, key []byte, at Point, waited bool) bool {
+	q.keyspace, q.key, q.at, q.waited = keyspace, key, at, waited
+	if q.cur, q.shard = st.Acquire(); q.cur == nil {
+		return false
+	}
+	q.s, q.st = q.cur.at(at), &st.reads[q.shard]
+	q.timed = q.st.Begin()
+	return true
+}
+
+// Ended counts the read, which may have gone on behind done.
+func (q *Query) Ended() { q.st.End(q.timed) }
+
+// Uncounted takes back that the read was counted: another one takes its place.
+func (q *Query) Uncounted() { q.st.Count.Add(-1) }
+
+// Done lets go of what the read pins.
+func (q *Query) Done() {
+	q.page.Release()
+	q.cur.Release(q.shard)
+}
+
+// Get finds the newest visible entry of the key, and says what that means. It takes no
+// lock, builds no iterator and allocates nothing.
+func (q *Query) Get() (Outcome, error) {
+	q.hash, q.newest = base.Hash(q.key), q.at.Seq == base.SeqNumMax
+	// The sequence is read after the state is pinned: what this state no
+	// longer holds was already shadowed when the state was made, and a commit
+	// that is newer than the state is simply not seen, as if it came later.
+	if visible := q.s.Visible(); q.at.Seq > visible {
+		q.at.Seq = visible
+	}
+	t, out, err := q.find()
+	if out == unpinned {
+		var room [8]memtable.Ranges
+		q.pinRanges(room[:0])
+		t, out, err = q.find()
+	}
+	if out == Plain {
+		return q.judge(t)
+	}
+	return out, err
+}
+
+// pinRanges fixes the range tombstones of the generations together with the
+// newest sequence, as rangedel.Set.View says.
+func (q *Query) pinRanges(room []memtable.Ranges) {
+	for {
+		q.views = room
+		for i := range 1 + len(q.s.Imm) {
+			q.views = append(q.views, q.s.Generation(i).Mem.Ranges(q.keyspace))
+		}
+		q.at.Seq = q.s.Visible()
+		same := true
+		for i, v := range q.views {
+			same = same && v == q.s.Generation(i).Mem.Ranges(q.keyspace)
+		}
+		if same {
+			return
+		}
+	}
+}
+
+// Generation is the i-th newest one.
+func (s *State) Generation(i int) *generation.Generation {
+	if i == 0 {
+		return s.Active
+	}
+	return s.Imm[i-1]
+}
+
+// find walks from the newest place to the oldest (I6): the first entry found,
+// or the first range tombstone that holds the key, is the answer. With plain it is an
+// entry, and value is what stands in it.
+func (q *Query) find() (base.Trailer, Outcome, error) {
+	var room [128]byte
+	key := memtable.MakeKey(room[:], q.keyspace, q.key, q.hash)
+	for i := range 1 + len(q.s.Imm) {
+		m := q.s.Generation(i).Mem
+		t, v, ok := m.Get(&key, q.at.Seq)
+		if ranges := m.Ranges(q.keyspace); !ranges.None() {
+			if q.newest {
+				if q.views == nil {
+					return 0, unpinned, nil
+				}
+				ranges = q.views[i]
+			}
+			if c := ranges.Cover(&key, q.at.Seq); c != 0 && (!ok || c > t.Seq()) {
+				return 0, Absent, nil
+			}
+		}
+		if ok {
+			q.Value = v
+			return t, Plain, nil
+		}
+	}
+	return q.findInTables()
+}
+
+// findInTables is find for the tables of the keyspace.
+func (q *Query) findInTables() (base.Trailer, Outcome, error) {
+	ls := q.s.v.of(q.keyspace)
+	for l := range ls {
+		for i := range ls[l] {
+			t := ls[l][i].Find(q.key)
+			if t == nil {
+				continue
+			}
+			r, err := t.open(q.waited)
+			if err == errCrowded {
+				return 0, Crowded, nil
+			}
+			if err != nil {
+				return 0, Failed, err
+			}
+			st := &q.st.levels[l]
+			st.reads.Add(1)
+			var c base.SeqNum
+			if t.Meta.Ranges > 0 {
+				if f := r.Ranges().Find(q.key); f != nil {
+					c = f.Cover(q.at.Seq)
+				}
+			}
+			ok := r.MayContain(q.hash)
+			if !ok {
+				st.negatives.Add(1)
+			} else {
+				st.pages.Add(1)
+				if ok, err = r.Get(q.key, q.at.Seq, &q.page); err != nil {
+					q.s.st.o.Damaged(err)
+					return 0, Failed, err
+				}
+				switch {
+				case ok:
+				case r.FilterLeftOut():
+					q.s.st.memory.missed(st.unfiltered.Add(1))
+				default:
+					st.falsePositives.Add(1)
+				}
+			}
+			switch {
+			case c != 0 && (!ok || c > q.page.Trailer.Seq()):
+				return 0, Absent, nil
+			case ok:
+				q.Value = q.page.Value
+				return q.page.Trailer, Plain, nil
+			}
+		}
+	}
+	return 0, Absent, nil
+}
+
+// judge says what the newest visible entry of the key means.
+func (q *Query) judge(t base.Trailer) (Outcome, error) {
+	kind := t.Kind()
+	if kind.Expires() {
+		expiry, rest, err := base.SplitExpiry(q.Value)
+		switch {
+		case err != nil:
+			return Failed, err
+		case expiry <= q.time():
+			return Absent, nil
+		}
+		q.Value, kind = rest, kind.WithoutExpiry()
+	}
+	switch kind {
+	case base.KindPut:
+		return Plain, nil
+	case base.KindPutPointer:
+		return Pointer, nil
+	case base.KindMerge:
+		return Operand, nil
+	case base.KindDelete, base.KindSingleDelete:
+		return Absent, nil
+	}
+	return Failed, base.UnknownKind(kind)
+}
+
+// time is that by which values are expired.
+func (q *Query) time() uint64 {
+	if q.at.Time != 0 {
+		return q.at.Time
+	}
+	return q.s.st.clock.Now()
+}
+
+// Fetch appends the value behind a pointer to dst.
+func (q *Query) Fetch(dst []byte) ([]byte, error) {
+	q.st.values.Add(1)
+	dst, err := q.s.v.appendValue(dst, q.Value, q.key)
+	if err != nil {
+		q.s.st.o.Damaged(err)
+	}
+	return dst, err
+}
+
+// Show calls fn, which may panic, with the value, and is done.
+func (q *Query) Show(fn func([]byte) error) error {
+	defer q.Done()
+	return fn(q.Value)
+}

@@ -1,0 +1,78 @@
+package readstate
+
+import (
+	"context"
+
+	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// TableMetrics describes the tables and value files of a state.
+func (s *State) TableMetrics(m *observe.Metrics) {
+	for _, t := range s.v.trees {
+		for l := range t.Levels {
+			m.Levels[l].Runs = max(m.Levels[l].Runs, len(t.Levels[l]))
+		}
+	}
+	s.v.eachTable(func(l int, t *Table) {
+		lm := &m.Levels[l]
+		lm.Files++
+		lm.Bytes += int64(t.Meta.Size)
+		lm.Entries += int64(t.Meta.Entries)
+		lm.Deletes += int64(t.Meta.Deletes)
+		addIndex(&m.Index, t.props.Load())
+		if r := t.reader.Load(); r != nil {
+			addFilter(&m.Memory, r)
+		}
+	})
+	for _, f := range s.v.version.Values {
+		m.Values.Files++
+		m.Values.Bytes += int64(f.Bytes)
+		m.Values.Garbage += int64(f.Garbage())
+	}
+}
+
+// addFilter adds the filter of an open table, if it is one that can be left out.
+func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
+	switch n := r.FilterBytes(); {
+	case n == 0:
+	case r.FilterLeftOut():
+		m.FiltersLeftOut++
+		m.FilterBytesLeftOut += n
+	default:
+		m.Filters += n
+	}
+}
+
+// IndexMetrics describes the indexes of all tables. It reads the ends of those that
+// were not read yet, and keeps nothing else of them in memory.
+func (s *State) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
+	s.v.eachTable(func(_ int, t *Table) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && t.props.Load() == nil {
+			err = t.readProps()
+		}
+		addIndex(&m, t.props.Load())
+	})
+	return m, err
+}
+
+// addIndex adds what a table's index is made of, if that is known.
+func addIndex(m *observe.IndexMetrics, p *indexProps) {
+	if p == nil {
+		return
+	}
+	m.Tables++
+	m.Pages += p.pages
+	m.LearnedPages += p.learnedPages
+	m.FencePages += p.fencePages
+	m.Windows += p.segments - p.fencePages // a segment is a model, or a fence of one page
+	m.Bytes += p.indexBytes
+	m.FilterBytes += p.filterBytes
+	m.Entries += p.entries
+	if p.learnedPages == 0 && p.pages > 1 {
+		m.FallbackTables++
+	}
+}

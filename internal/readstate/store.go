@@ -1,0 +1,221 @@
+package readstate
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/clock"
+	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/latency"
+	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/vfs"
+)
+
+// Options are what a store works with. All are needed.
+type Options struct {
+	Dir          string // as the user gave it, for messages
+	FS           vfs.FS // the directory
+	Files        *filecache.Cache
+	Cache        *cache.Cache
+	Clock        *clock.Clock
+	Logger       *slog.Logger
+	MemoryBudget int64
+	MemtableSize int64 // of those to come
+	Work         Work
+	// Damaged reports damage that a read met, Remove removes a file that nothing
+	// names any more. They may be called under any lock.
+	Damaged func(error)
+	Remove  func(t base.FileType, n base.FileNum, size int64)
+	// Freed is called once after close, when no reader is left.
+	Freed func()
+}
+
+// Work lets goroutines work beside the database until it is closed.
+type Work interface {
+	// Enter lets a goroutine in, unless the database is closing, until Leave.
+	Enter() bool
+	Leave()
+	// Done is closed when the database is closing.
+	Done() <-chan struct{}
+}
+
+// Store holds the states of a database, of which one is current, and the handles of
+// the files that they name.
+type Store struct {
+	o  Options // immutable
+	db uint64  // immutable after Begin; the number of the database
+
+	// Atomics. A point read touches only these.
+	state    atomic.Pointer[State]
+	seq      atomic.Uint64 // what is visible (I2)
+	isClosed atomic.Bool
+	reads    [Shards]readStats
+	Seeks    latency.Sampler
+
+	clock     *clock.Clock // immutable
+	cache     *cache.Cache // immutable
+	Snapshots Snapshots
+	lifetimes lifetimes
+	quiet     quietStates
+	memory    tableMemory
+
+	mu         sync.Mutex                     // of changes of the state, and of files; never held over I/O
+	tables     map[base.FileNum]*Table        // guarded by mu; every table that a view names
+	packs      map[base.FileNum]*packFile     // guarded by mu; those in which these lie
+	valueFiles map[base.FileNum]*valueFile    // guarded by mu
+	gens       map[*generation.Generation]int // guarded by mu; how many states name each
+	filters    uint64                         // guarded by mu; how often a filter took effect
+	held       *window                        // guarded by mu
+	begun      bool                           // guarded by mu; there was a state
+
+	memtables memtableCharge
+}
+
+// window is the sequences of what is taking its place among the tables. What comes
+// behind them is not read before the first of its tables is there.
+type window struct {
+	seq, end base.SeqNum
+	first    base.FileNum // 0: it stays until LetReads
+}
+
+// New makes a store without a state.
+func New(o Options) *Store {
+	st := &Store{
+		o: o, clock: o.Clock, cache: o.Cache,
+		tables:     map[base.FileNum]*Table{},
+		packs:      map[base.FileNum]*packFile{},
+		valueFiles: map[base.FileNum]*valueFile{},
+		gens:       map[*generation.Generation]int{},
+	}
+	st.Snapshots.st = st
+	st.memory.init(st)
+	st.lifetimes.last = o.Freed
+	st.lifetimes.Add()
+	return st
+}
+
+// Begin makes the first state.
+func (st *Store) Begin(db uint64, active *generation.Generation, imm []*generation.Generation, v *manifest.Version) {
+	st.db = db
+	st.change(func(*State) *State { return &State{Active: active, Imm: imm, v: st.newView(v, nil)} })
+}
+
+// Rotate makes g the active generation, and the one before it immutable.
+func (st *Store) Rotate(g *generation.Generation) {
+	st.change(func(cur *State) *State {
+		if st.held != nil {
+			g.After = st.held.end // it gets the sequences up to there, and its tables lie below
+		}
+		imm := make([]*generation.Generation, 0, len(cur.Imm)+1)
+		return &State{Active: g, Imm: append(append(imm, cur.Active), cur.Imm...), v: cur.v}
+	})
+}
+
+// Install makes a version current, from which files were dropped, and lets generations
+// go that were flushed to its tables. With filtered a filter took effect, and the open
+// snapshots go on reading what is current before.
+func (st *Store) Install(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
+	st.change(func(cur *State) *State {
+		v := st.newView(next, cur.v)
+		for _, d := range dropped {
+			switch d.Type {
+			case base.FileTypeTable:
+				st.tables[d.Num].drop()
+			case base.FileTypeValues:
+				if f := st.valueFiles[d.Num]; f != nil {
+					f.gone = true
+				}
+			}
+		}
+		imm := slices.DeleteFunc(slices.Clone(cur.Imm), func(g *generation.Generation) bool { return slices.Contains(flushed, g) })
+		s := &State{Active: cur.Active, Imm: imm, v: v}
+		if filtered {
+			st.filters++
+			s.keeps = true
+		}
+		return s
+	})
+}
+
+// renew makes a new state of what the current one has. It is false if there is none.
+func (st *Store) renew() bool {
+	return st.change(func(cur *State) *State {
+		return &State{Active: cur.Active, Imm: cur.Imm, v: cur.v}
+	})
+}
+
+// change makes the state current that next makes of the current one, which is nil
+// before the first; with mu held. It does nothing and is false if the database has been
+// closed.
+func (st *Store) change(next func(cur *State) *State) bool {
+	st.mu.Lock()
+	cur := st.state.Load()
+	if cur == nil && st.begun {
+		st.mu.Unlock()
+		return false
+	}
+	st.begun = true
+	s := next(cur)
+	unlock := func() {}
+	if s.keeps {
+		unlock = st.Snapshots.keep(cur)
+	}
+	retire := st.setState(s)
+	unlock()
+	st.mu.Unlock()
+	retire()
+	return true
+}
+
+// HoldReads keeps reads before the sequences from seq to end until first, a table, is
+// there, or LetReads is called.
+func (st *Store) HoldReads(seq, end base.SeqNum, first base.FileNum) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.held = &window{seq, end, first}
+}
+
+// LetReads ends what HoldReads began, whether or not the tables came.
+func (st *Store) LetReads() {
+	st.mu.Lock()
+	st.held = nil
+	s := st.state.Load()
+	st.mu.Unlock()
+	if s != nil && s.limit != base.SeqNumMax {
+		st.renew()
+	}
+}
+
+// Close leaves no current state; readers of earlier ones go on. The caller calls retire
+// once it does not look at what was current any more, and Freed when all else is done.
+func (st *Store) Close() (retire func()) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if s := st.state.Swap(nil); s != nil {
+		return s.retire
+	}
+	return func() {}
+}
+
+// Freed says that the database does not use the store any more.
+func (st *Store) Freed() { st.lifetimes.Done() }
+
+// Current is the current state, which the caller has not pinned; nil if there is none.
+func (st *Store) Current() *State { return st.state.Load() }
+
+// Visible is the sequence that a read begun now sees.
+func (st *Store) Visible() base.SeqNum { return base.SeqNum(st.seq.Load()) }
+
+// Publish makes a sequence visible.
+func (st *Store) Publish(seq base.SeqNum) { st.seq.Store(uint64(seq)) }
+
+// Closed reports whether the database was closed for iterators and snapshots.
+func (st *Store) Closed() bool { return st.isClosed.Load() }
+
+// MarkClosed closes the database for iterators and snapshots.
+func (st *Store) MarkClosed() { st.isClosed.Store(true) }
