@@ -74,7 +74,8 @@ const depsPolicy = `
 	compaction:    base rangedel manifest valuelog sstable
 	readstate:     observe base rangedel vfs filecache pack cache clock latency memtable generation manifest valuelog sstable
 
-	engine:        latency clock writeset generation readstate observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	pins:          cache readstate
+	engine:        latency clock writeset generation readstate pins observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

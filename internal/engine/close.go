@@ -130,7 +130,7 @@ func (e *Engine) refuseCommits() {
 // those that are still open.
 func (e *Engine) closeLeaks() *base.LeakError {
 	e.store.MarkClosed()
-	n, places := e.open.leaked()
+	n, places := e.open.Leaked()
 	if n == 0 {
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -60,7 +61,7 @@ type Engine struct {
 	pacer      pacer
 	background *background
 	dropped    droppedSpaces
-	open       openObjects
+	open       pins.List // iterators, snapshots and transactions
 	stats      stats
 
 	observed  compaction.Workload // guarded by mu; what jobs learned about the writes

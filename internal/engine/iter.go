@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/txn"
@@ -22,7 +23,7 @@ type IterOptions struct {
 	Own          bool // made for the length of a call: the program cannot leak it
 	// Site is where the program opened it; the zero value is the caller of the
 	// caller of NewIter.
-	Site CallSite
+	Site pins.CallSite
 }
 
 // Iter shows the live keys of one sequence in order, each once, with its
@@ -75,8 +76,12 @@ type Iter struct {
 	fold    compaction.OperandMerger
 	folded  int // operands of the key shown
 	err     error
-	origin  openObject
+	pin     pins.Pin
 }
+
+// keepFetched is the largest buffer for values that a closed iterator keeps for
+// the next one.
+const keepFetched = 256 << 10
 
 var iterPool = sync.Pool{New: func() any { return new(Iter) }}
 
@@ -109,7 +114,7 @@ func (k *Keyspace) newIterOn(s *readstate.State, shard int, o IterOptions, at re
 	}
 	it := iterPool.Get().(*Iter)
 	it.e, it.k, it.s, it.shard, it.keysOnly, it.bulk = e, k, s, shard, o.KeysOnly, o.Bulk
-	it.pin(at)
+	it.fix(at)
 	it.setBounds(o)
 	it.hold = at.Hold
 	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
@@ -119,12 +124,10 @@ func (k *Keyspace) newIterOn(s *readstate.State, shard int, o IterOptions, at re
 	if it.keyCopy == nil { // the iterator is new; a key of no bytes is not nil, nor is such a value
 		it.keyCopy, it.value = []byte{}, []byte{}
 	}
-	it.origin.own = o.Own
-	it.origin.state, it.origin.bytes = s, iterBytes+int64(len(it.children))*sourceBytes+int64(cap(it.fetched))
-	if o.Site.n == 0 {
-		o.Site = Caller(2, 4)
+	if o.Site.Zero() {
+		o.Site = pins.Caller(2, 4)
 	}
-	e.open.add(&it.origin, originIter, o.Site)
+	e.open.AddIter(&it.pin, s, len(it.children), cap(it.fetched), o.Own, o.Site)
 	return it, nil
 }
 
@@ -172,9 +175,9 @@ func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOption
 	it.merged.Init(it.children)
 }
 
-// pin fixes the sequence, the time, and the range tombstones of the generations
+// fix fixes the sequence, the time, and the range tombstones of the generations
 // that go with it: see rangedel.Set.View.
-func (it *Iter) pin(at readstate.Point) {
+func (it *Iter) fix(at readstate.Point) {
 	it.seq, it.time = at.Seq, at.Time
 	for {
 		it.views = it.views[:0]
@@ -349,7 +352,7 @@ func (it *Iter) SeekLE(key []byte) bool {
 
 // Options are those that the iterator was opened with. They are valid until Close.
 func (it *Iter) Options() IterOptions {
-	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.origin.where}
+	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.pin.Site()}
 }
 
 // own copies the target of a seek: it may be what Key or Value returned, a
@@ -475,7 +478,7 @@ func (it *Iter) Close() error {
 	}
 	_ = it.merged.Close()
 	e, s := it.e, it.s
-	e.open.remove(&it.origin)
+	e.open.Remove(&it.pin)
 	if cap(it.fetched) > keepFetched {
 		it.fetched = nil
 	}

@@ -103,9 +103,7 @@ func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	}
 	b, err := it.s.AppendValue(it.fetched[:0], v, key)
 	if err == nil {
-		if n := cap(b) - cap(it.fetched); n >= chargeIters {
-			it.e.open.grown(&it.origin, int64(n))
-		}
+		it.e.open.Grown(&it.pin, int64(cap(b)-cap(it.fetched)))
 		it.fetched = b
 	}
 	return b, err

@@ -19,8 +19,8 @@ func (e *Engine) Metrics() *observe.Metrics {
 		UserBytes:           e.stats.userBytes.Load(),
 		VisibleSeq:          uint64(e.store.Visible()),
 		DurableSeq:          uint64(e.durable.load()),
-		Iterators:           e.open.iterators(),
-		Transactions:        e.open.count(originTxn),
+		Iterators:           e.open.Iterators(),
+		Transactions:        e.open.Transactions(),
 		Uptime:              time.Since(e.opened),
 		Flushes:             e.stats.flush.metrics(),
 		Compactions:         e.stats.compact.metrics(),
@@ -97,7 +97,7 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.store.TablesLimit()
 	mm.Pages, mm.Memtables, mm.Tables = c.Charged[cache.Pages], c.Charged[cache.Memtables], c.Charged[cache.Tables]
 	mm.Transactions, mm.Loads, mm.Heap = c.Charged[cache.Transactions], c.Charged[cache.Loads], c.Charged[cache.Heap]
-	mm.Iterators, mm.Pinned = e.open.iterBytes(), e.pinnedMemtables()
+	mm.Iterators, mm.Pinned = e.open.IterBytes(), e.pinnedMemtables()
 	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads + mm.Heap
 	f := e.files.Stats()
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
@@ -213,7 +213,7 @@ func (e *Engine) Health() observe.Health {
 	if p := e.panicked.Load(); p != nil {
 		worse(observe.Degraded, p.Error())
 	}
-	for _, o := range e.open.old() {
+	for _, o := range e.open.Old() {
 		worse(observe.Degraded, o)
 	}
 	e.clock.Health(worse)

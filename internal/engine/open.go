@@ -64,7 +64,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		budget = 0
 	}
 	e.cache = cache.New(cache.Options{Budget: budget})
-	e.open.cache = e.cache
+	e.open.Init(e.cache)
 	e.cache.Charge(cache.Heap, min(o.MemoryBudget/heapShare, maxHeap))
 	e.background = newBackground(e)
 	if err := e.openDir(); err != nil {

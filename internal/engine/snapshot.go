@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
@@ -17,7 +18,7 @@ type Snapshot struct {
 	e      *Engine
 	at     readstate.Point
 	hold   readstate.Hold
-	origin openObject
+	pin    pins.Pin
 	closed atomic.Bool
 	refs   atomic.Int64 // reads that run, and one until Close
 }
@@ -32,7 +33,7 @@ func (e *Engine) NewSnapshot() *Snapshot {
 	s.refs.Store(1)
 	e.clock.IfUsed()
 	s.at = e.store.Snapshots.Take(&s.hold)
-	e.open.add(&s.origin, originSnapshot, Caller(1, 2))
+	e.open.AddSnapshot(&s.pin, pins.Caller(1, 2))
 	return s
 }
 
@@ -101,7 +102,7 @@ func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 // for them. It is idempotent.
 func (s *Snapshot) Close() error {
 	if s.closed.CompareAndSwap(false, true) {
-		s.e.open.remove(&s.origin)
+		s.e.open.Remove(&s.pin)
 		s.leave()
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/writeset"
@@ -27,13 +28,19 @@ const (
 	SnapshotIsolation
 )
 
+// CallSite is a place in a program, and Caller finds one: see package pins.
+type CallSite = pins.CallSite
+
+// Caller is pins.Caller, without a call between.
+var Caller = pins.Caller
+
 // TxnOptions of a transaction.
 type TxnOptions struct {
 	Isolation  Isolation
 	Durability Durability
 	ReadOnly   bool
-	Own        bool     // begun for the length of a call: the program cannot leak it
-	Site       CallSite // where it was begun; the zero value is the caller of the caller of Begin
+	Own        bool          // begun for the length of a call: the program cannot leak it
+	Site       pins.CallSite // where it was begun; the zero value is the caller of the caller of Begin
 }
 
 // Txn is an optimistic transaction: it reads at a snapshot and through its own
@@ -43,12 +50,12 @@ type TxnOptions struct {
 // A Txn is never used again, so the holder of one that is over learns so; the
 // memory it works in is.
 type Txn struct {
-	e      *Engine
-	o      TxnOptions
-	held   readstate.Point // as it was taken: at may get a time later
-	over   uint64          // see Over; set by Commit
-	hold   readstate.Hold
-	origin openObject
+	e    *Engine
+	o    TxnOptions
+	held readstate.Point // as it was taken: at may get a time later
+	over uint64          // see Over; set by Commit
+	hold readstate.Hold
+	pin  pins.Pin
 
 	mu      sync.Mutex
 	at      readstate.Point // guarded by mu
@@ -81,8 +88,8 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if _, err := e.durability(o.Durability); err != nil {
 		return err
 	}
-	if o.Site.n == 0 {
-		o.Site = Caller(1, 2)
+	if o.Site.Zero() {
+		o.Site = pins.Caller(1, 2)
 	}
 	w := txnPool.Get().(*txnBuffers)
 	e.clock.IfUsed()
@@ -97,8 +104,7 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 		t.held = e.beginConflicts(w, &t.hold)
 	}
 	t.at = t.held
-	t.origin.own = o.Own
-	e.open.add(&t.origin, originTxn, o.Site)
+	e.open.AddTxn(&t.pin, o.Own, o.Site)
 	return nil
 }
 

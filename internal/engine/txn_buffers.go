@@ -60,7 +60,7 @@ func (t *Txn) end(w *txnBuffers) {
 		}
 	}
 	e.store.Snapshots.Drop(t.held)
-	e.open.remove(&t.origin)
+	e.open.Remove(&t.pin)
 	if t.charged != 0 && !e.store.Closed() {
 		e.cache.Charge(cache.Transactions, -t.charged)
 	}

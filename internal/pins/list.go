@@ -1,11 +1,14 @@
-package engine
+// Package pins lists what the program has open and what keeps states alive: iterators,
+// snapshots and transactions, each with the place in the program where it was made. So
+// Close can name those that were forgotten, metrics can count them, and the memory
+// budget knows what iterators take.
+package pins
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"path"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,24 +17,24 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// openKind says what was opened.
-type openKind uint8
+// pinKind says what was opened.
+type pinKind uint8
 
 const (
-	originIter openKind = iota
-	originSnapshot
-	originTxn
+	pinIter pinKind = iota
+	pinSnapshot
+	pinTxn
 )
 
-// openObject remembers where an iterator or a snapshot was made, so that Close
-// can name those that were forgotten.
-type openObject struct {
-	next, prev *openObject // guarded by openList.mu of its shard
-	kind       openKind
+// Pin is an open iterator, snapshot or transaction, and remembers where it was made, so
+// that Close can name those that were forgotten.
+type Pin struct {
+	next, prev *Pin // guarded by the mu of its shard
+	kind       pinKind
 	opened     time.Time // of snapshots and transactions
 	shard      uint8
 	state      *readstate.State // that an iterator pins; immutable while it is listed
-	bytes      int64            // of an iterator; guarded by openList.mu of its shard
+	bytes      int64            // of an iterator; guarded by the mu of its shard
 	own        bool             // made for the length of a call: the program cannot leak it
 	where      CallSite
 }
@@ -42,6 +45,9 @@ type CallSite struct {
 	n   int
 }
 
+// Zero reports whether w is no place.
+func (w *CallSite) Zero() bool { return w.n == 0 }
+
 // Caller is the caller of the function that calls Caller, or the one skip calls
 // further up, and those above, n in all. Each that is passed or kept costs about
 // 100 ns.
@@ -50,27 +56,47 @@ func Caller(skip, n int) (w CallSite) {
 	return w
 }
 
-// openObjects lists the open iterators and snapshots. It is sharded, since
-// every scan passes here twice.
-type openObjects struct {
-	shards [readstate.Shards]openList
-	cache  *cache.Cache // immutable after Open
+// List lists what is open; it is safe for concurrent use. It is sharded, since every scan passes here twice.
+type List struct {
+	shards [readstate.Shards]shard
+	cache  *cache.Cache // immutable after init
 }
 
-type openList struct {
+// Init makes the list usable. Iterators are charged to the budget of c.
+func (l *List) Init(c *cache.Cache) { l.cache = c }
+
+type shard struct {
 	mu    sync.Mutex
-	first *openObject // guarded by mu
-	iters int         // guarded by mu
+	first *Pin // guarded by mu
+	iters int  // guarded by mu
 	// bytes are what iterators take, charged is what the budget knows of. Guarded
 	// by mu.
 	bytes, charged int64
 	_              [24]byte
 }
 
-// add lists o.
-func (l *openObjects) add(o *openObject, kind openKind, where CallSite) {
+// AddIter lists an iterator over a state, with so many sources and bytes of buffers. own
+// says that it was made for the length of a call: the program cannot leak it.
+func (l *List) AddIter(o *Pin, s *readstate.State, sources, buffers int, own bool, where CallSite) {
+	o.own, o.state, o.bytes = own, s, iterBytes+int64(sources)*sourceBytes+int64(buffers)
+	l.add(o, pinIter, where)
+}
+
+// AddSnapshot lists a snapshot.
+func (l *List) AddSnapshot(o *Pin, where CallSite) { l.add(o, pinSnapshot, where) }
+
+// AddTxn lists a transaction; own is as for addIter.
+func (l *List) AddTxn(o *Pin, own bool, where CallSite) {
+	o.own = own
+	l.add(o, pinTxn, where)
+}
+
+// Site is where the pin was made.
+func (o *Pin) Site() CallSite { return o.where }
+
+func (l *List) add(o *Pin, kind pinKind, where CallSite) {
 	o.kind, o.where = kind, where
-	if kind != originIter {
+	if kind != pinIter {
 		o.opened = time.Now()
 	}
 	o.shard = uint8(rand.Uint32N(readstate.Shards))
@@ -81,14 +107,15 @@ func (l *openObjects) add(o *openObject, kind openKind, where CallSite) {
 		s.first.prev = o
 	}
 	s.first = o
-	if kind == originIter {
+	if kind == pinIter {
 		s.iters++
 		s.charge(l.cache, o.bytes)
 	}
 	s.mu.Unlock()
 }
 
-func (l *openObjects) remove(o *openObject) {
+// Remove takes a pin out of the list.
+func (l *List) Remove(o *Pin) {
 	s := &l.shards[o.shard]
 	s.mu.Lock()
 	if o.prev != nil {
@@ -99,7 +126,7 @@ func (l *openObjects) remove(o *openObject) {
 	if o.next != nil {
 		o.next.prev = o.prev
 	}
-	if o.kind == originIter {
+	if o.kind == pinIter {
 		s.iters--
 		s.charge(l.cache, -o.bytes)
 		o.state = nil
@@ -108,8 +135,8 @@ func (l *openObjects) remove(o *openObject) {
 	o.next, o.prev = nil, nil
 }
 
-// iterators counts the open iterators.
-func (l *openObjects) iterators() int64 {
+// Iterators counts the open iterators.
+func (l *List) Iterators() int64 {
 	n := 0
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -124,8 +151,8 @@ func (l *openObjects) iterators() int64 {
 // Health speaks of it: as long as it is, nothing that it may read is dropped.
 const oldAfter = 10 * time.Minute
 
-// old describes the snapshots and transactions that have been open for long.
-func (l *openObjects) old() (out []string) {
+// Old describes the snapshots and transactions that have been open for long.
+func (l *List) Old() (out []string) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
@@ -139,13 +166,13 @@ func (l *openObjects) old() (out []string) {
 	return out
 }
 
-// count is how many objects of a kind are open.
-func (l *openObjects) count(kind openKind) (n int64) {
+// Transactions counts the open transactions.
+func (l *List) Transactions() (n int64) {
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
 		for o := s.first; o != nil; o = o.next {
-			if o.kind == kind {
+			if o.kind == pinTxn {
 				n++
 			}
 		}
@@ -154,9 +181,9 @@ func (l *openObjects) count(kind openKind) (n int64) {
 	return n
 }
 
-// leaked describes what is still open: one line a place, with how many were
+// Leaked describes what is still open: one line a place, with how many were
 // made there.
-func (l *openObjects) leaked() (n int, places []string) {
+func (l *List) Leaked() (n int, places []string) {
 	count := map[string]int{}
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -183,7 +210,7 @@ func (l *openObjects) leaked() (n int, places []string) {
 }
 
 // place is the first caller outside the public facade and this package.
-func (o *openObject) place() string {
+func (o *Pin) place() string {
 	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.where.pcs[:o.where.n])
 	for {
@@ -194,19 +221,18 @@ func (o *openObject) place() string {
 	}
 }
 
-// ownDirs are where the sources of this package and of the facade are: the root and
-// package typed.
-var ownDirs = func() [3]string {
+// ownRoot is the root of the module's sources.
+var ownRoot = func() string {
 	_, file, _, _ := runtime.Caller(0)
-	dir := path.Dir(file)
-	root := path.Dir(path.Dir(dir))
-	return [3]string{dir, root, path.Join(root, "typed")}
+	return path.Dir(path.Dir(path.Dir(file)))
 }()
 
-// ownFile reports whether a source file belongs to the public facade or to this
-// package, rather than to a caller. The name of the function does not tell: what
-// of the facade is inlined into a caller may have the caller's.
+// ownFile reports whether a source file belongs to the public facade, which is the root
+// and package typed, or to what is under it, rather than to a caller. The name of the
+// function does not tell: what of the facade is inlined into a caller may have the
+// caller's.
 func ownFile(file string) bool {
 	dir := path.Dir(file)
-	return slices.Contains(ownDirs[:], dir) && !strings.HasSuffix(file, "_test.go")
+	own := dir == ownRoot || dir == path.Join(ownRoot, "typed") || strings.HasPrefix(dir, path.Join(ownRoot, "internal")+"/")
+	return own && !strings.HasSuffix(file, "_test.go")
 }

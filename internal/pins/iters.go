@@ -1,0 +1,102 @@
+package pins
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/readstate"
+)
+
+// States calls fn for the states that iterators read, once or more often for
+// each. fn must not open or close any.
+func (l *List) States(fn func(*readstate.State)) {
+	for i := range l.shards {
+		list := &l.shards[i]
+		list.mu.Lock()
+		for o := list.first; o != nil; o = o.next {
+			if o.state != nil {
+				fn(o.state)
+			}
+		}
+		list.mu.Unlock()
+	}
+}
+
+// maxPlaces is how many places Health names.
+const maxPlaces = 5
+
+// Holders lists where iterators were made that read states with older memtables
+// than s, those that made most first.
+func (l *List) Holders(s *readstate.State) []string {
+	count := map[string]int{}
+	for i := range l.shards {
+		list := &l.shards[i]
+		list.mu.Lock()
+		for o := list.first; o != nil; o = o.next {
+			if o.state != nil && o.state.Active != s.Active && !slices.Contains(s.Imm, o.state.Active) {
+				count[o.place()]++
+			}
+		}
+		list.mu.Unlock()
+	}
+	places := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
+	})
+	more := len(places) - maxPlaces
+	places = places[:min(len(places), maxPlaces)]
+	for i, p := range places {
+		if count[p] > 1 {
+			places[i] = fmt.Sprintf("%s (%d times)", p, count[p])
+		}
+	}
+	if more > 0 {
+		places = append(places, fmt.Sprintf("and at %d other places", more))
+	}
+	return places
+}
+
+// What an iterator takes, in bytes: itself, and for each source. The page that a
+// source stands on is the cache's.
+const (
+	iterBytes   = 2 << 10
+	sourceBytes = 768
+	// chargeIters is how far the iterators of a shard may be from what the budget
+	// knows of them: charging each one would make all meet at one counter.
+	chargeIters = 32 << 10
+)
+
+// charge takes n bytes more for iterators. The caller holds mu.
+func (l *shard) charge(c *cache.Cache, n int64) {
+	l.bytes += n
+	if d := l.bytes - l.charged; d >= chargeIters || d <= -chargeIters {
+		l.charged = l.bytes
+		c.Charge(cache.Iterators, d)
+	}
+}
+
+// Grown notes that the buffers of an iterator take n bytes more. A little is not worth
+// the lock.
+func (l *List) Grown(o *Pin, n int64) {
+	if n < chargeIters {
+		return
+	}
+	s := &l.shards[o.shard]
+	s.mu.Lock()
+	o.bytes += n
+	s.charge(l.cache, n)
+	s.mu.Unlock()
+}
+
+// IterBytes is what all iterators take.
+func (l *List) IterBytes() (n int64) {
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		n += s.bytes
+		s.mu.Unlock()
+	}
+	return n
+}
