@@ -34,7 +34,6 @@ var cycleExceptions = map[string]int{
 	"internal/cache":      9,
 	"internal/compaction": 11,
 	"internal/engine":     62,
-	"internal/manifest":   9,
 }
 
 // widthLimits are how many fields and methods the objects at the centre may have.

@@ -171,6 +171,16 @@ func appendTable(dst []byte, n NewFile) []byte {
 	return dst
 }
 
+// appendKeyspace appends a keyspace: its number, and two strings, each a length
+// and bytes.
+func appendKeyspace(dst []byte, k Keyspace) []byte {
+	dst = binary.AppendUvarint(dst, uint64(k.ID))
+	for _, s := range []string{k.Name, k.Merger} {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	}
+	return dst
+}
+
 // DecodeEdit is the inverse of AppendEdit. It copies what it needs of p. Bytes
 // that no AppendEdit wrote are a *base.CorruptionError that names the offset in
 // p, and no file; a field of a later version is base.ErrFormatTooNew.
@@ -386,6 +396,18 @@ func (d *decoder) tableFields(f *FileMeta) {
 		return true
 	})
 }
+
+func (d *decoder) keyspace() Keyspace {
+	k := Keyspace{ID: d.keyspaceID()}
+	k.Name = string(d.bytes(MaxKeyspaceName, "name"))
+	k.Merger = string(d.bytes(MaxKeyspaceName, "name of a merge operator"))
+	return k
+}
+
+func (d *decoder) keyspaceID() uint32 { return uint32(d.limited(maxKeyspace+1, "keyspace")) }
+
+// clock is a time in Unix milliseconds.
+func (d *decoder) clock() uint64 { return d.limited(uint64(base.SeqNumMax), "time") }
 
 // fields gives each field at the end of a description to fn, which answers
 // whether it knows it. Those in once may be there only once.

@@ -254,11 +254,6 @@ func (l *Log) use(m *written) {
 	l.state.Store(m.state)
 }
 
-// wrap names the file in an error.
-func wrap(id base.Identity, err error) error {
-	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
-}
-
 // State is what the manifest says now.
 func (l *Log) State() *State { return l.state.Load() }
 

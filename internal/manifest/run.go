@@ -160,11 +160,6 @@ func overlapError(level int, f, g *FileMeta) error {
 // compareStart orders tables by where their keys begin.
 func compareStart(a, b *FileMeta) int { return bytes.Compare(a.Smallest, b.Smallest) }
 
-// Overlaps reports whether the key ranges of two tables of a keyspace meet.
-func (f *FileMeta) Overlaps(g *FileMeta) bool {
-	return !f.EndsBefore(g.Smallest) && !g.EndsBefore(f.Smallest)
-}
-
 // findRun returns the index of the run with an id, or where it belongs.
 func findRun(runs []Run, id uint64) (int, bool) {
 	return slices.BinarySearchFunc(runs, id, func(r Run, id uint64) int { return cmp.Compare(id, r.ID) })

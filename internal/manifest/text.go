@@ -37,17 +37,6 @@ func (t *Tree) String() string {
 	return b.String()
 }
 
-// keys is the range of the table's keys.
-func (f *FileMeta) keys() string {
-	switch f.LargestBound {
-	case base.BoundExclusive:
-		return fmt.Sprintf("[%q, %q)", f.Smallest, f.Largest)
-	case base.BoundNone:
-		return fmt.Sprintf("[%q, ...)", f.Smallest)
-	}
-	return fmt.Sprintf("[%q, %q]", f.Smallest, f.Largest)
-}
-
 func (f *FileMeta) String() string {
 	s := fmt.Sprintf("table %d %s seq %d-%d entries %d size %d",
 		f.Num, f.keys(), f.SmallestSeq, f.LargestSeq, f.Entries, f.Size)

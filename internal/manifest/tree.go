@@ -41,14 +41,6 @@ func (s *Sum) change(f *FileMeta, n int) {
 	s.Values += uint64(n) * f.ValueBytes()
 }
 
-// ValueBytes is what the table refers to in value files.
-func (f *FileMeta) ValueBytes() (n uint64) {
-	for _, ref := range f.ValueRefs {
-		n += ref.Bytes
-	}
-	return n
-}
-
 // All calls fn for every table, from the newest to the oldest run, until it
 // returns false. It reports whether it came to the end.
 func (t *Tree) All(fn func(level int, f *FileMeta) bool) bool {
