@@ -7,19 +7,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Filter decides about a value: see RunOptions.Filter.
-type Filter func(key, value []byte) (verdict FilterVerdict, newValue []byte, err error)
-
-// FilterVerdict is what a filter wants done with a value.
-type FilterVerdict uint8
-
-// The verdicts.
-const (
-	FilterKeep   FilterVerdict = iota
-	FilterRemove               // the key is deleted, as of the value's sequence
-	FilterChange               // the value is replaced, an expiry stays
-)
-
 // filterAndEmit writes a version that every snapshot sees, after the filter was
 // asked about it, if it may be: about values that nothing newer in the input
 // hides.

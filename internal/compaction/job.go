@@ -61,6 +61,9 @@ type Job struct {
 	Guards [][]byte
 }
 
+// Busy names the tables that running jobs have as inputs, with the job.
+type Busy map[base.FileNum]*Job
+
 // Files calls fn for every input table.
 func (j *Job) Files(fn func(level int, f *manifest.FileMeta)) {
 	for _, in := range j.Inputs {
@@ -75,6 +78,14 @@ func (j *Job) Size() uint64 {
 	var n uint64
 	j.Files(func(_ int, f *manifest.FileMeta) { n += f.Size })
 	return n
+}
+
+// Written is about how many bytes a job writes, at the most.
+func (j *Job) Written() uint64 {
+	if j.Move || j.Drop {
+		return 0
+	}
+	return j.Size()
 }
 
 // Bounds returns the smallest user key of the inputs, and where they end.
@@ -153,66 +164,4 @@ func (j *Job) String() string {
 		fmt.Fprintf(&b, " rewriting values %d", nums)
 	}
 	return b.String()
-}
-
-// Elider answers whether a key, or a range of keys, has nothing left below a
-// job: no table that is not an input, and not newer than all of them, covers it.
-// It is asked about what lies within the job's bounds, by one goroutine.
-type Elider struct {
-	runs  [][]*manifest.FileMeta // immutable; ascending and disjoint each
-	ahead [][]*manifest.FileMeta // of runs, what Elidable has not passed
-}
-
-// Elider makes an Elider for the job, which was picked from v. It stays right
-// while other jobs finish: what is deeper now can only go deeper or away.
-func (j *Job) Elider(v *manifest.Version) *Elider {
-	e := &Elider{}
-	if len(j.Inputs) == 0 {
-		return e
-	}
-	inputs := make(map[base.FileNum]bool)
-	j.Files(func(_ int, f *manifest.FileMeta) { inputs[f.Num] = true })
-	lo, end := j.Bounds()
-	newest, tree := j.Inputs[0], v.Tree(j.Keyspace)
-	for level := newest.Level; level < base.NumLevels; level++ {
-		for _, r := range tree.Levels[level] {
-			if level == newest.Level && r.ID > newest.Run {
-				continue
-			}
-			rest := slices.DeleteFunc(slices.Clone(r.Overlapping(lo, end)),
-				func(f *manifest.FileMeta) bool { return inputs[f.Num] })
-			if len(rest) > 0 {
-				e.runs = append(e.runs, rest)
-			}
-		}
-	}
-	e.ahead = slices.Clone(e.runs)
-	return e
-}
-
-// Elidable reports whether nothing below overlaps key. It must be asked about
-// ascending keys.
-func (e *Elider) Elidable(key []byte) bool {
-	for i, files := range e.ahead {
-		for len(files) > 0 && files[0].EndsBefore(key) {
-			files = files[1:]
-		}
-		e.ahead[i] = files
-		if len(files) > 0 && !files[0].StartsAfter(key) {
-			return false
-		}
-	}
-	return true
-}
-
-// ElidableRange reports whether nothing below overlaps [lo, hi); a nil hi is no
-// end. It may be asked in any order.
-func (e *Elider) ElidableRange(lo, hi []byte) bool {
-	end := base.EndAt(hi)
-	for _, files := range e.runs {
-		if i := reaching(files, lo); i < len(files) && !end.Before(files[i].Smallest) {
-			return false
-		}
-	}
-	return true
 }

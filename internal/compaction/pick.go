@@ -1,79 +1,8 @@
 package compaction
 
 import (
-	"maps"
-
-	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
-
-// Style is how runs are arranged in the inner levels.
-type Style uint8
-
-// The styles.
-const (
-	Leveled     Style = iota // one run in every level below 0
-	LazyLeveled              // several runs in the inner levels, one in the last
-)
-
-// Config are the numbers that Pick works with.
-type Config struct {
-	Style Style
-	// L0Trigger is the number of runs in level 0 from which they are merged
-	// down.
-	L0Trigger int
-	// BaseLevelBytes is about what level 0 holds when it is merged down: the
-	// trigger times the size of a flush.
-	BaseLevelBytes uint64
-	// MaxRuns is the number of runs that an inner level of a lazy-leveled tree
-	// gathers.
-	MaxRuns int
-	// SizeRatio is how much larger an inner level of a leveled tree is than the
-	// one above it.
-	SizeRatio int
-	// SpaceTarget is the space that the tables may take for each byte of those
-	// in the last level: the bound of space amplification when everything
-	// written is overwritten.
-	SpaceTarget float64
-	// TableSize is the length at which a table ends.
-	TableSize uint64
-	// ValueFileSize is the length at which a value file ends; 0 joins none.
-	ValueFileSize uint64
-	// TombstoneDensity is how many bytes tombstones must promise to free for
-	// each byte that their way down costs.
-	TombstoneDensity float64
-	// PackFrom is how many keyspaces a job must write for to make packs: for fewer it
-	// is not worth that a table shares its file, and the space of it. PackedMax is
-	// the size beyond which a table gets a file of its own, and PackSlack how much of
-	// packs may be garbage besides as much as lives.
-	PackFrom             int
-	PackedMax, PackSlack uint64
-	// ValueSpaceTarget is how many bytes value files may take for each byte
-	// that is referenced in them; 0 collects nothing.
-	ValueSpaceTarget float64
-}
-
-// DefaultConfig is for a memtable of 64 MiB.
-func DefaultConfig() Config {
-	return Config{
-		Style:            LazyLeveled,
-		L0Trigger:        4,
-		BaseLevelBytes:   256 << 20,
-		MaxRuns:          6,
-		SizeRatio:        4,
-		SpaceTarget:      1.25,
-		TableSize:        8 << 20,
-		ValueFileSize:    16 << 20,
-		TombstoneDensity: 0.5,
-		ValueSpaceTarget: 1.25,
-		PackFrom:         8,
-		PackedMax:        64 << 10,
-		PackSlack:        8 << 20,
-	}
-}
-
-// Busy names the tables that running jobs have as inputs, with the job.
-type Busy map[base.FileNum]*Job
 
 // Pick chooses the most urgent job that can run beside the busy ones, and, if that
 // is a small one, small jobs of other keyspaces that are due too, to be done with
@@ -329,52 +258,4 @@ func (t *tree) pickIdle() (Job, bool) {
 		return Job{}, false
 	}
 	return t.job(ReasonIdle, most, s, best), true
-}
-
-// joinBytes is how many times the size of a table a job may have that joins
-// value files as it passes: what a larger one writes is not sure to lie side by
-// side.
-const joinBytes = 4
-
-// complete fills in what needs the whole picture: the value files to leave, and
-// where the outputs end.
-func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
-	if j.Drop {
-		return j
-	}
-	return t.completeWith(v, j, victimValues(v.Values, hiddenBy(&j, w), t.cfg))
-}
-
-// completeWith is complete for a caller that has chosen the value files to leave.
-func (t *tree) completeWith(v *manifest.Version, j Job, victims map[base.FileNum]bool) Job {
-	if j.Drop {
-		return j
-	}
-	rewrite := maps.Clone(j.RewriteValues)
-	if rewrite == nil {
-		rewrite = make(map[base.FileNum]bool)
-	}
-	var tables []*manifest.FileMeta
-	j.Files(func(_ int, f *manifest.FileMeta) {
-		tables = append(tables, f)
-		for _, ref := range f.ValueRefs {
-			if victims[ref.File] {
-				rewrite[ref.File] = true
-			}
-		}
-	})
-	j.Move = j.Move && len(rewrite) == 0
-	if !j.Move && j.Size() <= joinBytes*t.cfg.TableSize {
-		small, _ := joinValues(v, tables, joinGrowth, t.cfg)
-		for _, num := range small {
-			rewrite[num] = true
-		}
-	}
-	if len(rewrite) > 0 {
-		j.RewriteValues = rewrite
-	}
-	if j.Reason != ReasonJoin || j.OutputLevel == 0 { // it has none between its inputs
-		j.Guards = t.guards(j.OutputLevel, j.Size())
-	}
-	return j
 }

@@ -117,12 +117,6 @@ func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Jo
 	return best, of
 }
 
-// inPlace is a job that rewrites neighbouring tables where they are.
-func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
-	return Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, OutputLevel: level, OutputRun: id,
-		Inputs: []Input{{level, id, files}}}
-}
-
 // mostVictimBytes finds the neighbouring tables of a run, each with references
 // to victims, that together have most of them.
 func (t *tree) mostVictimBytes(level int, r *manifest.Run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {

@@ -23,12 +23,6 @@ import (
 // is, at the least.
 const joinGrowth = 3
 
-// smallTable is the size from which on a table is large enough to stay.
-func (c *Config) smallTable() uint64 { return c.TableSize / 4 }
-
-// smallValues is the same of value files.
-func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
-
 // pickJoin joins neighbouring tables of a run, or the value files that they
 // refer to, where it leaves the fewest files.
 func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
@@ -161,12 +155,6 @@ func growing(files []*manifest.FileMeta, limit uint64) []*manifest.FileMeta {
 		files = more
 	}
 	return nil
-}
-
-// isSmall reports whether a reference is to a small value file.
-func (c *Config) isSmall(v *manifest.Version, ref manifest.ValueRef) bool {
-	f := v.Values[ref.File]
-	return f != nil && f.Bytes < c.smallValues()
 }
 
 // joinValues chooses small value files that tables refer to, whose values become

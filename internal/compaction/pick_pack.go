@@ -31,14 +31,6 @@ func (j *Job) small(cfg *Config) bool {
 	return j.Written() <= cfg.PackedMax && len(j.RewriteValues) == 0
 }
 
-// Written is about how many bytes a job writes, at the most.
-func (j *Job) Written() uint64 {
-	if j.Move || j.Drop {
-		return 0
-	}
-	return j.Size()
-}
-
 // pickPacks looks after packs when nothing else is due: it writes again, together,
 // the tables of the packs that hold the most garbage if packs hold too much, or
 // else the small tables with files of their own, if there are many.

@@ -42,12 +42,6 @@ func (t *tree) hasTombstones(level int) bool {
 	return slices.ContainsFunc(t.Levels[level], func(r manifest.Run) bool { return slices.ContainsFunc(r.Files, t.hasGarbage) })
 }
 
-// hasGarbage reports whether a table has tombstones or entries that have
-// expired.
-func (t *tree) hasGarbage(f *manifest.FileMeta) bool {
-	return f.Deletes > 0 || f.Ranges > 0 || t.expired(f) > 0
-}
-
 // pickInPlace rewrites neighbouring tables that have nothing under them and are
 // full of what has expired, or in the last level of tombstones that a snapshot
 // had kept until now. That comes to an end: nothing that has expired outlives
@@ -153,18 +147,6 @@ func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 func (p *placed) extent() (e extent) {
 	e.add(p.f)
 	return e
-}
-
-// expired is about how many entries of a table have expired: their expiries are
-// taken to be spread evenly.
-func (t *tree) expired(f *manifest.FileMeta) float64 {
-	switch {
-	case f.Expiring == 0 || t.expireAt < f.MinExpiry:
-		return 0
-	case t.expireAt >= f.MaxExpiry:
-		return float64(f.Expiring)
-	}
-	return float64(f.Expiring) * float64(t.expireAt-f.MinExpiry+1) / float64(f.MaxExpiry-f.MinExpiry+1)
 }
 
 // expiredPart is about the part of a table's entries that have expired.

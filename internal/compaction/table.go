@@ -6,30 +6,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
-	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/valuelog"
 )
-
-// TableOutput is a new table, open for writing.
-type TableOutput struct {
-	ID     base.Identity
-	Writer *sstable.Writer
-	// Close makes the file durable and closes it. It is called once, after
-	// Writer.Finish and after every value file that the table refers to was
-	// closed (invariant I4).
-	Close func() error
-	// Abort closes the file, if it is open, and removes it.
-	Abort func()
-}
-
-// ValueOutput is a new value file, open for writing. Its functions are those of
-// TableOutput.
-type ValueOutput struct {
-	ID     base.Identity
-	Writer *valuelog.Writer
-	Close  func() error
-	Abort  func()
-}
 
 // maxWaiting is how many finished tables may wait for a value file to fill
 // before it is closed as it is: each holds an open file, and bytes that are not

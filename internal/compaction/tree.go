@@ -2,13 +2,10 @@ package compaction
 
 import (
 	"slices"
-	"sort"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
-
-const lastLevel = base.NumLevels - 1
 
 // tree is one keyspace's part of a version, as Pick works on it. Each keyspace
 // is a tree of its own: it has its own base level and its own scores.
@@ -53,22 +50,6 @@ func isQuiescent(t *manifest.Tree) bool {
 	s := &t.Sums[lastLevel]
 	return s.Deletes == 0 && s.Ranges == 0 && s.Expiring == 0
 }
-
-// extent is the bytes of tables, and of the values they have in value files.
-type extent struct{ tables, values float64 }
-
-func (e *extent) add(f *manifest.FileMeta) {
-	e.tables += float64(f.Size)
-	e.values += float64(f.ValueBytes())
-}
-
-// addAll adds the tables of a level.
-func (e *extent) addAll(s *manifest.Sum) {
-	e.tables += float64(s.Bytes)
-	e.values += float64(s.Values)
-}
-
-func (e extent) sum() float64 { return e.tables + e.values }
 
 // hiddenValues is the part of the values in the last level that those above it
 // may amount to. It is small beside SpaceTarget, because finding out which
@@ -193,10 +174,22 @@ func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
 	return id
 }
 
-// reaching returns the index of the first of a run's tables that does not end
-// before key.
-func reaching(files []*manifest.FileMeta, key []byte) int {
-	return sort.Search(len(files), func(i int) bool { return !files[i].EndsBefore(key) })
+// hasGarbage reports whether a table has tombstones or entries that have
+// expired.
+func (t *tree) hasGarbage(f *manifest.FileMeta) bool {
+	return f.Deletes > 0 || f.Ranges > 0 || t.expired(f) > 0
+}
+
+// expired is about how many entries of a table have expired: their expiries are
+// taken to be spread evenly.
+func (t *tree) expired(f *manifest.FileMeta) float64 {
+	switch {
+	case f.Expiring == 0 || t.expireAt < f.MinExpiry:
+		return 0
+	case t.expireAt >= f.MaxExpiry:
+		return float64(f.Expiring)
+	}
+	return float64(f.Expiring) * float64(t.expireAt-f.MinExpiry+1) / float64(f.MaxExpiry-f.MinExpiry+1)
 }
 
 // blocked reports whether a running job writes into a level from lo to end.
@@ -212,6 +205,12 @@ func (t *tree) blocked(level int, lo []byte, end base.End) bool {
 // a level: a job that took both could write over what another job puts there.
 func (t *tree) parted(level int, a, b *manifest.FileMeta) bool {
 	return t.blocked(level, a.Smallest, b.End())
+}
+
+// inPlace is a job that rewrites neighbouring tables where they are.
+func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
+	return Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, OutputLevel: level, OutputRun: id,
+		Inputs: []Input{{level, id, files}}}
 }
 
 // runningJob is where a running job writes.

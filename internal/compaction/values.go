@@ -10,20 +10,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 )
 
-// ValueOptions say what becomes of values.
-type ValueOptions struct {
-	// Threshold is the length from which a value goes to a value file; 0
-	// leaves all values in the tables.
-	Threshold int
-	// MaxFileSize is where a value file ends.
-	MaxFileSize uint64
-	// Rewrite reports whether the values of a file shall be copied out of it.
-	// nil never does.
-	Rewrite func(base.FileNum) bool
-	// Fetch appends the value that p points to.
-	Fetch func(dst []byte, p valuelog.Pointer) ([]byte, error)
-}
-
 // routed is a value on its way into the table.
 type routed struct {
 	kind base.Kind
