@@ -5,9 +5,6 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
-
-	"github.com/seerdb-go/seerdb/internal/invariant"
-	"github.com/seerdb-go/seerdb/internal/offheap"
 )
 
 // Options shape a Cache.
@@ -17,15 +14,6 @@ type Options struct {
 	// Acquire gets a private buffer.
 	Budget int64
 }
-
-// State says what Acquire found.
-type State uint8
-
-// The states of a handle from Acquire.
-const (
-	Hit  State = iota // the bytes are the page
-	Fill              // the caller fills the bytes, then calls Publish or Abort
-)
 
 // Cache is a page cache. Safe for concurrent use.
 type Cache struct {
@@ -83,6 +71,13 @@ const (
 	maxBudget = int64(placeLarge) * slotAlign
 )
 
+// counters are what Stats counts under the lock.
+type counters struct {
+	misses, inserts, evictions, waits, privates uint64
+	pages                                       int
+	bytes                                       int64
+}
+
 // New makes a cache. It takes memory only as pages come.
 func New(o Options) *Cache {
 	c := &Cache{
@@ -120,144 +115,4 @@ func (c *Cache) use(n int64) { c.used.Add(n) }
 // room is how many bytes the cache may still take; below zero it must shrink.
 func (c *Cache) room() int64 {
 	return c.budget - c.others.Load() - c.used.Load() - c.private.Load()
-}
-
-// Acquire pins the page k of size bytes.
-//
-// On Hit the handle's bytes are the page. On Fill they are the caller's alone,
-// with arbitrary contents: it fills them and calls Publish, after which the
-// handle reads like a Hit, or it calls Abort. Until then others that acquire k
-// wait; after an Abort one of them is asked to fill. So a fill must end, and
-// the goroutine that fills k must not acquire k again before that.
-//
-// Pages of one key always have one size; asked for another, Acquire hands out
-// a private buffer to fill. scan says that the page is read in passing: it is
-// among the first to leave, and finding it again in a scan does not change that.
-func (c *Cache) Acquire(k Key, size int, scan bool) (Handle, State) {
-	h := k.hash()
-	if f, b := c.findAndPin(k, h, !scan); f != nil {
-		if len(b) == size {
-			return Handle{c: c, f: f, b: b}, Hit
-		}
-		f.state.Add(^uint64(0))
-	}
-	return c.acquireSlow(k, h, size, scan)
-}
-
-func (c *Cache) acquireSlow(k Key, h uint64, size int, scan bool) (Handle, State) {
-	if len(c.regions) == 0 {
-		return c.privateHandle(size), Fill
-	}
-	c.mu.Lock()
-	for f := c.find(k, h); f != nil; f = c.find(k, h) {
-		if f.size() != size {
-			break
-		}
-		if b := c.pin(f, k, !scan); b != nil {
-			c.mu.Unlock()
-			return Handle{c: c, f: f, b: b}, Hit
-		}
-		s := f.state.Load()
-		if s&ready != 0 && s&pinMask == pinMax {
-			break
-		}
-		if s&filling != 0 && f.state.CompareAndSwap(s, s|waiting) {
-			c.wait(f)
-		}
-	}
-	var f *frame
-	if c.find(k, h) == nil {
-		f = c.slot(size, h, scan)
-	}
-	if f == nil {
-		c.unlockAndDiscard()
-		return c.privateHandle(size), Fill
-	}
-	f.file.Store(k.File)
-	f.off.Store(k.Off)
-	f.place.Store(uint64(size)<<32 | uint64(uint32(f.place.Load())))
-	f.state.Store(f.state.Load()&^(generation-1) | filling | pinOne)
-	c.enter(f)
-	c.linkFile(f)
-	c.count.misses++
-	c.count.inserts++
-	c.count.pages++
-	c.count.bytes += int64(size)
-	c.clock += int64(size)
-	c.unlockAndDiscard()
-	return Handle{c: c, f: f, b: c.bytes(f)}, Fill
-}
-
-// wait sleeps until the fill of f has ended. Called with mu held, which it
-// gives up in that time; f.state has the waiting bit, so the goroutine that ends the fill will
-// look for the channel.
-func (c *Cache) wait(f *frame) {
-	ch := c.waiters[f.id]
-	if ch == nil {
-		ch = make(chan struct{})
-		c.waiters[f.id] = ch
-	}
-	c.count.waits++
-	c.mu.Unlock()
-	<-ch
-	c.mu.Lock()
-}
-
-// wake lets the waiters for f go on. Called with mu held.
-func (c *Cache) wake(f *frame) {
-	if ch := c.waiters[f.id]; ch != nil {
-		delete(c.waiters, f.id)
-		close(ch)
-	}
-}
-
-// Drop evicts the pages of a file that will not be read again. Pages that are
-// pinned stay until they are evicted in turn.
-func (c *Cache) Drop(file uint64) {
-	const batch = 256 // at about 100 ns each, what a miss may have to wait
-	skipped := 0
-	for done := false; !done; {
-		c.mu.Lock()
-		id := c.files[file]
-		for i := 0; i < skipped && id != 0; i++ {
-			id = c.frame(id).fileNext
-		}
-		for i := 0; i < batch && id != 0; i++ {
-			f := c.frame(id)
-			id = f.fileNext
-			if c.seize(f) {
-				c.count.evictions++
-				c.release(f)
-			} else {
-				skipped++
-			}
-		}
-		done = id == 0
-		c.mu.Unlock()
-	}
-}
-
-// Close frees all memory. No handle may be in use, nor come into use.
-func (c *Cache) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return
-	}
-	c.closed = true
-	if invariant.Enabled {
-		c.checkUnpinned()
-	}
-	c.index.Store(newTable(1))
-	for _, r := range c.regions {
-		if r != nil {
-			offheap.Free(r)
-		}
-	}
-	c.largeMu.Lock()
-	for _, b := range c.large {
-		offheap.Free(b)
-	}
-	c.large = nil
-	c.largeMu.Unlock()
 }

@@ -1,29 +1,5 @@
 package cache
 
-// Kind is what memory is used for.
-type Kind uint8
-
-// The kinds. Pages is accounted by the cache itself.
-const (
-	Pages        Kind = iota // page memory, private buffers and the cache's own metadata
-	Memtables                // arenas
-	Tables                   // resident metadata of open tables
-	Iterators                // buffers of iterators
-	Transactions             // write sets and conflict tracking
-	Loads                    // what bulk loads sort
-	Heap                     // set aside for what else is on the Go heap
-	NumKinds
-)
-
-var kindNames = [NumKinds]string{"pages", "memtables", "tables", "iterators", "transactions", "loads", "heap"}
-
-func (k Kind) String() string {
-	if k < NumKinds {
-		return kindNames[k]
-	}
-	return "unknown"
-}
-
 // Charge takes n bytes of the budget for something other than pages, or gives
 // -n of them back. It never fails: it makes room by evicting. When what could be
 // evicted is pinned, the budget is exceeded until the next Charge or the next
@@ -66,13 +42,6 @@ func (c *Cache) Pinned() int64 {
 
 // Others is how many bytes of the budget have been charged, pages apart.
 func (c *Cache) Others() int64 { return c.others.Load() }
-
-// counters are what Stats counts under the lock.
-type counters struct {
-	misses, inserts, evictions, waits, privates uint64
-	pages                                       int
-	bytes                                       int64
-}
 
 // Stats is what the cache has done and holds.
 type Stats struct {

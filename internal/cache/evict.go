@@ -17,67 +17,6 @@ const (
 // differences count.
 func (c *Cache) now() uint32 { return uint32(c.clock >> 10) }
 
-// slot finds a free frame for a page of size bytes, in no queue but the one it
-// will live in; nil if there is none to be had. Called with mu held.
-func (c *Cache) slot(size int, h uint64, scan bool) *frame {
-	if size <= 0 || c.closed {
-		return nil
-	}
-	if c.room() < 0 {
-		c.reclaim(0) // metadata has grown
-	}
-	ci, back := c.largeClass(), !scan && c.ghosts.take(h)
-	var f *frame
-	if size <= c.maxSlot() {
-		ci = c.classOf(size)
-		if back {
-			c.classes[ci].returned++
-		}
-		f = c.slotIn(ci, scan)
-	} else {
-		f = c.newLarge(size)
-	}
-	if f == nil {
-		return nil
-	}
-	cl := &c.classes[ci]
-	f.scanned, f.born = scan, c.now()
-	cl.lastInsert = f.born
-	if back {
-		c.push(&cl.main, queueMain, f)
-	} else {
-		c.push(&cl.small, queueSmall, f)
-	}
-	return f
-}
-
-// slotIn finds a free frame in a class: an unused one, one of a new slab, one
-// of a slab from another class if this one needs it more, or an evicted one.
-func (c *Cache) slotIn(ci int, scan bool) *frame {
-	cl := &c.classes[ci]
-	if cl.free.len == 0 && !c.grow(ci) {
-		if !scan && cl.returned >= raidAfter {
-			cl.returned = 0
-			if d := c.oldest(ci); d >= 0 && c.age(d)/2 > cl.age && c.raid(d, raidRounds*c.classes[d].perSlab) {
-				c.grow(ci)
-			}
-		}
-		if cl.free.len == 0 {
-			steps := maxSteps
-			if f := c.evict(ci, &steps); f != nil {
-				return f
-			}
-			// Nothing here, or all of it pinned.
-			if !c.reclaim(c.slabCost(ci)) || !c.grow(ci) {
-				return nil
-			}
-		}
-	}
-	f := c.frame(cl.free.head)
-	c.unlink(&cl.free, f)
-	return f
-}
-
 // evict frees one frame of a class by S3-FIFO and returns it in no queue. It
 // looks at no more than *steps frames, and takes what it used from *steps.
 func (c *Cache) evict(ci int, steps *int) *frame {
@@ -140,4 +79,30 @@ func (c *Cache) release(f *frame) {
 		return
 	}
 	c.push(&c.classes[f.class].free, queueFree, f)
+}
+
+// Drop evicts the pages of a file that will not be read again. Pages that are
+// pinned stay until they are evicted in turn.
+func (c *Cache) Drop(file uint64) {
+	const batch = 256 // at about 100 ns each, what a miss may have to wait
+	skipped := 0
+	for done := false; !done; {
+		c.mu.Lock()
+		id := c.files[file]
+		for i := 0; i < skipped && id != 0; i++ {
+			id = c.frame(id).fileNext
+		}
+		for i := 0; i < batch && id != 0; i++ {
+			f := c.frame(id)
+			id = f.fileNext
+			if c.seize(f) {
+				c.count.evictions++
+				c.release(f)
+			} else {
+				skipped++
+			}
+		}
+		done = id == 0
+		c.mu.Unlock()
+	}
 }

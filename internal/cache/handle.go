@@ -79,6 +79,29 @@ func (h Handle) releaseRare() {
 	}
 }
 
+// wait sleeps until the fill of f has ended. Called with mu held, which it
+// gives up in that time; f.state has the waiting bit, so the goroutine that ends the fill will
+// look for the channel.
+func (c *Cache) wait(f *frame) {
+	ch := c.waiters[f.id]
+	if ch == nil {
+		ch = make(chan struct{})
+		c.waiters[f.id] = ch
+	}
+	c.count.waits++
+	c.mu.Unlock()
+	<-ch
+	c.mu.Lock()
+}
+
+// wake lets the waiters for f go on. Called with mu held.
+func (c *Cache) wake(f *frame) {
+	if ch := c.waiters[f.id]; ch != nil {
+		delete(c.waiters, f.id)
+		close(ch)
+	}
+}
+
 // maxBuffers is how many private buffers are kept for reuse; they serve a cache
 // without a budget.
 const maxBuffers = 16
@@ -113,14 +136,4 @@ func (c *Cache) releasePrivate(b []byte) {
 		c.buffers = append(c.buffers, b)
 	}
 	c.mu.Unlock()
-}
-
-// poison makes the use of freed bytes visible.
-func poison(b []byte) {
-	if len(b) > 0 {
-		b[0] = 0xdb
-	}
-	for n := 1; n < len(b); n *= 2 {
-		copy(b[n:], b[:n])
-	}
 }

@@ -1,12 +1,5 @@
 package cache
 
-// queue is a doubly linked list through the frames, newest at the head.
-// Guarded by mu.
-type queue struct {
-	head, tail frameID
-	len        int
-}
-
 // push puts a frame that is in no queue at the head.
 func (c *Cache) push(q *queue, name queueName, f *frame) {
 	f.queue, f.prev, f.next = name, 0, q.head
@@ -85,30 +78,4 @@ func (c *Cache) unlinkFile(f *frame) {
 		delete(c.files, f.file.Load())
 	}
 	f.filePrev, f.fileNext = 0, 0
-}
-
-// ghosts remembers fingerprints of pages that left a small queue, in sets of
-// four, the oldest of a set making room. Guarded by mu.
-type ghosts [][4]uint32
-
-func (g ghosts) set(h uint64) (*[4]uint32, uint32) {
-	return &g[h>>32&uint64(len(g)-1)], uint32(h) | 1
-}
-
-func (g ghosts) add(h uint64) {
-	s, fp := g.set(h)
-	copy(s[1:], s[:3])
-	s[0] = fp
-}
-
-// take reports whether h is remembered, and forgets it.
-func (g ghosts) take(h uint64) bool {
-	s, fp := g.set(h)
-	for i, x := range s {
-		if x == fp {
-			s[i] = 0
-			return true
-		}
-	}
-	return false
 }

@@ -1,62 +1,8 @@
 package cache
 
 import (
-	"math"
-	"slices"
-
-	"github.com/seerdb-go/seerdb/internal/invariant"
 	"github.com/seerdb-go/seerdb/internal/offheap"
 )
-
-const (
-	slotAlign  = 64 // a slot begins on a cache line
-	minSlot    = 512
-	minSlots   = 4 // in a slab; larger pages get a mapping of their own
-	placeLarge = math.MaxUint32
-	// frameBytes is what a slot costs besides itself: its frame and its number
-	// in the slab's list.
-	frameBytes = 64 + 4
-)
-
-// class is all the slots of one size, or all large pages.
-type class struct {
-	slot    int // bytes; 0 for large pages; immutable
-	perSlab int // immutable
-
-	// guarded by mu
-	slabs             int
-	free, small, main queue
-	age               uint32 // average residence of what left the small queue, in units of Cache.now
-	lastInsert        uint32
-	returned          uint32 // pages that came back as ghosts since the class last got a slab
-}
-
-type slab struct {
-	class  int       // -1 for none
-	frames []frameID // one for each slot
-}
-
-// makeClasses makes the classes, smallest slots first and that of large pages
-// last, and the table that leads from a length, in units of slotAlign rounded
-// up, to the class. Classes are those numbers of slots that divide a slab with
-// little left over, so that memory is lost only between the steps: at eight
-// slots an eighth, from ten slots on a tenth at most.
-func makeClasses(slabSize int) (cs []class, bySize []uint8) {
-	for n := minSlots; slabSize/n >= minSlot; n += max(n/10, 1) {
-		slot := slabSize / n &^ (slotAlign - 1)
-		if len(cs) == 0 || slot < cs[len(cs)-1].slot {
-			cs = append(cs, class{slot: slot, perSlab: slabSize / slot})
-		}
-	}
-	slices.Reverse(cs)
-	for units, ci := 0, 0; ci < len(cs); units++ {
-		if units*slotAlign > cs[ci].slot {
-			ci++
-		}
-		bySize = append(bySize, uint8(ci))
-	}
-	return append(cs, class{}), bySize[:len(bySize)-1]
-}
 
 // classOf is the class for pages of size bytes, which fit a slot.
 func (c *Cache) classOf(size int) int { return int(c.bySize[(size+slotAlign-1)/slotAlign]) }
@@ -65,25 +11,6 @@ func (c *Cache) classOf(size int) int { return int(c.bySize[(size+slotAlign-1)/s
 func (c *Cache) maxSlot() int { return c.slabSize / minSlots }
 
 func (c *Cache) largeClass() int { return len(c.classes) - 1 }
-
-// slotBytes is the memory of a place other than a large one.
-func (c *Cache) slotBytes(place uint64) []byte {
-	at, n := uint64(uint32(place))*slotAlign, int(place>>32)
-	o := int(at & (1<<c.regionShift - 1))
-	return c.regions[at>>c.regionShift][o : o+n : o+n]
-}
-
-// bytes is the page of a frame that the caller has pinned or seized.
-func (c *Cache) bytes(f *frame) []byte {
-	p := f.place.Load()
-	if uint32(p) != placeLarge {
-		return c.slotBytes(p)
-	}
-	c.largeMu.RLock()
-	b := c.large[f.id]
-	c.largeMu.RUnlock()
-	return b[: p>>32 : p>>32]
-}
 
 // slabCost is what one more slab of a class takes, with its frames.
 func (c *Cache) slabCost(ci int) int64 {
@@ -201,11 +128,8 @@ func (c *Cache) unlockAndDiscard() {
 	c.mu.Unlock()
 }
 
-// newLarge makes room for a large page in a mapping of its own.
+// newLarge maps a large page for itself, for which there is room.
 func (c *Cache) newLarge(size int) *frame {
-	if int64(size) > c.budget/8 || !c.reclaim(int64(size)+frameChunk*frameBytes) {
-		return nil
-	}
 	f := c.newFrame()
 	if f == nil {
 		return nil
@@ -233,16 +157,4 @@ func (c *Cache) freeLarge(f *frame) {
 	offheap.Free(mem)
 	c.use(-int64(len(mem)))
 	c.dismiss(f)
-}
-
-// checkUnpinned panics if a page is pinned: its reader would read freed memory.
-func (c *Cache) checkUnpinned() {
-	if !invariant.Enabled {
-		return
-	}
-	for id := 1; id < c.frames; id++ {
-		if s := c.frame(frameID(id)).state.Load(); s&(pinMask|filling) != 0 {
-			panic("cache: Close with a page pinned")
-		}
-	}
 }
