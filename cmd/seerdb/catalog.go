@@ -54,6 +54,14 @@ func allSpaces(s *manifest.State) []manifest.Keyspace {
 	return all
 }
 
+func describeSpace(k *manifest.Keyspace) string {
+	text := fmt.Sprintf("keyspace %d %s", k.ID, spaceName(k))
+	if k.Merger != "" {
+		text += " merges with " + k.Merger
+	}
+	return text
+}
+
 // spaceFigures are what the manifest knows of a keyspace. What is in the log
 // only is not counted.
 type spaceFigures struct {

@@ -219,16 +219,3 @@ func dumpValues(w io.Writer, s *subject, _ dumpOptions) error {
 	fmt.Fprintf(w, "%d values, %d bytes\n", info.Count, info.Bytes)
 	return nil
 }
-
-func openFile(path string) (vfs.File, int64, error) {
-	f, err := vfs.OS.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	size, err := f.Size()
-	if err != nil {
-		_ = f.Close()
-		return nil, 0, err
-	}
-	return f, size, nil
-}

@@ -4,7 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"time"
+	"maps"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
@@ -14,11 +15,6 @@ import (
 )
 
 // What dumps show of keyspaces, range deletes and expiry.
-
-// expiryText is an expiry for people.
-func expiryText(ms uint64) string {
-	return time.UnixMilli(int64(min(ms, 1<<56))).UTC().Format("2006-01-02T15:04:05.000Z")
-}
 
 // opText describes an operation of a commit.
 func opText(op *batch.Op, s *manifest.State) string {
@@ -127,7 +123,7 @@ func dumpKeyspaces(w io.Writer, path string) error {
 		}
 		clock = max(clock, e.Clock)
 	}
-	for _, id := range sortedKeys(spaces) {
+	for _, id := range slices.Sorted(maps.Keys(spaces)) {
 		k := spaces[id]
 		fmt.Fprintln(w, describeSpace(&k))
 	}
@@ -135,12 +131,4 @@ func dumpKeyspaces(w io.Writer, path string) error {
 		fmt.Fprintf(w, "clock %s\n", expiryText(clock))
 	}
 	return nil
-}
-
-func describeSpace(k *manifest.Keyspace) string {
-	text := fmt.Sprintf("keyspace %d %s", k.ID, spaceName(k))
-	if k.Merger != "" {
-		text += " merges with " + k.Merger
-	}
-	return text
 }

@@ -57,6 +57,12 @@ func exitCode(err error) int {
 	return exitIO
 }
 
+// errDamage ends a check that found damage; the findings were printed.
+var errDamage = errors.New("the database is damaged")
+
+// errShell ends a script in which commands failed; each said so.
+var errShell = errors.New("not every command was carried out")
+
 // usageError is a mistake on the command line or in the input.
 type usageError struct{ error }
 

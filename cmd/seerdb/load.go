@@ -17,13 +17,6 @@ import (
 // commit no longer shows, and memory stays small.
 const loadBatchBytes = 256 << 10
 
-const formatHelp = "  tsv     key TAB value; a tab, newline, carriage return or backslash inside is \\t \\n \\r \\\\, and any\n" +
-	"          byte may be \\x and two hexadecimal digits; with --raw a backslash is a backslash\n" +
-	"  jsonl   {\"key\":\"…\",\"value\":\"…\"} on each line; key64 and value64 hold base64 of what is no text,\n" +
-	"          and expires, such as \"2026-05-01T12:00:00.5Z\" or milliseconds since 1970, is when the\n" +
-	"          key is gone; anything else is refused\n" +
-	"  binary  uvarint length and bytes of key, then of value"
-
 func loadCommand() *cobra.Command {
 	l := loader{format: "tsv", o: newRowOptions()}
 	cmd := &cobra.Command{

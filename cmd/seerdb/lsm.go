@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -62,5 +59,3 @@ func printTree(w io.Writer, s *manifest.State) error {
 func drawTree(out, dir string, s *manifest.State) error {
 	return writeFile(out, func(w io.Writer) error { return drawPage(w, dir, s) })
 }
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

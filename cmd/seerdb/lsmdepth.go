@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
@@ -203,7 +204,7 @@ type valuesPicture struct {
 func valuesOf(s *manifest.State, debt uint64) *valuesPicture {
 	files := make([]*manifest.ValueFile, 0, len(s.Version.Values))
 	var total, stored, garbage uint64
-	for _, num := range sortedKeys(s.Version.Values) {
+	for _, num := range slices.Sorted(maps.Keys(s.Version.Values)) {
 		v := s.Version.Values[num]
 		files = append(files, v)
 		total, stored, garbage = total+v.Size, stored+v.Bytes, garbage+v.Garbage()

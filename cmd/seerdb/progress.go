@@ -6,9 +6,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // newBar shows progress in bytes on a terminal, and nothing elsewhere.
@@ -50,14 +52,13 @@ func watch(w io.Writer, size int64, what string, done func() int64) (stop func()
 	}
 }
 
-// counted is a number with a noun, in the singular for one.
-func counted[N int | int64](n N, noun string) string {
-	return humanize.Comma(int64(n)) + " " + verb(int64(n), noun, noun+"s")
+// readSince counts the bytes that were read from tables and value files.
+func readSince(db *seerdb.DB, then *observe.Metrics) func() int64 {
+	return func() int64 {
+		now := db.Metrics()
+		return now.IO.Tables.BytesRead + now.IO.Values.BytesRead - then.IO.Tables.BytesRead - then.IO.Values.BytesRead
+	}
 }
 
-func verb(n int64, one, more string) string {
-	if n == 1 {
-		return one
-	}
-	return more
-}
+// stored is the bytes in tables and value files.
+func stored(m *observe.Metrics) int64 { return m.IO.Tables.Bytes + m.Values.Bytes }

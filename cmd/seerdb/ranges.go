@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -162,7 +161,7 @@ func countCommand() *cobra.Command {
 }
 
 // countKeys counts, until ctx ends.
-func countKeys(ctx context.Context, t shellReader, lo, hi []byte) (n int64, err error) {
+func countKeys(ctx context.Context, t reader, lo, hi []byte) (n int64, err error) {
 	it, err := t.NewIter(&seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: true, Bulk: true})
 	if err != nil {
 		return 0, err
@@ -174,14 +173,6 @@ func countKeys(ctx context.Context, t shellReader, lo, hi []byte) (n int64, err 
 		}
 	}
 	return n, it.Close()
-}
-
-// momentText is when a row expires, or -.
-func momentText(at time.Time, expires bool) string {
-	if !expires {
-		return "-"
-	}
-	return expiryText(uint64(at.UnixMilli()))
 }
 
 func delrangeCommand() *cobra.Command {

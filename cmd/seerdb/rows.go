@@ -1,10 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
-	"io"
 	"time"
 
 	"github.com/seerdb-go/seerdb"
@@ -28,6 +24,14 @@ type row struct {
 	expires    time.Time // zero = never
 }
 
+// or is r, or the zero row if there is an error.
+func (r row) or(err error) (row, error) {
+	if err != nil {
+		return row{}, err
+	}
+	return r, nil
+}
+
 // badRow is a row that cannot be taken, among others that can.
 type badRow struct{ error }
 
@@ -45,210 +49,4 @@ type rowOptions struct {
 // newRowOptions has the limits of the engine.
 func newRowOptions() *rowOptions {
 	return &rowOptions{maxKey: seerdb.MaxKeySize, maxValue: seerdb.MaxValueSize}
-}
-
-func newRowReader(format string, r io.Reader, o *rowOptions) (rowReader, error) {
-	b := bufio.NewReaderSize(r, 1<<20)
-	switch format {
-	case "tsv":
-		return &tsvReader{text: text{r: b, o: o}}, nil
-	case "jsonl":
-		return &jsonReader{text: text{r: b, o: o, blankCR: true}}, nil
-	case "binary":
-		return &binaryReader{r: b, o: o}, nil
-	}
-	return nil, errFormat(format)
-}
-
-func newRowWriter(format string, w *bufio.Writer, o *rowOptions) (rowWriter, error) {
-	switch format {
-	case "tsv":
-		return &tsvWriter{w: w, raw: o.raw}, nil
-	case "jsonl":
-		return &jsonWriter{w: w}, nil
-	case "binary":
-		return &binaryWriter{w: w}, nil
-	}
-	return nil, errFormat(format)
-}
-
-func errFormat(format string) error {
-	return usagef("--format is %q; expected tsv, jsonl or binary", format)
-}
-
-// text reads lines piece by piece: a line may be much longer than what it means,
-// and is never in memory as a whole.
-type text struct {
-	r    *bufio.Reader
-	o    *rowOptions
-	n    int  // of the line, from 1
-	open bool // its end was not read yet
-
-	blankCR bool // a CR before the end means nothing in this format
-}
-
-// end is what until returns at the end of a line, whatever it is written as.
-const end = '\n'
-
-var (
-	bom = []byte("\ufeff")
-
-	errBOM  = errors.New("a byte order mark (EF BB BF) stands before the first row and would become part of it; --crlf takes it off")
-	errCRLF = errors.New("the line ends in CR LF, and the CR would become part of the row; --crlf takes it off")
-)
-
-// begin starts a line, or returns io.EOF.
-func (t *text) begin() error {
-	if t.n == 0 {
-		switch b, _ := t.r.Peek(len(bom)); {
-		case !bytes.Equal(b, bom):
-		case !t.o.crlf:
-			return usageError{errBOM}
-		default:
-			_, _ = t.r.Discard(len(bom))
-		}
-	}
-	if _, err := t.r.Peek(1); err != nil {
-		return err
-	}
-	t.n++
-	t.open = true
-	return nil
-}
-
-// finish ends a line in which err happened, nil for nothing.
-func (t *text) finish(err error) error {
-	var u usageError
-	if err == nil || !errors.As(err, &u) {
-		return err
-	}
-	err = t.named(err)
-	if derr := t.drain(); derr != nil {
-		return derr
-	}
-	return err
-}
-
-// named adds the number of the line, and keeps what kind of error it is.
-func (t *text) named(err error) error {
-	if errors.As(err, new(badRow)) {
-		return badRow{usagef("line %d: %w", t.n, err)}
-	}
-	return usagef("line %d: %w", t.n, err)
-}
-
-// drain goes behind the end of the line.
-func (t *text) drain() error {
-	for t.open {
-		_, err := t.r.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		t.open = false
-		if err != nil && err != io.EOF {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *text) skip() error {
-	if err := t.begin(); err != nil {
-		return err
-	}
-	return t.drain()
-}
-
-// line appends a whole line to dst, or returns io.EOF.
-func (t *text) line(dst []byte) ([]byte, error) {
-	if err := t.begin(); err != nil {
-		return dst, err
-	}
-	dst, _, err := t.until(dst, nothing, "line", seerdb.MaxValueSize)
-	return dst, t.finish(err)
-}
-
-// until appends to dst what comes before the next byte that stops, which it
-// returns. The end of a line always stops, as does the end of the input.
-func (t *text) until(dst []byte, stop *[256]bool, what string, limit int) ([]byte, byte, error) {
-	for {
-		if !t.open {
-			return dst, end, nil
-		}
-		if _, err := t.r.Peek(1); err == io.EOF {
-			t.open = false
-			return dst, end, nil
-		} else if err != nil {
-			return dst, 0, err
-		}
-		b, _ := t.r.Peek(t.r.Buffered())
-		i := 0
-		for i < len(b) && !stop[b[i]] && b[i] != '\n' && b[i] != '\r' {
-			i++
-		}
-		if len(dst)+i > limit {
-			return dst, 0, badf("the %s is longer than %d bytes", what, limit)
-		}
-		dst = append(dst, b[:i]...)
-		_, _ = t.r.Discard(i)
-		if i == len(b) {
-			continue
-		}
-		c, err := t.r.ReadByte()
-		if c != '\r' || err != nil {
-			t.open = c != '\n'
-			return dst, c, err
-		}
-		if isEnd, err := t.carriageReturn(); isEnd || err != nil {
-			return dst, end, err
-		}
-		if stop['\r'] {
-			return dst, c, nil
-		}
-		if dst = append(dst, '\r'); len(dst) > limit {
-			return dst, 0, badf("the %s is longer than %d bytes", what, limit)
-		}
-	}
-}
-
-// carriageReturn says whether a CR that was read ends the line, which must have
-// been said with --crlf.
-func (t *text) carriageReturn() (isEnd bool, err error) {
-	b, err := t.r.Peek(1)
-	if len(b) == 1 && b[0] != '\n' || err != nil && err != io.EOF {
-		return false, err
-	}
-	if !t.o.crlf && !t.blankCR {
-		return false, usageError{errCRLF}
-	}
-	_, _ = t.r.Discard(len(b))
-	t.open = false
-	return true, nil
-}
-
-// stops makes the set of bytes at which until stops.
-func stops(chars string) *[256]bool {
-	s := new([256]bool)
-	for i := range len(chars) {
-		s[chars[i]] = true
-	}
-	return s
-}
-
-var everyByte = func() *[256]bool {
-	s := new([256]bool)
-	for i := range s {
-		s[i] = true
-	}
-	return s
-}()
-
-// one returns the next byte of the line.
-func (t *text) one() (byte, error) {
-	if b, err := t.r.Peek(1); err == nil && t.open && b[0] != '\n' && b[0] != '\r' {
-		_, _ = t.r.Discard(1)
-		return b[0], nil
-	}
-	_, c, err := t.until(nil, everyByte, "", 0)
-	return c, err
 }

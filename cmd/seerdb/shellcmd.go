@@ -13,15 +13,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// shellWriter is what the shell writes to: a keyspace, or one in a transaction.
-type shellWriter interface {
-	Put(key, value []byte) error
-	PutTTL(key, value []byte, d time.Duration) error
-	Delete(key []byte) error
-	DeleteRange(lo, hi []byte) error
-	Merge(key, operand []byte) error
-}
-
 // commands makes the commands of the shell anew, for every line: their flags
 // must not remember.
 func (sh *shell) commands() *cobra.Command {
@@ -42,16 +33,6 @@ func (sh *shell) commands() *cobra.Command {
 	root.SetHelpCommand(help)
 	root.AddCommand(help)
 	return root
-}
-
-// wordCount checks how many words follow a command.
-func wordCount(lo, hi int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < lo || len(args) > hi {
-			return usagef("%d words after %s; expected %s", len(args), cmd.Name(), cmd.Use)
-		}
-		return nil
-	}
 }
 
 func (sh *shell) help(root *cobra.Command, args []string) error {

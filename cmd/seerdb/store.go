@@ -11,21 +11,33 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// tree is what the database, as its default keyspace, and the other keyspaces
-// have in common.
-type tree interface {
+// reader is what commands read from: a keyspace now, at a snapshot, or in a
+// transaction.
+type reader interface {
 	Get(key []byte) ([]byte, error)
-	AppendGet(dst, key []byte) ([]byte, error)
+	NewIter(o *seerdb.IterOptions) (*seerdb.Iter, error)
+}
+
+// writer is what commands write to: a keyspace, or one in a transaction.
+type writer interface {
 	Put(key, value []byte) error
 	PutTTL(key, value []byte, d time.Duration) error
 	Delete(key []byte) error
 	DeleteRange(lo, hi []byte) error
 	Merge(key, operand []byte) error
+}
+
+// tree is what the database, as its default keyspace, and the other keyspaces
+// have in common.
+type tree interface {
+	reader
+	writer
+	AppendGet(dst, key []byte) ([]byte, error)
 	Expiry(key []byte) (at time.Time, expires bool, err error)
-	NewIter(o *seerdb.IterOptions) (*seerdb.Iter, error)
 	Range(lo, hi []byte) *seerdb.Rows
 	Compact(ctx context.Context, lo, hi []byte) error
 }
@@ -107,6 +119,17 @@ func openToWrite(dir string, create bool, d seerdb.Durability) (*store, error) {
 	return openStore(dir, &seerdb.Options{Durability: d}, storedOperators(dir))
 }
 
+// durabilities are the modes that the command line has names for.
+var durabilities = map[string]seerdb.Durability{"sync": seerdb.Sync, "buffered": seerdb.Buffered, "relaxed": seerdb.Relaxed}
+
+func parseDurability(name string) (seerdb.Durability, error) {
+	d, ok := durabilities[name]
+	if !ok {
+		return d, usagef("--durability is %q; expected sync, buffered or relaxed", name)
+	}
+	return d, nil
+}
+
 func createFlag(cmd *cobra.Command, create *bool) {
 	cmd.Flags().BoolVar(create, "create", false, "make a database also in a directory that has other files")
 }
@@ -159,3 +182,16 @@ func (f foreignOperator) Full(_, _, _ []byte, _ bool, _ [][]byte) ([]byte, error
 }
 
 func (foreignOperator) Partial(_, _, _, _ []byte) ([]byte, bool, error) { return nil, false, nil }
+
+func openFile(path string) (vfs.File, int64, error) {
+	f, err := vfs.OS.Open(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	size, err := f.Size()
+	if err != nil {
+		_ = f.Close()
+		return nil, 0, err
+	}
+	return f, size, nil
+}

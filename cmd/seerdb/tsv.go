@@ -27,14 +27,6 @@ func (t *tsvReader) next() (row, error) {
 	return row{key: t.key, value: t.value}.or(t.finish(t.row()))
 }
 
-// or is r, or the zero row if there is an error.
-func (r row) or(err error) (row, error) {
-	if err != nil {
-		return row{}, err
-	}
-	return r, nil
-}
-
 func (t *tsvReader) row() (err error) {
 	inKey, inValue := tabOrEscape, escapeOnly
 	if t.o.raw {
@@ -51,7 +43,7 @@ func (t *tsvReader) row() (err error) {
 	return err
 }
 
-var tabOrEscape, escapeOnly, tabOnly, nothing = stops("\t\\"), stops("\\"), stops("\t"), stops("")
+var tabOrEscape, escapeOnly, tabOnly = stops("\t\\"), stops("\\"), stops("\t")
 
 // field reads up to a byte that stops, other than a backslash, or the end of the
 // line.
