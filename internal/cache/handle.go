@@ -1,8 +1,6 @@
 package cache
 
-import (
-	"github.com/seerdb-go/seerdb/internal/invariant"
-)
+import "github.com/seerdb-go/seerdb/internal/invariant"
 
 // Handle is a pinned page. It is a small value, to be copied with care: every
 // Acquire is matched by exactly one Release or Abort. The zero Handle holds

@@ -1,8 +1,6 @@
 package cache
 
-import (
-	"github.com/seerdb-go/seerdb/internal/offheap"
-)
+import "github.com/seerdb-go/seerdb/internal/offheap"
 
 // classOf is the class for pages of size bytes, which fit a slot.
 func (c *Cache) classOf(size int) int { return int(c.bySize[(size+slotAlign-1)/slotAlign]) }

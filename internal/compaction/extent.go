@@ -1,8 +1,6 @@
 package compaction
 
-import (
-	"github.com/seerdb-go/seerdb/internal/manifest"
-)
+import "github.com/seerdb-go/seerdb/internal/manifest"
 
 // extent is the bytes of tables, and of the values they have in value files.
 type extent struct{ tables, values float64 }

@@ -1,8 +1,6 @@
 package compaction
 
-import (
-	"github.com/seerdb-go/seerdb/internal/manifest"
-)
+import "github.com/seerdb-go/seerdb/internal/manifest"
 
 // Pick chooses the most urgent job that can run beside the busy ones, and, if that
 // is a small one, small jobs of other keyspaces that are due too, to be done with

@@ -11,19 +11,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// EntryOverhead is the most bytes of the arena, averaged over a half,
-// that an entry takes beside its key and value:
-//
-//	record or version header    24
-//	alignment                    7
-//	leaf: 192 for 7 inserts     28  (a leaf splits when 14 have become 15, and
-//	                                 the halves have 7 and 8)
-//	inner: 512 for 7 splits     13  (likewise, with the levels above)
-//	index                       16
-//
-// An overwritten key needs neither tree nor index.
-const EntryOverhead = recordSize + 7 + 28 + 13 + indexBytesPerKey
-
 // fixedOverhead is what a half needs beside what was reserved: the first
 // nodes, a root for each level, and room for the amortization to start.
 const fixedOverhead = 16 << 10
@@ -194,20 +181,6 @@ func (h *half) Prefetch(hash uint64) {
 	p := &h.partitions[hash&h.mask]
 	state := p.state.Load()
 	prefetchLine(unsafe.Pointer(h.arena.bucket(state, bucketOf(hash, uint32(state)))))
-}
-
-// NewIter makes an iterator over what a read at sequence s sees.
-func (h *half) NewIter(s base.SeqNum) *Iter {
-	i := new(Iter)
-	i.Init(h, s)
-	return i
-}
-
-// NewAllIter makes an iterator over every version.
-func (h *half) NewAllIter() *Iter {
-	i := new(Iter)
-	i.InitAll(h)
-	return i
 }
 
 // Len is the number of entries. Range tombstones are none.

@@ -63,6 +63,19 @@ const (
 	indexFixed = segmentSize + firstDirectory*4 + 3*lineSize
 )
 
+// EntryOverhead is the most bytes of the arena, averaged over a half,
+// that an entry takes beside its key and value:
+//
+//	record or version header    24
+//	alignment                    7
+//	leaf: 192 for 7 inserts     28  (a leaf splits when 14 have become 15, and
+//	                                 the halves have 7 and 8)
+//	inner: 512 for 7 splits     13  (likewise, with the levels above)
+//	index                       16
+//
+// An overwritten key needs neither tree nor index.
+const EntryOverhead = recordSize + 7 + 28 + 13 + indexBytesPerKey
+
 // The bits of a hash, from the bottom: partition, bucket, ..., tag.
 const (
 	partitionBits = 6

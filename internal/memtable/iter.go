@@ -61,6 +61,20 @@ func (i *Iter) InitAll(h *half) {
 	i.place = unpositioned
 }
 
+// NewIter makes an iterator over what a read at sequence s sees.
+func (h *half) NewIter(s base.SeqNum) *Iter {
+	i := new(Iter)
+	i.Init(h, s)
+	return i
+}
+
+// NewAllIter makes an iterator over every version.
+func (h *half) NewAllIter() *Iter {
+	i := new(Iter)
+	i.InitAll(h)
+	return i
+}
+
 // First lands on the first entry.
 func (i *Iter) First() *base.KV {
 	i.load(nil, toFirst)

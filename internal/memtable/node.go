@@ -213,3 +213,13 @@ func (a *arena) commonPrefix(lo, hi ref) int {
 	}
 	return n
 }
+
+// target says where a descent goes.
+type target uint8
+
+const (
+	toKey    target = iota // the leaf that has, or would get, the key
+	toBefore               // the leaf of the last keys before the key
+	toFirst
+	toLast
+)

@@ -50,16 +50,6 @@ func (t *tree) init(a *arena) {
 	t.last = r
 }
 
-// target says where a descent goes.
-type target uint8
-
-const (
-	toKey    target = iota // the leaf that has, or would get, the key
-	toBefore               // the leaf of the last keys before the key
-	toFirst
-	toLast
-)
-
 // found is a leaf as a descent saw it, and the way to its neighbours.
 type found struct {
 	leaf      *leaf

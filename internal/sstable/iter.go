@@ -134,14 +134,6 @@ func (it *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
 	return it.begin(i)
 }
 
-// scaleHint turns the index's hint into an entry.
-func scaleHint(hint, n int) int {
-	if hint < 0 {
-		return block.NoHint
-	}
-	return int(uint64(hint) * uint64(n) >> 31)
-}
-
 // SeekLT lands on the last entry whose user key is < key.
 func (it *Iter) SeekLT(key []byte) *base.KV {
 	it.err, it.used = nil, true

@@ -130,3 +130,11 @@ func (r *Reader) checkPage(s []byte, off int64, codec compress.Codec) error {
 	}
 	return nil
 }
+
+// scaleHint turns the index's hint into an entry.
+func scaleHint(hint, n int) int {
+	if hint < 0 {
+		return block.NoHint
+	}
+	return int(uint64(hint) * uint64(n) >> 31)
+}

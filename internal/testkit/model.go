@@ -71,6 +71,10 @@ type version struct {
 	expiry int64 // of a PutTTL
 }
 
+func (op *Op) version(commit int) version {
+	return version{commit: commit, kind: op.kind(), value: op.Value, expiry: op.Expiry}
+}
+
 // View is what a read sees: the commits up to one, at one time.
 type View struct {
 	Commit int
@@ -329,4 +333,15 @@ func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []ve
 		}
 	}
 	return h
+}
+
+// asked is what the transaction of a commit read for update.
+type asked struct {
+	commit int
+	keys   []keyRef
+}
+
+type keyRef struct {
+	keyspace int
+	key      string
 }

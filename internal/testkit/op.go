@@ -40,10 +40,6 @@ func (op *Op) kind() Kind {
 	return op.Kind
 }
 
-func (op *Op) version(commit int) version {
-	return version{commit: commit, kind: op.kind(), value: op.Value, expiry: op.Expiry}
-}
-
 // Span is what the operation touches.
 func (op *Op) Span() Span {
 	if op.kind() != DeleteRange {

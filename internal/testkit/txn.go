@@ -13,17 +13,6 @@ type Txn struct {
 	forUpdate []keyRef
 }
 
-// asked is what the transaction of a commit read for update.
-type asked struct {
-	commit int
-	keys   []keyRef
-}
-
-type keyRef struct {
-	keyspace int
-	key      string
-}
-
 // txnRead is a read that was made, and its answer.
 type txnRead struct {
 	read    Read

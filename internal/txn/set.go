@@ -9,12 +9,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 )
 
-// Range is the keys in [Lo, Hi) of a keyspace. A nil Hi is no end.
-type Range struct {
-	Keyspace uint32
-	Lo, Hi   []byte
-}
-
 // point is one key of a set.
 type point struct {
 	hash     uint64
@@ -174,14 +168,6 @@ func (s *ReadSet) Batch(b *batch.Batch) error {
 	}
 }
 
-// upper is the end of a range delete: empty is none.
-func upper(hi []byte) []byte {
-	if len(hi) == 0 {
-		return nil
-	}
-	return hi
-}
-
 // Bytes is what the set is counted with.
 func (s *ReadSet) Bytes() int { return s.bytes }
 
@@ -290,15 +276,6 @@ func (s *ReadSet) overlaps(g *Range) bool {
 	}
 	i, _ := slices.BinarySearchFunc(s.points, point{key: g.Lo, keyspace: g.Keyspace}, comparePoints)
 	return i < len(s.points) && g.holds(s.points[i].keyspace, s.points[i].key)
-}
-
-func (g *Range) holds(keyspace uint32, key []byte) bool {
-	return g.Keyspace == keyspace && bytes.Compare(g.Lo, key) <= 0 && (g.Hi == nil || bytes.Compare(key, g.Hi) < 0)
-}
-
-func (g *Range) contains(o *Range) bool {
-	return g.Keyspace == o.Keyspace && bytes.Compare(g.Lo, o.Lo) <= 0 &&
-		(g.Hi == nil || o.Hi != nil && bytes.Compare(o.Hi, g.Hi) <= 0)
 }
 
 func comparePoints(a, b point) int {

@@ -10,9 +10,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// prevSize is the bytes of Prev in the file header: number and size, u64 LE.
-const prevSize = 16
-
 // Info is what Replay found in a segment.
 type Info struct {
 	Prev    Prev  // from the header; zero when the header is torn

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/record"
@@ -74,9 +73,4 @@ func (s *Segment) Begin(prev Prev, o Options) (*Writer, error) {
 	w.fileWritten.Store(n)
 	w.work = startBackground(w)
 	return w, nil
-}
-
-// wrap names the file in an error.
-func wrap(id base.Identity, err error) error {
-	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }

@@ -23,6 +23,9 @@ type Prev struct {
 	Size int64        // its synced length
 }
 
+// prevSize is the bytes of Prev in the file header: number and size, u64 LE.
+const prevSize = 16
+
 // Options of a Writer.
 type Options struct {
 	// FlushEvery makes records of AppendRelaxed reach the operating system
@@ -341,4 +344,9 @@ func (w *Writer) markEndLocked() {
 	if n, err := w.file.Write(m); err == nil {
 		w.fileWritten.Add(int64(n))
 	}
+}
+
+// wrap names the file in an error.
+func wrap(id base.Identity, err error) error {
+	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }

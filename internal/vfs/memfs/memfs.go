@@ -65,10 +65,7 @@ type memNode struct {
 	dir   dirState
 }
 
-var (
-	_ vfs.FS   = (*FS)(nil)
-	_ vfs.Root = (*memRoot)(nil)
-)
+var _ vfs.FS = (*FS)(nil)
 
 // New makes an empty file system.
 func New() *FS {

@@ -13,6 +13,8 @@ import (
 // directory is called now, nor whether it still has a name.
 type memRoot struct{ memView }
 
+var _ vfs.Root = (*memRoot)(nil)
+
 // OpenRoot implements FS.
 func (v *memView) OpenRoot(name string) (vfs.Root, error) {
 	v.m.mu.Lock()
