@@ -30,7 +30,7 @@ const maxFileCycle = 8
 // cycleExceptions are packages with a larger cycle, with its exact size. As tidyExceptions
 // does, the list may only shrink.
 var cycleExceptions = map[string]int{
-	"internal/engine": 62,
+	"internal/engine": 45,
 }
 
 // widthLimits are how many fields and methods the objects at the centre may have.
@@ -42,9 +42,9 @@ var widthLimits = map[string]int{
 
 // widthExceptions are those that have more, with their exact number.
 var widthExceptions = map[string]int{
-	"internal/engine.Engine fields":  64,
-	"internal/engine.Engine methods": 212,
-	"internal/engine.Iter fields":    41,
+	"internal/engine.Engine fields":  53,
+	"internal/engine.Engine methods": 186,
+	"internal/engine.Iter fields":    40,
 }
 
 // sourcePackage is a package as `go list` describes it.

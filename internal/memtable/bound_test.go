@@ -77,7 +77,7 @@ func TestBound(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s/%d/%d", p.name, n, partitions), func(t *testing.T) {
 					rng := rand.New(rand.NewPCG(uint64(n), 1))
-					g := newGeneration(t, int64(n)*EntryBound(4, 0), partitions)
+					g := newTestHalf(t, int64(n)*EntryBound(4, 0), partitions)
 					var key [4]byte
 					i := 0
 					for ; g.Reserve(EntryBound(4, 0)); i++ {
@@ -102,7 +102,7 @@ func TestReserve(t *testing.T) {
 	for _, capacity := range []int64{0, 1, int64(EntryOverhead) - 1, int64(EntryOverhead), 1 << 10, 10 << 10, 100 << 10} {
 		for _, partitions := range []int{1, 4, 64} {
 			rng := rand.New(rand.NewPCG(uint64(capacity), 2))
-			g := newGeneration(t, capacity, partitions)
+			g := newTestHalf(t, capacity, partitions)
 			m := &model{}
 			var keys []string
 			left := capacity
@@ -137,7 +137,7 @@ func TestReserve(t *testing.T) {
 // buckets that overflow and empty again would eat the arena.
 func TestCollidingHashes(t *testing.T) {
 	const n = 3000
-	g := newGeneration(t, 2*int64(n)*EntryBound(8, 1), 1)
+	g := newTestHalf(t, 2*int64(n)*EntryBound(8, 1), 1)
 	m := &model{}
 	var keys []string
 	for i, found := uint64(0), 0; found < n; i++ {

@@ -157,7 +157,7 @@ func (h *history) run(t *testing.T, partitions, writers, readers int) {
 	for _, k := range h.of {
 		bound += EntryBound(len(h.keys[k]), 8)
 	}
-	g := newGeneration(t, bound, partitions)
+	g := newTestHalf(t, bound, partitions)
 	invariant.Yielding.Store(2 + uint32(rand.IntN(8)))
 	defer invariant.Yielding.Store(0)
 	c := &commits{done: make([]atomic.Bool, len(h.of))}
@@ -261,7 +261,7 @@ func TestConcurrentAscending(t *testing.T) {
 // was let in must have its entry in what the flush then reads.
 func TestWaitWriters(t *testing.T) {
 	for round := range 50 {
-		g := newGeneration(t, 1<<20, 4)
+		g := newTestHalf(t, 1<<20, 4)
 		var in atomic.Int64
 		var wg sync.WaitGroup
 		for w := range 4 {

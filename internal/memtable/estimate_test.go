@@ -42,7 +42,7 @@ var estimateShapes = map[string]func(r *rand.Rand, i int) []byte{
 
 func makeEstimated(t *testing.T, shape string, n int) *estimated {
 	r := rand.New(rand.NewPCG(1, 2))
-	e := &estimated{g: newGeneration(t, int64(n)*EntryBound(20, 100), 4)}
+	e := &estimated{g: newTestHalf(t, int64(n)*EntryBound(20, 100), 4)}
 	for i := range n {
 		k := estimateShapes[shape](r, i)
 		v := bytes.Repeat([]byte("v"), r.IntN(100))
@@ -92,7 +92,7 @@ func TestEstimateSmall(t *testing.T) {
 			}
 		}
 	}
-	g := newGeneration(t, 1000, 1)
+	g := newTestHalf(t, 1000, 1)
 	if n, size := g.Estimate(nil, nil); n != 0 || size != 0 {
 		t.Errorf("%d entries, %d bytes of nothing", n, size)
 	}
@@ -126,7 +126,7 @@ func TestEstimateLarge(t *testing.T) {
 // by one.
 func TestEstimateHotKey(t *testing.T) {
 	const versions = 1 << 14
-	g := newGeneration(t, int64(versions+1)*EntryBound(3, 10), 1)
+	g := newTestHalf(t, int64(versions+1)*EntryBound(3, 10), 1)
 	for i := range versions {
 		g.Add([]byte("hot"), base.Hash([]byte("hot")), base.MakeTrailer(base.SeqNum(i+1), base.KindPut), make([]byte, 10))
 	}
@@ -140,7 +140,7 @@ func TestEstimateHotKey(t *testing.T) {
 // rest, what is in the range is counted, and of all there is about what there is.
 func TestEstimateBesideWriters(t *testing.T) {
 	const each, writers, still = 8000, 3, 300
-	g := newGeneration(t, (writers*each+still)*EntryBound(16, 8), 4)
+	g := newTestHalf(t, (writers*each+still)*EntryBound(16, 8), 4)
 	add := func(k []byte, seq int) {
 		g.Add(k, base.Hash(k), base.MakeTrailer(base.SeqNum(seq), base.KindPut), make([]byte, 8))
 	}
@@ -176,7 +176,7 @@ func TestEstimateBesideWriters(t *testing.T) {
 }
 
 func BenchmarkEstimate(b *testing.B) {
-	g := newGeneration(b, 500_000*EntryBound(16, 100), 16)
+	g := newTestHalf(b, 500_000*EntryBound(16, 100), 16)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 500_000 {
 		k := fmt.Appendf(nil, "%016x", r.Uint64())

@@ -143,7 +143,7 @@ func TestConcurrentRuns(t *testing.T) {
 func TestFingerFollows(t *testing.T) {
 	const n = 3000
 	for _, ordered := range []bool{true, false} {
-		g := newGeneration(t, int64(n+1)*EntryBound(4, 0), 1)
+		g := newTestHalf(t, int64(n+1)*EntryBound(4, 0), 1)
 		var f Finger
 		add := func(k uint32) {
 			key := binary.BigEndian.AppendUint32(nil, k)

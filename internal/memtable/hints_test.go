@@ -21,7 +21,7 @@ func TestHintOverNewerEntry(t *testing.T) {
 	invariant.Yielding.Store(1)
 	defer invariant.Yielding.Store(0)
 	for range rounds {
-		g := newGeneration(t, EntryBound(8, 0), 1)
+		g := newTestHalf(t, EntryBound(8, 0), 1)
 		k := []byte("key")
 		g.Add(k, base.Hash(k), base.MakeTrailer(2, base.KindPut), nil)
 		var wg sync.WaitGroup
@@ -43,7 +43,7 @@ func TestHintOverNewerEntry(t *testing.T) {
 
 // TestHintsOfLongKeys: what the hints take does not depend on how long keys are.
 func TestHintsOfLongKeys(t *testing.T) {
-	g := newGeneration(t, EntryBound(8, 0), 1)
+	g := newTestHalf(t, EntryBound(8, 0), 1)
 	g.AddHint([]byte("a"), bytes.Repeat([]byte("b"), maxHintKeys), 1, 0)
 	if g.Hints() != nil {
 		t.Fatal("a hint with a long key was kept")
@@ -63,13 +63,13 @@ func TestHintRaces(t *testing.T) {
 	}
 	invariant.Yielding.Store(2)
 	defer invariant.Yielding.Store(0)
-	g := newGeneration(t, int64(rounds)*EntryBound(8, 0), 1)
+	g := newTestHalf(t, int64(rounds)*EntryBound(8, 0), 1)
 	for i := range rounds {
 		lo, k, hi := fmt.Appendf(nil, "%07da", i), fmt.Appendf(nil, "%07db", i), fmt.Appendf(nil, "%07dc", i)
 		s := base.SeqNum(2*i + 1)
 		var wg sync.WaitGroup
 		if i%maxHints == 0 {
-			g = newGeneration(t, int64(rounds)*EntryBound(8, 0), 1)
+			g = newTestHalf(t, int64(rounds)*EntryBound(8, 0), 1)
 		}
 		wg.Go(func() { g.AddHint(lo, hi, s, 0) })
 		g.Add(k, base.Hash(k), base.MakeTrailer(s+1, base.KindPut), nil)
@@ -86,7 +86,7 @@ func TestHintRaces(t *testing.T) {
 // TestHintSettles: a hint over nothing newer is clean, and stays so until
 // something newer comes.
 func TestHintSettles(t *testing.T) {
-	g := newGeneration(t, 3*EntryBound(8, 0), 1)
+	g := newTestHalf(t, 3*EntryBound(8, 0), 1)
 	add := func(k string, s base.SeqNum) {
 		g.Add([]byte(k), base.Hash([]byte(k)), base.MakeTrailer(s, base.KindDelete), nil)
 	}

@@ -14,7 +14,7 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%+v: %v %v", o, g, err)
 		}
 	}
-	g := newGeneration(t, 1<<20, 1)
+	g := newTestHalf(t, 1<<20, 1)
 	if g.MemBytes() < 1<<20 || g.MemBytes() > 1<<20+fixedOverhead+indexFixed+lineSize {
 		t.Errorf("MemBytes %d for a capacity of 1 MiB", g.MemBytes())
 	}
@@ -27,7 +27,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	g := newGeneration(t, 1<<20, 1)
+	g := newTestHalf(t, 1<<20, 1)
 	defer func() {
 		if recover() == nil {
 			t.Error("a key over the limit was taken")
@@ -39,7 +39,7 @@ func TestLimits(t *testing.T) {
 
 // TestAddWithoutReserve is a caller's bug that must not write past the arena.
 func TestAddWithoutReserve(t *testing.T) {
-	g := newGeneration(t, 0, 1)
+	g := newTestHalf(t, 0, 1)
 	defer func() {
 		if recover() == nil {
 			t.Error("an entry that was not reserved was taken")
@@ -56,7 +56,7 @@ func TestAddWithoutReserve(t *testing.T) {
 func TestHotKey(t *testing.T) {
 	const versions = 1 << 14
 	for _, late := range []bool{false, true} {
-		g := newGeneration(t, int64(versions)*EntryBound(3, 0), 1)
+		g := newTestHalf(t, int64(versions)*EntryBound(3, 0), 1)
 		for i := range versions {
 			s := base.SeqNum(i + 1)
 			if late { // pairs out of order
@@ -87,7 +87,7 @@ func TestHotKey(t *testing.T) {
 }
 
 func TestNoAllocations(t *testing.T) {
-	g := newGeneration(t, 10<<20, 4)
+	g := newTestHalf(t, 10<<20, 4)
 	var key [8]byte
 	n := 0
 	next := func() []byte {

@@ -137,7 +137,7 @@ func (e entry) add(g *half) bool {
 	return true
 }
 
-func newGeneration(t testing.TB, capacity int64, partitions int) *half {
+func newTestHalf(t testing.TB, capacity int64, partitions int) *half {
 	t.Helper()
 	g, err := newHalf(Options{Capacity: capacity, Partitions: partitions})
 	if err != nil {

@@ -108,7 +108,7 @@ func TestRangesModel(t *testing.T) {
 	for seed := range 200 {
 		rng := rand.New(rand.NewPCG(uint64(seed), 1))
 		h := newRangeHistory(rng, 12, rng.IntN(40))
-		g := newGeneration(t, h.bound(), 1<<rng.IntN(7))
+		g := newTestHalf(t, h.bound(), 1<<rng.IntN(7))
 		var snapshots []base.SeqNum
 		entries := 0
 		for i, o := range h.ops {
@@ -144,7 +144,7 @@ func TestRangesModel(t *testing.T) {
 
 // TestOnlyRanges: a generation with a range tombstone and nothing else.
 func TestOnlyRanges(t *testing.T) {
-	g := newGeneration(t, 1<<16, 4)
+	g := newTestHalf(t, 1<<16, 4)
 	if g.Ranges() != nil || !g.Empty() {
 		t.Error("a new generation has ranges")
 	}
@@ -162,7 +162,7 @@ func TestOnlyRanges(t *testing.T) {
 }
 
 func TestRangeLimits(t *testing.T) {
-	g := newGeneration(t, 1<<20, 1)
+	g := newTestHalf(t, 1<<20, 1)
 	defer func() {
 		if recover() == nil {
 			t.Error("a range over the limit was taken")
@@ -181,7 +181,7 @@ func TestRangesConcurrent(t *testing.T) {
 	for round := range rounds {
 		rng := rand.New(rand.NewPCG(uint64(round), 2))
 		h := newRangeHistory(rng, 4+rng.IntN(40), n)
-		g := newGeneration(t, h.bound(), 1<<rng.IntN(7))
+		g := newTestHalf(t, h.bound(), 1<<rng.IntN(7))
 		invariant.Yielding.Store(2 + uint32(rng.IntN(4)))
 		c := &commits{done: make([]atomic.Bool, n)}
 		var wg sync.WaitGroup
@@ -222,7 +222,7 @@ func TestRangeRaces(t *testing.T) {
 	}
 	invariant.Yielding.Store(2)
 	defer invariant.Yielding.Store(0)
-	g := newGeneration(t, int64(rounds)*(EntryBound(8, 0)+RangeBound(8, 8)), 1)
+	g := newTestHalf(t, int64(rounds)*(EntryBound(8, 0)+RangeBound(8, 8)), 1)
 	for i := range rounds {
 		k := fmt.Appendf(nil, "%08d", i)
 		s := base.SeqNum(2*i + 1)

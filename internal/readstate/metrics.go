@@ -3,7 +3,7 @@ package readstate
 import (
 	"context"
 
-	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/latency"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -29,18 +29,6 @@ func (s *State) TableMetrics(m *observe.Metrics) {
 		m.Values.Files++
 		m.Values.Bytes += int64(f.Bytes)
 		m.Values.Garbage += int64(f.Garbage())
-	}
-}
-
-// addFilter adds the filter of an open table, if it is one that can be left out.
-func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
-	switch n := r.FilterBytes(); {
-	case n == 0:
-	case r.FilterLeftOut():
-		m.FiltersLeftOut++
-		m.FilterBytesLeftOut += n
-	default:
-		m.Filters += n
 	}
 }
 
@@ -75,4 +63,34 @@ func addIndex(m *observe.IndexMetrics, p *indexProps) {
 	if p.learnedPages == 0 && p.pages > 1 {
 		m.FallbackTables++
 	}
+}
+
+// Gets describes how long point reads take.
+func (st *Store) Gets() observe.Latency {
+	var all latency.Sampler
+	for i := range st.reads {
+		all.Count.Add(st.reads[i].Count.Load())
+		all.Histogram.Merge(&st.reads[i].Histogram)
+	}
+	return all.Latency()
+}
+
+// LevelReads adds what point reads counted for a level.
+func (st *Store) LevelReads(l int, m *observe.LevelMetrics) {
+	for i := range st.reads {
+		c := &st.reads[i].levels[l]
+		m.Reads += c.reads.Load()
+		m.FilterNegatives += c.negatives.Load()
+		m.FilterFalsePositives += c.falsePositives.Load()
+		m.UnfilteredReads += c.unfiltered.Load()
+		m.PageReads += c.pages.Load()
+	}
+}
+
+// ValueReads is how many values point reads took out of value files.
+func (st *Store) ValueReads() (n int64) {
+	for i := range st.reads {
+		n += st.reads[i].values.Load()
+	}
+	return n
 }

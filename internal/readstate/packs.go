@@ -4,7 +4,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
-	"github.com/seerdb-go/seerdb/internal/pack"
 )
 
 // Packs: small tables of many keyspaces that share a file. A job that writes for
@@ -87,39 +86,4 @@ func (st *Store) Packed() (files int, bytes int64) {
 		}
 	}
 	return files, bytes
-}
-
-// byPack lists the tables that lie in each pack.
-func byPack(tables []*Table) map[*packFile][]*Table {
-	packs := map[*packFile][]*Table{}
-	for _, t := range tables {
-		if t.pack != nil {
-			packs[t.pack] = append(packs[t.pack], t)
-		}
-	}
-	return packs
-}
-
-// verifyPack checks the directory of a pack, and that it has its live tables where
-// the manifest says they are.
-func (st *Store) verifyPack(p *packFile, tables []*Table) error {
-	name := p.id.Name()
-	f := st.wholeFile(name, uint64(p.size))
-	defer func() { _ = f.Close() }()
-	dir, err := pack.Read(f, p.size, p.id)
-	if err != nil {
-		return err
-	}
-	places := make(map[base.FileNum]pack.Table, len(dir))
-	for _, t := range dir {
-		places[t.Num] = t
-	}
-	for _, t := range tables {
-		want := pack.Table{Num: t.Meta.Num, Offset: t.Meta.Offset, Size: t.Meta.Size}
-		if got := places[t.Meta.Num]; got != want {
-			return base.Corruptf(name, int64(want.Offset), "table %d has %d bytes at %d, as the manifest says; the directory says %d bytes at %d",
-				want.Num, want.Size, want.Offset, got.Size, got.Offset)
-		}
-	}
-	return nil
 }

@@ -92,6 +92,7 @@ func New(o Options) *Store {
 		valueFiles: map[base.FileNum]*valueFile{},
 		gens:       map[*generation.Generation]int{},
 	}
+	st.memtables.cache, st.memtables.least = o.Cache, 2*o.MemtableSize
 	st.Snapshots.st = st
 	st.memory.init(st)
 	st.lifetimes.last = o.Freed
@@ -170,6 +171,19 @@ func (st *Store) change(next func(cur *State) *State) bool {
 	st.mu.Unlock()
 	retire()
 	return true
+}
+
+// FreeGeneration gives the memory of a generation back. Nothing reads or writes it any
+// more.
+func (st *Store) FreeGeneration(g *generation.Generation) {
+	g.Mem.Free()
+	st.ChargeMemtables(-g.Charge)
+}
+
+// ChargeMemtables takes memory for memtables from the budget, or gives it back.
+func (st *Store) ChargeMemtables(n int64) {
+	st.memtables.add(n)
+	st.memory.squeezed()
 }
 
 // HoldReads keeps reads before the sequences from seq to end until first, a table, is

@@ -17,6 +17,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // Table is the handle of a live table file. The file is opened at its first
@@ -395,4 +396,16 @@ func (st *Store) openNamed(name string) (vfs.File, error) {
 func (st *Store) Reach() error {
 	_, err := st.o.FS.List("")
 	return err
+}
+
+// addFilter adds the filter of an open table, if it is one that can be left out.
+func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
+	switch n := r.FilterBytes(); {
+	case n == 0:
+	case r.FilterLeftOut():
+		m.FiltersLeftOut++
+		m.FilterBytesLeftOut += n
+	default:
+		m.Filters += n
+	}
 }

@@ -215,3 +215,38 @@ func (f *valueFile) verify(ctx context.Context) error {
 	}
 	return err
 }
+
+// verifyPack checks the directory of a pack, and that it has its live tables where
+// the manifest says they are.
+func (st *Store) verifyPack(p *packFile, tables []*Table) error {
+	name := p.id.Name()
+	f := st.wholeFile(name, uint64(p.size))
+	defer func() { _ = f.Close() }()
+	dir, err := pack.Read(f, p.size, p.id)
+	if err != nil {
+		return err
+	}
+	places := make(map[base.FileNum]pack.Table, len(dir))
+	for _, t := range dir {
+		places[t.Num] = t
+	}
+	for _, t := range tables {
+		want := pack.Table{Num: t.Meta.Num, Offset: t.Meta.Offset, Size: t.Meta.Size}
+		if got := places[t.Meta.Num]; got != want {
+			return base.Corruptf(name, int64(want.Offset), "table %d has %d bytes at %d, as the manifest says; the directory says %d bytes at %d",
+				want.Num, want.Size, want.Offset, got.Size, got.Offset)
+		}
+	}
+	return nil
+}
+
+// byPack lists the tables that lie in each pack.
+func byPack(tables []*Table) map[*packFile][]*Table {
+	packs := map[*packFile][]*Table{}
+	for _, t := range tables {
+		if t.pack != nil {
+			packs[t.pack] = append(packs[t.pack], t)
+		}
+	}
+	return packs
+}

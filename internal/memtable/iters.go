@@ -1,0 +1,49 @@
+package memtable
+
+import "github.com/seerdb-go/seerdb/internal/base"
+
+// Iters are the iterators of one scan over the memtables that it reads, with room that
+// the next scan uses again. The zero value is ready for Reset.
+type Iters struct {
+	keyspace uint32
+	n        int
+	root     []Iter       // of the default keyspace
+	others   []prefixIter // of another
+}
+
+// Reset forgets the iterators, and makes room for n of a keyspace.
+func (r *Iters) Reset(keyspace uint32, n int) {
+	r.keyspace, r.n = keyspace, 0
+	if keyspace == 0 {
+		r.root = grow(r.root, n)
+	} else {
+		r.others = grow(r.others, n)
+	}
+}
+
+// grow returns s with length n, keeping the buffers of its elements.
+func grow[T any](s []T, n int) []T {
+	if n <= cap(s) {
+		return s[:n]
+	}
+	return append(s[:cap(s)], make([]T, n-cap(s))...)
+}
+
+// Add returns an iterator over what a read at sequence s sees of a memtable, as
+// Iter.Init says; nil when there is nothing. It is valid until Reset.
+func (r *Iters) Add(m *Memtable, s base.SeqNum) base.Iterator {
+	h := m.of(r.keyspace)
+	if h == nil || h.Empty() {
+		return nil
+	}
+	r.n++
+	if r.keyspace == 0 {
+		it := &r.root[r.n-1]
+		it.Init(h, s)
+		return it
+	}
+	p := &r.others[r.n-1]
+	p.it.Init(h, s)
+	p.bound(r.keyspace)
+	return p
+}
