@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
@@ -72,7 +73,7 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	if seq <= at.end || e.store.Visible() != seq {
 		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.store.Visible())
 	}
-	it, err := e.root.newIterOn(s, shard, IterOptions{}, readstate.Newest, nil)
+	it, err := e.root.newIterOn(s, shard, dbiter.Options{}, readstate.Newest, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/pins"
@@ -50,7 +51,8 @@ type Engine struct {
 	nextJob        atomic.Int64
 	compactionDebt atomic.Pointer[compactionDebt]
 	writePressure  atomic.Pointer[writePressure] // nil: no keyspace is slowed or stopped; stored under paceMu
-	folded         foldedValues
+	folded         dbiter.Folded
+	iters          dbiter.Env
 	collapsed      atomic.Int64 // when a key's operands were last compacted, ns since opened
 	compactionRate atomic.Int64 // bytes a second that flush and compaction lately absorbed
 

@@ -100,6 +100,9 @@ func (k *Keyspace) options() *KeyspaceOptions {
 	return k.e.root.opts.Load().withoutMerger()
 }
 
+// Merger is the merge operator, or nil.
+func (k *Keyspace) Merger() base.Merger { return k.options().Merger }
+
 // usable says why a keyspace cannot be used, or nil.
 func (k *Keyspace) usable() error {
 	if !k.dropped.Load() {

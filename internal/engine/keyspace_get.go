@@ -1,16 +1,13 @@
 package engine
 
 import (
-	"bytes"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
-
-// Newest is the moment at which a read begins.
-var Newest = readstate.Newest
 
 // AppendGet appends the value of key to dst, as seen at a moment. It returns
 // base.ErrNotFound when there is none. It takes no lock, builds no iterator
@@ -105,27 +102,13 @@ func (k *Keyspace) pointGet(dst, key []byte, at readstate.Point, want bool, show
 // getMerged reads a key with operands; with own, some of them are those of an
 // open transaction.
 func (k *Keyspace) getMerged(dst, key []byte, at readstate.Point, own *writeset.Set) ([]byte, error) {
-	it, err := k.newIter(IterOptions{Lower: key, Own: true}, at, own)
+	it, err := k.newIter(dbiter.Options{Lower: key, Own: true}, at, own)
 	if err != nil {
 		return dst, err
 	}
-	dst, n, err := it.takeMerged(dst, key)
+	dst, n, err := it.TakeValue(dst, key)
 	if err == nil && n >= collapseFrom {
 		k.collapseLater(key)
 	}
 	return dst, err
-}
-
-// takeMerged appends the value of a key, and closes the iterator, though the
-// merge operator may panic. It returns how many operands it was made of.
-func (it *Iter) takeMerged(dst, key []byte) (res []byte, operands int, err error) {
-	defer func() {
-		if cerr := it.Close(); cerr != nil {
-			err = cerr
-		}
-	}()
-	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
-		return append(dst, it.Value()...), it.folded, nil
-	}
-	return dst, 0, base.ErrNotFound
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
@@ -138,6 +139,9 @@ func (e *Engine) openDir() error {
 		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.background,
 		Damaged: e.damaged, Remove: e.removeFile, Freed: func() { e.cache.Close() },
 	})
+	e.iters = dbiter.Env{
+		Store: e.store, Pins: &e.open, Folded: &e.folded, DeadMin: e.opts.DeadMin, FoldFrom: e.opts.FoldFrom, Share: e.shareActive,
+	}
 	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
 		// Look before making anything.

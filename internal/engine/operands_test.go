@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -23,9 +24,9 @@ func TestOperandsOfAnOlderState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(reader string, it *Iter, want int64) {
+	read := func(reader string, it *dbiter.Iter, want int64) {
 		t.Helper()
-		v, _, err := it.takeMerged(nil, key)
+		v, _, err := it.TakeValue(nil, key)
 		n, cerr := int64(0), error(nil)
 		if err == nil {
 			n, cerr = merger.Int64(v)
@@ -34,8 +35,8 @@ func TestOperandsOfAnOlderState(t *testing.T) {
 			t.Errorf("%s reads %d (%v, %v), expected %d", reader, n, err, cerr, want)
 		}
 	}
-	iter := func(s *readstate.State, shard int) *Iter {
-		it, err := e.root.newIterOn(s, shard, IterOptions{}, readstate.Newest, nil)
+	iter := func(s *readstate.State, shard int) *dbiter.Iter {
+		it, err := e.root.newIterOn(s, shard, dbiter.Options{}, readstate.Newest, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
@@ -90,7 +91,7 @@ func (s *Snapshot) Has(k *Keyspace, key []byte) (bool, error) {
 }
 
 // NewIter is Keyspace.NewIter at the snapshot. The iterator outlives it.
-func (s *Snapshot) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
+func (s *Snapshot) NewIter(k *Keyspace, o dbiter.Options) (*dbiter.Iter, error) {
 	if err := s.enter(k); err != nil {
 		return nil, err
 	}

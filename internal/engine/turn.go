@@ -321,3 +321,14 @@ func (e *Engine) makeRoom(ctx context.Context, need int64) error {
 	}
 	return e.turn(ctx, e.commit.gen, need)
 }
+
+// shareActive makes the half of a memtable that the keyspaces share, if g is active: it is
+// missing while all of them are idle. It does nothing if a commit is in the way.
+func (e *Engine) shareActive(g *generation.Generation) bool {
+	p := &e.commit
+	if !p.mu.TryLock() {
+		return false
+	}
+	defer p.mu.Unlock()
+	return p.gen == g && g.Mem.Share() == nil
+}

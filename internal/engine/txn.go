@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/txn"
@@ -27,12 +28,6 @@ const (
 	Serializable Isolation = iota
 	SnapshotIsolation
 )
-
-// CallSite is a place in a program, and Caller finds one: see package pins.
-type CallSite = pins.CallSite
-
-// Caller is pins.Caller, without a call between.
-var Caller = pins.Caller
 
 // TxnOptions of a transaction.
 type TxnOptions struct {
@@ -289,7 +284,7 @@ func (t *Txn) time() uint64 {
 
 // NewIter is Keyspace.NewIter in the transaction: it shows the snapshot and the
 // writes made so far.
-func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
+func (t *Txn) NewIter(k *Keyspace, o dbiter.Options) (*dbiter.Iter, error) {
 	w, err := t.enterIn(k)
 	if err != nil {
 		return nil, err
@@ -298,7 +293,7 @@ func (t *Txn) NewIter(k *Keyspace, o IterOptions) (*Iter, error) {
 	w.shared = true
 	it, err := k.newIter(o, t.at, &w.own)
 	if err == nil && t.o.Isolation == Serializable && !t.o.ReadOnly {
-		it.track(&w.conflict.ReadSet, k)
+		it.Track(&w.conflict.ReadSet)
 	}
 	return it, err
 }

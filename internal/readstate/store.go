@@ -233,3 +233,10 @@ func (st *Store) Closed() bool { return st.isClosed.Load() }
 
 // MarkClosed closes the database for iterators and snapshots.
 func (st *Store) MarkClosed() { st.isClosed.Store(true) }
+
+// ReadTime is the time by which a read that begins now finds values expired, or 0 while
+// nothing has an expiry.
+func (st *Store) ReadTime() uint64 { return st.clock.IfUsed() }
+
+// Damaged reports damage that a read met.
+func (st *Store) Damaged(err error) { st.o.Damaged(err) }

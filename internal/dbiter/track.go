@@ -1,13 +1,13 @@
-package engine
+package dbiter
 
 import "github.com/seerdb-go/seerdb/internal/txn"
 
 // An iterator of a serializable transaction notes how far it went, so that
 // phantoms are noticed: package txn has the trail.
 
-// track makes every move from now on enter a set.
-func (it *Iter) track(s *txn.ReadSet, k *Keyspace) {
-	it.walk.Start(s, k.id)
+// Track makes every move from now on enter a set.
+func (it *Iter) Track(s *txn.ReadSet) {
+	it.walk.Start(s, it.k.ID())
 	it.tracked = true
 }
 

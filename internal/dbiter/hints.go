@@ -1,4 +1,4 @@
-package engine
+package dbiter
 
 import (
 	"bytes"
@@ -82,7 +82,7 @@ func (it *Iter) noteDeadBack(before []byte) {
 	it.dead.reset()
 }
 
-func (it *Iter) longRun() bool { return it.dead.n >= it.e.opts.DeadMin && it.mayHint() }
+func (it *Iter) longRun() bool { return it.dead.n >= it.env.DeadMin && it.mayHint() }
 
 // addHint leaves a hint with the newest generation.
 func (it *Iter) addHint(lo, hi []byte) {
@@ -94,24 +94,13 @@ func (it *Iter) addHint(lo, hi []byte) {
 		at = it.time
 	}
 	m := it.s.Active.Mem
-	if !m.AddHint(it.k.id, lo, hi, it.seq, at) && it.shareActive() {
-		m.AddHint(it.k.id, lo, hi, it.seq, at)
+	if !m.AddHint(it.k.ID(), lo, hi, it.seq, at) && it.env.Share(it.s.Active) {
+		m.AddHint(it.k.ID(), lo, hi, it.seq, at)
 	}
-}
-
-// shareActive makes the half of the active memtable that the other keyspaces share,
-// which is missing since all of them are idle, unless a commit is in the way.
-func (it *Iter) shareActive() bool {
-	p := &it.e.commit
-	if !p.mu.TryLock() {
-		return false
-	}
-	defer p.mu.Unlock()
-	return p.gen == it.s.Active && p.gen.Mem.Share() == nil
 }
 
 // mayHint reports whether what this iterator finds dead is dead for good: see
 // above. No other reader sees a transaction's own writes.
 func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.Active.After && it.e.store.Current() == it.s
+	return !it.withOwn && it.seq >= it.s.Active.After && it.env.Store.Current() == it.s
 }

@@ -1,9 +1,8 @@
-package engine
+package dbiter
 
 import (
 	"bytes"
 	"sync"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/readstate"
@@ -25,13 +24,13 @@ const (
 	foldedMax  = 4 << 10
 )
 
-// foldedKey is a key of a keyspace.
-type foldedKey struct {
+// foldKey is a key of a keyspace.
+type foldKey struct {
 	space uint32
 	key   string
 }
 
-// folded is what a key was at a sequence, made of a value that does not expire, or
+// fold is what a key was at a sequence, made of a value that does not expire, or
 // of nothing, and of operands. It is immutable. What a key was at a sequence never
 // changes, for commits and loads get later ones. But a flush or a compaction makes
 // one operand of several, older and newer ones. So folded is of use to a read as
@@ -39,7 +38,7 @@ type foldedKey struct {
 // filters do change what keys were: it is of use where none did in between. So does
 // time: what the operands lay on may have expired, and be gone from the tables. Then
 // folded is not for reads at an earlier time, whose tables still have it.
-type folded struct {
+type fold struct {
 	seq      base.SeqNum
 	filters  uint64 // see state
 	time     uint64 // by which values were expired
@@ -47,19 +46,19 @@ type folded struct {
 	operands int // it was made of
 }
 
-// foldedValues are the keys with many operands that were read last, more or less.
-type foldedValues struct {
+// Folded are the keys with many operands that were read last, more or less.
+type Folded struct {
 	mu sync.Mutex
-	at map[foldedKey]*folded // guarded by mu
+	at map[foldKey]*fold // guarded by mu
 }
 
 // get returns the newest that is known of a key, if that is of use to a read of s at a
 // time that sees an operand of sequence newest, and none that is newer. That s is older
 // than what the read might see is no rarity: then what is known may be newer.
-func (c *foldedValues) get(s *readstate.State, time uint64, space uint32, key []byte, newest base.SeqNum) *folded {
+func (c *Folded) get(s *readstate.State, time uint64, space uint32, key []byte, newest base.SeqNum) *fold {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	f := c.at[foldedKey{space, string(key)}]
+	f := c.at[foldKey{space, string(key)}]
 	if f == nil || f.seq < s.Oldest().After || f.seq > newest || f.filters != s.Filters || f.time > time {
 		return nil
 	}
@@ -67,11 +66,11 @@ func (c *foldedValues) get(s *readstate.State, time uint64, space uint32, key []
 }
 
 // put notes what a key was, unless something newer is known.
-func (c *foldedValues) put(space uint32, key []byte, f folded) {
+func (c *Folded) put(space uint32, key []byte, f fold) {
 	if len(key)+len(f.value) > foldedMax {
 		return
 	}
-	k := foldedKey{space, string(key)}
+	k := foldKey{space, string(key)}
 	f.value = bytes.Clone(f.value)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,36 +83,7 @@ func (c *foldedValues) put(space uint32, key []byte, f folded) {
 		}
 	}
 	if c.at == nil {
-		c.at = map[foldedKey]*folded{}
+		c.at = map[foldKey]*fold{}
 	}
 	c.at[k] = &f
-}
-
-// collapseFrom is how many operands a read may have to merge before its key is
-// compacted: that is when merging them takes as long as a dozen reads.
-const collapseFrom = 1 << 10
-
-// collapseEvery is the time between two such compactions, each of which begins
-// with a flush.
-const collapseEvery = 5 * time.Second
-
-// collapseLater compacts the versions of a key in the background, unless that
-// was done for some key lately.
-func (k *Keyspace) collapseLater(key []byte) {
-	e := k.e
-	last, now := e.collapsed.Load(), int64(time.Since(e.opened))+1
-	if last != 0 && now-last < int64(collapseEvery) || !e.collapsed.CompareAndSwap(last, now) || e.opts.ReadOnly || e.opts.ManualOnly {
-		return
-	}
-	if !e.background.Enter() {
-		return
-	}
-	lo := bytes.Clone(key)
-	go func() {
-		defer e.background.Leave()
-		hi := append(bytes.Clone(lo), 0)
-		if err := k.Compact(e.background.ctx, lo, hi); err != nil {
-			e.background.report("compaction of a key with many operands", err)
-		}
-	}()
 }

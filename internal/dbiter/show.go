@@ -1,4 +1,4 @@
-package engine
+package dbiter
 
 import (
 	"bytes"
@@ -141,7 +141,7 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 	if it.keysOnly {
 		return kv, true
 	}
-	m := it.k.options().Merger
+	m := it.k.Merger()
 	if m == nil {
 		it.broken(fmt.Errorf("%w: key %q has merge operands, and %s was opened without a merge operator", base.ErrInvalidOptions, it.keyCopy, it.k.Describe()))
 		return nil, false
@@ -165,17 +165,17 @@ func (it *Iter) merge(kv *base.KV) (*base.KV, bool) {
 // pushOperands takes the operands from kv on into fold, and returns the entry behind
 // them, or the first one that is part of what is known of the key. That is looked
 // up when there are many: short lists pay nothing.
-func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *folded) {
-	var known *folded
+func (it *Iter) pushOperands(kv *base.KV) (*base.KV, *fold) {
+	var known *fold
 	f := &it.fold
 	for kv != nil && bytes.Equal(kv.Key, it.keyCopy) && kv.Trailer.Kind() == base.KindMerge {
 		if len(it.ranges) > 0 && it.covered(kv) {
 			return kv, nil
 		}
-		if known == nil && f.Len() == it.e.opts.FoldFrom && !it.withOwn {
-			known = it.e.folded.get(it.s, it.time, it.k.id, it.keyCopy, it.trailer.Seq())
+		if known == nil && f.Len() == it.env.FoldFrom && !it.withOwn {
+			known = it.env.Folded.get(it.s, it.time, it.k.ID(), it.keyCopy, it.trailer.Seq())
 			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it has some of those taken: once more
-				f.Reset(it.k.options().Merger)
+				f.Reset(it.k.Merger())
 				kv = it.merged.SeekGE(it.keyCopy, it.seek)
 				continue
 			}
@@ -204,8 +204,8 @@ func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool
 		operands += n
 	}
 	it.value, it.folded = append(it.value[:0], value...), operands
-	if lasts && f.Len() >= max(it.e.opts.FoldFrom, 1) && !it.withOwn {
-		it.e.folded.put(it.k.id, it.keyCopy, folded{seq: it.trailer.Seq(), filters: it.s.Filters, time: it.time, value: it.value, operands: operands})
+	if lasts && f.Len() >= max(it.env.FoldFrom, 1) && !it.withOwn {
+		it.env.Folded.put(it.k.ID(), it.keyCopy, fold{seq: it.trailer.Seq(), filters: it.s.Filters, time: it.time, value: it.value, operands: operands})
 	}
 	return true
 }

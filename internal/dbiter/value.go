@@ -1,6 +1,7 @@
-package engine
+package dbiter
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -32,7 +33,7 @@ func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
 	switch {
 	case it.err != nil:
 		return dst, it.err
-	case it.e.store.Closed():
+	case it.env.Store.Closed():
 		return dst, base.ErrClosed
 	case !it.valid:
 		return dst, base.ErrNotFound
@@ -91,7 +92,7 @@ func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
 
 // unreadable ends the walk at a value.
 func (it *Iter) unreadable(err error) {
-	it.e.damaged(err)
+	it.env.Store.Damaged(err)
 	it.err, it.valid = err, false
 }
 
@@ -103,7 +104,7 @@ func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	}
 	b, err := it.s.AppendValue(it.fetched[:0], v, key)
 	if err == nil {
-		it.e.open.Grown(&it.pin, int64(cap(b)-cap(it.fetched)))
+		it.env.Pins.Grown(&it.pin, int64(cap(b)-cap(it.fetched)))
 		it.fetched = b
 	}
 	return b, err
@@ -120,4 +121,18 @@ func (it *Iter) Expiry() uint64 {
 		return binary.LittleEndian.Uint64(v) // classify has seen it
 	}
 	return 0
+}
+
+// TakeValue appends the value of a key, and closes the iterator, though the
+// merge operator may panic. It returns how many operands it was made of.
+func (it *Iter) TakeValue(dst, key []byte) (res []byte, operands int, err error) {
+	defer func() {
+		if cerr := it.Close(); cerr != nil {
+			err = cerr
+		}
+	}()
+	if it.SeekGE(key) && bytes.Equal(it.Key(), key) {
+		return append(dst, it.Value()...), it.folded, nil
+	}
+	return dst, 0, base.ErrNotFound
 }

@@ -1,4 +1,4 @@
-package engine
+package dbiter
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/pins"
@@ -15,8 +16,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// IterOptions restrict an iterator.
-type IterOptions struct {
+// Options restrict an iterator.
+type Options struct {
 	Lower, Upper []byte // Lower <= key < Upper; nil = unbounded
 	KeysOnly     bool
 	Bulk         bool // a long scan: what it reads does not displace hot pages
@@ -35,8 +36,8 @@ type IterOptions struct {
 // are copies. So they are where the value was merged from several entries; then
 // merged stands behind the key.
 type Iter struct {
-	e        *Engine
-	k        *Keyspace
+	env      *Env
+	k        Keyspace
 	s        *readstate.State
 	shard    int
 	hold     *readstate.Hold // of the snapshot, while it is being made
@@ -85,53 +86,50 @@ const keepFetched = 256 << 10
 
 var iterPool = sync.Pool{New: func() any { return new(Iter) }}
 
+// Env is what the iterators of a database share.
+type Env struct {
+	Store    *readstate.Store
+	Pins     *pins.List
+	Folded   *Folded
+	DeadMin  int // dead keys in a row for which an iterator leaves a hint
+	FoldFrom int // operands of a key from which on what they come to is noted
+	// Share makes the half of a memtable that keyspaces share, if that is active and no
+	// commit is in the way.
+	Share func(*generation.Generation) bool
+}
+
+// Keyspace is a keyspace as its iterators know it.
+type Keyspace interface {
+	ID() uint32
+	Merger() base.Merger // or nil
+	Describe() string    // for messages
+}
+
 // seekAfter is how many versions of one key are stepped over before seeking
 // past the rest.
 const seekAfter = 8
 
-// NewIter opens an iterator at a moment. It pins what it reads until it is
-// closed.
-func (k *Keyspace) NewIter(o IterOptions, at readstate.Point) (*Iter, error) {
-	return k.newIter(o, at, nil)
-}
-
-// newIter is NewIter; with own, the writes of an open transaction lie on top.
-func (k *Keyspace) newIter(o IterOptions, at readstate.Point, own *writeset.Set) (*Iter, error) {
-	e := k.e
-	s, shard := e.store.KeepAt(at)
-	if s == nil {
-		return nil, base.ErrClosed
-	}
-	return k.newIterOn(s, shard, o, at, own)
-}
-
-// newIterOn is newIter on a state, which the iterator lets go.
-func (k *Keyspace) newIterOn(s *readstate.State, shard int, o IterOptions, at readstate.Point, own *writeset.Set) (*Iter, error) {
-	e := k.e
-	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
-		s.LetGo(shard)
-		return nil, err
-	}
+// New opens an iterator on a state of a keyspace, which is kept in a shard, at a
+// moment. The iterator lets it go. The writes of an open transaction lie on top, if own
+// is not nil.
+func New(env *Env, k Keyspace, s *readstate.State, shard int, o Options, at readstate.Point, own *writeset.Set) *Iter {
 	it := iterPool.Get().(*Iter)
-	it.e, it.k, it.s, it.shard, it.keysOnly, it.bulk = e, k, s, shard, o.KeysOnly, o.Bulk
+	it.env, it.k, it.s, it.shard, it.keysOnly, it.bulk = env, k, s, shard, o.KeysOnly, o.Bulk
 	it.fix(at)
 	it.setBounds(o)
 	it.hold = at.Hold
-	it.addChildren(k, own, sstable.IterOptions{Scan: o.Bulk})
+	it.addChildren(own, sstable.IterOptions{Scan: o.Bulk})
 	it.hold = nil
 	it.cur, it.valid, it.err, it.forward, it.isCopy = nil, false, nil, true, false
 	it.keyCopy = it.keyCopy[:0]
 	if it.keyCopy == nil { // the iterator is new; a key of no bytes is not nil, nor is such a value
 		it.keyCopy, it.value = []byte{}, []byte{}
 	}
-	if o.Site.Zero() {
-		o.Site = pins.Caller(2, 4)
-	}
-	e.open.AddIter(&it.pin, s, len(it.children), cap(it.fetched), o.Own, o.Site)
-	return it, nil
+	env.Pins.AddIter(&it.pin, s, len(it.children), cap(it.fetched), o.Own, o.Site)
+	return it
 }
 
-func (it *Iter) setBounds(o IterOptions) {
+func (it *Iter) setBounds(o Options) {
 	it.bounds = append(append(it.bounds[:0], o.Lower...), o.Upper...)
 	if it.bounds == nil {
 		it.bounds = []byte{} // an empty upper bound is a bound: nothing is below it
@@ -146,8 +144,8 @@ func (it *Iter) setBounds(o IterOptions) {
 }
 
 // addChildren lists the sources from newest to oldest.
-func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOptions) {
-	ls := it.s.Levels(k.id)
+func (it *Iter) addChildren(own *writeset.Set, o sstable.IterOptions) {
+	ls := it.s.Levels(it.k.ID())
 	nr := 0
 	for l := range ls {
 		nr += len(ls[l])
@@ -157,7 +155,7 @@ func (it *Iter) addChildren(k *Keyspace, own *writeset.Set, o sstable.IterOption
 	it.ranges = it.ranges[:0]
 	it.seek, it.withOwn = base.SeekTrailer(it.seq), false
 	if own != nil {
-		it.addOwn(k, own)
+		it.addOwn(own)
 	}
 	it.addMems()
 	n := 0
@@ -182,7 +180,7 @@ func (it *Iter) fix(at readstate.Point) {
 	for {
 		it.views = it.views[:0]
 		for i := range 1 + len(it.s.Imm) {
-			it.views = append(it.views, it.s.Generation(i).Mem.Ranges(it.k.id))
+			it.views = append(it.views, it.s.Generation(i).Mem.Ranges(it.k.ID()))
 		}
 		visible := it.s.Visible()
 		if at.Seq > visible {
@@ -193,13 +191,13 @@ func (it *Iter) fix(at readstate.Point) {
 		}
 	}
 	if it.time == 0 {
-		it.time = it.e.clock.IfUsed()
+		it.time = it.env.Store.ReadTime()
 	}
 }
 
 func (it *Iter) viewsCurrent() bool {
 	for i, v := range it.views {
-		if v != it.s.Generation(i).Mem.Ranges(it.k.id) {
+		if v != it.s.Generation(i).Mem.Ranges(it.k.ID()) {
 			return false
 		}
 	}
@@ -207,13 +205,13 @@ func (it *Iter) viewsCurrent() bool {
 }
 
 // addOwn lists what an open transaction wrote.
-func (it *Iter) addOwn(k *Keyspace, own *writeset.Set) {
-	view := own.View(k.id)
+func (it *Iter) addOwn(own *writeset.Set) {
+	view := own.View(it.k.ID())
 	if view == nil && !own.Writes() {
 		return
 	}
 	it.seek, it.withOwn = base.SeekTrailer(base.SeqNumMax), true
-	it.refs.Init(own, k.id)
+	it.refs.Init(own, it.k.ID())
 	if view != nil {
 		it.ranges = append(it.ranges, rangeSource{order: 0, view: memtable.PlainRanges(view), own: true})
 	}
@@ -222,7 +220,7 @@ func (it *Iter) addOwn(k *Keyspace, own *writeset.Set) {
 
 // addMems lists the memtables.
 func (it *Iter) addMems() {
-	it.mems.Reset(it.k.id, 1+len(it.s.Imm))
+	it.mems.Reset(it.k.ID(), 1+len(it.s.Imm))
 	for i := range 1 + len(it.s.Imm) {
 		m := it.s.Generation(i).Mem
 		it.addHints(m) // also of an empty one: they are about what is under it
@@ -237,7 +235,7 @@ func (it *Iter) addMems() {
 // older, as range tombstones of the next child. What is dead to others may be
 // there for a snapshot that keeps a state of its own: a filter took it away.
 func (it *Iter) addHints(m *memtable.Memtable) {
-	dead, expired := m.Hints(it.k.id), m.ExpiredHints(it.k.id, it.time)
+	dead, expired := m.Hints(it.k.ID()), m.ExpiredHints(it.k.ID(), it.time)
 	if it.hold != nil && it.hold.Apart() { // after the hints: a state is kept before it is replaced
 		return
 	}
@@ -270,9 +268,9 @@ func grow[T any](s []T, n int) []T {
 func (it *Iter) ready() bool {
 	it.valid = false
 	switch {
-	case it.e == nil:
+	case it.env == nil:
 		return false
-	case it.e.store.Closed():
+	case it.env.Store.Closed():
 		it.err = base.ErrClosed
 		return false
 	}
@@ -308,9 +306,9 @@ func (it *Iter) SeekGE(key []byte) bool {
 	if it.tracked {
 		return it.ahead(key, func() bool { return it.SeekGE(it.from) })
 	}
-	timed := it.e.store.Seeks.Begin()
+	timed := it.env.Store.Seeks.Begin()
 	ok := it.show(it.merged.SeekGE(key, it.seek))
-	it.e.store.Seeks.End(timed)
+	it.env.Store.Seeks.End(timed)
 	return ok
 }
 
@@ -351,8 +349,8 @@ func (it *Iter) SeekLE(key []byte) bool {
 }
 
 // Options are those that the iterator was opened with. They are valid until Close.
-func (it *Iter) Options() IterOptions {
-	return IterOptions{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.pin.Site()}
+func (it *Iter) Options() Options {
+	return Options{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.pin.Site()}
 }
 
 // own copies the target of a seek: it may be what Key or Value returned, a
@@ -377,7 +375,7 @@ func (it *Iter) Next() bool {
 	if !it.valid || it.tracked {
 		return it.nextSlow()
 	}
-	if it.e.store.Closed() {
+	if it.env.Store.Closed() {
 		return it.ready()
 	}
 	switch {
@@ -413,7 +411,7 @@ func (it *Iter) Prev() bool {
 	if !it.valid || it.tracked {
 		return it.prevSlow()
 	}
-	if it.e.store.Closed() {
+	if it.env.Store.Closed() {
 		return it.ready()
 	}
 	switch {
@@ -442,7 +440,7 @@ func (it *Iter) prevSlow() bool {
 func (it *Iter) fail() error {
 	if err := it.merged.Err(); err != nil {
 		it.err = err
-		it.e.damaged(err)
+		it.env.Store.Damaged(err)
 	}
 	return it.err
 }
@@ -468,7 +466,7 @@ func (it *Iter) Err() error { return it.err }
 // Close gives back what the iterator pins. The iterator must not be used
 // again; closing it twice is a mistake that is answered with ErrClosed.
 func (it *Iter) Close() error {
-	if it.e == nil {
+	if it.env == nil {
 		return base.ErrClosed
 	}
 	err := it.err
@@ -477,12 +475,12 @@ func (it *Iter) Close() error {
 		err = werr
 	}
 	_ = it.merged.Close()
-	e, s := it.e, it.s
-	e.open.Remove(&it.pin)
+	s := it.s
+	it.env.Pins.Remove(&it.pin)
 	if cap(it.fetched) > keepFetched {
 		it.fetched = nil
 	}
-	it.e, it.k, it.s, it.cur, it.next, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
+	it.env, it.k, it.s, it.cur, it.next, it.valid, it.err = nil, nil, nil, nil, nil, false, nil
 	clear(it.views)
 	clear(it.ranges)
 	it.hit = hit{}

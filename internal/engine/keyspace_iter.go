@@ -1,0 +1,36 @@
+package engine
+
+import (
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
+	"github.com/seerdb-go/seerdb/internal/pins"
+	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/writeset"
+)
+
+// NewIter opens an iterator at a moment. It pins what it reads until it is
+// closed.
+func (k *Keyspace) NewIter(o dbiter.Options, at readstate.Point) (*dbiter.Iter, error) {
+	return k.newIter(o, at, nil)
+}
+
+// newIter is NewIter; with own, the writes of an open transaction lie on top.
+func (k *Keyspace) newIter(o dbiter.Options, at readstate.Point, own *writeset.Set) (*dbiter.Iter, error) {
+	s, shard := k.e.store.KeepAt(at)
+	if s == nil {
+		return nil, base.ErrClosed
+	}
+	return k.newIterOn(s, shard, o, at, own)
+}
+
+// newIterOn is newIter on a state, which the iterator lets go.
+func (k *Keyspace) newIterOn(s *readstate.State, shard int, o dbiter.Options, at readstate.Point, own *writeset.Set) (*dbiter.Iter, error) {
+	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
+		s.LetGo(shard)
+		return nil, err
+	}
+	if o.Site.Zero() {
+		o.Site = pins.Caller(2, 4)
+	}
+	return dbiter.New(&k.e.iters, k, s, shard, o, at, own), nil
+}
