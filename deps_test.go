@@ -75,7 +75,8 @@ const depsPolicy = `
 	readstate:     observe base rangedel vfs filecache pack cache clock latency memtable generation manifest valuelog sstable
 
 	pins:          cache readstate
-	engine:        latency clock writeset generation readstate pins observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
+	engine:        latency clock writeset generation readstate pins dbiter observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

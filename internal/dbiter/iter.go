@@ -12,7 +12,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
@@ -36,48 +35,67 @@ type Options struct {
 // are copies. So they are where the value was merged from several entries; then
 // merged stands behind the key.
 type Iter struct {
-	env      *Env
-	k        Keyspace
-	s        *readstate.State
-	shard    int
-	hold     *readstate.Hold // of the snapshot, while it is being made
-	seq      base.SeqNum
-	seek     base.Trailer // what to seek a key's newest entry with
-	time     uint64       // by which values are expired
+	env   *Env
+	k     Keyspace
+	s     *readstate.State // kept in shard
+	shard int
+	pin   pins.Pin
+	hold  *readstate.Hold // of the snapshot, while the iterator is being made
+
+	moment
+	limits
+	sources
+	position
+	tracking
+
+	dead    deadRun
+	fold    compaction.OperandMerger
+	folded  int    // operands of the key shown
+	fetched []byte // buffer for values out of value files
+	target  []byte // what a seek looks for
+	err     error
+}
+
+// moment is what an iterator sees: entries up to a sequence and its own transaction's,
+// but for what has expired by a time.
+type moment struct {
+	seq  base.SeqNum
+	seek base.Trailer // what to seek a key's newest entry with
+	time uint64
+}
+
+// limits are what an iterator was asked for.
+type limits struct {
 	lower    []byte
 	upper    []byte
+	bounds   []byte // backs lower and upper
 	keysOnly bool
 	bulk     bool
+}
 
+// sources are what an iterator reads, newest first, and merged into one order.
+type sources struct {
 	merged   merge.Iter
 	children []base.Iterator
 	mems     memtable.Iters
 	runs     []readstate.RunIter
-	refs     writeset.Iter // the writes of an open transaction
-	withOwn  bool          // there are such writes
-	ranges   []rangeSource // range tombstones, newest first; nearly always none
-	views    []memtable.Ranges
+	refs     writeset.Iter     // the writes of an open transaction
+	withOwn  bool              // there are such writes
+	ranges   []rangeSource     // range tombstones, newest first; nearly always none
+	views    []memtable.Ranges // those of the memtables, fixed together with the sequence
+	hit      hit               // what covered found
+}
 
+// position is where an iterator stands, and what it shows there.
+type position struct {
 	cur     *base.KV // forward: the entry shown, or nil
 	next    *base.KV // what merged stands on, behind the key that is shown as a copy
 	forward bool
 	isCopy  bool // what is shown is a copy: keyCopy, trailer and value
 	valid   bool
-	keyCopy []byte        // the key shown as a copy, or the last key left
-	trailer base.Trailer  // of the copy
-	value   []byte        // its stored value
-	fetched []byte        // buffer for values out of value files
-	target  []byte        // what a seek looks for
-	bounds  []byte        // backs lower and upper
-	tracked bool          // moves are noted in walk
-	walk    txn.ReadRange // see track
-	from    []byte        // where a tracked move began
-	dead    deadRun
-	hit     hit // what covered found
-	fold    compaction.OperandMerger
-	folded  int // operands of the key shown
-	err     error
-	pin     pins.Pin
+	keyCopy []byte       // the key shown as a copy, or the last key left
+	trailer base.Trailer // of the copy
+	value   []byte       // its stored value
 }
 
 // keepFetched is the largest buffer for values that a closed iterator keeps for

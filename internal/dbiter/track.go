@@ -5,6 +5,13 @@ import "github.com/seerdb-go/seerdb/internal/txn"
 // An iterator of a serializable transaction notes how far it went, so that
 // phantoms are noticed: package txn has the trail.
 
+// tracking is how far an iterator of a transaction went.
+type tracking struct {
+	tracked bool          // moves are noted in walk
+	walk    txn.ReadRange // what was read
+	from    []byte        // where a tracked move began
+}
+
 // Track makes every move from now on enter a set.
 func (it *Iter) Track(s *txn.ReadSet) {
 	it.walk.Start(s, it.k.ID())
