@@ -75,8 +75,11 @@ const depsPolicy = `
 	readstate:     observe base rangedel vfs filecache pack cache clock latency memtable generation manifest valuelog sstable
 
 	pins:          cache readstate
+	callback:      observe base compaction
+	reserve:       base vfs batch
+	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        latency clock writeset generation readstate pins dbiter observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        latency clock writeset generation readstate pins dbiter callback reserve outputs observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -182,9 +182,9 @@ func (b *background) dispatcher() {
 			return
 		case <-b.pick:
 		case <-idle.C:
+			b.e.clock.Tick() // also of a database at rest: a jump that lasts needs looks
 			if seq := b.e.store.Visible(); seq != b.seen {
 				b.seen, b.quiet = seq, time.Now()
-				b.e.clock.Tick()
 				if !b.e.clock.Used() {
 					continue
 				}
@@ -321,7 +321,7 @@ func (b *background) report(job string, err error) {
 		return
 	}
 	b.e.opts.Logger.Warn("seerdb: a background "+job+" failed and will be retried", "err", err)
-	b.e.listener.backgroundError(err)
+	b.e.listener.BackgroundError(err)
 }
 
 // blocking is the error, if any, that keeps writers from ever getting room:

@@ -11,8 +11,10 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/extsort"
+	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -73,7 +75,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	if err := k.usable(); err != nil {
 		return LoadStats{}, err
 	}
-	if err := e.callers.refuse("BulkLoad", callingJob); err != nil {
+	if err := e.callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
 		return LoadStats{}, err
 	}
 	e.commit.mu.Lock()
@@ -86,7 +88,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 		return LoadStats{}, e.refusal()
 	}
 	defer e.background.Leave()
-	defer e.callers.enter(callingRows)()
+	defer e.callers.Enter(callback.CallingRows)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.background.ctx, cancel)()
@@ -111,7 +113,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 // sorted loads rows that come in order.
 func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 	next, stop := iter.Pull2(func(yield func(key, value []byte) bool) {
-		defer l.e.callers.enter(callingRows)() // it has a goroutine of its own
+		defer l.e.callers.Enter(callback.CallingRows)() // it has a goroutine of its own
 		rows(yield)
 	})
 	defer stop()
@@ -288,7 +290,7 @@ func (l *load) write(next func() (row, bool, error)) error {
 		return nil
 	}
 	if err := l.install(res); err != nil {
-		l.e.discardOutputs(res)
+		l.e.outputs.Discard(res)
 		return err
 	}
 	l.e.stats.userBytes.Add(int64(st.Bytes))
@@ -307,7 +309,9 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	}
 	guards := compaction.FlushGuards(s.Version(), l.k.id, 1<<62, e.pickConfig())
 	s.Release(shard)
-	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: base.NumLevels - 1, opts: l.k.options()}
+	o := l.k.options()
+	out := outputs.New(&e.outputs, int(e.nextJob.Add(1)), false)
+	out.Next(base.NumLevels-1, o.Codec, o.ValueThreshold)
 	// Rows come from the caller's code, and progress goes to it; it may panic. Run
 	// removes what it made when it fails, and is not asked then.
 	var made []func()
@@ -321,16 +325,16 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       guards,
 		GuardMin:     uint64(max(e.opts.TableSize/4, 1)),
-		Values:       out.valueOptions(nil, nil), // no value is a pointer into a view
+		Values:       out.ValueOptions(nil, nil), // no value is a pointer into a view
 		NewTable: func() (compaction.TableOutput, error) {
-			t, err := out.newTable()
+			t, err := out.NewTable()
 			if err == nil {
 				made = append(made, t.Abort)
 			}
 			return t, err
 		},
 		NewValues: func() (compaction.ValueOutput, error) {
-			v, err := out.newValues()
+			v, err := out.NewValues()
 			if err == nil {
 				made = append(made, v.Abort)
 			}
@@ -341,7 +345,7 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 		l.tell()
 	}
 	made = nil
-	return out.finish(res, err)
+	return out.Finish(res, err)
 }
 
 // rowIter is rows as compaction.Run reads them: First, then Next until the end.

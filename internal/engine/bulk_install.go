@@ -18,8 +18,8 @@ import (
 // the database, unless errors.Is(err, base.ErrCommitUnknown).
 func (l *load) install(res compaction.Result) error {
 	e := l.e
-	if err := e.room.short.Load(); err != nil {
-		return *err // the tables took what deletes will need
+	if err := e.room.Lacking(); err != nil {
+		return err // the tables took what deletes will need
 	}
 	// Most of what is in memory goes to tables while commits go on.
 	if err := e.Flush(l.ctx); err != nil {

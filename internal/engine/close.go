@@ -7,8 +7,10 @@ import (
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 )
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
@@ -23,11 +25,11 @@ const closeFlushBytes = 1 << 20
 // It returns once the listener and the logger have got all that happened, unless
 // one of them calls it. It waits for them last, with everything done.
 func (e *Engine) Close() error {
-	if err := e.callers.refuse("Close", callingRows); err != nil {
+	if err := e.callers.Refuse("Close", callback.CallingRows); err != nil {
 		return err
 	}
 	e.closeOnce.Do(func() { e.closeErr = e.close() })
-	e.out.drain()
+	e.out.Drain()
 	return e.closeErr
 }
 
@@ -49,9 +51,9 @@ func (e *Engine) close() error {
 	leaks := e.closeLeaks()
 	if !e.opts.ReadOnly && e.poisoned.Load() == nil {
 		want, _ := e.roomWanted(0)
-		_, _ = e.room.keep(want, want+roomMin)
+		_, _ = e.room.Keep(want, want+reserve.Min)
 	}
-	e.room.close()
+	e.room.Close()
 	s := e.store.Current()
 	retire := e.store.Close()
 	if e.manifest != nil {
@@ -154,7 +156,7 @@ func (e *Engine) finishLogs() error {
 	if l := e.store.Current().Active.Log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
 		withoutLog = true // what was acknowledged from its memory
 	}
-	if withoutLog || logged > closeFlushBytes || e.room.short.Load() != nil {
+	if withoutLog || logged > closeFlushBytes || e.room.Lacking() != nil {
 		if err = e.flushForClose(); err == nil {
 			return nil
 		}

@@ -10,9 +10,11 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
@@ -260,7 +262,7 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			return err
 		}
 		if p.commitsHeld {
-			if err := e.callers.refuse("a commit while a load, or a transaction with keyspaces, takes its place", callingJob); err != nil {
+			if err := e.callers.Refuse("a commit while a load, or a transaction with keyspaces, takes its place", callback.CallingJob); err != nil {
 				return err
 			}
 			p.changed.Wait()
@@ -269,14 +271,14 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 		if err := e.checkSpaces(b.Keyspaces()); err != nil {
 			return err // perhaps it was dropped during a wait: by a transaction that is visible by now
 		}
-		if err := e.room.refused(b); err != nil {
+		if err := e.room.Refused(b); err != nil {
 			return err
 		}
 		if p.turning.running {
 			p.changed.Wait()
 			continue
 		}
-		if reason := e.writePressure.Load().stops(b); reason != "" && (e.room.short.Load() == nil || !frees(b)) {
+		if reason := e.writePressure.Load().stops(b); reason != "" && (e.room.Lacking() == nil || !reserve.Frees(b)) {
 			if err := e.waitFor(stopL0, reason); err != nil {
 				e.trouble.Store(&err)
 				return err
@@ -530,7 +532,7 @@ func (e *Engine) poisonLocked(cause error) {
 			e.commit.refuse(fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause))
 		}
 		e.opts.Logger.Error("seerdb is read-only from now on", "cause", cause)
-		e.listener.backgroundError(cause)
+		e.listener.BackgroundError(cause)
 		e.background.stopJobs()
 	}
 	e.commit.changed.Broadcast()

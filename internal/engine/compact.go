@@ -12,8 +12,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -99,10 +101,10 @@ func (e *Engine) fits(j *job) error {
 		return nil
 	}
 	free, total, err := e.dirRoot.Usage("")
-	if err != nil || total == 0 || free > all+roomMin {
+	if err != nil || total == 0 || free > all+reserve.Min {
 		return nil
 	}
-	if size == 0 || free > size+roomMin {
+	if size == 0 || free > size+reserve.Min {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		j.also = slices.DeleteFunc(j.also, func(other *job) bool {
@@ -187,7 +189,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := j.event()
 	e.stats.compact.running.Add(1)
-	e.listener.compactionBegin(ev)
+	e.listener.CompactionBegin(ev)
 	did, err := e.rewriteAndInstall(ctx, j.all())
 	e.mu.Lock()
 	e.unmark(j)
@@ -212,7 +214,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	if len(did) > 0 {
 		e.noteCompaction(did, ev, begin)
 	}
-	e.listener.compactionEnd(ev)
+	e.listener.CompactionEnd(ev)
 	if err == errNoKeyspace {
 		return nil // its keyspace was dropped, and all its tables with it
 	}
@@ -269,14 +271,14 @@ func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin ti
 // fails is left out, so that it does not hold up the others: its error comes with
 // what was installed.
 func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
-	out := &outputs{e: e, job: jobs[0].id, frees: jobs[0].byHand}
-	out.forSpaces(len(jobs))
+	out := outputs.New(&e.outputs, jobs[0].id, jobs[0].byHand)
+	out.ForKeyspaces(len(jobs))
 	var all compaction.Result
 	for _, j := range jobs {
 		res, err := e.rewrite(ctx, j, !j.passed && e.store.Snapshots.Patient(), out)
 		if err != nil {
 			failed = errors.Join(failed, err)
-			if ctx.Err() != nil || out.broken() {
+			if ctx.Err() != nil || out.Broken() {
 				break
 			}
 			continue
@@ -287,16 +289,16 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 		}
 	}
 	err := ctx.Err()
-	if err == nil && (len(did) == 0 || out.broken()) {
+	if err == nil && (len(did) == 0 || out.Broken()) {
 		err = failed
 	}
-	all, err = out.finish(all, err)
+	all, err = out.Finish(all, err)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err == nil {
 			err = e.installJobs(did)
 		}
 		if err != nil {
-			e.discardOutputs(all)
+			e.outputs.Discard(all)
 		}
 	}
 	if err != nil {
@@ -338,7 +340,7 @@ func (e *Engine) installJobs(did []done) error {
 
 // rewrite streams the inputs of a job into new tables; a move needs none, and a
 // drop leaves none. The filter is left out unless it may be used.
-func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs) (compaction.Result, error) {
+func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.Outputs) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
@@ -352,11 +354,12 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs)
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	out.level, out.opts = j.OutputLevel, j.space.options()
+	o := j.space.options()
+	out.Next(j.OutputLevel, o.Codec, o.ValueThreshold)
 	elider := j.Elider(j.s.Version())
 	var ask compaction.Filter
 	if filter {
-		ask = out.opts.Filter
+		ask = o.Filter
 	}
 	res, err := e.runJob(ctx, j.space, compaction.RunOptions{
 		Input:        in,
@@ -364,15 +367,15 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs)
 		Elide:        elider.Elidable,
 		Ranges:       ranges,
 		ElideRange:   elider.ElidableRange,
-		Merger:       out.opts.Merger,
+		Merger:       o.Merger,
 		ExpireAt:     e.store.Snapshots.Expired(),
 		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       j.Guards,
-		Values:       out.valueOptions(j.s, j.RewriteValues),
-		NewTable:     out.newTable,
-		NewValues:    out.newValues,
+		Values:       out.ValueOptions(j.s, j.RewriteValues),
+		NewTable:     out.NewTable,
+		NewValues:    out.NewValues,
 	})
 	res.Stats.RangeCovered += covered
 	return res, err

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
@@ -124,7 +125,7 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	if err := k.usable(); err != nil {
 		return err
 	}
-	if err := e.callers.refuse("Compact", callingJob); err != nil {
+	if err := e.callers.Refuse("Compact", callback.CallingJob); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
@@ -211,7 +212,7 @@ func (e *Engine) tidyByHand(ctx context.Context, k *Keyspace, lo, hi []byte) err
 
 func (e *Engine) compactByHand(ctx context.Context, j *job) error {
 	j.byHand = true
-	defer e.room.use()()
+	defer e.room.Use()()
 	err := e.compact(ctx, j)
 	e.commitChanged()
 	e.background.kick()

@@ -8,13 +8,16 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -34,9 +37,9 @@ type Engine struct {
 	incarnation uint64
 	firstFile   uint64 // the first number that this opening handed out
 	cache       *cache.Cache
-	listener    listener
-	out         *outbox
-	callers     callers
+	listener    callback.Listener
+	out         *callback.Outbox
+	callers     callback.Callers
 	opened      time.Time
 	root        *Keyspace // the default one
 	store       *readstate.Store
@@ -53,13 +56,14 @@ type Engine struct {
 	writePressure  atomic.Pointer[writePressure] // nil: no keyspace is slowed or stopped; stored under paceMu
 	folded         dbiter.Folded
 	iters          dbiter.Env
+	outputs        outputs.Env  // immutable after Open
 	collapsed      atomic.Int64 // when a key's operands were last compacted, ns since opened
 	compactionRate atomic.Int64 // bytes a second that flush and compaction lately absorbed
 
 	spaces     keyspaces
 	clock      clock.Clock
 	commit     pipeline
-	room       reserve
+	room       reserve.Reserve
 	pacer      pacer
 	background *background
 	dropped    droppedSpaces

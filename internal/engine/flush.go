@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
+	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/observe"
@@ -21,7 +23,7 @@ import (
 // and installed. When the flush fails it returns that error, while the flush
 // goes on being tried in the background.
 func (e *Engine) Flush(ctx context.Context) error {
-	if err := e.callers.refuse("Flush", callingJob); err != nil {
+	if err := e.callers.Refuse("Flush", callback.CallingJob); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
@@ -121,16 +123,16 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.background.flushes.settle(asked, nil, nil, e.inMemory)
 		return false, nil
 	}
-	defer e.room.use()()
+	defer e.room.Use()()
 	begin, job := time.Now(), int(e.nextJob.Add(1))
 	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
 	e.stats.flush.running.Add(1)
-	e.listener.flushBegin(ev)
+	e.listener.FlushBegin(ev)
 	res, err := e.writeGenerations(ctx, s.Version(), gens, job)
 	s.LetGo(shard)
 	if err == nil {
 		if err = e.installFlush(gens, res); err != nil {
-			e.discardOutputs(res)
+			e.outputs.Discard(res)
 		}
 	}
 	e.stats.flush.running.Add(-1)
@@ -142,7 +144,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
 		e.noteCompactionRate(ev.InputBytes, ev.Duration)
 	}
-	e.listener.flushEnd(ev)
+	e.listener.FlushEnd(ev)
 	e.background.flushes.settle(asked, gens, err, e.inMemory)
 	e.background.endFlush(err)
 	e.background.kick()
@@ -160,9 +162,9 @@ func (e *Engine) writeGenerations(ctx context.Context, v *manifest.Version, gens
 		bytes += uint64(g.Mem.Bytes())
 	}
 	var all compaction.Result
-	out := &outputs{e: e, job: job, level: 0, frees: true}
 	spaces := keyspacesOf(gens)
-	out.forSpaces(len(spaces))
+	out := outputs.New(&e.outputs, job, true)
+	out.ForKeyspaces(len(spaces))
 	for _, id := range spaces {
 		k := e.space(id)
 		if k == nil {
@@ -170,14 +172,14 @@ func (e *Engine) writeGenerations(ctx context.Context, v *manifest.Version, gens
 		}
 		res, err := e.writeSpace(ctx, v, gens, k, bytes, out)
 		if err != nil {
-			return out.finish(all, err)
+			return out.Finish(all, err)
 		}
 		all.Append(res)
 	}
-	all, err := out.finish(all, nil)
+	all, err := out.Finish(all, nil)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.FlushAfterTableWrite); err != nil {
-			e.discardOutputs(all)
+			e.outputs.Discard(all)
 		}
 	}
 	return all, err
@@ -196,7 +198,7 @@ func keyspacesOf(gens []*generation.Generation) []uint32 {
 
 // writeSpace writes what generations hold of one keyspace; bytes is what they
 // hold of all.
-func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs) (compaction.Result, error) {
+func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs.Outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
 	for _, g := range gens {
@@ -213,18 +215,19 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 	tombstones := rangedel.Merge(ranges...)
 	in := merge.New(iters...)
 	defer func() { _ = in.Close() }()
-	out.opts = k.options()
+	o := k.options()
+	out.Next(0, o.Codec, o.ValueThreshold)
 	res, err := e.runJob(ctx, k, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    e.store.Snapshots.Stripes(),
 		Ranges:       &tombstones,
-		Merger:       k.options().Merger,
+		Merger:       o.Merger,
 		ExpireAt:     e.store.Snapshots.Expired(),
 		MaxTableSize: uint64(e.opts.TableSize),
 		Guards:       compaction.FlushGuards(v, k.id, bytes, e.pickConfig()),
-		Values:       out.valueOptions(nil, nil),
-		NewTable:     out.newTable,
-		NewValues:    out.newValues,
+		Values:       out.ValueOptions(nil, nil),
+		NewTable:     out.NewTable,
+		NewValues:    out.NewValues,
 	})
 	for _, m := range res.Tables {
 		m.Keyspace = k.id

@@ -117,8 +117,8 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation.Generation, 
 		e.durable.raise(g.LastSeq)
 	}
 	e.updatePace()
-	if e.room.short.Load() != nil || len(flushed) > 0 {
-		e.room.wake() // there is less to be flushed, or space came back
+	if e.room.Lacking() != nil || len(flushed) > 0 {
+		e.room.Wake() // there is less to be flushed, or space came back
 	}
 }
 

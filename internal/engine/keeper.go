@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
@@ -28,7 +29,7 @@ type keeping struct {
 func (e *Engine) roomWanted(need int64) (want, more int64) {
 	s, shard := e.store.Acquire()
 	if s == nil {
-		return 0, roomFrom
+		return 0, reserve.From
 	}
 	defer s.Release(shard)
 	var logs, unwritten, mem, data int64
@@ -50,11 +51,11 @@ func (e *Engine) roomWanted(need int64) (want, more int64) {
 	if e.opts.Durability != NoWAL {
 		flush = min(mem, 2*logs)
 	}
-	more = max(roomMin, flush/4, need+need/4)
-	if flush+data < roomFrom && need < roomFrom {
-		return 0, roomFrom
+	more = max(reserve.Min, flush/4, need+need/4)
+	if flush+data < reserve.From && need < reserve.From {
+		return 0, reserve.From
 	}
-	want = flush + more + min(max(data/roomShare, roomMin), roomMax)
+	want = flush + more + min(max(data/reserve.Share, reserve.Min), reserve.Max)
 	if e.opts.Durability == Relaxed {
 		want += unwritten + more // acknowledged before the log has room for it
 	}
@@ -72,7 +73,7 @@ func (b *background) keeper() {
 		select {
 		case <-b.ctx.Done():
 			return
-		case <-e.room.kick:
+		case <-e.room.Due():
 		case <-again.C:
 		}
 		if e.keepRoom(delay == retryMin) {
@@ -94,8 +95,8 @@ func (e *Engine) keepRoom(first bool) bool {
 	p.keeping.need = 0
 	p.mu.Unlock()
 	want, more := e.roomWanted(need)
-	was := e.room.short.Load() != nil
-	again, err := e.room.keep(want, 2*want+2*int64(e.opts.MemtableSize))
+	was := e.room.Lacking() != nil
+	again, err := e.room.Keep(want, 2*want+2*int64(e.opts.MemtableSize))
 	if err == nil && was {
 		e.clearTrouble()
 	}
@@ -104,7 +105,7 @@ func (e *Engine) keepRoom(first bool) bool {
 	if p.gen == g {
 		p.keeping.topUp, p.keeping.limit = taken+more/2, taken+more
 	}
-	if s := e.store.Current(); err != nil && (first || p.gen.Mem.Bytes() > roomMin) && !p.gen.Mem.Empty() && s != nil && !e.queueFull(s) {
+	if s := e.store.Current(); err != nil && (first || p.gen.Mem.Bytes() > reserve.Min) && !p.gen.Mem.Empty() && s != nil && !e.queueFull(s) {
 		e.wantTurn(0)
 	}
 	p.changed.Broadcast()
@@ -113,7 +114,7 @@ func (e *Engine) keepRoom(first bool) bool {
 
 // begin begins to count for a new active memtable. The caller holds commit.mu,
 // or is alone.
-func (k *keeping) begin() { k.topUp, k.limit, k.need = roomMin/2, roomMin, 0 }
+func (k *keeping) begin() { k.topUp, k.limit, k.need = reserve.Min/2, reserve.Min, 0 }
 
 // keptRoom reports whether the reserve allows for need bytes more in the active
 // memtable, and wakes the keeper if it is due. The caller holds commit.mu.
@@ -121,13 +122,13 @@ func (e *Engine) keptRoom(need int64, b *batch.Batch) bool {
 	k := &e.commit.keeping
 	taken := e.commit.gen.Mem.Bytes() + need
 	switch {
-	case taken > k.limit && !frees(b):
+	case taken > k.limit && !reserve.Frees(b):
 		k.need = max(k.need, need)
-		e.room.wake()
+		e.room.Wake()
 		return false
 	case taken > k.topUp:
 		k.topUp = math.MaxInt64 // until the keeper has looked
-		e.room.wake()
+		e.room.Wake()
 	}
 	return true
 }
@@ -142,13 +143,13 @@ const (
 // commitFreeing is commitOnce for a batch which met a full disk with err. If it
 // frees space it may take the reserve.
 func (e *Engine) commitFreeing(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn, err error) (seq base.SeqNum, _ error) {
-	if !frees(b) {
+	if !reserve.Frees(b) {
 		return 0, err
 	}
-	defer e.room.use()()
+	defer e.room.Use()()
 	for end := time.Now().Add(deletesWait); errors.Is(err, base.ErrNoSpace); {
-		if !e.room.giveUp(err) {
-			if e.room.short.Load() == nil || time.Now().After(end) || ctx.Err() != nil {
+		if !e.room.GiveUp(err) {
+			if e.room.Lacking() == nil || time.Now().After(end) || ctx.Err() != nil {
 				break
 			}
 			e.background.rest(deletesPause)

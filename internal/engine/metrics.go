@@ -156,10 +156,11 @@ func (j *jobStats) metrics() observe.JobMetrics {
 // refusing is what a commit would meet now, or nil: what one met that was not at
 // fault itself, or what keeps full memtables from being flushed.
 func (e *Engine) refusing() error {
-	for _, why := range []*error{e.room.short.Load(), e.trouble.Load()} {
-		if why != nil {
-			return *why
-		}
+	if why := e.room.Lacking(); why != nil {
+		return why
+	}
+	if why := e.trouble.Load(); why != nil {
+		return *why
 	}
 	s := e.store.Current()
 	if s != nil && s.Active.Log != nil && s.Active.Log.Crowded() {

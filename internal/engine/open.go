@@ -10,6 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
@@ -42,12 +43,12 @@ func Open(dir string, o Options) (*Engine, error) {
 	for e.incarnation == 0 { // which is that of format 1
 		e.incarnation = rand.Uint64()
 	}
-	e.out = newOutbox(o.Listener.EventsLost, e.notePanic)
-	e.listener = listener{o.Listener, e.out}
+	e.out = callback.NewOutbox(o.Listener.EventsLost, e.notePanic)
+	e.listener = callback.NewListener(o.Listener, e.out)
 	if o.Logger == nil {
 		e.opts.Logger = slog.New(slog.DiscardHandler)
 	} else {
-		e.opts.Logger = slog.New(logHandler{e.out, o.Logger.Handler()})
+		e.opts.Logger = slog.New(e.out.Handler(o.Logger.Handler()))
 	}
 	e.pacer.e = e
 	e.root = e.newKeyspace(manifest.Keyspace{})
@@ -58,7 +59,8 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.compactionRate.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.maxQueue.Store(maxImmutable)
-	e.commit.turning.kick, e.room.kick = make(chan struct{}, 1), make(chan struct{}, 1)
+	e.commit.turning.kick = make(chan struct{}, 1)
+	e.room.Init()
 	e.commit.tracker = txn.New(share(o.MemoryBudget, trackerShare))
 	budget := o.MemoryBudget
 	if o.NoCache {
@@ -73,7 +75,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		return nil, err
 	}
 	if !o.ReadOnly {
-		e.room.opened()
+		e.room.Opened()
 		e.keepRoom(true) // before anything else takes the room
 		e.background.start()
 	}
@@ -160,8 +162,9 @@ func (e *Engine) openDir() error {
 		return vfs.Cannot("open the directory "+e.name, err)
 	}
 	if !e.opts.ReadOnly {
-		e.room.adopt(filecache.NewFS(e.dirRoot, e.files))
+		e.room.Adopt(filecache.NewFS(e.dirRoot, e.files))
 	}
+	e.outputs = e.outputEnv()
 	names, err := e.fs.List(top)
 	if err != nil {
 		return vfs.Cannot("list the directory "+e.name, err)
@@ -192,7 +195,7 @@ func (e *Engine) create() error {
 	e.commit.nextSeq = base.SeqNumStart
 	e.firstFile = 1
 	e.nextFile.Store(1)
-	log, err := manifest.Create(e.roomFS(), top, e.dbID, e.incarnation)
+	log, err := manifest.Create(e.room.Over(e.fs), top, e.dbID, e.incarnation)
 	if err != nil {
 		return vfs.Cannot("create the manifest", err)
 	}

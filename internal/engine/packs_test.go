@@ -10,6 +10,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/outputs"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -32,9 +34,9 @@ func openPacking(t testing.TB, fs *memfs.FS) *Engine {
 func TestPackOfFailedJobsAlone(t *testing.T) {
 	fs := memfs.New()
 	e := openPacking(t, fs)
-	out := &outputs{e: e, opts: e.root.options()}
-	out.packs = newPacker(out)
-	table, err := out.newTable()
+	out := outputs.New(&e.outputs, 1, false)
+	out.ForKeyspaces(e.opts.PackFrom + 1)
+	table, err := out.NewTable()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +50,7 @@ func TestPackOfFailedJobsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	table.Abort()
-	if _, err := out.finish(compaction.Result{}, nil); err != nil {
+	if _, err := out.Finish(compaction.Result{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	names, err := fs.List("db")
@@ -86,7 +88,7 @@ func TestFullDiskLetsDropsGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	free, _, _ := fs.Usage("")
-	fs.SetCapacity(int64(total - free + roomMin + 10_000))
+	fs.SetCapacity(int64(total - free + reserve.Min + 10_000))
 	defer fs.SetCapacity(0)
 	for _, test := range []struct {
 		first func(*compaction.Job)

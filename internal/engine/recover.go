@@ -63,7 +63,7 @@ func (e *Engine) recover(names []string) error {
 	}
 	r.event.Removed, r.event.Foreign = e.sweep(names, st)
 	r.event.Duration = time.Since(begin)
-	e.listener.recovered(r.event)
+	e.listener.Recovered(r.event)
 	if r.event.TornFile != "" {
 		e.opts.Logger.Warn("seerdb: an incomplete tail of the log was cut", "file", r.event.TornFile, "offset", r.event.TornAt)
 	}
@@ -100,7 +100,7 @@ func (e *Engine) beginManifest(st *manifest.State) error {
 	next := *st
 	next.FirstFile = base.FileNum(e.firstFile)
 	next.NextFile = e.reservation()
-	log, err := manifest.Begin(e.roomFS(), top, &next, e.incarnation)
+	log, err := manifest.Begin(e.room.Over(e.fs), top, &next, e.incarnation)
 	if err != nil {
 		return vfs.Cannot("begin a new manifest", err)
 	}

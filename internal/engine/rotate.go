@@ -2,6 +2,8 @@ package engine
 
 import (
 	"time"
+
+	"github.com/seerdb-go/seerdb/internal/callback"
 )
 
 // stop is what writers wait for.
@@ -18,7 +20,7 @@ func (e *Engine) waitFor(s stop, reason string) error {
 	if err := e.background.blocking(s); err != nil {
 		return err
 	}
-	if err := e.callers.refuse("a commit while writers are stopped, since "+reason, callingJob); err != nil {
+	if err := e.callers.Refuse("a commit while writers are stopped, since "+reason, callback.CallingJob); err != nil {
 		return err
 	}
 	e.waitForRoom(reason)
@@ -32,7 +34,7 @@ func (e *Engine) waitForRoom(reason string) {
 	begin := time.Now()
 	if p.waiting == 0 {
 		e.stats.stopped.Store(&reason)
-		e.listener.stallBegin(reason)
+		e.listener.StallBegin(reason)
 		e.opts.Logger.Warn("seerdb: writers are stopped", "reason", reason)
 	}
 	p.waiting++
@@ -44,6 +46,6 @@ func (e *Engine) waitForRoom(reason string) {
 	e.stats.stopTime.Add(int64(d))
 	if p.waiting == 0 {
 		e.stats.stopped.Store(nil)
-		e.listener.stallEnd(reason, d)
+		e.listener.StallEnd(reason, d)
 	}
 }

@@ -34,9 +34,9 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 	ev := observe.FileEvent{Name: name, Size: size}
 	switch t {
 	case base.FileTypeTable, base.FileTypePack:
-		e.listener.tableRemoved(ev)
+		e.listener.TableRemoved(ev)
 	case base.FileTypeValues:
-		e.listener.valueFileRemoved(ev)
+		e.listener.ValueFileRemoved(ev)
 	}
 }
 

@@ -256,7 +256,7 @@ func (e *Engine) makeLog() (*wal.Segment, error) {
 			return nil, err
 		}
 	}
-	seg, err := wal.NewSegment(e.roomFS(), top, id)
+	seg, err := wal.NewSegment(e.room.Over(e.fs), top, id)
 	if err != nil {
 		return nil, vfs.Cannot("create the write-ahead log "+id.Name(), err)
 	}
@@ -278,7 +278,7 @@ func (e *Engine) beginLog(g, prev *generation.Generation, seg *wal.Segment) erro
 	}
 	o := wal.Options{BufferMax: logBufferMax}
 	if e.opts.Durability == Relaxed {
-		o.FlushEvery, o.OnFull = relaxedFlushEvery, e.room.lend
+		o.FlushEvery, o.OnFull = relaxedFlushEvery, e.room.Lend
 	}
 	var link wal.Prev
 	if prev != nil && prev.Log != nil {

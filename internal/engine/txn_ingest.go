@@ -7,10 +7,13 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
+	"github.com/seerdb-go/seerdb/internal/outputs"
+	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
@@ -66,7 +69,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if c.b.Count() == 0 {
 		return e.store.Visible(), nil // it dropped what it created, and wrote nothing
 	}
-	if err := e.callers.refuse("the commit of a transaction that creates or drops keyspaces", callingJob); err != nil {
+	if err := e.callers.Refuse("the commit of a transaction that creates or drops keyspaces", callback.CallingJob); err != nil {
 		return 0, err
 	}
 	if err := c.check(); err != nil {
@@ -86,14 +89,14 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if err := e.Flush(ctx); err != nil {
 		return 0, err
 	}
-	frees := frees(c.b)
+	frees := reserve.Frees(c.b)
 	if !frees {
 		if err := e.waitUnstopped(ctx, func(p *writePressure) string { return p.stops(c.b) }); err != nil {
 			return 0, err
 		}
 	}
-	if err := e.room.short.Load(); err != nil && !frees {
-		return 0, *err
+	if err := e.room.Lacking(); err != nil && !frees {
+		return 0, err
 	}
 	// Once before others are held back: it may have to ask the tree.
 	e.commit.mu.Lock()
@@ -210,7 +213,7 @@ func (c *spaceCommit) enter(at *loading) error {
 	if err = c.install(at, res); err == nil {
 		return nil
 	}
-	e.discardOutputs(res)
+	e.outputs.Discard(res)
 	if healthy && e.poisoned.Load() != nil {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, *e.poisoned.Load())
 	}
@@ -246,17 +249,17 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 			spaces = append(spaces, k)
 		}
 	}
-	defer e.room.use()()
-	out := &outputs{e: e, job: int(e.nextJob.Add(1)), level: 0, frees: frees(c.b)}
-	out.forSpaces(len(spaces))
+	defer e.room.Use()()
+	out := outputs.New(&e.outputs, int(e.nextJob.Add(1)), reserve.Frees(c.b))
+	out.ForKeyspaces(len(spaces))
 	for _, k := range spaces {
 		part, err := e.writeSpace(context.Background(), s.Version(), []*generation.Generation{g}, k, uint64(g.Mem.Bytes()), out)
 		if err != nil {
-			return out.finish(res, err)
+			return out.Finish(res, err)
 		}
 		res.Append(part)
 	}
-	return out.finish(res, nil)
+	return out.Finish(res, nil)
 }
 
 // generation is a memtable of the operations, but for those on keyspaces that will

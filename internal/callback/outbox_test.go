@@ -1,4 +1,4 @@
-package engine
+package callback
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ import (
 func TestOutbox(t *testing.T) {
 	var got []int // changed by deliveries only
 	var panics []*base.PanicError
-	o := newOutbox(func(n int) { got = append(got, -n) }, func(p *base.PanicError) { panics = append(panics, p) })
+	o := NewOutbox(func(n int) { got = append(got, -n) }, func(p *base.PanicError) { panics = append(panics, p) })
 	o.max = 4
 	release, begun := make(chan struct{}), make(chan struct{})
 	o.add("first", func() { close(begun); <-release })
@@ -35,9 +35,9 @@ func TestOutbox(t *testing.T) {
 		})
 	}
 	close(release)
-	o.drain()
-	o.add("numbers", func() { got = append(got, 10); o.drain() }) // does not wait for itself
-	o.drain()
+	o.Drain()
+	o.add("numbers", func() { got = append(got, 10); o.Drain() }) // does not wait for itself
+	o.Drain()
 	if want := []int{0, 1, 2, 3, -6, 10}; !slices.Equal(got, want) {
 		t.Errorf("delivered %v, want %v", got, want)
 	}
@@ -55,7 +55,7 @@ func TestOutbox(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	o.drain()
+	o.Drain()
 	if len(got) != 800 {
 		t.Errorf("%d of 800 calls were made", len(got))
 	}

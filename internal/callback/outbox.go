@@ -1,4 +1,12 @@
-package engine
+// Package callback is how the engine calls code of the program: without locks, and so
+// that a panic there costs no more than the call.
+//
+// Events of the listener and records of the logger are added to the Outbox wherever
+// they happen, under whatever locks, and delivered by a goroutine that holds none and
+// that no commit, read or job waits for. Merge operators and filters are called by
+// readers, which hold no locks, and by jobs, through a Guard; Callers knows the
+// goroutines of those jobs, so that a call that would wait for its own job is refused.
+package callback
 
 import (
 	"context"
@@ -9,16 +17,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// The program's code runs without locks. Events of the listener and records of
-// the logger are added to the outbox wherever they happen, under whatever locks,
-// and delivered by a goroutine that holds none and that no commit, read or job
-// waits for. Merge operators and filters are called by readers, who hold no
-// locks, and by jobs: see guard.go.
-
-// outbox holds what the program has yet to be called with, in the order in which
+// Outbox holds what the program has yet to be called with, in the order in which
 // it happened. One goroutine at a time delivers; it starts with the first entry
 // and ends with the last.
-type outbox struct {
+type Outbox struct {
 	// Immutable.
 	lost     func(entries int) // called where entries are missing; may be nil
 	panicked func(*base.PanicError)
@@ -44,26 +46,32 @@ type delivery struct {
 
 // Whose code a delivery calls.
 const (
-	listenerCode = "the listener"
-	loggerCode   = "the handler of the logger"
+	ListenerCode = "the listener"
+	LoggerCode   = "the handler of the logger"
 )
 
 // outboxMax is how far behind the program may be before the newest is dropped:
 // minutes of a busy database, in a few megabytes.
 const outboxMax = 1 << 14
 
-func newOutbox(lost func(int), panicked func(*base.PanicError)) *outbox {
-	o := &outbox{lost: lost, panicked: panicked, max: outboxMax}
+func NewOutbox(lost func(int), panicked func(*base.PanicError)) *Outbox {
+	o := &Outbox{lost: lost, panicked: panicked, max: outboxMax}
 	o.idle = sync.NewCond(&o.mu)
 	return o
 }
 
 // add appends a call. It takes no lock but the outbox's own, and never waits for
 // the program.
-func (o *outbox) add(what string, call func()) { o.post(delivery{what: what, call: call}) }
+func (o *Outbox) add(what string, call func()) { o.post(delivery{what: what, call: call}) }
+
+// report adds a call of the listener about a panic. final says that the panic was in
+// another delivery.
+func (o *Outbox) report(final bool, call func()) {
+	o.post(delivery{what: ListenerCode, final: final, call: call})
+}
 
 // post is add of a delivery.
-func (o *outbox) post(d delivery) {
+func (o *Outbox) post(d delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.waiting) >= o.max {
@@ -79,17 +87,17 @@ func (o *outbox) post(d delivery) {
 }
 
 // tellMissing appends what says how much was dropped. The caller holds mu.
-func (o *outbox) tellMissing() {
+func (o *Outbox) tellMissing() {
 	if n := o.missing; n > 0 {
 		o.missing = 0
 		if o.lost != nil {
-			o.waiting = append(o.waiting, delivery{what: listenerCode, call: func() { o.lost(n) }})
+			o.waiting = append(o.waiting, delivery{what: ListenerCode, call: func() { o.lost(n) }})
 		}
 	}
 }
 
 // deliver calls the program until nothing waits.
-func (o *outbox) deliver() {
+func (o *Outbox) deliver() {
 	done := false
 	defer func() {
 		if !done { // the program ended the goroutine with runtime.Goexit
@@ -119,7 +127,7 @@ func (o *outbox) deliver() {
 
 // call calls the program once. A panic is the program's mistake, and ends only
 // this call.
-func (o *outbox) call(d delivery) {
+func (o *Outbox) call(d delivery) {
 	defer func() {
 		if v := recover(); v != nil && !d.final {
 			o.panicked(&base.PanicError{Code: d.what, Value: v, Stack: debug.Stack()})
@@ -128,9 +136,9 @@ func (o *outbox) call(d delivery) {
 	d.call()
 }
 
-// drain waits until everything added so far was delivered, unless a delivery is
+// Drain waits until everything added so far was delivered, unless a delivery is
 // what calls it.
-func (o *outbox) drain() {
+func (o *Outbox) Drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.running && o.by != goroutine() {
@@ -141,7 +149,7 @@ func (o *outbox) drain() {
 // logHandler hands the records of a logger to the outbox. Whether the program
 // wants a record is asked when it is delivered: that is a call as well.
 type logHandler struct {
-	out *outbox
+	out *Outbox
 	h   slog.Handler
 }
 
@@ -149,12 +157,20 @@ func (l logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l logHandler) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
-	l.out.post(delivery{what: loggerCode, final: ctx.Value(finalReport{}) != nil, call: func() {
+	l.out.post(delivery{what: LoggerCode, final: ctx.Value(finalReport{}) != nil, call: func() {
 		if l.h.Enabled(ctx, r.Level) {
 			_ = l.h.Handle(ctx, r) // a log that cannot be written is the program's to notice
 		}
 	}})
 	return nil
+}
+
+// Handler delivers the records of h through the outbox.
+func (o *Outbox) Handler(h slog.Handler) slog.Handler { return logHandler{o, h} }
+
+// Finally marks the context of a log record about a panic in another delivery.
+func Finally(ctx context.Context) context.Context {
+	return context.WithValue(ctx, finalReport{}, true)
 }
 
 // finalReport is the key of a context of log records whose delivery is final.

@@ -1,4 +1,4 @@
-package engine
+package outputs
 
 import (
 	"bufio"
@@ -13,7 +13,7 @@ import (
 
 // packer puts the small tables of one job into packs.
 type packer struct {
-	o      *outputs
+	o      *Outputs
 	open   *openPack // nil between packs
 	broken bool      // a pack could not be written: the job fails
 	// Of every table that lies in a pack, which one and where; and of every pack,
@@ -35,7 +35,7 @@ type openPack struct {
 	w   *pack.Writer
 }
 
-func newPacker(o *outputs) *packer {
+func newPacker(o *Outputs) *packer {
 	return &packer{o: o, places: map[base.FileNum]packPlace{}, sizes: map[base.FileNum]uint64{}}
 }
 
@@ -98,7 +98,7 @@ func (p *packer) discardUnused(tables []*manifest.FileMeta) {
 	used := packsIn(tables)
 	for num, size := range p.sizes {
 		if _, ok := used[num]; !ok {
-			p.o.e.removeFile(base.FileTypePack, num, int64(size))
+			p.o.env.Remove(base.FileTypePack, num, int64(size))
 			delete(p.sizes, num)
 		}
 	}
@@ -111,17 +111,17 @@ func (p *packer) discard() {
 		p.open = nil
 	}
 	for num := range p.sizes {
-		p.o.e.removeFile(base.FileTypePack, num, 0)
+		p.o.env.Remove(base.FileTypePack, num, 0)
 	}
 	clear(p.sizes)
 }
 
 // newTable makes a table that goes into a pack if it stays small.
 func (p *packer) newTable() (compaction.TableOutput, error) {
-	if err := p.o.e.reserveNumbers(); err != nil {
+	if err := p.o.env.Reserve(); err != nil {
 		return compaction.TableOutput{}, err
 	}
-	f := &packedFile{p: p, id: p.o.e.newIdentity(base.FileTypeTable)}
+	f := &packedFile{p: p, id: p.o.env.NewIdentity(base.FileTypeTable)}
 	return compaction.TableOutput{ID: f.id, Writer: p.o.writer(f, f.id), Close: f.close, Abort: f.abort}, nil
 }
 
@@ -140,7 +140,7 @@ type packedFile struct {
 // Write implements io.Writer.
 func (f *packedFile) Write(b []byte) (int, error) {
 	if f.own == nil {
-		if len(f.buf)+len(b) <= f.p.o.e.opts.PackedMax {
+		if len(f.buf)+len(b) <= f.p.o.env.PackedMax {
 			f.buf = append(f.buf, b...)
 			return len(b), nil
 		}

@@ -1,4 +1,13 @@
-package engine
+// Package reserve keeps room on the disk. A disk that is full to the last byte takes no delete, no flush and no new
+// manifest: nothing by which space could come back. So the database keeps room
+// for itself, in a file that has blocks and no bytes: enough to write to tables
+// what is in the logs, and some more. When the disk is full that file is given
+// up to what frees space, or ends in files that do. Commits that only take space
+// are refused from then on, until the reserve has been taken again.
+//
+// A tiny database has none, and where the file system does not preallocate there
+// is none at all.
+package reserve
 
 import (
 	"errors"
@@ -12,29 +21,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// A disk that is full to the last byte takes no delete, no flush and no new
-// manifest: nothing by which space could come back. So the database keeps room
-// for itself, in a file that has blocks and no bytes: enough to write to tables
-// what is in the logs, and some more. When the disk is full that file is given
-// up to what frees space, or ends in files that do. Commits that only take space
-// are refused from then on, until the reserve has been taken again.
-//
-// A tiny database has none, and where the file system does not preallocate there
-// is none at all.
-
-const (
-	// roomFrom is how much a database must hold to have a reserve: tiny ones
-	// stay tiny.
-	roomFrom = 256 << 10
-	// roomShare is which part of its files a database keeps free besides, within
-	// roomMin and roomMax: room for logs, manifests, and small merges.
-	roomShare = 16
-	roomMin   = 128 << 10
-	roomMax   = 16 << 20
-)
-
-// reserve is that file, and what is known about it.
-type reserve struct {
+// Reserve is the file of one database. It is safe for concurrent use after Init and Adopt.
+type Reserve struct {
 	root vfs.FS        // immutable once set in Open: the directory, without what counts, but with what gives descriptors up
 	kick chan struct{} // of one place; wakes the keeper. Immutable
 
@@ -50,10 +38,24 @@ type reserve struct {
 	off     bool       // guarded by mu; there is none and there will be none
 }
 
-func (r *reserve) name() string { return base.FileName(base.FileTypeReserve, 0) }
+// Init makes the reserve usable.
+func (r *Reserve) Init() { r.kick = make(chan struct{}, 1) }
 
-// adopt notes a reserve that a former process left.
-func (r *reserve) adopt(root vfs.FS) {
+// Due has something when keep is to be called.
+func (r *Reserve) Due() <-chan struct{} { return r.kick }
+
+// Lacking is why commits that take space are refused, or nil.
+func (r *Reserve) Lacking() error {
+	if err := r.short.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (r *Reserve) name() string { return base.FileName(base.FileTypeReserve, 0) }
+
+// Adopt notes a reserve that a former process left.
+func (r *Reserve) Adopt(root vfs.FS) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	info, err := root.Stat(r.name())
@@ -61,23 +63,23 @@ func (r *reserve) adopt(root vfs.FS) {
 	r.left = err == nil && info.Size() == 0 && !info.IsDir() // what has bytes is not ours
 }
 
-// opened notes that Open is done.
-func (r *reserve) opened() {
+// Opened notes that Open is done.
+func (r *Reserve) Opened() {
 	r.mu.Lock()
 	r.opening = false
 	r.mu.Unlock()
-	r.wake()
+	r.Wake()
 }
 
-func (r *reserve) wake() {
+func (r *Reserve) Wake() {
 	select {
 	case r.kick <- struct{}{}:
 	default:
 	}
 }
 
-// giveUp frees the space, and reports whether there was any.
-func (r *reserve) giveUp(cause error) bool {
+// GiveUp frees the space, and reports whether there was any.
+func (r *Reserve) GiveUp(cause error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.off || r.file == nil && !r.left {
@@ -87,14 +89,14 @@ func (r *reserve) giveUp(cause error) bool {
 	if !r.opening {
 		cause = vfs.NoSpace(cause)
 		r.short.Store(&cause)
-		r.wake()
+		r.Wake()
 	}
 	return true
 }
 
-// use says that something may need the reserve until done is called: what it was
+// Use says that something may need the reserve until done is called: what it was
 // given is not taken back before that.
-func (r *reserve) use() (done func()) {
+func (r *Reserve) Use() (done func()) {
 	r.mu.Lock()
 	r.uses++
 	r.mu.Unlock()
@@ -103,23 +105,23 @@ func (r *reserve) use() (done func()) {
 		r.uses--
 		r.mu.Unlock()
 		if r.short.Load() != nil {
-			r.wake()
+			r.Wake()
 		}
 	}
 }
 
-// lend gives the reserve up until done is called, and is nil where there is
+// Lend gives the reserve up until done is called, and is nil where there is
 // neither a reserve nor what was left of one.
-func (r *reserve) lend(cause error) (done func()) {
-	done = r.use()
-	if r.giveUp(cause) || r.short.Load() != nil {
+func (r *Reserve) Lend(cause error) (done func()) {
+	done = r.Use()
+	if r.GiveUp(cause) || r.short.Load() != nil {
 		return done
 	}
 	done()
 	return nil
 }
 
-func (r *reserve) removeLocked() {
+func (r *Reserve) removeLocked() {
 	if r.file != nil {
 		_ = r.file.Close()
 	}
@@ -129,11 +131,11 @@ func (r *reserve) removeLocked() {
 	r.file, r.size, r.left = nil, 0, false
 }
 
-// keep makes the reserve at least want, and smaller if it is larger than most.
+// Keep makes the reserve at least want, and smaller if it is larger than most.
 // An error is for lack of room, and then commits that take space are refused. For
 // any other reason the database works without a reserve: again says that the
-// reason may pass, and keep is to be called again.
-func (r *reserve) keep(want, most int64) (again bool, err error) {
+// reason may pass, and Keep is to be called again.
+func (r *Reserve) Keep(want, most int64) (again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	err = r.keepLocked(want, most)
@@ -157,7 +159,7 @@ func lasts(err error) bool {
 	return errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported)
 }
 
-func (r *reserve) keepLocked(want, most int64) error {
+func (r *Reserve) keepLocked(want, most int64) error {
 	switch {
 	case r.off:
 		return nil
@@ -183,8 +185,8 @@ func (r *reserve) keepLocked(want, most int64) error {
 	return nil
 }
 
-// close lets go of the file, which stays for the next opening.
-func (r *reserve) close() {
+// Close lets go of the file, which stays for the next opening.
+func (r *Reserve) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.file != nil {
@@ -193,16 +195,28 @@ func (r *reserve) close() {
 	r.file, r.left, r.off = nil, false, true
 }
 
-// refused is why a batch is refused while the reserve is short, or nil.
-func (r *reserve) refused(b *batch.Batch) error {
-	if err := r.short.Load(); err != nil && !frees(b) {
+// How large a reserve is, in bytes, but for Share.
+const (
+	// From is how much a database must hold to have a reserve: tiny ones
+	// stay tiny.
+	From = 256 << 10
+	// Share is which part of its files a database keeps free besides, within
+	// Min and Max: room for logs, manifests, and small merges.
+	Share = 16
+	Min   = 128 << 10
+	Max   = 16 << 20
+)
+
+// Refused is why a batch is refused while the reserve is short, or nil.
+func (r *Reserve) Refused(b *batch.Batch) error {
+	if err := r.short.Load(); err != nil && !Frees(b) {
 		return *err
 	}
 	return nil
 }
 
-// frees reports whether a batch does nothing but delete.
-func frees(b *batch.Batch) bool {
+// Frees reports whether a batch does nothing but delete.
+func Frees(b *batch.Batch) bool {
 	for r := b.Reader(); ; {
 		op, ok, err := r.Next()
 		switch {
@@ -214,24 +228,24 @@ func frees(b *batch.Batch) bool {
 	}
 }
 
-// reserveFS is for files that may take the reserve when they do not fit: those
+// lendingFS is for files that may take the reserve when they do not fit: those
 // by which space comes back. Of a log that is the header; the keeper of the
 // reserve and the deletes see to what follows.
-type reserveFS struct {
+type lendingFS struct {
 	vfs.FS
-	r *reserve
+	r *Reserve
 }
 
-// room is the directory for files that may take the reserve.
-func (e *Engine) roomFS() vfs.FS { return &reserveFS{e.fs, &e.room} }
+// Over is a directory for files that may take the reserve.
+func (r *Reserve) Over(fs vfs.FS) vfs.FS { return &lendingFS{fs, r} }
 
 // again is the outcome of another attempt at what failed with err, if that was
 // for lack of room and there may be some.
-func (f *reserveFS) again(err error, attempt func() error) error {
+func (f *lendingFS) again(err error, attempt func() error) error {
 	if err == nil || !vfs.IsNoSpace(err) {
 		return err
 	}
-	done := f.r.lend(err)
+	done := f.r.Lend(err)
 	if done == nil {
 		return err
 	}
@@ -240,7 +254,7 @@ func (f *reserveFS) again(err error, attempt func() error) error {
 }
 
 // Create implements vfs.FS.
-func (f *reserveFS) Create(name string) (vfs.File, error) {
+func (f *lendingFS) Create(name string) (vfs.File, error) {
 	file, err := f.FS.Create(name)
 	err = f.again(err, func() error {
 		file, err = f.FS.Create(name)
@@ -250,23 +264,23 @@ func (f *reserveFS) Create(name string) (vfs.File, error) {
 		return nil, err
 	}
 	t, _, _ := base.ParseFileName(path.Base(name))
-	return &reserveFile{File: file, fs: f, log: t == base.FileTypeLog}, nil
+	return &lendingFile{File: file, fs: f, log: t == base.FileTypeLog}, nil
 }
 
 // Rename implements vfs.FS.
-func (f *reserveFS) Rename(oldName, newName string) error {
+func (f *lendingFS) Rename(oldName, newName string) error {
 	return f.again(f.FS.Rename(oldName, newName), func() error { return f.FS.Rename(oldName, newName) })
 }
 
-type reserveFile struct {
+type lendingFile struct {
 	vfs.File
-	fs    *reserveFS
+	fs    *lendingFS
 	log   bool // immutable
 	begun bool // of a log: its header is written; owned by the one writer at a time
 }
 
 // Write implements vfs.File.
-func (f *reserveFile) Write(p []byte) (int, error) {
+func (f *lendingFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
 	if err != nil && f.may() {
 		err = f.fs.again(err, func() error {
@@ -280,7 +294,7 @@ func (f *reserveFile) Write(p []byte) (int, error) {
 }
 
 // may reports whether a write may take the reserve.
-func (f *reserveFile) may() bool {
+func (f *lendingFile) may() bool {
 	if !f.log || !f.begun {
 		return true
 	}
