@@ -1,24 +1,38 @@
-// Package clock tells the time by which values expire, in Unix milliseconds. It never
-// goes back while the database is open: what was seen to be gone stays gone.
+// Package clock tells the time by which values expire, in Unix milliseconds.
 //
 // It follows the system's clock, but not where that jumps: a clock that is ten
 // years ahead for a moment must not make everything expire, nor a clock that is
-// set back make time stand still. So it runs on by elapsed time from the last
-// moment at which the two agreed, and
+// set back make time stand still. So there is a line, which runs on by elapsed time
+// from the last moment at which the system was believed. The clock promises:
 //
-//   - a jump ahead, by more than jumpSlack, counts only when the system has kept
-//     to it for jumpConfirm of elapsed time: that is also how a machine that slept
-//     is noticed;
-//   - where the system's clock is behind, time runs on without it.
+//   - The time never goes back while the database is open, for however many
+//     callers: what was seen to be gone stays gone.
+//   - The system is followed at once where it is ahead of the line by jumpSlack or
+//     less. A jump ahead by more counts once the system has kept to it for
+//     jumpConfirm of elapsed time: for so long every look at it found it within
+//     jumpSlack of where it jumped to. That is also how a machine that slept is noticed.
+//   - Where the system is behind the line, time runs on without it. Having followed
+//     the system ahead of the line, the time waits for the line: it stands still for
+//     jumpSlack at most.
+//   - The time at Open is the system's or the mark that was kept, whichever is later;
+//     the mark counts for no more than the system's time if the caller asks for a reset.
+//   - Mark, the time to keep, never goes back and is never ahead of the time told. A
+//     mark that is far in the future could never be taken back, so where the system
+//     is more than openSlack ahead of the kept mark at Open, that one stays until the
+//     system has kept to its time for jumpConfirm: it may be wrong since before Open.
+//     A database without a mark takes the system's time.
 //
-// The latest time is kept in the manifest, with every edit and by Close, so that
-// time does not go back over openings. A mark that is far in the future could
-// never be taken back, so one is set far ahead of the one before it only after
-// jumpConfirm: until then the system may be wrong since before Open.
+// The clock looks at the system when it is asked, and no more often; Tick makes it
+// look. A system that jumps twice to the same place, with no look in between,
+// passes for one that kept to it.
+//
+// The mark is kept in the manifest, with every edit and by Close, so that time does
+// not go back over openings.
 package clock
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,27 +41,29 @@ import (
 )
 
 // Clock tells the time by which values expire. Start comes first, then Begin if the
-// database was there before; all else is for concurrent use.
+// database was there before; all else comes after them, and is for concurrent use.
 type Clock struct {
 	high   atomic.Uint64    // the latest time told
 	inUse  atomic.Bool      // something has an expiry, so the time matters
 	system func() time.Time // immutable after Open
-	// elapsed is the elapsed time at a reading of system; perhaps it stands still
-	// while the machine sleeps. Immutable after Open.
+	// elapsed is the elapsed time at a reading of system. On some machines it stands
+	// still while they sleep. Immutable after Open.
 	elapsed func(time.Time) time.Duration
 
 	// line is what the time runs on by. Stored under mu.
 	line atomic.Pointer[clockLine]
 
-	mu       sync.Mutex
-	kept     uint64        // guarded by mu; the mark of the manifest at Open
-	sure     bool          // guarded by mu; the latest time may be written down
-	opened   time.Duration // immutable after Begin
-	jump     int64         // guarded by mu; by how much the system's clock is ahead of the line
-	jumpedAt time.Duration // guarded by mu; since when; 0: it is not
+	mu     sync.Mutex
+	kept   uint64        // guarded by mu; the mark of the manifest at Open
+	sure   bool          // guarded by mu; the latest time may be written down
+	agreed time.Duration // guarded by mu; while not sure: since when no Tick found the system behind
+	jump   int64         // guarded by mu; by how much the system's clock is ahead of the line
+
+	// jumpedAt is since when it is, in elapsed time; 0: it is not. Stored under mu.
+	jumpedAt atomic.Int64
 }
 
-// clockLine says that it was a time when so much had elapsed.
+// clockLine is a time, and how much had elapsed at it.
 type clockLine struct {
 	time    uint64
 	elapsed time.Duration
@@ -66,8 +82,9 @@ const (
 	aheadSlack = time.Hour
 )
 
-// Start makes the clock usable, for a database without a mark. It follows system;
-// elapsed is the elapsed time at a reading of that, nil for what readings are apart.
+// Start makes the clock usable, for a database without a mark. It follows system.
+// elapsed returns the elapsed time at a reading of system; nil stands for how far a
+// reading is from the first one.
 func (c *Clock) Start(system func() time.Time, elapsed func(time.Time) time.Duration) {
 	c.system, c.elapsed = system, elapsed
 	if c.elapsed == nil {
@@ -77,8 +94,9 @@ func (c *Clock) Start(system func() time.Time, elapsed func(time.Time) time.Dura
 	c.Begin(0, false)
 }
 
-// Begin starts the clock at Open, with the mark that was written down; reset
-// believes the system's clock instead. It returns the mark that holds.
+// Begin starts the clock at Open, with the mark that was kept. With reset, a mark
+// that is ahead of the system's clock is taken back to it. Begin returns the mark that
+// holds. Nothing has asked for the time yet.
 func (c *Clock) Begin(kept uint64, reset bool) uint64 {
 	reading := c.system()
 	wall := wallOf(reading)
@@ -87,10 +105,10 @@ func (c *Clock) Begin(kept uint64, reset bool) uint64 {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.kept, c.opened = kept, c.elapsed(reading)
+	c.kept, c.agreed = kept, c.elapsed(reading)
 	c.sure = kept == 0 || wall <= kept+uint64(openSlack.Milliseconds())
-	c.line.Store(&clockLine{max(wall, kept), c.opened})
-	c.raise(max(wall, kept))
+	c.line.Store(&clockLine{max(wall, kept), c.agreed})
+	c.high.Store(max(wall, kept)) // not what the system said at Start: it may have been wrong
 	return kept
 }
 
@@ -101,7 +119,7 @@ func (l *clockLine) at(elapsed time.Duration) uint64 {
 	return l.time + uint64(max(elapsed-l.elapsed, 0).Milliseconds())
 }
 
-// Now is the time now.
+// Now returns the time.
 func (c *Clock) Now() uint64 {
 	reading := c.system()
 	elapsed, wall := c.elapsed(reading), wallOf(reading)
@@ -110,8 +128,18 @@ func (c *Clock) Now() uint64 {
 		t = c.jumped(ahead, elapsed, wall, t)
 	} else {
 		t = max(t, wall)
+		if c.jumpedAt.Load() != 0 {
+			c.returned()
+		}
 	}
 	return c.raise(t)
+}
+
+// returned notes that the system's clock did not keep to a jump.
+func (c *Clock) returned() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.jumpedAt.Store(0)
 }
 
 // jumped is the time when the system's clock is ahead of the line: that of the
@@ -119,35 +147,40 @@ func (c *Clock) Now() uint64 {
 func (c *Clock) jumped(ahead int64, elapsed time.Duration, wall, t uint64) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if same := ahead - c.jump; c.jumpedAt == 0 || same > jumpSlack.Milliseconds() || same < -jumpSlack.Milliseconds() {
-		c.jump, c.jumpedAt = ahead, max(elapsed, 1)
+	since := time.Duration(c.jumpedAt.Load())
+	if same := ahead - c.jump; since == 0 || same > jumpSlack.Milliseconds() || same < -jumpSlack.Milliseconds() {
+		since = max(elapsed, 1)
+		c.jump = ahead
+		c.jumpedAt.Store(int64(since))
 	}
-	if elapsed-c.jumpedAt < jumpConfirm {
+	if elapsed-since < jumpConfirm {
 		return t
 	}
 	c.line.Store(&clockLine{wall, elapsed})
-	c.jumpedAt = 0
+	c.jumpedAt.Store(0)
 	return wall
 }
 
-// Tick looks at the clock once in a while, so that a jump that lasts does not look
-// like two that do not.
+// Tick looks at the system's clock. Callers that write the time down call it
+// before, and others once in a while: more often than each jumpConfirm, so that two
+// jumps that do not last are not taken for one that does.
 func (c *Clock) Tick() {
 	t, reading := c.Now(), c.system()
-	wall := wallOf(reading)
+	elapsed := c.elapsed(reading)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if int64(wall)-int64(t) <= jumpSlack.Milliseconds() {
-		c.jumpedAt = 0
-	}
-	if !c.sure && c.elapsed(reading)-c.opened >= jumpConfirm && int64(t)-int64(wall) <= jumpSlack.Milliseconds() {
-		c.sure = true // it has kept to it since Open
+	switch {
+	case c.sure:
+	case int64(t)-int64(wallOf(reading)) > jumpSlack.Milliseconds():
+		c.agreed = elapsed
+	case elapsed-c.agreed >= jumpConfirm:
+		c.sure = true
 	}
 }
 
-// Mark is the time to write down, and by which what has expired may be dropped:
-// the latest time, as far as that is sure. It does not ask the system's clock, since
-// callers hold locks; they called Tick before they took them.
+// Mark returns the time to write down, and by which what has expired may be dropped:
+// the latest time told, or the mark at Open while that is not sure. It does not ask
+// the system's clock, since callers hold locks; they called Tick before they took them.
 func (c *Clock) Mark() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -162,22 +195,24 @@ func (c *Clock) ahead() (reason string) {
 	if !c.inUse.Load() {
 		return ""
 	}
-	d := time.Duration(int64(c.Now())-int64(wallOf(c.system()))) * time.Millisecond
-	if d < aheadSlack {
+	ms := int64(c.Now()) - int64(wallOf(c.system()))
+	if ms < aheadSlack.Milliseconds() {
 		return ""
 	}
+	d := time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 	return fmt.Sprintf("the time by which values expire is %v ahead of the system's clock, which was ahead itself once; "+
 		"open the database with Options.ResetClock to go by the system's clock again", d.Round(time.Minute))
 }
 
-// Health adds what is wrong with the clock.
+// Health calls worse if the time is far ahead of the system's clock, and something
+// has an expiry.
 func (c *Clock) Health(worse func(observe.Status, string)) {
 	if reason := c.ahead(); reason != "" {
 		worse(observe.Degraded, reason)
 	}
 }
 
-// IfUsed is Now, or 0 while nothing has an expiry. A reader that asks after it
+// IfUsed returns Now, or 0 while nothing has an expiry. A reader that asks after it
 // has its sequence sees no entry with an expiry if the answer is 0.
 func (c *Clock) IfUsed() uint64 {
 	if !c.inUse.Load() {
@@ -186,17 +221,19 @@ func (c *Clock) IfUsed() uint64 {
 	return c.Now()
 }
 
-// Use is called before anything with an expiry can be seen.
+// Use makes Used true from now on. Callers call it before anything with an expiry
+// can be seen.
 func (c *Clock) Use() {
-	c.Now() // so that Told knows a time
+	c.Now() // so that Told knows this time
 	c.inUse.Store(true)
 }
 
 // Used reports whether anything has, or may have, an expiry.
 func (c *Clock) Used() bool { return c.inUse.Load() }
 
-// Told is IfUsed without asking the system's clock: for callers that hold locks,
-// and called IfUsed before they took them.
+// Told returns the latest time that was told, or 0 while nothing has an expiry. It
+// does not ask the system's clock: it is for callers that hold locks, and called
+// IfUsed before they took them.
 func (c *Clock) Told() uint64 {
 	if !c.inUse.Load() {
 		return 0
