@@ -16,8 +16,9 @@ import (
 const FirstSeq base.SeqNum = 1 << 55
 
 // Set is the operations of one transaction. Operation i has sequence FirstSeq+i. One
-// goroutine uses it, at a time. An iterator sees the operations that there were when it
-// was made. The zero value is empty.
+// goroutine uses it, at a time. An iterator, like a View, shows the operations that there
+// were when it was made, whatever is added or undone later, as long as their batch does
+// not write over their keys and values. The zero value is empty.
 type Set struct {
 	refs     []Op             // in the order of the operations; range deletes left out
 	last     map[string]int32 // the newest ref by keyspace and key; nil while there are few
@@ -29,8 +30,8 @@ type Set struct {
 	buf      []byte // a key of last
 }
 
-// Op is one operation. Its slices lie in the batch, which moves when it
-// grows; what they point to stays.
+// Op is one operation. Its slices lie in the batch. When that grows it moves, and
+// what they point to stays.
 type Op struct {
 	keyspace uint32
 	older    int32 // ref of the same key before it, or -1; valid once last is there
@@ -39,13 +40,16 @@ type Op struct {
 	Value    []byte
 }
 
-// refBytes is what an operation takes, here and again in the tree.
+// refBytes is what an operation takes, about, here and again in the tree. A range
+// delete takes twice as much.
 const refBytes = 96
 
 // fewRefs is up to how many operations are searched one by one.
 const fewRefs = 16
 
-// Add takes over the operation that was just added to a batch.
+// Add adds an operation, which was just added to the batch. It keeps the key and the
+// value of op, but not op. A range delete deletes what is in [op.Key, op.Value), or all
+// from op.Key on if op.Value is empty.
 func (o *Set) Add(op *batch.Op) {
 	seq := FirstSeq + base.SeqNum(o.count)
 	o.count++
@@ -90,8 +94,8 @@ func (o *Set) mapKey(keyspace uint32, key []byte) []byte {
 	return o.buf
 }
 
-// Get returns the newest operation on a key, and whether a range delete came
-// after it.
+// Get returns the newest operation on a key other than a range delete, or nil, and
+// whether a range delete came after it. The Op is valid until the set changes.
 func (o *Set) Get(keyspace uint32, key []byte) (r *Op, deleted bool) {
 	if o.last == nil {
 		for i := len(o.refs) - 1; i >= 0; i-- {
@@ -113,7 +117,7 @@ func (o *Set) Get(keyspace uint32, key []byte) (r *Op, deleted bool) {
 	return r, deleted
 }
 
-// View is the range deletes of a keyspace, or nil.
+// View returns the range deletes of a keyspace, or nil where there are none.
 func (o *Set) View(keyspace uint32) *rangedel.View {
 	if set := o.ranges[keyspace]; set != nil {
 		return set.View()
@@ -124,20 +128,21 @@ func (o *Set) View(keyspace uint32) *rangedel.View {
 // Writes reports whether there are operations other than range deletes.
 func (o *Set) Writes() bool { return len(o.refs) > 0 }
 
-// Bytes is what the set takes, about.
-func (o *Set) Bytes() int64 { return int64(len(o.refs)+o.inTree) * refBytes }
+// Bytes returns how much memory the set takes, about, without the batch.
+func (o *Set) Bytes() int64 { return int64(len(o.refs)+o.inTree+2*len(o.rangeOps)) * refBytes }
 
-// Room is how many operations it has room for without growing.
+// Room returns how many operations other than range deletes the set has room for
+// without growing.
 func (o *Set) Room() int { return cap(o.refs) }
 
-// Reset forgets everything.
+// Reset forgets everything but the room. Iterators made earlier stay as they are.
 func (o *Set) Reset() {
 	clear(o.refs) // behind them nothing was left
 	*o = Set{refs: o.refs[:0], buf: o.buf}
 }
 
-// tree is the root of the operations so far, which does not change any more; nil
-// while there are none.
+// tree returns the root of the operations so far, under which nothing changes any
+// more; nil while there are none.
 func (o *Set) tree() *node {
 	for ; o.inTree < len(o.refs); o.inTree++ {
 		o.sorted.insert(o.refs[o.inTree])
@@ -145,9 +150,9 @@ func (o *Set) tree() *node {
 	return o.sorted.share()
 }
 
-// Rollback forgets the operations behind the first so many. It answers false,
-// having done nothing, if there are range deletes among them: then what is left
-// has to be added anew.
+// Rollback forgets the operations behind the first count. It returns false,
+// having done nothing, if there are range deletes among them: then the caller
+// resets the set and adds what is left anew.
 func (o *Set) Rollback(count int) bool {
 	if n := len(o.rangeOps); n > 0 && o.rangeOps[n-1] >= count {
 		return false

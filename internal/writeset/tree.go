@@ -116,7 +116,8 @@ func compare(a, b *Op) int {
 	return cmp.Or(cmp.Compare(a.keyspace, b.keyspace), base.Compare(a.key, a.Trailer, b.key, b.Trailer))
 }
 
-// Iter walks the operations on a keyspace as entries.
+// Iter walks the operations on a keyspace, but for range deletes, as entries. It shows
+// those that there were at Init. The zero value shows nothing.
 type Iter struct {
 	root     *node
 	keyspace uint32
@@ -129,7 +130,7 @@ type Iter struct {
 var _ base.Iterator = (*Iter)(nil)
 
 // Init makes the iterator ready to walk the operations on a keyspace that there are
-// now.
+// now. It may have been used before.
 func (i *Iter) Init(o *Set, keyspace uint32) {
 	*i = Iter{root: o.tree(), keyspace: keyspace, path: i.path[:0]}
 }
@@ -242,9 +243,9 @@ func (i *Iter) pop() *node {
 // Err is nil: memory does not fail.
 func (i *Iter) Err() error { return nil }
 
-// Close lets go of the operations. init makes the iterator usable again.
+// Close lets go of the operations. Init makes the iterator usable again.
 func (i *Iter) Close() error {
-	i.root = nil
+	i.root, i.kv = nil, base.KV{}
 	clear(i.path[:cap(i.path)])
 	i.path = i.path[:0]
 	return nil
