@@ -2,9 +2,9 @@
 // switched, flushed and forgotten as one. The original treated them apart, and lost
 // commits in nine ways.
 //
-// Logs become durable in their order. Recovery takes a log that is whole for proof
-// that those before it were, so a commit counts only once all logs before its own are
-// synced.
+// Logs become durable in their order. Recovery takes a log that was synced for proof
+// that those before it were, so a log is synced only once all logs before it are. When
+// one of these fails, no commit behind it becomes durable any more.
 package generation
 
 import (
@@ -35,18 +35,19 @@ type Generation struct {
 	// commit pipeline guards it before.
 	LastSeq base.SeqNum
 
-	// prev is the generation before it: a Sync commit here is durable only
-	// once that one's log is. Cleared when it is known to be.
+	// prev is the generation before it, while its log is not known to be durable, or not
+	// to matter any more.
 	prev     atomic.Pointer[Generation]
 	sealOnce sync.Once
 	sealErr  error // immutable after sealOnce
 }
 
-// Follow says that prev comes before g. It comes before the first commit.
+// Follow makes prev the generation before g. Callers call it before the first commit.
 func (g *Generation) Follow(prev *Generation) { g.prev.Store(prev) }
 
-// Sync makes the log durable up to lsn, and all logs before it. When one of those
-// fails, what is at lsn may be written all the same, and count.
+// Sync makes all logs before this one durable, and then this one up to lsn. When one
+// of those before fails, the error is base.ErrCommitUnknown: what is at lsn may be
+// written all the same, and count. Other errors are those of wal.Writer.Sync.
 func (g *Generation) Sync(lsn int64) error {
 	if err := g.syncPrev(); err != nil {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
@@ -54,7 +55,7 @@ func (g *Generation) Sync(lsn int64) error {
 	return g.Log.Sync(lsn)
 }
 
-// SyncAll makes everything appended so far durable.
+// SyncAll makes everything appended so far durable, in the logs before this one first.
 func (g *Generation) SyncAll() error {
 	if err := g.syncPrev(); err != nil {
 		return err
@@ -62,6 +63,7 @@ func (g *Generation) SyncAll() error {
 	return g.Log.SyncAll()
 }
 
+// syncPrev seals all generations before this one, the oldest first.
 func (g *Generation) syncPrev() error {
 	p := g.prev.Load()
 	if p == nil {
@@ -77,9 +79,9 @@ func (g *Generation) syncPrev() error {
 	return nil
 }
 
-// Seal writes, syncs and closes the log of a generation that takes no more
-// commits, after those before it: recovery takes a synced log for proof that
-// its predecessor was whole. It runs once; callers that come in that time wait.
+// Seal writes, syncs and closes the log of a generation that takes no more commits,
+// after those before it. When one of these fails the log is closed and not synced. Seal
+// runs once: callers that come in that time wait, and all get the same error.
 func (g *Generation) Seal() error {
 	g.sealOnce.Do(func() {
 		if g.Log != nil {
@@ -93,8 +95,8 @@ func (g *Generation) Seal() error {
 	return g.sealErr
 }
 
-// LogError is what an error of the log says about the log, without what it says
-// to one who waited for it.
+// LogError returns what an error of Sync, SyncAll or Seal says about the log that
+// failed, without what it says about the commit of a caller that waited.
 func (g *Generation) LogError(err error) error {
 	var p *wal.PoisonError
 	if errors.As(err, &p) {
@@ -103,8 +105,9 @@ func (g *Generation) LogError(err error) error {
 	return fmt.Errorf("write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.Num), err)
 }
 
-// AbandonLog closes the log of a generation whose content is in tables, as is
-// that of all generations before it.
+// AbandonLog closes the log of a generation whose content is in tables, as is that
+// of all generations before it. Later ones do not wait for these logs any more, unless
+// a Seal has failed.
 func (g *Generation) AbandonLog() {
 	g.sealOnce.Do(func() {
 		if g.Log != nil {
