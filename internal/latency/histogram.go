@@ -4,6 +4,7 @@
 package latency
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 	"time"
@@ -11,8 +12,9 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Histogram counts durations in log-linear buckets: 8 to each power of two,
-// so a quantile is off by at most 12 %. Recording is one atomic add.
+// Histogram counts durations in log-linear buckets: 8 to each power of two, so a
+// quantile is at most an eighth above the right one, and never below. Recording is a
+// few atomic operations.
 type Histogram struct {
 	buckets [histBuckets]atomic.Int64
 	sum     atomic.Int64
@@ -24,6 +26,7 @@ const (
 	histBuckets = (64 - histSub) << histSub
 )
 
+// bucketOf is the bucket of a duration, which an int64 can hold.
 func bucketOf(ns uint64) int {
 	if ns < 1<<histSub {
 		return int(ns)
@@ -32,20 +35,29 @@ func bucketOf(ns uint64) int {
 	return (shift+1)<<histSub + int(ns>>shift)&(1<<histSub-1)
 }
 
-// bucketLow is the smallest duration of a bucket.
+// bucketLow is the smallest duration of a bucket, and what is above all durations for
+// the one after the last.
 func bucketLow(i int) int64 {
-	if i < 1<<histSub {
+	switch {
+	case i < 1<<histSub:
 		return int64(i)
+	case i == histBuckets:
+		return math.MaxInt64
 	}
 	shift := i>>histSub - 1
 	return int64(1<<histSub+i&(1<<histSub-1)) << shift
 }
 
-// Record counts one duration.
+// Record counts one duration. One below zero, after a clock was set back, counts as zero.
 func (h *Histogram) Record(d time.Duration) {
 	ns := max(int64(d), 0)
-	h.buckets[min(bucketOf(uint64(ns)), histBuckets-1)].Add(1)
+	h.buckets[bucketOf(uint64(ns))].Add(1)
 	h.sum.Add(ns)
+	h.raise(ns)
+}
+
+// raise makes the maximum at least ns.
+func (h *Histogram) raise(ns int64) {
 	for {
 		m := h.max.Load()
 		if ns <= m || h.max.CompareAndSwap(m, ns) {
@@ -54,7 +66,7 @@ func (h *Histogram) Record(d time.Duration) {
 	}
 }
 
-// Merge adds the counts of o, for histograms that were kept apart.
+// Merge adds what o has counted, for histograms that were kept apart.
 func (h *Histogram) Merge(o *Histogram) {
 	for i := range o.buckets {
 		if n := o.buckets[i].Load(); n != 0 {
@@ -62,11 +74,11 @@ func (h *Histogram) Merge(o *Histogram) {
 		}
 	}
 	h.sum.Add(o.sum.Load())
-	h.max.Store(max(h.max.Load(), o.max.Load()))
+	h.raise(o.max.Load())
 }
 
-// Latency describes the durations; of how many operations each stands for one is the
-// caller's to say.
+// Latency describes the durations. sampled is for how many operations each of them
+// stands. What is recorded at the same time may count in part.
 func (h *Histogram) Latency(sampled int) observe.Latency {
 	var counts [histBuckets]int64
 	l := observe.Latency{Sampled: sampled, Max: time.Duration(h.max.Load())}
@@ -101,8 +113,8 @@ type Sampler struct {
 
 const sampleShift = 6
 
-// Begin counts an operation and starts the clock for a sampled one. The first is
-// one: what happened at all has a latency.
+// Begin counts an operation, and returns the time for one that is sampled, else the
+// zero time. The first operation is sampled: what happened at all has a latency.
 func (s *Sampler) Begin() (t time.Time) {
 	if s.Count.Add(1)&(1<<sampleShift-1) == 1 {
 		return time.Now()
@@ -110,14 +122,14 @@ func (s *Sampler) Begin() (t time.Time) {
 	return t
 }
 
-// End ends an operation that Begin began at t.
+// End records how long the operation took for which Begin returned t, if it is sampled.
 func (s *Sampler) End(t time.Time) {
 	if !t.IsZero() {
 		s.Histogram.Record(time.Since(t))
 	}
 }
 
-// Latency describes the operations.
+// Latency describes the operations: Count is of all, the rest of those sampled.
 func (s *Sampler) Latency() observe.Latency {
 	l := s.Histogram.Latency(1 << sampleShift)
 	l.Count = s.Count.Load()
