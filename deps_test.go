@@ -56,6 +56,7 @@ const depsPolicy = `
 	record:        base
 	batch:         base
 	extsort:       base vfs compress
+	retry:         base
 	txn:           base batch
 	merge:         base
 	memtable:      base rangedel batch | unsafe
@@ -79,7 +80,7 @@ const depsPolicy = `
 	reserve:       base vfs batch
 	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        latency clock writeset generation readstate pins dbiter callback reserve outputs observe base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        latency clock writeset generation readstate pins dbiter callback reserve outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe memlimit base vfs compress batch sstable compaction engine
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -30,8 +30,8 @@ func (d Durability) String() string {
 	return [...]string{"default", "NoWAL", "Relaxed", "Buffered", "Sync"}[min(int(d), 4)]
 }
 
-// Options configure an engine. Every field but Logger is set: the root package
-// fills in the defaults.
+// Options configure an engine. Open takes them with every field but Logger set: see
+// WithDefaults.
 type Options struct {
 	FS       vfs.FS
 	Logger   *slog.Logger // nil: nothing is logged
