@@ -2,9 +2,9 @@ package seerdb
 
 import (
 	"context"
-	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
+	"github.com/seerdb-go/seerdb/internal/retry"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -27,10 +27,12 @@ type (
 // DB is an open database. All methods are safe for concurrent use. After
 // Close they return ErrClosed.
 //
-// Its methods on keys work on the default keyspace; see Keyspace for others.
+// Its methods on keys work on the default keyspace, each write in a commit of its own
+// with the durability of the database; see Keyspace for others.
 type DB struct {
-	space
-	lanes *lanes // immutable
+	store
+	e     *engine.Engine // immutable, as lanes
+	lanes *retry.Lanes   // of updates that had conflicts
 }
 
 // Open opens the database in the directory dir, creating both if missing. A
@@ -42,42 +44,16 @@ type DB struct {
 // to open what is damaged; an incomplete last record of the log, which a
 // crash leaves behind, is no damage.
 func Open(dir string, opts *Options) (*DB, error) {
-	e, err := engine.Open(dir, opts.resolve())
+	e, err := engine.Open(dir, opts.engine())
 	if err != nil {
 		return nil, err
 	}
-	space := space{e: e, k: e.Root(), batches: &sync.Pool{New: func() any { return &Batch{e: e} }}}
-	return &DB{space, newLanes()}, nil
+	return &DB{newStore(e, e.Root()), e, retry.NewLanes()}, nil
 }
 
-// Durability is the mode that the database was opened with: that of every commit
+// Durability returns the mode that the database was opened with: that of every commit
 // that does not ask for more.
 func (db *DB) Durability() Durability { return Durability(db.e.Durability()) }
-
-// NewBatch returns an empty batch.
-func (db *DB) NewBatch() *Batch { return &Batch{e: db.e} }
-
-// Apply commits a batch atomically: readers, snapshots, iterators and crashes
-// see all of it or nothing. d may ask for more durability than the database
-// was opened with, never for less.
-//
-// A nil error means that the batch is visible and as durable as asked. Any
-// other error is definite, the batch will never appear, unless it is
-// ErrCommitUnknown.
-func (db *DB) Apply(b *Batch, d Durability) error {
-	return db.apply(context.Background(), b, d)
-}
-
-// ApplyContext is Apply, and gives up with the error of ctx, with nothing
-// applied, if that ends while writers are slowed or stopped because compaction
-// is behind. From the moment the batch has its place in the log it is carried
-// through.
-func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) error {
-	return db.apply(ctx, b, d)
-}
-
-// NewSnapshot pins the database as it is now.
-func (db *DB) NewSnapshot() *Snapshot { return &Snapshot{view{db.e.NewSnapshot(), db.k}} }
 
 // Sync makes every commit acknowledged so far durable.
 func (db *DB) Sync() error { return db.e.SyncLog() }
@@ -108,10 +84,10 @@ func (db *DB) IndexMetrics(ctx context.Context) (IndexMetrics, error) { return d
 // Health says whether everything works, and if not, why.
 func (db *DB) Health() Health { return db.e.Health() }
 
-// VisibleSeq is the sequence number of the newest commit that readers see.
+// VisibleSeq returns the sequence number of the newest commit that readers see.
 func (db *DB) VisibleSeq() uint64 { return uint64(db.e.VisibleSeq()) }
 
-// DurableSeq is a sequence number such that it and everything before it
+// DurableSeq returns a sequence number such that it and everything before it
 // survives a power cut.
 func (db *DB) DurableSeq() uint64 { return uint64(db.e.DurableSeq()) }
 

@@ -6,7 +6,15 @@
 //
 // A [DB] maps byte-string keys, ordered bytewise, to byte-string values. Any
 // number of goroutines may use one at once; one process at a time may have a
-// directory open.
+// directory open. Beside single reads and writes there are:
+//
+//   - [Rows] and [Iter]: ranges of keys in order, from [DB.Range], [DB.Prefix] and
+//     [DB.NewIter]
+//   - [Batch]: writes that are applied together
+//   - [Snapshot]: reads at one moment
+//   - [Txn]: a serializable transaction, best by [DB.Update]
+//   - [Keyspace]: trees of keys beside the default one, with options of their own;
+//     the methods named In of a Batch, a Snapshot and a Txn lead to them
 //
 // Functions that read or write whatever can be read or written take a [Reader] or a
 // [Writer]. Package typed makes views with keys and values of Go types, package merger

@@ -3,6 +3,7 @@ package seerdb
 import (
 	"time"
 
+	"github.com/seerdb-go/seerdb/internal/engine"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -29,10 +30,10 @@ type TestOptions struct {
 
 // With returns a copy of o with internal switches set.
 func (o Options) With(t TestOptions) *Options {
-	o.internal = internalOptions{
-		fs: t.FS, index: t.Index, partitions: t.Partitions,
-		l0Trigger: t.L0Trigger, baseLevel: t.BaseLevel, noCache: t.NoCache, manualOnly: t.ManualOnly, clock: t.Clock, elapsed: t.Elapsed, deadMin: t.DeadMin,
-		packFrom: t.PackFrom, packedMax: t.PackedMax, packSlack: t.PackSlack, foldFrom: t.FoldFrom,
+	o.internal = engine.Options{
+		FS: t.FS, Index: t.Index, Partitions: t.Partitions,
+		L0Trigger: t.L0Trigger, BaseLevelBytes: t.BaseLevel, NoCache: t.NoCache, ManualOnly: t.ManualOnly, Clock: t.Clock, Elapsed: t.Elapsed, DeadMin: t.DeadMin,
+		PackFrom: t.PackFrom, PackedMax: t.PackedMax, PackSlack: t.PackSlack, FoldFrom: t.FoldFrom,
 	}
 	return &o
 }

@@ -3,7 +3,6 @@ package seerdb
 import (
 	"bytes"
 	"iter"
-	"slices"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
@@ -32,21 +31,7 @@ type IterOptions struct {
 // files until then.
 type Iter struct {
 	it   *engine.Iter // nil once closed
-	from opener
-}
-
-// opener is a tree of keys as a database, a snapshot or a transaction shows it.
-type opener interface {
-	open(engine.IterOptions) (*engine.Iter, error)
-}
-
-// newIter opens an iterator for a caller.
-func newIter(from opener, o *IterOptions) (*Iter, error) {
-	it, err := from.open(o.engine())
-	if err != nil {
-		return nil, err
-	}
-	return &Iter{it, from}, nil
+	from *reader
 }
 
 // First moves to the first key. Like all positioning methods it reports
@@ -74,7 +59,7 @@ func (i *Iter) Prev() bool { return i.it != nil && i.it.Prev() }
 // Valid reports whether the iterator stands on a key.
 func (i *Iter) Valid() bool { return i.it != nil && i.it.Valid() }
 
-// Key is the current key, or nil. It is valid until the next positioning call
+// Key returns the current key, or nil. It is valid until the next positioning call
 // and must not be modified.
 func (i *Iter) Key() []byte {
 	if i.it == nil {
@@ -83,7 +68,7 @@ func (i *Iter) Key() []byte {
 	return i.it.Key()
 }
 
-// Value is the current value, or nil. It is valid until the next call of
+// Value returns the current value, or nil. It is valid until the next call of
 // Value, a positioning call or Close, and must not be modified. A value that
 // cannot be read ends the walk, and Err says why.
 func (i *Iter) Value() []byte {
@@ -104,8 +89,8 @@ func (i *Iter) AppendValue(dst []byte) ([]byte, error) {
 	return i.it.AppendValue(dst)
 }
 
-// ValueLen is the length of the current value. It is known without reading a value
-// that lies in a value file. It is 0 where Value is nil.
+// ValueLen returns the length of the current value, 0 where Value is nil, without
+// reading a value that lies in a value file.
 func (i *Iter) ValueLen() int {
 	if i.it == nil {
 		return 0
@@ -136,7 +121,7 @@ func (i *Iter) Refresh() error {
 	return nil
 }
 
-// Expiry is when the current key is gone, to the millisecond, if it has an
+// Expiry returns when the current key is gone, to the millisecond, if it has an
 // expiry: see DB.PutTTL. It costs next to nothing and does not read the value.
 //
 // A value that was merged has none, whatever its operands lie on: when that
@@ -148,43 +133,7 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 	return expiryTime(i.it.Expiry())
 }
 
-// atKey calls fn with an iterator of its own at a key, or returns ErrNotFound.
-func atKey(from opener, key []byte, keysOnly bool, fn func(*engine.Iter)) (err error) {
-	it, err := from.open(engine.IterOptions{Lower: key, Upper: append(slices.Clone(key), 0), KeysOnly: keysOnly, Own: true})
-	if err != nil {
-		return err
-	}
-	there := false
-	defer func() { // a merge operator may panic
-		if err = it.Close(); err == nil && !there {
-			err = ErrNotFound
-		}
-	}()
-	if there = it.First(); there {
-		fn(it)
-	}
-	return nil
-}
-
-func expiryOf(from opener, key []byte) (at time.Time, expires bool, err error) {
-	err = atKey(from, key, true, func(it *engine.Iter) { at, expires = expiryTime(it.Expiry()) })
-	return at, expires, err
-}
-
-func valueLenOf(from opener, key []byte) (n int, err error) {
-	err = atKey(from, key, false, func(it *engine.Iter) { n = it.ValueLen() })
-	return n, err
-}
-
-// expiryTime is an expiry of the engine, 0 for none.
-func expiryTime(ms uint64) (at time.Time, expires bool) {
-	if ms == 0 {
-		return time.Time{}, false
-	}
-	return time.UnixMilli(int64(ms)), true
-}
-
-// Err is what ended the walk early, or nil.
+// Err returns what ended the walk early, or nil.
 func (i *Iter) Err() error {
 	if i.it == nil {
 		return ErrClosed
@@ -217,37 +166,32 @@ func (i *Iter) Close() error {
 //
 //	page := db.Prefix([]byte("user/")).After(last).Limit(100)
 type Rows struct {
-	from  opener
+	from  *reader
 	o     engine.IterOptions
 	limit int          // of the rows of a loop; negative = none
 	it    *engine.Iter // of the innermost loop that runs
 	err   error
 }
 
-// rowsOf copies the bounds: loops over the rows may come at any time.
-func rowsOf(from opener, lo, hi []byte) *Rows {
-	return &Rows{from: from, o: engine.IterOptions{Lower: bytes.Clone(lo), Upper: bytes.Clone(hi)}, limit: -1}
-}
-
-// After is those of the rows with a key > key: the next page of results, behind the
+// After returns the rows with a key > key: the next page of results, behind the
 // last key of one. A nil key leaves none out.
 func (r *Rows) After(key []byte) *Rows {
-	o := r.o
-	if key != nil {
-		o.Lower = later(o.Lower, append(bytes.Clone(key), 0))
+	if key == nil {
+		return r.within(nil, nil)
 	}
-	return &Rows{from: r.from, o: o, limit: r.limit}
+	return r.within(append(bytes.Clone(key), 0), nil)
 }
 
-// Before is those of the rows with a key < key: for Backward the next page. A nil key
+// Before returns the rows with a key < key: for Backward the next page. A nil key
 // leaves none out.
-func (r *Rows) Before(key []byte) *Rows {
-	o := r.o
-	o.Upper = earlier(o.Upper, bytes.Clone(key))
-	return &Rows{from: r.from, o: o, limit: r.limit}
+func (r *Rows) Before(key []byte) *Rows { return r.within(nil, bytes.Clone(key)) }
+
+// within returns those of the rows with lo <= key < hi.
+func (r *Rows) within(lo, hi []byte) *Rows {
+	return &Rows{from: r.from, o: r.o.Within(lo, hi), limit: r.limit}
 }
 
-// Limit is the first n of the rows, in the order of the loop: the last n keys for
+// Limit returns the first n of the rows, in the order of the loop: the last n keys for
 // Backward. Of several limits the least holds. A negative n leaves none out.
 func (r *Rows) Limit(n int) *Rows {
 	return &Rows{from: r.from, o: r.o, limit: int(min(uint(r.limit), uint(n)))} // a negative one is the largest
@@ -273,7 +217,7 @@ func (r *Rows) Keys() iter.Seq[[]byte] {
 	}
 }
 
-// Expiry is Iter.Expiry of the row that the loop is at. Where loops over the
+// Expiry returns Iter.Expiry of the row that the loop is at. Where loops over the
 // same Rows are nested it is that of the inner one; outside of loops there is
 // none.
 func (r *Rows) Expiry() (at time.Time, expires bool) {
@@ -283,7 +227,7 @@ func (r *Rows) Expiry() (at time.Time, expires bool) {
 	return expiryTime(r.it.Expiry())
 }
 
-// Err is what ended the last loop early, or nil.
+// Err returns what ended the last loop early, or nil.
 func (r *Rows) Err() error { return r.err }
 
 func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte] {
@@ -311,7 +255,7 @@ func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) it
 	}
 }
 
-// PrefixEnd is the smallest key greater than every key that begins with p: the end
+// PrefixEnd returns the smallest key greater than every key that begins with p: the end
 // of a range that holds these keys and no others. It is nil, no end, when there is
 // none: p is empty or all 0xFF.
 func PrefixEnd(p []byte) []byte {
@@ -331,23 +275,7 @@ func (o *IterOptions) engine() engine.IterOptions {
 	}
 	e := engine.IterOptions{Lower: o.LowerBound, Upper: o.UpperBound, KeysOnly: o.KeysOnly, Bulk: o.Bulk}
 	if len(o.Prefix) > 0 {
-		e.Lower, e.Upper = later(e.Lower, o.Prefix), earlier(e.Upper, PrefixEnd(o.Prefix))
+		e = e.Within(o.Prefix, PrefixEnd(o.Prefix))
 	}
 	return e
-}
-
-// later is the later of two beginnings of a range; nil is no bound.
-func later(a, b []byte) []byte {
-	if a == nil || b != nil && bytes.Compare(b, a) > 0 {
-		return b
-	}
-	return a
-}
-
-// earlier is the earlier of two ends.
-func earlier(a, b []byte) []byte {
-	if a == nil || b != nil && bytes.Compare(b, a) < 0 {
-		return b
-	}
-	return a
 }

@@ -14,7 +14,7 @@ import (
 // atomically, and memory and workers; a snapshot covers all. They differ in
 // their options. An idle one costs next to nothing. All methods are safe for
 // concurrent use; those of a keyspace that was dropped return ErrNoKeyspace.
-type Keyspace struct{ space }
+type Keyspace struct{ store }
 
 // KeyspaceOptions configure one keyspace. The first call of DB.Keyspace for it
 // after Open decides. In later calls a field that is zero asks for nothing, and
@@ -50,14 +50,12 @@ type KeyspaceOptions struct {
 // durably. The name is any string but the empty one, of at most 1024 bytes. A
 // nil o is a good default, and takes a keyspace that is open already as it is.
 func (db *DB) Keyspace(name string, o *KeyspaceOptions) (*Keyspace, error) {
-	if o == nil {
-		o = &KeyspaceOptions{}
-	}
-	k, err := db.e.Keyspace(name, o.choice(), !o.ErrorIfMissing)
+	choice, create := o.engine()
+	k, err := db.e.Keyspace(name, choice, create)
 	if err != nil {
 		return nil, err
 	}
-	return &Keyspace{space{e: db.e, k: k, batches: db.batches}}, nil
+	return &Keyspace{newStore(db.e, k)}, nil
 }
 
 // Keyspaces lists the names of all keyspaces but the default one, sorted.
@@ -68,14 +66,18 @@ func (db *DB) Keyspaces() ([]string, error) { return db.e.Keyspaces() }
 // same whatever the keyspace holds. A new keyspace of that name is empty.
 func (db *DB) DropKeyspace(name string) error { return db.e.DropKeyspace(name) }
 
-// Name is the keyspace's name.
-func (k *Keyspace) Name() string { return k.k.Name() }
+// Name returns the keyspace's name.
+func (k *Keyspace) Name() string { return k.reader.k.Name() }
 
-// TTL is the KeyspaceOptions.TTL that holds, 0 for none.
-func (k *Keyspace) TTL() time.Duration { return k.k.TTL() }
+// TTL returns the KeyspaceOptions.TTL that holds, 0 for none.
+func (k *Keyspace) TTL() time.Duration { return k.reader.k.TTL() }
 
-func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
-	c := engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.CompactionFilter.filter()}
+// engine translates to what the engine takes.
+func (o *KeyspaceOptions) engine() (c engine.KeyspaceChoice, create bool) {
+	if o == nil {
+		return c, true
+	}
+	c = engine.KeyspaceChoice{TTL: o.TTL, Merger: o.Merger, Filter: o.CompactionFilter.filter()}
 	if o.ValueThreshold != 0 {
 		threshold := max(o.ValueThreshold, 0)
 		c.ValueThreshold = &threshold
@@ -84,13 +86,5 @@ func (o *KeyspaceOptions) choice() engine.KeyspaceChoice {
 		codec := o.Compression.codec()
 		c.Codec = &codec
 	}
-	return c
+	return c, !o.ErrorIfMissing
 }
-
-// SnapshotIn reads one keyspace at a snapshot. See Snapshot.In.
-type SnapshotIn struct{ view }
-
-// In returns what reads a keyspace at the snapshot. A keyspace that was created
-// after it is empty there; reads of one of another database, or of another opening
-// of this one, fail with ErrInvalidOptions.
-func (s *Snapshot) In(k *Keyspace) *SnapshotIn { return &SnapshotIn{view{s.s, k.k}} }

@@ -2,15 +2,11 @@ package seerdb
 
 import (
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/engine"
-	"github.com/seerdb-go/seerdb/internal/memlimit"
-	"github.com/seerdb-go/seerdb/internal/sstable"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -20,23 +16,24 @@ type Durability uint8
 const (
 	// DefaultDurability, in Apply, is what the database was opened with; in
 	// Options it is Sync.
-	DefaultDurability = Durability(engine.DefaultDurability)
+	DefaultDurability Durability = iota
 	// NoWAL acknowledges once the commit is in memory. A crash loses
 	// everything since the last Flush. It cannot be mixed with other modes.
-	NoWAL = Durability(engine.NoWAL)
+	NoWAL
 	// Relaxed acknowledges once the commit is in the log's memory, which is
 	// handed to the operating system within a few milliseconds. A killed
 	// process loses that much, a power cut what the system had not written.
-	Relaxed = Durability(engine.Relaxed)
+	Relaxed
 	// Buffered acknowledges once the operating system has the commit. A
 	// killed process loses nothing; a power cut at most the last
 	// Options.SyncInterval, when one is set.
-	Buffered = Durability(engine.Buffered)
+	Buffered
 	// Sync acknowledges once the device has the commit. Nothing acknowledged
 	// is ever lost.
-	Sync = Durability(engine.Sync)
+	Sync
 )
 
+// String returns the name of the mode.
 func (d Durability) String() string { return engine.Durability(d).String() }
 
 // Compression is the codec of table pages and values.
@@ -89,11 +86,11 @@ type FilterVerdict uint8
 
 const (
 	// FilterKeep keeps the value.
-	FilterKeep = FilterVerdict(compaction.FilterKeep)
+	FilterKeep FilterVerdict = iota
 	// FilterRemove deletes the key, as of the value's sequence.
-	FilterRemove = FilterVerdict(compaction.FilterRemove)
+	FilterRemove
 	// FilterChange replaces the value; its expiry stays.
-	FilterChange = FilterVerdict(compaction.FilterChange)
+	FilterChange
 )
 
 // filter is what compactions call, or nil.
@@ -129,10 +126,10 @@ type Options struct {
 	// 0: never by itself.
 	SyncInterval time.Duration
 
-	// OpenFiles is how many tables and value files are kept open at once, and
-	// temporary files of loads. Others are opened when they are read. Default: half of the descriptors that the
-	// process may have, less 16, and at least 4; without such a limit 4096. A
-	// program that opens several databases shares its descriptors out here.
+	// OpenFiles is how many tables, value files and temporary files of loads are kept
+	// open at once. Others are opened when they are read. Default: half of the
+	// descriptors that the process may have, less 16, and at least 4; without such a
+	// limit 4096. A program that opens several databases shares them out here.
 	OpenFiles int
 	// MemoryBudget is the memory, in bytes, for memtables, page cache, table
 	// indexes and filters (at most half of it; filters that do not fit are left
@@ -192,172 +189,53 @@ type Options struct {
 	ResetClock bool
 
 	// internal is what only tests set, through export_test.go.
-	internal internalOptions
+	internal engine.Options
 }
 
-// internalOptions are switches that only this module's tests use.
-type internalOptions struct {
-	fs         vfs.FS
-	index      sstable.IndexMode
-	partitions int
-	l0Trigger  int
-	baseLevel  int64
-	noCache    bool
-	manualOnly bool
-	clock      func() time.Time
-	elapsed    func(time.Time) time.Duration
-	deadMin    int
-	packFrom   int
-	packedMax  int
-	packSlack  int64
-	foldFrom   int
-}
-
-// The defaults, with how they were found.
-const (
-	// defaultMemoryBudget: at most a quarter of what the process may take, for the
-	// garbage collector lets the rest of the program grow to twice what it uses.
-	defaultMemoryBudget = 512 << 20
-	limitShare          = 4
-	minMemoryBudget     = 1 << 20
-	defaultMemtableSize = 64 << 20
-	// defaultPageSize: see the ablation in docs/BENCHMARKS.md; 4 KiB costs
-	// twice the index for no faster read, 16 KiB slows reads that miss the
-	// cache.
-	defaultPageSize = 8 << 10
-	// defaultTableSize: small tables let a compaction take just what it needs;
-	// below 8 MiB syncing each of them begins to show.
-	defaultTableSize = 8 << 20
-	// defaultValueThreshold: below about 1 KiB an extra read per value costs
-	// more than rewriting it (WiscKey, FAST 2016; BlobDB's experience).
-	defaultValueThreshold = 1 << 10
-	defaultFilterBits     = 10
-	// The defaults of OpenFiles: what is left free is for logs, the manifest and
-	// the files that jobs write, and for the program.
-	defaultOpenFiles = 4096
-	otherDescriptors = 16
-	minOpenFiles     = 4
-	// defaultPartitions: they split the locks of writers, not the order of keys,
-	// so they cost iterators nothing.
-	defaultPartitions = 16
-	defaultL0Trigger  = 4
-	l0SlowdownFactor  = 3 // writers are slowed from 3 x the trigger
-	l0StopFactor      = 9 // and stopped at 9 x
-)
-
-// resolve fills in the defaults and translates to what the engine takes.
-func (o *Options) resolve() engine.Options {
+// engine translates to what the engine takes, and fills in the defaults.
+func (o *Options) engine() engine.Options {
 	if o == nil {
 		o = &Options{}
 	}
-	tree := compaction.DefaultConfig()
-	e := engine.Options{
-		FS:             o.internal.fs,
-		Logger:         o.Logger,
-		Listener:       o.Listener,
-		Durability:     engine.Durability(o.Durability),
-		SyncInterval:   o.SyncInterval,
-		OpenFiles:      orDefault(o.OpenFiles, openFiles()),
-		MemoryBudget:   orDefault(o.MemoryBudget, memoryBudget(memlimit.Limit())),
-		Partitions:     orDefault(o.internal.partitions, defaultPartitions),
-		NoCache:        o.internal.noCache,
-		ManualOnly:     o.internal.manualOnly,
-		Clock:          o.internal.clock,
-		Elapsed:        o.internal.elapsed,
-		ResetClock:     o.ResetClock,
-		DeadMin:        orDefault(o.internal.deadMin, engine.DefaultDeadMin),
-		PackFrom:       orDefault(o.internal.packFrom, tree.PackFrom),
-		PackedMax:      orDefault(o.internal.packedMax, int(tree.PackedMax)),
-		FoldFrom:       orDefault(o.internal.foldFrom, engine.DefaultFoldFrom),
-		PackSlack:      orDefault(o.internal.packSlack, int64(tree.PackSlack)),
-		Merger:         o.Merger,
-		Filter:         o.CompactionFilter.filter(),
-		PageSize:       orDefault(o.PageSize, defaultPageSize),
-		TableSize:      orDefault(o.TableSize, defaultTableSize),
-		Codec:          o.Compression.codec(),
-		FilterBits:     max(orDefault(o.FilterBits, defaultFilterBits), 0),
-		Index:          o.internal.index,
-		ValueThreshold: max(orDefault(o.ValueThreshold, defaultValueThreshold), 0),
-		Style:          o.CompactionStyle.style(),
-		L0Trigger:      orDefault(o.internal.l0Trigger, defaultL0Trigger),
-		BaseLevelBytes: o.internal.baseLevel,
-		MaxCompactions: orDefault(o.MaxCompactions, min(max(runtime.GOMAXPROCS(0)/2, 1), 4)),
-		ReadOnly:       o.ReadOnly,
-		ErrorIfMissing: o.ErrorIfMissing,
-		ErrorIfExists:  o.ErrorIfExists,
-	}
-	if e.FS == nil {
-		e.FS = vfs.OS
-	}
-	if e.Clock == nil {
-		e.Clock = time.Now
-	}
-	if e.Durability == engine.DefaultDurability {
-		e.Durability = engine.Sync
-	}
-	e.MemtableSize = o.MemtableSize
-	if e.MemtableSize == 0 {
-		e.MemtableSize = int(min(defaultMemtableSize, max(e.MemoryBudget/8, 64<<10)))
-	}
-	e.L0Slowdown, e.L0Stop = e.L0Trigger*l0SlowdownFactor, e.L0Trigger*l0StopFactor
-	if e.BaseLevelBytes == 0 {
-		// What L0 holds when it is merged down; tables take about two thirds
-		// of what their entries took in the memtable.
-		e.BaseLevelBytes = max(int64(e.L0Trigger)*int64(e.MemtableSize)*13/20, e.TableSize)
-	}
-	return e
+	e := o.internal
+	e.Durability, e.SyncInterval = engine.Durability(o.Durability), o.SyncInterval
+	e.OpenFiles, e.MemoryBudget, e.MemtableSize = o.OpenFiles, o.MemoryBudget, o.MemtableSize
+	e.PageSize, e.TableSize, e.ValueThreshold = o.PageSize, o.TableSize, o.ValueThreshold
+	e.FilterBits, e.Codec = o.FilterBits, o.Compression.codec()
+	e.Merger, e.Filter = o.Merger, o.CompactionFilter.filter()
+	e.Style, e.MaxCompactions = o.CompactionStyle.style(), o.MaxCompactions
+	e.Logger, e.Listener = o.Logger, o.Listener
+	e.ReadOnly, e.ErrorIfMissing, e.ErrorIfExists, e.ResetClock = o.ReadOnly, o.ErrorIfMissing, o.ErrorIfExists, o.ResetClock
+	return e.WithDefaults()
 }
 
-// openFiles is the default of Options.OpenFiles.
-func openFiles() int {
-	n, ok := vfs.DescriptorLimit()
-	if !ok {
-		return defaultOpenFiles
-	}
-	return max(n/2-otherDescriptors, minOpenFiles)
-}
+// The engine has the same numbers: an index that is not 0 does not compile.
+var (
+	_ = [1]int{}[Sync-Durability(engine.Sync)]
+	_ = [1]int{}[SnapshotIsolation-Isolation(engine.SnapshotIsolation)]
+	_ = [1]int{}[FilterChange-FilterVerdict(compaction.FilterChange)]
+)
 
-// memoryBudget is the default of Options.MemoryBudget where the process may take
-// limit bytes; 0 is no limit.
-func memoryBudget(limit int64) int64 {
-	if limit == 0 {
-		return defaultMemoryBudget
+// codecs and styles are what the constants above mean to the engine.
+var (
+	codecs = [...]compress.Codec{
+		DefaultCompression: compress.Default, NoCompression: compress.None, LZ4: compress.LZ4, S2: compress.S2, Zstd: compress.Zstd,
 	}
-	return min(defaultMemoryBudget, max(limit/limitShare, minMemoryBudget))
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
+	styles = [...]compaction.Style{LazyLeveled: compaction.LazyLeveled, Leveled: compaction.Leveled}
+)
 
 // codec translates; an unknown value is left for the engine to refuse.
 func (c Compression) codec() compress.Codec {
-	switch c {
-	case NoCompression:
-		return compress.None
-	case LZ4:
-		return compress.LZ4
-	case S2:
-		return compress.S2
-	case Zstd:
-		return compress.Zstd
-	case DefaultCompression:
-		return compress.Default
+	if int(c) < len(codecs) {
+		return codecs[c]
 	}
 	return compress.Codec(c)
 }
 
-// shape translates; an unknown value is left for the engine to refuse.
+// style translates as codec does.
 func (s CompactionStyle) style() compaction.Style {
-	switch s {
-	case LazyLeveled:
-		return compaction.LazyLeveled
-	case Leveled:
-		return compaction.Leveled
+	if int(s) < len(styles) {
+		return styles[s]
 	}
 	return compaction.Style(s)
 }
