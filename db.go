@@ -31,8 +31,7 @@ type (
 // with the durability of the database; see Keyspace for others.
 type DB struct {
 	store
-	e     *engine.Engine // immutable, as lanes
-	lanes *retry.Lanes   // of updates that had conflicts
+	lanes *retry.Lanes // of updates that had conflicts; immutable
 }
 
 // Open opens the database in the directory dir, creating both if missing. A
@@ -48,7 +47,7 @@ func Open(dir string, opts *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{newStore(e, e.Root()), e, retry.NewLanes()}, nil
+	return &DB{newStore(e, e.Root()), retry.NewLanes()}, nil
 }
 
 // Durability returns the mode that the database was opened with: that of every commit

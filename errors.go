@@ -37,10 +37,9 @@ var (
 	ErrConflict = base.ErrConflict
 	// ErrTxnDone: the transaction was committed or rolled back before.
 	ErrTxnDone = base.ErrTxnDone
-	// ErrLeaked: Close did all that it promises, so what was committed is
-	// durable, but iterators, snapshots or transactions were still open, and
-	// answer ErrClosed from then on. errors.As gives the *LeakError that says
-	// where they were made.
+	// ErrLeaked: iterators, snapshots or transactions were still open when the
+	// database was closed; Close did all that it promises. errors.As gives the
+	// *LeakError that says where they were made.
 	ErrLeaked = base.ErrLeaked
 	// ErrInCallback: a merge operator or a filter that a background job called,
 	// or the rows, Expires or Progress of a BulkLoad, called what would wait for

@@ -72,18 +72,18 @@ func (w *writer) PutUntil(key, value []byte, at time.Time) error {
 
 // write adds an operation to where those of the writer go.
 func (w *writer) write(add func(engine.Ops) error) error {
+	if w.t == nil && (w.b != nil || w.e == nil) {
+		c := w.operations()
+		if w.k != nil {
+			c.claim(w.k, w.e)
+		}
+		return add(engine.OpsOn(&c.Batch, w.k, w.e))
+	}
 	do := func(b *batch.Batch) error { return add(engine.OpsOn(b, w.k, w.e)) }
-	switch {
-	case w.t != nil:
+	if w.t != nil {
 		return w.t.Write(w.k, do)
-	case w.b == nil && w.e != nil:
-		return w.e.Write(do)
 	}
-	c := w.operations()
-	if w.k != nil {
-		c.claim(w.k, w.e)
-	}
-	return do(&c.Batch)
+	return w.e.Write(do)
 }
 
 // store reads and writes one tree of keys of a database.
