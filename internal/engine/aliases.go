@@ -14,8 +14,6 @@ type (
 	IterOptions = dbiter.Options
 	// CallSite is a place in a program.
 	CallSite = pins.CallSite
-	// RangeEstimate is what lies in a range of keys, about.
-	RangeEstimate = readstate.RangeEstimate
 )
 
 var (
@@ -23,11 +21,4 @@ var (
 	Newest = readstate.Newest
 	// Caller is pins.Caller, without a call between.
 	Caller = pins.Caller
-)
-
-const (
-	// DefaultDeadMin is dbiter.DefaultDeadMin.
-	DefaultDeadMin = dbiter.DefaultDeadMin
-	// DefaultFoldFrom is dbiter.DefaultFoldFrom.
-	DefaultFoldFrom = dbiter.DefaultFoldFrom
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/memlimit"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
@@ -65,8 +66,8 @@ func (o Options) WithDefaults() Options {
 	o.TableSize = orDefault(o.TableSize, defaultTableSize)
 	o.ValueThreshold = max(orDefault(o.ValueThreshold, defaultValueThreshold), 0)
 	o.FilterBits = max(orDefault(o.FilterBits, defaultFilterBits), 0)
-	o.DeadMin = orDefault(o.DeadMin, DefaultDeadMin)
-	o.FoldFrom = orDefault(o.FoldFrom, DefaultFoldFrom)
+	o.DeadMin = orDefault(o.DeadMin, dbiter.DefaultDeadMin)
+	o.FoldFrom = orDefault(o.FoldFrom, dbiter.DefaultFoldFrom)
 	o.PackFrom = orDefault(o.PackFrom, tree.PackFrom)
 	o.PackedMax = orDefault(o.PackedMax, int(tree.PackedMax))
 	o.PackSlack = orDefault(o.PackSlack, int64(tree.PackSlack))

@@ -1,9 +1,9 @@
-package engine
+package dbiter
 
 import "bytes"
 
 // Within returns the options narrowed to lo <= key < hi; nil is no bound.
-func (o IterOptions) Within(lo, hi []byte) IterOptions {
+func (o Options) Within(lo, hi []byte) Options {
 	if lo != nil && (o.Lower == nil || bytes.Compare(lo, o.Lower) > 0) {
 		o.Lower = lo
 	}
