@@ -7,7 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// TableMetrics describes the tables and value files of a state.
+// TableMetrics adds what there is to say about the tables and value files of a state.
+// m.Levels has an element for each level.
 func (s *State) TableMetrics(m *observe.Metrics) {
 	for _, t := range s.v.trees {
 		for l := range t.Levels {
