@@ -7,7 +7,6 @@
 package readstatetest
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -279,6 +278,19 @@ func (r *Rig) Rotate() {
 // Rewrite puts another file in the place of one.
 func (r *Rig) Rewrite(name string, change func([]byte) []byte) {
 	r.Helper()
+	data := change(r.read(name))
+	r.Check(r.FS.Remove(name))
+	r.write(name, data)
+}
+
+// Adopt copies a file of another Rig.
+func (r *Rig) Adopt(from *Rig, name string) {
+	r.Helper()
+	r.write(name, from.read(name))
+}
+
+func (r *Rig) read(name string) []byte {
+	r.Helper()
 	f, err := r.FS.Open(name)
 	r.Check(err)
 	n, err := f.Size()
@@ -288,10 +300,14 @@ func (r *Rig) Rewrite(name string, change func([]byte) []byte) {
 		r.Fatal(err)
 	}
 	r.Check(f.Close())
-	r.Check(r.FS.Remove(name))
-	f, err = r.FS.Create(name)
+	return data
+}
+
+func (r *Rig) write(name string, data []byte) {
+	r.Helper()
+	f, err := r.FS.Create(name)
 	r.Check(err)
-	_, err = f.Write(change(bytes.Clone(data)))
+	_, err = f.Write(data)
 	r.Check(err)
 	r.Check(f.Close())
 }
