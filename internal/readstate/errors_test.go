@@ -118,7 +118,7 @@ func TestOneDescriptor(t *testing.T) {
 		t.Errorf("files: %+v", s)
 	}
 	rep, bad := verify(r)
-	if len(bad) > 0 || rep.Tables < 20 || rep.ValueFiles < 5 || rep.Entries != 500 {
+	if len(bad) > 0 || rep.Tables < 10 || rep.ValueFiles < 5 || rep.Entries != 500 {
 		t.Errorf("Verify finds %v; %+v", bad, rep)
 	}
 }

@@ -63,8 +63,8 @@ func TestFilesStayForTheirStates(t *testing.T) {
 			if n := r.Removed(); slices.Contains(n, names[0]) {
 				t.Fatalf("%v were removed while %d hold a State that names %s", n, 3-i, names[0])
 			}
-			if tab := kept.Tables()[0]; r.Store.Table(tab.Meta.Num) != tab {
-				t.Fatal("the table that a State names is not known")
+			if tab := kept.Tables()[0]; r.Store.Table(tab.Meta.Num) != tab || r.Store.Names(base.FileTypeTable, tab.Meta.Num) == packed {
+				t.Fatal("the table that a State names is not known, or as the name of another file")
 			}
 			v, err := kept.AppendValue(nil, pointerOf(r, kept.Tables()[0]), []byte("b"))
 			if err != nil || string(v) != long {
@@ -90,6 +90,17 @@ func TestFilesStayForTheirStates(t *testing.T) {
 		}
 		if r.Store.Names(base.FileTypeLog, 1) || r.Store.Names(base.FileTypeValues, 1<<40) {
 			t.Error("files that are not there are known")
+		}
+		left := r.Store.Current().Tables()
+		removed := r.Removed()
+		r.Close()
+		for _, tab := range left {
+			if slices.Contains(r.Removed(), tab.Meta.FileName()) {
+				t.Errorf("Close removes %s", tab.Meta.FileName())
+			}
+		}
+		if n := r.Removed(); len(n) != len(removed) {
+			t.Errorf("Close removes files: %v, before %v", n, removed)
 		}
 	}
 }
