@@ -78,9 +78,10 @@ const depsPolicy = `
 	pins:          cache readstate
 	callback:      observe base compaction
 	reserve:       base vfs batch
+	pace:          batch
 	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        latency clock writeset generation readstate pins dbiter callback reserve outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe base compress batch compaction engine retry
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -353,7 +353,7 @@ func (b *background) errors() []error {
 
 // commitChanged wakes writers that wait for room.
 func (e *Engine) commitChanged() {
-	e.updatePace()
+	e.pace.Update()
 	e.commit.mu.Lock()
 	e.commit.changed.Broadcast()
 	e.commit.mu.Unlock()

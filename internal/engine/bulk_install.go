@@ -9,6 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pace"
 )
 
 // How a load takes its place: its tables are written, and go as deep as nothing
@@ -43,12 +44,7 @@ func (l *load) install(res compaction.Result) error {
 }
 
 // stopped says why writers to the keyspace are stopped, or nothing.
-func (l *load) stopped(p *writePressure) string {
-	if p == nil || p.stopped[l.k.id] == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d runs in L0 wait for compaction", p.stopped[l.k.id])
-}
+func (l *load) stopped(p *pace.Pressure) string { return p.StopsKeyspace(l.k.id) }
 
 // span is a load to the conflict checks of transactions: a batch that writes the
 // range of its keys.

@@ -116,7 +116,7 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 		e.clock.Use() // before any read can see it
 	}
 	begin := e.stats.commits.Begin()
-	e.pacer.wait(ctx, b)
+	e.pace.Wait(ctx, b)
 	c := commitPool.Get().(*commit)
 	if ctx.Done() != nil {
 		var cancel func()
@@ -278,7 +278,7 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			p.changed.Wait()
 			continue
 		}
-		if reason := e.writePressure.Load().stops(b); reason != "" && (e.room.Lacking() == nil || !reserve.Frees(b)) {
+		if reason := e.pace.Pressure().Stops(b); reason != "" && (e.room.Lacking() == nil || !reserve.Frees(b)) {
 			if err := e.waitFor(stopL0, reason); err != nil {
 				e.trouble.Store(&err)
 				return err

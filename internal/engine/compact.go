@@ -263,7 +263,7 @@ func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin ti
 	}
 	if rewrote {
 		e.stats.compact.done(begin, read, ev.OutputBytes)
-		e.noteCompactionRate(read, ev.Duration)
+		e.pace.Moved(read, ev.Duration)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/outputs"
+	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/reserve"
@@ -45,26 +46,23 @@ type Engine struct {
 	store       *readstate.Store
 
 	// Atomics. A reader touches only these.
-	durable        seqCell
-	poisoned       atomic.Pointer[error]           // the first cause (I9)
-	panicked       atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
-	trouble        atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
-	nextFile       atomic.Uint64
-	reserved       atomic.Uint64 // numbers below may be handed out; stored under installMu
-	nextJob        atomic.Int64
-	compactionDebt atomic.Pointer[compactionDebt]
-	writePressure  atomic.Pointer[writePressure] // nil: no keyspace is slowed or stopped; stored under paceMu
-	folded         dbiter.Folded
-	iters          dbiter.Env
-	outputs        outputs.Env  // immutable after Open
-	collapsed      atomic.Int64 // when a key's operands were last compacted, ns since opened
-	compactionRate atomic.Int64 // bytes a second that flush and compaction lately absorbed
+	durable   seqCell
+	poisoned  atomic.Pointer[error]           // the first cause (I9)
+	panicked  atomic.Pointer[base.PanicError] // the last panic of the program that was recovered from
+	trouble   atomic.Pointer[error]           // why the last commit was refused that was not at fault; nil when it goes on
+	nextFile  atomic.Uint64
+	reserved  atomic.Uint64 // numbers below may be handed out; stored under installMu
+	nextJob   atomic.Int64
+	folded    dbiter.Folded
+	iters     dbiter.Env
+	outputs   outputs.Env  // immutable after Open
+	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
 
 	spaces     keyspaces
 	clock      clock.Clock
 	commit     pipeline
 	room       reserve.Reserve
-	pacer      pacer
+	pace       *pace.Pace
 	background *background
 	dropped    droppedSpaces
 	open       pins.List // iterators, snapshots and transactions
@@ -75,7 +73,6 @@ type Engine struct {
 	manual    chan struct{}       // of one place: the caller that compacts by hand
 	byHand    *byHand             // guarded by mu; what that caller has yet to do
 	flushMu   sync.Mutex
-	paceMu    sync.Mutex
 	installMu sync.Mutex
 	manifest  *manifest.Log // guarded by installMu
 

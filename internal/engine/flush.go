@@ -142,7 +142,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.stats.flush.failures.Add(1)
 	} else {
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
-		e.noteCompactionRate(ev.InputBytes, ev.Duration)
+		e.pace.Moved(ev.InputBytes, ev.Duration)
 	}
 	e.listener.FlushEnd(ev)
 	e.background.flushes.settle(asked, gens, err, e.inMemory)

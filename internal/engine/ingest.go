@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
@@ -140,7 +141,7 @@ func (p *pipeline) numbersLeft(b *batch.Batch) error {
 
 // waitUnstopped waits as long as stops gives a reason why writers are stopped. It
 // ends with the error of ctx when that ends.
-func (e *Engine) waitUnstopped(ctx context.Context, stops func(*writePressure) string) error {
+func (e *Engine) waitUnstopped(ctx context.Context, stops func(*pace.Pressure) string) error {
 	p := &e.commit
 	defer context.AfterFunc(ctx, e.commitChanged)()
 	p.mu.Lock()
@@ -152,7 +153,7 @@ func (e *Engine) waitUnstopped(ctx context.Context, stops func(*writePressure) s
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		reason := stops(e.writePressure.Load())
+		reason := stops(e.pace.Pressure())
 		if reason == "" {
 			return nil
 		}

@@ -3,13 +3,13 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
 // install makes an edit durable and then current: the files it adds must be
@@ -110,13 +110,11 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation.Generation, 
 	e.mu.Lock()
 	w := e.observed
 	e.mu.Unlock()
-	d := &compactionDebt{}
-	d.trees, d.values = compaction.Backlogs(next, w, e.pickConfig())
-	e.compactionDebt.Store(d)
+	e.pace.SetDebt(compaction.Backlogs(next, w, e.pickConfig()))
 	for _, g := range flushed {
 		e.durable.raise(g.LastSeq)
 	}
-	e.updatePace()
+	e.pace.Update()
 	if e.room.Lacking() != nil || len(flushed) > 0 {
 		e.room.Wake() // there is less to be flushed, or space came back
 	}
@@ -129,11 +127,9 @@ func (e *Engine) lastSeq() base.SeqNum {
 	return e.commit.nextSeq - 1
 }
 
-// noteCompactionRate keeps a moving average of how fast jobs move bytes.
-func (e *Engine) noteCompactionRate(n int64, d time.Duration) {
-	if n < 1<<20 || d <= 0 {
-		return
+// eachTree calls fn for each keyspace that has tables, with its runs in L0.
+func (e *Engine) eachTree(fn func(keyspace uint32, runs int)) {
+	if s := e.store.Current(); s != nil {
+		s.EachTree(func(id uint32, ls *readstate.Levels) { fn(id, len(ls[0])) })
 	}
-	rate := int64(float64(n) / d.Seconds())
-	e.compactionRate.Store((3*e.compactionRate.Load() + rate) / 4)
 }

@@ -31,6 +31,7 @@ func (e *Engine) Metrics() *observe.Metrics {
 		m.CompactionsByReason[reason] = n
 	}
 	m.Stalls = e.stats.stalls()
+	m.Stalls.Slowdowns, m.Stalls.SlowdownTime = e.pace.Waits()
 	e.stats.versions.metrics(m)
 	m.Ops = observe.OpMetrics{
 		Get: e.store.Gets(), Commit: e.stats.commits.Latency(), Seek: e.store.Seeks.Latency(),
@@ -220,8 +221,8 @@ func (e *Engine) Health() observe.Health {
 	e.clock.Health(worse)
 	if r := e.stats.stopped.Load(); r != nil {
 		worse(observe.Degraded, "writers are stopped: "+*r)
-	} else if e.pacer.rate.Load() != 0 {
-		worse(observe.Degraded, "writers are slowed while compaction catches up")
+	} else if rate := e.pace.Rate(); rate != 0 {
+		worse(observe.Degraded, fmt.Sprintf("writers are slowed to %d bytes a second while compaction catches up", rate))
 	}
 	return h
 }

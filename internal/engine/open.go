@@ -16,6 +16,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -50,13 +51,11 @@ func Open(dir string, o Options) (*Engine, error) {
 	} else {
 		e.opts.Logger = slog.New(e.out.Handler(o.Logger.Handler()))
 	}
-	e.pacer.e = e
 	e.root = e.newKeyspace(manifest.Keyspace{})
 	root := KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter}.named()
 	e.root.opts.Store(&root)
 	e.loadKeyspaces(nil)
 	e.clock.Start(o.Clock, o.Elapsed)
-	e.compactionRate.Store(32 << 20)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.maxQueue.Store(maxImmutable)
 	e.commit.turning.kick = make(chan struct{}, 1)
@@ -70,6 +69,10 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.open.Init(e.cache)
 	e.cache.Charge(cache.Heap, min(o.MemoryBudget/heapShare, maxHeap))
 	e.background = newBackground(e)
+	e.pace = pace.New(pace.Options{
+		L0Slowdown: o.L0Slowdown, L0Stop: o.L0Stop, BaseLevelBytes: o.BaseLevelBytes,
+		Trees: e.eachTree, Done: e.background.Done(),
+	})
 	if err := e.openDir(); err != nil {
 		e.abandon()
 		return nil, err

@@ -15,13 +15,11 @@ import (
 // stats are the counters behind Metrics, but for those of reads, which the store has.
 // All are atomic.
 type stats struct {
-	commits      latency.Sampler
-	userBytes    atomic.Int64
-	slowdowns    atomic.Int64
-	slowdownTime atomic.Int64
-	stops        atomic.Int64
-	stopTime     atomic.Int64
-	stopped      atomic.Pointer[string]
+	commits   latency.Sampler
+	userBytes atomic.Int64
+	stops     atomic.Int64
+	stopTime  atomic.Int64
+	stopped   atomic.Pointer[string]
 
 	flush, compact jobStats
 	reasons        sync.Map // string -> *atomic.Int64
@@ -94,7 +92,6 @@ func (s *stats) byReason() map[string]int64 {
 
 func (s *stats) stalls() observe.StallMetrics {
 	m := observe.StallMetrics{
-		Slowdowns: s.slowdowns.Load(), SlowdownTime: time.Duration(s.slowdownTime.Load()),
 		Stops: s.stops.Load(), StopTime: time.Duration(s.stopTime.Load()),
 	}
 	if r := s.stopped.Load(); r != nil {

@@ -307,7 +307,7 @@ func (e *Engine) switchTo(g *generation.Generation) {
 	e.clearTrouble()
 	e.background.sealLater(old)
 	e.background.kick()
-	e.updatePace()
+	e.pace.Update()
 }
 
 // makeRoom replaces the active generation by one that can hold need bytes,

@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/outputs"
+	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
@@ -91,7 +92,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	}
 	frees := reserve.Frees(c.b)
 	if !frees {
-		if err := e.waitUnstopped(ctx, func(p *writePressure) string { return p.stops(c.b) }); err != nil {
+		if err := e.waitUnstopped(ctx, func(p *pace.Pressure) string { return p.Stops(c.b) }); err != nil {
 			return 0, err
 		}
 	}
