@@ -201,3 +201,32 @@ func TestReadersBesideEveryChange(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldStatesAreNotGone: a State that Acquire or Keep returns is not one that was let go
+// in that moment, however fast States are replaced.
+func TestHeldStatesAreNotGone(t *testing.T) {
+	r := newRig(t, readstatetest.Options{})
+	var wg sync.WaitGroup
+	var stop atomic.Bool
+	for i := range 4 {
+		wg.Go(func() {
+			for !stop.Load() {
+				hold, release := r.Store.Acquire, (*readstate.State).Release
+				if i%2 == 0 {
+					hold, release = r.Store.Keep, (*readstate.State).LetGo
+				}
+				s, shard := hold()
+				if s.Gone() {
+					t.Error("the State that is held is gone")
+					stop.Store(true)
+				}
+				release(s, shard)
+			}
+		})
+	}
+	for i := 0; i < rounds(200_000, 2_000_000) && !stop.Load(); i++ {
+		r.Store.Renew()
+	}
+	stop.Store(true)
+	wg.Wait()
+}

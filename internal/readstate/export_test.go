@@ -90,3 +90,6 @@ func (st *Store) Stuck() bool   { return st.memory.stuck.Load() }
 
 // TryAgain makes reads wait though a look found that nothing can be taken out.
 func (st *Store) TryAgain() { st.memory.stuck.Store(false) }
+
+// Gone reports whether what a state held was let go, as nothing holds it any more.
+func (s *State) Gone() bool { return s.reclaims.Load() }

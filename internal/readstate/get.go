@@ -10,6 +10,7 @@ import (
 )
 
 // Query is a point read: Begin pins what it reads, Get finds the answer, Done lets go.
+// One goroutine uses it, and Done comes after each Begin that answered true.
 type Query struct {
 	key      []byte
 	hash     uint64 // of key
@@ -26,7 +27,7 @@ type Query struct {
 	st    *readStats
 	timed time.Time // when it began, if it is one that is timed
 
-	Value []byte            // what get found, where it lies: valid until done
+	Value []byte            // what Get found, where it lies: valid until Done
 	page  sstable.Result    // that it lies in, unless that is a memtable
 	views []memtable.Ranges // range tombstones of the generations, newest first, if they were pinned
 }
@@ -35,9 +36,9 @@ type Query struct {
 type Outcome uint8
 
 const (
-	Absent   Outcome = iota // nothing
-	Plain                   // value is the value
-	Pointer                 // value is a pointer to the value
+	Absent   Outcome = iota // nothing, or what is deleted or expired
+	Plain                   // Value is the value
+	Pointer                 // Value is a pointer to the value: see Fetch
 	Operand                 // there is a value, which an iterator has to put together
 	Crowded                 // memory has no room for a table: wait for it with nothing pinned, and Begin anew
 	Failed                  // an error
@@ -57,7 +58,7 @@ func (q *Query) Begin(st *Store, keyspace uint32, key []byte, at Point, waited b
 	return true
 }
 
-// Ended counts the read, which may have gone on behind done.
+// Ended measures the read, which Begin counted, and which may have gone on after Done.
 func (q *Query) Ended() { q.st.End(q.timed) }
 
 // Uncounted takes back that the read was counted: another one takes its place.
@@ -119,8 +120,8 @@ func (s *State) Generation(i int) *generation.Generation {
 }
 
 // find walks from the newest place to the oldest (I6): the first entry found,
-// or the first range tombstone that holds the key, is the answer. With plain it is an
-// entry, and value is what stands in it.
+// or the first range tombstone that holds the key, is the answer. With Plain it is an
+// entry, and Value is what stands in it.
 func (q *Query) find() (base.Trailer, Outcome, error) {
 	var room [128]byte
 	key := memtable.MakeKey(room[:], q.keyspace, q.key, q.hash)
@@ -233,7 +234,7 @@ func (q *Query) time() uint64 {
 	return q.s.st.clock.Now()
 }
 
-// Fetch appends the value behind a pointer to dst.
+// Fetch appends the value behind the pointer that Get found to dst.
 func (q *Query) Fetch(dst []byte) ([]byte, error) {
 	q.st.values.Add(1)
 	dst, err := q.s.v.appendValue(dst, q.Value, q.key)

@@ -120,9 +120,9 @@ func TestShowLetsGo(t *testing.T) {
 	}
 }
 
-// TestTableMetrics: figures of tables, against the manifest and the tables' own properties;
-// those of indexes are of the tables that were read, unless all are asked for.
-func TestTableMetrics(t *testing.T) {
+// manyTables makes tables of two keyspaces in two levels, with deletes and garbage in value
+// files, of which some were read.
+func manyTables(t *testing.T) *readstatetest.Rig {
 	r := newRig(t, readstatetest.Options{FilterBits: 10, ValuesFrom: 50, PageSize: 128, TableSize: 2000})
 	fill := func(from, to int) {
 		r.Commit(func(b *batch.Batch) {
@@ -137,16 +137,19 @@ func TestTableMetrics(t *testing.T) {
 	fill(0, 800)
 	r.Compact(0, 0, 1)
 	fill(0, 300)
-	r.Compact(0, 0, 1) // garbage in the first value file
+	r.Compact(0, 0, 1)
 	fill(100, 400)
 	fill(200, 500)
 	want(r, "0300", readstate.Newest, strings.Repeat("v", 300%90)) // opens the tables on its way
-	s, shard := r.Store.Keep()
-	defer s.LetGo(shard)
+	return r
+}
+
+// TestTableMetrics: figures of tables and value files, against the manifest.
+func TestTableMetrics(t *testing.T) {
+	r := manyTables(t)
 	got := observe.Metrics{Levels: make([]observe.LevelMetrics, base.NumLevels)}
 	wanted := observe.Metrics{Levels: make([]observe.LevelMetrics, base.NumLevels)}
-	var open, all observe.IndexMetrics
-	s.TableMetrics(&got)
+	r.Store.Current().TableMetrics(&got)
 	for _, tree := range r.Version.Trees() {
 		for l := range tree.Levels {
 			m := &wanted.Levels[l]
@@ -172,12 +175,23 @@ func TestTableMetrics(t *testing.T) {
 	if got.Values != wanted.Values || wanted.Values.Garbage == 0 {
 		t.Errorf("values %+v, want %+v", got.Values, wanted.Values)
 	}
+}
+
+// TestIndexMetrics: figures of indexes, against the tables' own properties. They are of the
+// tables that were read, unless all are asked for, which keeps none in memory.
+func TestIndexMetrics(t *testing.T) {
+	r := manyTables(t)
+	s, shard := r.Store.Keep()
+	defer s.LetGo(shard)
 	wasOpen := map[*readstate.Table]bool{}
 	for _, tab := range s.Tables() {
 		wasOpen[tab] = tab.Reader() != nil
 	}
-	index, err := s.IndexMetrics(context.Background())
+	got := observe.Metrics{Levels: make([]observe.LevelMetrics, base.NumLevels)}
+	s.TableMetrics(&got)
+	gotAll, err := s.IndexMetrics(context.Background())
 	r.Check(err)
+	var open, all observe.IndexMetrics
 	for _, tab := range s.Tables() {
 		if (tab.Reader() != nil) != wasOpen[tab] {
 			t.Error("a table is in memory because of its figures")
@@ -206,8 +220,8 @@ func TestTableMetrics(t *testing.T) {
 	if got.Index != open || open.Tables == all.Tables || open.Tables == 0 {
 		t.Errorf("indexes of open tables %+v, want %+v", got.Index, open)
 	}
-	if index != all {
-		t.Errorf("indexes %+v, want %+v", index, all)
+	if gotAll != all {
+		t.Errorf("indexes %+v, want %+v", gotAll, all)
 	}
 }
 

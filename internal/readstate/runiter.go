@@ -20,12 +20,14 @@ type RunIter struct {
 	err    error
 }
 
-// unplaced is runIter.at before the first positioning call.
+// unplaced is RunIter.at before the first positioning call.
 const unplaced = -2
 
 var _ base.Iterator = (*RunIter)(nil)
 
-// Init makes the iterator ready to walk tables, keeping its buffers.
+// Init makes the iterator ready to walk tables, keeping its buffers. With upper no table
+// that begins at or after it is opened by First, SeekGE and Next; a walk back begins with
+// SeekLT of upper, or of a key before it. The caller keeps the state of the tables.
 func (r *RunIter) Init(tables []*Table, o sstable.IterOptions, upper []byte) {
 	r.unload()
 	r.tables, r.opts, r.upper, r.at, r.err = tables, o, upper, unplaced, nil

@@ -61,7 +61,7 @@ func (s *Snapshots) Take(h *Hold) Point {
 	return at
 }
 
-// Drop takes out what take registered.
+// Drop takes out what Take registered, and lets go of the state that was kept for it.
 func (s *Snapshots) Drop(at Point) {
 	s.mu.Lock()
 	if i := slices.Index(s.holds, at.Hold); i >= 0 {
@@ -151,6 +151,7 @@ func (s *Snapshots) Stripes() []base.SeqNum {
 	return slices.Compact(append(slices.Clone(s.seqs), s.st.Visible()))
 }
 
+// Summary is how many snapshots are open, and the sequence of the oldest, 0 if none is.
 func (s *Snapshots) Summary() (n int, oldest base.SeqNum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -380,8 +380,8 @@ func (st *Store) Table(n base.FileNum) *Table {
 	return st.tables[n]
 }
 
-// Names reports whether a state names a table or value file, or a pack that has a file
-// of its own.
+// Names reports whether a state names a file: a table that has a file of its own, a pack,
+// or a value file.
 func (st *Store) Names(t base.FileType, n base.FileNum) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -401,7 +401,7 @@ func (st *Store) Names(t base.FileType, n base.FileNum) bool {
 type lifetimes struct {
 	mu   sync.Mutex
 	n    int    // guarded by mu
-	last func() // called when n reaches zero; immutable after Open
+	last func() // called when n reaches zero; immutable after New
 }
 
 // Add counts one more.

@@ -90,8 +90,8 @@ func (t *Table) open(waited bool) (*sstable.Reader, error) {
 	return t.openSlow()
 }
 
-// Use is open for as long as the caller wants, which ends it by closing the
-// reader. It waits for room.
+// Use returns the reader for as long as the caller wants, which ends by closing it. It
+// waits for room.
 func (t *Table) Use() (*sstable.Reader, error) {
 	for waited := false; ; waited = true {
 		r, err := t.open(waited)
@@ -267,7 +267,7 @@ func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
 // ValueLen is the length of the value that a pointer stands for.
 func (s *State) ValueLen(pointer, key []byte) (int, error) { return s.v.valueLen(pointer, key) }
 
-// Fetch is appendValue for jobs: what it reads is not worth caching.
+// Fetch is AppendValue for jobs: what it reads is not worth caching.
 func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) { return s.v.fetch(dst, p) }
 
 func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
