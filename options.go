@@ -7,6 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/engine"
+	"github.com/seerdb-go/seerdb/internal/private"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -188,8 +189,11 @@ type Options struct {
 	// comes; what was dropped stays gone. It is for one opening, not for every one.
 	ResetClock bool
 
-	// internal is what only tests set, through export_test.go.
-	internal engine.Options
+	internal engine.Options // what only tests set, through internal/private
+}
+
+func init() {
+	private.SetTestOptions = func(o, to any) { o.(*Options).internal = to.(engine.Options) }
 }
 
 // engine translates to what the engine takes, and fills in the defaults.

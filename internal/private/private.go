@@ -32,3 +32,7 @@ var (
 	Into = func(w, k any) any { return w }
 	In   = func(t, k any) any { return t }
 )
+
+// SetTestOptions sets what only tests of this module may set: o is an *Options of
+// package seerdb, and to an engine.Options, of which the public ones are set later.
+var SetTestOptions = func(o, to any) {}
