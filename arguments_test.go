@@ -4,19 +4,20 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestArgumentsAreCopied: the slices that a call gets are the caller's again
 // when it returns, also where what it returns is used later.
 func TestArgumentsAreCopied(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	for _, k := range []string{"a", "ab", "b", "c"} {
-		must(t, db.Put([]byte(k), []byte(k)))
+		dbtest.Must(t, db.Put([]byte(k), []byte(k)))
 	}
 	s := db.NewSnapshot()
 	defer func() { _ = s.Close() }()
-	x := begin(t, db, nil)
+	x := dbtest.Begin(t, db, nil)
 	for name, r := range map[string]interface {
 		Range(lo, hi []byte) *seerdb.Rows
 		Prefix(p []byte) *seerdb.Rows
@@ -24,36 +25,36 @@ func TestArgumentsAreCopied(t *testing.T) {
 	}{"database": db, "snapshot": s, "transaction": x} {
 		var rows *seerdb.Rows
 		scribbled(func(b ...[]byte) { rows = r.Range(b[0], b[1]) }, "ab", "c")
-		if got := collect(rows.Keys()); got != "ab b" {
+		if got := dbtest.Collect(rows.Keys()); got != "ab b" {
 			t.Errorf("%s: range shows %q", name, got)
 		}
 		scribbled(func(b ...[]byte) { rows = r.Prefix(b[0]) }, "a")
-		if got := collect(rows.Keys()); got != "a ab" {
+		if got := dbtest.Collect(rows.Keys()); got != "a ab" {
 			t.Errorf("%s: prefix shows %q", name, got)
 		}
 		var it *seerdb.Iter
 		scribbled(func(b ...[]byte) {
 			var err error
 			it, err = r.NewIter(&seerdb.IterOptions{LowerBound: b[0], UpperBound: b[1]})
-			must(t, err)
+			dbtest.Must(t, err)
 		}, "ab", "c")
 		var ok bool
 		scribbled(func(b ...[]byte) { ok = it.SeekGE(b[0]) }, "aa")
 		if !ok || string(it.Key()) != "ab" || it.Prev() || !it.Last() || string(it.Key()) != "b" {
 			t.Errorf("%s: iterator at %q", name, it.Key())
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
 	batch := db.NewBatch()
 	scribbled(func(b ...[]byte) {
-		must(t, batch.Put(b[0], b[1]))
-		must(t, batch.DeleteRange(b[2], b[3]))
-		must(t, x.Put(b[0], b[1]))
-		must(t, x.DeleteRange(b[2], b[3]))
+		dbtest.Must(t, batch.Put(b[0], b[1]))
+		dbtest.Must(t, batch.DeleteRange(b[2], b[3]))
+		dbtest.Must(t, x.Put(b[0], b[1]))
+		dbtest.Must(t, x.DeleteRange(b[2], b[3]))
 		_, err := x.GetForUpdate(b[4])
-		must(t, err)
+		dbtest.Must(t, err)
 	}, "d", "value", "b", "bb", "a")
-	must(t, db.Apply(batch, seerdb.DefaultDurability))
+	dbtest.Must(t, db.Apply(batch, seerdb.DefaultDurability))
 	if v, err := db.Get([]byte("d")); string(v) != "value" {
 		t.Errorf("batch: %q, %v", v, err)
 	}
@@ -61,10 +62,10 @@ func TestArgumentsAreCopied(t *testing.T) {
 		t.Errorf("transaction: %q, %v", v, err)
 	}
 	rows := db.Range(nil, nil)
-	if got := collect(rows.Keys()); got != "a ab c d" {
+	if got := dbtest.Collect(rows.Keys()); got != "a ab c d" {
 		t.Errorf("after the batch: %q", got)
 	}
-	must(t, db.Put([]byte("a"), nil))
+	dbtest.Must(t, db.Put([]byte("a"), nil))
 	if err := x.Commit(); err == nil {
 		t.Error("what was asked for update is not what is validated")
 	}
@@ -82,15 +83,4 @@ func scribbled(fn func(args ...[]byte), args ...string) {
 			s[i] ^= 0x55
 		}
 	}
-}
-
-// collect joins keys with blanks.
-func collect(keys func(func([]byte) bool)) (out string) {
-	for k := range keys {
-		if out != "" {
-			out += " "
-		}
-		out += string(k)
-	}
-	return out
 }

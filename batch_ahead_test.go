@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // batchSpaces is three keyspaces, the default one first, and what batches did to
@@ -26,7 +27,7 @@ func (s *batchSpaces) open(t *testing.T, db *seerdb.DB) {
 	s.db = db
 	for i := 1; i < len(s.in); i++ {
 		k, err := db.Keyspace(fmt.Sprint(i), nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		s.in[i] = k
 	}
 }
@@ -51,18 +52,18 @@ func (s *batchSpaces) write(t *testing.T, n int) {
 		m, key := s.want[space], s.key(s.rng.IntN(200))
 		switch s.rng.IntN(5) {
 		case 0:
-			must(t, w.Delete([]byte(key)))
+			dbtest.Must(t, w.Delete([]byte(key)))
 			delete(m, key)
 		case 1:
 			hi := s.key(s.rng.IntN(200))
-			must(t, w.DeleteRange([]byte(key), []byte(hi)))
+			dbtest.Must(t, w.DeleteRange([]byte(key), []byte(hi)))
 			maps.DeleteFunc(m, func(k, _ string) bool { return k >= key && k < hi })
 		default:
 			m[key] = fmt.Sprintf("%p %d", b, op)
-			must(t, w.Put([]byte(key), []byte(m[key])))
+			dbtest.Must(t, w.Put([]byte(key), []byte(m[key])))
 		}
 	}
-	must(t, s.db.Apply(b, seerdb.Sync))
+	dbtest.Must(t, s.db.Apply(b, seerdb.Sync))
 }
 
 // check reads every key.
@@ -88,17 +89,17 @@ func (s *batchSpaces) check(t *testing.T) {
 // outgrow its buffer, give what the operations one after another give, before
 // and after recovery.
 func TestLargeBatches(t *testing.T) {
-	r := newRig(t, quiet)
+	r := dbtest.NewRig(t, dbtest.Quiet)
 	s := &batchSpaces{rng: rand.New(rand.NewPCG(1, 8)), long: strings.Repeat("long", 500)}
 	for i := range s.want {
 		s.want[i] = map[string]string{}
 	}
-	s.open(t, r.db)
+	s.open(t, r.DB)
 	for range 40 {
 		s.write(t, 1+s.rng.IntN(60))
 	}
 	s.check(t)
-	r = r.crash(1)
-	s.open(t, r.db)
+	r = r.Crash(1)
+	s.open(t, r.DB)
 	s.check(t)
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 var (
@@ -24,7 +25,7 @@ var (
 	budgetDir  = flag.String("budget.dir", "", "directory of that database, which stays there; what is there already is not loaded again")
 )
 
-func init() { childJobs["budget"] = useBudget }
+func init() { dbtest.ChildJobs["budget"] = useBudget }
 
 // budgetRun is what the child does, in its environment.
 type budgetRun struct {
@@ -201,7 +202,7 @@ func residentMemory(name string) int64 {
 // while a database is loaded whose filters are three times as large as that, is
 // read at random, and is written to beside a hundred open iterators.
 func TestMemoryOfTheProcess(t *testing.T) {
-	if raceEnabled {
+	if dbtest.RaceEnabled {
 		t.Skip("with the race detector all memory is several times as large")
 	}
 	r := budgetRun{keys: 3_000_000, iters: 100, options: seerdb.Options{MemoryBudget: 8 << 20, FilterBits: 64, TableSize: 1 << 20}}
@@ -216,7 +217,7 @@ func TestMemoryOfTheProcess(t *testing.T) {
 			dir = *budgetDir
 		}
 	}
-	out, err := child(t, "budget", dir, r.env()...).CombinedOutput()
+	out, err := dbtest.Child(t, "budget", dir, r.env()...).CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Error(err)
@@ -226,7 +227,7 @@ func TestMemoryOfTheProcess(t *testing.T) {
 // TestMemoryOfASmallGroup: with default options a process in a control group of
 // 96 MiB is not killed, and takes little more than its budget.
 func TestMemoryOfASmallGroup(t *testing.T) {
-	if raceEnabled {
+	if dbtest.RaceEnabled {
 		t.Skip("with the race detector all memory is several times as large")
 	}
 	group := smallGroup(t, 96<<20)
@@ -234,7 +235,7 @@ func TestMemoryOfASmallGroup(t *testing.T) {
 	if testing.Short() {
 		r.keys, r.iters = 200_000, 10
 	}
-	out, err := child(t, "budget", t.TempDir(), r.env()...).CombinedOutput()
+	out, err := dbtest.Child(t, "budget", t.TempDir(), r.env()...).CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
 		t.Error(err)
@@ -248,7 +249,7 @@ func TestMemoryOfASmallGroup(t *testing.T) {
 func smallGroup(t *testing.T, limit int64) string {
 	t.Helper()
 	self, err := os.ReadFile("/proc/self/cgroup")
-	must(t, err)
+	dbtest.Must(t, err)
 	for line := range strings.Lines(string(self)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		top, file := "/sys/fs/cgroup", "memory.max"

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // benchRows are n rows of 16 + 100 bytes; step permutes them when it shares no
@@ -66,13 +67,13 @@ func BenchmarkBulkLoad(b *testing.B) {
 		for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered} {
 			b.Run(fmt.Sprintf("%s/%v", c.name, d), func(b *testing.B) {
 				for b.Loop() {
-					db := open(b, b.TempDir(), &seerdb.Options{Durability: d})
+					db := dbtest.Open(b, b.TempDir(), &seerdb.Options{Durability: d})
 					begin := time.Now()
-					must(b, c.fill(db))
+					dbtest.Must(b, c.fill(db))
 					filled := time.Since(begin)
 					b.ReportMetric(float64(n)/filled.Seconds(), "rows/s")
 					b.ReportMetric(db.Metrics().IO.WriteAmplification, "write-amp")
-					must(b, db.Close())
+					dbtest.Must(b, db.Close())
 				}
 			})
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -26,7 +27,7 @@ func rowsUntil(now time.Time, rows ...string) (iter.Seq2[[]byte, []byte], func(k
 		for i, row := range rows {
 			at = row
 			key, _, _ := strings.Cut(row, " ")
-			kb, vb = append(kb[:0], key...), append(vb[:0], bulkValue(key)(i)...)
+			kb, vb = append(kb[:0], key...), append(vb[:0], dbtest.BulkValue(key)(i)...)
 			if !yield(kb, vb) {
 				return
 			}
@@ -51,7 +52,7 @@ func rowsUntil(now time.Time, rows ...string) (iter.Seq2[[]byte, []byte], func(k
 }
 
 // toldBoth compares what told returns in both directions, and Expiry of each key.
-func toldBoth(t *testing.T, what string, src reader, now time.Time) string {
+func toldBoth(t *testing.T, what string, src dbtest.Reader, now time.Time) string {
 	t.Helper()
 	rows := told(t, src, now, nil, false)
 	for _, keys := range []bool{false, true} {
@@ -70,66 +71,66 @@ func TestBulkLoadCopiesExpiries(t *testing.T) {
 	for _, unsorted := range []bool{false, true} {
 		t.Run(fmt.Sprint("unsorted=", unsorted), func(t *testing.T) {
 			from, clock := expiryRig(t)
-			to := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
-				o.ValueThreshold, o.MemoryBudget, to.Clock = 100, 128<<10, clock.now
+			to := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
+				o.ValueThreshold, o.MemoryBudget, to.Clock = 100, 128<<10, clock.Now
 			})
 			want := map[string]string{}
-			for i, k := range bulkKeys(0, 600, 1) {
-				want[k] = bulkValue("a")(i)
+			for i, k := range dbtest.BulkKeys(0, 600, 1) {
+				want[k] = dbtest.BulkValue("a")(i)
 				if i%3 == 0 {
-					must(t, from.db.Put([]byte(k), []byte(want[k])))
+					dbtest.Must(t, from.DB.Put([]byte(k), []byte(want[k])))
 				} else {
-					must(t, from.db.PutTTL([]byte(k), []byte(want[k]), time.Duration(1+i%2)*time.Minute))
+					dbtest.Must(t, from.DB.PutTTL([]byte(k), []byte(want[k]), time.Duration(1+i%2)*time.Minute))
 				}
 			}
-			must(t, to.db.Put([]byte("key000004"), []byte("replaced")))
-			rows := from.db.Prefix([]byte("key"))
+			dbtest.Must(t, to.DB.Put([]byte("key000004"), []byte("replaced")))
+			rows := from.DB.Prefix([]byte("key"))
 			src := rows.All()
 			if unsorted {
 				src = rows.Backward()
 			}
-			st, err := to.db.BulkLoad(context.Background(), src, &seerdb.BulkOptions{
+			st, err := to.DB.BulkLoad(context.Background(), src, &seerdb.BulkOptions{
 				Unsorted: unsorted,
 				Expires: func(_, _ []byte) time.Time {
 					at, _ := rows.Expiry()
 					return at
 				},
 			})
-			must(t, errors.Join(err, rows.Err()))
+			dbtest.Must(t, errors.Join(err, rows.Err()))
 			if bytes := bulkBytes(want); st.Rows != 600 || st.Bytes != bytes || st.ValueFiles == 0 || (st.SpilledBytes > 0) != unsorted {
 				t.Fatalf("%+v of %d bytes", st, bytes)
 			}
-			snap := to.db.NewSnapshot()
-			same := func(what string, r *rig) {
+			snap := to.DB.NewSnapshot()
+			same := func(what string, r *dbtest.Rig) {
 				t.Helper()
-				if a, b := toldBoth(t, what, from.db, clock.now()), toldBoth(t, what, r.db, clock.now()); a != b {
+				if a, b := toldBoth(t, what, from.DB, clock.Now()), toldBoth(t, what, r.DB, clock.Now()); a != b {
 					t.Fatalf("%s: the copy tells\n%s; want\n%s", what, b, a)
 				}
-				bulkCheck(t, what, r.db, want)
-				bulkVerify(t, r.db)
+				dbtest.BulkCheck(t, what, r.DB, want)
+				dbtest.BulkVerify(t, r.DB)
 			}
 			same("loaded", to)
-			same("after a crash", to.crash(0))
-			clock.add(time.Minute)
+			same("after a crash", to.Crash(0))
+			clock.Add(time.Minute)
 			all := maps.Clone(want)
-			for i, k := range bulkKeys(0, 600, 1) {
+			for i, k := range dbtest.BulkKeys(0, 600, 1) {
 				if i%3 != 0 && i%2 == 0 {
 					delete(want, k)
 				}
 			}
 			same("after a minute", to)
-			bulkCheck(t, "a snapshot of the time before", snap, all)
-			must(t, to.db.Compact(context.Background(), nil, nil))
+			dbtest.BulkCheck(t, "a snapshot of the time before", snap, all)
+			dbtest.Must(t, to.DB.Compact(context.Background(), nil, nil))
 			same("compacted beside a snapshot", to)
-			bulkCheck(t, "the snapshot, after a compaction", snap, all)
-			must(t, snap.Close())
-			expired := to.db.Metrics().Expired
-			must(t, to.db.Compact(context.Background(), nil, nil))
+			dbtest.BulkCheck(t, "the snapshot, after a compaction", snap, all)
+			dbtest.Must(t, snap.Close())
+			expired := to.DB.Metrics().Expired
+			dbtest.Must(t, to.DB.Compact(context.Background(), nil, nil))
 			same("compacted", to)
-			if n := to.db.Metrics().Expired - expired; n != 200 {
+			if n := to.DB.Metrics().Expired - expired; n != 200 {
 				t.Fatalf("%d rows were dropped, 200 have expired", n)
 			}
-			same("compacted, after a crash", to.crash(0))
+			same("compacted, after a crash", to.Crash(0))
 		})
 	}
 }
@@ -147,25 +148,25 @@ func bulkBytes(rows map[string]string) (n uint64) {
 // opened again, also of tables in level 0.
 func TestBulkLoadFirstExpiries(t *testing.T) {
 	for _, unsorted := range []bool{false, true} {
-		clock := newWideClock()
-		r := newRig(t, quiet, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.Clock = clock.now })
-		must(t, r.db.Put([]byte("b"), []byte("below")))
-		before := r.db.NewSnapshot()
-		now := clock.now()
+		clock := dbtest.NewClock()
+		r := dbtest.NewRig(t, dbtest.Quiet, func(_ *seerdb.Options, to *dbtest.TestOptions) { to.Clock = clock.Now })
+		dbtest.Must(t, r.DB.Put([]byte("b"), []byte("below")))
+		before := r.DB.NewSnapshot()
+		now := clock.Now()
 		load := func(rows ...string) {
 			t.Helper()
 			seq, expires := rowsUntil(now, rows...)
 			if unsorted {
 				slices.Reverse(rows)
 			}
-			_, err := r.db.BulkLoad(context.Background(), seq, &seerdb.BulkOptions{Unsorted: unsorted, Expires: expires})
-			must(t, err)
+			_, err := r.DB.BulkLoad(context.Background(), seq, &seerdb.BulkOptions{Unsorted: unsorted, Expires: expires})
+			dbtest.Must(t, err)
 		}
 		load("a1 1s", "b 0s", "c -1ms", "d", "e 1ns", "f 1001us", "g -500000h")
 		const want = "a1 1s, d, e 1ms, f 2ms"
-		check := func(what string, r *rig, want string) {
+		check := func(what string, r *dbtest.Rig, want string) {
 			t.Helper()
-			if got := toldBoth(t, what, r.db, now); got != want {
+			if got := toldBoth(t, what, r.DB, now); got != want {
 				t.Fatalf("unsorted %v, %s: %s; want %s", unsorted, what, got, want)
 			}
 		}
@@ -173,17 +174,17 @@ func TestBulkLoadFirstExpiries(t *testing.T) {
 		if got := strings.Join(told(t, before, now, nil, false), ","); got != "b" {
 			t.Fatalf("a snapshot of before: %s", got)
 		}
-		must(t, before.Close())
-		check("after a crash", r.crash(0), want)
+		dbtest.Must(t, before.Close())
+		check("after a crash", r.Crash(0), want)
 		load("d 1m", "e", "e2 2s", "f 1h")
 		check("loaded upon it", r, "a1 1s, d 1m0s, e, e2 2s, f 1h0m0s")
-		check("that after a crash", r.crash(0), "a1 1s, d 1m0s, e, e2 2s, f 1h0m0s")
-		clock.add(time.Second)
+		check("that after a crash", r.Crash(0), "a1 1s, d 1m0s, e, e2 2s, f 1h0m0s")
+		clock.Add(time.Second)
 		check("later", r, "d 1m0s, e, e2 2s, f 1h0m0s")
-		must(t, r.db.Close())
-		must(t, r.tryOpen())
+		dbtest.Must(t, r.DB.Close())
+		dbtest.Must(t, r.TryOpen())
 		check("opened again", r, "d 1m0s, e, e2 2s, f 1h0m0s")
-		must(t, r.db.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, r.DB.Compact(context.Background(), nil, nil))
 		check("compacted", r, "d 1m0s, e, e2 2s, f 1h0m0s")
 	}
 }
@@ -192,7 +193,7 @@ func TestBulkLoadFirstExpiries(t *testing.T) {
 // the expiry that it has, or has not; also across spilled files.
 func TestBulkLoadDuplicatesExpire(t *testing.T) {
 	r, clock := expiryRig(t)
-	now := clock.now()
+	now := clock.Now()
 	rows := []string{"a 1s", "b", "c 1s", "d 0s", "a 2s", "b 3s"}
 	for i := range 2000 {
 		rows = append(rows, fmt.Sprintf("x%04d 1m", i))
@@ -200,15 +201,15 @@ func TestBulkLoadDuplicatesExpire(t *testing.T) {
 	rows = append(rows, "c", "d 4s", "d 5s")
 	seq, expires := rowsUntil(now, rows...)
 	calls := 0
-	st, err := r.db.BulkLoad(context.Background(), seq, &seerdb.BulkOptions{Unsorted: true, Expires: func(k, v []byte) time.Time {
+	st, err := r.DB.BulkLoad(context.Background(), seq, &seerdb.BulkOptions{Unsorted: true, Expires: func(k, v []byte) time.Time {
 		calls++
 		return expires(k, v)
 	}})
-	must(t, err)
+	dbtest.Must(t, err)
 	if calls != len(rows) || st.Duplicates != 5 || st.Rows != 2004 {
 		t.Fatalf("%d calls for %d rows; %+v", calls, len(rows), st)
 	}
-	if got := strings.Join(told(t, r.db, now, &seerdb.IterOptions{UpperBound: []byte("x")}, false), ", "); got != "a 2s, b 3s, c, d 5s" {
+	if got := strings.Join(told(t, r.DB, now, &seerdb.IterOptions{UpperBound: []byte("x")}, false), ", "); got != "a 2s, b 3s, c, d 5s" {
 		t.Fatal(got)
 	}
 }
@@ -218,35 +219,35 @@ func TestBulkLoadDuplicatesExpire(t *testing.T) {
 func TestBulkLoadTTL(t *testing.T) {
 	for _, unsorted := range []bool{false, true} {
 		r, clock := expiryRig(t)
-		k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Minute})
-		must(t, err)
-		now := clock.now()
-		keys := bulkKeys(0, 3, 1)
-		slow := bulkRows(keys, func(i int) string {
-			clock.add(time.Second)
+		k, err := r.DB.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Minute})
+		dbtest.Must(t, err)
+		now := clock.Now()
+		keys := dbtest.BulkKeys(0, 3, 1)
+		slow := dbtest.BulkRows(keys, func(i int) string {
+			clock.Add(time.Second)
 			return fmt.Sprint(i)
 		})
-		for _, to := range []tree{k, r.db} {
-			_, err = to.(wideTree).BulkLoad(context.Background(), slow, &seerdb.BulkOptions{Unsorted: unsorted})
-			must(t, err)
+		for _, to := range []dbtest.Tree{k, r.DB} {
+			_, err = to.(dbtest.FullTree).BulkLoad(context.Background(), slow, &seerdb.BulkOptions{Unsorted: unsorted})
+			dbtest.Must(t, err)
 		}
 		if got := toldBoth(t, "TTL", k, now); got != "key000000 1m0s, key000001 1m0s, key000002 1m0s" {
 			t.Fatal(got)
 		}
-		if got := toldBoth(t, "no TTL", r.db, now); got != "key000000, key000001, key000002" {
+		if got := toldBoth(t, "no TTL", r.DB, now); got != "key000000, key000001, key000002" {
 			t.Fatal(got)
 		}
-		clock.add(time.Minute - 7*time.Second)
-		if got := len(contents(t, k)); got != 3 {
+		clock.Add(time.Minute - 7*time.Second)
+		if got := len(dbtest.Contents(t, k)); got != 3 {
 			t.Fatalf("%d rows a second before", got)
 		}
-		clock.add(time.Second)
-		if got := len(contents(t, k)); got != 0 {
+		clock.Add(time.Second)
+		if got := len(dbtest.Contents(t, k)); got != 0 {
 			t.Fatalf("%d rows are left after their time", got)
 		}
 		seq, expires := rowsUntil(now, "a1", "b 1h", "c 0s")
 		_, err = k.BulkLoad(context.Background(), seq, &seerdb.BulkOptions{Unsorted: unsorted, Expires: expires})
-		must(t, err)
+		dbtest.Must(t, err)
 		if got := toldBoth(t, "a function", k, now); got != "a1, b 1h0m0s" {
 			t.Fatal(got)
 		}
@@ -258,15 +259,15 @@ func TestBulkLoadTTL(t *testing.T) {
 func TestBulkLoadMoments(t *testing.T) {
 	r, clock := expiryRig(t)
 	for i, at := range []time.Time{
-		{}, clock.now(), clock.now().Add(1), clock.now().Add(time.Hour).In(time.FixedZone("elsewhere", 3600)),
+		{}, clock.Now(), clock.Now().Add(1), clock.Now().Add(time.Hour).In(time.FixedZone("elsewhere", 3600)),
 		time.Unix(0, 0), time.Unix(-1, 0), time.Unix(-1<<62, 0), time.Unix(1<<62, 0),
 	} {
-		must(t, r.db.PutUntil([]byte("put"), nil, at))
-		_, err := r.db.BulkLoad(context.Background(), bulkRows([]string{"loaded"}, func(int) string { return "" }),
+		dbtest.Must(t, r.DB.PutUntil([]byte("put"), nil, at))
+		_, err := r.DB.BulkLoad(context.Background(), dbtest.BulkRows([]string{"loaded"}, func(int) string { return "" }),
 			&seerdb.BulkOptions{Expires: func(_, _ []byte) time.Time { return at }})
-		must(t, err)
-		put, expires, err := r.db.Expiry([]byte("put"))
-		loaded, same, err2 := r.db.Expiry([]byte("loaded"))
+		dbtest.Must(t, err)
+		put, expires, err := r.DB.Expiry([]byte("put"))
+		loaded, same, err2 := r.DB.Expiry([]byte("loaded"))
 		if !put.Equal(loaded) || expires != same || err != err2 {
 			t.Errorf("%d, %v: put until %v, %v, %v; loaded until %v, %v, %v", i, at, put, expires, err, loaded, same, err2)
 		}
@@ -277,10 +278,10 @@ func TestBulkLoadMoments(t *testing.T) {
 // nothing of the load stays.
 func TestBulkLoadExpiresRefusals(t *testing.T) {
 	fs := memfs.New()
-	db := bulkSmall(t, fs)
-	must(t, db.Put([]byte("a"), []byte("1")))
-	must(t, db.Flush(context.Background()))
-	names := liveFiles(t, db, fs)
+	db := dbtest.BulkSmall(t, fs)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	names := dbtest.LiveFiles(t, db, fs)
 	large := make([]byte, seerdb.MaxKeySize+1)
 	for _, unsorted := range []bool{false, true} {
 		asked := 0
@@ -293,7 +294,7 @@ func TestBulkLoadExpiresRefusals(t *testing.T) {
 		if !errors.Is(err, seerdb.ErrKeyTooLarge) || asked != 1 {
 			t.Errorf("unsorted %v: %v after %d questions", unsorted, err, asked)
 		}
-		if after := liveFiles(t, db, fs); !slices.Equal(names, after) {
+		if after := dbtest.LiveFiles(t, db, fs); !slices.Equal(names, after) {
 			t.Fatalf("files before %v, after %v", names, after)
 		}
 	}
@@ -307,5 +308,5 @@ func TestBulkLoadExpiresRefusals(t *testing.T) {
 			}
 		}
 	}
-	bulkCheck(t, "after refusals", db, map[string]string{"a": "1"})
+	dbtest.BulkCheck(t, "after refusals", db, map[string]string{"a": "1"})
 }

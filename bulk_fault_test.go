@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -24,7 +25,7 @@ import (
 // load is one commit of the model, by a bulk load.
 func (l *life) load(n int, unsorted bool) error {
 	c := l.m.Commits() + 1
-	ops := []testkit.Op{{Key: counterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(c)))}}
+	ops := []testkit.Op{{Key: dbtest.CounterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(c)))}}
 	for i := range n {
 		// Between and upon what Gen writes.
 		ops = append(ops, testkit.Op{Key: fmt.Sprintf("k%03d", i*3+c%3), Value: strings.Repeat(fmt.Sprint(c, "."), 1+i%20)})
@@ -77,7 +78,7 @@ func TestBulkCrashSweep(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			crashes, recoveries, step := 0, 0, int64(1)
-			if s.name == "unsorted" && (testing.Short() || raceEnabled) {
+			if s.name == "unsorted" && (testing.Short() || dbtest.RaceEnabled) {
 				step = 7
 			}
 			for k := int64(1); ; k += step {
@@ -91,7 +92,7 @@ func TestBulkCrashSweep(t *testing.T) {
 					_ = l.db.Close()
 				}
 				if !frozen {
-					must(t, err)
+					dbtest.Must(t, err)
 					break
 				}
 				crashes++
@@ -115,7 +116,7 @@ func TestBulkErrorSweep(t *testing.T) {
 				t.Run(fmt.Sprintf("unsorted=%v, %s, %d times", unsorted, errno, count), func(t *testing.T) {
 					t.Parallel()
 					step, runs, definite := 1, 0, 0
-					if testing.Short() || raceEnabled || unsorted {
+					if testing.Short() || dbtest.RaceEnabled || unsorted {
 						step = 5
 					}
 					for k := int(errno) % step; ; k += step {
@@ -160,30 +161,30 @@ func bulkFaultMoments(t *testing.T, what string, db *seerdb.DB, keys []string) {
 func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bool) {
 	mem := memfs.New()
 	fault := faultfs.New(mem)
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS, to.ManualOnly, o.MemoryBudget = fault, true, 128<<10
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
-	old := bulkMap(bulkKeys(0, 100, 2), bulkValue("old"))
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
+	old := dbtest.BulkMap(dbtest.BulkKeys(0, 100, 2), dbtest.BulkValue("old"))
 	for k, v := range old {
-		must(t, db.Put([]byte(k), []byte(v)))
+		dbtest.Must(t, db.Put([]byte(k), []byte(v)))
 	}
-	must(t, db.Flush(context.Background()))
-	must(t, db.Put([]byte("z"), []byte("1")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Put([]byte("z"), []byte("1")))
 	old["z"] = "1"
 	n := 120
 	if unsorted {
 		n = 1200
 	}
-	keys, loaded := bulkKeys(50, n, 1), map[string]string{}
+	keys, loaded := dbtest.BulkKeys(50, n, 1), map[string]string{}
 	for k, v := range old {
 		loaded[k] = v
 	}
-	for k, v := range bulkMap(keys, bulkValue("new")) {
+	for k, v := range dbtest.BulkMap(keys, dbtest.BulkValue("new")) {
 		loaded[k] = v
 	}
 	active := fault.Inject(rule)
-	_, err = db.BulkLoad(context.Background(), bulkRows(keys, bulkValue("new")), &seerdb.BulkOptions{Unsorted: unsorted, Expires: bulkFaultExpires})
+	_, err = db.BulkLoad(context.Background(), dbtest.BulkRows(keys, dbtest.BulkValue("new")), &seerdb.BulkOptions{Unsorted: unsorted, Expires: bulkFaultExpires})
 	fired = active.Count() > 0
 	fault.Clear()
 	what := fmt.Sprintf("operation %d fails: %v", rule.Skip, err)
@@ -194,11 +195,11 @@ func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bo
 	if err == nil {
 		want = loaded
 	}
-	bulkCheck(t, what, db, want)
+	dbtest.BulkCheck(t, what, db, want)
 	poisoned := db.Put([]byte("y"), []byte("2")) != nil
 	if !poisoned {
 		old["y"], loaded["y"] = "2", "2"
-		bulkCheck(t, what+", then a commit", db, want)
+		dbtest.BulkCheck(t, what+", then a commit", db, want)
 	}
 	cerr := db.Close()
 	if !poisoned && cerr != nil {
@@ -206,20 +207,20 @@ func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bo
 	}
 	for _, keep := range []float64{0, 1} {
 		disk := mem.CrashClone(memfs.CrashOptions{Keep: keep})
-		db := bulkSmall(t, disk)
-		bulkNoLeftovers(t, disk)
+		db := dbtest.BulkSmall(t, disk)
+		dbtest.BulkNoLeftovers(t, disk)
 		if errors.Is(err, seerdb.ErrCommitUnknown) {
 			want = old
 			if ok, gerr := db.Has([]byte(keys[1])); gerr == nil && ok {
 				want = loaded
 			}
 		}
-		bulkCheck(t, what+", reopened", db, want)
+		dbtest.BulkCheck(t, what+", reopened", db, want)
 		if len(want) == len(loaded) {
 			bulkFaultMoments(t, what, db, keys[:20])
 		}
-		bulkVerify(t, db)
-		must(t, db.Close())
+		dbtest.BulkVerify(t, db)
+		dbtest.Must(t, db.Close())
 	}
 	return fired, err != nil
 }
@@ -228,66 +229,66 @@ func bulkFault(t *testing.T, unsorted bool, rule faultfs.Rule) (fired, failed bo
 // compactions. A load is seen whole or not at all, never goes back, and what was
 // committed after it is never seen without it.
 func TestBulkLoadBeside(t *testing.T) {
-	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.TableSize, o.MaxCompactions, o.Durability = 4<<10, 2<<10, 2, seerdb.Buffered
 		to.Partitions, to.BaseLevel = 4, 8<<10
 	})
 	const keys = 30
-	loaded := bulkKeys(0, keys, 10)
-	c := &crowd{TB: t}
+	loaded := dbtest.BulkKeys(0, keys, 10)
+	c := &dbtest.Crowd{TB: t}
 	var acked atomic.Int64
 	number := strconv.Itoa
-	c.each(func(i int) {
+	c.Each(func(i int) {
 		i++
-		_, err := r.db.BulkLoad(context.Background(), bulkRows(loaded, func(int) string { return number(i) }), nil)
-		if c.ok(err) && c.ok(r.db.Put([]byte("after"), []byte(number(i)))) {
+		_, err := r.DB.BulkLoad(context.Background(), dbtest.BulkRows(loaded, func(int) string { return number(i) }), nil)
+		if c.OK(err) && c.OK(r.DB.Put([]byte("after"), []byte(number(i)))) {
 			acked.Store(int64(i))
 		}
 	})
-	c.each(func(i int) { // neighbours of the loaded keys
-		c.ok(r.db.Put(fmt.Appendf(nil, "key%06d", i%400/10*10+1+i%9), []byte(strings.Repeat("x", 100))))
+	c.Each(func(i int) { // neighbours of the loaded keys
+		c.OK(r.DB.Put(fmt.Appendf(nil, "key%06d", i%400/10*10+1+i%9), []byte(strings.Repeat("x", 100))))
 	})
-	c.each(func(i int) {
-		_, err := r.db.BulkLoad(context.Background(), bulkRows(bulkKeys(1000+i%7*100, 50, 1), bulkValue("other")), nil)
-		c.ok(err)
+	c.Each(func(i int) {
+		_, err := r.DB.BulkLoad(context.Background(), dbtest.BulkRows(dbtest.BulkKeys(1000+i%7*100, 50, 1), dbtest.BulkValue("other")), nil)
+		c.OK(err)
 	})
 	scan := func(src iterable) int { return scanLoads(t, c, src, loaded) }
 	for range 2 {
-		c.each(func(int) {
+		c.Each(func(int) {
 			least := int(acked.Load())
-			if n := scan(r.db); n < least {
+			if n := scan(r.DB); n < least {
 				t.Errorf("load %d was acknowledged, and %d read", least, n)
 			}
 		})
 	}
-	c.each(func(i int) {
+	c.Each(func(i int) {
 		least := acked.Load()
-		v, err := r.db.Get([]byte(loaded[i%keys]))
-		if least > 0 && c.ok(err) {
+		v, err := r.DB.Get([]byte(loaded[i%keys]))
+		if least > 0 && c.OK(err) {
 			if n, _ := strconv.Atoi(string(v)); int64(n) < least {
 				t.Errorf("load %d was acknowledged, and Get reads %d", least, n)
 			}
 		}
 	})
-	c.each(func(int) {
-		s := r.db.NewSnapshot()
+	c.Each(func(int) {
+		s := r.DB.NewSnapshot()
 		first := scan(s)
 		time.Sleep(time.Millisecond)
 		if again := scan(s); again != first {
 			t.Errorf("a snapshot moved from load %d to %d", first, again)
 		}
-		c.ok(s.Close())
+		c.OK(s.Close())
 	})
-	c.each(func(int) { c.ok(r.flush()); time.Sleep(3 * time.Millisecond) })
-	c.each(func(int) {
-		c.ok(r.db.Compact(context.Background(), nil, nil))
+	c.Each(func(int) { c.OK(r.Flush()); time.Sleep(3 * time.Millisecond) })
+	c.Each(func(int) {
+		c.OK(r.DB.Compact(context.Background(), nil, nil))
 		time.Sleep(20 * time.Millisecond)
 	})
-	c.run(crowdTime(), func() bool { return acked.Load() >= 3 })
+	c.Run(dbtest.CrowdTime(), func() bool { return acked.Load() >= 3 })
 	if acked.Load() < 3 {
 		t.Errorf("only %d loads", acked.Load())
 	}
-	r.clean()
+	r.Clean()
 }
 
 // iterable is what can be scanned.
@@ -297,9 +298,9 @@ type iterable interface {
 
 // scanLoads reads everything, and returns which load it saw: one, whole or not
 // at all, and not older than what was written after it.
-func scanLoads(t *testing.T, c *crowd, src iterable, loaded []string) (load int) {
+func scanLoads(t *testing.T, c *dbtest.Crowd, src iterable, loaded []string) (load int) {
 	it, err := src.NewIter(nil)
-	if !c.ok(err) {
+	if !c.OK(err) {
 		return 0
 	}
 	after, seen := 0, 0
@@ -315,7 +316,7 @@ func scanLoads(t *testing.T, c *crowd, src iterable, loaded []string) (load int)
 			seen++
 		}
 	}
-	c.ok(it.Close())
+	c.OK(it.Close())
 	if seen != 0 && seen != len(loaded) || after > load {
 		t.Errorf("%d keys of load %d, and what came after load %d", seen, load, after)
 	}
@@ -324,20 +325,20 @@ func scanLoads(t *testing.T, c *crowd, src iterable, loaded []string) (load int)
 
 // TestBulkLoadConflicts: to transactions a load is a write of its range.
 func TestBulkLoadConflicts(t *testing.T) {
-	db := bulkSmall(t, memfs.New())
-	must(t, db.Put([]byte("key000005"), []byte("1")))
+	db := dbtest.BulkSmall(t, memfs.New())
+	dbtest.Must(t, db.Put([]byte("key000005"), []byte("1")))
 	for _, c := range []struct {
 		read     string
 		conflict bool
 	}{{"key000005", true}, {"key000000", true}, {"key000009", true}, {"key0000041", true}, {"key00000", false}, {"key0000090", false}} {
 		x, err := db.Begin(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if _, err := x.Get([]byte(c.read)); err != nil && !errors.Is(err, seerdb.ErrNotFound) {
 			t.Fatal(err)
 		}
-		_, err = db.BulkLoad(context.Background(), bulkRows(bulkKeys(0, 10, 1), bulkValue("x")), nil)
-		must(t, err)
-		must(t, x.Put([]byte("other"), nil))
+		_, err = db.BulkLoad(context.Background(), dbtest.BulkRows(dbtest.BulkKeys(0, 10, 1), dbtest.BulkValue("x")), nil)
+		dbtest.Must(t, err)
+		dbtest.Must(t, x.Put([]byte("other"), nil))
 		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) != c.conflict || err != nil && !c.conflict {
 			t.Errorf("a transaction that read %q: %v", c.read, err)
 		}
@@ -346,13 +347,13 @@ func TestBulkLoadConflicts(t *testing.T) {
 
 // TestBulkLoadMemory loads much more than the memory it may take.
 func TestBulkLoadMemory(t *testing.T) {
-	if raceEnabled {
+	if dbtest.RaceEnabled {
 		t.Skip("the race detector takes memory of its own")
 	}
 	const rows, budget = 300_000, 8 << 20
 	for _, unsorted := range []bool{false, true} {
 		db, err := seerdb.Open(t.TempDir(), &seerdb.Options{MemoryBudget: budget, TableSize: 1 << 20})
-		must(t, err)
+		dbtest.Must(t, err)
 		runtime.GC()
 		var before, now runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -376,8 +377,8 @@ func TestBulkLoadMemory(t *testing.T) {
 				most = max(most, now.HeapAlloc)
 			}
 		}})
-		must(t, err)
-		must(t, db.Close())
+		dbtest.Must(t, err)
+		dbtest.Must(t, db.Close())
 		if held := int64(most) - int64(before.HeapAlloc); st.Rows != rows || held > budget {
 			t.Errorf("unsorted=%v: %d bytes of %d were held", unsorted, held, st.Bytes)
 		} else {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
@@ -149,7 +150,7 @@ func (c *backCaller) every(db *seerdb.DB, object any) {
 func (c *backCaller) argument(db *seerdb.DB, t reflect.Type) reflect.Value {
 	var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) { yield([]byte("loaded"), nil) }
 	b := db.NewBatch()
-	must(c, b.Put([]byte("of a batch"), nil))
+	dbtest.Must(c, b.Put([]byte("of a batch"), nil))
 	for _, x := range []any{[]byte("key"), b, rows, "called", time.Hour, time.Now().Add(time.Hour), seerdb.DefaultDurability} {
 		if reflect.TypeOf(x) == t {
 			return reflect.ValueOf(x)
@@ -234,38 +235,38 @@ func (x callingContext) AfterFunc(f func()) (stop func() bool) {
 
 // life lets a database live through what databases meet: stops, flushes,
 // compactions, loads, a full disk, a failed sync, Close.
-func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.TestOptions)) {
+func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *dbtest.TestOptions)) {
 	ctx := callingContext{t.Context(), c}
 	mem := memfs.New()
 	fs := faultfs.New(mem)
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.Durability, o.MemtableSize, to.FS = seerdb.Sync, 4<<10, fs
 	change(&o, &to)
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
-	c.k = keyspace(t, db, "held")
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
+	c.k = dbtest.Keyspace(t, db, "held")
 	c.db.Store(db)
 	k, err := db.Keyspace("dropped", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if o.Merger != nil { // its name is compared with the one written down
 		for range 2 {
 			_, err := db.Keyspace("merged", &seerdb.KeyspaceOptions{Merger: o.Merger})
-			must(t, err)
+			dbtest.Must(t, err)
 		}
 	}
-	must(t, db.PutTTL([]byte("timed"), nil, time.Hour)) // from here on the clock is read
+	dbtest.Must(t, db.PutTTL([]byte("timed"), nil, time.Hour)) // from here on the clock is read
 	x, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	born, err := x.Keyspace("born", nil)
-	must(t, err)
-	must(t, born.Put([]byte("k"), nil))
-	must(t, x.CommitContext(ctx))
+	dbtest.Must(t, err)
+	dbtest.Must(t, born.Put([]byte("k"), nil))
+	dbtest.Must(t, x.CommitContext(ctx))
 	write := func(n int) {
 		for i := range n {
 			b := db.NewBatch()
-			must(t, errors.Join(b.Put(fmt.Appendf(nil, "k%03d", i%70), make([]byte, 100+i%3*100)), b.In(k).Put([]byte("k"), nil)))
+			dbtest.Must(t, errors.Join(b.Put(fmt.Appendf(nil, "k%03d", i%70), make([]byte, 100+i%3*100)), b.In(k).Put([]byte("k"), nil)))
 			if o.Merger != nil {
-				must(t, b.Merge(fmt.Appendf(nil, "m%d", i%3), []byte("operand")))
+				dbtest.Must(t, b.Merge(fmt.Appendf(nil, "m%d", i%3), []byte("operand")))
 			}
 			_ = db.ApplyContext(ctx, b, seerdb.DefaultDurability)
 		}
@@ -284,16 +285,16 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 			Expires:  func(_, _ []byte) time.Time { c.call("Expires"); return time.Time{} },
 			Progress: func(seerdb.BulkProgress) { c.call("Progress") },
 		})
-	must(t, db.DropKeyspace("dropped"))
+	dbtest.Must(t, db.DropKeyspace("dropped"))
 	k, err = db.Keyspace("dropped", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	write(20)
 	_ = db.Compact(ctx, nil, nil)
 	mem.SetCapacity(mem.Used() + 1000)
 	write(30) // the disk is full
 	_ = db.Flush(ctx)
 	mem.SetCapacity(0)
-	eventually(t, 10*time.Second, "there is space again", func() bool { return db.Flush(ctx) == nil && db.Put([]byte("k"), nil) == nil })
+	dbtest.Eventually(t, 10*time.Second, "there is space again", func() bool { return db.Flush(ctx) == nil && db.Put([]byte("k"), nil) == nil })
 	write(10)
 	mem.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	write(5) // read-only from here on
@@ -309,8 +310,8 @@ func (c *backCaller) life(t *testing.T, change func(*seerdb.Options, *seerdb.Tes
 // last longer than memtables take to be filled, which is long under the race
 // detector.
 func untilStopped(t *testing.T, db *seerdb.DB, fs *faultfs.FS, write func()) {
-	slow := fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: tableFiles, Delay: 200 * time.Millisecond})
-	eventually(t, 30*time.Second, "writers are stopped", func() bool {
+	slow := fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: dbtest.TableFiles, Delay: 200 * time.Millisecond})
+	dbtest.Eventually(t, 30*time.Second, "writers are stopped", func() bool {
 		write()
 		return db.Metrics().Stalls.Stops > 0
 	})
@@ -343,31 +344,31 @@ func inTime(t *testing.T, what string, f func()) {
 // TestCallbacksCallEverything: see the head of the file.
 func TestCallbacksCallEverything(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(*backCaller, *seerdb.Options, *seerdb.TestOptions)
+		change func(*backCaller, *seerdb.Options, *dbtest.TestOptions)
 		want   []string
 	}{
-		"listener": {func(c *backCaller, o *seerdb.Options, _ *seerdb.TestOptions) { o.Listener = c.listener() }, []string{
+		"listener": {func(c *backCaller, o *seerdb.Options, _ *dbtest.TestOptions) { o.Listener = c.listener() }, []string{
 			"FlushBegin", "FlushEnd", "CompactionBegin", "CompactionEnd", "TableCreated", "TableRemoved", "ValueFileCreated",
 			"ValueFileRemoved", "StallBegin", "StallEnd", "BackgroundError",
 		}},
-		"logger": {func(c *backCaller, o *seerdb.Options, _ *seerdb.TestOptions) { o.Logger = slog.New(c) }, []string{
+		"logger": {func(c *backCaller, o *seerdb.Options, _ *dbtest.TestOptions) { o.Logger = slog.New(c) }, []string{
 			"Enabled", "log: seerdb: writers are stopped", "log: seerdb is read-only from now on", "log: seerdb: rows were loaded",
 		}},
-		"merger": {func(c *backCaller, o *seerdb.Options, _ *seerdb.TestOptions) {
+		"merger": {func(c *backCaller, o *seerdb.Options, _ *dbtest.TestOptions) {
 			o.Merger = callingMerger{merger.Append{}, c}
 		}, []string{
 			"Full", "Partial", "Name",
 		}},
-		"filter": {func(c *backCaller, o *seerdb.Options, _ *seerdb.TestOptions) {
+		"filter": {func(c *backCaller, o *seerdb.Options, _ *dbtest.TestOptions) {
 			o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 				c.call("filter")
 				return seerdb.FilterKeep, nil, nil
 			}
 		}, []string{"filter"}},
-		"clock": {func(c *backCaller, _ *seerdb.Options, to *seerdb.TestOptions) {
+		"clock": {func(c *backCaller, _ *seerdb.Options, to *dbtest.TestOptions) {
 			to.Clock = func() time.Time { c.look("clock"); return time.Now() }
 		}, []string{"clock"}},
-		"others": {func(*backCaller, *seerdb.Options, *seerdb.TestOptions) {}, []string{
+		"others": {func(*backCaller, *seerdb.Options, *dbtest.TestOptions) {}, []string{
 			"GetFunc", "Update", "rows", "Expires", "Progress", "Err", "AfterFunc", "stop of AfterFunc",
 		}},
 	} {
@@ -375,7 +376,7 @@ func TestCallbacksCallEverything(t *testing.T) {
 			t.Parallel() // stops and retries wait most of the time
 			c := &backCaller{TB: t, from: map[string]int{}, sites: map[string]int{}}
 			inTime(t, name, func() {
-				c.life(t, func(o *seerdb.Options, to *seerdb.TestOptions) { test.change(c, o, to) })
+				c.life(t, func(o *seerdb.Options, to *dbtest.TestOptions) { test.change(c, o, to) })
 			})
 			c.reached(t, test.want...)
 		})
@@ -396,27 +397,27 @@ func TestCloseFromCallbacks(t *testing.T) {
 	for name, in := range map[string]func(db *seerdb.DB, f func()){
 		"rows": func(db *seerdb.DB, f func()) {
 			_, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) { f(); yield([]byte("b"), nil) }, nil)
-			must(t, err)
+			dbtest.Must(t, err)
 		},
 		"unsorted rows": func(db *seerdb.DB, f func()) {
 			_, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) { f(); yield([]byte("b"), nil) },
 				&seerdb.BulkOptions{Unsorted: true})
-			must(t, err)
+			dbtest.Must(t, err)
 		},
 		"expiry of rows": func(db *seerdb.DB, f func()) {
-			_, err := db.BulkLoad(context.Background(), bulkRows([]string{"b"}, func(int) string { return "" }),
+			_, err := db.BulkLoad(context.Background(), dbtest.BulkRows([]string{"b"}, func(int) string { return "" }),
 				&seerdb.BulkOptions{Expires: func(_, _ []byte) time.Time { f(); return time.Time{} }})
-			must(t, err)
+			dbtest.Must(t, err)
 		},
 		"expiry of unsorted rows": func(db *seerdb.DB, f func()) {
-			_, err := db.BulkLoad(context.Background(), bulkRows([]string{"b"}, func(int) string { return "" }),
+			_, err := db.BulkLoad(context.Background(), dbtest.BulkRows([]string{"b"}, func(int) string { return "" }),
 				&seerdb.BulkOptions{Unsorted: true, Expires: func(_, _ []byte) time.Time { f(); return time.Time{} }})
-			must(t, err)
+			dbtest.Must(t, err)
 		},
 		"merge operator of a flush": func(db *seerdb.DB, f func()) {
 			*db.Metrics() = observe.Metrics{}
 			hookOf = f
-			must(t, db.Flush(context.Background()))
+			dbtest.Must(t, db.Flush(context.Background()))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -426,10 +427,10 @@ func TestCloseFromCallbacks(t *testing.T) {
 					f()
 				}
 			}
-			o := smallOn(memfs.New(), seerdb.Sync)
+			o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 			o.Merger = hooked{hook: &hook}
-			db := open(t, "db", o)
-			must(t, errors.Join(db.Put([]byte("a"), nil), db.Merge([]byte("a"), []byte("x"))))
+			db := dbtest.Open(t, "db", o)
+			dbtest.Must(t, errors.Join(db.Put([]byte("a"), nil), db.Merge([]byte("a"), []byte("x"))))
 			inTime(t, name, func() {
 				asked := false
 				in(db, func() {
@@ -442,7 +443,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 					t.Error("was not called")
 				}
 			})
-			must(t, db.Put([]byte("a"), nil))
+			dbtest.Must(t, db.Put([]byte("a"), nil))
 		})
 	}
 }
@@ -451,7 +452,7 @@ func TestCloseFromCallbacks(t *testing.T) {
 // another Close is at work.
 func closeFromEvent(t *testing.T, event string, alone bool) {
 	var p atomic.Pointer[seerdb.DB]
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.MemtableSize, to.FS = 2<<10, memfs.New()
 	called, closing := make(chan error, 1), make(chan struct{})
 	v := reflect.ValueOf(&o.Listener).Elem().FieldByName(event)
@@ -467,8 +468,8 @@ func closeFromEvent(t *testing.T, event string, alone bool) {
 		}
 		return nil
 	}))
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
 	p.Store(db)
 	inTime(t, event, func() {
 		for i := 0; alone || i < 200; i++ {
@@ -477,9 +478,9 @@ func closeFromEvent(t *testing.T, event string, alone bool) {
 			}
 		}
 		close(closing)
-		must(t, db.Close())
+		dbtest.Must(t, db.Close())
 		if p.Load() == nil {
-			must(t, <-called)
+			dbtest.Must(t, <-called)
 		}
 	})
 }
@@ -499,7 +500,7 @@ func TestListenerThatBlocks(t *testing.T) {
 	}
 	in, out := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.MemtableSize, to.FS, to.ManualOnly = 4<<10, memfs.New(), true
 	o.Listener = seerdb.EventListener{
 		FlushBegin:      func(e observe.FlushEvent) { once.Do(func() { close(in); <-out }); note("begin", e.Job) },
@@ -507,24 +508,24 @@ func TestListenerThatBlocks(t *testing.T) {
 		CompactionBegin: func(e observe.CompactionEvent) { note("begin", e.Job) },
 		CompactionEnd:   func(e observe.CompactionEvent) { note("end", e.Job) },
 	}
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
 	inTime(t, "writing beside a listener that blocks", func() {
 		for i := range 60 { // a few flushes, and less than level 0 takes without compactions
-			must(t, db.Put(fmt.Appendf(nil, "%05d", i), make([]byte, 150)))
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "%05d", i), make([]byte, 150)))
 		}
 		<-in
-		must(t, errors.Join(db.Flush(context.Background()), db.Compact(context.Background(), nil, nil)))
+		dbtest.Must(t, errors.Join(db.Flush(context.Background()), db.Compact(context.Background(), nil, nil)))
 	})
 	m := db.Metrics()
-	closed := async(db.Close)
+	closed := dbtest.Async(db.Close)
 	select {
 	case err := <-closed:
 		t.Errorf("Close returned before its events were delivered: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
 	close(out)
-	inTime(t, "Close", func() { must(t, <-closed) })
+	inTime(t, "Close", func() { dbtest.Must(t, <-closed) })
 	mu.Lock()
 	defer mu.Unlock()
 	begun := 0

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -36,9 +37,9 @@ func (c *jumpyClock) pass(d time.Duration) {
 func (c *jumpyClock) jump(d time.Duration) { c.wall.Add(d.Milliseconds()) }
 
 func (c *jumpyClock) options(fs vfs.FS, reset bool) *seerdb.Options {
-	o := smallOn(fs, seerdb.Sync)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
 	o.ResetClock = reset
-	return o.With(seerdb.TestOptions{
+	return dbtest.With(*o, dbtest.TestOptions{
 		FS: fs, Clock: c.now, ManualOnly: true,
 		Elapsed: func(time.Time) time.Duration { return time.Duration(c.elapsed.Load()) * time.Millisecond },
 	})
@@ -55,7 +56,7 @@ func lives(t *testing.T, what string, db *seerdb.DB, key string, want bool) {
 // ttlWorks puts a value for a second, and lets it pass.
 func ttlWorks(t *testing.T, what string, c *jumpyClock, db *seerdb.DB) {
 	t.Helper()
-	must(t, db.PutTTL([]byte("short"), nil, time.Second))
+	dbtest.Must(t, db.PutTTL([]byte("short"), nil, time.Second))
 	c.pass(900 * time.Millisecond)
 	lives(t, what, db, "short", true)
 	c.pass(200 * time.Millisecond)
@@ -68,8 +69,8 @@ func ttlWorks(t *testing.T, what string, c *jumpyClock, db *seerdb.DB) {
 func TestClockJumpsWhileOpen(t *testing.T) {
 	c := newJumpyClock()
 	fs := memfs.New()
-	db := open(t, "db", c.options(fs, false))
-	must(t, db.PutTTL([]byte("hour"), nil, time.Hour))
+	db := dbtest.Open(t, "db", c.options(fs, false))
+	dbtest.Must(t, db.PutTTL([]byte("hour"), nil, time.Hour))
 	for _, d := range []time.Duration{tenYears, -tenYears} {
 		for _, lasts := range []time.Duration{0, 5 * time.Second} {
 			what := d.String() + " for " + lasts.String()
@@ -78,7 +79,7 @@ func TestClockJumpsWhileOpen(t *testing.T) {
 			c.pass(lasts)
 			lives(t, what, db, "hour", true)
 			ttlWorks(t, what+", in it", c, db)
-			must(t, db.Flush(context.Background())) // writes the time down
+			dbtest.Must(t, db.Flush(context.Background())) // writes the time down
 			c.jump(-d)
 			c.pass(time.Second)
 			ttlWorks(t, what+", after it", c, db)
@@ -92,7 +93,7 @@ func TestClockJumpsWhileOpen(t *testing.T) {
 	lives(t, "awake", db, "hour", false)
 	// A clock that stays ten years behind: time runs on.
 	c.jump(-tenYears)
-	must(t, db.PutTTL([]byte("hour"), nil, time.Hour))
+	dbtest.Must(t, db.PutTTL([]byte("hour"), nil, time.Hour))
 	c.pass(30 * time.Minute)
 	lives(t, "behind", db, "hour", true)
 	c.pass(31 * time.Minute)
@@ -106,14 +107,14 @@ func TestClockJumpsWhileOpen(t *testing.T) {
 func TestClockJumpsBetweenOpenings(t *testing.T) {
 	c := newJumpyClock()
 	fs := memfs.New()
-	db := open(t, "db", c.options(fs, false))
-	must(t, db.PutTTL([]byte("day"), nil, 24*time.Hour))
-	must(t, db.PutTTL([]byte("gone"), nil, time.Second))
+	db := dbtest.Open(t, "db", c.options(fs, false))
+	dbtest.Must(t, db.PutTTL([]byte("day"), nil, 24*time.Hour))
+	dbtest.Must(t, db.PutTTL([]byte("gone"), nil, time.Second))
 	c.pass(time.Minute)
 	reopen := func(reset bool) {
 		t.Helper()
-		must(t, db.Close())
-		db = open(t, "db", c.options(fs, reset))
+		dbtest.Must(t, db.Close())
+		db = dbtest.Open(t, "db", c.options(fs, reset))
 	}
 	aheadSaid := func() bool {
 		return strings.Contains(strings.Join(db.Health().Reasons, "; "), "ResetClock")
@@ -122,7 +123,7 @@ func TestClockJumpsBetweenOpenings(t *testing.T) {
 	reopen(false)
 	lives(t, "opened ahead", db, "day", false) // it may have been closed for as long
 	c.pass(5 * time.Second)
-	must(t, db.Compact(context.Background(), nil, nil)) // drops nothing for that
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil)) // drops nothing for that
 	c.jump(-tenYears)
 	reopen(false)
 	lives(t, "opened ahead for a moment", db, "day", true)
@@ -146,7 +147,7 @@ func TestClockJumpsBetweenOpenings(t *testing.T) {
 	c.jump(tenYears)
 	reopen(false)
 	c.pass(11 * time.Second)
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	reopen(false)
 	c.jump(-tenYears)
 	reopen(false)
@@ -155,8 +156,8 @@ func TestClockJumpsBetweenOpenings(t *testing.T) {
 	if !aheadSaid() {
 		t.Errorf("health of a time that is ten years ahead: %v", db.Health().Reasons)
 	}
-	must(t, db.Close())
-	db = open(t, "db", c.options(fs, true))
+	dbtest.Must(t, db.Close())
+	db = dbtest.Open(t, "db", c.options(fs, true))
 	lives(t, "reset", db, "gone", false)
 	ttlWorks(t, "reset", c, db)
 	if aheadSaid() {

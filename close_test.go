@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
@@ -45,18 +46,18 @@ func TestCloseBesideRunningCalls(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := smallOn(memfs.New(), seerdb.Relaxed)
+			o := dbtest.SmallOn(memfs.New(), seerdb.Relaxed)
 			var hook func()
 			o.Merger = hooked{hook: &hook}
 			db, err := seerdb.Open("db", o)
-			must(t, err)
-			must(t, db.Merge(key, []byte("operand")))
+			dbtest.Must(t, err)
+			dbtest.Must(t, db.Merge(key, []byte("operand")))
 			closed := errors.New("was not closed")
 			hook = func() { hook = nil; closed = db.Close() }
 			if err := call(db); err != nil && !errors.Is(err, seerdb.ErrClosed) {
 				t.Error(err)
 			}
-			must(t, closed)
+			dbtest.Must(t, closed)
 		})
 	}
 }
@@ -64,10 +65,10 @@ func TestCloseBesideRunningCalls(t *testing.T) {
 // TestCloseAnswersTheSame: a Close that failed is not forgotten by the next one.
 func TestCloseAnswersTheSame(t *testing.T) {
 	fs := memfs.New()
-	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.SmallOn(fs, seerdb.Sync))
+	dbtest.Must(t, err)
 	it, err := db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	fs.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	if err := db.Put([]byte("k"), nil); err == nil {
 		t.Fatal("the sync did not fail")
@@ -87,16 +88,16 @@ func TestCloseAnswersTheSame(t *testing.T) {
 // pinned is there until the read has ended.
 func TestSnapshotReadInItsOwnRead(t *testing.T) {
 	ctx := context.Background()
-	r := newRig(t, quiet)
-	r.put("a=1", "b=1")
-	must(t, r.flush())
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	r.Put("a=1", "b=1")
+	dbtest.Must(t, r.Flush())
 	for _, closer := range []func(*seerdb.Snapshot){
-		func(s *seerdb.Snapshot) { must(t, s.Close()) },
-		func(s *seerdb.Snapshot) { must(t, r.finish(async(s.Close))) },
+		func(s *seerdb.Snapshot) { dbtest.Must(t, s.Close()) },
+		func(s *seerdb.Snapshot) { dbtest.Must(t, r.Finish(dbtest.Async(s.Close))) },
 	} {
-		s := r.db.NewSnapshot()
+		s := r.DB.NewSnapshot()
 		in := errors.New("fn was not called")
-		done := async(func() error {
+		done := dbtest.Async(func() error {
 			return s.GetFunc([]byte("a"), func(a []byte) error {
 				b, err := s.Get([]byte("b"))
 				if in = err; !bytes.Equal(a, b) {
@@ -106,39 +107,39 @@ func TestSnapshotReadInItsOwnRead(t *testing.T) {
 				if _, err := s.Get([]byte("b")); !errors.Is(err, seerdb.ErrClosed) {
 					t.Errorf("a read after Close: %v", err)
 				}
-				if n := r.db.Metrics().Snapshots; n != 1 {
+				if n := r.DB.Metrics().Snapshots; n != 1 {
 					t.Errorf("%d snapshots are held while one is read", n)
 				}
 				return nil
 			})
 		})
-		must(t, r.finish(done))
-		must(t, in)
-		must(t, s.Close())
-		if m := r.db.Metrics(); m.Snapshots != 0 || m.OldestSnapshotSeq != 0 {
+		dbtest.Must(t, r.Finish(done))
+		dbtest.Must(t, in)
+		dbtest.Must(t, s.Close())
+		if m := r.DB.Metrics(); m.Snapshots != 0 || m.OldestSnapshotSeq != 0 {
 			t.Errorf("after the read %d snapshots are held", m.Snapshots)
 		}
 	}
-	must(t, r.db.Compact(ctx, nil, nil))
+	dbtest.Must(t, r.DB.Compact(ctx, nil, nil))
 }
 
 // TestVerifyBesideClose: a check that Close overtakes says so, and finds no damage.
 func TestVerifyBesideClose(t *testing.T) {
 	for _, file := range []string{"*.sst", "*.wal", "CURRENT"} {
-		r := newRig(t)
-		r.put("a=1")
-		must(t, r.flush())
-		r.put("b=2")
+		r := dbtest.NewRig(t)
+		r.Put("a=1")
+		dbtest.Must(t, r.Flush())
+		r.Put("b=2")
 		var report *seerdb.Report
-		h := r.hold(faultfs.OpOpen, file)
-		done := async(func() (err error) {
-			report, err = r.db.Verify(context.Background())
+		h := r.Hold(faultfs.OpOpen, file)
+		done := dbtest.Async(func() (err error) {
+			report, err = r.DB.Verify(context.Background())
 			return err
 		})
-		h.wait()
-		must(t, r.db.Close())
-		h.release()
-		if err := r.finish(done); !errors.Is(err, seerdb.ErrClosed) || report != nil && !report.Clean() {
+		h.Wait()
+		dbtest.Must(t, r.DB.Close())
+		h.Release()
+		if err := r.Finish(done); !errors.Is(err, seerdb.ErrClosed) || report != nil && !report.Clean() {
 			t.Errorf("%s: %v, %v", file, report, err)
 		}
 	}
@@ -150,9 +151,9 @@ func TestCloseMakesAllDurable(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Buffered, seerdb.Sync} {
 		for _, size := range []int{10, 2 << 20} {
 			db, err := seerdb.Open(t.TempDir(), &seerdb.Options{Durability: d})
-			must(t, err)
-			must(t, db.Put([]byte("k"), make([]byte, size)))
-			must(t, db.Close())
+			dbtest.Must(t, err)
+			dbtest.Must(t, db.Put([]byte("k"), make([]byte, size)))
+			dbtest.Must(t, db.Close())
 			if durable, visible := db.DurableSeq(), db.VisibleSeq(); durable != visible {
 				t.Errorf("%v, %d bytes: durable up to %d of %d", d, size, durable, visible)
 			}

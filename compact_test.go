@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -17,16 +18,16 @@ import (
 // file once it was compacted, though nothing overlaps and nothing is garbage.
 func TestCompactLeavesFewFiles(t *testing.T) {
 	fs := memfs.New()
-	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL}.With(seerdb.TestOptions{FS: fs, ManualOnly: true}))
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL}, dbtest.TestOptions{FS: fs, ManualOnly: true}))
 	const n = 300
 	for i := range n {
-		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 2048)))
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 2048)))
+		dbtest.Must(t, db.Flush(context.Background()))
 		if i%30 == 29 { // they are in the last level by now, in tables of their own
-			must(t, db.Compact(context.Background(), fmt.Appendf(nil, "key%06d", i-29), nil))
+			dbtest.Must(t, db.Compact(context.Background(), fmt.Appendf(nil, "key%06d", i-29), nil))
 		}
 	}
-	must(t, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	settles(t, "one table and one value file", func() string {
 		if tables, values := dataFiles(t, fs, "db"); tables > 1 || values > 1 {
 			return fmt.Sprintf("%d tables, %d value files", tables, values)
@@ -40,22 +41,22 @@ func TestCompactLeavesFewFiles(t *testing.T) {
 	if rows != n {
 		t.Errorf("%d rows", rows)
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 // TestCompactEndsBesideAWriter: Compact takes what was there when it began, each
 // row of it past the filter, however fast others write.
 func TestCompactEndsBesideAWriter(t *testing.T) {
 	var asked sync.Map
-	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
 		CompactionFilter: func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			asked.Store(string(key), true)
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: memfs.New()}))
+		}}, dbtest.TestOptions{FS: memfs.New()}))
 	const n = 4000
 	value := make([]byte, 100)
 	for _, i := range rand.Perm(n) {
-		must(t, db.Put(fmt.Appendf(nil, "old%06d", i), value))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "old%06d", i), value))
 	}
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -71,7 +72,7 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 	for range 2 {
 		asked.Clear()
 		before := db.Metrics()
-		must(t, db.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 		after := db.Metrics()
 		tables := 0
 		for _, l := range before.Levels {
@@ -88,7 +89,7 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 // TestCompactHoldsUpNoOtherKeyspace: while a Compact is at work, which may take
@@ -96,21 +97,21 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 func TestCompactHoldsUpNoOtherKeyspace(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
 		CompactionFilter: func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			once.Do(func() { close(entered); <-leave })
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: memfs.New()}))
-	must(t, db.Put([]byte("k"), nil))
+		}}, dbtest.TestOptions{FS: memfs.New()}))
+	dbtest.Must(t, db.Put([]byte("k"), nil))
 	other, err := db.Keyspace("other", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	done := make(chan error)
 	go func() { done <- db.Compact(context.Background(), nil, nil) }()
 	<-entered
 	compactions := func() int64 { return db.Metrics().Compactions.Count }
 	before := compactions()
 	for i := range uint64(20_000) {
-		must(t, other.Put(binary.BigEndian.AppendUint64(nil, i%1000), make([]byte, 100)))
+		dbtest.Must(t, other.Put(binary.BigEndian.AppendUint64(nil, i%1000), make([]byte, 100)))
 	}
 	settles(t, "a compaction of the other keyspace", func() string {
 		if n := compactions(); n <= before {
@@ -119,6 +120,6 @@ func TestCompactHoldsUpNoOtherKeyspace(t *testing.T) {
 		return ""
 	})
 	close(leave)
-	must(t, <-done)
-	must(t, db.Close())
+	dbtest.Must(t, <-done)
+	dbtest.Must(t, db.Close())
 }

@@ -15,51 +15,9 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
-
-// crowd runs workers until the test has had enough of them.
-type crowd struct {
-	testing.TB
-	stop atomic.Bool
-	wg   sync.WaitGroup
-}
-
-// each calls f again and again, beside the others.
-func (c *crowd) each(f func(i int)) {
-	c.wg.Go(func() {
-		for i := 1; !c.stop.Load() && !c.Failed(); i++ {
-			f(i)
-		}
-	})
-}
-
-// run lets them go on for a while, which on a busy machine is longer: until
-// enough has happened.
-func (c *crowd) run(d time.Duration, enough func() bool) {
-	for range 100 {
-		if time.Sleep(d); enough() || c.Failed() {
-			break
-		}
-	}
-	c.stop.Store(true)
-	c.wg.Wait()
-}
-
-// ok reports an error; must ends only the goroutine of the test.
-func (c *crowd) ok(err error) bool {
-	if err != nil {
-		c.Error(err)
-	}
-	return err == nil
-}
-
-func crowdTime() time.Duration {
-	if testing.Short() {
-		return 200 * time.Millisecond
-	}
-	return 800 * time.Millisecond
-}
 
 // TestEverythingAtOnce runs writers of batches, readers, snapshots, iterators,
 // flushes and compactions beside one another. A batch is seen whole or not at
@@ -67,16 +25,16 @@ func crowdTime() time.Duration {
 func TestEverythingAtOnce(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Relaxed, seerdb.NoWAL} {
 		t.Run(d.String(), func(t *testing.T) {
-			r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+			r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 				o.Durability, o.MemtableSize, o.TableSize, o.MaxCompactions = d, 4<<10, 2<<10, 2
 				to.Partitions, to.BaseLevel = 4, 8<<10
 			})
 			const writers, keys = 3, 8
-			c := &crowd{TB: t}
+			c := &dbtest.Crowd{TB: t}
 			var acked [writers]atomic.Int64
 			for w := range writers {
-				c.each(func(i int) {
-					if c.ok(r.db.Apply(numbered(r.db, w, keys, int64(i)), seerdb.DefaultDurability)) {
+				c.Each(func(i int) {
+					if c.OK(r.DB.Apply(dbtest.Numbered(r.DB, w, keys, int64(i)), seerdb.DefaultDurability)) {
 						acked[w].Store(int64(i))
 					}
 				})
@@ -84,46 +42,46 @@ func TestEverythingAtOnce(t *testing.T) {
 			reader := func(i int) {
 				w := i % writers
 				least := acked[w].Load()
-				if got := batchOf(c, r.db, w, keys); got < least {
+				if got := batchOf(c, r.DB, w, keys); got < least {
 					t.Errorf("batch %d was acknowledged, and batch %d read", least, got)
 				}
 			}
-			c.each(reader)
-			c.each(reader)
-			c.each(func(i int) {
-				s := r.db.NewSnapshot()
+			c.Each(reader)
+			c.Each(reader)
+			c.Each(func(i int) {
+				s := r.DB.NewSnapshot()
 				w := i % writers
 				first := batchOf(c, s, w, keys)
 				time.Sleep(time.Millisecond)
 				if again := batchOf(c, s, w, keys); again != first {
 					t.Errorf("a snapshot moved from batch %d to %d", first, again)
 				}
-				c.ok(s.Close())
+				c.OK(s.Close())
 			})
-			c.each(func(int) { c.ok(r.flush()); time.Sleep(time.Millisecond) })
-			c.each(func(int) {
-				c.ok(r.db.Compact(context.Background(), nil, nil))
+			c.Each(func(int) { c.OK(r.Flush()); time.Sleep(time.Millisecond) })
+			c.Each(func(int) {
+				c.OK(r.DB.Compact(context.Background(), nil, nil))
 				time.Sleep(5 * time.Millisecond)
 			})
-			c.run(crowdTime(), func() bool {
+			c.Run(dbtest.CrowdTime(), func() bool {
 				return acked[0].Load() > 0 && acked[1].Load() > 0 && acked[2].Load() > 0
 			})
 			for w := range writers {
-				if got := batchOf(c, r.db, w, keys); got != acked[w].Load() || got == 0 {
+				if got := batchOf(c, r.DB, w, keys); got != acked[w].Load() || got == 0 {
 					t.Errorf("writer %d ended with batch %d, and %d is there", w, acked[w].Load(), got)
 				}
 			}
-			r.clean()
+			r.Clean()
 		})
 	}
 }
 
 // batchOf reads what numbered wrote in one scan, forward or backward, and
 // checks that it is one batch. It may be called from any goroutine.
-func batchOf(c *crowd, src reader, writer, keys int) (number int64) {
+func batchOf(c *dbtest.Crowd, src dbtest.Reader, writer, keys int) (number int64) {
 	lo, hi := fmt.Appendf(nil, "w%d/", writer), fmt.Appendf(nil, "w%d0", writer)
 	it, err := src.NewIter(&seerdb.IterOptions{LowerBound: lo, UpperBound: hi})
-	if !c.ok(err) {
+	if !c.OK(err) {
 		return 0
 	}
 	var seen []string
@@ -136,13 +94,13 @@ func batchOf(c *crowd, src reader, writer, keys int) (number int64) {
 			break
 		}
 	}
-	c.ok(it.Close())
+	c.OK(it.Close())
 	if n := len(slices.Compact(slices.Clone(seen))); n > 1 || len(seen) != 0 && len(seen) != keys {
 		c.Errorf("half a batch: %v", seen)
 	}
 	if len(seen) > 0 {
 		_, err = fmt.Sscan(seen[0], &number)
-		c.ok(err)
+		c.OK(err)
 	}
 	return number
 }
@@ -151,27 +109,27 @@ func batchOf(c *crowd, src reader, writer, keys int) (number int64) {
 // they end, and who waits for them learns that the database was closed, not
 // of a cancellation that was none of his.
 func TestCloseEndsJobs(t *testing.T) {
-	for name, wait := range map[string]func(*rig) error{
-		"flush":   (*rig).flush,
-		"compact": func(r *rig) error { return r.db.Compact(context.Background(), nil, nil) },
+	for name, wait := range map[string]func(*dbtest.Rig) error{
+		"flush":   (*dbtest.Rig).Flush,
+		"compact": func(r *dbtest.Rig) error { return r.DB.Compact(context.Background(), nil, nil) },
 	} {
-		r := newRig(t, quiet)
-		r.put("a=1")
+		r := dbtest.NewRig(t, dbtest.Quiet)
+		r.Put("a=1")
 		if name == "compact" {
-			must(t, r.flush())
-			r.put("a=2")
-			must(t, r.flush())
+			dbtest.Must(t, r.Flush())
+			r.Put("a=2")
+			dbtest.Must(t, r.Flush())
 		}
-		held := r.hold(faultfs.OpCreate, "*.sst")
-		waiting := async(func() error { return wait(r) })
-		held.wait()
-		closed := async(r.db.Close)
-		eventually(t, 10*time.Second, "the database refuses commits", func() bool { return r.db.Put(nil, nil) != nil })
-		held.release()
-		if err := r.finish(waiting); !errors.Is(err, seerdb.ErrClosed) {
+		held := r.Hold(faultfs.OpCreate, "*.sst")
+		waiting := dbtest.Async(func() error { return wait(r) })
+		held.Wait()
+		closed := dbtest.Async(r.DB.Close)
+		dbtest.Eventually(t, 10*time.Second, "the database refuses commits", func() bool { return r.DB.Put(nil, nil) != nil })
+		held.Release()
+		if err := r.Finish(waiting); !errors.Is(err, seerdb.ErrClosed) {
 			t.Errorf("%s, when the database was closed: %v", name, err)
 		}
-		must(t, r.finish(closed))
+		dbtest.Must(t, r.Finish(closed))
 	}
 }
 
@@ -214,17 +172,17 @@ var registers = porcupine.Model{
 // flushes and compacts under them, and lets porcupine look for an order of the
 // operations that explains it.
 func TestLinearizable(t *testing.T) {
-	ops := some(250)
+	ops := dbtest.Some(250)
 	for seed := range uint64(3) {
-		r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 			o.Durability = []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.NoWAL}[seed]
 			o.MemtableSize, to.Partitions, to.L0Trigger = 1<<10, 4, 2
 		})
 		begin := time.Now()
 		var mu sync.Mutex
 		var history []porcupine.Operation
-		c := &crowd{TB: t}
-		c.each(func(int) { c.ok(r.flush()) })
+		c := &dbtest.Crowd{TB: t}
+		c.Each(func(int) { c.OK(r.Flush()) })
 		var clients sync.WaitGroup
 		for client := range 6 {
 			clients.Go(func() {
@@ -235,7 +193,7 @@ func TestLinearizable(t *testing.T) {
 						op.value = fmt.Sprintf("%d.%d", client, i)
 					}
 					call := time.Since(begin)
-					out := perform(c, r.db, op)
+					out := perform(c, r.DB, op)
 					done := porcupine.Operation{ClientId: client, Input: op, Call: int64(call), Output: out, Return: int64(time.Since(begin))}
 					mu.Lock()
 					history = append(history, done)
@@ -244,7 +202,7 @@ func TestLinearizable(t *testing.T) {
 			})
 		}
 		clients.Wait()
-		c.run(0, func() bool { return true })
+		c.Run(0, func() bool { return true })
 		switch result := porcupine.CheckOperationsTimeout(registers, history, 20*time.Second); result {
 		case porcupine.Illegal:
 			t.Fatalf("the history of %d operations (seed %d) is not linearizable", len(history), seed)
@@ -254,13 +212,13 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-func perform(c *crowd, db *seerdb.DB, op register) string {
+func perform(c *dbtest.Crowd, db *seerdb.DB, op register) string {
 	switch {
 	case op.write && op.value == "":
-		c.ok(db.Delete([]byte(op.key)))
+		c.OK(db.Delete([]byte(op.key)))
 		return ""
 	case op.write:
-		c.ok(db.Put([]byte(op.key), []byte(op.value+strings.Repeat(" ", 60))))
+		c.OK(db.Put([]byte(op.key), []byte(op.value+strings.Repeat(" ", 60))))
 		return ""
 	}
 	v, err := db.Get([]byte(op.key))

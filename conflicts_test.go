@@ -9,18 +9,17 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-var snapshotIsolationOf = &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation}
-
 // smallTracker has room for the records of few commits, so that one batch of
 // 400 keys takes their history from the transactions that are open.
-func smallTracker(to seerdb.TestOptions) *seerdb.Options {
+func smallTracker(to dbtest.TestOptions) *seerdb.Options {
 	to.FS, to.ManualOnly = memfs.New(), true
-	return seerdb.Options{MemoryBudget: 1 << 20, MemtableSize: 256 << 10}.With(to)
+	return dbtest.With(seerdb.Options{MemoryBudget: 1 << 20, MemtableSize: 256 << 10}, to)
 }
 
 // loseHistory makes the tracker forget the history that open transactions need.
@@ -28,9 +27,9 @@ func loseHistory(t *testing.T, db *seerdb.DB) {
 	t.Helper()
 	b := db.NewBatch()
 	for i := range 400 {
-		must(t, b.Put(fmt.Appendf(nil, "junk%d", i), nil))
+		dbtest.Must(t, b.Put(fmt.Appendf(nil, "junk%d", i), nil))
 	}
-	must(t, db.Apply(b, seerdb.DefaultDurability))
+	dbtest.Must(t, db.Apply(b, seerdb.DefaultDurability))
 }
 
 // conflicts checks whether a commit was a conflict.
@@ -48,34 +47,34 @@ func conflicts(t *testing.T, what string, err error, want bool) {
 func TestSingleDeleteLeavesItsTraceForTransactions(t *testing.T) {
 	ctx := context.Background()
 	for _, lose := range []bool{false, true} {
-		for _, o := range []*seerdb.TxnOptions{nil, snapshotIsolationOf} {
-			db := open(t, "db", smallTracker(seerdb.TestOptions{}))
-			x, untouched := begin(t, db, o), begin(t, db, o)
+		for _, o := range []*seerdb.TxnOptions{nil, dbtest.SnapshotIsolation} {
+			db := dbtest.Open(t, "db", smallTracker(dbtest.TestOptions{}))
+			x, untouched := dbtest.Begin(t, db, o), dbtest.Begin(t, db, o)
 			_, err := x.GetForUpdate([]byte("k"))
 			if !errors.Is(err, seerdb.ErrNotFound) {
 				t.Fatal(err)
 			}
-			must(t, x.Put([]byte("k"), []byte("mine")))
-			must(t, untouched.Put([]byte("l"), nil))
-			y := begin(t, db, o)
-			must(t, y.Put([]byte("k"), []byte("theirs")))
-			must(t, y.Commit())
-			must(t, db.SingleDelete([]byte("k")))
+			dbtest.Must(t, x.Put([]byte("k"), []byte("mine")))
+			dbtest.Must(t, untouched.Put([]byte("l"), nil))
+			y := dbtest.Begin(t, db, o)
+			dbtest.Must(t, y.Put([]byte("k"), []byte("theirs")))
+			dbtest.Must(t, y.Commit())
+			dbtest.Must(t, db.SingleDelete([]byte("k")))
 			if lose {
 				loseHistory(t, db)
 			}
-			must(t, db.Flush(ctx))
+			dbtest.Must(t, db.Flush(ctx))
 			conflicts(t, fmt.Sprintf("history lost %v, %+v", lose, o), x.Commit(), true)
 			conflicts(t, "a writer of another key", untouched.Commit(), false)
-			must(t, db.DeleteRange([]byte("junk"), []byte("junl")))
-			must(t, db.Delete([]byte("l")))
-			must(t, db.Compact(ctx, nil, nil))
+			dbtest.Must(t, db.DeleteRange([]byte("junk"), []byte("junl")))
+			dbtest.Must(t, db.Delete([]byte("l")))
+			dbtest.Must(t, db.Compact(ctx, nil, nil))
 			for _, l := range db.Metrics().Levels {
 				if l.Entries != 0 {
 					t.Errorf("history lost %v: %d entries are left", lose, l.Entries)
 				}
 			}
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		}
 	}
 }
@@ -95,14 +94,14 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 			},
 		} {
 			fs := memfs.New()
-			db := open(t, "db", smallOn(fs, seerdb.Sync))
-			must(t, db.Put([]byte("k"), []byte("v")))
-			x := begin(t, db, nil)
+			db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
+			dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
+			x := dbtest.Begin(t, db, nil)
 			_, err := x.Get([]byte("k"))
-			must(t, err)
-			must(t, x.Put([]byte("m"), []byte("w")))
+			dbtest.Must(t, err)
+			dbtest.Must(t, x.Put([]byte("m"), []byte("w")))
 			if before {
-				must(t, db.Put([]byte("k"), []byte("changed")))
+				dbtest.Must(t, db.Put([]byte("k"), []byte("changed")))
 			}
 			fs.SetCapacity(fs.Used())
 			if err := refuse(db); !errors.Is(err, seerdb.ErrNoSpace) || errors.Is(err, seerdb.ErrCommitUnknown) {
@@ -110,7 +109,7 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 			}
 			fs.SetCapacity(0)
 			conflicts(t, fmt.Sprintf("after a refused %s, with a commit before it %v", name, before), x.Commit(), before)
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		}
 	}
 }
@@ -121,13 +120,13 @@ func TestRefusedCommitsLeaveNoTrace(t *testing.T) {
 func TestLoadThatFailsInItsPlaceLeavesNoTrace(t *testing.T) {
 	for _, fails := range []bool{true, false} {
 		fs := faultfs.New(memfs.New())
-		db := open(t, "db", smallOn(fs, seerdb.Sync))
-		must(t, db.Put([]byte("k"), []byte("v")))
-		must(t, db.Flush(context.Background()))
-		x := begin(t, db, nil)
+		db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
+		dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
+		dbtest.Must(t, db.Flush(context.Background()))
+		x := dbtest.Begin(t, db, nil)
 		_, err := x.Get([]byte("k"))
-		must(t, err)
-		must(t, x.Put([]byte("m"), []byte("w")))
+		dbtest.Must(t, err)
+		dbtest.Must(t, x.Put([]byte("m"), []byte("w")))
 		if fails {
 			full := fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST-*", Err: syscall.ENOSPC})
 			if _, err := db.BulkLoad(context.Background(), around("k"), nil); !errors.Is(err, seerdb.ErrNoSpace) || errors.Is(err, seerdb.ErrCommitUnknown) {
@@ -139,13 +138,13 @@ func TestLoadThatFailsInItsPlaceLeavesNoTrace(t *testing.T) {
 			full.Remove()
 		} else {
 			_, err := db.BulkLoad(context.Background(), around("k"), nil)
-			must(t, err)
+			dbtest.Must(t, err)
 		}
 		conflicts(t, fmt.Sprintf("after a load around the key, which fails %v", fails), x.Commit(), !fails)
-		if got := fmt.Sprint(contents(t, db)); fails && got != "[k=v m=w]" {
+		if got := fmt.Sprint(dbtest.Contents(t, db)); fails && got != "[k=v m=w]" {
 			t.Errorf("after a load that failed: %s", got)
 		}
-		must(t, db.Close())
+		dbtest.Must(t, db.Close())
 	}
 }
 
@@ -163,35 +162,35 @@ func around(key string) iter.Seq2[[]byte, []byte] {
 func TestDroppedKeyspacesKeepConflicts(t *testing.T) {
 	ctx := context.Background()
 	for _, flush := range []bool{false, true} {
-		for _, o := range []*seerdb.TxnOptions{nil, snapshotIsolationOf} {
+		for _, o := range []*seerdb.TxnOptions{nil, dbtest.SnapshotIsolation} {
 			what := fmt.Sprintf("flushed %v, %+v", flush, o)
-			db := open(t, "db", smallTracker(seerdb.TestOptions{}))
+			db := dbtest.Open(t, "db", smallTracker(dbtest.TestOptions{}))
 			d, err := db.Keyspace("d", nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			for _, k := range []string{"k", "n"} {
-				must(t, d.Put([]byte(k), []byte("0")))
+				dbtest.Must(t, d.Put([]byte(k), []byte("0")))
 			}
-			reader, neighbour, scanner := begin(t, db, o), begin(t, db, o), begin(t, db, nil)
+			reader, neighbour, scanner := dbtest.Begin(t, db, o), dbtest.Begin(t, db, o), dbtest.Begin(t, db, nil)
 			_, err = reader.In(d).GetForUpdate([]byte("k"))
-			must(t, err)
+			dbtest.Must(t, err)
 			_, err = neighbour.In(d).GetForUpdate([]byte("n"))
-			must(t, err)
+			dbtest.Must(t, err)
 			rows := scanner.In(d).Range([]byte("a"), []byte("l"))
-			if got := collect(rows.Keys()); got != "k" {
+			if got := dbtest.Collect(rows.Keys()); got != "k" {
 				t.Errorf("%s: the scan shows %q", what, got)
 			}
-			writer := begin(t, db, o)
-			must(t, writer.In(d).Put([]byte("k"), []byte("1")))
-			must(t, writer.Commit())
+			writer := dbtest.Begin(t, db, o)
+			dbtest.Must(t, writer.In(d).Put([]byte("k"), []byte("1")))
+			dbtest.Must(t, writer.Commit())
 			if flush {
-				must(t, db.Flush(ctx))
+				dbtest.Must(t, db.Flush(ctx))
 			}
 			loseHistory(t, db)
-			must(t, db.DropKeyspace("d"))
-			must(t, db.Flush(ctx)) // what is kept does not hang on memtables that are used
-			must(t, reader.Put([]byte("x1"), nil))
-			must(t, neighbour.Put([]byte("x2"), nil))
-			must(t, scanner.Put([]byte("x3"), nil))
+			dbtest.Must(t, db.DropKeyspace("d"))
+			dbtest.Must(t, db.Flush(ctx)) // what is kept does not hang on memtables that are used
+			dbtest.Must(t, reader.Put([]byte("x1"), nil))
+			dbtest.Must(t, neighbour.Put([]byte("x2"), nil))
+			dbtest.Must(t, scanner.Put([]byte("x3"), nil))
 			if s, ok := reader.In(d).Get([]byte("k")); !errors.Is(ok, seerdb.ErrNoKeyspace) {
 				t.Errorf("%s: a read after the drop: %q, %v", what, s, ok)
 			}
@@ -201,7 +200,7 @@ func TestDroppedKeyspacesKeepConflicts(t *testing.T) {
 			if n := db.Metrics().Snapshots; n != 0 {
 				t.Errorf("%s: %d snapshots are left", what, n)
 			}
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		}
 	}
 }
@@ -233,29 +232,29 @@ func TestGetForUpdateIsSymmetric(t *testing.T) {
 		{"asked, put by a serializable one", ask, put, true, false},
 	} {
 		for _, lose := range []bool{false, true} {
-			o := smallTracker(seerdb.TestOptions{})
+			o := smallTracker(dbtest.TestOptions{})
 			o.Merger = merger.Append{Sep: ","}
-			db := open(t, "db", o)
+			db := dbtest.Open(t, "db", o)
 			var second *seerdb.TxnOptions
 			if !c.serializable {
-				second = snapshotIsolationOf
+				second = dbtest.SnapshotIsolation
 			}
-			a, b, idle := begin(t, db, snapshotIsolationOf), begin(t, db, second), begin(t, db, snapshotIsolationOf)
-			must(t, c.first(a))
-			must(t, c.second(b))
-			must(t, put(idle))
-			must(t, a.Put([]byte("a"), nil))
-			must(t, b.Put([]byte("b"), nil))
-			must(t, a.Commit())
+			a, b, idle := dbtest.Begin(t, db, dbtest.SnapshotIsolation), dbtest.Begin(t, db, second), dbtest.Begin(t, db, dbtest.SnapshotIsolation)
+			dbtest.Must(t, c.first(a))
+			dbtest.Must(t, c.second(b))
+			dbtest.Must(t, put(idle))
+			dbtest.Must(t, a.Put([]byte("a"), nil))
+			dbtest.Must(t, b.Put([]byte("b"), nil))
+			dbtest.Must(t, a.Commit())
 			if lose {
 				loseHistory(t, db)
 			}
 			conflicts(t, fmt.Sprintf("%s, lost %v", c.what, lose), b.Commit(), c.conflict)
-			later := begin(t, db, snapshotIsolationOf) // to one that began after it, it is nothing
-			must(t, put(later))
+			later := dbtest.Begin(t, db, dbtest.SnapshotIsolation) // to one that began after it, it is nothing
+			dbtest.Must(t, put(later))
 			conflicts(t, c.what+": what began later", later.Commit(), false)
 			idle.Rollback()
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		}
 	}
 }
@@ -263,13 +262,13 @@ func TestGetForUpdateIsSymmetric(t *testing.T) {
 // TestGetForUpdateWithoutWritesIsNoCommit: a transaction that asked for a key and
 // wrote nothing has no place among the commits, so that it excludes no other.
 func TestGetForUpdateWithoutWritesIsNoCommit(t *testing.T) {
-	db := open(t, "db", smallTracker(seerdb.TestOptions{}))
-	a, b := begin(t, db, snapshotIsolationOf), begin(t, db, snapshotIsolationOf)
+	db := dbtest.Open(t, "db", smallTracker(dbtest.TestOptions{}))
+	a, b := dbtest.Begin(t, db, dbtest.SnapshotIsolation), dbtest.Begin(t, db, dbtest.SnapshotIsolation)
 	_, err := a.GetForUpdate([]byte("k"))
 	if !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatal(err)
 	}
-	must(t, b.Put([]byte("k"), nil))
-	must(t, a.Commit())
-	must(t, b.Commit())
+	dbtest.Must(t, b.Put([]byte("k"), nil))
+	dbtest.Must(t, a.Commit())
+	dbtest.Must(t, b.Commit())
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
@@ -53,36 +54,36 @@ func TestRefusedCommitsAreDefinite(t *testing.T) {
 				continue // is no failure of the log
 			}
 			t.Run(fmt.Sprint(what, ", ", errno), func(t *testing.T) {
-				r := newRig(t, quiet)
-				r.put("before=1")
+				r := dbtest.NewRig(t, dbtest.Quiet)
+				r.Put("before=1")
 				rule.Err = errno
-				fired := r.fault.Inject(rule)
+				fired := r.Fault.Inject(rule)
 				var err error
 				if rule.Path == "*.wal" {
-					err = r.db.Put([]byte("during"), nil)
+					err = r.DB.Put([]byte("during"), nil)
 				} else {
-					err = r.flush()
+					err = r.Flush()
 				}
 				if inFlight := rule.Path == "*.wal"; errors.Is(err, seerdb.ErrCommitUnknown) != inFlight || !errors.Is(err, errno) || fired.Count() == 0 {
 					t.Fatalf("what met the failure: %v", err)
 				}
-				r.fault.Clear() // that it works again is no proof of anything
+				r.Fault.Clear() // that it works again is no proof of anything
 				definite := func(name string, err error) {
 					if !errors.Is(err, seerdb.ErrReadOnly) || !errors.Is(err, errno) ||
 						errors.Is(err, seerdb.ErrCommitUnknown) || errors.Is(err, seerdb.ErrNoSpace) {
 						t.Errorf("%s: %v", name, err)
 					}
 				}
-				for name, call := range writes(r.db) {
+				for name, call := range writes(r.DB) {
 					definite(name, call())
 				}
-				if h := r.db.Health(); h.Status != observe.ReadOnly {
+				if h := r.DB.Health(); h.Status != observe.ReadOnly {
 					t.Errorf("health: %+v", h)
 				} else {
 					definite("Health", h.Err)
 				}
-				r.want("before=1")
-				definite("Close", r.db.Close())
+				r.Want("before=1")
+				definite("Close", r.DB.Close())
 			})
 		}
 	}
@@ -99,26 +100,26 @@ func TestFullDiskIsNamedByAllWhoMeetIt(t *testing.T) {
 	} {
 		for _, errno := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " ", errno), func(t *testing.T) {
-				r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+				r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 					o.MemtableSize, o.ValueThreshold, o.Durability = 4<<10, 64, seerdb.Buffered
 				})
-				r.put("before=1")
+				r.Put("before=1")
 				rule.Err = errno
-				fired := r.fault.Inject(rule)
+				fired := r.Fault.Inject(rule)
 				var err error
 				for i := 0; err == nil && i < 1000; i++ {
-					err = r.db.Put(fmt.Appendf(nil, "k%03d", i), make([]byte, 100))
+					err = r.DB.Put(fmt.Appendf(nil, "k%03d", i), make([]byte, 100))
 				}
 				if !errors.Is(err, seerdb.ErrNoSpace) || !errors.Is(err, errno) || errors.Is(err, seerdb.ErrReadOnly) || fired.Count() == 0 {
 					t.Fatalf("a commit: %v", err)
 				}
-				if h := r.db.Health(); h.Status == observe.OK || !errors.Is(h.Err, seerdb.ErrNoSpace) {
+				if h := r.DB.Health(); h.Status == observe.OK || !errors.Is(h.Err, seerdb.ErrNoSpace) {
 					t.Errorf("health: %+v", h)
 				}
-				if err := r.flush(); !errors.Is(err, seerdb.ErrNoSpace) {
+				if err := r.Flush(); !errors.Is(err, seerdb.ErrNoSpace) {
 					t.Errorf("flush: %v", err)
 				}
-				if _, err := r.db.Get([]byte("before")); err != nil {
+				if _, err := r.DB.Get([]byte("before")); err != nil {
 					t.Errorf("get: %v", err)
 				}
 			})
@@ -135,22 +136,22 @@ func TestOpenOnFullDiskIsNamed(t *testing.T) {
 	} {
 		for _, fresh := range []bool{false, true} {
 			t.Run(fmt.Sprint(rule.Path, " ", rule.Op, " new ", fresh), func(t *testing.T) {
-				r := newRig(t, quiet)
-				r.put("a=1")
-				disk := r.disk(1)
+				r := dbtest.NewRig(t, dbtest.Quiet)
+				r.Put("a=1")
+				disk := r.Disk(1)
 				if fresh {
-					disk.mem = memfs.New()
+					disk.Mem = memfs.New()
 				}
-				fault := faultfs.New(disk.mem)
+				fault := faultfs.New(disk.Mem)
 				rule.Err = syscall.ENOSPC
 				fired := fault.Inject(rule)
-				to := disk.to
+				to := disk.Test
 				to.FS = fault
-				if _, err := seerdb.Open("db", disk.o.With(to)); !errors.Is(err, seerdb.ErrNoSpace) || fired.Count() == 0 {
+				if _, err := seerdb.Open("db", dbtest.With(disk.Options, to)); !errors.Is(err, seerdb.ErrNoSpace) || fired.Count() == 0 {
 					t.Fatalf("open: %v", err)
 				}
-				if disk.open(); !fresh {
-					disk.want("a=1")
+				if disk.Open(); !fresh {
+					disk.Want("a=1")
 				}
 			})
 		}

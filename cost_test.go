@@ -7,59 +7,48 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
-// allocs is how many allocations f makes, on average over many calls.
-func allocs(t *testing.T, f func()) float64 {
-	t.Helper()
-	if raceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // pools keep what they have
-	f()
-	return testing.AllocsPerRun(300, f)
-}
-
 func TestGetDoesNotAllocate(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.MemoryBudget, o.MemtableSize, o.ValueThreshold, o.Durability = 16<<20, 4<<20, 500, seerdb.NoWAL
 	})
 	big := make([]byte, 1000)
 	for i := range 1000 {
-		must(t, r.db.Put(fmt.Appendf(nil, "table%04d", i), big[:100]))
-		must(t, r.db.Put(fmt.Appendf(nil, "apart%04d", i), big))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "table%04d", i), big[:100]))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "apart%04d", i), big))
 	}
-	must(t, r.flush())
-	snap := r.db.NewSnapshot()
+	dbtest.Must(t, r.Flush())
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	must(t, r.db.Put([]byte("memtable"), big[:100]))
-	must(t, r.db.Put([]byte("table0007"), big[:50]))
-	must(t, r.db.Delete([]byte("table0008")))
+	dbtest.Must(t, r.DB.Put([]byte("memtable"), big[:100]))
+	dbtest.Must(t, r.DB.Put([]byte("table0007"), big[:50]))
+	dbtest.Must(t, r.DB.Delete([]byte("table0008")))
 	dst := make([]byte, 0, 2000)
 	for _, c := range []struct {
 		name string
-		src  reader
+		src  dbtest.Reader
 		key  string
 		want int // length, or -1
 	}{
-		{"memtable", r.db, "memtable", 100},
-		{"table", r.db, "table0500", 100},
-		{"value file", r.db, "apart0500", 1000},
-		{"missing", r.db, "table0500x", -1},
-		{"outside of every table", r.db, "zzz", -1},
-		{"deleted", r.db, "table0008", -1},
+		{"memtable", r.DB, "memtable", 100},
+		{"table", r.DB, "table0500", 100},
+		{"value file", r.DB, "apart0500", 1000},
+		{"missing", r.DB, "table0500x", -1},
+		{"outside of every table", r.DB, "zzz", -1},
+		{"deleted", r.DB, "table0008", -1},
 		{"snapshot, overwritten since", snap, "table0007", 100},
 		{"snapshot, deleted since", snap, "table0008", 100},
 		{"snapshot, newer", snap, "memtable", -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			key := []byte(c.key)
-			n := allocs(t, func() {
+			n := dbtest.Allocs(t, func() {
 				v, err := c.src.AppendGet(dst, key)
 				if len(v) != max(c.want, 0) || (err == nil) != (c.want >= 0) || err != nil && !errors.Is(err, seerdb.ErrNotFound) {
 					t.Fatalf("%d bytes, %v", len(v), err)
@@ -68,7 +57,7 @@ func TestGetDoesNotAllocate(t *testing.T) {
 			if n != 0 {
 				t.Errorf("AppendGet allocates %v times", n)
 			}
-			if n := allocs(t, func() { _, _ = c.src.Has(key) }); n != 0 {
+			if n := dbtest.Allocs(t, func() { _, _ = c.src.Has(key) }); n != 0 {
 				t.Errorf("Has allocates %v times", n)
 			}
 		})
@@ -76,17 +65,17 @@ func TestGetDoesNotAllocate(t *testing.T) {
 }
 
 func TestIteratorDoesNotAllocate(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.MemoryBudget, o.MemtableSize, o.ValueThreshold, o.Durability = 16<<20, 4<<20, 500, seerdb.NoWAL
 	})
 	for i := range 3000 {
-		must(t, r.db.Put(fmt.Appendf(nil, "k%05d", i), make([]byte, 20+i%7*100)))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "k%05d", i), make([]byte, 20+i%7*100)))
 		if i == 1000 || i == 2000 {
-			must(t, r.flush())
+			dbtest.Must(t, r.Flush())
 		}
 	}
-	it, err := r.db.NewIter(nil)
-	must(t, err)
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
 	defer it.Close()
 	walk := func(start, step func() bool) func() {
 		return func() {
@@ -117,13 +106,13 @@ func TestIteratorDoesNotAllocate(t *testing.T) {
 		for range 4000 {
 			c.f() // every page and buffer is there
 		}
-		if n := allocs(t, c.f); n != 0 {
+		if n := dbtest.Allocs(t, c.f); n != 0 {
 			t.Errorf("%s allocates %v times", c.name, n)
 		}
 	}
 	key := []byte("k02500")
-	if n := allocs(t, func() {
-		it, _ := r.db.NewIter(nil)
+	if n := dbtest.Allocs(t, func() {
+		it, _ := r.DB.NewIter(nil)
 		it.SeekGE(key)
 		_ = it.Close()
 	}); n > 1 {
@@ -133,11 +122,11 @@ func TestIteratorDoesNotAllocate(t *testing.T) {
 
 func TestPutDoesNotAllocate(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Buffered} {
-		db := open(t, t.TempDir(), &seerdb.Options{Durability: d, MemtableSize: 8 << 20})
+		db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: d, MemtableSize: 8 << 20})
 		key, value := []byte("key000000"), make([]byte, 100)
-		n := allocs(t, func() {
+		n := dbtest.Allocs(t, func() {
 			key[8] = '0' + (key[8]-'0'+1)%10
-			must(t, db.Put(key, value))
+			dbtest.Must(t, db.Put(key, value))
 		})
 		if n > 1 {
 			t.Errorf("%v: Put allocates %v times", d, n)
@@ -147,9 +136,9 @@ func TestPutDoesNotAllocate(t *testing.T) {
 
 // A transaction is one allocation: what its user holds.
 func TestTransactionDoesNotAllocate(t *testing.T) {
-	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 8 << 20})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 8 << 20})
 	key, buf := []byte("counter"), make([]byte, 0, 8)
-	must(t, db.Put(key, make([]byte, 8)))
+	dbtest.Must(t, db.Put(key, make([]byte, 8)))
 	increment := func(x *seerdb.Txn) error {
 		v, err := x.AppendGet(buf, key)
 		if err != nil {
@@ -158,7 +147,7 @@ func TestTransactionDoesNotAllocate(t *testing.T) {
 		v[0]++
 		return x.Put(key, v)
 	}
-	if n := allocs(t, func() { must(t, db.Update(context.Background(), increment)) }); n > 1 {
+	if n := dbtest.Allocs(t, func() { dbtest.Must(t, db.Update(context.Background(), increment)) }); n > 1 {
 		t.Errorf("a transaction that reads a key and writes it allocates %v times", n)
 	}
 	if v, err := db.Get(key); err != nil || v[0] != 302%256 {
@@ -183,15 +172,15 @@ func fastest(f func()) time.Duration {
 // cache misses and a noisy machine; stepping over versions costs thousands.
 func TestHotKeyIsNoSlowerToScan(t *testing.T) {
 	const versions = 100_000
-	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 32 << 20})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 32 << 20})
 	var snap *seerdb.Snapshot
 	for _, group := range []string{"cold", "hot"} {
 		for i := range 5 {
-			must(t, db.Put(fmt.Appendf(nil, "%s%d", group, i), []byte("v")))
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "%s%d", group, i), []byte("v")))
 		}
 	}
 	for i := range versions {
-		must(t, db.Put([]byte("hot2"), fmt.Appendf(nil, "%d", i)))
+		dbtest.Must(t, db.Put([]byte("hot2"), fmt.Appendf(nil, "%d", i)))
 		if i == versions/2 {
 			snap = db.NewSnapshot()
 			defer snap.Close()
@@ -200,9 +189,9 @@ func TestHotKeyIsNoSlowerToScan(t *testing.T) {
 	if m := db.Metrics(); m.Memtable.Queue > 0 || m.Memtable.Entries < versions {
 		t.Fatalf("the versions are not in one memtable: %+v", m.Memtable)
 	}
-	for name, src := range map[string]reader{"now": db, "at a snapshot": snap} {
+	for name, src := range map[string]dbtest.Reader{"now": db, "at a snapshot": snap} {
 		it, err := src.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		visits := map[string]func(group string){
 			"Next": func(g string) {
 				for ok, n := it.SeekGE([]byte(g+"0")), 0; n < 5; ok, n = it.Next(), n+1 {
@@ -235,7 +224,7 @@ func TestHotKeyIsNoSlowerToScan(t *testing.T) {
 				t.Errorf("%s %s: %v over a key with %d versions, %v over others", what, name, hot, versions, cold)
 			}
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
 }
 
@@ -244,24 +233,24 @@ func TestHotKeyIsNoSlowerToScan(t *testing.T) {
 // costs a step, not a search.
 func TestTombstonesAreNotScannedForEver(t *testing.T) {
 	const keys = 30_000
-	db := open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 4 << 20})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 4 << 20})
 	for i := range keys {
-		must(t, db.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 100)))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 100)))
 	}
-	must(t, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	it, err := db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	full := fastest(func() {
 		for ok := it.First(); ok; ok = it.Next() {
 		}
 	})
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	for i := 1; i < keys-1; i++ {
-		must(t, db.Delete(fmt.Appendf(nil, "k%06d", i)))
+		dbtest.Must(t, db.Delete(fmt.Appendf(nil, "k%06d", i)))
 	}
 	scan := func() (d time.Duration) {
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		defer it.Close()
 		return fastest(func() {
 			if !it.First() || !it.Next() || string(it.Key()) != fmt.Sprintf("k%06d", keys-1) || !it.Prev() || it.Prev() {
@@ -272,8 +261,8 @@ func TestTombstonesAreNotScannedForEver(t *testing.T) {
 	if d := scan(); d > 20*full {
 		t.Errorf("a scan over tombstones takes %v; over the keys that they hide it took %v", d, full)
 	}
-	must(t, db.Flush(context.Background()))
-	eventually(t, 20*time.Second, "tombstones are gone", func() bool {
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Eventually(t, 20*time.Second, "tombstones are gone", func() bool {
 		n := int64(0)
 		for _, l := range db.Metrics().Levels {
 			n += l.Deletes
@@ -288,14 +277,14 @@ func TestTombstonesAreNotScannedForEver(t *testing.T) {
 // TestQueuesAreNotScannedFromTheirBeginning: what was taken from the front of a
 // queue is stepped over once, not by every scan, wherever it lies.
 func TestQueuesAreNotScannedFromTheirBeginning(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.MemoryBudget, o.Durability = 32<<20, 128<<20, seerdb.NoWAL
 		to.DeadMin, to.BaseLevel = 0, 1<<30
 	})
-	k, err := r.db.Keyspace("another queue", nil)
-	must(t, err)
+	k, err := r.DB.Keyspace("another queue", nil)
+	dbtest.Must(t, err)
 	type queue interface {
-		tree
+		dbtest.Tree
 		DeleteRange(lo, hi []byte) error
 	}
 	const n = 40_000
@@ -303,26 +292,26 @@ func TestQueuesAreNotScannedFromTheirBeginning(t *testing.T) {
 	front := func(q queue) time.Duration {
 		begin := time.Now()
 		it, err := q.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if !it.First() || string(it.Key()) != string(key(n)) {
 			t.Fatalf("the front of the queue is %q, %v", it.Key(), it.Err())
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 		return time.Since(begin)
 	}
 	for _, flush := range []bool{false, true} {
-		for _, q := range []queue{r.db, k} {
+		for _, q := range []queue{r.DB, k} {
 			for i := range n + 10 {
-				must(t, q.Put(key(i), nil))
+				dbtest.Must(t, q.Put(key(i), nil))
 			}
 			if flush {
-				must(t, r.flush())
+				dbtest.Must(t, r.Flush())
 			}
 			for i := range n / 2 {
-				must(t, q.Delete(key(i)))
+				dbtest.Must(t, q.Delete(key(i)))
 			}
 			for i := n / 2; i < n; i += 10 {
-				must(t, q.DeleteRange(key(i), key(i+10)))
+				dbtest.Must(t, q.DeleteRange(key(i), key(i+10)))
 			}
 			first, later := front(q), time.Duration(1<<62)
 			for range 5 {

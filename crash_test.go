@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -24,7 +25,7 @@ import (
 type life struct {
 	fs      *memfs.FS
 	o       seerdb.Options
-	t       seerdb.TestOptions
+	t       dbtest.TestOptions
 	db      *seerdb.DB
 	m       *testkit.Model // every commit that was tried
 	durable int            // commits up to here must survive
@@ -32,7 +33,7 @@ type life struct {
 }
 
 func newLife(fs *memfs.FS, d seerdb.Durability) *life {
-	o, t := tiny()
+	o, t := dbtest.Tiny()
 	o.Durability, o.MemtableSize, o.ValueThreshold = d, 2<<10, 30 // some values lie apart
 	if d == seerdb.Buffered {
 		t.PackFrom, t.PackedMax = -1, 600 // most tables lie in packs
@@ -43,7 +44,7 @@ func newLife(fs *memfs.FS, d seerdb.Durability) *life {
 func (l *life) open() (err error) {
 	t := l.t
 	t.FS = l.fs
-	l.db, err = seerdb.Open("db", l.o.With(t))
+	l.db, err = seerdb.Open("db", dbtest.With(l.o, t))
 	return err
 }
 
@@ -51,7 +52,7 @@ func (l *life) commits(n int) error {
 	for range n {
 		ops := l.g.Ops()
 		c := l.m.Commits() + 1
-		ops = append(ops, testkit.Op{Key: counterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(c)))})
+		ops = append(ops, testkit.Op{Key: dbtest.CounterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(c)))})
 		b := l.db.NewBatch()
 		for _, op := range ops {
 			if op.Delete {
@@ -184,7 +185,7 @@ func crashSweep(t *testing.T, begin func(*memfs.FS) (victim, func() error)) {
 		frozen := fs.Frozen()
 		l.abandon()
 		if !frozen {
-			must(t, err)
+			dbtest.Must(t, err)
 			break
 		}
 		crashes++
@@ -264,7 +265,7 @@ func (l *life) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 		t.Fatalf("%s: open: %v", what, err)
 	}
 	got := 0
-	v, err := after.db.Get([]byte(counterKey))
+	v, err := after.db.Get([]byte(dbtest.CounterKey))
 	switch {
 	case err == nil:
 		got = int(binary.BigEndian.Uint64(v))
@@ -275,7 +276,7 @@ func (l *life) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 		t.Fatalf("%s: commit %d is the newest; %d was durable, %d tried", what, got, l.durable, l.m.Commits())
 	}
 	it, err := after.db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	rows := l.m.Rows(nil, nil, got)
 	i := 0
 	for ok := it.First(); ok; ok = it.Next() {
@@ -287,16 +288,16 @@ func (l *life) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 	if i != len(rows) || it.Err() != nil {
 		t.Fatalf("%s: recovered commit %d, %d rows of %d (%v)", what, got, i, len(rows), it.Err())
 	}
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	if err := after.db.Put([]byte("alive"), []byte("yes")); err != nil {
 		t.Fatalf("%s: the recovered database takes no commit: %v", what, err)
 	}
 	report, err := after.db.Verify(context.Background())
-	must(t, err)
+	dbtest.Must(t, err)
 	if !report.Clean() {
 		t.Fatalf("%s: verify: %v", what, report.Damage)
 	}
-	must(t, after.db.Close())
+	dbtest.Must(t, after.db.Close())
 }
 
 // TestCrashSweepNoticesLyingDisk is the negative control: on a disk that
@@ -304,17 +305,17 @@ func (l *life) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 func TestCrashSweepNoticesLyingDisk(t *testing.T) {
 	fs := memfs.New()
 	l := newLife(fs, seerdb.Sync)
-	must(t, l.open())
+	dbtest.Must(t, l.open())
 	fs.SetLyingSync(true)
-	must(t, l.commits(5))
+	dbtest.Must(t, l.commits(5))
 	disk := fs.CrashClone(memfs.CrashOptions{Keep: 0})
 	fs.SetLyingSync(false)
-	must(t, l.close())
+	dbtest.Must(t, l.close())
 	after := *l
 	after.fs = disk
-	must(t, after.open())
-	if _, err := after.db.Get([]byte(counterKey)); !errors.Is(err, seerdb.ErrNotFound) {
+	dbtest.Must(t, after.open())
+	if _, err := after.db.Get([]byte(dbtest.CounterKey)); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatalf("a lying disk lost nothing (%v): the crash tests test nothing", err)
 	}
-	must(t, after.db.Close())
+	dbtest.Must(t, after.db.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -17,9 +18,9 @@ import (
 
 // wideLife is one run of such a scenario.
 type wideLife struct {
-	wideDB
+	dbtest.ModelDB
 	fs      *memfs.FS
-	clock   *wideClock
+	clock   *dbtest.Clock
 	g       *testkit.Gen
 	d       seerdb.Durability
 	durable int // commits up to here must survive
@@ -35,78 +36,78 @@ type wideLife struct {
 var wideLifeMerger = testkit.Counter
 
 func newWideLife(fs *memfs.FS, d seerdb.Durability, w testkit.Weights) *wideLife {
-	l := &wideLife{wideDB: wideDB{m: testkit.NewModel()}, unsettled: map[string]int{}, fs: fs, clock: newWideClock(), g: testkit.NewGen(7, 30, 60), d: d}
-	l.m.UseMerger(testkit.Default, wideLifeMerger)
+	l := &wideLife{ModelDB: dbtest.ModelDB{Model: testkit.NewModel()}, unsettled: map[string]int{}, fs: fs, clock: dbtest.NewClock(), g: testkit.NewGen(7, 30, 60), d: d}
+	l.Model.UseMerger(testkit.Default, wideLifeMerger)
 	l.g.Weights, l.g.Odd = w, 20
 	return l
 }
 
 func (l *wideLife) open() (err error) {
-	o, t := tiny()
-	o.Durability, o.MemtableSize, o.ValueThreshold, o.Merger = l.d, 2<<10, 30, wideMerger(wideLifeMerger)
-	t.FS, t.Clock = l.fs, l.clock.now
-	l.trees = map[int]wideTree{}
-	l.db, err = seerdb.Open("db", o.With(t))
+	o, t := dbtest.Tiny()
+	o.Durability, o.MemtableSize, o.ValueThreshold, o.Merger = l.d, 2<<10, 30, dbtest.MergerOf(wideLifeMerger)
+	t.FS, t.Clock = l.fs, l.clock.Now
+	l.Trees = map[int]dbtest.FullTree{}
+	l.DB, err = seerdb.Open("db", dbtest.With(o, t))
 	return err
 }
 
 func (l *wideLife) commits(n int) error {
 	for range n {
-		c := l.m.Commits() + 1
-		ops := append(l.g.Commit(l.m), counterOp(c))
-		b, err := l.batch(ops)
+		c := l.Model.Commits() + 1
+		ops := append(l.g.Commit(l.Model), dbtest.CounterOp(c))
+		b, err := l.Batch(ops)
 		if err != nil {
 			return err
 		}
 		for i := range ops {
-			if name := l.m.KeyspaceName(ops[i].Keyspace); ops[i].Keyspace != testkit.Default {
+			if name := l.Model.KeyspaceName(ops[i].Keyspace); ops[i].Keyspace != testkit.Default {
 				if first, there := l.unsettled[name]; there && first == 0 {
 					l.unsettled[name] = c
 				}
 			}
 		}
-		l.m.Commit(ops)
-		if err := l.db.Apply(b, seerdb.DefaultDurability); err != nil {
+		l.Model.Commit(ops)
+		if err := l.DB.Apply(b, seerdb.DefaultDurability); err != nil {
 			return err
 		}
 		if l.d == seerdb.Sync {
 			l.durable = c
 		}
-		l.m.Advance(l.g.Tick(l.m))
-		l.clock.set(l.m.Now())
+		l.Model.Advance(l.g.Tick(l.Model))
+		l.clock.Set(l.Model.Now())
 	}
 	return nil
 }
 
 func (l *wideLife) create(name string) error {
 	l.creating = name
-	k, err := l.db.Keyspace(name, l.optionsOf(l.m.NextKeyspace(), wideLifeMerger))
+	k, err := l.DB.Keyspace(name, l.OptionsOf(l.Model.NextKeyspace(), wideLifeMerger))
 	if err == nil {
 		l.creating = ""
 		if l.d != seerdb.Sync {
 			l.unsettled[name] = 0
 		}
-		l.trees[l.m.CreateKeyspace(name, wideLifeMerger)] = k
+		l.Trees[l.Model.CreateKeyspace(name, wideLifeMerger)] = k
 	}
 	return err
 }
 
 func (l *wideLife) drop(name string) error {
 	l.dropping = name
-	err := l.db.DropKeyspace(name)
+	err := l.DB.DropKeyspace(name)
 	if err == nil {
 		l.dropping = ""
 		clear(l.unsettled) // what is dropped durably was created so
-		id, _ := l.m.Find(name)
-		l.m.DropKeyspace(id)
-		delete(l.trees, id)
+		id, _ := l.Model.Find(name)
+		l.Model.DropKeyspace(id)
+		delete(l.Trees, id)
 	}
 	return err
 }
 
 func (l *wideLife) flush() error {
-	c := l.m.Commits()
-	if err := l.db.Flush(context.Background()); err != nil {
+	c := l.Model.Commits()
+	if err := l.DB.Flush(context.Background()); err != nil {
 		return err
 	}
 	l.durable = c
@@ -115,9 +116,9 @@ func (l *wideLife) flush() error {
 }
 
 func (l *wideLife) compact() error {
-	c := l.m.Commits()
-	for _, id := range l.m.Keyspaces() {
-		t, err := l.tree(id)
+	c := l.Model.Commits()
+	for _, id := range l.Model.Keyspaces() {
+		t, err := l.Tree(id)
 		if err != nil {
 			return err
 		}
@@ -130,11 +131,11 @@ func (l *wideLife) compact() error {
 }
 
 func (l *wideLife) close() error {
-	err := l.db.Close()
-	l.db = nil
+	err := l.DB.Close()
+	l.DB = nil
 	if err == nil {
 		clear(l.unsettled)
-		l.durable = l.m.Commits()
+		l.durable = l.Model.Commits()
 	}
 	return err
 }
@@ -189,8 +190,8 @@ func TestCrashSweepDataModel(t *testing.T) {
 }
 
 func (l *wideLife) abandon() {
-	if l.db != nil {
-		_ = l.db.Close()
+	if l.DB != nil {
+		_ = l.DB.Close()
 	}
 }
 
@@ -200,7 +201,7 @@ func (l *wideLife) survives(fs *memfs.FS) error {
 	if err := second.open(); err != nil {
 		return err
 	}
-	return second.db.Close()
+	return second.DB.Close()
 }
 
 func (l *wideLife) recoverOne(t *testing.T, fs *memfs.FS, what string) {
@@ -210,30 +211,30 @@ func (l *wideLife) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 	if err := after.open(); err != nil {
 		t.Fatalf("%s: open: %v", what, err)
 	}
-	got, err := after.counter()
-	if err != nil || got < l.durable || got > l.m.Commits() {
-		t.Fatalf("%s: commit %d is the newest (%v); %d was durable, %d tried", what, got, err, l.durable, l.m.Commits())
+	got, err := after.Counter()
+	if err != nil || got < l.durable || got > l.Model.Commits() {
+		t.Fatalf("%s: commit %d is the newest (%v); %d was durable, %d tried", what, got, err, l.durable, l.Model.Commits())
 	}
 	if err := after.recovered(got); err != nil {
 		t.Fatalf("%s: recovered commit %d: %v", what, got, err)
 	}
-	report, err := after.db.Verify(context.Background())
-	must(t, err)
+	report, err := after.DB.Verify(context.Background())
+	dbtest.Must(t, err)
 	if !report.Clean() {
 		t.Fatalf("%s: verify: %v", what, report.Damage)
 	}
-	must(t, after.db.Close())
+	dbtest.Must(t, after.DB.Close())
 }
 
 // recovered compares a database with the model after a commit, and writes to
 // it.
 func (l *wideLife) recovered(commit int) error {
-	names, err := l.db.Keyspaces()
+	names, err := l.DB.Keyspaces()
 	if err != nil {
 		return err
 	}
-	for _, id := range l.m.Keyspaces() {
-		name := l.m.KeyspaceName(id)
+	for _, id := range l.Model.Keyspaces() {
+		name := l.Model.KeyspaceName(id)
 		if id != testkit.Default && !slices.Contains(names, name) {
 			if name == l.dropping {
 				continue
@@ -243,10 +244,10 @@ func (l *wideLife) recovered(commit int) error {
 			}
 			return fmt.Errorf("keyspace %q is gone", name)
 		}
-		if err := l.check(nil, testkit.View{Commit: commit, Now: l.m.Now()}, id); err != nil {
+		if err := l.Check(nil, testkit.View{Commit: commit, Now: l.Model.Now()}, id); err != nil {
 			return err
 		}
-		to, err := l.tree(id)
+		to, err := l.Tree(id)
 		if err != nil {
 			return err
 		}
@@ -255,13 +256,13 @@ func (l *wideLife) recovered(commit int) error {
 		}
 	}
 	for _, name := range names {
-		if _, known := l.m.Find(name); known {
+		if _, known := l.Model.Find(name); known {
 			continue
 		}
 		if name != l.creating {
 			return fmt.Errorf("keyspace %q is there", name)
 		}
-		k, err := l.db.Keyspace(name, l.optionsOf(l.m.NextKeyspace(), wideLifeMerger))
+		k, err := l.DB.Keyspace(name, l.OptionsOf(l.Model.NextKeyspace(), wideLifeMerger))
 		if err != nil {
 			return err
 		}

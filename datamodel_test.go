@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
 // kindsTree is a database or a keyspace with all kinds of operations.
 type kindsTree interface {
-	tree
+	dbtest.Tree
 	Merge(key, operand []byte) error
 	DeleteRange(lo, hi []byte) error
 	SingleDelete(key []byte) error
@@ -27,12 +28,12 @@ type kindsTree interface {
 func checkKinds(t *testing.T, trees []kindsTree, when string, rows int) {
 	t.Helper()
 	for i, s := range trees {
-		got := contents(t, s)
+		got := dbtest.Contents(t, s)
 		if len(got) != rows {
 			t.Fatalf("%s, tree %d: %d rows, want %d: %q", when, i, len(got), rows, got)
 		}
 		v, err := s.AppendGet(nil, []byte("n"))
-		must(t, err)
+		dbtest.Must(t, err)
 		if n, err := merger.Int64(v); err != nil || n != 42 {
 			t.Fatalf("%s, tree %d: the counter is %d, %v", when, i, n, err)
 		}
@@ -49,15 +50,15 @@ func checkKinds(t *testing.T, trees []kindsTree, when string, rows int) {
 
 func writeKinds(t *testing.T, s kindsTree) {
 	for i := range 50 {
-		must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("v")))
+		dbtest.Must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("v")))
 	}
-	must(t, s.DeleteRange([]byte("k10"), []byte("k20")))
-	must(t, s.Put([]byte("k15"), []byte("back")))
-	must(t, s.DeleteRange([]byte("k40"), nil))
-	must(t, s.SingleDelete([]byte("k05")))
-	must(t, s.PutTTL([]byte("k06"), []byte("soon gone"), time.Second))
+	dbtest.Must(t, s.DeleteRange([]byte("k10"), []byte("k20")))
+	dbtest.Must(t, s.Put([]byte("k15"), []byte("back")))
+	dbtest.Must(t, s.DeleteRange([]byte("k40"), nil))
+	dbtest.Must(t, s.SingleDelete([]byte("k05")))
+	dbtest.Must(t, s.PutTTL([]byte("k06"), []byte("soon gone"), time.Second))
 	for range 3 {
-		must(t, s.Merge([]byte("n"), merger.AppendInt64(nil, 14)))
+		dbtest.Must(t, s.Merge([]byte("n"), merger.AppendInt64(nil, 14)))
 	}
 }
 
@@ -65,16 +66,16 @@ func writeKinds(t *testing.T, s kindsTree) {
 // and compaction, in the default keyspace and in another.
 func TestEveryKindOfOperation(t *testing.T) {
 	fs := memfs.New()
-	clock := newWideClock()
+	clock := dbtest.NewClock()
 	options := func() *seerdb.Options {
-		o := smallOn(fs, seerdb.Sync)
+		o := dbtest.SmallOn(fs, seerdb.Sync)
 		o.Merger = merger.Counter{}
-		return o.With(seerdb.TestOptions{FS: fs, Clock: clock.now, ManualOnly: true})
+		return dbtest.With(*o, dbtest.TestOptions{FS: fs, Clock: clock.Now, ManualOnly: true})
 	}
-	db := open(t, "db", options())
+	db := dbtest.Open(t, "db", options())
 	trees := func() []kindsTree {
 		k, err := db.Keyspace("other", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
-		must(t, err)
+		dbtest.Must(t, err)
 		return []kindsTree{db, k}
 	}
 	for _, s := range trees() {
@@ -86,22 +87,22 @@ func TestEveryKindOfOperation(t *testing.T) {
 	}
 	snap := db.NewSnapshot()
 	check("in the memtable", 31)
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	check("in tables", 31)
-	clock.add(time.Second)
+	clock.Add(time.Second)
 	check("later", 30)
 	if v, err := snap.Get([]byte("k06")); err != nil || string(v) != "soon gone" {
 		t.Fatalf("the snapshot's time moved: %q, %v", v, err)
 	}
-	must(t, snap.Close())
-	must(t, db.Close())
-	db = open(t, "db", options())
+	dbtest.Must(t, snap.Close())
+	dbtest.Must(t, db.Close())
+	db = dbtest.Open(t, "db", options())
 	check("after reopening", 30)
 	for _, s := range trees() {
-		must(t, s.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, s.Compact(context.Background(), nil, nil))
 	}
 	check("compacted", 30)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	o := options()
 	o.Merger = nil
 	if _, err := seerdb.Open("db", o); !errors.Is(err, seerdb.ErrInvalidOptions) {
@@ -112,45 +113,45 @@ func TestEveryKindOfOperation(t *testing.T) {
 // TestKeyspaceTTL: a Put in a keyspace with a TTL expires, in batches,
 // transactions and conditional puts too; one elsewhere does not.
 func TestKeyspaceTTL(t *testing.T) {
-	clock := newWideClock()
-	o := smallOn(memfs.New(), seerdb.Sync)
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), Clock: clock.now}))
+	clock := dbtest.NewClock()
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
+	db := dbtest.Open(t, "db", dbtest.With(*o, dbtest.TestOptions{FS: memfs.New(), Clock: clock.Now}))
 	k, err := db.Keyspace("sessions", &seerdb.KeyspaceOptions{TTL: time.Minute})
-	must(t, err)
-	must(t, db.Put([]byte("stays"), nil))
-	must(t, k.Put([]byte("a"), nil))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("stays"), nil))
+	dbtest.Must(t, k.Put([]byte("a"), nil))
 	b := db.NewBatch()
-	must(t, b.In(k).Put([]byte("b"), nil))
-	must(t, db.Apply(b, seerdb.DefaultDurability))
-	must(t, db.Update(context.Background(), func(x *seerdb.Txn) error { return x.In(k).Put([]byte("c"), nil) }))
+	dbtest.Must(t, b.In(k).Put([]byte("b"), nil))
+	dbtest.Must(t, db.Apply(b, seerdb.DefaultDurability))
+	dbtest.Must(t, db.Update(context.Background(), func(x *seerdb.Txn) error { return x.In(k).Put([]byte("c"), nil) }))
 	if _, err := k.PutIfAbsent([]byte("d"), []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	must(t, k.PutTTL([]byte("e"), nil, time.Hour))
-	if n := len(contents(t, k)); n != 5 {
+	dbtest.Must(t, k.PutTTL([]byte("e"), nil, time.Hour))
+	if n := len(dbtest.Contents(t, k)); n != 5 {
 		t.Fatalf("%d rows", n)
 	}
-	clock.add(time.Minute)
-	if got := fmt.Sprint(contents(t, k), contents(t, db)); got != "[e=] [stays=]" {
+	clock.Add(time.Minute)
+	if got := fmt.Sprint(dbtest.Contents(t, k), dbtest.Contents(t, db)); got != "[e=] [stays=]" {
 		t.Fatal(got)
 	}
 }
 
 // TestGetFunc: the same values as Get, wherever they lie, and no allocation.
 func TestGetFunc(t *testing.T) {
-	r := newRig(t, quiet, withMerger(merger.Append{}), func(o *seerdb.Options, _ *seerdb.TestOptions) { o.ValueThreshold = 100 })
+	r := dbtest.NewRig(t, dbtest.Quiet, dbtest.WithMerger(merger.Append{}), func(o *seerdb.Options, _ *dbtest.TestOptions) { o.ValueThreshold = 100 })
 	long := strings.Repeat("v", 300)
-	r.put("table=1", "apart="+long, "empty=")
-	must(t, r.flush())
-	r.put("memtable=2")
-	r.merge("merged=3", "table=+", "nothing=")
-	snap := r.db.NewSnapshot()
+	r.Put("table=1", "apart="+long, "empty=")
+	dbtest.Must(t, r.Flush())
+	r.Put("memtable=2")
+	r.Merge("merged=3", "table=+", "nothing=")
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	r.del("memtable")
+	r.Delete("memtable")
 	stop := errors.New("stop")
 	for key, want := range map[string]string{"table": "1+", "apart": long, "empty": "", "memtable": "2", "merged": "3", "nothing": ""} {
 		got, calls := "", 0
-		must(t, snap.GetFunc([]byte(key), func(v []byte) error {
+		dbtest.Must(t, snap.GetFunc([]byte(key), func(v []byte) error {
 			got, calls = string(v), calls+1
 			return nil
 		}))
@@ -161,12 +162,12 @@ func TestGetFunc(t *testing.T) {
 			t.Fatalf("%s: %v", key, err)
 		}
 	}
-	if err := r.db.GetFunc([]byte("memtable"), func([]byte) error { return nil }); !errors.Is(err, seerdb.ErrNotFound) {
+	if err := r.DB.GetFunc([]byte("memtable"), func([]byte) error { return nil }); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatal(err)
 	}
 	key, n := []byte("apart"), 0
 	count := func(v []byte) error { n += len(v); return nil }
-	if a := allocs(t, func() { must(t, r.db.GetFunc(key, count)) }); a != 0 {
+	if a := dbtest.Allocs(t, func() { dbtest.Must(t, r.DB.GetFunc(key, count)) }); a != 0 {
 		t.Fatalf("%v allocations", a)
 	}
 }
@@ -174,13 +175,13 @@ func TestGetFunc(t *testing.T) {
 // TestApplyContext: a commit that waits for compaction ends with its context,
 // and nothing of it is there.
 func TestApplyContext(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed).With(seerdb.TestOptions{FS: memfs.New(), L0Trigger: 1, ManualOnly: true}))
+	db := dbtest.Open(t, "db", dbtest.With(*dbtest.SmallOn(memfs.New(), seerdb.Relaxed), dbtest.TestOptions{FS: memfs.New(), L0Trigger: 1, ManualOnly: true}))
 	for range 9 {
-		must(t, db.Put([]byte("k"), nil))
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Put([]byte("k"), nil))
+		dbtest.Must(t, db.Flush(context.Background()))
 	}
 	b := db.NewBatch()
-	must(t, b.Put([]byte("k"), []byte("late")))
+	dbtest.Must(t, b.Put([]byte("k"), []byte("late")))
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := db.ApplyContext(ctx, b, seerdb.DefaultDurability); !errors.Is(err, context.DeadlineExceeded) {
@@ -189,6 +190,6 @@ func TestApplyContext(t *testing.T) {
 	if v, err := db.Get([]byte("k")); err != nil || len(v) != 0 {
 		t.Fatalf("%q, %v", v, err)
 	}
-	must(t, db.Compact(context.Background(), nil, nil))
-	must(t, db.ApplyContext(context.Background(), b, seerdb.DefaultDurability))
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, db.ApplyContext(context.Background(), b, seerdb.DefaultDurability))
 }

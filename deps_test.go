@@ -16,9 +16,9 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-)
 
-const modulePath = "github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
+)
 
 // depsPolicy says what each package may import: a line is
 //
@@ -105,7 +105,7 @@ var depsTests = []string{
 
 // depsTestOnly are packages of ours that only test files may import. They have
 // no line in the policy: what holds for test files holds for them.
-var depsTestOnly = []string{"readstate/readstatetest", "testkit", "vfs/faultfs", "vfs/memfs", "vfs/vfstest"}
+var depsTestOnly = []string{"dbtest", "readstate/readstatetest", "testkit", "vfs/faultfs", "vfs/memfs", "vfs/vfstest"}
 
 var depsGuardedStd = []string{"C", "log", "net", "os", "os/exec", "plugin", "reflect", "syscall", "unsafe"}
 
@@ -208,10 +208,10 @@ func shortName(dir string) string { return strings.TrimPrefix(dir, "internal/") 
 
 // importName is how the policy calls an import, and whether it is ours.
 func importName(p string) (name string, ours bool) {
-	if p == modulePath {
+	if p == dbtest.ModulePath {
 		return ".", true
 	}
-	if rest, ok := strings.CutPrefix(p, modulePath+"/"); ok {
+	if rest, ok := strings.CutPrefix(p, dbtest.ModulePath+"/"); ok {
 		return shortName(rest), true
 	}
 	return p, false
@@ -317,8 +317,8 @@ func TestDepsFinds(t *testing.T) {
 	good := func() fstest.MapFS {
 		return fstest.MapFS{
 			"internal/leaf/a.go": file("leaf"), "internal/base/a.go": file("base", "fmt"),
-			"internal/wal/a.go":      file("wal", modulePath+"/internal/base", "golang.org/x/sys/unix"),
-			"internal/wal/a_test.go": file("wal", "pgregory.net/rapid", modulePath+"/internal/leaf", "os"),
+			"internal/wal/a.go":      file("wal", dbtest.ModulePath+"/internal/base", "golang.org/x/sys/unix"),
+			"internal/wal/a_test.go": file("wal", "pgregory.net/rapid", dbtest.ModulePath+"/internal/leaf", "os"),
 			"bench/go.mod":           {Data: []byte("module x")}, "bench/a.go": file("bench", "example.com/rival"),
 		}
 	}
@@ -328,13 +328,13 @@ func TestDepsFinds(t *testing.T) {
 		want       string
 	}{
 		{name: "clean"},
-		{"upward edge", "internal/base/b.go", file("base", modulePath+"/internal/wal"), "base may not import wal"},
+		{"upward edge", "internal/base/b.go", file("base", dbtest.ModulePath+"/internal/wal"), "base may not import wal"},
 		{"edge under a tag", "internal/base/b.go", &fstest.MapFile{Data: []byte("//go:build windows\n\npackage base\nimport _ \"os\"\n")}, "base may not import os"},
 		{"third party", "internal/base/b.go", file("base", "example.com/x"), "base may not import example.com/x"},
 		{"third party in a test", "internal/base/b_test.go", file("base", "example.com/x"), "tests may not import example.com/x"},
-		{"test package in code", "internal/base/b.go", file("base", modulePath+"/internal/testkit"), "only test files may import testkit"},
+		{"test package in code", "internal/base/b.go", file("base", dbtest.ModulePath+"/internal/testkit"), "only test files may import testkit"},
 		{"unknown package", "internal/new/a.go", file("new"), "package new has no line"},
-		{"unused edge", "internal/wal/a.go", file("wal", modulePath+"/internal/base"), "drop the edge"},
+		{"unused edge", "internal/wal/a.go", file("wal", dbtest.ModulePath+"/internal/base"), "drop the edge"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

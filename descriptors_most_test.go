@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -21,83 +22,73 @@ import (
 // can. The promise of docs/GUARANTEES.md is the sum of these.
 
 // countedRig is a database whose descriptors are counted.
-func countedRig(t *testing.T, changes ...change) (*rig, *descriptorFS) {
+func countedRig(t *testing.T, changes ...dbtest.Change) (*dbtest.Rig, *dbtest.DescriptorFS) {
 	t.Helper()
-	r := &rig{TB: t, mem: memfs.New()}
-	r.o, r.to = tiny()
-	quiet(&r.o, &r.to)
-	r.o.OpenFiles, r.o.MaxCompactions = 1, 1
+	r := &dbtest.Rig{TB: t, Mem: memfs.New()}
+	r.Options, r.Test = dbtest.Tiny()
+	dbtest.Quiet(&r.Options, &r.Test)
+	r.Options.OpenFiles, r.Options.MaxCompactions = 1, 1
 	for _, c := range changes {
-		c(&r.o, &r.to)
+		c(&r.Options, &r.Test)
 	}
-	r.fault = faultfs.New(r.mem)
-	d := newDescriptorFS(r.fault, 1<<20)
-	r.to.FS = d
-	r.db = open(t, "db", r.o.With(r.to))
-	t.Cleanup(r.fault.Clear)
+	r.Fault = faultfs.New(r.Mem)
+	d := dbtest.NewDescriptorFS(r.Fault, 1<<20)
+	r.Test.FS = d
+	r.DB = dbtest.Open(t, "db", dbtest.With(r.Options, r.Test))
+	t.Cleanup(r.Fault.Clear)
 	return r, d
-}
-
-// has checks what a use had at most.
-func (d *descriptorFS) has(t *testing.T, use string, want int) {
-	t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.most[use] != want {
-		t.Errorf("%d descriptors at most for %s; want %d", d.most[use], use, want)
-	}
 }
 
 // TestLogsOpenAtMost: logs of memtables that were just flushed are closed while others
 // fill, wait, and are made ahead.
 func TestLogsOpenAtMost(t *testing.T) {
-	r, d := countedRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.Buffered })
+	r, d := countedRig(t, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.Durability = seerdb.Buffered })
 	// fill fills memtables until writers are stopped.
 	fill := func() <-chan error {
-		return async(func() error {
+		return dbtest.Async(func() error {
 			for i := range 2000 {
-				if err := r.db.Put(fmt.Appendf(nil, "%04d", i%100), make([]byte, 100)); err != nil {
+				if err := r.DB.Put(fmt.Appendf(nil, "%04d", i%100), make([]byte, 100)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	flushes := r.fail(faultfs.OpCreate, "*.sst", nil)
-	closes := r.hold(faultfs.OpClose, "*.wal")
-	if err := r.finish(fill()); !errors.Is(err, syscall.EIO) {
+	flushes := r.Inject(faultfs.OpCreate, "*.sst", nil)
+	closes := r.Hold(faultfs.OpClose, "*.wal")
+	if err := r.Finish(fill()); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("writers that are stopped: %v", err)
 	}
 	flushes.Remove()
-	eventually(t, 10*time.Second, "the first three are flushed", func() bool { return r.db.Metrics().Memtable.Queue == 0 })
-	_ = r.finish(fill()) // the flush has not ended, and writers get the error of the one before
+	dbtest.Eventually(t, 10*time.Second, "the first three are flushed", func() bool { return r.DB.Metrics().Memtable.Queue == 0 })
+	_ = r.Finish(fill()) // the flush has not ended, and writers get the error of the one before
 	most := mostDescriptors["log"]
-	eventually(t, 10*time.Second, "a log is made ahead", func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		return d.uses["log"] == most
+	dbtest.Eventually(t, 10*time.Second, "a log is made ahead", func() bool {
+		d.Mu.Lock()
+		defer d.Mu.Unlock()
+		return d.Uses["log"] == most
 	})
-	closes.release()
-	must(t, r.flush())
-	d.has(t, "log", most)
+	closes.Release()
+	dbtest.Must(t, r.Flush())
+	d.Has(t, "log", most)
 }
 
 // TestOutputsOpenAtMost: tables that refer to a value file stay open until it is full,
 // so many and no more.
 func TestOutputsOpenAtMost(t *testing.T) {
-	r, d := countedRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r, d := countedRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.TableSize, o.ValueThreshold, o.MemoryBudget = 1<<20, 2<<10, 58, 8<<20
 		to.PackFrom, to.PackedMax = 1, 1<<10
 	})
-	must(t, r.db.Put([]byte("small"), nil)) // its table goes into a pack, which stays open
-	k := keyspace(t, r.db, "large")
+	dbtest.Must(t, r.DB.Put([]byte("small"), nil)) // its table goes into a pack, which stays open
+	k := dbtest.Keyspace(t, r.DB, "large")
 	for i := range 2000 {
-		must(t, k.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
+		dbtest.Must(t, k.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
 	}
-	must(t, r.flush())
-	d.has(t, "output", outputsOfJob)
-	must(t, k.Compact(context.Background(), nil, nil))
-	d.has(t, "output", outputsOfJob)
+	dbtest.Must(t, r.Flush())
+	d.Has(t, "output", outputsOfJob)
+	dbtest.Must(t, k.Compact(context.Background(), nil, nil))
+	d.Has(t, "output", outputsOfJob)
 }
 
 // randomKey is a key that does not compress; it grows with i.
@@ -110,19 +101,19 @@ func randomKey(i, size int) []byte {
 
 // TestManifestOpensAtMost: what is open while the manifest is rewritten.
 func TestManifestOpensAtMost(t *testing.T) {
-	r, d := countedRig(t, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.BaseLevel = 64 << 20 })
+	r, d := countedRig(t, func(_ *seerdb.Options, to *dbtest.TestOptions) { to.BaseLevel = 64 << 20 })
 	for i := 0; ; i++ {
-		if _, err := r.mem.Stat("db/MANIFEST-000001"); err != nil {
+		if _, err := r.Mem.Stat("db/MANIFEST-000001"); err != nil {
 			break
 		}
 		if i > 100 {
 			t.Fatal("the manifest is never rewritten")
 		}
-		must(t, r.db.Put(randomKey(i, 60<<10), nil))
-		must(t, r.flush())
+		dbtest.Must(t, r.DB.Put(randomKey(i, 60<<10), nil))
+		dbtest.Must(t, r.Flush())
 	}
 	for _, use := range []string{"root", "directory", "lock", "manifest", "temporary"} {
-		d.has(t, use, mostDescriptors[use])
+		d.Has(t, use, mostDescriptors[use])
 	}
 }
 
@@ -132,13 +123,13 @@ func TestDescriptorsOfTheSystem(t *testing.T) {
 		t.Skip("counts in /proc")
 	}
 	first, err := seerdb.Open(t.TempDir(), nil)
-	must(t, err)
-	must(t, first.Close()) // it may have made what stays, such as the poller's
-	d := newDescriptorFS(vfs.OS, 1<<20)
-	before := openDescriptors(t)
-	open(t, t.TempDir(), seerdb.Options{}.With(seerdb.TestOptions{FS: d}))
-	counted, _ := d.counts()
-	if n := openDescriptors(t) - before; n != counted || n != 6 {
+	dbtest.Must(t, err)
+	dbtest.Must(t, first.Close()) // it may have made what stays, such as the poller's
+	d := dbtest.NewDescriptorFS(vfs.OS, 1<<20)
+	before := dbtest.OpenDescriptors(t)
+	dbtest.Open(t, t.TempDir(), dbtest.With(seerdb.Options{}, dbtest.TestOptions{FS: d}))
+	counted, _ := d.Counts()
+	if n := dbtest.OpenDescriptors(t) - before; n != counted || n != 6 {
 		t.Errorf("%d more are open, counted are %d; want 6: the directory twice, two locks, manifest and log", n, counted)
 	}
 }
@@ -146,7 +137,7 @@ func TestDescriptorsOfTheSystem(t *testing.T) {
 // TestEverythingWithFewDescriptors does all that takes descriptors at once, with as
 // many as are promised to suffice.
 func TestEverythingWithFewDescriptors(t *testing.T) {
-	few := newDescriptorFS(memfs.New(), fewestDescriptors+outputsOfJob) // with a load
+	few := dbtest.NewDescriptorFS(memfs.New(), fewestDescriptors+outputsOfJob) // with a load
 	sum := 0
 	for _, n := range mostDescriptors {
 		sum += n
@@ -154,12 +145,12 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 	if want := sum + 3*outputsOfJob + 2; fewestDescriptors != want {
 		t.Fatalf("what is promised is %d; the sum of the parts is %d", fewestDescriptors, want)
 	}
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.MemtableSize, o.MemoryBudget, o.TableSize, o.ValueThreshold, o.Durability = 64<<10, 8<<20, 4<<10, 50, seerdb.Buffered
 	o.OpenFiles, o.MaxCompactions, to.FS = 100, 1, few
-	db := open(t, "db", o.With(to))
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
 	for i := range 400 { // so that there is a reserve
-		must(t, db.Put(randomKey(i, 1000), make([]byte, 100)))
+		dbtest.Must(t, db.Put(randomKey(i, 1000), make([]byte, 100)))
 	}
 	d := time.Second
 	if testing.Short() {
@@ -198,26 +189,26 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	few.mu.Lock() // flushes go on
-	defer few.mu.Unlock()
-	for use, n := range few.most {
+	few.Mu.Lock() // flushes go on
+	defer few.Mu.Unlock()
+	for use, n := range few.Most {
 		if most, ok := mostDescriptors[use]; ok && n > most {
 			t.Errorf("%d descriptors at most for %s; counted on %d", n, use, most)
 		}
 	}
-	t.Logf("%d at once of %d; %v", few.peak, few.limit, few.most)
-	if few.most["output"] > 4*outputsOfJob {
-		t.Errorf("%d outputs at once", few.most["output"])
+	t.Logf("%d at once of %d; %v", few.Peak, few.Limit, few.Most)
+	if few.Most["output"] > 4*outputsOfJob {
+		t.Errorf("%d outputs at once", few.Most["output"])
 	}
 }
 
 // TestLoadOfManySpills: a load that is sorted on disk spills more files than there
 // are descriptors.
 func TestLoadOfManySpills(t *testing.T) {
-	o, to := tiny()
-	d := newDescriptorFS(memfs.New(), oneAtATime)
+	o, to := dbtest.Tiny()
+	d := dbtest.NewDescriptorFS(memfs.New(), oneAtATime)
 	o.MemoryBudget, o.MaxCompactions, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
-	db := open(t, "db", o.With(to))
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
 	n := 4000
 	stats, err := db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
 		for i := range n {
@@ -226,7 +217,7 @@ func TestLoadOfManySpills(t *testing.T) {
 			}
 		}
 	}, &seerdb.BulkOptions{Unsorted: true})
-	if must(t, err); stats.Rows != uint64(n) || stats.SpilledBytes < 2<<20 {
+	if dbtest.Must(t, err); stats.Rows != uint64(n) || stats.SpilledBytes < 2<<20 {
 		t.Fatalf("%+v", stats)
 	}
 	for i := range n {

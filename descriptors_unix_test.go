@@ -14,10 +14,11 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
-func init() { childJobs["descriptors"] = moreTables }
+func init() { dbtest.ChildJobs["descriptors"] = moreTables }
 
 // moreTables reads a database of so many tables, with so few descriptors for the
 // whole process, as the environment says.
@@ -25,12 +26,12 @@ func moreTables(dir string) error {
 	number := func(name string) int { n, _ := strconv.Atoi(os.Getenv(name)); return n }
 	tables, limit := number("TABLES"), number("DESCRIPTORS")
 	var r syscall.Rlimit
-	setLimit(&r.Cur, limit)
-	setLimit(&r.Max, limit)
+	dbtest.SetLimit(&r.Cur, limit)
+	dbtest.SetLimit(&r.Max, limit)
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return err
 	}
-	db, err := seerdb.Open(dir, seerdb.Options{Durability: seerdb.NoWAL}.With(seerdb.TestOptions{ManualOnly: true}))
+	db, err := seerdb.Open(dir, dbtest.With(seerdb.Options{Durability: seerdb.NoWAL}, dbtest.TestOptions{ManualOnly: true}))
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ var tableValue = strings.Repeat("v", 400)
 func makeTables(t *testing.T, dir string, n int) {
 	mem := memfs.New()
 	o := seerdb.Options{Durability: seerdb.NoWAL, TableSize: 256, ValueThreshold: -1}
-	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: mem, ManualOnly: true}))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, dbtest.TestOptions{FS: mem, ManualOnly: true}))
+	dbtest.Must(t, err)
 	_, err = db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
 		for i := range n {
 			if !yield(tableKey(i), []byte(tableValue)) {
@@ -82,25 +83,22 @@ func makeTables(t *testing.T, dir string, n int) {
 			}
 		}
 	}, nil)
-	must(t, err)
-	must(t, db.Close())
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Close())
 	names, err := mem.List("db")
-	must(t, err)
+	dbtest.Must(t, err)
 	for _, name := range names {
 		f, err := mem.Open("db/" + name)
-		must(t, err)
+		dbtest.Must(t, err)
 		size, err := f.Size()
-		must(t, err)
+		dbtest.Must(t, err)
 		b := make([]byte, size)
 		_, err = f.ReadAt(b, 0)
-		must(t, err)
-		must(t, f.Close())
-		must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		dbtest.Must(t, err)
+		dbtest.Must(t, f.Close())
+		dbtest.Must(t, os.WriteFile(filepath.Join(dir, name), b, 0o600))
 	}
 }
-
-// setLimit sets a field of syscall.Rlimit, whose type differs between systems.
-func setLimit[T int64 | uint64](field *T, n int) { *field = T(n) }
 
 // TestMoreTablesThanDescriptors reads at random what lies in many more tables
 // than the process may have files open.
@@ -115,7 +113,7 @@ func TestMoreTablesThanDescriptors(t *testing.T) {
 	dir := t.TempDir()
 	makeTables(t, dir, tables)
 	for _, limit := range []int{64, 256} {
-		out, err := child(t, "descriptors", dir, fmt.Sprintf("TABLES=%d", tables), fmt.Sprintf("DESCRIPTORS=%d", limit)).CombinedOutput()
+		out, err := dbtest.Child(t, "descriptors", dir, fmt.Sprintf("TABLES=%d", tables), fmt.Sprintf("DESCRIPTORS=%d", limit)).CombinedOutput()
 		if err != nil {
 			t.Errorf("%d tables with %d descriptors: %v\n%s", tables, limit, err, out)
 		}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // A database works in the directory that it opened and locked, not in whatever
@@ -40,12 +41,12 @@ func plainPath(_ *testing.T, base string) (path, home string) {
 }
 
 func renameAway(t *testing.T, base string) {
-	must(t, os.Rename(filepath.Join(base, "db"), filepath.Join(base, "moved")))
+	dbtest.Must(t, os.Rename(filepath.Join(base, "db"), filepath.Join(base, "moved")))
 }
 
 func relativePath(t *testing.T, base string) (path, home string) {
 	for _, dir := range []string{"one", "two/db"} {
-		must(t, os.MkdirAll(filepath.Join(base, filepath.FromSlash(dir)), 0o700))
+		dbtest.Must(t, os.MkdirAll(filepath.Join(base, filepath.FromSlash(dir)), 0o700))
 	}
 	t.Chdir(filepath.Join(base, "one"))
 	return "db", filepath.Join(base, "one", "db")
@@ -58,16 +59,16 @@ func changeDir(t *testing.T, base string) string {
 
 func linkedPath(t *testing.T, base string) (path, home string) {
 	path, home = filepath.Join(base, "link"), filepath.Join(base, "db")
-	must(t, os.Mkdir(home, 0o700))
-	must(t, os.Symlink(home, path))
+	dbtest.Must(t, os.Mkdir(home, 0o700))
+	dbtest.Must(t, os.Symlink(home, path))
 	return path, home
 }
 
 func repointLink(t *testing.T, base string) string {
 	other := filepath.Join(base, "other")
-	must(t, os.Mkdir(other, 0o700))
-	must(t, os.Remove(filepath.Join(base, "link")))
-	must(t, os.Symlink(other, filepath.Join(base, "link")))
+	dbtest.Must(t, os.Mkdir(other, 0o700))
+	dbtest.Must(t, os.Remove(filepath.Join(base, "link")))
+	dbtest.Must(t, os.Symlink(other, filepath.Join(base, "link")))
 	return other
 }
 
@@ -75,7 +76,7 @@ var pathFates = []pathFate{
 	{"renamed", plainPath, func(t *testing.T, base string) string { renameAway(t, base); return "" }, false},
 	{"renamed and replaced by a directory", plainPath, func(t *testing.T, base string) string {
 		renameAway(t, base)
-		must(t, os.Mkdir(filepath.Join(base, "db"), 0o700))
+		dbtest.Must(t, os.Mkdir(filepath.Join(base, "db"), 0o700))
 		return filepath.Join(base, "db")
 	}, false},
 	{"renamed and replaced by a database", plainPath, func(t *testing.T, base string) string {
@@ -107,7 +108,7 @@ func directoryOptions() *seerdb.Options {
 
 // quietOptions make a database that does nothing by itself.
 func quietOptions() *seerdb.Options {
-	return seerdb.Options{MemoryBudget: 16 << 20, Durability: seerdb.Buffered}.With(seerdb.TestOptions{ManualOnly: true})
+	return dbtest.With(seerdb.Options{MemoryBudget: 16 << 20, Durability: seerdb.Buffered}, dbtest.TestOptions{ManualOnly: true})
 }
 
 func underFate(t *testing.T, fate pathFate) {
@@ -124,7 +125,7 @@ func underFate(t *testing.T, fate pathFate) {
 		b = openForFate(t, other, quietOptions())
 		defer b.db.Close()
 		b.put(t, "other")
-		must(t, b.db.Flush(context.Background()))
+		dbtest.Must(t, b.db.Flush(context.Background()))
 		b.put(t, "logged")
 		fallthrough
 	case other != "":
@@ -140,11 +141,11 @@ func underFate(t *testing.T, fate pathFate) {
 		s.do(t, a)
 		unchanged(s.name)
 	}
-	must(t, a.db.Close())
+	dbtest.Must(t, a.db.Close())
 	unchanged("close")
 	if b != nil {
 		b.put(t, "after")
-		must(t, b.db.Close())
+		dbtest.Must(t, b.db.Close())
 		b.reopen(t, other)
 	}
 	a.reopen(t, home)
@@ -158,7 +159,7 @@ type fated struct {
 
 func openForFate(t *testing.T, path string, o *seerdb.Options) *fated {
 	db, err := seerdb.Open(path, o)
-	must(t, err)
+	dbtest.Must(t, err)
 	return &fated{db, map[string]map[string]string{"": {}, "more": nil}}
 }
 
@@ -171,7 +172,7 @@ func (f *fated) put(t *testing.T, prefix string) {
 		if i%10 == 0 {
 			v = strings.Repeat(prefix, 300)
 		}
-		must(t, f.db.Put([]byte(k), []byte(v)))
+		dbtest.Must(t, f.db.Put([]byte(k), []byte(v)))
 		f.want[""][k] = v
 	}
 }
@@ -179,14 +180,14 @@ func (f *fated) put(t *testing.T, prefix string) {
 func (f *fated) reopen(t *testing.T, home string) {
 	t.Helper()
 	db, err := seerdb.Open(home, directoryOptions())
-	must(t, err)
+	dbtest.Must(t, err)
 	f.db = db
 	f.check(t)
 	report, err := db.Verify(context.Background())
 	if err != nil || !report.Clean() {
 		t.Fatalf("Verify: %v, %v", report, err)
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 func (f *fated) check(t *testing.T) {
@@ -196,13 +197,13 @@ func (f *fated) check(t *testing.T) {
 	for k, v := range rows.All() {
 		got[string(k)] = string(v)
 	}
-	must(t, rows.Err())
+	dbtest.Must(t, rows.Err())
 	if !maps.Equal(got, f.want[""]) {
 		t.Fatalf("%d rows, or wrong ones; want %d", len(got), len(f.want[""]))
 	}
 	if want := f.want["more"]; want != nil {
 		k, err := f.db.Keyspace("more", nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		for key, value := range want {
 			if v, err := k.Get([]byte(key)); err != nil || string(v) != value {
 				t.Fatalf("%s of the keyspace: %q, %v", key, v, err)
@@ -228,7 +229,7 @@ func (f *fated) load(t *testing.T, prefix string, unsorted bool) {
 			}
 		}
 	}, &seerdb.BulkOptions{Unsorted: unsorted})
-	must(t, err)
+	dbtest.Must(t, err)
 	maps.Copy(f.want[""], rows)
 }
 
@@ -238,25 +239,25 @@ var fateSteps = []struct {
 }{
 	{"puts", func(t *testing.T, f *fated) { f.put(t, "puts") }},
 	{"reads", func(t *testing.T, f *fated) { f.check(t) }},
-	{"flush", func(t *testing.T, f *fated) { must(t, f.db.Flush(context.Background())) }},
-	{"compact", func(t *testing.T, f *fated) { must(t, f.db.Compact(context.Background(), nil, nil)) }},
+	{"flush", func(t *testing.T, f *fated) { dbtest.Must(t, f.db.Flush(context.Background())) }},
+	{"compact", func(t *testing.T, f *fated) { dbtest.Must(t, f.db.Compact(context.Background(), nil, nil)) }},
 	{"sorted load", func(t *testing.T, f *fated) { f.load(t, "sorted", false) }},
 	{"unsorted load", func(t *testing.T, f *fated) { f.load(t, "unsorted", true) }},
 	{"keyspace", func(t *testing.T, f *fated) {
 		k, err := f.db.Keyspace("more", nil)
-		must(t, err)
-		must(t, k.Put([]byte("k"), []byte("v")))
+		dbtest.Must(t, err)
+		dbtest.Must(t, k.Put([]byte("k"), []byte("v")))
 		f.want["more"] = map[string]string{"k": "v"}
 	}},
 	{"overwritten and compacted", func(t *testing.T, f *fated) {
 		f.put(t, "before")
-		must(t, f.db.DeleteRange([]byte("sorted"), []byte("sorted0200")))
+		dbtest.Must(t, f.db.DeleteRange([]byte("sorted"), []byte("sorted0200")))
 		for k := range f.want[""] {
 			if k >= "sorted" && k < "sorted0200" {
 				delete(f.want[""], k)
 			}
 		}
-		must(t, f.db.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, f.db.Compact(context.Background(), nil, nil))
 	}},
 	{"verify", func(t *testing.T, f *fated) {
 		report, err := f.db.Verify(context.Background())
@@ -291,17 +292,17 @@ func sameFiles(t *testing.T, dir string) func(step string) {
 func directoryContent(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
+	dbtest.Must(t, err)
 	content := map[string]string{}
 	for _, e := range entries {
 		info, err := e.Info()
-		must(t, err)
+		dbtest.Must(t, err)
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		must(t, err)
+		dbtest.Must(t, err)
 		content[e.Name()] = fmt.Sprint(info.ModTime(), info.Mode(), string(b))
 	}
 	info, err := os.Stat(dir)
-	must(t, err)
+	dbtest.Must(t, err)
 	content["."] = fmt.Sprint(info.ModTime(), info.Mode())
 	return content
 }
@@ -318,11 +319,11 @@ func TestDirectoryRemoved(t *testing.T) {
 			o := directoryOptions()
 			o.Durability = d
 			db, err := seerdb.Open(dir, o)
-			must(t, err)
-			must(t, db.Put([]byte("a"), []byte("1")))
-			must(t, db.Flush(context.Background()))
-			must(t, db.Put([]byte("b"), []byte("2")))
-			must(t, os.RemoveAll(dir))
+			dbtest.Must(t, err)
+			dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
+			dbtest.Must(t, db.Flush(context.Background()))
+			dbtest.Must(t, db.Put([]byte("b"), []byte("2")))
+			dbtest.Must(t, os.RemoveAll(dir))
 
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 			defer cancel()
@@ -336,7 +337,7 @@ func TestDirectoryRemoved(t *testing.T) {
 			var refused error
 			for i := 0; i < 10_000 && refused == nil; i++ {
 				b := db.NewBatch()
-				must(t, b.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 200)))
+				dbtest.Must(t, b.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 200)))
 				refused = db.ApplyContext(ctx, b, d)
 			}
 			gone("Put", refused)

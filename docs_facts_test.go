@@ -12,21 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seerdb-go/seerdb/internal/dbtest"
+
 	"github.com/seerdb-go/seerdb/internal/base"
 )
-
-// section returns a document's text from one heading to the next of its level.
-func section(t *testing.T, name, heading string) string {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	must(t, err)
-	_, text, ok := strings.Cut(string(b), "\n"+heading+"\n")
-	if !ok {
-		t.Fatalf("%s has no heading %q", name, heading)
-	}
-	text, _, _ = strings.Cut(text, "\n"+heading[:strings.Index(heading, " ")+1])
-	return text
-}
 
 // quotedIn lists what stands in backquotes in the first column of a table.
 func quotedIn(table string) (out []string) {
@@ -54,8 +43,8 @@ func TestDocLayout(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, err)
-	got := quotedIn(section(t, "docs/ARCHITECTURE.md", "## Layout"))
+	dbtest.Must(t, err)
+	got := quotedIn(dbtest.Section(t, "docs/ARCHITECTURE.md", "## Layout"))
 	slices.Sort(want)
 	for _, dir := range want {
 		if !slices.Contains(got, dir) {
@@ -76,7 +65,7 @@ func TestDocLayout(t *testing.T) {
 // type of file, and every name in it is one.
 func TestDocFileNames(t *testing.T) {
 	var seen []base.FileType
-	for _, name := range quotedIn(section(t, "docs/FORMAT.md", "## Files of a database")) {
+	for _, name := range quotedIn(dbtest.Section(t, "docs/FORMAT.md", "## Files of a database")) {
 		kind, _, ok := base.ParseFileName(name)
 		if !ok {
 			t.Errorf("docs/FORMAT.md lists %s, which is no name of a file", name)
@@ -93,7 +82,7 @@ func TestDocFileNames(t *testing.T) {
 // TestDocLayers: docs/TESTING.md says how many sets of options the models run
 // under, and lists each layer and each test once.
 func TestDocLayers(t *testing.T) {
-	layers := section(t, "docs/TESTING.md", "## Layers")
+	layers := dbtest.Section(t, "docs/TESTING.md", "## Layers")
 	var got []string
 	for _, m := range regexp.MustCompile(`(\d+) sets of options`).FindAllStringSubmatch(layers, -1) {
 		got = append(got, m[1])
@@ -102,7 +91,7 @@ func TestDocLayers(t *testing.T) {
 		t.Errorf("docs/TESTING.md says that the models run under %v sets of options; it is %v", got, want)
 	}
 	b, err := os.ReadFile("docs/TESTING.md")
-	must(t, err)
+	dbtest.Must(t, err)
 	rows := map[string]bool{}
 	for line := range strings.Lines(string(b)) {
 		first, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |")

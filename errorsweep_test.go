@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -26,7 +27,7 @@ const (
 
 // survivor is a database on a failing disk, and what its caller knows.
 type survivor struct {
-	*rig
+	*dbtest.Rig
 	down     bool // the database could not be opened
 	outcomes []outcome
 }
@@ -46,7 +47,7 @@ func TestErrorSweep(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %s", errno, map[int]string{1: "once", 0: "for ever"}[count]), func(t *testing.T) {
 				t.Parallel()
 				step, runs := 2, 0
-				if testing.Short() || raceEnabled {
+				if testing.Short() || dbtest.RaceEnabled {
 					step = 11
 				}
 				if errno == syscall.EMFILE {
@@ -54,10 +55,10 @@ func TestErrorSweep(t *testing.T) {
 				}
 				step = max(step, 1)
 				for k := int(errno) % step; ; k += step {
-					s := &survivor{rig: &rig{TB: t, mem: memfs.New()}}
-					s.o, s.to = tiny()
-					s.o.MemtableSize, s.o.ValueThreshold, s.to.NoCache = 2<<10, 40, true
-					s.to.PackFrom, s.to.PackedMax = 1-2*(k/step%2), 1<<10 // each second time most tables lie in packs
+					s := &survivor{Rig: &dbtest.Rig{TB: t, Mem: memfs.New()}}
+					s.Options, s.Test = dbtest.Tiny()
+					s.Options.MemtableSize, s.Options.ValueThreshold, s.Test.NoCache = 2<<10, 40, true
+					s.Test.PackFrom, s.Test.PackedMax = 1-2*(k/step%2), 1<<10 // each second time most tables lie in packs
 					what := fmt.Sprintf("operation %d fails", k+1)
 					fired := s.live(what, faultfs.Rule{Op: ops, Skip: k, Count: count, Err: errno, Short: errno == syscall.ENOSPC})
 					s.checkAfter(what)
@@ -77,7 +78,7 @@ func TestErrorSweep(t *testing.T) {
 
 // live is the life. It reports whether the rule did anything.
 func (s *survivor) live(what string, r faultfs.Rule) bool {
-	fault := faultfs.New(s.mem)
+	fault := faultfs.New(s.Mem)
 	fired := fault.Inject(r)
 	s.start(fault)
 	for _, act := range []string{"ccccc", "f", "ccccc", "f", "ccc", "m", "cc", "r", "x", "ccc", "f", "cc", "m", "r", "x"} {
@@ -85,16 +86,16 @@ func (s *survivor) live(what string, r faultfs.Rule) bool {
 			switch {
 			case a == 'x':
 				if !s.down {
-					_ = s.db.Close()
+					_ = s.DB.Close()
 				}
 				s.start(fault)
 			case s.down:
 			case a == 'c':
 				s.commit(what)
 			case a == 'f':
-				_ = s.flush()
+				_ = s.Flush()
 			case a == 'm':
-				_ = s.db.Compact(context.Background(), nil, nil)
+				_ = s.DB.Compact(context.Background(), nil, nil)
 			case a == 'r':
 				s.readAll(what)
 			}
@@ -103,17 +104,17 @@ func (s *survivor) live(what string, r faultfs.Rule) bool {
 	n := fired.Count()
 	fault.Clear()
 	if !s.down {
-		_ = s.db.Close()
+		_ = s.DB.Close()
 	}
 	return n > 0
 }
 
 // start opens the database, which settles what was unknown.
 func (s *survivor) start(fault vfs.FS) {
-	to := s.to
+	to := s.Test
 	to.FS = fault
-	db, err := seerdb.Open("db", s.o.With(to))
-	if s.db, s.down = db, err != nil; s.down {
+	db, err := seerdb.Open("db", dbtest.With(s.Options, to))
+	if s.DB, s.down = db, err != nil; s.down {
 		return
 	}
 	for i, o := range s.outcomes {
@@ -134,10 +135,10 @@ func (s *survivor) start(fault vfs.FS) {
 func (s *survivor) commit(what string) {
 	s.Helper()
 	i := len(s.outcomes)
-	b := s.db.NewBatch()
+	b := s.DB.NewBatch()
 	value := strings.Repeat(fmt.Sprint(i, "."), 5+i%3*20)
-	must(s, errors.Join(b.Put(fmt.Appendf(nil, "a%03d", i), []byte(value)), b.Put(fmt.Appendf(nil, "b%03d", i), []byte(value))))
-	switch err := s.db.Apply(b, seerdb.DefaultDurability); {
+	dbtest.Must(s, errors.Join(b.Put(fmt.Appendf(nil, "a%03d", i), []byte(value)), b.Put(fmt.Appendf(nil, "b%03d", i), []byte(value))))
+	switch err := s.DB.Apply(b, seerdb.DefaultDurability); {
 	case err == nil:
 		s.outcomes = append(s.outcomes, acknowledged)
 	case errors.Is(err, seerdb.ErrCommitUnknown):
@@ -152,7 +153,7 @@ func (s *survivor) commit(what string) {
 func (s *survivor) readAll(what string) {
 	s.Helper()
 	for i, o := range s.outcomes {
-		v, err := s.db.Get(fmt.Appendf(nil, "a%03d", i))
+		v, err := s.DB.Get(fmt.Appendf(nil, "a%03d", i))
 		missing := errors.Is(err, seerdb.ErrNotFound)
 		if err != nil && !missing {
 			continue
@@ -168,13 +169,13 @@ func (s *survivor) readAll(what string) {
 func (s *survivor) checkAfter(what string) {
 	s.Helper()
 	for _, keep := range []float64{1, 0} {
-		after := s.disk(keep)
-		if err := after.tryOpen(); err != nil {
+		after := s.Disk(keep)
+		if err := after.TryOpen(); err != nil {
 			s.Fatalf("%s: reopening, keeping %v: %v", what, keep, err)
 		}
 		for i, o := range s.outcomes {
-			a, aErr := after.db.Get(fmt.Appendf(nil, "a%03d", i))
-			b, bErr := after.db.Get(fmt.Appendf(nil, "b%03d", i))
+			a, aErr := after.DB.Get(fmt.Appendf(nil, "a%03d", i))
+			b, bErr := after.DB.Get(fmt.Appendf(nil, "b%03d", i))
 			there := aErr == nil
 			switch {
 			case string(a) != string(b) || there != (bErr == nil) || !there && !errors.Is(aErr, seerdb.ErrNotFound):
@@ -185,8 +186,8 @@ func (s *survivor) checkAfter(what string) {
 				s.Fatalf("%s: refused commit %d is there (keeping %v)", what, i, keep)
 			}
 		}
-		must(s, after.db.Put([]byte("alive"), nil))
-		after.clean()
-		must(s, after.db.Close())
+		dbtest.Must(s, after.DB.Put([]byte("alive"), nil))
+		after.Clean()
+		dbtest.Must(s, after.DB.Close())
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -96,25 +97,25 @@ func TestCorruptionErrorIsFound(t *testing.T) {
 			events[name] = err
 		}
 	}
-	r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		to.NoCache = true
 		o.Listener.BackgroundError = func(err error) { note("background error", err) }
 		o.Listener.CompactionEnd = func(e observe.CompactionEvent) { note("compaction event", e.Err) }
 	})
-	r.put(rows("k", 30, strings.Repeat("v", 250))...)
-	must(t, r.flush())
-	r.put(rows("k", 30, strings.Repeat("w", 250))...)
-	must(t, r.flush())
-	snap := r.db.NewSnapshot()
+	r.Put(dbtest.Rows("k", 30, strings.Repeat("v", 250))...)
+	dbtest.Must(t, r.Flush())
+	r.Put(dbtest.Rows("k", 30, strings.Repeat("w", 250))...)
+	dbtest.Must(t, r.Flush())
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	x, err := r.db.Begin(nil)
-	must(t, err)
+	x, err := r.DB.Begin(nil)
+	dbtest.Must(t, err)
 	defer x.Rollback()
-	it, err := r.db.NewIter(nil)
-	must(t, err)
-	r.fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Flip: true})
-	key := []byte(keyOf(rows("k", 30, "")[0]))
-	for name, src := range map[string]seerdb.Reader{"database": r.db, "snapshot": snap, "transaction": x} {
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
+	r.Fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Flip: true})
+	key := []byte(dbtest.KeyOf(dbtest.Rows("k", 30, "")[0]))
+	for name, src := range map[string]seerdb.Reader{"database": r.DB, "snapshot": snap, "transaction": x} {
 		_, err := src.Get(key)
 		corruption(t, name+" Get", err)
 		_, err = src.AppendGet(nil, key)
@@ -128,15 +129,15 @@ func TestCorruptionErrorIsFound(t *testing.T) {
 	}
 	corruption(t, "iterator", it.Err())
 	corruption(t, "iterator Close", it.Close())
-	corruption(t, "Compact", r.db.Compact(ctx, nil, nil))
-	report, err := r.db.Verify(ctx)
-	if must(t, err); report.Clean() {
+	corruption(t, "Compact", r.DB.Compact(ctx, nil, nil))
+	report, err := r.DB.Verify(ctx)
+	if dbtest.Must(t, err); report.Clean() {
 		t.Error("Verify is clean")
 	}
 	for _, d := range report.Damage {
 		corruption(t, "Verify", d)
 	}
-	eventually(t, 10*time.Second, "the events come", func() bool {
+	dbtest.Eventually(t, 10*time.Second, "the events come", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(events) == 2
@@ -150,14 +151,14 @@ func TestCorruptionErrorIsFound(t *testing.T) {
 
 // TestCorruptionErrorIsFoundInOpen refuses a database without one of its tables.
 func TestCorruptionErrorIsFoundInOpen(t *testing.T) {
-	gone := newRig(t, quiet)
-	gone.put("a=1")
-	must(t, gone.flush())
-	must(t, gone.db.Close())
-	for _, name := range gone.files(".sst") {
-		must(t, gone.mem.Remove("db/"+name))
+	gone := dbtest.NewRig(t, dbtest.Quiet)
+	gone.Put("a=1")
+	dbtest.Must(t, gone.Flush())
+	dbtest.Must(t, gone.DB.Close())
+	for _, name := range gone.Files(".sst") {
+		dbtest.Must(t, gone.Mem.Remove("db/"+name))
 	}
-	err := gone.disk(1).tryOpen()
+	err := gone.Disk(1).TryOpen()
 	if corruption(t, "Open", err); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Open: %v", err)
 	}
@@ -165,10 +166,10 @@ func TestCorruptionErrorIsFoundInOpen(t *testing.T) {
 
 // TestLeakErrorIsFound closes a database beside an open iterator.
 func TestLeakErrorIsFound(t *testing.T) {
-	r := newRig(t, quiet)
-	it, err := r.db.NewIter(nil)
-	must(t, err)
-	err = r.db.Close()
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
+	err = r.DB.Close()
 	l := sameError[*seerdb.LeakError, *base.LeakError](t, "Close", err, seerdb.ErrLeaked)
 	if l == nil || l.Open != 1 || len(l.Places) != 1 || !strings.Contains(l.Places[0], "errortypes_test.go:") {
 		t.Errorf("%+v", l)
@@ -200,11 +201,11 @@ func TestPanicErrorIsFound(t *testing.T) {
 	var heard, logged atomic.Pointer[error]
 	var badMerger, badFilter atomic.Bool
 	badMerger.Store(true)
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.Merger = jumpy{bad: &badMerger}
 		o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			if badFilter.Load() {
-				panic(errDisk)
+				panic(dbtest.ErrDisk)
 			}
 			return seerdb.FilterKeep, nil, nil
 		}
@@ -220,16 +221,16 @@ func TestPanicErrorIsFound(t *testing.T) {
 		}
 	}
 	for range 3 {
-		must(t, r.db.Merge([]byte("sum"), []byte{2}))
+		dbtest.Must(t, r.DB.Merge([]byte("sum"), []byte{2}))
 	}
-	must(t, r.flush())
-	eventually(t, 10*time.Second, "the panic is reported", func() bool { return heard.Load() != nil && logged.Load() != nil })
+	dbtest.Must(t, r.Flush())
+	dbtest.Eventually(t, 10*time.Second, "the panic is reported", func() bool { return heard.Load() != nil && logged.Load() != nil })
 	check("background error", *heard.Load(), "merge operator", "sum", nil)
 	check("log record", *logged.Load(), "merge operator", "sum", nil)
 	badMerger.Store(false)
-	r.put("key=value")
-	must(t, r.flush())
+	r.Put("key=value")
+	dbtest.Must(t, r.Flush())
 	badFilter.Store(true)
-	check("Compact", r.db.Compact(context.Background(), nil, nil), "filter", "key", errDisk)
+	check("Compact", r.DB.Compact(context.Background(), nil, nil), "filter", "key", dbtest.ErrDisk)
 	badFilter.Store(false)
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -36,20 +37,20 @@ type estimateRig struct {
 
 const estimateValue = 60
 
-func newEstimateRig(t testing.TB, changes ...change) *estimateRig {
+func newEstimateRig(t testing.TB, changes ...dbtest.Change) *estimateRig {
 	r := &estimateRig{t: t, mem: memfs.New()}
 	o := seerdb.Options{Durability: seerdb.Relaxed, PageSize: 2048, TableSize: 256 << 10, MemtableSize: 1 << 20, MemoryBudget: 32 << 20}
-	to := seerdb.TestOptions{FS: r.mem}
+	to := dbtest.TestOptions{FS: r.mem}
 	for _, c := range changes {
 		c(&o, &to)
 	}
-	r.o, r.page = o.With(to), 2*o.PageSize/estimateValue // a page can be twice as large as asked for
-	r.db = open(t, "db", r.o)
+	r.o, r.page = dbtest.With(o, to), 2*o.PageSize/estimateValue // a page can be twice as large as asked for
+	r.db = dbtest.Open(t, "db", r.o)
 	return r
 }
 
 // bigMemtable keeps what is put in memory.
-func bigMemtable(o *seerdb.Options, to *seerdb.TestOptions) {
+func bigMemtable(o *seerdb.Options, to *dbtest.TestOptions) {
 	o.MemtableSize, o.MemoryBudget, to.ManualOnly = 32<<20, 256<<20, true
 }
 
@@ -60,7 +61,7 @@ func (r *estimateRig) put(s estimator, n int) {
 	for range n {
 		k := fmt.Appendf(nil, "%016x", rnd.Uint64())
 		v := binary.BigEndian.AppendUint64(bytes.Repeat([]byte("v"), estimateValue-8), rnd.Uint64())
-		must(r.t, s.Put(k, v))
+		dbtest.Must(r.t, s.Put(k, v))
 		r.keys = append(r.keys, string(k))
 	}
 	slices.Sort(r.keys)
@@ -68,13 +69,13 @@ func (r *estimateRig) put(s estimator, n int) {
 
 func (r *estimateRig) flush() {
 	r.t.Helper()
-	must(r.t, r.db.Flush(context.Background()))
+	dbtest.Must(r.t, r.db.Flush(context.Background()))
 }
 
 func (r *estimateRig) compact() {
 	r.t.Helper()
 	r.flush()
-	must(r.t, r.db.Compact(context.Background(), nil, nil))
+	dbtest.Must(r.t, r.db.Compact(context.Background(), nil, nil))
 }
 
 // before is how many keys there are before one.
@@ -103,7 +104,7 @@ func (r *estimateRig) ranges(n int) (out [][2][]byte) {
 func (r *estimateRig) estimate(s estimator, lo, hi []byte) seerdb.RangeEstimate {
 	r.t.Helper()
 	got, err := s.EstimateRange(lo, hi)
-	must(r.t, err)
+	dbtest.Must(r.t, err)
 	return got
 }
 
@@ -126,7 +127,7 @@ func (r *estimateRig) check(s estimator, runs int, part float64) {
 
 // estimateRows is how many rows the large tests put.
 func estimateRows() int {
-	if raceEnabled || testing.Short() {
+	if dbtest.RaceEnabled || testing.Short() {
 		return 20_000
 	}
 	return 200_000
@@ -135,11 +136,11 @@ func estimateRows() int {
 // TestEstimateRangeOfTables: of tables the estimate is right to a page for each end,
 // whatever their indexes and however compressed; of all it is exact, and parts add up.
 func TestEstimateRangeOfTables(t *testing.T) {
-	for name, c := range map[string]change{
-		"auto":    func(*seerdb.Options, *seerdb.TestOptions) {},
-		"fences":  func(_ *seerdb.Options, to *seerdb.TestOptions) { to.Index = sstable.IndexFences },
-		"learned": func(_ *seerdb.Options, to *seerdb.TestOptions) { to.Index = sstable.IndexLearned },
-		"raw":     func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Compression = seerdb.NoCompression },
+	for name, c := range map[string]dbtest.Change{
+		"auto":    func(*seerdb.Options, *dbtest.TestOptions) {},
+		"fences":  func(_ *seerdb.Options, to *dbtest.TestOptions) { to.Index = sstable.IndexFences },
+		"learned": func(_ *seerdb.Options, to *dbtest.TestOptions) { to.Index = sstable.IndexLearned },
+		"raw":     func(o *seerdb.Options, _ *dbtest.TestOptions) { o.Compression = seerdb.NoCompression },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newEstimateRig(t, c)
@@ -194,10 +195,10 @@ func TestEstimateRangeOfVersions(t *testing.T) {
 	there := uint64(200)
 	for _, when := range []string{"in memory", "over tables"} {
 		for _, k := range r.keys[:100] {
-			must(t, r.db.Put([]byte(k), nil))
+			dbtest.Must(t, r.db.Put([]byte(k), nil))
 		}
-		must(t, r.db.Delete([]byte(r.keys[0])))
-		must(t, r.db.DeleteRange([]byte(r.keys[150]), nil))
+		dbtest.Must(t, r.db.Delete([]byte(r.keys[0])))
+		dbtest.Must(t, r.db.DeleteRange([]byte(r.keys[150]), nil))
 		if got := r.estimate(r.db, nil, nil); got.Entries != there+101 {
 			t.Errorf("%s: %+v, want %d entries", when, got, there+101)
 		}
@@ -216,17 +217,17 @@ func TestEstimateRangeOfVersions(t *testing.T) {
 // TestEstimateRangeOfKeyspaces: each has its own figures, in the memtable that they
 // share, in tables, and in tables that share a file; a dropped one has none.
 func TestEstimateRangeOfKeyspaces(t *testing.T) {
-	r := newEstimateRig(t, bigMemtable, func(o *seerdb.Options, to *seerdb.TestOptions) { to.PackFrom, to.PackedMax = 1, 64<<10 })
+	r := newEstimateRig(t, bigMemtable, func(o *seerdb.Options, to *dbtest.TestOptions) { to.PackFrom, to.PackedMax = 1, 64<<10 })
 	names := []string{"a", "b", "empty", "c"}
 	check := func(when string) {
 		t.Helper()
 		var sum seerdb.RangeEstimate
 		for i, name := range names {
-			got := r.estimate(keyspace(t, r.db, name), nil, nil)
+			got := r.estimate(dbtest.Keyspace(t, r.db, name), nil, nil)
 			if want := uint64(100 * i); name != "empty" && got.Entries != want || name == "empty" && got != (seerdb.RangeEstimate{}) {
 				t.Errorf("%s: %q: %+v, want %d", when, name, got, want)
 			}
-			if half := r.estimate(keyspace(t, r.db, name), []byte("k0050"), []byte("k0060")); got.Entries > 0 && half.Entries > 60 {
+			if half := r.estimate(dbtest.Keyspace(t, r.db, name), []byte("k0050"), []byte("k0060")); got.Entries > 0 && half.Entries > 60 {
 				t.Errorf("%s: %q: %+v of ten rows", when, name, half)
 			}
 			sum.TableBytes += got.TableBytes
@@ -240,24 +241,24 @@ func TestEstimateRangeOfKeyspaces(t *testing.T) {
 		}
 	}
 	for i, name := range names {
-		k := keyspace(t, r.db, name)
+		k := dbtest.Keyspace(t, r.db, name)
 		for n := range 100 * i {
 			if name != "empty" {
-				must(t, k.Put(fmt.Appendf(nil, "k%04d", n), bytes.Repeat([]byte{byte(i)}, 50)))
+				dbtest.Must(t, k.Put(fmt.Appendf(nil, "k%04d", n), bytes.Repeat([]byte{byte(i)}, 50)))
 			}
 		}
 	}
 	check("in memory")
 	r.flush()
 	check("in tables")
-	if packs := newestFile(&rig{TB: t, mem: r.mem}, ".pack"); packs == "" {
+	if packs := dbtest.NewestFile(&dbtest.Rig{TB: t, Mem: r.mem}, ".pack"); packs == "" {
 		t.Error("no tables share a file")
 	}
 	if got := r.estimate(r.db, nil, nil); got != (seerdb.RangeEstimate{}) {
 		t.Errorf("%+v of nothing in the default keyspace", got)
 	}
-	k := keyspace(t, r.db, "b")
-	must(t, r.db.DropKeyspace("b"))
+	k := dbtest.Keyspace(t, r.db, "b")
+	dbtest.Must(t, r.db.DropKeyspace("b"))
 	if _, err := k.EstimateRange(nil, nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Errorf("of a dropped keyspace: %v", err)
 	}
@@ -265,10 +266,10 @@ func TestEstimateRangeOfKeyspaces(t *testing.T) {
 
 // TestEstimateRangeOfValues: what is apart in value files is counted there.
 func TestEstimateRangeOfValues(t *testing.T) {
-	r := newEstimateRig(t, bigMemtable, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Compression = seerdb.NoCompression })
+	r := newEstimateRig(t, bigMemtable, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.Compression = seerdb.NoCompression })
 	const n, size = 1000, 3000
 	for i := range n {
-		must(t, r.db.Put(fmt.Appendf(nil, "k%04d", i), make([]byte, size)))
+		dbtest.Must(t, r.db.Put(fmt.Appendf(nil, "k%04d", i), make([]byte, size)))
 	}
 	if got := r.estimate(r.db, nil, nil); got.ValueBytes != 0 || got.MemtableBytes < n*size {
 		t.Errorf("%+v in memory", got)
@@ -298,11 +299,11 @@ func TestEstimateRangeEnds(t *testing.T) {
 			t.Errorf("%q to %q: %+v", x[0], x[1], got)
 		}
 	}
-	must(t, r.db.Close())
+	dbtest.Must(t, r.db.Close())
 	if _, err := r.db.EstimateRange(nil, nil); !errors.Is(err, seerdb.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	r.db = open(t, "db", r.o)
+	r.db = dbtest.Open(t, "db", r.o)
 	files := 0
 	for _, l := range r.db.Metrics().Levels {
 		files += l.Files
@@ -319,10 +320,10 @@ func TestEstimateRangeEnds(t *testing.T) {
 	if io := r.db.Metrics().Cache; io.Misses != 0 {
 		t.Errorf("%d pages were read", io.Misses)
 	}
-	must(t, r.db.Close())
-	h := &rig{TB: t, mem: r.mem}
-	flipAt(h, newestFile(h, ".sst"), 200)
-	db := open(t, "db", r.o)
+	dbtest.Must(t, r.db.Close())
+	h := &dbtest.Rig{TB: t, Mem: r.mem}
+	dbtest.FlipAt(h, dbtest.NewestFile(h, ".sst"), 200)
+	db := dbtest.Open(t, "db", r.o)
 	var damage *seerdb.CorruptionError
 	var err error
 	for i := 0; i < 256 && err == nil; i++ {
@@ -336,7 +337,7 @@ func TestEstimateRangeEnds(t *testing.T) {
 // TestEstimateRangeBesideWriters: while rows are put, flushed and compacted, the
 // estimate of all is near what there is.
 func TestEstimateRangeBesideWriters(t *testing.T) {
-	r := newEstimateRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize = 64 << 10 })
+	r := newEstimateRig(t, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemtableSize = 64 << 10 })
 	r.put(r.db, 2000)
 	var wg sync.WaitGroup
 	for w := range 2 {

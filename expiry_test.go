@@ -11,22 +11,23 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
 // expiryRig is a quiet database with a clock, whose keyspaces append.
-func expiryRig(t *testing.T) (*rig, *wideClock) {
-	clock := newWideClock()
-	return newRig(t, quiet, withMerger(merger.Append{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
-		o.ValueThreshold, to.Clock = 100, clock.now
+func expiryRig(t *testing.T) (*dbtest.Rig, *dbtest.Clock) {
+	clock := dbtest.NewClock()
+	return dbtest.NewRig(t, dbtest.Quiet, dbtest.WithMerger(merger.Append{}), func(o *seerdb.Options, to *dbtest.TestOptions) {
+		o.ValueThreshold, to.Clock = 100, clock.Now
 	}), clock
 }
 
 // told are the rows of an iterator in one direction, with how long they live on.
-func told(t *testing.T, src reader, now time.Time, o *seerdb.IterOptions, back bool) (rows []string) {
+func told(t *testing.T, src dbtest.Reader, now time.Time, o *seerdb.IterOptions, back bool) (rows []string) {
 	t.Helper()
 	it, err := src.NewIter(o)
-	must(t, err)
+	dbtest.Must(t, err)
 	ok, step := it.First(), it.Next
 	if back {
 		ok, step = it.Last(), it.Prev
@@ -37,7 +38,7 @@ func told(t *testing.T, src reader, now time.Time, o *seerdb.IterOptions, back b
 	if s := lifetime(now, it); s != "" {
 		t.Fatalf("behind the end is an expiry %s", s)
 	}
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	if s := lifetime(now, it); s != "" {
 		t.Fatalf("closed, and an expiry %s", s)
 	}
@@ -48,7 +49,7 @@ func told(t *testing.T, src reader, now time.Time, o *seerdb.IterOptions, back b
 }
 
 // checkExpiries compares reads of single keys with rows as told returns them.
-func checkExpiries(t *testing.T, what string, src reader, now time.Time, rows []string) {
+func checkExpiries(t *testing.T, what string, src dbtest.Reader, now time.Time, rows []string) {
 	t.Helper()
 	one := src.(interface {
 		Expiry(key []byte) (time.Time, bool, error)
@@ -83,26 +84,26 @@ func lifetime(now time.Time, row interface{ Expiry() (time.Time, bool) }) string
 // it lies and however it is walked over.
 func TestExpiryIsTold(t *testing.T) {
 	r, clock := expiryRig(t)
-	k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{}, TTL: time.Hour})
-	must(t, err)
-	write := func(to wideTaker) {
-		must(t, to.Put([]byte("again"), []byte("v")))
-		must(t, to.PutTTL([]byte("again"), []byte("v"), time.Minute))
-		must(t, to.PutTTL([]byte("apart"), make([]byte, 300), 2*time.Second))
-		must(t, to.PutTTL([]byte("merged"), []byte("base"), time.Second))
-		must(t, to.Merge([]byte("merged"), []byte("+")))
-		must(t, to.Merge([]byte("operands"), []byte("+")))
-		must(t, to.PutTTL([]byte("short"), nil, time.Millisecond))
-		must(t, to.PutTTL([]byte("shorter"), []byte("v"), 0))
-		must(t, to.PutTTL([]byte("stays"), []byte("v"), time.Second))
-		must(t, to.Put([]byte("stays"), []byte("v")))
+	k, err := r.DB.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{}, TTL: time.Hour})
+	dbtest.Must(t, err)
+	write := func(to dbtest.Taker) {
+		dbtest.Must(t, to.Put([]byte("again"), []byte("v")))
+		dbtest.Must(t, to.PutTTL([]byte("again"), []byte("v"), time.Minute))
+		dbtest.Must(t, to.PutTTL([]byte("apart"), make([]byte, 300), 2*time.Second))
+		dbtest.Must(t, to.PutTTL([]byte("merged"), []byte("base"), time.Second))
+		dbtest.Must(t, to.Merge([]byte("merged"), []byte("+")))
+		dbtest.Must(t, to.Merge([]byte("operands"), []byte("+")))
+		dbtest.Must(t, to.PutTTL([]byte("short"), nil, time.Millisecond))
+		dbtest.Must(t, to.PutTTL([]byte("shorter"), []byte("v"), 0))
+		dbtest.Must(t, to.PutTTL([]byte("stays"), []byte("v"), time.Second))
+		dbtest.Must(t, to.Put([]byte("stays"), []byte("v")))
 	}
-	check := func(what string, src reader, want string) {
+	check := func(what string, src dbtest.Reader, want string) {
 		t.Helper()
 		for _, back := range []bool{false, true} {
 			for _, keys := range []bool{false, true} {
-				checkExpiries(t, what, src, clock.now(), strings.Split(want, ", "))
-				if got := strings.Join(told(t, src, clock.now(), &seerdb.IterOptions{KeysOnly: keys}, back), ", "); got != want {
+				checkExpiries(t, what, src, clock.Now(), strings.Split(want, ", "))
+				if got := strings.Join(told(t, src, clock.Now(), &seerdb.IterOptions{KeysOnly: keys}, back), ", "); got != want {
 					t.Fatalf("%s, backward %v, keys only %v:\n%s; want\n%s", what, back, keys, got, want)
 				}
 			}
@@ -110,7 +111,7 @@ func TestExpiryIsTold(t *testing.T) {
 	}
 	const want = "again 1m0s, apart 2s, merged, operands, short 1ms, stays"
 	const inSpace = want + " 1h0m0s"
-	must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
+	dbtest.Must(t, r.DB.Update(context.Background(), func(x *seerdb.Txn) error {
 		write(x)
 		write(x.In(k))
 		check("written by the transaction", x, want)
@@ -118,39 +119,39 @@ func TestExpiryIsTold(t *testing.T) {
 		return nil
 	}))
 	for _, flushed := range []string{"memtable", "tables"} {
-		snap := r.db.NewSnapshot()
-		check(flushed, r.db, want)
+		snap := r.DB.NewSnapshot()
+		check(flushed, r.DB, want)
 		check(flushed, k, inSpace)
-		clock.add(time.Millisecond)
+		clock.Add(time.Millisecond)
 		check("a snapshot of the past, "+flushed, snap, "again 59.999s, apart 1.999s, merged, operands, short 0s, stays")
-		check("later, "+flushed, r.db, "again 59.999s, apart 1.999s, merged, operands, stays")
-		must(t, snap.Close())
-		must(t, r.db.DeleteRange(nil, nil))
-		write(r.db)
-		must(t, k.DeleteRange(nil, nil))
+		check("later, "+flushed, r.DB, "again 59.999s, apart 1.999s, merged, operands, stays")
+		dbtest.Must(t, snap.Close())
+		dbtest.Must(t, r.DB.DeleteRange(nil, nil))
+		write(r.DB)
+		dbtest.Must(t, k.DeleteRange(nil, nil))
 		write(k)
-		must(t, r.flush())
+		dbtest.Must(t, r.Flush())
 	}
-	must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
-		must(t, x.Put([]byte("again"), nil))
-		must(t, x.PutTTL([]byte("stays"), nil, time.Second))
-		must(t, x.Merge([]byte("apart"), nil))
+	dbtest.Must(t, r.DB.Update(context.Background(), func(x *seerdb.Txn) error {
+		dbtest.Must(t, x.Put([]byte("again"), nil))
+		dbtest.Must(t, x.PutTTL([]byte("stays"), nil, time.Second))
+		dbtest.Must(t, x.Merge([]byte("apart"), nil))
 		check("with writes of the transaction on top", x, "again, apart, merged, operands, short 1ms, stays 1s")
 		return nil
 	}))
-	must(t, r.db.Compact(context.Background(), nil, nil))
-	check("compacted", r.db, "again, apart, merged, operands, short 1ms, stays 1s")
+	dbtest.Must(t, r.DB.Compact(context.Background(), nil, nil))
+	check("compacted", r.DB, "again, apart, merged, operands, short 1ms, stays 1s")
 }
 
 // TestExpiryInLoops: sequences tell the expiry of the row that they are at.
 func TestExpiryInLoops(t *testing.T) {
 	r, clock := expiryRig(t)
-	must(t, r.db.PutTTL([]byte("a"), []byte("v"), time.Second))
-	must(t, r.db.Put([]byte("b"), []byte("v")))
-	must(t, r.db.PutTTL([]byte("c"), make([]byte, 300), time.Minute))
-	rows := r.db.Range(nil, nil)
+	dbtest.Must(t, r.DB.PutTTL([]byte("a"), []byte("v"), time.Second))
+	dbtest.Must(t, r.DB.Put([]byte("b"), []byte("v")))
+	dbtest.Must(t, r.DB.PutTTL([]byte("c"), make([]byte, 300), time.Minute))
+	rows := r.DB.Range(nil, nil)
 	var got []string
-	note := func(key []byte) { got = append(got, string(key)+lifetime(clock.now(), rows)) }
+	note := func(key []byte) { got = append(got, string(key)+lifetime(clock.Now(), rows)) }
 	for k := range rows.All() {
 		note(k)
 	}
@@ -169,7 +170,7 @@ func TestExpiryInLoops(t *testing.T) {
 		}
 	}
 	note([]byte("end"))
-	must(t, rows.Err())
+	dbtest.Must(t, rows.Err())
 	const want = "a 1s,b,c 1m0s,c 1m0s,b,a 1s,a 1s,inner 1m0s,a 1s,b,inner 1m0s,b,end"
 	if s := strings.Join(got, ","); s != want {
 		t.Fatalf("%s; want\n%s", s, want)
@@ -179,9 +180,9 @@ func TestExpiryInLoops(t *testing.T) {
 // TestPutUntil: the moment of expiry is the one that was given.
 func TestPutUntil(t *testing.T) {
 	r, clock := expiryRig(t)
-	k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Hour})
-	must(t, err)
-	now := clock.now()
+	k, err := r.DB.Keyspace("k", &seerdb.KeyspaceOptions{TTL: time.Hour})
+	dbtest.Must(t, err)
+	now := clock.Now()
 	for name, c := range map[string]struct {
 		at   time.Time
 		want string // "" gone
@@ -197,18 +198,18 @@ func TestPutUntil(t *testing.T) {
 		"long ago":   {time.Unix(math.MinInt64/2, 0), ""},
 		"far away":   {time.Unix(math.MaxInt64/2, 0), "key 2562047h47m16.854775807s"}, // all that a Duration holds
 	} {
-		b := r.db.NewBatch()
-		for i, to := range []wideTaker{r.db, k, b, b.In(k), nil, nil} {
-			src := []tree{r.db, k}[i%2]
-			must(t, src.Put([]byte("key"), []byte("below")))
+		b := r.DB.NewBatch()
+		for i, to := range []dbtest.Taker{r.DB, k, b, b.In(k), nil, nil} {
+			src := []dbtest.Tree{r.DB, k}[i%2]
+			dbtest.Must(t, src.Put([]byte("key"), []byte("below")))
 			if i < 4 {
-				must(t, to.PutUntil([]byte("key"), []byte("v"), c.at))
+				dbtest.Must(t, to.PutUntil([]byte("key"), []byte("v"), c.at))
 			} else {
-				must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error {
-					return []wideTaker{x, x.In(k)}[i-4].PutUntil([]byte("key"), []byte("v"), c.at)
+				dbtest.Must(t, r.DB.Update(context.Background(), func(x *seerdb.Txn) error {
+					return []dbtest.Taker{x, x.In(k)}[i-4].PutUntil([]byte("key"), []byte("v"), c.at)
 				}))
 			}
-			must(t, r.db.Apply(b, seerdb.DefaultDurability))
+			dbtest.Must(t, r.DB.Apply(b, seerdb.DefaultDurability))
 			b.Reset()
 			if got := strings.Join(told(t, src, now, nil, false), ","); got != c.want {
 				t.Errorf("%s, %d: %q, want %q", name, i, got, c.want)
@@ -216,12 +217,12 @@ func TestPutUntil(t *testing.T) {
 		}
 	}
 	// What an iterator and a batch tell can be put again, and stays what it is.
-	b := r.db.NewBatch()
-	must(t, b.PutTTL([]byte("copy"), nil, 1234567*time.Microsecond))
-	again := r.db.NewBatch()
-	must(t, b.Each(func(op seerdb.Op) bool { return again.PutUntil(op.Key, op.Value, op.Expires) == nil }))
-	must(t, r.db.Apply(again, seerdb.DefaultDurability))
-	if got := told(t, r.db, now, &seerdb.IterOptions{UpperBound: []byte("d")}, false); len(got) != 1 || got[0] != "copy 1.235s" {
+	b := r.DB.NewBatch()
+	dbtest.Must(t, b.PutTTL([]byte("copy"), nil, 1234567*time.Microsecond))
+	again := r.DB.NewBatch()
+	dbtest.Must(t, b.Each(func(op seerdb.Op) bool { return again.PutUntil(op.Key, op.Value, op.Expires) == nil }))
+	dbtest.Must(t, r.DB.Apply(again, seerdb.DefaultDurability))
+	if got := told(t, r.DB, now, &seerdb.IterOptions{UpperBound: []byte("d")}, false); len(got) != 1 || got[0] != "copy 1.235s" {
 		t.Errorf("a copy of a batch: %q", got)
 	}
 }
@@ -230,14 +231,14 @@ func TestPutUntil(t *testing.T) {
 func TestExpiryDoesNotAllocate(t *testing.T) {
 	r, _ := expiryRig(t)
 	for i := range 200 {
-		must(t, r.db.PutTTL(fmt.Appendf(nil, "k%03d", i), make([]byte, i), time.Hour))
+		dbtest.Must(t, r.DB.PutTTL(fmt.Appendf(nil, "k%03d", i), make([]byte, i), time.Hour))
 	}
-	must(t, r.flush())
-	it, err := r.db.NewIter(&seerdb.IterOptions{KeysOnly: true})
-	must(t, err)
+	dbtest.Must(t, r.Flush())
+	it, err := r.DB.NewIter(&seerdb.IterOptions{KeysOnly: true})
+	dbtest.Must(t, err)
 	defer it.Close()
 	n := 0
-	if a := allocs(t, func() {
+	if a := dbtest.Allocs(t, func() {
 		if !it.Next() {
 			it.First()
 		}
@@ -254,18 +255,18 @@ func TestExpiryDoesNotAllocate(t *testing.T) {
 func TestExpiryIsRead(t *testing.T) {
 	r, _ := expiryRig(t)
 	for _, written := range []string{"asked", "missing", "other"} {
-		must(t, r.db.Delete([]byte("missing")))
-		must(t, r.db.PutTTL([]byte("asked"), nil, time.Hour))
-		x, err := r.db.Begin(nil)
-		must(t, err)
+		dbtest.Must(t, r.DB.Delete([]byte("missing")))
+		dbtest.Must(t, r.DB.PutTTL([]byte("asked"), nil, time.Hour))
+		x, err := r.DB.Begin(nil)
+		dbtest.Must(t, err)
 		if _, expires, err := x.Expiry([]byte("asked")); !expires || err != nil {
 			t.Fatal(expires, err)
 		}
 		if _, _, err := x.Expiry([]byte("missing")); err != seerdb.ErrNotFound {
 			t.Fatal(err)
 		}
-		must(t, x.Put([]byte("result"), nil))
-		must(t, r.db.PutTTL([]byte(written), nil, time.Hour))
+		dbtest.Must(t, x.Put([]byte("result"), nil))
+		dbtest.Must(t, r.DB.PutTTL([]byte(written), nil, time.Hour))
 		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) == (written == "other") || written == "other" && err != nil {
 			t.Errorf("another commit wrote %s: %v", written, err)
 		}

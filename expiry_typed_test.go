@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/keycodec"
 	"github.com/seerdb-go/seerdb/typed"
 	"github.com/seerdb-go/seerdb/valuecodec"
@@ -16,15 +17,15 @@ import (
 // TestTypedExpiry: typed values expire, and typed rows tell when.
 func TestTypedExpiry(t *testing.T) {
 	r, clock := expiryRig(t)
-	now := clock.now()
-	view := typed.New(r.db, keycodec.Int64, valuecodec.String)
-	must(t, view.PutTTL(1, "one", time.Second))
-	must(t, view.PutUntil(2, "two", now.Add(time.Minute)))
-	must(t, view.Put(3, "three"))
-	b := r.db.NewBatch()
-	must(t, view.Into(b).PutTTL(4, "four", time.Hour))
-	must(t, r.db.Apply(b, seerdb.DefaultDurability))
-	must(t, r.db.Update(context.Background(), func(x *seerdb.Txn) error { return view.In(x).PutTTL(5, "five", time.Second) }))
+	now := clock.Now()
+	view := typed.New(r.DB, keycodec.Int64, valuecodec.String)
+	dbtest.Must(t, view.PutTTL(1, "one", time.Second))
+	dbtest.Must(t, view.PutUntil(2, "two", now.Add(time.Minute)))
+	dbtest.Must(t, view.Put(3, "three"))
+	b := r.DB.NewBatch()
+	dbtest.Must(t, view.Into(b).PutTTL(4, "four", time.Hour))
+	dbtest.Must(t, r.DB.Apply(b, seerdb.DefaultDurability))
+	dbtest.Must(t, r.DB.Update(context.Background(), func(x *seerdb.Txn) error { return view.In(x).PutTTL(5, "five", time.Second) }))
 	rows := view.Rows()
 	var got []string
 	for k, v := range rows.All() {
@@ -57,7 +58,7 @@ func TestTypedExpiry(t *testing.T) {
 	if at, expires, err := view.Expiry(2); !at.Equal(now.Add(time.Minute)) || !expires || err != nil {
 		t.Errorf("2 expires %v, %v, %v", at, expires, err)
 	}
-	clock.add(time.Second)
+	clock.Add(time.Second)
 	if got := slices.Collect(view.Rows().Keys()); !slices.Equal(got, []int64{2, 3, 4}) {
 		t.Errorf("a second later there are %v", got)
 	}

@@ -14,36 +14,20 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// smallOn returns tiny options on a file system.
-func smallOn(fs vfs.FS, d seerdb.Durability) *seerdb.Options {
-	o, t := tiny()
-	o.Durability, t.FS = d, fs
-	return o.With(t)
-}
-
-// eventually waits for a condition that a background job brings about.
-func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(within); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v still not: %s", within, what)
-		}
-	}
-}
-
 func TestFullDiskResumes(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed} {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()
 			fs := memfs.New()
-			db, err := seerdb.Open("db", smallOn(fs, d))
-			must(t, err)
+			db, err := seerdb.Open("db", dbtest.SmallOn(fs, d))
+			dbtest.Must(t, err)
 			acked := map[string]bool{}
 			put := func(i int) error {
 				k := fmt.Sprintf("key%06d", i)
@@ -54,7 +38,7 @@ func TestFullDiskResumes(t *testing.T) {
 				return err
 			}
 			for i := range 200 {
-				must(t, put(i))
+				dbtest.Must(t, put(i))
 			}
 			fs.SetCapacity(fs.Used() + 4096)
 			failed, sick := 0, false
@@ -78,11 +62,11 @@ func TestFullDiskResumes(t *testing.T) {
 				t.Fatal("health was ok each time when a commit met a full disk")
 			}
 			fs.SetCapacity(0)
-			eventually(t, 5*time.Second, "a commit after space returned", func() bool { return put(999999) == nil })
-			must(t, db.Flush(context.Background()))
-			eventually(t, 5*time.Second, "health is ok again", func() bool { return db.Health().Status == observe.OK })
-			must(t, db.Close())
-			db = open(t, "db", smallOn(fs, d))
+			dbtest.Eventually(t, 5*time.Second, "a commit after space returned", func() bool { return put(999999) == nil })
+			dbtest.Must(t, db.Flush(context.Background()))
+			dbtest.Eventually(t, 5*time.Second, "health is ok again", func() bool { return db.Health().Status == observe.OK })
+			dbtest.Must(t, db.Close())
+			db = dbtest.Open(t, "db", dbtest.SmallOn(fs, d))
 			for k := range acked {
 				if _, err := db.Get([]byte(k)); err != nil {
 					t.Fatalf("acknowledged %s: %v", k, err)
@@ -94,13 +78,13 @@ func TestFullDiskResumes(t *testing.T) {
 
 func TestCloseOnFullDisk(t *testing.T) {
 	fs := memfs.New()
-	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
-	must(t, err)
-	must(t, db.Put([]byte("a"), []byte("1")))
+	db, err := seerdb.Open("db", dbtest.SmallOn(fs, seerdb.Sync))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
 	fs.SetCapacity(1)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	fs.SetCapacity(0)
-	db = open(t, "db", smallOn(fs, seerdb.Sync))
+	db = dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
 	if _, err := db.Get([]byte("a")); err != nil {
 		t.Fatal(err)
 	}
@@ -108,9 +92,9 @@ func TestCloseOnFullDisk(t *testing.T) {
 
 func TestFailedLogSyncPoisons(t *testing.T) {
 	fs := memfs.New()
-	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
-	must(t, err)
-	must(t, db.Put([]byte("before"), []byte("1")))
+	db, err := seerdb.Open("db", dbtest.SmallOn(fs, seerdb.Sync))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("before"), []byte("1")))
 	fs.FailSync("*.wal", memfs.SyncForgets, syscall.EIO)
 	err = db.Put([]byte("during"), []byte("2"))
 	if !errors.Is(err, seerdb.ErrCommitUnknown) || !errors.Is(err, syscall.EIO) {
@@ -131,7 +115,7 @@ func TestFailedLogSyncPoisons(t *testing.T) {
 	if err := db.Close(); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("close: %v", err)
 	}
-	db = open(t, "db", smallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
+	db = dbtest.Open(t, "db", dbtest.SmallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
 	if _, err := db.Get([]byte("before")); err != nil {
 		t.Fatal(err)
 	}
@@ -139,9 +123,9 @@ func TestFailedLogSyncPoisons(t *testing.T) {
 
 func TestFailedManifestSyncPoisons(t *testing.T) {
 	fs := memfs.New()
-	db, err := seerdb.Open("db", smallOn(fs, seerdb.Sync))
-	must(t, err)
-	must(t, db.Put([]byte("a"), []byte("1")))
+	db, err := seerdb.Open("db", dbtest.SmallOn(fs, seerdb.Sync))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
 	fs.FailSync("MANIFEST-*", memfs.SyncForgets, syscall.EIO)
 	if err := db.Flush(context.Background()); err == nil {
 		t.Fatal("flush succeeded though the manifest did not sync")
@@ -153,7 +137,7 @@ func TestFailedManifestSyncPoisons(t *testing.T) {
 		t.Fatalf("%q, %v", v, err)
 	}
 	_ = db.Close()
-	db = open(t, "db", smallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
+	db = dbtest.Open(t, "db", dbtest.SmallOn(fs.CrashClone(memfs.CrashOptions{}), seerdb.Sync))
 	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
 		t.Fatalf("after reopening: %q, %v", v, err)
 	}
@@ -166,13 +150,13 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 	var mu sync.Mutex
 	var created []string
 	var failures atomic.Int64
-	o := smallOn(fs, seerdb.Sync)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
 	o.Listener = observe.EventListener{
 		TableCreated:    func(e observe.FileEvent) { mu.Lock(); created = append(created, e.Name); mu.Unlock() },
 		BackgroundError: func(error) { failures.Add(1) },
 	}
-	db := open(t, "db", o)
-	must(t, db.Put([]byte("a"), []byte("1")))
+	db := dbtest.Open(t, "db", o)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
 	fs.FailSync("*.sst", memfs.SyncForgets, syscall.EIO)
 	if err := db.Flush(context.Background()); !errors.Is(err, syscall.EIO) {
 		t.Fatalf("flush: %v", err)
@@ -180,18 +164,18 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 	if v, err := db.Get([]byte("a")); err != nil || string(v) != "1" {
 		t.Fatalf("%q, %v", v, err)
 	}
-	must(t, db.Put([]byte("b"), []byte("2")))
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Put([]byte("b"), []byte("2")))
+	dbtest.Must(t, db.Flush(context.Background()))
 	tables := 0
 	names, err := fs.List("db")
-	must(t, err)
+	dbtest.Must(t, err)
 	for _, n := range names {
 		if path.Ext(n) == ".sst" {
 			tables++
 		}
 	}
 	// What the failed attempt wrote is gone, and events come when they come.
-	eventually(t, 10*time.Second, "the listener has the failure and every table that there is", func() bool {
+	dbtest.Eventually(t, 10*time.Second, "the listener has the failure and every table that there is", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return failures.Load() > 0 && tables > 0 && len(created) >= tables
@@ -202,8 +186,8 @@ func TestFailedTableSyncIsRetriedElsewhere(t *testing.T) {
 // the error: not with a time-out that lets them through.
 func TestStopEndsWithTheError(t *testing.T) {
 	fault := faultfs.New(memfs.New())
-	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.SmallOn(fault, seerdb.Sync))
+	dbtest.Must(t, err)
 	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Err: syscall.EACCES})
 	var putErr error
 	for i := 0; i < 5000 && putErr == nil; i++ {
@@ -213,24 +197,24 @@ func TestStopEndsWithTheError(t *testing.T) {
 		t.Fatalf("writers were let through, or told something else: %v (fired %d)", putErr, fired.Count())
 	}
 	fault.Clear()
-	eventually(t, 5*time.Second, "commits work again", func() bool { return db.Put([]byte("x"), nil) == nil })
-	must(t, db.Close())
+	dbtest.Eventually(t, 5*time.Second, "commits work again", func() bool { return db.Put([]byte("x"), nil) == nil })
+	dbtest.Must(t, db.Close())
 }
 
 func TestDamagedTableIsAnErrorNotAnAnswer(t *testing.T) {
 	mem := memfs.New()
 	fault := faultfs.New(mem)
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS, to.NoCache = fault, true
-	db := open(t, "db", o.With(to))
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
 	for i := range 300 {
-		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("old")))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("old")))
 	}
-	must(t, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	for i := range 300 {
-		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("new")))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%06d", i), []byte("new")))
 	}
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	if _, err := db.Get([]byte("key000005")); err != nil {
 		t.Fatal(err)
 	}
@@ -265,10 +249,10 @@ func TestSecondOpenerIsLockedOut(t *testing.T) {
 			if fs == vfs.OS {
 				dir = t.TempDir()
 			}
-			o, to := tiny()
+			o, to := dbtest.Tiny()
 			to.FS = fs
-			open(t, dir, o.With(to))
-			if _, err := seerdb.Open(dir, o.With(to)); !errors.Is(err, seerdb.ErrLocked) {
+			dbtest.Open(t, dir, dbtest.With(o, to))
+			if _, err := seerdb.Open(dir, dbtest.With(o, to)); !errors.Is(err, seerdb.ErrLocked) {
 				t.Fatalf("second open: %v", err)
 			}
 		})
@@ -276,11 +260,11 @@ func TestSecondOpenerIsLockedOut(t *testing.T) {
 }
 
 func TestUseAfterClose(t *testing.T) {
-	db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Sync))
-	must(t, err)
-	must(t, db.Put([]byte("a"), []byte("1")))
+	db, err := seerdb.Open("db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
 	it, err := db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if !it.First() {
 		t.Fatal(it.Err())
 	}
@@ -336,8 +320,8 @@ func TestUseAfterClose(t *testing.T) {
 
 func TestConcurrentClose(t *testing.T) {
 	for range 20 {
-		db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Buffered))
-		must(t, err)
+		db, err := seerdb.Open("db", dbtest.SmallOn(memfs.New(), seerdb.Buffered))
+		dbtest.Must(t, err)
 		var wg sync.WaitGroup
 		work := func(f func(i int) error) {
 			wg.Go(func() {

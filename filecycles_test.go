@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // maxFileCycle is how many files of a package may use each other in a circle: none of them
@@ -57,7 +59,7 @@ type sourcePackage struct {
 // import. Nested modules are not among them.
 func listPackages(t *testing.T, dir string) (ours []sourcePackage, exports map[string]string) {
 	t.Helper()
-	out := goCommand(t, dir, "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "./...")
+	out := dbtest.GoCommand(t, dir, "list", "-export", "-deps", "-json=ImportPath,Dir,Export,GoFiles,DepOnly", "./...")
 	exports = map[string]string{}
 	for dec := json.NewDecoder(strings.NewReader(out)); ; {
 		var p sourcePackage
@@ -256,7 +258,7 @@ func TestFileCycles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pkgs[strings.TrimPrefix(p.ImportPath, modulePath+"/")] = checked
+		pkgs[strings.TrimPrefix(p.ImportPath, dbtest.ModulePath+"/")] = checked
 	}
 	for _, b := range checkCycles(pkgs, cycleExceptions) {
 		t.Error(b)

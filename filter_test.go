@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -16,18 +17,18 @@ import (
 // there is never a moment without one, the filter does its work; and no
 // transaction sees it happen.
 func TestFilterGetsItsTurn(t *testing.T) {
-	db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
 		CompactionFilter: func(_, value []byte) (seerdb.FilterVerdict, []byte, error) {
 			if value[0] == 'X' {
 				return seerdb.FilterRemove, nil, nil
 			}
 			return seerdb.FilterKeep, nil, nil
-		}}.With(seerdb.TestOptions{FS: memfs.New(), DeadMin: 4}))
+		}}, dbtest.TestOptions{FS: memfs.New(), DeadMin: 4}))
 	const n = 2000
 	for i := range n {
-		must(t, db.Put(fmt.Appendf(nil, "key%06d", i), fmt.Appendf(nil, "%c%100d", "XK"[i%2], i)))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%06d", i), fmt.Appendf(nil, "%c%100d", "XK"[i%2], i)))
 		if i%3 == 0 { // tombstones among them, over which iterators leave hints
-			must(t, db.Delete(fmt.Appendf(nil, "key%06d", i)))
+			dbtest.Must(t, db.Delete(fmt.Appendf(nil, "key%06d", i)))
 		}
 	}
 	rows := func(s interface {
@@ -71,7 +72,7 @@ func TestFilterGetsItsTurn(t *testing.T) {
 	snap := db.NewSnapshot()
 	all := rows(snap)
 	for range 2 {
-		must(t, db.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	}
 	if left, want := rows(db), n/2-n/6; left > want+1 {
 		t.Errorf("%d rows are left after two compactions, want %d", left, want)
@@ -81,6 +82,6 @@ func TestFilterGetsItsTurn(t *testing.T) {
 	}
 	stop.Store(true)
 	wg.Wait()
-	must(t, snap.Close())
-	must(t, db.Close())
+	dbtest.Must(t, snap.Close())
+	dbtest.Must(t, db.Close())
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -73,7 +74,7 @@ func shown(t *testing.T, db *seerdb.DB, spaces ...*seerdb.Keyspace) (rows []stri
 		for k, v := range all.All() {
 			rows = append(rows, fmt.Sprintf("%q\t%x\t%x\n", name, k, v))
 		}
-		must(t, all.Err())
+		dbtest.Must(t, all.Err())
 	}
 	list("", db.Range(nil, nil))
 	for _, k := range spaces {
@@ -93,7 +94,7 @@ func joined(t *testing.T, rows []string) []string {
 		var parts []string
 		for _, o := range strings.Split(strings.TrimPrefix(operands, "-:"), ":") {
 			b, err := hex.DecodeString(o)
-			must(t, err)
+			dbtest.Must(t, err)
 			parts = append(parts, string(b))
 		}
 		rows[i] = fmt.Sprintf("%s%x\n", head, strings.Join(parts, "+"))
@@ -108,13 +109,13 @@ type formatLife struct {
 	rnd    *rand.Rand
 }
 
-func openFormatLife(t *testing.T, dir string, o seerdb.Options, to seerdb.TestOptions) *formatLife {
+func openFormatLife(t *testing.T, dir string, o seerdb.Options, to dbtest.TestOptions) *formatLife {
 	t.Helper()
 	o.Merger, o.Durability = merger.Counter{}, seerdb.Buffered
 	l := &formatLife{rnd: rand.New(rand.NewPCG(1, 1))}
 	var err error
-	l.db, err = seerdb.Open(dir, o.With(to))
-	must(t, err)
+	l.db, err = seerdb.Open(dir, dbtest.With(o, to))
+	dbtest.Must(t, err)
 	for _, k := range []struct {
 		name string
 		o    seerdb.KeyspaceOptions
@@ -125,7 +126,7 @@ func openFormatLife(t *testing.T, dir string, o seerdb.Options, to seerdb.TestOp
 		{"union", seerdb.KeyspaceOptions{Merger: merger.Union{}}},
 	} {
 		space, err := l.db.Keyspace(k.name, &k.o)
-		must(t, err)
+		dbtest.Must(t, err)
 		l.spaces = append(l.spaces, space)
 	}
 	return l
@@ -140,7 +141,7 @@ func (l *formatLife) key() []byte {
 	case 1:
 		return fmt.Appendf(nil, "https://example.org/%s/%x", strings.Repeat("path/", n%60), n)
 	case 2:
-		return []byte(awkward[n%len(awkward)])
+		return []byte(dbtest.Awkward[n%len(dbtest.Awkward)])
 	}
 	return fmt.Appendf(nil, "user/%06d", 7*n)
 }
@@ -188,7 +189,7 @@ func (l *formatLife) write(t *testing.T, n int) {
 		default:
 			err = l.db.Put(k, l.value())
 		}
-		must(t, err)
+		dbtest.Must(t, err)
 	}
 }
 
@@ -209,32 +210,32 @@ func TestFormatReader(t *testing.T) {
 				t.Skip("one codec with -short")
 			}
 			dir, ctx := t.TempDir(), context.Background()
-			o, to := tiny()
+			o, to := dbtest.Tiny()
 			o.MemtableSize, o.Compression, to.Index, to.ManualOnly = 1<<20, c.codec, c.index, true
 			if c.codec == seerdb.NoCompression {
 				o.FilterBits = -1
 			}
 			l := openFormatLife(t, dir, o, to)
 			l.write(t, 250)
-			must(t, l.db.Flush(ctx))
-			must(t, l.db.Compact(ctx, nil, nil))
-			_, err := l.spaces[1].BulkLoad(ctx, bulkRows(bulkKeys(0, 500, 3), func(i int) string { return fmt.Sprint(i) }), nil)
-			must(t, err)
+			dbtest.Must(t, l.db.Flush(ctx))
+			dbtest.Must(t, l.db.Compact(ctx, nil, nil))
+			_, err := l.spaces[1].BulkLoad(ctx, dbtest.BulkRows(dbtest.BulkKeys(0, 500, 3), func(i int) string { return fmt.Sprint(i) }), nil)
+			dbtest.Must(t, err)
 			l.write(t, 250)
-			must(t, l.db.DeleteRange([]byte("user/002000"), nil))
-			must(t, l.db.Flush(ctx))
+			dbtest.Must(t, l.db.DeleteRange([]byte("user/002000"), nil))
+			dbtest.Must(t, l.db.Flush(ctx))
 			l.write(t, 120)
 			killed := t.TempDir()
 			for i := 0; ; i++ { // again, when a log that is done with was removed under the copy
 				to := filepath.Join(killed, strconv.Itoa(i))
 				if err := os.CopyFS(to, os.DirFS(dir)); !errors.Is(err, fs.ErrNotExist) {
-					must(t, err)
+					dbtest.Must(t, err)
 					killed = to
 					break
 				}
 			}
 			now, want := time.Now(), shown(t, l.db, l.spaces...)
-			must(t, l.db.Close())
+			dbtest.Must(t, l.db.Close())
 			rows, faults := readdb(t, now, killed, dir)
 			for _, d := range []string{killed, dir} {
 				if diff := cmp.Diff(want, joined(t, rows[d])); diff != "" || faults != "" {
@@ -264,9 +265,9 @@ func TestFormatReaderReadsGoldens(t *testing.T) {
 		for _, row := range rows[dir] {
 			f := strings.Split(strings.TrimSuffix(row, "\n"), "\t")
 			k, err := hex.DecodeString(f[1])
-			must(t, err)
+			dbtest.Must(t, err)
 			v, err := hex.DecodeString(f[2])
-			must(t, err)
+			dbtest.Must(t, err)
 			if len(v) <= 64 {
 				fmt.Fprintf(&got, "%q %q\n", k, v)
 			} else {
@@ -274,7 +275,7 @@ func TestFormatReaderReadsGoldens(t *testing.T) {
 			}
 		}
 		want, err := os.ReadFile(dir + ".rows")
-		must(t, err)
+		dbtest.Must(t, err)
 		if d := cmp.Diff(string(want), got.String()); d != "" || faults != "" {
 			t.Errorf("%s: %s\n(-want +got):\n%s", format, faults, d)
 		}
@@ -285,24 +286,24 @@ func TestFormatReaderReadsGoldens(t *testing.T) {
 // must name the file.
 func TestFormatReaderFindsDamage(t *testing.T) {
 	dir := t.TempDir()
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.ManualOnly = true
 	l := openFormatLife(t, dir, o, to)
 	l.write(t, 48)
-	must(t, l.db.Flush(context.Background()))
-	must(t, l.db.Compact(context.Background(), nil, nil)) // the other keyspaces stay in a pack
+	dbtest.Must(t, l.db.Flush(context.Background()))
+	dbtest.Must(t, l.db.Compact(context.Background(), nil, nil)) // the other keyspaces stay in a pack
 	l.write(t, 24)
-	must(t, l.db.Close())
+	dbtest.Must(t, l.db.Close())
 	dirs, files := []string{dir}, []string{""}
 	for _, pattern := range []string{"CURRENT", "MANIFEST-*", "*.wal", "*.sst", "*.pack", "*.val"} {
 		names, err := filepath.Glob(filepath.Join(dir, pattern))
-		must(t, err)
+		dbtest.Must(t, err)
 		if len(names) == 0 {
 			t.Fatalf("there is no %s", pattern)
 		}
 		name := names[len(names)-1]
 		data, err := os.ReadFile(name)
-		must(t, err)
+		dbtest.Must(t, err)
 		end := len(data)
 		if strings.HasSuffix(pattern, "-*") || strings.HasSuffix(pattern, ".wal") {
 			end -= 16 // the mark, which may be missing
@@ -313,9 +314,9 @@ func TestFormatReaderFindsDamage(t *testing.T) {
 		}
 		for _, at := range places {
 			damaged := filepath.Join(t.TempDir(), "db")
-			must(t, os.CopyFS(damaged, os.DirFS(dir)))
+			dbtest.Must(t, os.CopyFS(damaged, os.DirFS(dir)))
 			data[int(at*float64(end))] ^= 4
-			must(t, os.WriteFile(filepath.Join(damaged, filepath.Base(name)), data, 0o600))
+			dbtest.Must(t, os.WriteFile(filepath.Join(damaged, filepath.Base(name)), data, 0o600))
 			data[int(at*float64(end))] ^= 4
 			dirs, files = append(dirs, damaged), append(files, filepath.Base(name))
 		}

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/seerdb-go/seerdb/internal/dbtest"
+
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -37,8 +39,8 @@ func TestFullDiskOnTmpfs(t *testing.T) {
 // fillDisk writes to a file until nothing fits any more.
 func fillDisk(t *testing.T, name string) {
 	f, err := os.Create(name)
-	must(t, err)
-	defer func() { must(t, f.Close()) }()
+	dbtest.Must(t, err)
+	defer func() { dbtest.Must(t, f.Close()) }()
 	for chunk := make([]byte, 1<<20); len(chunk) >= 4096; {
 		if _, err := f.Write(chunk); err != nil {
 			chunk = chunk[:len(chunk)/2]

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -29,7 +30,7 @@ type fullDisk struct {
 
 func (d *fullDisk) open(t *testing.T) *seerdb.DB {
 	t.Helper()
-	db, err := seerdb.Open(d.dir, d.o.With(seerdb.TestOptions{FS: d.fs}))
+	db, err := seerdb.Open(d.dir, dbtest.With(d.o, dbtest.TestOptions{FS: d.fs}))
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}
@@ -54,18 +55,18 @@ func (d *fullDisk) run(t *testing.T) {
 	if h := d.health; !errors.Is(h.Err, seerdb.ErrNoSpace) {
 		t.Errorf("health: %+v", h)
 	}
-	must(t, db.Delete([]byte("k000000")))
-	must(t, db.Close())
+	dbtest.Must(t, db.Delete([]byte("k000000")))
+	dbtest.Must(t, db.Close())
 
 	db = d.open(t)
 	read(db, 1)
 	if ok, err := db.Has([]byte("k000000")); ok || err != nil {
 		t.Errorf("the deleted key is there: %v", err)
 	}
-	must(t, db.DeleteRange(nil, fmt.Appendf(nil, "k%06d", acked-acked/20)))
+	dbtest.Must(t, db.DeleteRange(nil, fmt.Appendf(nil, "k%06d", acked-acked/20)))
 	ctx := context.Background()
 	// A job in the background may have the last of the room for a moment.
-	eventually(t, 5*time.Second, "a flush and a compaction work", func() bool {
+	dbtest.Eventually(t, 5*time.Second, "a flush and a compaction work", func() bool {
 		err := db.Flush(ctx)
 		if err == nil {
 			err = db.Compact(ctx, nil, nil)
@@ -75,15 +76,15 @@ func (d *fullDisk) run(t *testing.T) {
 		}
 		return err == nil
 	})
-	eventually(t, 5*time.Second, "commits go on", func() bool { return db.Put([]byte("again"), make([]byte, d.size)) == nil })
-	eventually(t, 5*time.Second, "the database is well", func() bool { return db.Health().Status == observe.OK })
+	dbtest.Eventually(t, 5*time.Second, "commits go on", func() bool { return db.Put([]byte("again"), make([]byte, d.size)) == nil })
+	dbtest.Eventually(t, 5*time.Second, "the database is well", func() bool { return db.Health().Status == observe.OK })
 	read(db, acked-acked/20)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	db = d.open(t)
 	read(db, acked-acked/20)
 	_, err := db.Verify(ctx)
-	must(t, err)
-	must(t, db.Close())
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Close())
 }
 
 // until commits until no commit has worked for a while, and returns how many did. A
@@ -156,8 +157,8 @@ func TestTinyDatabaseHasNoReserve(t *testing.T) {
 	d := fullDisk{fs: mem, dir: "db"}
 	for range 3 {
 		db := d.open(t)
-		must(t, db.Put([]byte("k"), make([]byte, 10_000)))
-		must(t, db.Close())
+		dbtest.Must(t, db.Put([]byte("k"), make([]byte, 10_000)))
+		dbtest.Must(t, db.Close())
 	}
 	if _, err := mem.Stat("db/RESERVE"); err == nil || mem.Used() > 64<<10 {
 		t.Errorf("three values of 10 kB take %d bytes; a reserve: %v", mem.Used(), err == nil)
@@ -169,17 +170,17 @@ func TestTinyDatabaseHasNoReserve(t *testing.T) {
 func TestForeignReserveStays(t *testing.T) {
 	mem := memfs.New()
 	d := fullDisk{fs: mem, dir: "db"}
-	must(t, d.open(t).Close())
+	dbtest.Must(t, d.open(t).Close())
 	f, err := mem.Create("db/RESERVE")
-	must(t, err)
+	dbtest.Must(t, err)
 	_, err = f.Write([]byte("mine"))
-	must(t, err)
-	must(t, f.Close())
+	dbtest.Must(t, err)
+	dbtest.Must(t, f.Close())
 	db := d.open(t)
 	for i := range 40 {
-		must(t, db.Put([]byte{byte(i)}, make([]byte, 20_000)))
+		dbtest.Must(t, db.Put([]byte{byte(i)}, make([]byte, 20_000)))
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	if info, err := mem.Stat("db/RESERVE"); err != nil || info.Size() != 4 {
 		t.Errorf("a file that is not of the database: %v, %v", info, err)
 	}
@@ -203,14 +204,14 @@ func TestReserveComesBack(t *testing.T) {
 			db := d.open(t)
 			defer db.Close()
 			for i := range 40 {
-				must(t, db.Put([]byte{byte(i)}, make([]byte, 20_000)))
+				dbtest.Must(t, db.Put([]byte{byte(i)}, make([]byte, 20_000)))
 			}
 			if h := db.Health(); h.Err != nil || fired.Count() == 0 {
 				t.Errorf("health: %+v; %d failures", h, fired.Count())
 			}
 			fault.Clear()
 			room := func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil }
-			eventually(t, 5*time.Second, "the reserve is there", room)
+			dbtest.Eventually(t, 5*time.Second, "the reserve is there", room)
 		})
 	}
 }
@@ -218,16 +219,16 @@ func TestReserveComesBack(t *testing.T) {
 // TestReserveGetsTheDescriptorOfATable: where open tables have all descriptors, one
 // is closed for the reserve, which is made at once.
 func TestReserveGetsTheDescriptorOfATable(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize = 4 << 20 })
-	r.put("a=1")
-	must(t, r.flush())
-	r.want("a=1") // opens the table
-	fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "RESERVE", Err: syscall.EMFILE, Count: 1})
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemtableSize = 4 << 20 })
+	r.Put("a=1")
+	dbtest.Must(t, r.Flush())
+	r.Want("a=1") // opens the table
+	fired := r.Fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "RESERVE", Err: syscall.EMFILE, Count: 1})
 	for i := range 40 {
-		must(t, r.db.Put([]byte{byte(i)}, make([]byte, 20_000)))
+		dbtest.Must(t, r.DB.Put([]byte{byte(i)}, make([]byte, 20_000)))
 	}
-	eventually(t, 5*time.Second, "the reserve is made", func() bool { _, err := r.mem.Stat("db/RESERVE"); return err == nil })
-	if m := r.db.Metrics().Files; fired.Count() != 1 || m.Refusals != 1 {
+	dbtest.Eventually(t, 5*time.Second, "the reserve is made", func() bool { _, err := r.Mem.Stat("db/RESERVE"); return err == nil })
+	if m := r.DB.Metrics().Files; fired.Count() != 1 || m.Refusals != 1 {
 		t.Errorf("%d refusals, %d of them known to the cache of open files", fired.Count(), m.Refusals)
 	}
 }
@@ -246,16 +247,16 @@ func TestCloseMakesRoomForTheReserve(t *testing.T) {
 	rng := rand.NewChaCha8([32]byte{1}) // so that it does not compress
 	for i := range 600 {
 		_, _ = rng.Read(value)
-		must(t, db.Put(fmt.Appendf(nil, "k%06d", i), value))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "k%06d", i), value))
 	}
-	must(t, db.Flush(context.Background()))
-	eventually(t, 5*time.Second, "there is a reserve", func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil })
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Eventually(t, 5*time.Second, "there is a reserve", func() bool { _, err := mem.Stat("db/RESERVE"); return err == nil })
 	taken := fault.Inject(faultfs.Rule{Op: faultfs.OpPreallocate, Path: "RESERVE", Err: syscall.ENOSPC})
 	mem.SetCapacity(mem.Used())
-	must(t, db.Delete([]byte("k000000"))) // gives the reserve up
-	eventually(t, 5*time.Second, "the log of that went to a table", func() bool { return taken.Count() > 1 && db.Metrics().Flushes.Count == 2 })
+	dbtest.Must(t, db.Delete([]byte("k000000"))) // gives the reserve up
+	dbtest.Eventually(t, 5*time.Second, "the log of that went to a table", func() bool { return taken.Count() > 1 && db.Metrics().Flushes.Count == 2 })
 	for i := range 400 {
-		must(t, db.Delete(fmt.Appendf(nil, "k%06d%0100d", i, 0)))
+		dbtest.Must(t, db.Delete(fmt.Appendf(nil, "k%06d%0100d", i, 0)))
 	}
 	const reserve = 256 << 10 // of a small database without a log
 	mem.SetCapacity(mem.Used() + reserve + 20<<10)
@@ -263,9 +264,9 @@ func TestCloseMakesRoomForTheReserve(t *testing.T) {
 	if h := db.Health(); !errors.Is(h.Err, seerdb.ErrNoSpace) {
 		t.Fatalf("health: %+v", h)
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	mem.SetCapacity(mem.Used())
 	db = d.open(t)
-	must(t, db.Delete([]byte("k000001")))
-	must(t, db.Close())
+	dbtest.Must(t, db.Delete([]byte("k000001")))
+	dbtest.Must(t, db.Close())
 }

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/seerdb-go/seerdb/internal/dbtest"
+
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -65,7 +67,7 @@ func fuzzNarrow(t *testing.T, c config, g *testkit.Gen, source *tape) {
 	}
 	r.checkAll("at the end")
 	r.closeSnapshots()
-	must(t, r.db.Close())
+	dbtest.Must(t, r.db.Close())
 }
 
 // fuzzWide is TestWideModel by tape.

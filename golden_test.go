@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -35,7 +36,7 @@ func goldenRow(i int) (key, value []byte) {
 	case 1:
 		key = fmt.Appendf(nil, "https://example.org/%x", i*i%509)
 	case 2:
-		key = []byte(awkward[i%len(awkward)])
+		key = []byte(dbtest.Awkward[i%len(dbtest.Awkward)])
 	default:
 		key = fmt.Appendf(nil, "%08d", i*i%4001)
 	}
@@ -59,21 +60,21 @@ func goldenRow(i int) (key, value []byte) {
 // levels, a log with commits.
 func makeGolden(t *testing.T, dir string) {
 	t.Helper()
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.MemtableSize, o.PageSize, to.ManualOnly = 1<<20, 512, true
 	n := 0
 	session := func(row func(int) (key, value []byte), end func(*seerdb.DB) error) {
-		db, err := seerdb.Open(dir, o.With(to))
-		must(t, err)
+		db, err := seerdb.Open(dir, dbtest.With(o, to))
+		dbtest.Must(t, err)
 		for range 300 {
 			k, v := row(n)
 			if n++; v == nil {
-				must(t, db.Delete(k))
+				dbtest.Must(t, db.Delete(k))
 			} else {
-				must(t, db.Put(k, v))
+				dbtest.Must(t, db.Put(k, v))
 			}
 		}
-		must(t, errors.Join(end(db), db.Close()))
+		dbtest.Must(t, errors.Join(end(db), db.Close()))
 	}
 	flush := func(db *seerdb.DB) error { return db.Flush(context.Background()) }
 	compact := func(db *seerdb.DB) error { return db.Compact(context.Background(), nil, nil) }
@@ -101,17 +102,17 @@ func TestGoldenDatabases(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			dir := filepath.Join("testdata", "format", format)
 			rows, err := os.ReadFile(dir + ".rows")
-			must(t, err)
+			dbtest.Must(t, err)
 			want := strings.Split(strings.TrimSuffix(string(rows), "\n"), "\n")
 			mem := memfs.New()
 			copyIn(t, mem, dir)
 			for _, o := range []seerdb.Options{{ReadOnly: true}, {ErrorIfMissing: true}} {
-				db := open(t, "db", o.With(seerdb.TestOptions{FS: mem}))
+				db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: mem}))
 				if d := cmp.Diff(want, quoted(t, db)); d != "" {
 					t.Fatalf("read only %v: (-want +got):\n%s", o.ReadOnly, d)
 				}
 				report, err := db.Verify(context.Background())
-				must(t, err)
+				dbtest.Must(t, err)
 				if !report.Clean() {
 					t.Fatal(report.Damage)
 				}
@@ -119,12 +120,12 @@ func TestGoldenDatabases(t *testing.T) {
 					t.Errorf("the database does not use the whole format: %+v, %+v, %+v", m.Index, m.Values, m.Levels)
 				}
 				if !o.ReadOnly {
-					must(t, db.Compact(context.Background(), nil, nil))
+					dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 					if d := cmp.Diff(want, quoted(t, db)); d != "" {
 						t.Fatalf("after a compaction (-want +got):\n%s", d)
 					}
 				}
-				must(t, db.Close())
+				dbtest.Must(t, db.Close())
 			}
 		})
 	}
@@ -134,7 +135,7 @@ func TestGoldenDatabases(t *testing.T) {
 // its length and checksum.
 func quoted(t *testing.T, db *seerdb.DB) (out []string) {
 	t.Helper()
-	for _, row := range contents(t, db) {
+	for _, row := range dbtest.Contents(t, db) {
 		k, v, _ := strings.Cut(row, "=")
 		if q := strconv.Quote(v); len(v) <= 64 {
 			out = append(out, strconv.Quote(k)+" "+q)
@@ -149,27 +150,27 @@ func quoted(t *testing.T, db *seerdb.DB) (out []string) {
 func copyIn(t *testing.T, fs *memfs.FS, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	must(t, err)
-	must(t, fs.MkdirAll("db"))
+	dbtest.Must(t, err)
+	dbtest.Must(t, fs.MkdirAll("db"))
 	for _, e := range entries {
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		must(t, err)
+		dbtest.Must(t, err)
 		f, err := fs.Create("db/" + e.Name())
-		must(t, err)
+		dbtest.Must(t, err)
 		_, err = f.Write(b)
-		must(t, errors.Join(err, f.Close()))
+		dbtest.Must(t, errors.Join(err, f.Close()))
 	}
 }
 
 func updateGolden(t *testing.T, dir string) {
 	t.Helper()
-	must(t, os.RemoveAll(dir))
-	must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
+	dbtest.Must(t, os.RemoveAll(dir))
+	dbtest.Must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
 	makeGolden(t, dir)
-	must(t, os.Remove(filepath.Join(dir, "LOCK")))
+	dbtest.Must(t, os.Remove(filepath.Join(dir, "LOCK")))
 	mem := memfs.New()
 	copyIn(t, mem, dir)
-	db := open(t, "db", seerdb.Options{ReadOnly: true}.With(seerdb.TestOptions{FS: mem}))
-	must(t, os.WriteFile(dir+".rows", []byte(strings.Join(quoted(t, db), "\n")+"\n"), 0o644))
-	must(t, db.Close())
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{ReadOnly: true}, dbtest.TestOptions{FS: mem}))
+	dbtest.Must(t, os.WriteFile(dir+".rows", []byte(strings.Join(quoted(t, db), "\n")+"\n"), 0o644))
+	dbtest.Must(t, db.Close())
 }

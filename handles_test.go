@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -14,8 +15,8 @@ import (
 func keyspaceWith(t *testing.T, db *seerdb.DB, name, value string) *seerdb.Keyspace {
 	t.Helper()
 	k, err := db.Keyspace(name, nil)
-	must(t, err)
-	must(t, k.Put([]byte("k"), []byte(value)))
+	dbtest.Must(t, err)
+	dbtest.Must(t, k.Put([]byte("k"), []byte(value)))
 	return k
 }
 
@@ -64,15 +65,15 @@ func everyRead(r seerdb.Reader) map[string]error {
 // and snapshots refuse it, and nothing is read or written.
 func TestHandlesOfAnotherOpening(t *testing.T) {
 	fs := memfs.New()
-	a := open(t, "a", smallOn(fs, seerdb.Sync))
+	a := dbtest.Open(t, "a", dbtest.SmallOn(fs, seerdb.Sync))
 	old := keyspaceWith(t, a, "orders", "ours")
 	oldBatch := a.NewBatch()
-	must(t, oldBatch.Put([]byte("k"), nil))
-	must(t, a.Close())
-	a = open(t, "a", smallOn(fs, seerdb.Sync))
+	dbtest.Must(t, oldBatch.Put([]byte("k"), nil))
+	dbtest.Must(t, a.Close())
+	a = dbtest.Open(t, "a", dbtest.SmallOn(fs, seerdb.Sync))
 	ours, err := a.Keyspace("orders", nil)
-	must(t, err)
-	b := open(t, "b", smallOn(memfs.New(), seerdb.Sync))
+	dbtest.Must(t, err)
+	b := dbtest.Open(t, "b", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	theirs := keyspaceWith(t, b, "secrets", "theirs")
 
 	for name, k := range map[string]*seerdb.Keyspace{"another database": theirs, "an earlier opening": old} {
@@ -81,7 +82,7 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 				invalid(t, "batch: "+what, err)
 			}
 			batch := a.NewBatch()
-			must(t, batch.Put([]byte("k"), nil))
+			dbtest.Must(t, batch.Put([]byte("k"), nil))
 			_ = batch.In(k).Put([]byte("k"), nil)
 			invalid(t, "a batch that refused an operation", a.Apply(batch, seerdb.DefaultDurability))
 
@@ -90,7 +91,7 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 			for what, err := range everyRead(s.In(k)) {
 				invalid(t, "snapshot: "+what, err)
 			}
-			x := begin(t, a, nil)
+			x := dbtest.Begin(t, a, nil)
 			for what, err := range everyRead(x.In(k)) {
 				invalid(t, "transaction: "+what, err)
 			}
@@ -99,7 +100,7 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 			}
 			_, err := x.In(k).GetForUpdate([]byte("k"))
 			invalid(t, "transaction: get for update", err)
-			must(t, x.Commit())
+			dbtest.Must(t, x.Commit())
 		})
 	}
 	invalid(t, "a batch of an earlier opening", a.Apply(oldBatch, seerdb.DefaultDurability))
@@ -117,25 +118,25 @@ func TestHandlesOfAnotherOpening(t *testing.T) {
 // TestBatchBelongsToOneDatabase: a batch goes to the database whose keyspaces it
 // writes to. The zero Batch takes the first, until it is reset.
 func TestBatchBelongsToOneDatabase(t *testing.T) {
-	a := open(t, "a", smallOn(memfs.New(), seerdb.Sync))
-	b := open(t, "b", smallOn(memfs.New(), seerdb.Sync))
+	a := dbtest.Open(t, "a", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	b := dbtest.Open(t, "b", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	ka, kb := keyspaceWith(t, a, "x", "a"), keyspaceWith(t, b, "x", "b")
 
 	var batch seerdb.Batch
 	in := batch.In(ka) // naming a keyspace is not writing to it
-	must(t, batch.Put([]byte("d"), nil))
-	must(t, b.Apply(&batch, seerdb.DefaultDurability))
-	must(t, in.Put([]byte("k"), []byte("new")))
+	dbtest.Must(t, batch.Put([]byte("d"), nil))
+	dbtest.Must(t, b.Apply(&batch, seerdb.DefaultDurability))
+	dbtest.Must(t, in.Put([]byte("k"), []byte("new")))
 	invalid(t, "apply to the other", b.Apply(&batch, seerdb.DefaultDurability))
-	must(t, a.Apply(&batch, seerdb.DefaultDurability))
+	dbtest.Must(t, a.Apply(&batch, seerdb.DefaultDurability))
 	invalid(t, "both in one batch", batch.In(kb).Put([]byte("k"), nil))
 	invalid(t, "apply after that", a.Apply(&batch, seerdb.DefaultDurability))
 
 	batch.Reset()
-	must(t, batch.In(kb).Put([]byte("k"), []byte("new")))
+	dbtest.Must(t, batch.In(kb).Put([]byte("k"), []byte("new")))
 	invalid(t, "what names the first keyspace", in.Put([]byte("k"), nil))
 	batch.Reset()
-	must(t, in.Delete([]byte("k")))
+	dbtest.Must(t, in.Delete([]byte("k")))
 	invalid(t, "apply to the other after a reset", b.Apply(&batch, seerdb.DefaultDurability))
 	if v, err := kb.Get([]byte("k")); string(v) != "b" {
 		t.Errorf("the other database has %q, %v", v, err)
@@ -146,11 +147,11 @@ func TestBatchBelongsToOneDatabase(t *testing.T) {
 // both directories, and that for one of an earlier opening the one there is.
 func TestForeignHandlesAreNamed(t *testing.T) {
 	fs := memfs.New()
-	a := open(t, "ours", smallOn(fs, seerdb.Sync))
+	a := dbtest.Open(t, "ours", dbtest.SmallOn(fs, seerdb.Sync))
 	old := keyspaceWith(t, a, "orders", "value")
-	must(t, a.Close())
-	a = open(t, "ours", smallOn(fs, seerdb.Sync))
-	theirs := keyspaceWith(t, open(t, "theirs", smallOn(memfs.New(), seerdb.Sync)), "secrets", "value")
+	dbtest.Must(t, a.Close())
+	a = dbtest.Open(t, "ours", dbtest.SmallOn(fs, seerdb.Sync))
+	theirs := keyspaceWith(t, dbtest.Open(t, "theirs", dbtest.SmallOn(memfs.New(), seerdb.Sync)), "secrets", "value")
 	for k, want := range map[*seerdb.Keyspace]string{
 		old:    `keyspace "orders" is of another Open of ours;`,
 		theirs: `keyspace "secrets" is of the database in theirs, and was used with that in ours`,

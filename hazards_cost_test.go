@@ -11,22 +11,23 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // A flush copied the memtable into one list, and sorted that.
 func TestS14FlushStreams(t *testing.T) {
-	if raceEnabled {
+	if dbtest.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	const size = 32 << 20
-	db := open(t, t.TempDir(), &seerdb.Options{MemtableSize: 2 * size, Durability: seerdb.NoWAL, ValueThreshold: -1})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{MemtableSize: 2 * size, Durability: seerdb.NoWAL, ValueThreshold: -1})
 	value := make([]byte, 400)
 	for i := range size / (len(value) + 16) {
-		must(t, db.Put(fmt.Appendf(nil, "key%013d", i*7919%1000003), value))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%013d", i*7919%1000003), value))
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > size/2 { // 10 MiB: buffers, and 12 % for the filter of all these keys
 		t.Fatalf("a flush of %d MiB allocated %d KiB", size>>20, n>>10)
@@ -35,22 +36,22 @@ func TestS14FlushStreams(t *testing.T) {
 
 // One flush made one table, however large.
 func TestS15FlushSplitsItsOutput(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize, o.TableSize = 1<<20, 8<<10 })
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemtableSize, o.TableSize = 1<<20, 8<<10 })
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := range 2000 {
 		v := make([]byte, 60)
 		for j := range v {
 			v[j] = byte(rng.Uint32())
 		}
-		must(t, r.db.Put(fmt.Appendf(nil, "k%05d", i), v))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "k%05d", i), v))
 	}
-	must(t, r.flush())
-	l0 := r.db.Metrics().Levels[0]
+	dbtest.Must(t, r.Flush())
+	l0 := r.DB.Metrics().Levels[0]
 	if l0.Runs != 1 || l0.Files < 10 {
 		t.Fatalf("%d runs, %d tables", l0.Runs, l0.Files)
 	}
-	for _, n := range r.files(".sst") {
-		if size := len(r.read("db/" + n)); size > 16<<10 {
+	for _, n := range r.Files(".sst") {
+		if size := len(r.Read("db/" + n)); size > 16<<10 {
 			t.Errorf("%s has %d bytes", n, size)
 		}
 	}
@@ -58,41 +59,41 @@ func TestS15FlushSplitsItsOutput(t *testing.T) {
 
 // The log of values was locked for as long as a table was built.
 func TestS16ValuesAreReadDuringAFlush(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.ValueThreshold = 1 })
-	old := rows("old", 10, "a value")
-	r.put(old...)
-	must(t, r.flush())
-	fresh := rows("new", 10, "a value")
-	r.put(fresh...)
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.ValueThreshold = 1 })
+	old := dbtest.Rows("old", 10, "a value")
+	r.Put(old...)
+	dbtest.Must(t, r.Flush())
+	fresh := dbtest.Rows("new", 10, "a value")
+	r.Put(fresh...)
 	for _, s := range flushSteps[2:7] {
-		held := r.hold(s.op, s.pattern)
-		flushed := async(r.flush)
-		held.wait()
-		must(t, r.finish(async(func() error { r.want(append(slices.Clone(old), fresh...)...); return nil })))
-		held.release()
-		must(t, r.finish(flushed))
-		r.put(fresh...)
+		held := r.Hold(s.op, s.pattern)
+		flushed := dbtest.Async(r.Flush)
+		held.Wait()
+		dbtest.Must(t, r.Finish(dbtest.Async(func() error { r.Want(append(slices.Clone(old), fresh...)...); return nil })))
+		held.Release()
+		dbtest.Must(t, r.Finish(flushed))
+		r.Put(fresh...)
 	}
 }
 
 // Bytes were counted where the engine thought that it wrote them: values and
 // batches were forgotten.
 func TestS21BytesAreCountedAtTheFiles(t *testing.T) {
-	r := newRig(t)
+	r := dbtest.NewRig(t)
 	user := int64(0)
 	for i := range 400 {
-		b := r.db.NewBatch()
+		b := r.DB.NewBatch()
 		for j := range 1 + i%4 {
 			k, v := fmt.Appendf(nil, "key%04d", (i*7+j)%300), make([]byte, i)
 			user += int64(len(k) + len(v))
-			must(t, b.Put(k, v))
+			dbtest.Must(t, b.Put(k, v))
 		}
-		must(t, r.db.Apply(b, seerdb.DefaultDurability))
+		dbtest.Must(t, r.DB.Apply(b, seerdb.DefaultDurability))
 	}
-	r.compact()
-	contents(t, r.db)
-	eventually(t, 10*time.Second, "nothing runs", func() bool { return r.db.Metrics().Compactions.Running == 0 })
-	m := r.db.Metrics()
+	r.Compact()
+	dbtest.Contents(t, r.DB)
+	dbtest.Eventually(t, 10*time.Second, "nothing runs", func() bool { return r.DB.Metrics().Compactions.Running == 0 })
+	m := r.DB.Metrics()
 	if m.UserBytes != user {
 		t.Errorf("%d user bytes, counted %d", user, m.UserBytes)
 	}
@@ -101,13 +102,13 @@ func TestS21BytesAreCountedAtTheFiles(t *testing.T) {
 		".sst": {m.IO.Tables.BytesWritten, m.IO.Tables.BytesRead},
 		".val": {m.IO.Values.BytesWritten, m.IO.Values.BytesRead},
 	} {
-		written, read := r.log.bytes(ext)
+		written, read := r.Ops.Bytes(ext)
 		if io.written != written || io.read != read || written == 0 {
 			t.Errorf("%s: counted %d written and %d read; the files saw %d and %d", ext, io.written, io.read, written, read)
 		}
 	}
-	tables, _ := r.log.bytes(".sst")
-	values, _ := r.log.bytes(".val")
+	tables, _ := r.Ops.Bytes(".sst")
+	values, _ := r.Ops.Bytes(".val")
 	if want := float64(tables+values) / float64(user); m.IO.WriteAmplification < 0.99*want || m.IO.WriteAmplification > 1.01*want {
 		t.Errorf("write amplification %.3f; the files say %.3f", m.IO.WriteAmplification, want)
 	}
@@ -118,7 +119,7 @@ func TestS21BytesAreCountedAtTheFiles(t *testing.T) {
 func TestH20EveryCodecReadsWhatItWrote(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, c := range []seerdb.Compression{seerdb.NoCompression, seerdb.LZ4, seerdb.S2, seerdb.Zstd} {
-		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+		r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 			o.Compression, o.ValueThreshold, o.MemtableSize = c, 200, 1<<20
 		})
 		var all []string
@@ -131,34 +132,34 @@ func TestH20EveryCodecReadsWhatItWrote(t *testing.T) {
 			}
 			all = append(all, fmt.Sprintf("k%03d=%s", i, v))
 		}
-		r.put(all...)
-		must(t, r.flush())
-		r.want(all...)
-		r.o.Compression = seerdb.S2 // what is there stays readable
-		r = r.reopen()
-		r.compact()
-		r.want(all...).clean()
+		r.Put(all...)
+		dbtest.Must(t, r.Flush())
+		r.Want(all...)
+		r.Options.Compression = seerdb.S2 // what is there stays readable
+		r = r.Reopen()
+		r.Compact()
+		r.Want(all...).Clean()
 	}
 }
 
 // Files were deleted five seconds after a compaction; a longer scan failed.
 func TestH23FilesLiveAsLongAsTheirReaders(t *testing.T) {
-	r := newRig(t, quiet, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.NoCache = true })
-	all := rows("k", 300, strings.Repeat("v", 250))
-	r.put(all...)
-	must(t, r.flush())
-	old := append(r.files(".sst"), r.files(".val")...)
-	it, err := r.db.NewIter(nil)
-	must(t, err)
+	r := dbtest.NewRig(t, dbtest.Quiet, func(_ *seerdb.Options, to *dbtest.TestOptions) { to.NoCache = true })
+	all := dbtest.Rows("k", 300, strings.Repeat("v", 250))
+	r.Put(all...)
+	dbtest.Must(t, r.Flush())
+	old := append(r.Files(".sst"), r.Files(".val")...)
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
 	if !it.First() {
 		t.Fatal(it.Err())
 	}
 	for i := range 300 {
-		r.del(fmt.Sprintf("k%05d", i))
+		r.Delete(fmt.Sprintf("k%05d", i))
 	}
-	r.compact()
-	must(t, r.flush())
-	still := append(r.files(".sst"), r.files(".val")...)
+	r.Compact()
+	dbtest.Must(t, r.Flush())
+	still := append(r.Files(".sst"), r.Files(".val")...)
 	for _, n := range old {
 		if !slices.Contains(still, n) {
 			t.Fatalf("%s was removed under an iterator", n)
@@ -168,12 +169,12 @@ func TestH23FilesLiveAsLongAsTheirReaders(t *testing.T) {
 	for ok := true; ok; ok = it.Next() {
 		got = append(got, string(it.Key())+"="+string(it.Value()))
 	}
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	if !slices.Equal(got, all) {
 		t.Fatalf("the iterator showed %d rows of %d", len(got), len(all))
 	}
-	r.tidyDir()
-	if n := r.files(".sst"); len(n) != 0 {
+	r.TidyDir()
+	if n := r.Files(".sst"); len(n) != 0 {
 		t.Fatalf("%v is left of nothing", n)
 	}
 }
@@ -182,23 +183,23 @@ func TestH23FilesLiveAsLongAsTheirReaders(t *testing.T) {
 // with constants.
 func TestH24MemoryStaysInItsBudget(t *testing.T) {
 	const budget = 4 << 20
-	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemoryBudget, o.MemtableSize, o.TableSize, o.PageSize = budget, 256<<10, 64<<10, 4<<10
 		o.Durability, o.ValueThreshold, o.Compression = seerdb.NoWAL, -1, seerdb.NoCompression
 		to.L0Trigger, to.BaseLevel = 4, 1<<20
 	})
 	value := make([]byte, 1000)
 	for i := range 12000 { // 12 MB
-		must(t, r.db.Put(fmt.Appendf(nil, "k%06d", i*7919%12000), value))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "k%06d", i*7919%12000), value))
 	}
-	must(t, r.flush())
-	contents(t, r.db)
+	dbtest.Must(t, r.Flush())
+	dbtest.Contents(t, r.DB)
 	for i := range 12000 {
-		if _, err := r.db.Get(fmt.Appendf(nil, "k%06d", i)); err != nil {
+		if _, err := r.DB.Get(fmt.Appendf(nil, "k%06d", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m := r.db.Metrics().Memory
+	m := r.DB.Metrics().Memory
 	if m.Used > budget || m.Pages == 0 || m.Tables == 0 || m.Memtables == 0 {
 		t.Fatalf("memory, with a budget of %d: %+v", budget, m)
 	}
@@ -206,19 +207,19 @@ func TestH24MemoryStaysInItsBudget(t *testing.T) {
 
 // Opening read every byte of every table, and so did each new handle.
 func TestH27OpenAndReadCostWhatTheyNeed(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.TableSize, o.PageSize, to.NoCache = 1<<20, 64<<10, 1<<10, true
 		o.ValueThreshold, o.Compression = 500, seerdb.NoCompression
 	})
 	for i := range 4000 {
-		r.put(fmt.Sprintf("k%05d=%s", i, strings.Repeat("v", 100+i%2*500)))
+		r.Put(fmt.Sprintf("k%05d=%s", i, strings.Repeat("v", 100+i%2*500)))
 	}
-	r.compact()
-	size := r.db.Metrics().IO.Tables.Bytes
-	r = r.reopen()
+	r.Compact()
+	size := r.DB.Metrics().IO.Tables.Bytes
+	r = r.Reopen()
 	read := func() int64 {
-		_, tables := r.log.bytes(".sst")
-		_, values := r.log.bytes(".val")
+		_, tables := r.Ops.Bytes(".sst")
+		_, values := r.Ops.Bytes(".val")
 		return tables + values
 	}
 	if n := read(); n > size/100 {
@@ -226,7 +227,7 @@ func TestH27OpenAndReadCostWhatTheyNeed(t *testing.T) {
 	}
 	get := func() int64 {
 		before := read()
-		if _, err := r.db.Get([]byte("k00100")); err != nil {
+		if _, err := r.DB.Get([]byte("k00100")); err != nil {
 			t.Fatal(err)
 		}
 		return read() - before
@@ -239,17 +240,17 @@ func TestH27OpenAndReadCostWhatTheyNeed(t *testing.T) {
 
 // The filter was made for 10,000 keys whatever the table held.
 func TestFilterIsMadeForTheKeysOfItsTable(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.MemtableSize, o.TableSize, o.MemoryBudget, o.PageSize, o.Durability = 16<<20, 64<<20, 64<<20, 4<<10, seerdb.NoWAL
 	})
 	for i := range 50_000 {
-		must(t, r.db.Put(fmt.Appendf(nil, "k%06d", 2*i), nil))
+		dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "k%06d", 2*i), nil))
 	}
-	must(t, r.flush())
+	dbtest.Must(t, r.Flush())
 	for i := range 20_000 {
-		r.gone(fmt.Sprintf("k%06d", 2*i+1))
+		r.Gone(fmt.Sprintf("k%06d", 2*i+1))
 	}
-	l := r.db.Metrics().Levels[0]
+	l := r.DB.Metrics().Levels[0]
 	if l.Files != 1 || l.Reads != 20_000 || l.FilterFalsePositives > 400 || l.FilterNegatives+l.FilterFalsePositives != l.Reads {
 		t.Fatalf("%d tables, %d reads, %d stopped by the filter, %d false positives", l.Files, l.Reads, l.FilterNegatives, l.FilterFalsePositives)
 	}
@@ -257,17 +258,17 @@ func TestFilterIsMadeForTheKeysOfItsTable(t *testing.T) {
 
 // Memtables were never given back after their flush.
 func TestFlushedMemtablesAreGivenBack(t *testing.T) {
-	r := newRig(t, quiet)
-	size := r.db.Metrics().Memory.Memtables
-	it, err := r.db.NewIter(nil)
-	must(t, err)
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	size := r.DB.Metrics().Memory.Memtables
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
 	for i := range 10 {
-		r.put(rows(fmt.Sprint(i, "/"), 20, "v")...)
-		must(t, r.flush())
+		r.Put(dbtest.Rows(fmt.Sprint(i, "/"), 20, "v")...)
+		dbtest.Must(t, r.Flush())
 	}
-	must(t, it.Close())
-	eventually(t, 10*time.Second, "one memtable is left", func() bool { return r.db.Metrics().Memory.Memtables == size })
-	if m := r.db.Metrics(); m.Memtable.Entries != 0 || m.Log.Segments != 1 {
+	dbtest.Must(t, it.Close())
+	dbtest.Eventually(t, 10*time.Second, "one memtable is left", func() bool { return r.DB.Metrics().Memory.Memtables == size })
+	if m := r.DB.Metrics(); m.Memtable.Entries != 0 || m.Log.Segments != 1 {
 		t.Fatalf("memtable: %+v, log: %+v", m.Memtable, m.Log)
 	}
 }
@@ -275,19 +276,19 @@ func TestFlushedMemtablesAreGivenBack(t *testing.T) {
 // A write amplification that a reader of the directory can check: what was
 // removed is really gone from the disk.
 func TestSpaceComesBack(t *testing.T) {
-	r := newRig(t, quiet)
+	r := dbtest.NewRig(t, dbtest.Quiet)
 	for range 5 {
-		r.put(rows("k", 100, strings.Repeat("v", 300))...)
-		must(t, r.flush())
+		r.Put(dbtest.Rows("k", 100, strings.Repeat("v", 300))...)
+		dbtest.Must(t, r.Flush())
 	}
-	full := r.mem.Used()
+	full := r.Mem.Used()
 	for i := range 100 {
-		r.del(fmt.Sprintf("k%05d", i))
+		r.Delete(fmt.Sprintf("k%05d", i))
 	}
-	r.compact()
-	r.tidyDir()
-	if left := r.mem.Used(); left > full/10 {
-		names, err := r.mem.List("db")
+	r.Compact()
+	r.TidyDir()
+	if left := r.Mem.Used(); left > full/10 {
+		names, err := r.Mem.List("db")
 		t.Fatalf("%d bytes of %d are left of nothing: %v, %v", left, full, names, err)
 	}
 }

@@ -15,37 +15,26 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/merger"
 )
-
-func withMerger(m seerdb.Merger) change {
-	return func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Merger = m }
-}
-
-func (r *rig) merge(rows ...string) {
-	r.Helper()
-	for _, row := range rows {
-		k, v, _ := strings.Cut(row, "=")
-		must(r, r.db.Merge([]byte(k), []byte(v)))
-	}
-}
 
 // Reads found an operand in the memtable being flushed and again in its table,
 // and counted it twice.
 func TestS06NoOperandCountsTwice(t *testing.T) {
-	r := newRig(t, withMerger(merger.Counter{}))
-	for i := range int64(some(40)) {
-		must(t, r.db.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
-		flushed := async(r.flush)
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}))
+	for i := range int64(dbtest.Some(40)) {
+		dbtest.Must(t, r.DB.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
+		flushed := dbtest.Async(r.Flush)
 		for done := false; !done; {
 			select {
 			case err := <-flushed:
-				must(t, err)
+				dbtest.Must(t, err)
 				done = true
 			default:
 			}
-			v, err := r.db.Get([]byte("n"))
-			must(t, err)
+			v, err := r.DB.Get([]byte("n"))
+			dbtest.Must(t, err)
 			if n, err := merger.Int64(v); err != nil || n != i+1 {
 				t.Fatalf("the counter is %d (%v) after %d increments", n, err, i+1)
 			}
@@ -56,72 +45,72 @@ func TestS06NoOperandCountsTwice(t *testing.T) {
 // The newest sequence of a key, as validation saw it, passed over tombstones
 // and operands; and writers outside of transactions were not seen at all.
 func TestH09DeletesAndMergesAreConflicts(t *testing.T) {
-	r := newRig(t, withMerger(merger.Append{Sep: ","}))
-	r.put("a=1", "b=1", "c=1")
-	must(t, r.flush())
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Append{Sep: ","}))
+	r.Put("a=1", "b=1", "c=1")
+	dbtest.Must(t, r.Flush())
 	for name, write := range map[string]func() error{
-		"a": func() error { return r.db.Delete([]byte("a")) },
-		"b": func() error { return r.db.Merge([]byte("b"), []byte("2")) },
-		"c": func() error { return r.db.DeleteRange([]byte("c"), []byte("d")) },
-		"d": func() error { return r.db.Put([]byte("d"), nil) }, // was not there
+		"a": func() error { return r.DB.Delete([]byte("a")) },
+		"b": func() error { return r.DB.Merge([]byte("b"), []byte("2")) },
+		"c": func() error { return r.DB.DeleteRange([]byte("c"), []byte("d")) },
+		"d": func() error { return r.DB.Put([]byte("d"), nil) }, // was not there
 	} {
-		x := begin(t, r.db, nil)
+		x := dbtest.Begin(t, r.DB, nil)
 		if _, err := x.Get([]byte(name)); err != nil && !errors.Is(err, seerdb.ErrNotFound) {
 			t.Fatal(err)
 		}
-		must(t, x.Put([]byte("out"), nil))
-		must(t, write())
-		must(t, r.flush()) // nor does it matter where the write is
+		dbtest.Must(t, x.Put([]byte("out"), nil))
+		dbtest.Must(t, write())
+		dbtest.Must(t, r.Flush()) // nor does it matter where the write is
 		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
-	r.gone("out")
+	r.Gone("out")
 }
 
 // Of two transactions that wrote the same key the last one won silently.
 func TestH09WritersOfOneKeyConflict(t *testing.T) {
-	r := newRig(t)
+	r := dbtest.NewRig(t)
 	o := &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation}
-	x, y := begin(t, r.db, o), begin(t, r.db, o)
-	must(t, x.Put([]byte("k"), []byte("x")))
-	must(t, y.Put([]byte("k"), []byte("y")))
-	must(t, x.Commit())
+	x, y := dbtest.Begin(t, r.DB, o), dbtest.Begin(t, r.DB, o)
+	dbtest.Must(t, x.Put([]byte("k"), []byte("x")))
+	dbtest.Must(t, y.Put([]byte("k"), []byte("y")))
+	dbtest.Must(t, x.Commit())
 	if err := y.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 		t.Fatal(err)
 	}
-	r.want("k=x")
+	r.Want("k=x")
 }
 
 // Compaction kept only the newest entry of a key, even if it was an operand, and
 // threw away the version that the oldest snapshot needed.
 func TestH10OperandsAndTheirBaseSurviveCompaction(t *testing.T) {
-	r := newRig(t, quiet, withMerger(merger.Append{Sep: ","}))
-	r.put("k=base", "gone=base")
-	must(t, r.flush())
-	r.merge("k=1")
-	old := r.db.NewSnapshot()
+	r := dbtest.NewRig(t, dbtest.Quiet, dbtest.WithMerger(merger.Append{Sep: ","}))
+	r.Put("k=base", "gone=base")
+	dbtest.Must(t, r.Flush())
+	r.Merge("k=1")
+	old := r.DB.NewSnapshot()
 	defer old.Close()
-	must(t, r.flush())
-	r.merge("k=2", "alone=1")
-	r.del("gone")
-	must(t, r.flush())
-	r.merge("k=3", "alone=2", "gone=new")
-	r.compact()
-	r.want("alone=1,2", "gone=new", "k=base,1,2,3")
-	if got := fmt.Sprint(contents(t, old)); got != "[gone=base k=base,1]" {
+	dbtest.Must(t, r.Flush())
+	r.Merge("k=2", "alone=1")
+	r.Delete("gone")
+	dbtest.Must(t, r.Flush())
+	r.Merge("k=3", "alone=2", "gone=new")
+	r.Compact()
+	r.Want("alone=1,2", "gone=new", "k=base,1,2,3")
+	if got := fmt.Sprint(dbtest.Contents(t, old)); got != "[gone=base k=base,1]" {
 		t.Fatalf("the snapshot moved: %s", got)
 	}
-	r.crash(0).want("alone=1,2", "gone=new", "k=base,1,2,3")
+	r.Crash(0).Want("alone=1,2", "gone=new", "k=base,1,2,3")
 }
 
 // Tables of a bulk load were put below older data, which then hid them.
 func TestH22LoadsLieOverWhatWasThere(t *testing.T) {
-	r := newRig(t, quiet)
-	r.put("a=old", "b=old")
-	must(t, r.flush())
-	r.put("c=old")
-	snap := r.db.NewSnapshot()
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	r.Put("a=old", "b=old")
+	dbtest.Must(t, r.Flush())
+	r.Put("c=old")
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
 	rows := func(yield func(k, v []byte) bool) {
 		for _, k := range []string{"a", "c", "d"} {
@@ -130,23 +119,23 @@ func TestH22LoadsLieOverWhatWasThere(t *testing.T) {
 			}
 		}
 	}
-	_, err := r.db.BulkLoad(context.Background(), rows, nil)
-	must(t, err)
-	r.put("d=newer")
-	r.want("a=loaded", "b=old", "c=loaded", "d=newer")
-	if got := fmt.Sprint(contents(t, snap)); got != "[a=old b=old c=old]" {
+	_, err := r.DB.BulkLoad(context.Background(), rows, nil)
+	dbtest.Must(t, err)
+	r.Put("d=newer")
+	r.Want("a=loaded", "b=old", "c=loaded", "d=newer")
+	if got := fmt.Sprint(dbtest.Contents(t, snap)); got != "[a=old b=old c=old]" {
 		t.Fatalf("the snapshot moved: %s", got)
 	}
-	r.crash(0).want("a=loaded", "b=old", "c=loaded", "d=newer")
-	r.compact()
-	r.want("a=loaded", "b=old", "c=loaded", "d=newer")
+	r.Crash(0).Want("a=loaded", "b=old", "c=loaded", "d=newer")
+	r.Compact()
+	r.Want("a=loaded", "b=old", "c=loaded", "d=newer")
 }
 
 // The filter was given encoded keys and flagged values, and what it removed
 // made an older version show.
 func TestH25FilterSeesWhatUsersSee(t *testing.T) {
 	seen := map[string]bool{}
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.ValueThreshold = 20
 		o.CompactionFilter = func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 			seen[string(key)+"="+string(value)] = true
@@ -160,42 +149,42 @@ func TestH25FilterSeesWhatUsersSee(t *testing.T) {
 		}
 	})
 	long := strings.Repeat("long", 10)
-	r.put("a=old", "b=old", "c="+long, "d=old")
-	must(t, r.flush())
-	r.put("a=remove", "b=change")
-	r.del("d")
-	snap := r.db.NewSnapshot()
-	r.compact()
-	r.want("b=changed", "c="+long)
-	if got := contents(t, snap); !slices.Equal(got, []string{"a=remove", "b=change", "c=" + long}) {
+	r.Put("a=old", "b=old", "c="+long, "d=old")
+	dbtest.Must(t, r.Flush())
+	r.Put("a=remove", "b=change")
+	r.Delete("d")
+	snap := r.DB.NewSnapshot()
+	r.Compact()
+	r.Want("b=changed", "c="+long)
+	if got := dbtest.Contents(t, snap); !slices.Equal(got, []string{"a=remove", "b=change", "c=" + long}) {
 		t.Fatalf("the snapshot shows %v", got)
 	}
 	if want := map[string]bool{"a=remove": true, "b=change": true, "c=" + long: true}; !maps.Equal(seen, want) {
 		t.Fatalf("the filter saw %v", seen)
 	}
-	r.put("e=more") // so that there is something to compact
-	r.compact()
-	r.want("b=changed", "c="+long, "e=more")
+	r.Put("e=more") // so that there is something to compact
+	r.Compact()
+	r.Want("b=changed", "c="+long, "e=more")
 	if v, err := snap.Get([]byte("a")); err != nil || string(v) != "remove" {
 		t.Fatalf("the snapshot shows %q, %v", v, err)
 	}
-	must(t, snap.Close())
+	dbtest.Must(t, snap.Close())
 }
 
 // An operator that failed, or that was missing, was passed over: the read
 // returned the value under the operands.
 func TestH30MergeThatFailsIsAnError(t *testing.T) {
-	r := newRig(t, quiet, withMerger(merger.Counter{}))
-	r.put("k=" + string(merger.AppendInt64(nil, 5)))
-	must(t, r.flush())
-	r.merge("k=no number", "n="+string(merger.AppendInt64(nil, 1)))
+	r := dbtest.NewRig(t, dbtest.Quiet, dbtest.WithMerger(merger.Counter{}))
+	r.Put("k=" + string(merger.AppendInt64(nil, 5)))
+	dbtest.Must(t, r.Flush())
+	r.Merge("k=no number", "n="+string(merger.AppendInt64(nil, 1)))
 	check := func(when string) {
 		t.Helper()
-		if v, err := r.db.Get([]byte("k")); !errors.Is(err, merger.ErrForm) {
+		if v, err := r.DB.Get([]byte("k")); !errors.Is(err, merger.ErrForm) {
 			t.Fatalf("%s: %q, %v", when, v, err)
 		}
-		it, err := r.db.NewIter(nil)
-		must(t, err)
+		it, err := r.DB.NewIter(nil)
+		dbtest.Must(t, err)
 		if it.First() || !errors.Is(it.Err(), merger.ErrForm) {
 			t.Fatalf("%s: the iterator shows %q, %v", when, it.Key(), it.Err())
 		}
@@ -203,17 +192,17 @@ func TestH30MergeThatFailsIsAnError(t *testing.T) {
 			t.Fatalf("%s: what comes behind is not shown: %v", when, it.Err())
 		}
 		_ = it.Close()
-		if has, err := r.db.Has([]byte("k")); !has || err != nil {
+		if has, err := r.DB.Has([]byte("k")); !has || err != nil {
 			t.Fatalf("%s: has: %v, %v", when, has, err)
 		}
 	}
 	check("in the memtable")
-	r.compact()
+	r.Compact()
 	check("compacted")
-	r = r.reopen()
+	r = r.Reopen()
 	check("reopened")
-	r.put("k=" + string(merger.AppendInt64(nil, 7)))
-	if v, err := r.db.Get([]byte("k")); err != nil || len(v) != 8 {
+	r.Put("k=" + string(merger.AppendInt64(nil, 7)))
+	if v, err := r.DB.Get([]byte("k")); err != nil || len(v) != 8 {
 		t.Fatalf("after a put: %q, %v", v, err)
 	}
 }
@@ -221,7 +210,7 @@ func TestH30MergeThatFailsIsAnError(t *testing.T) {
 // A read that found an operand in a table looked for the others in a way that
 // found some of them.
 func TestH34EveryOperandOfATableCounts(t *testing.T) {
-	r := newRig(t, quiet, withMerger(merger.Append{Sep: ","}), func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, dbtest.WithMerger(merger.Append{Sep: ","}), func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.PageSize = 80
 	})
 	var want []string
@@ -229,12 +218,12 @@ func TestH34EveryOperandOfATableCounts(t *testing.T) {
 	for i := range 200 { // over many pages, and among keys that are its prefixes
 		op := fmt.Sprintf("operand%03d", i)
 		want = append(want, op)
-		r.merge("key="+op, "ke="+op, "key\x00="+op)
+		r.Merge("key="+op, "ke="+op, "key\x00="+op)
 		if i%5 == 0 {
-			snaps = append(snaps, r.db.NewSnapshot()) // they keep operands apart
+			snaps = append(snaps, r.DB.NewSnapshot()) // they keep operands apart
 		}
 	}
-	check := func(src reader, n int) {
+	check := func(src dbtest.Reader, n int) {
 		t.Helper()
 		v, err := src.AppendGet(nil, []byte("key"))
 		if err != nil || string(v) != strings.Join(want[:n], ",") {
@@ -242,30 +231,30 @@ func TestH34EveryOperandOfATableCounts(t *testing.T) {
 		}
 	}
 	for range 2 {
-		check(r.db, 200)
+		check(r.DB, 200)
 		for i, s := range snaps {
 			check(s, 5*i+1)
 		}
-		r.compact()
+		r.Compact()
 	}
 	for _, s := range snaps {
-		must(t, s.Close())
+		dbtest.Must(t, s.Close())
 	}
 }
 
 // TestManyOperandsAreCollapsed: a key that is read with many operands is
 // compacted, so that the next reads find a value.
 func TestManyOperandsAreCollapsed(t *testing.T) {
-	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemtableSize = 1 << 20 })
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}), func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemtableSize = 1 << 20 })
 	for range 5000 {
-		must(t, r.db.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, r.DB.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
 	}
-	eventually(t, 10*time.Second, "the operands are one value", func() bool {
-		v, err := r.db.Get([]byte("n"))
-		must(t, err)
+	dbtest.Eventually(t, 10*time.Second, "the operands are one value", func() bool {
+		v, err := r.DB.Get([]byte("n"))
+		dbtest.Must(t, err)
 		if n, err := merger.Int64(v); err != nil || n != 5000 {
 			t.Fatalf("%d, %v", n, err)
 		}
-		return r.db.Metrics().Memtable.Entries == 0 && r.entries() == 1
+		return r.DB.Metrics().Memtable.Entries == 0 && r.Entries() == 1
 	})
 }

@@ -12,36 +12,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
-// places moves what was written to where it may be read from: the memtable,
-// then level 0, then the last level. check is called in each.
-func (r *rig) places(check func(place string)) {
-	r.Helper()
-	check("memtable")
-	must(r, r.flush())
-	check("level 0")
-	r.compact()
-	check("last level")
-}
-
 // A read at a snapshot fell through a tombstone to an older value, took an
 // empty value for a deleted one, and swallowed the errors of tables.
 func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
-	r := newRig(t, quiet, func(_ *seerdb.Options, to *seerdb.TestOptions) { to.NoCache = true })
-	r.put("deleted=old", "just=old", "emptied=old", "kept=old", "again=old")
-	r.compact()
-	r.del("deleted", "again")
-	must(t, r.flush())
-	r.del("just")
-	r.put("emptied=", "again=new")
-	snap := r.db.NewSnapshot()
+	r := dbtest.NewRig(t, dbtest.Quiet, func(_ *seerdb.Options, to *dbtest.TestOptions) { to.NoCache = true })
+	r.Put("deleted=old", "just=old", "emptied=old", "kept=old", "again=old")
+	r.Compact()
+	r.Delete("deleted", "again")
+	dbtest.Must(t, r.Flush())
+	r.Delete("just")
+	r.Put("emptied=", "again=new")
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	r.put("deleted=newer", "emptied=newer", "kept=newer")
-	r.del("again")
-	r.places(func(place string) {
+	r.Put("deleted=newer", "emptied=newer", "kept=newer")
+	r.Delete("again")
+	r.Places(func(place string) {
 		for k, want := range map[string]string{"emptied": "", "kept": "old", "again": "new"} {
 			if v, err := snap.Get([]byte(k)); err != nil || v == nil || string(v) != want {
 				t.Errorf("%s: get %s: %q, %v; want %q", place, k, v, err, want)
@@ -56,8 +46,8 @@ func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
 			t.Errorf("%s: has emptied: %v, %v", place, has, err)
 		}
 	})
-	fired := r.fail(faultfs.OpRead, "*.sst", errDisk)
-	if v, err := snap.Get([]byte("kept")); !errors.Is(err, errDisk) {
+	fired := r.Inject(faultfs.OpRead, "*.sst", dbtest.ErrDisk)
+	if v, err := snap.Get([]byte("kept")); !errors.Is(err, dbtest.ErrDisk) {
 		t.Errorf("a table that cannot be read gave %q, %v", v, err)
 	}
 	fired.Remove()
@@ -68,18 +58,18 @@ func TestH06SnapshotReadsTombstonesEmptyValuesAndErrors(t *testing.T) {
 
 // A scan of a snapshot ignored its sequence, and read the oldest table first.
 func TestH07SnapshotScansDoNotMove(t *testing.T) {
-	r := newRig(t, quiet)
-	r.put(rows("k", 30, "first")...)
-	must(t, r.flush())
-	r.put(rows("k", 20, "second")...)
-	r.del("k00003", "k00025")
-	before := contents(t, r.db)
-	snap := r.db.NewSnapshot()
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	r.Put(dbtest.Rows("k", 30, "first")...)
+	dbtest.Must(t, r.Flush())
+	r.Put(dbtest.Rows("k", 20, "second")...)
+	r.Delete("k00003", "k00025")
+	before := dbtest.Contents(t, r.DB)
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	r.put(rows("k", 40, "third")...)
-	r.put(rows("k1", 5, "fourth")...)
-	r.del("k00010", "k00029")
-	r.places(func(place string) {
+	r.Put(dbtest.Rows("k", 40, "third")...)
+	r.Put(dbtest.Rows("k1", 5, "fourth")...)
+	r.Delete("k00010", "k00029")
+	r.Places(func(place string) {
 		var fwd, back []string
 		all := snap.Range(nil, nil)
 		for k, v := range all.All() {
@@ -97,24 +87,24 @@ func TestH07SnapshotScansDoNotMove(t *testing.T) {
 
 // Two snapshots at one sequence were one: closing the first unregistered both.
 func TestH11SnapshotsAtOneSequenceAreTwo(t *testing.T) {
-	r := newRig(t, quiet)
-	r.put("k=old")
-	a, b := r.db.NewSnapshot(), r.db.NewSnapshot()
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	r.Put("k=old")
+	a, b := r.DB.NewSnapshot(), r.DB.NewSnapshot()
 	if a.Seq() != b.Seq() {
 		t.Fatal("the test needs two snapshots at one sequence")
 	}
-	must(t, a.Close())
-	must(t, a.Close())
-	r.put("k=new")
-	r.places(func(place string) {
+	dbtest.Must(t, a.Close())
+	dbtest.Must(t, a.Close())
+	r.Put("k=new")
+	r.Places(func(place string) {
 		if v, err := b.Get([]byte("k")); err != nil || string(v) != "old" {
 			t.Errorf("%s: the other snapshot reads %q, %v", place, v, err)
 		}
 	})
-	must(t, b.Close())
-	r.put("k=newest")
-	r.compact()
-	if n := r.entries(); n != 1 {
+	dbtest.Must(t, b.Close())
+	r.Put("k=newest")
+	r.Compact()
+	if n := r.Entries(); n != 1 {
 		t.Errorf("%d entries are kept for no snapshot", n)
 	}
 }
@@ -125,63 +115,55 @@ func TestH12NewestVersionWinsThroughCompactions(t *testing.T) {
 	for _, shape := range []seerdb.CompactionStyle{seerdb.Leveled, seerdb.LazyLeveled} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+			r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 				o.CompactionStyle, o.TableSize, to.BaseLevel, to.Partitions = shape, 2<<10, 4<<10, 4
 			})
 			rng := rand.New(rand.NewPCG(1, uint64(shape)))
 			want := map[string]string{}
-			rounds := some(120)
+			rounds := dbtest.Some(120)
 			for i := range rounds {
 				lo := rng.IntN(90)
 				for j := lo; j < lo+1+rng.IntN(10); j++ {
 					k := fmt.Sprintf("k%02d", j)
 					if rng.IntN(5) == 0 {
 						delete(want, k)
-						r.del(k)
+						r.Delete(k)
 					} else {
 						want[k] = fmt.Sprintf("%d%s", i, strings.Repeat(".", rng.IntN(100)))
-						r.put(k + "=" + want[k])
+						r.Put(k + "=" + want[k])
 					}
 				}
-				must(t, r.flush())
+				dbtest.Must(t, r.Flush())
 				for j := range 100 {
 					k := fmt.Sprintf("k%02d", j)
-					v, err := r.db.Get([]byte(k))
+					v, err := r.DB.Get([]byte(k))
 					if w, ok := want[k]; ok != (err == nil) || string(v) != w {
 						t.Fatalf("round %d: %s is %q, %v; want %q", i, k, v, err, w)
 					}
 				}
 			}
-			if m := r.db.Metrics(); m.Compactions.Count < int64(rounds/20) {
+			if m := r.DB.Metrics(); m.Compactions.Count < int64(rounds/20) {
 				t.Fatalf("only %d compactions: nothing was tested", m.Compactions.Count)
 			}
-			r.clean().want(lines(want)...)
+			r.Clean().Want(lines(want)...)
 		})
 	}
-}
-
-// awkward are keys that are prefixes of one another, and end in what an
-// encoding of keys and sequences might use for itself.
-var awkward = []string{
-	"", "\x00", "\x00\x00", "a", "a\x00", "a\x00\x00", "a\x00\xff", "a\x01", "aa", "ab", "ab\x00", "abc",
-	"a\xff", "a\xff\x00", "a\xff\xff", "a\xff\xff\xff\xff\xff\xff\xff\xff\xff", "b", "\xff", "\xff\x00", "\xff\xff",
-	"abcdefgh", "abcdefgh\x00", "abcdefghabcdefgh", "abcdefghabcdefgi",
 }
 
 // Keys and sequences were compared as one string of bytes, so a key that is
 // the prefix of another came out in the wrong place.
 func TestH14KeysThatArePrefixesOfOthers(t *testing.T) {
 	for _, index := range []sstable.IndexMode{sstable.IndexFences, sstable.IndexLearned} {
-		r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) { o.PageSize, to.Index = 80, index })
+		r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) { o.PageSize, to.Index = 80, index })
 		var snaps []*seerdb.Snapshot
 		for version := range 5 {
-			for _, k := range awkward {
-				must(t, r.db.Put([]byte(k), fmt.Appendf(nil, "%x/%d", k, version)))
+			for _, k := range dbtest.Awkward {
+				dbtest.Must(t, r.DB.Put([]byte(k), fmt.Appendf(nil, "%x/%d", k, version)))
 			}
-			snaps = append(snaps, r.db.NewSnapshot())
+			snaps = append(snaps, r.DB.NewSnapshot())
 		}
-		sorted := slices.Sorted(slices.Values(awkward))
-		r.places(func(place string) {
+		sorted := slices.Sorted(slices.Values(dbtest.Awkward))
+		r.Places(func(place string) {
 			for version, s := range snaps {
 				i := 0
 				all := s.Range(nil, nil)
@@ -191,8 +173,8 @@ func TestH14KeysThatArePrefixesOfOthers(t *testing.T) {
 					}
 					i++
 				}
-				must(t, all.Err())
-				for _, k := range awkward {
+				dbtest.Must(t, all.Err())
+				for _, k := range dbtest.Awkward {
 					if v, err := s.Get([]byte(k)); err != nil || string(v) != fmt.Sprintf("%x/%d", k, version) {
 						t.Fatalf("%s: get %q of version %d: %q, %v", place, k, version, v, err)
 					}
@@ -203,7 +185,7 @@ func TestH14KeysThatArePrefixesOfOthers(t *testing.T) {
 			}
 		})
 		for _, s := range snaps {
-			must(t, s.Close())
+			dbtest.Must(t, s.Close())
 		}
 	}
 }
@@ -211,11 +193,11 @@ func TestH14KeysThatArePrefixesOfOthers(t *testing.T) {
 // Bounds were compared with encoded keys; a prefix that ends in 0xFF, or an
 // empty one, got a wrong upper bound.
 func TestH15BoundsAndPrefixes(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.PageSize = 80 })
-	for _, k := range awkward {
-		must(t, r.db.Put([]byte(k), []byte(k)))
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.PageSize = 80 })
+	for _, k := range dbtest.Awkward {
+		dbtest.Must(t, r.DB.Put([]byte(k), []byte(k)))
 	}
-	sorted := slices.Sorted(slices.Values(awkward))
+	sorted := slices.Sorted(slices.Values(dbtest.Awkward))
 	pick := func(keep func(string) bool) (out []string) {
 		for _, k := range sorted {
 			if keep(k) {
@@ -228,7 +210,7 @@ func TestH15BoundsAndPrefixes(t *testing.T) {
 		for k := range rows.All() {
 			out = append(out, string(k))
 		}
-		must(t, rows.Err())
+		dbtest.Must(t, rows.Err())
 		var back []string
 		for k := range rows.Backward() {
 			back = append(back, string(k))
@@ -239,9 +221,9 @@ func TestH15BoundsAndPrefixes(t *testing.T) {
 		}
 		return out
 	}
-	r.places(func(place string) {
-		for _, lo := range append(awkward, "nil") {
-			for _, hi := range append(awkward, "nil") {
+	r.Places(func(place string) {
+		for _, lo := range append(dbtest.Awkward, "nil") {
+			for _, hi := range append(dbtest.Awkward, "nil") {
 				var l, h []byte
 				if lo != "nil" {
 					l = []byte(lo)
@@ -250,14 +232,14 @@ func TestH15BoundsAndPrefixes(t *testing.T) {
 					h = []byte(hi)
 				}
 				want := pick(func(k string) bool { return (l == nil || k >= lo) && (h == nil || k < hi) })
-				if got := show(r.db.Range(l, h)); !slices.Equal(got, want) {
+				if got := show(r.DB.Range(l, h)); !slices.Equal(got, want) {
 					t.Fatalf("%s: range [%q, %q): %q, want %q", place, lo, hi, got, want)
 				}
 			}
 		}
-		for _, p := range awkward {
+		for _, p := range dbtest.Awkward {
 			want := pick(func(k string) bool { return strings.HasPrefix(k, p) })
-			if got := show(r.db.Prefix([]byte(p))); !slices.Equal(got, want) {
+			if got := show(r.DB.Prefix([]byte(p))); !slices.Equal(got, want) {
 				t.Fatalf("%s: prefix %q: %q, want %q", place, p, got, want)
 			}
 		}
@@ -267,21 +249,21 @@ func TestH15BoundsAndPrefixes(t *testing.T) {
 // Each kind of scan was a piece of code of its own: those of keys only showed
 // deleted keys, those backward showed encoded keys and tombstones.
 func TestH16EveryKindOfScanShowsTheSame(t *testing.T) {
-	r := newRig(t, quiet)
+	r := dbtest.NewRig(t, dbtest.Quiet)
 	want := map[string]string{}
 	for i := range 60 {
 		k := fmt.Sprintf("k%02d", i)
 		want[k] = strings.Repeat(fmt.Sprint(i), 1+i*8) // inline and apart
-		r.put(k + "=old")
+		r.Put(k + "=old")
 	}
-	must(t, r.flush())
+	dbtest.Must(t, r.Flush())
 	for k, v := range want {
-		r.put(k + "=" + v)
+		r.Put(k + "=" + v)
 	}
 	for i := 0; i < 60; i += 3 {
 		k := fmt.Sprintf("k%02d", i)
 		delete(want, k)
-		r.del(k)
+		r.Delete(k)
 	}
 	keys := slices.Sorted(func(yield func(string) bool) {
 		for k := range want {
@@ -290,17 +272,17 @@ func TestH16EveryKindOfScanShowsTheSame(t *testing.T) {
 			}
 		}
 	})
-	snap := r.db.NewSnapshot()
+	snap := r.DB.NewSnapshot()
 	defer snap.Close()
-	r.places(func(place string) {
+	r.Places(func(place string) {
 		for i := range 16 {
 			o := &seerdb.IterOptions{KeysOnly: i&1 != 0, Bulk: i&2 != 0}
-			src := reader(r.db)
+			src := dbtest.Reader(r.DB)
 			if i&4 != 0 {
 				src = snap
 			}
 			it, err := src.NewIter(o)
-			must(t, err)
+			dbtest.Must(t, err)
 			start, step := it.First, it.Next
 			if i&8 != 0 {
 				start, step = it.Last, it.Prev
@@ -312,7 +294,7 @@ func TestH16EveryKindOfScanShowsTheSame(t *testing.T) {
 					t.Fatalf("%s, scan %d: %q has the value %q", place, i, it.Key(), v)
 				}
 			}
-			must(t, it.Close())
+			dbtest.Must(t, it.Close())
 			if i&8 != 0 {
 				slices.Reverse(got)
 			}
@@ -326,57 +308,57 @@ func TestH16EveryKindOfScanShowsTheSame(t *testing.T) {
 // A scan put a table into the shared cache that could not read values; one
 // failed open was remembered for ever.
 func TestH17HandlesAreNotPoisoned(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.ValueThreshold = 1 })
-	all := rows("k", 40, "value that lies apart")
-	r.put(all...)
-	must(t, r.flush())
-	r = r.reopen()
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.ValueThreshold = 1 })
+	all := dbtest.Rows("k", 40, "value that lies apart")
+	r.Put(all...)
+	dbtest.Must(t, r.Flush())
+	r = r.Reopen()
 	for _, pattern := range []string{"*.sst", "*.val"} {
-		fired := r.fault.Inject(faultfs.Rule{Op: faultfs.OpOpen, Path: pattern, Count: 1, Err: errDisk})
-		if v, err := r.db.Get([]byte("k00007")); !errors.Is(err, errDisk) || fired.Count() != 1 {
+		fired := r.Fault.Inject(faultfs.Rule{Op: faultfs.OpOpen, Path: pattern, Count: 1, Err: dbtest.ErrDisk})
+		if v, err := r.DB.Get([]byte("k00007")); !errors.Is(err, dbtest.ErrDisk) || fired.Count() != 1 {
 			t.Fatalf("with %s that does not open: %q, %v", pattern, v, err)
 		}
-		fired = r.fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: pattern, Count: 1, Flip: true})
-		if v, err := r.db.Get([]byte("k00007")); !errors.Is(err, seerdb.ErrCorruption) || fired.Count() != 1 {
+		fired = r.Fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: pattern, Count: 1, Flip: true})
+		if v, err := r.DB.Get([]byte("k00007")); !errors.Is(err, seerdb.ErrCorruption) || fired.Count() != 1 {
 			t.Fatalf("with a flipped bit in %s: %q, %v", pattern, v, err)
 		}
 		n := 0
-		it, err := r.db.NewIter(&seerdb.IterOptions{KeysOnly: true, Bulk: true})
-		must(t, err)
+		it, err := r.DB.NewIter(&seerdb.IterOptions{KeysOnly: true, Bulk: true})
+		dbtest.Must(t, err)
 		for ok := it.First(); ok; ok = it.Next() {
 			n++
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 		if n != len(all) {
 			t.Fatalf("%d keys", n)
 		}
 	}
-	r.want(all...)
+	r.Want(all...)
 }
 
 // The version for a snapshot was searched in one block, and missed when newer
 // versions of the key filled it.
 func TestH32VersionsOfOneKeyOverManyPages(t *testing.T) {
 	for _, index := range []sstable.IndexMode{sstable.IndexFences, sstable.IndexLearned} {
-		r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+		r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 			o.PageSize, o.TableSize, o.MemtableSize, to.Index = 80, 2<<10, 1<<20, index
 		})
-		r.put("a=first", "z=last")
+		r.Put("a=first", "z=last")
 		snaps := map[int]*seerdb.Snapshot{}
 		for i := range 200 {
-			r.put(fmt.Sprintf("hot=version %d", i))
+			r.Put(fmt.Sprintf("hot=version %d", i))
 			if i%7 == 3 {
-				snaps[i] = r.db.NewSnapshot()
+				snaps[i] = r.DB.NewSnapshot()
 			}
 		}
-		r.places(func(place string) {
+		r.Places(func(place string) {
 			for i, s := range snaps {
 				want := fmt.Appendf(nil, "version %d", i)
 				if v, err := s.Get([]byte("hot")); err != nil || !bytes.Equal(v, want) {
 					t.Fatalf("%s: snapshot %d reads %q, %v", place, i, v, err)
 				}
 				it, err := s.NewIter(nil)
-				must(t, err)
+				dbtest.Must(t, err)
 				ok := it.SeekGE([]byte("hot"))
 				forward := string(it.Value())
 				ok = it.Next() && string(it.Key()) == "z" && it.Prev() && ok
@@ -385,12 +367,12 @@ func TestH32VersionsOfOneKeyOverManyPages(t *testing.T) {
 				if !ok || forward != string(want) || backward != string(want) {
 					t.Fatalf("%s: an iterator at snapshot %d shows %q, and backward %q", place, i, forward, backward)
 				}
-				must(t, it.Close())
+				dbtest.Must(t, it.Close())
 			}
 		})
-		r.clean()
+		r.Clean()
 		for _, s := range snaps {
-			must(t, s.Close())
+			dbtest.Must(t, s.Close())
 		}
 	}
 }

@@ -10,14 +10,15 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 func hintKey(i int) []byte { return fmt.Appendf(nil, "q%08d", i) }
 
 // hintRig is a database without compactions, so that nothing but hints spares
 // the way, and with a clock that tells what now holds.
-func hintRig(t *testing.T, now *atomic.Int64) *rig {
-	return newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+func hintRig(t *testing.T, now *atomic.Int64) *dbtest.Rig {
+	return dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.MemoryBudget, o.Durability = 64<<20, 256<<20, seerdb.NoWAL
 		to.DeadMin, to.BaseLevel = 0, 1<<30
 		to.Clock = func() time.Time { return time.UnixMilli(now.Load()) }
@@ -25,24 +26,24 @@ func hintRig(t *testing.T, now *atomic.Int64) *rig {
 }
 
 // edges are the first key forward and backward, and how long each took to find.
-func edges(t *testing.T, q tree) (first, last string, forward, backward time.Duration) {
+func edges(t *testing.T, q dbtest.Tree) (first, last string, forward, backward time.Duration) {
 	t.Helper()
 	it, err := q.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	begin := time.Now()
 	if it.First() {
 		first = string(it.Key())
 	}
 	forward = time.Since(begin)
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	it, err = q.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	begin = time.Now()
 	if it.Last() {
 		last = string(it.Key())
 	}
 	backward = time.Since(begin)
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	return first, last, forward, backward
 }
 
@@ -51,19 +52,19 @@ func TestStacksAreNotScannedFromTheirEnd(t *testing.T) {
 	now := new(atomic.Int64)
 	now.Store(1_700_000_000_000)
 	r := hintRig(t, now)
-	k, err := r.db.Keyspace("another stack", nil)
-	must(t, err)
+	k, err := r.DB.Keyspace("another stack", nil)
+	dbtest.Must(t, err)
 	const n = 30_000
 	for _, flush := range []bool{false, true} {
-		for _, q := range []tree{r.db, k} {
+		for _, q := range []dbtest.Tree{r.DB, k} {
 			for i := range n {
-				must(t, q.Put(hintKey(i), nil))
+				dbtest.Must(t, q.Put(hintKey(i), nil))
 			}
 			if flush {
-				must(t, r.flush())
+				dbtest.Must(t, r.Flush())
 			}
 			for i := n / 2; i < n; i++ {
-				must(t, q.Delete(hintKey(i)))
+				dbtest.Must(t, q.Delete(hintKey(i)))
 			}
 			_, last, _, begin := edges(t, q)
 			later := time.Duration(1 << 62)
@@ -83,9 +84,9 @@ func TestStacksAreNotScannedFromTheirEnd(t *testing.T) {
 				if _, last, _, _ := edges(t, q); last != string(hintKey(i)) {
 					t.Fatalf("flushed %v: %q instead of %q is on top", flush, last, hintKey(i))
 				}
-				must(t, q.Delete(hintKey(i)))
+				dbtest.Must(t, q.Delete(hintKey(i)))
 			}
-			must(t, q.Put(hintKey(n-5), nil)) // newer than the hints over it
+			dbtest.Must(t, q.Put(hintKey(n-5), nil)) // newer than the hints over it
 			if _, last, _, _ := edges(t, q); last != string(hintKey(n-5)) {
 				t.Fatalf("flushed %v: %q instead of what was pushed is on top", flush, last)
 			}
@@ -99,27 +100,27 @@ func TestExpiredRowsAreSteppedOverOnce(t *testing.T) {
 	now := new(atomic.Int64)
 	now.Store(1_700_000_000_000)
 	r := hintRig(t, now)
-	k, err := r.db.Keyspace("another", nil)
-	must(t, err)
+	k, err := r.DB.Keyspace("another", nil)
+	dbtest.Must(t, err)
 	const n = 20_000
 	for _, flush := range []bool{false, true} {
 		for _, q := range []interface {
-			tree
+			dbtest.Tree
 			PutTTL(key, value []byte, d time.Duration) error
-		}{r.db, k} {
+		}{r.DB, k} {
 			for i := range n {
 				if i == n/2 {
-					must(t, q.Put(hintKey(i), nil))
+					dbtest.Must(t, q.Put(hintKey(i), nil))
 				} else {
-					must(t, q.PutTTL(hintKey(i), nil, time.Duration(1000+i)*time.Millisecond))
+					dbtest.Must(t, q.PutTTL(hintKey(i), nil, time.Duration(1000+i)*time.Millisecond))
 				}
 			}
 			if flush {
-				must(t, r.flush())
+				dbtest.Must(t, r.Flush())
 			}
-			snapshot := r.db.NewSnapshot()
+			snapshot := r.DB.NewSnapshot()
 			early := snapshot.NewIter
-			if q != any(r.db) {
+			if q != any(r.DB) {
 				early = snapshot.In(k).NewIter
 			}
 			now.Add(int64(2 * n))
@@ -138,20 +139,20 @@ func TestExpiredRowsAreSteppedOverOnce(t *testing.T) {
 				t.Errorf("flushed %v: forward %v, then %v; backward %v, then %v", flush, f1, f2, b1, b2)
 			}
 			it, err := early(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			if seen := countAll(it); seen != n {
 				t.Errorf("flushed %v: a snapshot from before they expired sees %d rows of %d", flush, seen, n)
 			}
-			must(t, it.Close())
-			must(t, snapshot.Close())
-			must(t, q.PutTTL(hintKey(7), nil, time.Hour))
-			must(t, q.Put(hintKey(n-7), nil))
+			dbtest.Must(t, it.Close())
+			dbtest.Must(t, snapshot.Close())
+			dbtest.Must(t, q.PutTTL(hintKey(7), nil, time.Hour))
+			dbtest.Must(t, q.Put(hintKey(n-7), nil))
 			if first, last, _, _ := edges(t, q); first != string(hintKey(7)) || last != string(hintKey(n-7)) {
 				t.Fatalf("flushed %v: from %q to %q after two puts", flush, first, last)
 			}
-			must(t, q.Delete(hintKey(7)))
-			must(t, q.Delete(hintKey(n-7)))
-			must(t, q.Delete(hintKey(n/2)))
+			dbtest.Must(t, q.Delete(hintKey(7)))
+			dbtest.Must(t, q.Delete(hintKey(n-7)))
+			dbtest.Must(t, q.Delete(hintKey(n/2)))
 			if first, last, _, _ := edges(t, q); first != "" || last != "" {
 				t.Fatalf("flushed %v: %q and %q live", flush, first, last)
 			}

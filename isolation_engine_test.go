@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -18,15 +19,15 @@ type engineDB struct {
 }
 
 func newEngineDB(t testing.TB, keyspace bool, budget int64) *engineDB {
-	o := seerdb.Options{
+	o := dbtest.With(seerdb.Options{
 		Durability: seerdb.Relaxed, MemtableSize: 16 << 10, PageSize: 128, TableSize: 1 << 10, MemoryBudget: budget,
-	}.With(seerdb.TestOptions{FS: memfs.New(), L0Trigger: 2, BaseLevel: 4 << 10})
+	}, dbtest.TestOptions{FS: memfs.New(), L0Trigger: 2, BaseLevel: 4 << 10})
 	db, err := seerdb.Open("db", o)
-	must(t, err)
+	dbtest.Must(t, err)
 	d := &engineDB{db: db}
 	if keyspace {
 		d.k, err = db.Keyspace("other", nil)
-		must(t, err)
+		dbtest.Must(t, err)
 	}
 	return d
 }

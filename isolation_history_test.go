@@ -13,6 +13,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 var isolationHistories = flag.Int("isolation.histories", 40, "concurrent histories of each store")
@@ -192,7 +193,7 @@ func TestIsolationHistories(t *testing.T) {
 					unknown++
 				}
 			}
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 			t.Logf("%d histories of %d transactions, %d applied; %d not judged in time", n, txns, applied, unknown)
 			if unknown*100 > n || applied == txns || applied*2 < txns {
 				t.Errorf("too few were judged, or there was no contest, or too much")

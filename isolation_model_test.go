@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // modelDB is a store of maps that is isolated in the simplest way: every
@@ -325,7 +326,7 @@ func TestIsolationCatches(t *testing.T) {
 				c.says = "the anomaly " + c.by + " is there"
 			}
 			found, _, err := anomalies[i].findings(newModelDB(c.bugs), c.level, 1000)
-			must(t, err)
+			dbtest.Must(t, err)
 			if !slices.ContainsFunc(found, func(f string) bool { return strings.Contains(f, c.says) }) {
 				t.Errorf("it is not noticed that %q with %+v; found: %q", c.says, c.bugs, found)
 			}

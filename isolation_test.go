@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 var isolationSchedules = flag.Int("isolation.schedules", 1000, "schedules of each isolation case")
@@ -477,13 +478,13 @@ func TestIsolation(t *testing.T) {
 				for i := range anomalies {
 					a := &anomalies[i]
 					found, shown, err := a.findings(db, level, schedules)
-					must(t, err)
+					dbtest.Must(t, err)
 					for _, f := range found {
 						t.Error(f)
 					}
 					log = append(log, fmt.Sprintf("%s %d", a.name, shown))
 				}
-				must(t, db.Close())
+				dbtest.Must(t, db.Close())
 				t.Logf("%d cases, %d schedules each; how often each anomaly was there: %s", len(anomalies), schedules, strings.Join(log, ", "))
 			})
 		}

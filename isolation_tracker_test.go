@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
@@ -218,7 +219,7 @@ func TestTrackerStoreAsks(t *testing.T) {
 		d := newTrackerDB(limit)
 		for i := range anomalies {
 			_, _, err := anomalies[i].findings(d, serializable, 10)
-			must(t, err)
+			dbtest.Must(t, err)
 		}
 		if (d.asked > 0) != (limit == 0) {
 			t.Errorf("with limit %d the tree was asked %d times", limit, d.asked)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
@@ -31,9 +32,9 @@ func keysOf(it *seerdb.Iter, forward bool) string {
 
 // TestIterPrefix restricts iterators by a prefix and by bounds.
 func TestIterPrefix(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
+	db := dbtest.Open(t, t.TempDir(), nil)
 	for _, k := range []string{"", "a", "a\xff", "a\xffb", "ab", "b", "\xff", "\xff\xff", "\xff\xffz"} {
-		must(t, db.Put([]byte(k), nil))
+		dbtest.Must(t, db.Put([]byte(k), nil))
 	}
 	for _, c := range []struct {
 		o    seerdb.IterOptions
@@ -51,15 +52,15 @@ func TestIterPrefix(t *testing.T) {
 		{seerdb.IterOptions{Prefix: []byte("a"), UpperBound: []byte{}}, ""},
 	} {
 		it, err := db.NewIter(&c.o)
-		must(t, err)
+		dbtest.Must(t, err)
 		forward := keysOf(it, true)
-		wantText(t, fmt.Sprintf("%q, %q to %q", c.o.Prefix, c.o.LowerBound, c.o.UpperBound), forward, c.want)
+		dbtest.WantText(t, fmt.Sprintf("%q, %q to %q", c.o.Prefix, c.o.LowerBound, c.o.UpperBound), forward, c.want)
 		back := strings.Split(keysOf(it, false), " ")
 		for i, j := 0, len(back)-1; i < j; i, j = i+1, j-1 {
 			back[i], back[j] = back[j], back[i]
 		}
-		wantText(t, "backward", strings.Join(back, " "), forward)
-		must(t, it.Close())
+		dbtest.WantText(t, "backward", strings.Join(back, " "), forward)
+		dbtest.Must(t, it.Close())
 	}
 	for p, want := range map[string][]byte{"": nil, "a": []byte("b"), "a\xff": []byte("b"), "\xff\xff": nil, "a\xfe\xff": []byte("a\xff")} {
 		if end := seerdb.PrefixEnd([]byte(p)); !bytes.Equal(end, want) || (end == nil) != (want == nil) {
@@ -71,25 +72,25 @@ func TestIterPrefix(t *testing.T) {
 // TestSeekLE compares SeekLE with the definition, within bounds and without, over
 // keys that are one another's neighbours.
 func TestSeekLE(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
+	db := dbtest.Open(t, t.TempDir(), nil)
 	keys := []string{"", "a", "a\x00", "a\x00\x00", "b", "c\xff"}
 	for i, k := range keys {
-		must(t, db.Put([]byte(k), nil))
+		dbtest.Must(t, db.Put([]byte(k), nil))
 		if i == 2 {
-			must(t, db.Flush(context.Background()))
+			dbtest.Must(t, db.Flush(context.Background()))
 		}
 	}
-	must(t, db.Put([]byte("gone"), nil))
-	must(t, db.Delete([]byte("gone")))
+	dbtest.Must(t, db.Put([]byte("gone"), nil))
+	dbtest.Must(t, db.Delete([]byte("gone")))
 	x, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	defer x.Rollback()
 	for _, o := range []*seerdb.IterOptions{nil, {LowerBound: []byte("a\x00")}, {UpperBound: []byte("b")}, {UpperBound: []byte("a\x00\x00")}} {
 		for _, r := range []seerdb.Reader{db, x} {
 			it, err := r.(interface {
 				NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
 			}).NewIter(o)
-			must(t, err)
+			dbtest.Must(t, err)
 			for _, target := range append([]string{"\x00", "a\x00\x00\x00", "aa", "bb", "c", "gone", "z", "\xff\xff"}, keys...) {
 				want, found := "", false
 				for _, k := range keys {
@@ -106,7 +107,7 @@ func TestSeekLE(t *testing.T) {
 					}
 				}
 			}
-			must(t, it.Close())
+			dbtest.Must(t, it.Close())
 		}
 	}
 }
@@ -114,24 +115,24 @@ func TestSeekLE(t *testing.T) {
 // TestValuesWithoutReading takes lengths and copies of values of every kind, out of
 // memtables and tables, forward and backward.
 func TestValuesWithoutReading(t *testing.T) {
-	db := open(t, t.TempDir(), &seerdb.Options{ValueThreshold: 100, Merger: merger.Counter{}, MemoryBudget: 1 << 20})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{ValueThreshold: 100, Merger: merger.Counter{}, MemoryBudget: 1 << 20})
 	want := map[string][]byte{}
 	for i := range 20 {
 		v := bytes.Repeat([]byte{byte(i)}, i*20)
 		key := fmt.Sprintf("put%02d", i)
 		want[key] = v
-		must(t, db.Put([]byte(key), v))
+		dbtest.Must(t, db.Put([]byte(key), v))
 		want["ttl"+key] = v
-		must(t, db.PutTTL([]byte("ttl"+key), v, time.Hour))
+		dbtest.Must(t, db.PutTTL([]byte("ttl"+key), v, time.Hour))
 	}
 	for range 3 {
-		must(t, db.Merge([]byte("merged"), merger.AppendInt64(nil, 5)))
+		dbtest.Must(t, db.Merge([]byte("merged"), merger.AppendInt64(nil, 5)))
 	}
 	want["merged"] = merger.AppendInt64(nil, 15)
 	look := func(what string) {
 		t.Helper()
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		n := 0
 		check := func() {
 			t.Helper()
@@ -157,21 +158,21 @@ func TestValuesWithoutReading(t *testing.T) {
 		if v, err := it.AppendValue(nil); v != nil || !errors.Is(err, seerdb.ErrNotFound) {
 			t.Errorf("%s: a value behind the end: %q, %v", what, v, err)
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
 	look("memtable")
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	look("tables")
 	if _, err := db.ValueLen([]byte("missing")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Errorf("the length of no value: %v", err)
 	}
 	keys, err := db.NewIter(&seerdb.IterOptions{KeysOnly: true})
-	must(t, err)
+	dbtest.Must(t, err)
 	keys.First()
 	if _, err := keys.AppendValue(nil); keys.ValueLen() != 0 || !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Errorf("a value without values: %d bytes, %v", keys.ValueLen(), err)
 	}
-	must(t, keys.Close())
+	dbtest.Must(t, keys.Close())
 }
 
 // TestValueThatCannotBeRead asks for the length of one, which is known, and for the
@@ -179,11 +180,11 @@ func TestValuesWithoutReading(t *testing.T) {
 func TestValueThatCannotBeRead(t *testing.T) {
 	fault := faultfs.New(memfs.New())
 	o := seerdb.Options{ValueThreshold: 100, MemoryBudget: 1 << 20}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: fault, NoCache: true}))
-	must(t, db.Put([]byte("put19"), make([]byte, 380)))
-	must(t, db.Flush(context.Background()))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: fault, NoCache: true}))
+	dbtest.Must(t, db.Put([]byte("put19"), make([]byte, 380)))
+	dbtest.Must(t, db.Flush(context.Background()))
 	it, err := db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if !it.SeekGE([]byte("put19")) {
 		t.Fatal(it.Err())
 	}
@@ -195,20 +196,20 @@ func TestValueThatCannotBeRead(t *testing.T) {
 		t.Errorf("a value that cannot be read: %q, %v; the walk goes on: %v, %v", v, err, it.Valid(), it.Err())
 	}
 	fault.Clear()
-	must(t, it.Refresh()) // the failure is over
+	dbtest.Must(t, it.Refresh()) // the failure is over
 	if !it.SeekGE([]byte("put19")) || len(it.Value()) != 380 {
 		t.Errorf("after a refresh: %v", it.Err())
 	}
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 }
 
 // TestEmptyIsNotNil: keys and values of no bytes are not nil, which means that there is
 // none: read forward and backward, by iterators that are new and used, merged, with an
 // expiry, out of memtables and tables.
 func TestEmptyIsNotNil(t *testing.T) {
-	db := open(t, t.TempDir(), &seerdb.Options{Merger: merger.Append{}})
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Merger: merger.Append{}})
 	k, err := db.Keyspace("k", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	for _, step := range []func(key []byte) error{
 		func(key []byte) error { return errors.Join(db.Put(key, nil), k.Put(key, nil)) },
 		func([]byte) error { return db.Flush(t.Context()) },
@@ -218,12 +219,12 @@ func TestEmptyIsNotNil(t *testing.T) {
 		func([]byte) error { return db.Flush(t.Context()) },
 		func(key []byte) error { return db.Merge(key, nil) },
 	} {
-		must(t, step([]byte{}))
+		dbtest.Must(t, step([]byte{}))
 		for _, r := range []seerdb.Reader{db, k} {
 			var its []*seerdb.Iter // open at once, so that some are new
 			for i := range 5 {
 				it, err := r.NewIter(nil)
-				must(t, err)
+				dbtest.Must(t, err)
 				its = append(its, it)
 				if ok := []func() bool{it.First, it.Last, func() bool { return it.SeekLE([]byte("a")) }, func() bool { return it.SeekGE(nil) }, it.Prev}[i](); !ok {
 					t.Fatal("no row")
@@ -233,13 +234,13 @@ func TestEmptyIsNotNil(t *testing.T) {
 				}
 			}
 			for _, it := range its {
-				must(t, it.Close())
+				dbtest.Must(t, it.Close())
 			}
 			v, err := r.Get([]byte{})
 			if v == nil || err != nil {
 				t.Errorf("Get: %v, %v", v, err)
 			}
-			must(t, r.GetFunc([]byte{}, func(v []byte) error {
+			dbtest.Must(t, r.GetFunc([]byte{}, func(v []byte) error {
 				if v == nil {
 					t.Error("GetFunc: nil")
 				}
@@ -255,7 +256,7 @@ func TestEmptyIsNotNil(t *testing.T) {
 		for key := range rows.Backward() {
 			last = bytes.Clone(key)
 		}
-		if must(t, rows.Err()); (last != nil) != (n == 0) {
+		if dbtest.Must(t, rows.Err()); (last != nil) != (n == 0) {
 			t.Fatalf("page %d backward: %v", n, last)
 		}
 		if last == nil {
@@ -267,31 +268,31 @@ func TestEmptyIsNotNil(t *testing.T) {
 // TestIterRefresh makes iterators show later commits, and later writes of their
 // transaction.
 func TestIterRefresh(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
-	must(t, db.Put([]byte("a"), nil))
-	must(t, db.Put([]byte("x"), nil))
+	db := dbtest.Open(t, t.TempDir(), nil)
+	dbtest.Must(t, db.Put([]byte("a"), nil))
+	dbtest.Must(t, db.Put([]byte("x"), nil))
 	snap := db.NewSnapshot()
 	x, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	o := &seerdb.IterOptions{LowerBound: []byte("a"), UpperBound: []byte("w"), KeysOnly: true}
 	var its []*seerdb.Iter
 	for _, r := range []interface {
 		NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
 	}{db, snap, x} {
 		it, err := r.NewIter(o)
-		must(t, err)
+		dbtest.Must(t, err)
 		its = append(its, it)
-		wantText(t, "at first", keysOf(it, true), "a")
+		dbtest.WantText(t, "at first", keysOf(it, true), "a")
 	}
-	must(t, db.Put([]byte("b"), []byte("v")))
-	must(t, x.Put([]byte("c"), []byte("v")))
+	dbtest.Must(t, db.Put([]byte("b"), []byte("v")))
+	dbtest.Must(t, x.Put([]byte("c"), []byte("v")))
 	for i, want := range []string{"b a", "a", "c a"} { // backward
-		wantText(t, "before", keysOf(its[i], true), "a")
-		must(t, its[i].Refresh())
+		dbtest.WantText(t, "before", keysOf(its[i], true), "a")
+		dbtest.Must(t, its[i].Refresh())
 		if its[i].Valid() || its[i].Key() != nil {
 			t.Errorf("iterator %d stands on %q", i, its[i].Key())
 		}
-		wantText(t, "after", keysOf(its[i], false), want)
+		dbtest.WantText(t, "after", keysOf(its[i], false), want)
 		if its[i].First() && its[i].Value() != nil {
 			t.Error("the options are forgotten")
 		}
@@ -299,18 +300,18 @@ func TestIterRefresh(t *testing.T) {
 	if its[1].First(); !its[1].Valid() {
 		t.Error("no key")
 	}
-	must(t, snap.Close())
+	dbtest.Must(t, snap.Close())
 	if err := its[1].Refresh(); !errors.Is(err, seerdb.ErrClosed) || string(its[1].Key()) != "a" {
 		t.Errorf("a refresh after the snapshot was closed: %v; it stands on %q", err, its[1].Key())
 	}
 	// What the transaction saw through the iterator before is still a read.
-	must(t, its[2].Close())
-	must(t, db.Put([]byte("a"), []byte("other")))
+	dbtest.Must(t, its[2].Close())
+	dbtest.Must(t, db.Put([]byte("a"), []byte("other")))
 	if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 		t.Errorf("the walk before the refresh is forgotten: %v", err)
 	}
-	must(t, its[0].Close())
-	must(t, its[1].Close())
+	dbtest.Must(t, its[0].Close())
+	dbtest.Must(t, its[1].Close())
 	if err := its[0].Refresh(); !errors.Is(err, seerdb.ErrClosed) {
 		t.Errorf("a refresh after Close: %v", err)
 	}
@@ -323,11 +324,11 @@ func TestIterRefresh(t *testing.T) {
 // opened it, and not where it was refreshed.
 func TestRefreshKeepsThePlace(t *testing.T) {
 	db, err := seerdb.Open(t.TempDir(), nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	it, err := newIterHere(db)
-	must(t, err)
-	must(t, it.Refresh())
-	must(t, it.Refresh())
+	dbtest.Must(t, err)
+	dbtest.Must(t, it.Refresh())
+	dbtest.Must(t, it.Refresh())
 	var leak *seerdb.LeakError
 	if err := db.Close(); !errors.As(err, &leak) || len(leak.Places) != 1 || !strings.Contains(leak.Places[0], "newIterHere") {
 		t.Errorf("%v", err)
@@ -337,10 +338,10 @@ func TestRefreshKeepsThePlace(t *testing.T) {
 // TestAppendValueAfterClose: an iterator that was left open has no value to give.
 func TestAppendValueAfterClose(t *testing.T) {
 	db, err := seerdb.Open(t.TempDir(), nil)
-	must(t, err)
-	must(t, db.Put([]byte("k"), []byte("v")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
 	it, err := db.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	it.First()
 	if err := db.Close(); !errors.Is(err, seerdb.ErrLeaked) {
 		t.Fatal(err)
@@ -355,16 +356,16 @@ func newIterHere(db *seerdb.DB) (*seerdb.Iter, error) { return db.NewIter(nil) }
 
 // TestRowsInPages reads ranges page by page, in both directions.
 func TestRowsInPages(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
+	db := dbtest.Open(t, t.TempDir(), nil)
 	var all []string
 	for i := range 25 {
 		key := fmt.Sprintf("k%02d", i)
 		all = append(all, key)
-		must(t, db.Put([]byte(key), []byte(key)))
-		must(t, db.Put([]byte(key+"\x00"), nil)) // next to it
+		dbtest.Must(t, db.Put([]byte(key), []byte(key)))
+		dbtest.Must(t, db.Put([]byte(key+"\x00"), nil)) // next to it
 		all = append(all, key+"\x00")
 	}
-	must(t, db.Put([]byte("other"), nil))
+	dbtest.Must(t, db.Put([]byte("other"), nil))
 	for _, size := range []int{1, 3, 7, 50, 100} {
 		var forward, keys, back []string
 		var last []byte
@@ -376,7 +377,7 @@ func TestRowsInPages(t *testing.T) {
 			for k := range page.Keys() { // the same once more
 				keys, last = append(keys, string(k)), bytes.Clone(k)
 			}
-			must(t, page.Err())
+			dbtest.Must(t, page.Err())
 			if len(forward)-n > size || len(forward) > len(all) {
 				t.Fatalf("a page of %d has %d rows, all have %d", size, len(forward)-n, len(forward))
 			}
@@ -398,7 +399,7 @@ func TestRowsInPages(t *testing.T) {
 			}
 		}
 		for _, got := range [][]string{forward, keys, back} {
-			wantText(t, fmt.Sprintf("pages of %d", size), strings.Join(got, " "), strings.Join(all, " "))
+			dbtest.WantText(t, fmt.Sprintf("pages of %d", size), strings.Join(got, " "), strings.Join(all, " "))
 		}
 	}
 	rows := db.Prefix([]byte("k"))
@@ -406,7 +407,7 @@ func TestRowsInPages(t *testing.T) {
 		for range r.All() {
 			n++
 		}
-		must(t, r.Err())
+		dbtest.Must(t, r.Err())
 		return n
 	}
 	for i, c := range []struct {
@@ -428,7 +429,7 @@ func TestDurabilityIsSaid(t *testing.T) {
 	for d, want := range map[seerdb.Durability]seerdb.Durability{
 		seerdb.DefaultDurability: seerdb.Sync, seerdb.NoWAL: seerdb.NoWAL, seerdb.Relaxed: seerdb.Relaxed, seerdb.Buffered: seerdb.Buffered,
 	} {
-		if got := open(t, t.TempDir(), &seerdb.Options{Durability: d}).Durability(); got != want {
+		if got := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: d}).Durability(); got != want {
 			t.Errorf("opened with %v it is %v", d, got)
 		}
 	}
@@ -440,7 +441,7 @@ func TestSizeOfABatch(t *testing.T) {
 	if b.Size() != 0 {
 		t.Errorf("an empty batch has %d bytes", b.Size())
 	}
-	must(t, b.Put([]byte("key"), []byte("value")))
+	dbtest.Must(t, b.Put([]byte("key"), []byte("value")))
 	if n := b.Size(); n < 8 || n > 40 {
 		t.Errorf("a put of 8 bytes has %d", n)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -20,7 +21,7 @@ var joinFlushes = flag.Int("join.flushes", 400, "flushes of TestTinyFlushesLeave
 func dataFiles(t *testing.T, fs vfs.FS, dir string) (tables, values int) {
 	t.Helper()
 	names, err := fs.List(dir)
-	must(t, err)
+	dbtest.Must(t, err)
 	for _, name := range names {
 		switch kind, _, _ := base.ParseFileName(name); kind {
 		case base.FileTypeTable:
@@ -47,13 +48,13 @@ func TestTinyFlushesLeaveFewFiles(t *testing.T) {
 		} {
 			t.Run(name+" "+order, func(t *testing.T) {
 				fs := memfs.New()
-				db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL}.With(seerdb.TestOptions{FS: fs}))
+				db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL}, dbtest.TestOptions{FS: fs}))
 				value := make([]byte, size)
 				most := 0
 				for i := range n {
 					binary.BigEndian.PutUint64(value, uint64(i))
-					must(t, db.Put(binary.BigEndian.AppendUint64(nil, key(i)), value))
-					must(t, db.Flush(context.Background()))
+					dbtest.Must(t, db.Put(binary.BigEndian.AppendUint64(nil, key(i)), value))
+					dbtest.Must(t, db.Flush(context.Background()))
 					if i%100 == 99 {
 						tables, values := dataFiles(t, fs, "db")
 						most = max(most, tables+values)
@@ -80,7 +81,7 @@ func TestTinyFlushesLeaveFewFiles(t *testing.T) {
 				if report, err := db.Verify(context.Background()); err != nil || !report.Clean() {
 					t.Errorf("%v, %v", report, err)
 				}
-				must(t, db.Close())
+				dbtest.Must(t, db.Close())
 			})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -14,25 +15,25 @@ import (
 // one.
 func manyTables(tb testing.TB, n int) *seerdb.DB {
 	o := seerdb.Options{Durability: seerdb.Relaxed}
-	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true}))
-	must(tb, err)
+	db, err := seerdb.Open("db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New(), ManualOnly: true}))
+	dbtest.Must(tb, err)
 	tb.Cleanup(func() { _ = db.Close() })
 	for i := range n {
 		k, err := db.Keyspace(fmt.Sprintf("space%05d", i), nil)
-		must(tb, err)
-		must(tb, k.Put([]byte("k"), []byte("v")))
+		dbtest.Must(tb, err)
+		dbtest.Must(tb, k.Put([]byte("k"), []byte("v")))
 	}
-	must(tb, db.Flush(context.Background()))
+	dbtest.Must(tb, db.Flush(context.Background()))
 	return db
 }
 
 // smallCompaction flushes twice, and compacts what that made.
 func smallCompaction(tb testing.TB, db *seerdb.DB) {
 	for range 2 {
-		must(tb, db.Put([]byte("k"), []byte("v")))
-		must(tb, db.Flush(context.Background()))
+		dbtest.Must(tb, db.Put([]byte("k"), []byte("v")))
+		dbtest.Must(tb, db.Flush(context.Background()))
 	}
-	must(tb, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(tb, db.Compact(context.Background(), nil, nil))
 }
 
 // BenchmarkSmallCompaction: what two flushes and a compaction of a few bytes

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -16,9 +17,9 @@ import (
 // and fails if it cannot keep that.
 func TestCloseSaysThatKeyspacesAreNotDurable(t *testing.T) {
 	fault := faultfs.New(memfs.New())
-	db, err := seerdb.Open("db", seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: fault}))
-	must(t, err)
-	keyspace(t, db, "new")
+	db, err := seerdb.Open("db", dbtest.With(seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{FS: fault}))
+	dbtest.Must(t, err)
+	dbtest.Keyspace(t, db, "new")
 	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Err: syscall.EIO})
 	err = db.Close()
 	if fired.Count() == 0 {

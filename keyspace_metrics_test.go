@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -26,26 +27,26 @@ func writeSpace(t *testing.T, k interface {
 	t.Helper()
 	key := func(kind string, i int) []byte { return fmt.Appendf(nil, "%s%d-%d", kind, round, i) }
 	for i := range o.puts {
-		must(t, k.Put(key("put", i), []byte("v")))
+		dbtest.Must(t, k.Put(key("put", i), []byte("v")))
 	}
 	for i := range o.large {
-		must(t, k.Put(key("large", i), bytes.Repeat([]byte{byte(i)}, 1000)))
+		dbtest.Must(t, k.Put(key("large", i), bytes.Repeat([]byte{byte(i)}, 1000)))
 	}
 	for i := range o.deletes {
-		must(t, k.Delete(key("gone", i)))
+		dbtest.Must(t, k.Delete(key("gone", i)))
 	}
 	for i := range o.expiring {
-		must(t, k.PutTTL(key("soon", i), []byte("v"), time.Hour))
+		dbtest.Must(t, k.PutTTL(key("soon", i), []byte("v"), time.Hour))
 	}
 	for i := range o.ranges {
-		must(t, k.DeleteRange(fmt.Appendf(nil, "z%d-%03d", round, i), fmt.Appendf(nil, "z%d-%03d+", round, i)))
+		dbtest.Must(t, k.DeleteRange(fmt.Appendf(nil, "z%d-%03d", round, i), fmt.Appendf(nil, "z%d-%03d+", round, i)))
 	}
 }
 
 // TestKeyspaceMetrics: every figure of every keyspace is counted again: in what was
 // written, in the files, and in the sums over all.
 func TestKeyspaceMetrics(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, o.TableSize, to.PackFrom = 1<<20, 1<<20, 1000
 	})
 	wrote := map[string]spaceOps{
@@ -53,21 +54,21 @@ func TestKeyspaceMetrics(t *testing.T) {
 	}
 	const rounds = 3
 	for round := range rounds {
-		writeSpace(t, r.db, round, wrote[""])
+		writeSpace(t, r.DB, round, wrote[""])
 		for _, name := range []string{"b", "a", "idle"} {
-			writeSpace(t, keyspace(t, r.db, name), round, wrote[name])
+			writeSpace(t, dbtest.Keyspace(t, r.DB, name), round, wrote[name])
 		}
-		if got := r.db.KeyspaceMetrics(); len(got) != 4 || got[2].Total.Runs != round {
+		if got := r.DB.KeyspaceMetrics(); len(got) != 4 || got[2].Total.Runs != round {
 			t.Errorf("before flush %d: %+v", round, got)
 		}
-		must(t, r.flush())
+		dbtest.Must(t, r.Flush())
 	}
-	all := r.db.KeyspaceMetrics()
+	all := r.DB.KeyspaceMetrics()
 	names := func(m seerdb.KeyspaceMetrics) string { return m.Name }
 	if got := mapped(all, names); !slices.Equal(got, []string{"", "a", "b", "idle"}) {
 		t.Fatalf("keyspaces %q", got)
 	}
-	checkKeyspaceSums(t, r.db, all)
+	checkKeyspaceSums(t, r.DB, all)
 	files := filesOfKeyspaces(t, r)
 	for _, m := range all {
 		o, n := wrote[m.Name], m.Total
@@ -86,22 +87,22 @@ func TestKeyspaceMetrics(t *testing.T) {
 			t.Errorf("%q: levels %+v, in all %+v", m.Name, m.Levels, n)
 		}
 	}
-	must(t, keyspace(t, r.db, "b").Compact(context.Background(), nil, nil))
-	r.compact()
-	all = r.db.KeyspaceMetrics()
-	checkKeyspaceSums(t, r.db, all)
-	last := len(r.db.Metrics().Levels) - 1
+	dbtest.Must(t, dbtest.Keyspace(t, r.DB, "b").Compact(context.Background(), nil, nil))
+	r.Compact()
+	all = r.DB.KeyspaceMetrics()
+	checkKeyspaceSums(t, r.DB, all)
+	last := len(r.DB.Metrics().Levels) - 1
 	if b := all[2]; len(b.Levels) != last+1 || b.Levels[last] != b.Total || b.Total.Level != last || b.Total.Runs != 1 ||
 		b.Total.Entries != rounds*12 || b.Total.Deletes != 0 || all[1].Levels[0].Runs != rounds {
 		t.Errorf("compacted: %+v, others %+v", b, all[1])
 	}
-	must(t, r.db.DropKeyspace("b"))
-	if got := mapped(r.db.KeyspaceMetrics(), names); !slices.Equal(got, []string{"", "a", "idle"}) {
+	dbtest.Must(t, r.DB.DropKeyspace("b"))
+	if got := mapped(r.DB.KeyspaceMetrics(), names); !slices.Equal(got, []string{"", "a", "idle"}) {
 		t.Errorf("after a drop: %q", got)
 	}
-	checkKeyspaceSums(t, r.db, r.db.KeyspaceMetrics())
-	must(t, r.db.Close())
-	if got := r.db.KeyspaceMetrics(); got != nil {
+	checkKeyspaceSums(t, r.DB, r.DB.KeyspaceMetrics())
+	dbtest.Must(t, r.DB.Close())
+	if got := r.DB.KeyspaceMetrics(); got != nil {
 		t.Errorf("after Close: %+v", got)
 	}
 }
@@ -114,14 +115,14 @@ func mapped[T, U any](s []T, f func(T) U) (out []U) {
 }
 
 // filesOfKeyspaces adds up the sizes of the table files of each keyspace.
-func filesOfKeyspaces(t *testing.T, r *rig) map[string]int64 {
+func filesOfKeyspaces(t *testing.T, r *dbtest.Rig) map[string]int64 {
 	t.Helper()
-	s, err := manifest.Recover(r.mem, "db")
-	must(t, err)
+	s, err := manifest.Recover(r.Mem, "db")
+	dbtest.Must(t, err)
 	sizes := map[string]int64{}
 	s.Version.All(func(_ int, f *manifest.FileMeta) bool {
-		info, err := r.mem.Stat("db/" + f.FileName())
-		must(t, err)
+		info, err := r.Mem.Stat("db/" + f.FileName())
+		dbtest.Must(t, err)
 		name := ""
 		if k := s.FindKeyspace(f.Keyspace); k != nil {
 			name = k.Name

@@ -11,25 +11,18 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// tree is what a database and a keyspace have in common.
-type tree interface {
-	reader
-	Put(key, value []byte) error
-	Delete(key []byte) error
-	Range(lo, hi []byte) *seerdb.Rows
-}
-
 var apartNames = []string{"", "a", "b", "a\x00", "\xff\xff\xff\xff"}
 
-func apartTrees(t *testing.T, db *seerdb.DB) map[string]tree {
-	m := map[string]tree{"": db}
+func apartTrees(t *testing.T, db *seerdb.DB) map[string]dbtest.Tree {
+	m := map[string]dbtest.Tree{"": db}
 	for _, n := range apartNames[1:] {
-		m[n] = keyspace(t, db, n)
+		m[n] = dbtest.Keyspace(t, db, n)
 	}
 	return m
 }
@@ -47,7 +40,7 @@ func checkApart(t *testing.T, db *seerdb.DB, when string) {
 			}
 		}
 		slices.Sort(want)
-		got := contents(t, s) // in the order of keys, which is not that of rows
+		got := dbtest.Contents(t, s) // in the order of keys, which is not that of rows
 		slices.Sort(got)
 		if want = slices.Compact(want); !slices.Equal(got, want) {
 			t.Fatalf("%s: %q has %q, want %q", when, n, got, want)
@@ -60,11 +53,11 @@ func checkApart(t *testing.T, db *seerdb.DB, when string) {
 			}
 		}
 		it, err := s.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if !it.Last() || it.Next() || it.Next() || !it.Prev() || !it.First() || it.Prev() || it.Prev() || !it.Next() {
 			t.Fatalf("%s: %q: the ends do not hold", when, n)
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
 }
 
@@ -72,42 +65,42 @@ func checkApart(t *testing.T, db *seerdb.DB, when string) {
 // memtable, in tables, after reopening, forward and backward.
 func TestKeyspacesAreApart(t *testing.T) {
 	fs := memfs.New()
-	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
 	for i := range 40 {
 		for n, s := range apartTrees(t, db) {
 			if i%7 == len(n) {
-				must(t, s.Delete(apartKey(i)))
+				dbtest.Must(t, s.Delete(apartKey(i)))
 			} else {
-				must(t, s.Put(apartKey(i), []byte(n)))
+				dbtest.Must(t, s.Put(apartKey(i), []byte(n)))
 			}
 		}
 	}
 	for i := range 40 { // what was written again under another number
 		for n, s := range apartTrees(t, db) {
 			if i%7 != len(n) {
-				must(t, s.Put(apartKey(i), []byte(n)))
+				dbtest.Must(t, s.Put(apartKey(i), []byte(n)))
 			}
 		}
 	}
 	checkApart(t, db, "in the memtable")
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	checkApart(t, db, "in tables")
-	must(t, db.Close())
-	db = open(t, "db", smallOn(fs, seerdb.Sync))
+	dbtest.Must(t, db.Close())
+	db = dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
 	got, err := db.Keyspaces()
-	must(t, err)
+	dbtest.Must(t, err)
 	if want := []string{"a", "a\x00", "b", "\xff\xff\xff\xff"}; !slices.Equal(got, want) {
 		t.Fatalf("keyspaces %q", got)
 	}
 	checkApart(t, db, "after reopening")
 	for _, n := range apartNames[1:] {
 		k, err := db.Keyspace(n, &seerdb.KeyspaceOptions{ErrorIfMissing: true})
-		must(t, err)
-		must(t, k.Compact(context.Background(), nil, nil))
+		dbtest.Must(t, err)
+		dbtest.Must(t, k.Compact(context.Background(), nil, nil))
 	}
 	checkApart(t, db, "compacted")
 	report, err := db.Verify(context.Background())
-	must(t, err)
+	dbtest.Must(t, err)
 	if !report.Clean() {
 		t.Fatal(report.Damage)
 	}
@@ -116,56 +109,49 @@ func TestKeyspacesAreApart(t *testing.T) {
 // TestBatchAcrossKeyspaces: all or nothing, also across a crash.
 func TestBatchAcrossKeyspaces(t *testing.T) {
 	fs := memfs.New()
-	db := open(t, "db", smallOn(fs, seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
 	a, err := db.Keyspace("a", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	b, err := db.Keyspace("b", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	snap := db.NewSnapshot()
 	defer snap.Close()
 	batch := db.NewBatch()
-	must(t, batch.Put([]byte("k"), []byte("root")))
-	must(t, batch.In(a).Put([]byte("k"), []byte("a")))
-	must(t, batch.In(b).Put([]byte("k"), []byte("b")))
-	must(t, batch.In(b).Delete([]byte("other")))
-	must(t, db.Apply(batch, seerdb.DefaultDurability))
+	dbtest.Must(t, batch.Put([]byte("k"), []byte("root")))
+	dbtest.Must(t, batch.In(a).Put([]byte("k"), []byte("a")))
+	dbtest.Must(t, batch.In(b).Put([]byte("k"), []byte("b")))
+	dbtest.Must(t, batch.In(b).Delete([]byte("other")))
+	dbtest.Must(t, db.Apply(batch, seerdb.DefaultDurability))
 	if _, err := snap.In(a).Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatalf("the snapshot moved: %v", err)
 	}
 	disk := fs.CrashClone(memfs.CrashOptions{})
-	db = open(t, "db", smallOn(disk, seerdb.Sync))
-	for name, get := range map[string]func([]byte) ([]byte, error){"root": db.Get, "a": keyspace(t, db, "a").Get, "b": keyspace(t, db, "b").Get} {
+	db = dbtest.Open(t, "db", dbtest.SmallOn(disk, seerdb.Sync))
+	for name, get := range map[string]func([]byte) ([]byte, error){"root": db.Get, "a": dbtest.Keyspace(t, db, "a").Get, "b": dbtest.Keyspace(t, db, "b").Get} {
 		if v, err := get([]byte("k")); err != nil || string(v) != name {
 			t.Fatalf("%s: %q, %v", name, v, err)
 		}
 	}
 }
 
-func keyspace(t testing.TB, db *seerdb.DB, name string) *seerdb.Keyspace {
-	t.Helper()
-	k, err := db.Keyspace(name, nil)
-	must(t, err)
-	return k
-}
-
 // TestDropKeyspace: gone at once for new readers, there for open iterators, the
 // files go, the log brings nothing back, and a namesake begins empty.
 func TestDropKeyspace(t *testing.T) {
 	fs := memfs.New()
-	db := open(t, "db", smallOn(fs, seerdb.Sync))
-	k := keyspace(t, db, "doomed")
-	must(t, db.Put([]byte("stays"), nil))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
+	k := dbtest.Keyspace(t, db, "doomed")
+	dbtest.Must(t, db.Put([]byte("stays"), nil))
 	for i := range 300 {
-		must(t, k.Put(fmt.Appendf(nil, "flushed%04d", i), make([]byte, 300)))
+		dbtest.Must(t, k.Put(fmt.Appendf(nil, "flushed%04d", i), make([]byte, 300)))
 	}
-	must(t, db.Flush(context.Background()))
-	must(t, k.Put([]byte("logged"), []byte("x")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Must(t, k.Put([]byte("logged"), []byte("x")))
 	it, err := k.NewIter(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if !it.First() {
 		t.Fatal(it.Err())
 	}
-	must(t, db.DropKeyspace("doomed"))
+	dbtest.Must(t, db.DropKeyspace("doomed"))
 	n := 1
 	for it.Next() {
 		n++
@@ -173,7 +159,7 @@ func TestDropKeyspace(t *testing.T) {
 	if n != 301 || it.Err() != nil {
 		t.Fatalf("the open iterator saw %d rows, %v", n, it.Err())
 	}
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 	if _, err := k.Get([]byte("logged")); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Fatalf("get: %v", err)
 	}
@@ -188,14 +174,14 @@ func TestDropKeyspace(t *testing.T) {
 	}
 	for _, disk := range []*memfs.FS{fs, fs.CrashClone(memfs.CrashOptions{})} {
 		if disk == fs {
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		}
-		again := open(t, "db", smallOn(disk, seerdb.Sync))
+		again := dbtest.Open(t, "db", dbtest.SmallOn(disk, seerdb.Sync))
 		if _, err := again.Keyspace("doomed", &seerdb.KeyspaceOptions{ErrorIfMissing: true}); !errors.Is(err, seerdb.ErrNoKeyspace) {
 			t.Fatalf("it came back: %v", err)
 		}
-		namesake := keyspace(t, again, "doomed")
-		if n := len(contents(t, namesake)); n != 0 {
+		namesake := dbtest.Keyspace(t, again, "doomed")
+		if n := len(dbtest.Contents(t, namesake)); n != 0 {
 			t.Fatalf("its namesake has %d keys", n)
 		}
 		if v, err := again.Get([]byte("stays")); err != nil || len(v) != 0 {
@@ -211,22 +197,22 @@ func TestManyKeyspaces(t *testing.T) {
 		n = 1000
 	}
 	fs := memfs.New()
-	db := open(t, "db", smallOn(fs, seerdb.Buffered))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Buffered))
 	for i := range n {
-		k := keyspace(t, db, fmt.Sprintf("space%05d", i))
+		k := dbtest.Keyspace(t, db, fmt.Sprintf("space%05d", i))
 		if i%100 == 0 {
-			must(t, k.Put([]byte("k"), fmt.Appendf(nil, "%d", i)))
+			dbtest.Must(t, k.Put([]byte("k"), fmt.Appendf(nil, "%d", i)))
 		}
 	}
-	must(t, db.Close())
-	db = open(t, "db", smallOn(fs, seerdb.Buffered))
+	dbtest.Must(t, db.Close())
+	db = dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Buffered))
 	names, err := db.Keyspaces()
-	must(t, err)
+	dbtest.Must(t, err)
 	if len(names) != n {
 		t.Fatalf("%d keyspaces", len(names))
 	}
 	for i := 0; i < n; i += 100 {
-		if v, err := keyspace(t, db, fmt.Sprintf("space%05d", i)).Get([]byte("k")); err != nil || string(v) != fmt.Sprint(i) {
+		if v, err := dbtest.Keyspace(t, db, fmt.Sprintf("space%05d", i)).Get([]byte("k")); err != nil || string(v) != fmt.Sprint(i) {
 			t.Fatalf("keyspace %d: %q, %v", i, v, err)
 		}
 	}
@@ -236,13 +222,13 @@ func TestManyKeyspaces(t *testing.T) {
 // cannot keep up its writers wait, and those of another do not.
 func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Relaxed)
-	o = o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
-	db := open(t, "db", o)
-	slow, fast := keyspace(t, db, "slow"), keyspace(t, db, "fast")
+	o := dbtest.SmallOn(fs, seerdb.Relaxed)
+	o = dbtest.With(*o, dbtest.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true})
+	db := dbtest.Open(t, "db", o)
+	slow, fast := dbtest.Keyspace(t, db, "slow"), dbtest.Keyspace(t, db, "fast")
 	blocked := stopWriters(t, db, slow)
 	for i := range 3 * o.MemtableSize / 1000 {
-		must(t, fast.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 1000)))
+		dbtest.Must(t, fast.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 1000)))
 	}
 	select {
 	case err := <-blocked:
@@ -252,16 +238,16 @@ func TestKeyspaceBehindStopsOnlyItself(t *testing.T) {
 	if n := db.Metrics().Memtable.Queue + db.Metrics().Levels[0].Files; n < 10 {
 		t.Fatalf("the other keyspace did not fill a memtable: %d", n)
 	}
-	must(t, slow.Compact(context.Background(), nil, nil))
-	must(t, <-blocked)
+	dbtest.Must(t, slow.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, <-blocked)
 }
 
 // stopWriters fills L0 of a keyspace until its writers are stopped, and returns
 // what one that waits will be told.
 func stopWriters(t *testing.T, db *seerdb.DB, k *seerdb.Keyspace) <-chan error {
 	for range 9 { // 9 triggers stop
-		must(t, k.Put([]byte("k"), nil))
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, k.Put([]byte("k"), nil))
+		dbtest.Must(t, db.Flush(context.Background()))
 	}
 	blocked := make(chan error, 1)
 	go func() { blocked <- k.Put([]byte("k"), []byte("waits")) }()
@@ -275,10 +261,10 @@ func stopWriters(t *testing.T, db *seerdb.DB, k *seerdb.Keyspace) <-chan error {
 // keyspace that is dropped gets that as its answer at once.
 func TestKeyspaceDropEndsItsWriters(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Relaxed)
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
-	blocked := stopWriters(t, db, keyspace(t, db, "slow"))
-	must(t, db.DropKeyspace("slow"))
+	o := dbtest.SmallOn(fs, seerdb.Relaxed)
+	db := dbtest.Open(t, "db", dbtest.With(*o, dbtest.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
+	blocked := stopWriters(t, db, dbtest.Keyspace(t, db, "slow"))
+	dbtest.Must(t, db.DropKeyspace("slow"))
 	select {
 	case err := <-blocked:
 		if !errors.Is(err, seerdb.ErrNoKeyspace) {
@@ -294,18 +280,18 @@ func TestKeyspaceDropEndsItsWriters(t *testing.T) {
 // around.
 func TestStoppedWritersSleep(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Relaxed)
+	o := dbtest.SmallOn(fs, seerdb.Relaxed)
 	begun := new(atomic.Int64)
 	o.Listener = observe.EventListener{StallBegin: func(string) { begun.Add(1) }}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
-	slow := keyspace(t, db, "slow")
+	db := dbtest.Open(t, "db", dbtest.With(*o, dbtest.TestOptions{FS: fs, L0Trigger: 1, ManualOnly: true}))
+	slow := dbtest.Keyspace(t, db, "slow")
 	blocked := stopWriters(t, db, slow)
 	time.Sleep(100 * time.Millisecond)
 	if n := begun.Load(); n > 10 {
 		t.Errorf("in 100 ms of nothing the writer was woken %d times", n)
 	}
-	must(t, slow.Compact(context.Background(), nil, nil))
-	must(t, <-blocked)
+	dbtest.Must(t, slow.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, <-blocked)
 }
 
 // TestKeyspaceOptionsAgree: the first call since Open decides the options of a
@@ -313,16 +299,16 @@ func TestStoppedWritersSleep(t *testing.T) {
 func TestKeyspaceOptionsAgree(t *testing.T) {
 	keep := func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterKeep, nil, nil }
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Sync)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
 	o.Merger, o.CompactionFilter = merger.Max{}, keep // are not those of keyspaces
 	first := seerdb.KeyspaceOptions{ValueThreshold: -1, Compression: seerdb.S2, TTL: time.Hour, Merger: merger.Counter{}, CompactionFilter: keep}
 	for range 2 { // a new keyspace, and one that was there
 		db, err := seerdb.Open("db", o)
-		must(t, err)
+		dbtest.Must(t, err)
 		k, err := db.Keyspace("full", &first)
-		must(t, err)
+		dbtest.Must(t, err)
 		plain, err := db.Keyspace("plain", nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		for _, same := range []*seerdb.KeyspaceOptions{nil, {}, {ErrorIfMissing: true}, {TTL: time.Hour}, {Merger: merger.Counter{}}, &first} {
 			if _, err := db.Keyspace("full", same); err != nil {
 				t.Errorf("%+v: %v", same, err)
@@ -339,26 +325,26 @@ func TestKeyspaceOptionsAgree(t *testing.T) {
 			_, err := db.Keyspace("plain", &other)
 			mustNameOption(t, err, other)
 		}
-		must(t, k.Put([]byte("a"), merger.AppendInt64(nil, 1)))
-		must(t, k.Merge([]byte("b"), merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, k.Put([]byte("a"), merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, k.Merge([]byte("b"), merger.AppendInt64(nil, 1)))
 		if _, expires, err := k.Expiry([]byte("a")); !expires || err != nil {
 			t.Errorf("the time to live of the first call does not hold any more: %v", err)
 		}
 		if err := plain.Merge([]byte("b"), []byte("1")); !errors.Is(err, seerdb.ErrInvalidOptions) {
 			t.Errorf("a keyspace without a merge operator takes an operand: %v", err)
 		}
-		must(t, db.Close())
+		dbtest.Must(t, db.Close())
 	}
 	db, err := seerdb.Open("db", o)
-	must(t, err)
+	dbtest.Must(t, err)
 	plain, err := db.Keyspace("plain", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if _, err := db.Keyspace("plain", &seerdb.KeyspaceOptions{Merger: merger.Max{}}); err != nil {
 		t.Errorf("a first merge operator: %v", err)
 	}
-	must(t, plain.Merge([]byte("b"), []byte("1")))
+	dbtest.Must(t, plain.Merge([]byte("b"), []byte("1")))
 	if _, err := db.Keyspace("plain", &seerdb.KeyspaceOptions{Merger: merger.Counter{}}); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Errorf("another merge operator: %v", err)
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }

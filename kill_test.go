@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -27,11 +28,11 @@ import (
 func failpointNames(t *testing.T) (names []failpoint.Name) {
 	t.Helper()
 	f, err := parser.ParseFile(token.NewFileSet(), "internal/failpoint/doc.go", nil, 0)
-	must(t, err)
+	dbtest.Must(t, err)
 	ast.Inspect(f, func(n ast.Node) bool {
 		if s, ok := n.(*ast.ValueSpec); ok {
 			name, err := strconv.Unquote(s.Values[0].(*ast.BasicLit).Value)
-			must(t, err)
+			dbtest.Must(t, err)
 			names = append(names, failpoint.Name(name))
 		}
 		return true
@@ -57,12 +58,12 @@ func killValue(i int) []byte {
 	return fmt.Appendf(nil, "%d%s", i, strings.Repeat("v", i%5*80)) // some apart, some inline
 }
 
-func init() { childJobs["kill"] = killJob }
+func init() { dbtest.ChildJobs["kill"] = killJob }
 
 func killOptions() *seerdb.Options {
-	o, t := tiny()
+	o, t := dbtest.Tiny()
 	o.MemtableSize = 4 << 10
-	return o.With(t)
+	return dbtest.With(o, t)
 }
 
 // killJob opens the database twice, commits, flushes and compacts, and says
@@ -85,7 +86,7 @@ func killJob(dir string) error {
 			} else {
 				err = b.Put(killKey(i), v)
 			}
-			err = errors.Join(err, b.Put([]byte(counterKey), binary.BigEndian.AppendUint64(nil, uint64(i))))
+			err = errors.Join(err, b.Put([]byte(dbtest.CounterKey), binary.BigEndian.AppendUint64(nil, uint64(i))))
 			if err = errors.Join(err, db.Apply(b, seerdb.Sync)); err != nil {
 				return err
 			}
@@ -108,7 +109,7 @@ func killJob(dir string) error {
 }
 
 func killCounter(db *seerdb.DB) (int, error) {
-	v, err := db.Get([]byte(counterKey))
+	v, err := db.Get([]byte(dbtest.CounterKey))
 	if errors.Is(err, seerdb.ErrNotFound) {
 		return 0, nil
 	}
@@ -128,7 +129,7 @@ func TestKilledAtEveryFailpoint(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			acked := 0
-			for _, hit := range []int{1, 3, 2, 17}[:some(4)] {
+			for _, hit := range []int{1, 3, 2, 17}[:dbtest.Some(4)] {
 				killed := runKilled(t, dir, fmt.Sprintf("%s=kill@%d", name, hit), &acked)
 				if hit == 1 && !killed {
 					t.Fatalf("%s was never reached: nothing was tested", name)
@@ -143,11 +144,11 @@ func TestKilledAtEveryFailpoint(t *testing.T) {
 // last commit that was acknowledged, and says which ones it got acknowledged.
 func runKilled(t *testing.T, dir, points string, acked *int) (killed bool) {
 	t.Helper()
-	cmd := child(t, "kill", dir, failpoint.EnvVar+"="+points)
+	cmd := dbtest.Child(t, "kill", dir, failpoint.EnvVar+"="+points)
 	out, err := cmd.StdoutPipe()
-	must(t, err)
+	dbtest.Must(t, err)
 	cmd.Stderr = os.Stderr
-	must(t, cmd.Start())
+	dbtest.Must(t, cmd.Start())
 	rest := ""
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var word string
@@ -175,9 +176,9 @@ func runKilled(t *testing.T, dir, points string, acked *int) (killed bool) {
 // checkKilled opens what is left, and compares it with what the counter says.
 func checkKilled(t *testing.T, dir string, acked int) {
 	t.Helper()
-	db := open(t, dir, killOptions())
+	db := dbtest.Open(t, dir, killOptions())
 	c, err := killCounter(db)
-	must(t, err)
+	dbtest.Must(t, err)
 	if c < acked {
 		t.Fatalf("commit %d was acknowledged; commit %d is the newest that is there", acked, c)
 	}
@@ -189,7 +190,7 @@ func checkKilled(t *testing.T, dir string, acked int) {
 		}
 	}
 	report, err := db.Verify(context.Background())
-	must(t, err)
+	dbtest.Must(t, err)
 	if !report.Clean() {
 		t.Error(report.Damage)
 	}
@@ -203,7 +204,7 @@ func TestErrorAtEveryFailpoint(t *testing.T) {
 	for _, name := range failpointNames(t) {
 		t.Run(string(name), func(t *testing.T) {
 			fired := 0
-			for at := int64(1); at <= int64(some(12)); at++ {
+			for at := int64(1); at <= int64(dbtest.Some(12)); at++ {
 				var hits, failed atomic.Int64
 				failpoint.Set(name, func() error {
 					if hits.Add(1) == at {
@@ -220,7 +221,7 @@ func TestErrorAtEveryFailpoint(t *testing.T) {
 				}
 				failpoint.Set(name, nil)
 				if failed.Load() == 0 {
-					must(t, err)
+					dbtest.Must(t, err)
 					break
 				}
 				fired++

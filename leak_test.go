@@ -4,26 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/keycodec"
 	"github.com/seerdb-go/seerdb/typed"
 	"github.com/seerdb-go/seerdb/valuecodec"
 )
-
-// TestMain checks that no test leaves a goroutine behind, and lets the test
-// binary stand in for other processes (see childEnv).
-func TestMain(m *testing.M) {
-	runChild()
-	goleak.VerifyTestMain(m)
-}
 
 // TestDescriptorsAreClosed opens, uses and closes a database on the real file
 // system again and again, and counts what the process has open.
@@ -34,22 +25,22 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	dir := t.TempDir()
 	before := 0
 	for i := range 8 {
-		o, to := tiny()
-		db, err := seerdb.Open(dir, o.With(to))
-		must(t, err)
+		o, to := dbtest.Tiny()
+		db, err := seerdb.Open(dir, dbtest.With(o, to))
+		dbtest.Must(t, err)
 		for j := range 200 {
-			must(t, db.Put(fmt.Appendf(nil, "key%03d", (i*37+j)%300), make([]byte, 50+j*3)))
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%03d", (i*37+j)%300), make([]byte, 50+j*3)))
 		}
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Flush(context.Background()))
 		if i%2 == 0 {
-			must(t, db.Compact(context.Background(), nil, nil))
+			dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 		}
-		contents(t, db)
-		if _, err := seerdb.Open(dir, o.With(to)); err == nil {
+		dbtest.Contents(t, db)
+		if _, err := seerdb.Open(dir, dbtest.With(o, to)); err == nil {
 			t.Fatal("opened twice")
 		}
-		must(t, db.Close())
-		if n := openDescriptors(t); i == 1 {
+		dbtest.Must(t, db.Close())
+		if n := dbtest.OpenDescriptors(t); i == 1 {
 			before = n // the first round may have made what stays, such as the poller's
 		} else if i > 1 && n > before {
 			t.Fatalf("after %d rounds %d descriptors are open; after the second %d", i+1, n, before)
@@ -71,15 +62,17 @@ func TestLeaksAreNamed(t *testing.T) {
 	for name, use := range map[string]func(db *seerdb.DB, end func()){
 		"iterator": func(db *seerdb.DB, end func()) {
 			it, err := db.NewIter(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			end()
 			_ = it.Close()
 		},
 		"snapshot": func(db *seerdb.DB, end func()) { s := db.NewSnapshot(); end(); _ = s.Close() },
-		"view":     func(db *seerdb.DB, end func()) { must(t, db.View(func(*seerdb.Snapshot) error { end(); return nil })) },
+		"view": func(db *seerdb.DB, end func()) {
+			dbtest.Must(t, db.View(func(*seerdb.Snapshot) error { end(); return nil }))
+		},
 		"transaction": func(db *seerdb.DB, end func()) {
 			x, err := db.Begin(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			end()
 			x.Rollback()
 		},
@@ -98,7 +91,7 @@ func TestLeaksAreNamed(t *testing.T) {
 		},
 		"rows of a transaction": func(db *seerdb.DB, end func()) {
 			x, err := db.Begin(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			for range x.Range(nil, nil).All() {
 				x.Rollback()
 				end()
@@ -113,9 +106,9 @@ func TestLeaksAreNamed(t *testing.T) {
 // checkLeakIsNamed closes a database in the midst of a use of it, which calls end.
 func checkLeakIsNamed(t *testing.T, name string, use func(db *seerdb.DB, end func())) {
 	t.Helper()
-	db, err := seerdb.Open("db", smallOn(memfs.New(), seerdb.Relaxed))
-	must(t, err)
-	must(t, db.Put([]byte("key"), nil))
+	db, err := seerdb.Open("db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("key"), nil))
 	err = nil
 	use(db, func() { err = db.Close() })
 	if !errors.Is(err, seerdb.ErrLeaked) || !strings.Contains(err.Error(), "leak_test.go:") {
@@ -142,7 +135,7 @@ func TestTypedLeaksAreNamed(t *testing.T) {
 		},
 		"typed rows, of a transaction": func(db *seerdb.DB, end func()) {
 			x, err := db.Begin(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			for range typed.New(db, keycodec.String, valuecodec.Empty).In(x).Rows().All() {
 				x.Rollback()
 				end()
@@ -152,12 +145,4 @@ func TestTypedLeaksAreNamed(t *testing.T) {
 	} {
 		checkLeakIsNamed(t, name, use)
 	}
-}
-
-// openDescriptors is how many descriptors the process has open, on Linux.
-func openDescriptors(t *testing.T) int {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(list)
 }

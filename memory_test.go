@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/offheap"
 )
 
@@ -18,19 +19,19 @@ func TestCloseGivesMemoryBack(t *testing.T) {
 	dir := t.TempDir()
 	for range 3 {
 		db, err := seerdb.Open(dir, &seerdb.Options{Durability: seerdb.Buffered})
-		must(t, err)
+		dbtest.Must(t, err)
 		for i := range 1000 {
-			must(t, db.Put(fmt.Appendf(nil, "key%04d", i), []byte("value")))
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%04d", i), []byte("value")))
 		}
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Flush(context.Background()))
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		for ok := it.First(); ok; ok = it.Next() {
 			_ = it.Value()
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 		late, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		late.First()
 		if db.Close() == nil {
 			t.Fatal("Close did not report the open iterator")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -28,58 +29,51 @@ var (
 type config struct {
 	name string
 	o    seerdb.Options
-	t    seerdb.TestOptions
-}
-
-// tiny is an engine in which everything happens within a few hundred
-// operations.
-func tiny() (seerdb.Options, seerdb.TestOptions) {
-	return seerdb.Options{MemtableSize: 16 << 10, PageSize: 512, TableSize: 8 << 10, ValueThreshold: 200, MemoryBudget: 1 << 20},
-		seerdb.TestOptions{L0Trigger: 2, BaseLevel: 16 << 10, DeadMin: 2, FoldFrom: 1, PackFrom: 1, PackSlack: 1 << 10}
+	t    dbtest.TestOptions
 }
 
 // configs are the option sets. Each differs from tiny in the ways its name
 // says.
 func configs() []config {
-	type change = func(*seerdb.Options, *seerdb.TestOptions)
+	type change = func(*seerdb.Options, *dbtest.TestOptions)
 	list := []struct {
 		name string
 		f    change
 	}{
-		{"tiny", func(*seerdb.Options, *seerdb.TestOptions) {}},
-		{"defaults", func(o *seerdb.Options, t *seerdb.TestOptions) { *o, *t = seerdb.Options{}, seerdb.TestOptions{} }},
-		{"memtable-1k", func(o *seerdb.Options, t *seerdb.TestOptions) { o.MemtableSize = 1 << 10 }},
-		{"pages-80", func(o *seerdb.Options, t *seerdb.TestOptions) { o.PageSize = 80 }},
-		{"pages-80-fences", func(o *seerdb.Options, t *seerdb.TestOptions) { o.PageSize, t.Index = 80, sstable.IndexFences }},
-		{"pages-80-learned", func(o *seerdb.Options, t *seerdb.TestOptions) { o.PageSize, t.Index = 80, sstable.IndexLearned }},
-		{"tables-2k", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize = 2 << 10 }},
-		{"tables-1m", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize = 1 << 20 }},
-		{"one-l0-run", func(o *seerdb.Options, t *seerdb.TestOptions) { t.L0Trigger = 1 }},
-		{"many-l0-runs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.L0Trigger = 12 }},
-		{"separate-all", func(o *seerdb.Options, t *seerdb.TestOptions) { o.ValueThreshold = 1 }},
-		{"separate-none", func(o *seerdb.Options, t *seerdb.TestOptions) { o.ValueThreshold = -1 }},
-		{"no-cache", func(o *seerdb.Options, t *seerdb.TestOptions) { t.NoCache = true }},
-		{"small-cache", func(o *seerdb.Options, t *seerdb.TestOptions) { o.MemoryBudget = 64 << 10 }},
-		{"partitions-16", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 16 }},
-		{"partitions-2", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Partitions = 2 }},
-		{"leveled", func(o *seerdb.Options, t *seerdb.TestOptions) { o.CompactionStyle = seerdb.Leveled }},
-		{"leveled-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) {
+		{"tiny", func(*seerdb.Options, *dbtest.TestOptions) {}},
+		{"defaults", func(o *seerdb.Options, t *dbtest.TestOptions) { *o, *t = seerdb.Options{}, dbtest.TestOptions{} }},
+		{"memtable-1k", func(o *seerdb.Options, t *dbtest.TestOptions) { o.MemtableSize = 1 << 10 }},
+		{"pages-80", func(o *seerdb.Options, t *dbtest.TestOptions) { o.PageSize = 80 }},
+		{"pages-80-fences", func(o *seerdb.Options, t *dbtest.TestOptions) { o.PageSize, t.Index = 80, sstable.IndexFences }},
+		{"pages-80-learned", func(o *seerdb.Options, t *dbtest.TestOptions) { o.PageSize, t.Index = 80, sstable.IndexLearned }},
+		{"tables-2k", func(o *seerdb.Options, t *dbtest.TestOptions) { o.TableSize = 2 << 10 }},
+		{"tables-1m", func(o *seerdb.Options, t *dbtest.TestOptions) { o.TableSize = 1 << 20 }},
+		{"one-l0-run", func(o *seerdb.Options, t *dbtest.TestOptions) { t.L0Trigger = 1 }},
+		{"many-l0-runs", func(o *seerdb.Options, t *dbtest.TestOptions) { t.L0Trigger = 12 }},
+		{"separate-all", func(o *seerdb.Options, t *dbtest.TestOptions) { o.ValueThreshold = 1 }},
+		{"separate-none", func(o *seerdb.Options, t *dbtest.TestOptions) { o.ValueThreshold = -1 }},
+		{"no-cache", func(o *seerdb.Options, t *dbtest.TestOptions) { t.NoCache = true }},
+		{"small-cache", func(o *seerdb.Options, t *dbtest.TestOptions) { o.MemoryBudget = 64 << 10 }},
+		{"partitions-16", func(o *seerdb.Options, t *dbtest.TestOptions) { t.Partitions = 16 }},
+		{"partitions-2", func(o *seerdb.Options, t *dbtest.TestOptions) { t.Partitions = 2 }},
+		{"leveled", func(o *seerdb.Options, t *dbtest.TestOptions) { o.CompactionStyle = seerdb.Leveled }},
+		{"leveled-tiny-tables", func(o *seerdb.Options, t *dbtest.TestOptions) {
 			o.CompactionStyle, o.TableSize, o.MemtableSize, t.PackFrom = seerdb.Leveled, 2<<10, 4<<10, -1
 		}},
-		{"lazy-tiny-tables", func(o *seerdb.Options, t *seerdb.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
-		{"packs", func(o *seerdb.Options, t *seerdb.TestOptions) { t.PackFrom, t.PackedMax = -1, 2<<10 }},
-		{"no-filters", func(o *seerdb.Options, t *seerdb.TestOptions) { o.FilterBits = -1 }},
-		{"raw", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.NoCompression }},
-		{"lz4", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.LZ4 }},
-		{"zstd", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Compression = seerdb.Zstd }},
-		{"fences", func(o *seerdb.Options, t *seerdb.TestOptions) { t.Index = sstable.IndexFences }},
-		{"buffered", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Durability = seerdb.Buffered }},
-		{"buffered-interval", func(o *seerdb.Options, t *seerdb.TestOptions) {
+		{"lazy-tiny-tables", func(o *seerdb.Options, t *dbtest.TestOptions) { o.TableSize, o.MemtableSize = 2<<10, 4<<10 }},
+		{"packs", func(o *seerdb.Options, t *dbtest.TestOptions) { t.PackFrom, t.PackedMax = -1, 2<<10 }},
+		{"no-filters", func(o *seerdb.Options, t *dbtest.TestOptions) { o.FilterBits = -1 }},
+		{"raw", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Compression = seerdb.NoCompression }},
+		{"lz4", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Compression = seerdb.LZ4 }},
+		{"zstd", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Compression = seerdb.Zstd }},
+		{"fences", func(o *seerdb.Options, t *dbtest.TestOptions) { t.Index = sstable.IndexFences }},
+		{"buffered", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Durability = seerdb.Buffered }},
+		{"buffered-interval", func(o *seerdb.Options, t *dbtest.TestOptions) {
 			o.Durability, o.SyncInterval = seerdb.Buffered, time.Millisecond
 		}},
-		{"relaxed", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Durability = seerdb.Relaxed }},
-		{"no-wal", func(o *seerdb.Options, t *seerdb.TestOptions) { o.Durability = seerdb.NoWAL }},
-		{"everything-small", func(o *seerdb.Options, t *seerdb.TestOptions) {
+		{"relaxed", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Durability = seerdb.Relaxed }},
+		{"no-wal", func(o *seerdb.Options, t *dbtest.TestOptions) { o.Durability = seerdb.NoWAL }},
+		{"everything-small", func(o *seerdb.Options, t *dbtest.TestOptions) {
 			o.MemtableSize, o.PageSize, o.TableSize, o.ValueThreshold, o.MemoryBudget = 1<<10, 80, 2<<10, 1, 16<<10
 			t.L0Trigger, t.NoCache, t.Partitions, t.BaseLevel, t.PackFrom = 1, true, 16, 4<<10, -1
 		}},
@@ -87,16 +81,12 @@ func configs() []config {
 	out := make([]config, len(list))
 	for i, l := range list {
 		c := config{name: l.name}
-		c.o, c.t = tiny()
+		c.o, c.t = dbtest.Tiny()
 		l.f(&c.o, &c.t)
 		out[i] = c
 	}
 	return out
 }
-
-// counterKey holds the number of the commit that wrote it. Every commit does,
-// so that after a crash the database says itself which prefix it is.
-const counterKey = "\x00commit"
 
 // TestModel drives the engine with random operations, crashes included, and
 // compares every answer with the model.
@@ -155,7 +145,7 @@ func (r *modelRun) run(ops int) {
 	}
 	r.checkAll("at the end")
 	r.closeSnapshots()
-	must(r.t, r.db.Close())
+	dbtest.Must(r.t, r.db.Close())
 }
 
 func (r *modelRun) openDB() {
@@ -163,9 +153,9 @@ func (r *modelRun) openDB() {
 	t := r.config.t
 	t.FS = r.fs
 	if r.limit > 0 {
-		t.FS = newDescriptorFS(r.fs, r.limit)
+		t.FS = dbtest.NewDescriptorFS(r.fs, r.limit)
 	}
-	db, err := seerdb.Open("db", o.With(t))
+	db, err := seerdb.Open("db", dbtest.With(o, t))
 	if err != nil {
 		r.t.Fatalf("step %d: open: %v", r.step, err)
 	}
@@ -187,15 +177,15 @@ func (r *modelRun) once() {
 	case n < 890:
 		r.dropSnapshot()
 	case n < 910:
-		must(r.t, r.db.Flush(ctx))
+		dbtest.Must(r.t, r.db.Flush(ctx))
 		r.durable = r.m.Commits()
 	case n < 915:
 		lo, hi := r.g.Bounds()
-		must(r.t, r.db.Compact(ctx, lo, hi))
+		dbtest.Must(r.t, r.db.Compact(ctx, lo, hi))
 		r.durable = r.m.Commits()
 	case n < 925:
 		if r.config.o.Durability != seerdb.NoWAL {
-			must(r.t, r.db.Sync())
+			dbtest.Must(r.t, r.db.Sync())
 			r.durable = r.m.Commits()
 		}
 	case n < 930:
@@ -213,13 +203,13 @@ func (r *modelRun) commit() {
 	ops := r.g.Ops()
 	c := r.m.Commits() + 1
 	counter := binary.BigEndian.AppendUint64(nil, uint64(c))
-	ops = append(ops, testkit.Op{Key: counterKey, Value: string(counter)})
+	ops = append(ops, testkit.Op{Key: dbtest.CounterKey, Value: string(counter)})
 	b := r.db.NewBatch()
 	for _, op := range ops {
 		if op.Delete {
-			must(r.t, b.Delete([]byte(op.Key)))
+			dbtest.Must(r.t, b.Delete([]byte(op.Key)))
 		} else {
-			must(r.t, b.Put([]byte(op.Key), []byte(op.Value)))
+			dbtest.Must(r.t, b.Put([]byte(op.Key), []byte(op.Value)))
 		}
 	}
 	d := seerdb.DefaultDurability
@@ -235,15 +225,8 @@ func (r *modelRun) commit() {
 	}
 }
 
-// reader is what DB and Snapshot have in common.
-type reader interface {
-	AppendGet(dst, key []byte) ([]byte, error)
-	Has(key []byte) (bool, error)
-	NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
-}
-
 // reader draws the database or a snapshot, and the commit at which it reads.
-func (r *modelRun) reader() (reader, int) {
+func (r *modelRun) reader() (dbtest.Reader, int) {
 	if len(r.snaps) > 0 && r.g.IntN(3) == 0 {
 		s := r.snaps[r.g.IntN(len(r.snaps))]
 		return s.s, s.at
@@ -273,7 +256,7 @@ func (r *modelRun) walk() {
 	lo, hi := r.g.Bounds()
 	o := &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: r.g.IntN(4) == 0, Bulk: r.g.IntN(2) == 0}
 	it, err := src.NewIter(o)
-	must(r.t, err)
+	dbtest.Must(r.t, err)
 	rows := r.m.Rows(lo, hi, at)
 	if lo != nil && hi != nil && bytes.Compare(lo, hi) > 0 {
 		rows = nil
@@ -312,7 +295,7 @@ func (r *modelRun) walk() {
 				r.step, at, lo, hi, o.KeysOnly, strings.Join(path, " "), got, it.Key(), it.Value(), want, row.Key, row.Value, it.Err())
 		}
 	}
-	must(r.t, it.Close())
+	dbtest.Must(r.t, it.Close())
 }
 
 func (r *modelRun) takeSnapshot() {
@@ -324,7 +307,7 @@ func (r *modelRun) takeSnapshot() {
 func (r *modelRun) dropSnapshot() {
 	if n := len(r.snaps); n > 0 {
 		i := r.g.IntN(n)
-		must(r.t, r.snaps[i].s.Close())
+		dbtest.Must(r.t, r.snaps[i].s.Close())
 		r.snaps[i] = r.snaps[n-1]
 		r.snaps = r.snaps[:n-1]
 	}
@@ -332,14 +315,14 @@ func (r *modelRun) dropSnapshot() {
 
 func (r *modelRun) closeSnapshots() {
 	for _, s := range r.snaps {
-		must(r.t, s.s.Close())
+		dbtest.Must(r.t, s.s.Close())
 	}
 	r.snaps = nil
 }
 
 func (r *modelRun) reopen() {
 	r.closeSnapshots()
-	must(r.t, r.db.Close())
+	dbtest.Must(r.t, r.db.Close())
 	r.durable = r.m.Commits()
 	r.openDB()
 	r.checkAll("after reopening")
@@ -354,7 +337,7 @@ func (r *modelRun) crash() {
 	r.fs = disk
 	r.openDB()
 	got := 0
-	v, err := r.db.Get([]byte(counterKey))
+	v, err := r.db.Get([]byte(dbtest.CounterKey))
 	if err == nil {
 		got = int(binary.BigEndian.Uint64(v))
 	} else if !errors.Is(err, seerdb.ErrNotFound) {
@@ -370,7 +353,7 @@ func (r *modelRun) crash() {
 
 func (r *modelRun) verify() {
 	report, err := r.db.Verify(context.Background())
-	must(r.t, err)
+	dbtest.Must(r.t, err)
 	if !report.Clean() {
 		r.t.Fatalf("step %d: verify: %v", r.step, report.Damage)
 	}
@@ -384,10 +367,10 @@ func (r *modelRun) checkAll(when string) {
 	}
 }
 
-func (r *modelRun) check(src reader, at int, when string) {
+func (r *modelRun) check(src dbtest.Reader, at int, when string) {
 	rows := r.m.Rows(nil, nil, at)
 	it, err := src.NewIter(nil)
-	must(r.t, err)
+	dbtest.Must(r.t, err)
 	i := 0
 	for ok := it.First(); ok; ok = it.Next() {
 		if i >= len(rows) || string(it.Key()) != rows[i].Key || string(it.Value()) != rows[i].Value {
@@ -406,5 +389,5 @@ func (r *modelRun) check(src reader, at int, when string) {
 	if i != 0 {
 		r.t.Fatalf("step %d %s, backward: %d rows are missing (%v)", r.step, when, i, it.Err())
 	}
-	must(r.t, it.Close())
+	dbtest.Must(r.t, it.Close())
 }

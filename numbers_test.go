@@ -15,19 +15,20 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
 // rotatedRows puts rows in Sync mode, over several logs, while the manifest
 // cannot be written, loses power, and looks whether every row is there.
-func rotatedRows(t *testing.T, r *rig) {
+func rotatedRows(t *testing.T, r *dbtest.Rig) {
 	t.Helper()
-	slow := r.fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
+	slow := r.Fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
 	var acked atomic.Int64
 	done := make(chan error, 1)
 	go func() {
 		for i := range 300 { // in memtables of 16 KiB, of which three may wait
-			if err := r.db.Put(fmt.Appendf(nil, "acked%04d", i), make([]byte, 100)); err != nil {
+			if err := r.DB.Put(fmt.Appendf(nil, "acked%04d", i), make([]byte, 100)); err != nil {
 				done <- err
 				return
 			}
@@ -41,20 +42,20 @@ func rotatedRows(t *testing.T, r *rig) {
 		}
 	}
 	n := int(acked.Load())
-	after := r.crash(0)
+	after := r.Crash(0)
 	for i := range n {
-		if _, err := after.db.Get(fmt.Appendf(nil, "acked%04d", i)); err != nil {
+		if _, err := after.DB.Get(fmt.Appendf(nil, "acked%04d", i)); err != nil {
 			t.Fatalf("row %d of %d acknowledged ones: %v", i, n, err)
 		}
 	}
 	slow.Remove()
-	must(t, <-done)
+	dbtest.Must(t, <-done)
 }
 
 // TestLogsOfALoadingDatabase: what a load spills has numbers of its own, so that
 // the logs of commits beside it are not beyond those that the manifest reserved.
 func TestLogsOfALoadingDatabase(t *testing.T) {
-	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.Durability, o.MemoryBudget, to.ManualOnly = seerdb.Sync, 64<<10, true
 	})
 	var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) {
@@ -67,19 +68,19 @@ func TestLogsOfALoadingDatabase(t *testing.T) {
 			}
 		}
 	}
-	_, err := r.db.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
-	must(t, err)
+	_, err := r.DB.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
+	dbtest.Must(t, err)
 }
 
 // TestLogsAfterFailedOnes: attempts to make a log that fail use up numbers too.
 func TestLogsAfterFailedOnes(t *testing.T) {
-	r := newRig(t, func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.Durability, to.ManualOnly = seerdb.Sync, true
 	})
-	full := r.fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
+	full := r.Fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
 	failed := 0
 	for i := 0; failed < 300 && i < 3000; i++ {
-		if r.db.Put(fmt.Appendf(nil, "before%04d", i), make([]byte, 100)) != nil {
+		if r.DB.Put(fmt.Appendf(nil, "before%04d", i), make([]byte, 100)) != nil {
 			failed++
 		}
 	}
@@ -95,37 +96,37 @@ func TestLogsAfterFailedOnes(t *testing.T) {
 // the database it was.
 func TestSpilledFilesGo(t *testing.T) {
 	for _, killed := range []bool{true, false} {
-		r := newRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.MemoryBudget = 64 << 10 })
-		r.put("a=1")
-		r = r.reopen()
+		r := dbtest.NewRig(t, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemoryBudget = 64 << 10 })
+		r.Put("a=1")
+		r = r.Reopen()
 		d := r
 		if !killed {
-			r.fail(faultfs.OpRemove, "*.tmp", syscall.EIO)
+			r.Inject(faultfs.OpRemove, "*.tmp", syscall.EIO)
 		}
 		var rows iter.Seq2[[]byte, []byte] = func(yield func(k, v []byte) bool) {
 			for i := range 300 {
 				if killed && i == 299 {
-					d = r.disk(1)
+					d = r.Disk(1)
 				}
 				if !yield(fmt.Appendf(nil, "loaded%08d", i*7919%300), make([]byte, 1000)) {
 					return
 				}
 			}
 		}
-		_, err := r.db.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
-		must(t, err)
+		_, err := r.DB.BulkLoad(context.Background(), rows, &seerdb.BulkOptions{Unsorted: true})
+		dbtest.Must(t, err)
 		if !killed {
-			must(t, r.db.Close())
+			dbtest.Must(t, r.DB.Close())
 		}
 		left := func() (names []string) {
-			all, err := d.mem.List("db")
-			must(t, err)
+			all, err := d.Mem.List("db")
+			dbtest.Must(t, err)
 			return slices.DeleteFunc(all, func(n string) bool { return !strings.HasSuffix(n, ".tmp") })
 		}
 		if len(left()) == 0 {
 			t.Fatal("nothing was spilled")
 		}
-		d.open()
+		d.Open()
 		if names := left(); len(names) > 0 {
 			t.Errorf("killed %v: after Open there are %v", killed, names)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -35,7 +36,7 @@ func (m countingMerger) Partial(dst, key, older, newer []byte) ([]byte, bool, er
 func TestOperandsAreMergedOnce(t *testing.T) {
 	const each, rounds = 1000, 30
 	var operands atomic.Int64
-	r := newRig(t, withMerger(countingMerger{operands: &operands}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.WithMerger(countingMerger{operands: &operands}), func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, to.ManualOnly, to.FoldFrom = 1<<20, true, 0
 	})
 	key := []byte("n")
@@ -45,7 +46,7 @@ func TestOperandsAreMergedOnce(t *testing.T) {
 	}
 	var snaps []past
 	n := int64(0)
-	read := func(what string, src reader, want int64) (merged int64) {
+	read := func(what string, src dbtest.Reader, want int64) (merged int64) {
 		t.Helper()
 		before := operands.Load()
 		v, err := src.AppendGet(nil, key)
@@ -60,28 +61,28 @@ func TestOperandsAreMergedOnce(t *testing.T) {
 	}
 	for round := range rounds {
 		for range each {
-			must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+			dbtest.Must(t, r.DB.Merge(key, merger.AppendInt64(nil, 1)))
 			n++
 		}
-		if m := read("first read", r.db, n); m > 5*each {
+		if m := read("first read", r.DB, n); m > 5*each {
 			t.Errorf("round %d: the first read merged %d, with %d new operands", round, m, each)
 		}
-		if m := read("second read", r.db, n); m > 2*64 {
+		if m := read("second read", r.DB, n); m > 2*64 {
 			t.Errorf("round %d: the second read merged %d", round, m)
 		}
 		if round%10 == 5 {
-			snaps = append(snaps, past{r.db.NewSnapshot(), n})
+			snaps = append(snaps, past{r.DB.NewSnapshot(), n})
 		}
 		if round%10 == 9 {
-			must(t, r.flush())
-			read("after a flush", r.db, n)
+			dbtest.Must(t, r.Flush())
+			read("after a flush", r.DB, n)
 		}
 		for i, p := range snaps {
 			read(fmt.Sprintf("snapshot %d", i), p.s, p.n)
 		}
 	}
 	for _, p := range snaps {
-		must(t, p.s.Close())
+		dbtest.Must(t, p.s.Close())
 	}
 }
 
@@ -89,21 +90,21 @@ func TestOperandsAreMergedOnce(t *testing.T) {
 // a delete, a put, or the end of a value's life.
 func TestOperandsOnOtherThings(t *testing.T) {
 	const each = 1000
-	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}), func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, to.ManualOnly, to.FoldFrom = 1<<20, true, 0
 	})
 	key := []byte("n")
 	read := func() int64 {
-		v, err := r.db.Get(key)
-		must(t, err)
+		v, err := r.DB.Get(key)
+		dbtest.Must(t, err)
 		n, err := merger.Int64(v)
-		must(t, err)
+		dbtest.Must(t, err)
 		return n
 	}
 	add := func(want int64) {
 		t.Helper()
 		for range each {
-			must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+			dbtest.Must(t, r.DB.Merge(key, merger.AppendInt64(nil, 1)))
 		}
 		for range 2 {
 			if n := read(); n != want {
@@ -112,17 +113,17 @@ func TestOperandsOnOtherThings(t *testing.T) {
 		}
 	}
 	add(each)
-	must(t, r.db.Delete(key))
+	dbtest.Must(t, r.DB.Delete(key))
 	add(each)
-	must(t, r.db.DeleteRange([]byte("a"), []byte("z")))
+	dbtest.Must(t, r.DB.DeleteRange([]byte("a"), []byte("z")))
 	add(each)
-	must(t, r.db.Put(key, merger.AppendInt64(nil, 7)))
+	dbtest.Must(t, r.DB.Put(key, merger.AppendInt64(nil, 7)))
 	add(each + 7)
-	must(t, r.db.PutTTL(key, merger.AppendInt64(nil, 7), 50*time.Millisecond)) // what lies on it never lasts
+	dbtest.Must(t, r.DB.PutTTL(key, merger.AppendInt64(nil, 7), 50*time.Millisecond)) // what lies on it never lasts
 	for range each {
-		must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, r.DB.Merge(key, merger.AppendInt64(nil, 1)))
 	}
-	eventually(t, 10*time.Second, "the value under the operands expires", func() bool {
+	dbtest.Eventually(t, 10*time.Second, "the value under the operands expires", func() bool {
 		got := read()
 		if got != each && got != each+7 {
 			t.Fatalf("%d", got)
@@ -136,7 +137,7 @@ func TestOperandsOnOtherThings(t *testing.T) {
 // sees that.
 func TestOperandsOnWhatAFilterTook(t *testing.T) {
 	asked, answer := make(chan bool, 100), make(chan bool)
-	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}), func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, to.L0Trigger, to.FoldFrom = 1<<20, 2, 1
 		o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 			if string(key) != "n" {
@@ -148,35 +149,35 @@ func TestOperandsOnWhatAFilterTook(t *testing.T) {
 		}
 	})
 	key := []byte("n")
-	number := func(src reader) int64 {
+	number := func(src dbtest.Reader) int64 {
 		t.Helper()
 		v, err := src.AppendGet(nil, key)
-		must(t, err)
+		dbtest.Must(t, err)
 		n, err := merger.Int64(v)
-		must(t, err)
+		dbtest.Must(t, err)
 		return n
 	}
-	must(t, r.db.Put(key, merger.AppendInt64(nil, 1000)))
-	must(t, r.flush())
-	must(t, r.db.Put([]byte("other"), nil))
-	must(t, r.flush())
+	dbtest.Must(t, r.DB.Put(key, merger.AppendInt64(nil, 1000)))
+	dbtest.Must(t, r.Flush())
+	dbtest.Must(t, r.DB.Put([]byte("other"), nil))
+	dbtest.Must(t, r.Flush())
 	<-asked
 	for range 3 {
-		must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, r.DB.Merge(key, merger.AppendInt64(nil, 1)))
 	}
-	snap := r.db.NewSnapshot()
-	if n := number(r.db); n != 1003 {
+	snap := r.DB.NewSnapshot()
+	if n := number(r.DB); n != 1003 {
 		t.Fatalf("%d before the filter took effect", n)
 	}
 	close(answer)
-	eventually(t, 10*time.Second, "the filter takes effect", func() bool { return number(r.db) == 3 })
+	dbtest.Eventually(t, 10*time.Second, "the filter takes effect", func() bool { return number(r.DB) == 3 })
 	if n := number(snap); n != 1003 {
 		t.Errorf("the snapshot reads %d", n)
 	}
-	if n := number(r.db); n != 3 {
+	if n := number(r.DB); n != 3 {
 		t.Errorf("%d after the snapshot was read", n)
 	}
-	must(t, snap.Close())
+	dbtest.Must(t, snap.Close())
 }
 
 // TestIteratorsKeepWhatExpiredUnderOperands: to an iterator nothing expires, also when
@@ -185,23 +186,23 @@ func TestOperandsOnWhatAFilterTook(t *testing.T) {
 func TestIteratorsKeepWhatExpiredUnderOperands(t *testing.T) {
 	const operands = 3
 	c := newJumpyClock()
-	r := newRig(t, withMerger(merger.Counter{}), func(o *seerdb.Options, to *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}), func(o *seerdb.Options, to *dbtest.TestOptions) {
 		o.MemtableSize, to.FoldFrom, to.Clock = 1<<20, 1, c.now
 		to.Elapsed = func(time.Time) time.Duration { return time.Duration(c.elapsed.Load()) * time.Millisecond }
 	})
 	key := []byte("n")
-	must(t, r.db.PutTTL(key, merger.AppendInt64(nil, 1000), 2*time.Second))
-	must(t, r.flush())
+	dbtest.Must(t, r.DB.PutTTL(key, merger.AppendInt64(nil, 1000), 2*time.Second))
+	dbtest.Must(t, r.Flush())
 	for range operands {
-		must(t, r.db.Merge(key, merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, r.DB.Merge(key, merger.AppendInt64(nil, 1)))
 	}
-	it, err := r.db.NewIter(nil)
-	must(t, err)
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
 	c.pass(3 * time.Second)
 	check := func() {
 		t.Helper()
-		v, err := r.db.Get(key)
-		must(t, err)
+		v, err := r.DB.Get(key)
+		dbtest.Must(t, err)
 		if n, err := merger.Int64(v); err != nil || n != operands {
 			t.Fatalf("%d, %v", n, err)
 		}
@@ -214,39 +215,39 @@ func TestIteratorsKeepWhatExpiredUnderOperands(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, 30*time.Second, "the table of what expired is gone", func() bool {
-		must(t, r.db.Put([]byte("z"), nil)) // so that compaction looks
+	dbtest.Eventually(t, 30*time.Second, "the table of what expired is gone", func() bool {
+		dbtest.Must(t, r.DB.Put([]byte("z"), nil)) // so that compaction looks
 		check()
-		return !slices.ContainsFunc(r.db.Metrics().Levels, func(l observe.LevelMetrics) bool { return l.Files > 0 })
+		return !slices.ContainsFunc(r.DB.Metrics().Levels, func(l observe.LevelMetrics) bool { return l.Files > 0 })
 	})
 	check()
-	must(t, it.Close())
+	dbtest.Must(t, it.Close())
 }
 
 // TestManyKeysWithOperands: more keys than the database remembers, in keyspaces
 // that are dropped and come again, read beside goroutines that merge.
 func TestManyKeysWithOperands(t *testing.T) {
-	r := newRig(t, withMerger(merger.Counter{}))
+	r := dbtest.NewRig(t, dbtest.WithMerger(merger.Counter{}))
 	const keys, each = 300, 5
 	for round := range 3 {
-		k, err := r.db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
-		must(t, err)
+		k, err := r.DB.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
+		dbtest.Must(t, err)
 		for range each {
 			for i := range keys {
-				must(t, k.Merge(fmt.Appendf(nil, "%d", i), merger.AppendInt64(nil, int64(i))))
+				dbtest.Must(t, k.Merge(fmt.Appendf(nil, "%d", i), merger.AppendInt64(nil, int64(i))))
 			}
 			for range keys {
 				_, err := k.Get(fmt.Appendf(nil, "%d", rand.IntN(keys)))
-				must(t, err)
+				dbtest.Must(t, err)
 			}
 		}
 		for i := range keys {
 			v, err := k.Get(fmt.Appendf(nil, "%d", i))
-			must(t, err)
+			dbtest.Must(t, err)
 			if n, err := merger.Int64(v); err != nil || n != int64(each*i) {
 				t.Fatalf("round %d, key %d: %d, %v", round, i, n, err)
 			}
 		}
-		must(t, r.db.DropKeyspace("k"))
+		dbtest.Must(t, r.DB.DropKeyspace("k"))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -16,7 +17,7 @@ import (
 // test did, and with what the listener saw of jobs; latencies with time that passed.
 func TestOpsAreThoseThatWereCalled(t *testing.T) {
 	var flushes, compactions, flushTime, compactTime atomic.Int64
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.Listener.FlushEnd = func(e observe.FlushEvent) { flushes.Add(1); flushTime.Add(int64(e.Duration)) }
 		o.Listener.CompactionEnd = func(e observe.CompactionEvent) {
 			if !e.Move && !e.Drop {
@@ -26,7 +27,7 @@ func TestOpsAreThoseThatWereCalled(t *testing.T) {
 		}
 	})
 	begin := time.Now()
-	if m := r.db.Metrics().Ops; m != (observe.OpMetrics{
+	if m := r.DB.Metrics().Ops; m != (observe.OpMetrics{
 		Get: observe.Latency{Sampled: 64}, Commit: observe.Latency{Sampled: 64}, Seek: observe.Latency{Sampled: 64},
 		Flush: observe.Latency{Sampled: 1}, Compaction: observe.Latency{Sampled: 1},
 	}) {
@@ -35,29 +36,29 @@ func TestOpsAreThoseThatWereCalled(t *testing.T) {
 	const puts, gets, seeks, rounds, readers = 70, 150, 9, 3, 4
 	for round := range rounds {
 		for i := range puts {
-			must(t, r.db.Put(fmt.Appendf(nil, "key%03d", i), fmt.Append(nil, round)))
+			dbtest.Must(t, r.DB.Put(fmt.Appendf(nil, "key%03d", i), fmt.Append(nil, round)))
 		}
-		must(t, r.flush())
+		dbtest.Must(t, r.Flush())
 	}
-	r.compact()
+	r.Compact()
 	var wg sync.WaitGroup
 	for range readers {
 		wg.Go(func() {
 			for i := range gets {
-				_, err := r.db.Get(fmt.Appendf(nil, "key%03d", i%puts))
-				must(t, err)
+				_, err := r.DB.Get(fmt.Appendf(nil, "key%03d", i%puts))
+				dbtest.Must(t, err)
 			}
 		})
 	}
 	wg.Wait()
-	it, err := r.db.NewIter(nil)
-	must(t, err)
+	it, err := r.DB.NewIter(nil)
+	dbtest.Must(t, err)
 	for i := range seeks {
 		it.SeekGE(fmt.Appendf(nil, "key%03d", i))
 	}
-	must(t, it.Close())
-	m := r.db.Metrics()
-	must(t, r.db.Close()) // every event was delivered
+	dbtest.Must(t, it.Close())
+	m := r.DB.Metrics()
+	dbtest.Must(t, r.DB.Close()) // every event was delivered
 	took := time.Since(begin)
 	for _, c := range []struct {
 		name string

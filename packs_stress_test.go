@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -34,9 +35,9 @@ func packStress(t *testing.T, d seerdb.Durability) {
 		span = 2 * time.Second
 	}
 	mem := memfs.New()
-	o := seerdb.Options{MemtableSize: 32 << 10, PageSize: 512, TableSize: 2 << 10, ValueThreshold: 100, MemoryBudget: 4 << 20, Durability: d, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}.With(
-		seerdb.TestOptions{FS: mem, L0Trigger: 2, BaseLevel: 8 << 10, PackFrom: 1, PackedMax: 3 << 10, PackSlack: 1 << 10})
-	db := open(t, "db", o)
+	o := dbtest.With(seerdb.Options{MemtableSize: 32 << 10, PageSize: 512, TableSize: 2 << 10, ValueThreshold: 100, MemoryBudget: 4 << 20, Durability: d, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		dbtest.TestOptions{FS: mem, L0Trigger: 2, BaseLevel: 8 << 10, PackFrom: 1, PackedMax: 3 << 10, PackSlack: 1 << 10})
+	db := dbtest.Open(t, "db", o)
 	until := time.Now().Add(span)
 	writers := make([]*packWriter, 4)
 	var wg sync.WaitGroup
@@ -56,15 +57,15 @@ func packStress(t *testing.T, d seerdb.Durability) {
 			w.check(db)
 		}
 		report, err := db.Verify(context.Background())
-		must(t, err)
+		dbtest.Must(t, err)
 		if !report.Clean() {
 			t.Fatal(report.Damage)
 		}
 	}
 	check()
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	onlyNamed(t, mem)
-	db = open(t, "db", o)
+	db = dbtest.Open(t, "db", o)
 	check()
 }
 
@@ -72,11 +73,11 @@ func packStress(t *testing.T, d seerdb.Durability) {
 func onlyNamed(t *testing.T, mem *memfs.FS) {
 	t.Helper()
 	st, err := manifest.Recover(mem, "db")
-	must(t, err)
+	dbtest.Must(t, err)
 	named := map[string]bool{}
 	st.Version.All(func(_ int, f *manifest.FileMeta) bool { named[f.FileName()] = true; return true })
 	names, err := mem.List("db")
-	must(t, err)
+	dbtest.Must(t, err)
 	for _, name := range names {
 		if (strings.HasSuffix(name, ".pack") || strings.HasSuffix(name, ".sst")) && !named[name] {
 			t.Errorf("%s stays", name)
@@ -195,7 +196,7 @@ func (w *packWriter) scan(k *seerdb.Keyspace, m map[string]string) error {
 func (w *packWriter) check(db *seerdb.DB) {
 	w.t.Helper()
 	for name, m := range w.rows {
-		k := keyspace(w.t, db, name)
+		k := dbtest.Keyspace(w.t, db, name)
 		for i := range 200 {
 			key := fmt.Sprintf("k%03d", i)
 			v, err := k.Get([]byte(key))

@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // The tables of many small keyspaces share files.
-
-// tableFiles is a pattern of the files in which tables lie, packs among them.
-const tableFiles = "*.[sp]*"
 
 // herd is a database of many keyspaces with little in each.
 type herd struct {
@@ -29,13 +27,13 @@ type herd struct {
 	spaces []*seerdb.Keyspace
 }
 
-func newHerd(t testing.TB, n int, o seerdb.Options, to seerdb.TestOptions) *herd {
+func newHerd(t testing.TB, n int, o seerdb.Options, to dbtest.TestOptions) *herd {
 	h := &herd{t: t, fs: memfs.New(), n: n}
 	to.FS = h.fs
-	h.o = o.With(to)
-	h.db = open(t, "db", h.o)
+	h.o = dbtest.With(o, to)
+	h.db = dbtest.Open(t, "db", h.o)
 	for i := range n {
-		h.spaces = append(h.spaces, keyspace(t, h.db, fmt.Sprintf("tenant%05d", i)))
+		h.spaces = append(h.spaces, dbtest.Keyspace(t, h.db, fmt.Sprintf("tenant%05d", i)))
 	}
 	return h
 }
@@ -44,18 +42,18 @@ func newHerd(t testing.TB, n int, o seerdb.Options, to seerdb.TestOptions) *herd
 func (h *herd) round(r int) {
 	h.t.Helper()
 	for i, k := range h.spaces {
-		must(h.t, k.Put(fmt.Appendf(nil, "row%d", r), fmt.Appendf(nil, "%d of %d", r, i)))
+		dbtest.Must(h.t, k.Put(fmt.Appendf(nil, "row%d", r), fmt.Appendf(nil, "%d of %d", r, i)))
 	}
-	must(h.t, h.db.Flush(context.Background()))
+	dbtest.Must(h.t, h.db.Flush(context.Background()))
 }
 
 // reopen closes the database and opens it again.
 func (h *herd) reopen() {
 	h.t.Helper()
-	must(h.t, h.db.Close())
-	h.db = open(h.t, "db", h.o)
+	dbtest.Must(h.t, h.db.Close())
+	h.db = dbtest.Open(h.t, "db", h.o)
 	for i := range h.spaces {
-		h.spaces[i] = keyspace(h.t, h.db, fmt.Sprintf("tenant%05d", i))
+		h.spaces[i] = dbtest.Keyspace(h.t, h.db, fmt.Sprintf("tenant%05d", i))
 	}
 }
 
@@ -70,7 +68,7 @@ func (h *herd) check(rounds int) {
 		}
 	}
 	report, err := h.db.Verify(context.Background())
-	must(h.t, err)
+	dbtest.Must(h.t, err)
 	if !report.Clean() {
 		h.t.Fatal(report.Damage)
 	}
@@ -79,7 +77,7 @@ func (h *herd) check(rounds int) {
 // settle waits until no compaction is due.
 func (h *herd) settle() {
 	h.t.Helper()
-	eventually(h.t, time.Minute, "compactions are done", func() bool {
+	dbtest.Eventually(h.t, time.Minute, "compactions are done", func() bool {
 		return h.db.Metrics().Levels[0].Files == 0
 	})
 }
@@ -87,7 +85,7 @@ func (h *herd) settle() {
 // files lists those of the database that are tables.
 func (h *herd) files() (tables, packs int, bytes int64) {
 	names, err := h.fs.List("db")
-	must(h.t, err)
+	dbtest.Must(h.t, err)
 	for _, name := range names {
 		info, err := h.fs.Stat("db/" + name)
 		switch {
@@ -100,14 +98,14 @@ func (h *herd) files() (tables, packs int, bytes int64) {
 		default:
 			continue
 		}
-		must(h.t, err)
+		dbtest.Must(h.t, err)
 		bytes += info.Size()
 	}
 	return tables, packs, bytes
 }
 
 func herdSize(t testing.TB) int {
-	if testing.Short() || raceEnabled {
+	if testing.Short() || dbtest.RaceEnabled {
 		return 300
 	}
 	return 3000
@@ -117,13 +115,13 @@ func herdSize(t testing.TB) int {
 // write for thousands of keyspaces is in a few files, made with a few syncs, and
 // figures count files where they say so.
 func TestManySmallKeyspacesShareFiles(t *testing.T) {
-	h := newHerd(t, herdSize(t), seerdb.Options{Durability: seerdb.Buffered}, seerdb.TestOptions{})
+	h := newHerd(t, herdSize(t), seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{})
 	const rounds = 6 // more than level 0 takes
 	for r := range rounds {
 		h.round(r)
 	}
 	h.settle()
-	eventually(t, time.Minute, "metrics say which files there are", func() bool { // those that were replaced go a little later
+	dbtest.Eventually(t, time.Minute, "metrics say which files there are", func() bool { // those that were replaced go a little later
 		tables, packs, bytes := h.files()
 		m := h.db.Metrics()
 		return m.IO.Tables.Files == tables+packs && m.IO.Tables.Bytes == bytes
@@ -138,7 +136,7 @@ func TestManySmallKeyspacesShareFiles(t *testing.T) {
 	h.check(rounds)
 	h.reopen()
 	h.check(rounds)
-	must(t, h.db.Close())
+	dbtest.Must(t, h.db.Close())
 }
 
 // TestPacksGiveSpaceBack: a pack in which little lives does not stay for that.
@@ -150,7 +148,7 @@ func TestPacksGiveSpaceBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := min(herdSize(t), 1000)
-			h := newHerd(t, n, seerdb.Options{Durability: seerdb.Buffered}, seerdb.TestOptions{PackFrom: 2, PackSlack: 4 << 10})
+			h := newHerd(t, n, seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{PackFrom: 2, PackSlack: 4 << 10})
 			for r := range 3 {
 				h.round(r)
 			}
@@ -162,10 +160,10 @@ func TestPacksGiveSpaceBack(t *testing.T) {
 					left = append(left, k)
 					continue
 				}
-				must(t, hide(h, i))
+				dbtest.Must(t, hide(h, i))
 			}
-			must(t, h.db.Flush(context.Background()))
-			eventually(t, time.Minute, "space comes back", func() bool {
+			dbtest.Must(t, h.db.Flush(context.Background()))
+			dbtest.Eventually(t, time.Minute, "space comes back", func() bool {
 				_, _, bytes := h.files()
 				return bytes < peak/5
 			})
@@ -174,7 +172,7 @@ func TestPacksGiveSpaceBack(t *testing.T) {
 					t.Fatalf("%s: %q, %v", k.Name(), v, err)
 				}
 			}
-			must(t, h.db.Close())
+			dbtest.Must(t, h.db.Close())
 		})
 	}
 }
@@ -183,41 +181,41 @@ func TestPacksGiveSpaceBack(t *testing.T) {
 // own, as older versions wrote them, becomes one with few files.
 func TestLooseTablesArePacked(t *testing.T) {
 	n := 300
-	h := newHerd(t, n, seerdb.Options{Durability: seerdb.Buffered}, seerdb.TestOptions{PackFrom: 1000})
+	h := newHerd(t, n, seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{PackFrom: 1000})
 	h.round(0)
 	h.settle()
-	eventually(t, time.Minute, "each keyspace has a file", func() bool {
+	dbtest.Eventually(t, time.Minute, "each keyspace has a file", func() bool {
 		tables, packs, _ := h.files()
 		return tables == n && packs == 0
 	})
-	must(t, h.db.Close())
-	h.o = seerdb.Options{Durability: seerdb.Buffered}.With(seerdb.TestOptions{FS: h.fs})
-	h.db = open(t, "db", h.o)
-	eventually(t, time.Minute, "tables are packed", func() bool {
+	dbtest.Must(t, h.db.Close())
+	h.o = dbtest.With(seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{FS: h.fs})
+	h.db = dbtest.Open(t, "db", h.o)
+	dbtest.Eventually(t, time.Minute, "tables are packed", func() bool {
 		tables, packs, _ := h.files()
 		return tables+packs < 10
 	})
 	h.reopen()
 	h.check(1)
-	must(t, h.db.Close())
+	dbtest.Must(t, h.db.Close())
 }
 
 // TestPackDamage: a pack that is missing, cut or damaged is noticed, by its name,
 // and no answer is wrong.
 func TestPackDamage(t *testing.T) {
-	h := newHerd(t, 40, seerdb.Options{Durability: seerdb.Buffered}, seerdb.TestOptions{PackFrom: 1, ManualOnly: true})
+	h := newHerd(t, 40, seerdb.Options{Durability: seerdb.Buffered}, dbtest.TestOptions{PackFrom: 1, ManualOnly: true})
 	h.round(0)
-	must(t, h.db.Close())
+	dbtest.Must(t, h.db.Close())
 	names, err := h.fs.List("db")
-	must(t, err)
+	dbtest.Must(t, err)
 	name := ""
 	for _, n := range names {
 		if strings.HasSuffix(n, ".pack") {
 			name = n
 		}
 	}
-	disk := &rig{TB: t, mem: h.fs}
-	file := bytes.Clone(disk.read("db/" + name))
+	disk := &dbtest.Rig{TB: t, Mem: h.fs}
+	file := bytes.Clone(disk.Read("db/" + name))
 	refused := func(what string, err error) {
 		t.Helper()
 		var c *seerdb.CorruptionError
@@ -226,15 +224,15 @@ func TestPackDamage(t *testing.T) {
 		}
 	}
 	with := func(b []byte) error {
-		disk.rewrite(name, func([]byte) []byte { return b })
+		disk.Rewrite(name, func([]byte) []byte { return b })
 		db, err := seerdb.Open("db", h.o)
 		if err != nil {
 			return err
 		}
-		defer func() { must(t, db.Close()) }()
+		defer func() { dbtest.Must(t, db.Close()) }()
 		var first error
 		for i := range h.n {
-			v, err := keyspace(t, db, fmt.Sprintf("tenant%05d", i)).Get([]byte("row0"))
+			v, err := dbtest.Keyspace(t, db, fmt.Sprintf("tenant%05d", i)).Get([]byte("row0"))
 			if err == nil && string(v) != fmt.Sprintf("0 of %d", i) {
 				t.Fatalf("keyspace %d: %q", i, v)
 			}
@@ -243,7 +241,7 @@ func TestPackDamage(t *testing.T) {
 			}
 		}
 		report, err := db.Verify(context.Background())
-		must(t, err)
+		dbtest.Must(t, err)
 		if report.Clean() {
 			t.Error("Verify finds it clean")
 		} else {
@@ -260,7 +258,7 @@ func TestPackDamage(t *testing.T) {
 			refused(fmt.Sprintf("byte %d", at), err)
 		}
 	}
-	must(t, h.fs.Remove("db/"+name))
+	dbtest.Must(t, h.fs.Remove("db/"+name))
 	_, err = seerdb.Open("db", h.o)
 	refused("missing", err)
 }
@@ -270,19 +268,19 @@ func TestPackDamage(t *testing.T) {
 func TestKeyspacesAreMadeWithOneSync(t *testing.T) {
 	const n = 200
 	for d, most := range map[seerdb.Durability]int64{seerdb.Relaxed: 20, seerdb.Buffered: 20, seerdb.NoWAL: 20, seerdb.Sync: n + 20} {
-		db := open(t, "db", seerdb.Options{Durability: d}.With(seerdb.TestOptions{FS: memfs.New()}))
+		db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: d}, dbtest.TestOptions{FS: memfs.New()}))
 		var spaces []*seerdb.Keyspace
 		for i := range n {
-			spaces = append(spaces, keyspace(t, db, fmt.Sprint(i)))
+			spaces = append(spaces, dbtest.Keyspace(t, db, fmt.Sprint(i)))
 		}
 		for _, k := range spaces {
-			must(t, k.Put([]byte("k"), []byte("v")))
+			dbtest.Must(t, k.Put([]byte("k"), []byte("v")))
 		}
 		syncs := db.Metrics().IO.Manifest.Syncs
 		if syncs > most || d == seerdb.Sync && syncs < n {
 			t.Errorf("%v: %d syncs of the manifest", d, syncs)
 		}
-		must(t, db.Close())
+		dbtest.Must(t, db.Close())
 	}
 }
 
@@ -301,25 +299,25 @@ func TestCreatedKeyspacesSurvive(t *testing.T) {
 			return db.DropKeyspace("other")
 		},
 	} {
-		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Durability = seerdb.Relaxed })
-		keyspace(t, r.db, "made")
-		if cut := r.disk(0); cut.tryOpen() == nil {
-			names, err := cut.db.Keyspaces()
-			must(t, errors.Join(err, cut.db.Close()))
+		r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.Durability = seerdb.Relaxed })
+		dbtest.Keyspace(t, r.DB, "made")
+		if cut := r.Disk(0); cut.TryOpen() == nil {
+			names, err := cut.DB.Keyspaces()
+			dbtest.Must(t, errors.Join(err, cut.DB.Close()))
 			if len(names) != 0 {
 				t.Fatal("the test has no teeth: what is created is synced")
 			}
 		}
-		must(t, settle(r.db))
-		cut := r.disk(0)
-		must(t, cut.tryOpen())
-		names, err := cut.db.Keyspaces()
-		if must(t, err); len(names) != 1 || names[0] != "made" {
+		dbtest.Must(t, settle(r.DB))
+		cut := r.Disk(0)
+		dbtest.Must(t, cut.TryOpen())
+		names, err := cut.DB.Keyspaces()
+		if dbtest.Must(t, err); len(names) != 1 || names[0] != "made" {
 			t.Errorf("after %s and a power cut there are %q", name, names)
 		}
-		must(t, cut.db.Close())
+		dbtest.Must(t, cut.DB.Close())
 		if name != "Close" {
-			must(t, r.db.Close())
+			dbtest.Must(t, r.DB.Close())
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 	"github.com/seerdb-go/seerdb/observe"
@@ -70,7 +71,7 @@ func (c *complaints) Write(b []byte) (int, error) {
 // heard checks that a panic with a word was reported everywhere.
 func (c *complaints) heard(t *testing.T, db *seerdb.DB, word string) {
 	t.Helper()
-	eventually(t, 10*time.Second, "the panic is reported to listener and logger", func() bool {
+	dbtest.Eventually(t, 10*time.Second, "the panic is reported to listener and logger", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		all := strings.Join(c.logged, "")
@@ -85,10 +86,10 @@ func (c *complaints) heard(t *testing.T, db *seerdb.DB, word string) {
 // oneVersion checks that nothing is pinned: compaction leaves one entry a key.
 func oneVersion(t *testing.T, db *seerdb.DB, keys int) {
 	t.Helper()
-	must(t, db.Put([]byte("pinned"), []byte("1")))
-	must(t, db.Flush(context.Background()))
-	must(t, db.Put([]byte("pinned"), []byte("2")))
-	must(t, db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, db.Put([]byte("pinned"), []byte("1")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Put([]byte("pinned"), []byte("2")))
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	m := db.Metrics()
 	n := int64(0)
 	for _, l := range m.Levels {
@@ -108,19 +109,19 @@ func TestMergerPanicsInJobs(t *testing.T) {
 	var bad atomic.Bool
 	var c complaints
 	mem := memfs.New()
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.Merger, to.FS, o.Durability = jumpy{bad: &bad}, mem, seerdb.Sync
 	c.options(&o)
 	opened := func() *seerdb.DB {
-		db, err := seerdb.Open("db", o.With(to))
-		must(t, err)
+		db, err := seerdb.Open("db", dbtest.With(o, to))
+		dbtest.Must(t, err)
 		return db
 	}
 	sum := map[string]int64{}
 	add := func(db *seerdb.DB, n int) {
 		for i := range n {
 			k := fmt.Sprintf("k%02d", i%20)
-			must(t, db.Merge([]byte(k), merger.AppendInt64(nil, int64(i))))
+			dbtest.Must(t, db.Merge([]byte(k), merger.AppendInt64(nil, int64(i))))
 			sum[k] += int64(i)
 		}
 	}
@@ -136,28 +137,28 @@ func TestMergerPanicsInJobs(t *testing.T) {
 		}
 	}
 	db := opened()
-	must(t, db.Put([]byte("k00"), merger.AppendInt64(nil, 1000)))
+	dbtest.Must(t, db.Put([]byte("k00"), merger.AppendInt64(nil, 1000)))
 	sum["k00"] = 1000
 	bad.Store(true)
 	add(db, 200)
-	must(t, db.Flush(ctx))
+	dbtest.Must(t, db.Flush(ctx))
 	c.heard(t, db, "no operand today")
 	check(db, "flushed")
 	add(db, 200)
-	must(t, db.Compact(ctx, nil, nil))
+	dbtest.Must(t, db.Compact(ctx, nil, nil))
 	check(db, "compacted")
 	add(db, 100)
 	_, err := db.BulkLoad(ctx, func(yield func(k, v []byte) bool) { yield([]byte("z"), nil) }, nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	check(db, "with rows loaded over operands in memory")
 	add(db, 100)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	for range 3 { // with the operands in the log
 		db = opened()
 		check(db, "reopened")
 		add(db, 100)
 		lost := mem.CrashClone(memfs.CrashOptions{})
-		must(t, db.Close())
+		dbtest.Must(t, db.Close())
 		mem, to.FS = lost, lost
 	}
 	db = opened()
@@ -165,7 +166,7 @@ func TestMergerPanicsInJobs(t *testing.T) {
 	check(db, "after a power cut")
 	oneVersion(t, db, 21)
 	check(db, "compacted again")
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 // TestFilterPanicsInJobs: a compaction whose filter panics fails, and the data
@@ -174,23 +175,23 @@ func TestFilterPanicsInJobs(t *testing.T) {
 	var bad atomic.Bool
 	bad.Store(true)
 	var c complaints
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS = memfs.New()
 	o.CompactionFilter = func(key, _ []byte) (seerdb.FilterVerdict, []byte, error) {
 		if bad.Load() && string(key) == "k07" {
-			panic(fmt.Errorf("no verdict today: %w", errDisk))
+			panic(fmt.Errorf("no verdict today: %w", dbtest.ErrDisk))
 		}
 		return seerdb.FilterKeep, nil, nil
 	}
 	c.options(&o)
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
 	for i := range 400 {
-		must(t, db.Put(fmt.Appendf(nil, "k%02d", i%20), fmt.Append(nil, i)))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "k%02d", i%20), fmt.Append(nil, i)))
 	}
 	err = db.Compact(context.Background(), nil, nil)
 	var p *seerdb.PanicError
-	if !errors.As(err, &p) || !errors.Is(err, errDisk) || string(p.Key) != "k07" || !strings.Contains(p.Code, "filter") {
+	if !errors.As(err, &p) || !errors.Is(err, dbtest.ErrDisk) || string(p.Key) != "k07" || !strings.Contains(p.Code, "filter") {
 		t.Fatalf("Compact: %v", err)
 	}
 	c.heard(t, db, "no verdict today")
@@ -201,7 +202,7 @@ func TestFilterPanicsInJobs(t *testing.T) {
 			t.Errorf("%q, %v, want %d", v, err, i)
 		}
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 // TestListenerPanics: an event or a log record that panics is reported, and the
@@ -209,24 +210,24 @@ func TestFilterPanicsInJobs(t *testing.T) {
 func TestListenerPanics(t *testing.T) {
 	var events atomic.Int64
 	var c complaints
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS = memfs.New()
 	c.options(&o)
 	o.Listener.FlushBegin = func(observe.FlushEvent) { panic("no event today") }
 	o.Listener.FlushEnd = func(observe.FlushEvent) { events.Add(1) }
 	o.Listener.BackgroundError = func(error) { panic("nor an error") }
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
 	for i := range 3 {
-		must(t, db.Put([]byte("k"), fmt.Append(nil, i)))
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Put([]byte("k"), fmt.Append(nil, i)))
+		dbtest.Must(t, db.Flush(context.Background()))
 	}
-	eventually(t, 10*time.Second, "the events come", func() bool { return events.Load() == 3 })
+	dbtest.Eventually(t, 10*time.Second, "the events come", func() bool { return events.Load() == 3 })
 	if h := db.Health(); h.Status != observe.Degraded || !strings.Contains(fmt.Sprint(h.Reasons), "no event today") {
 		t.Errorf("health: %+v", h)
 	}
 	oneVersion(t, db, 1)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if all := strings.Join(c.logged, ""); !strings.Contains(all, "no event today") || !strings.Contains(all, "panic_job_test.go") {
@@ -241,36 +242,36 @@ func (badHandler) Handle(context.Context, slog.Record) error { panic("no record 
 
 // TestLoggerPanics: as TestListenerPanics.
 func TestLoggerPanics(t *testing.T) {
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS = memfs.New()
 	o.Logger = slog.New(badHandler{slog.NewTextHandler(new(complaints), nil)})
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
 	_, err = db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) { yield([]byte("k"), nil) }, nil) // logs that
-	must(t, err)
-	eventually(t, 10*time.Second, "Health says so", func() bool {
+	dbtest.Must(t, err)
+	dbtest.Eventually(t, 10*time.Second, "Health says so", func() bool {
 		return strings.Contains(fmt.Sprint(db.Health().Reasons), "no record today")
 	})
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 // TestListenerAndLoggerPanic: where both always panic they do not report each
 // other's panics for ever, for which Close would wait.
 func TestListenerAndLoggerPanic(t *testing.T) {
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	to.FS = memfs.New()
 	o.Logger = slog.New(badHandler{slog.NewTextHandler(new(complaints), nil)})
 	o.Listener.FlushEnd = func(observe.FlushEvent) { panic("no event today") }
 	o.Listener.BackgroundError = func(error) { panic("nor an error") }
-	db, err := seerdb.Open("db", o.With(to))
-	must(t, err)
-	must(t, db.Put([]byte("k"), nil))
-	must(t, db.Flush(context.Background()))
+	db, err := seerdb.Open("db", dbtest.With(o, to))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("k"), nil))
+	dbtest.Must(t, db.Flush(context.Background()))
 	closed := make(chan error, 1)
 	go func() { closed <- db.Close() }()
 	select {
 	case err := <-closed:
-		must(t, err)
+		dbtest.Must(t, err)
 	case <-time.After(10 * time.Second):
 		t.Fatal("Close waits for reports of panics without an end")
 	}
@@ -280,8 +281,8 @@ func TestListenerAndLoggerPanic(t *testing.T) {
 // neither a file nor a lock behind, and the panic goes to the caller.
 func TestLoadPanicsLeaveNoFile(t *testing.T) {
 	fs := memfs.New()
-	db := open(t, "db", smallOn(fs, seerdb.Sync))
-	must(t, db.Put([]byte("k"), nil))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
+	dbtest.Must(t, db.Put([]byte("k"), nil))
 	load := func(at int, unsorted bool) (panicked bool) {
 		defer func() { panicked = recover() != nil }()
 		step := func() {
@@ -303,14 +304,14 @@ func TestLoadPanicsLeaveNoFile(t *testing.T) {
 			},
 			Progress: func(seerdb.BulkProgress) { step() },
 		})
-		must(t, err)
+		dbtest.Must(t, err)
 		return false
 	}
 	for _, unsorted := range []bool{false, true} {
 		at := 1
 		for ; load(at, unsorted); at++ {
-			liveFiles(t, db, fs)
-			must(t, db.Put([]byte("k"), nil))
+			dbtest.LiveFiles(t, db, fs)
+			dbtest.Must(t, db.Put([]byte("k"), nil))
 		}
 		if at < 18 {
 			t.Errorf("only %d calls", at)

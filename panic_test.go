@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -52,9 +53,9 @@ func TestPanicPinsNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := memfs.New()
-			db := open(t, "db", smallOn(fs, seerdb.Relaxed))
-			must(t, db.Put([]byte("k"), []byte("v")))
-			must(t, db.Flush(context.Background()))
+			db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Relaxed))
+			dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
+			dbtest.Must(t, db.Flush(context.Background()))
 			func() {
 				defer func() {
 					if r := recover(); r != "mine" {
@@ -63,14 +64,14 @@ func TestPanicPinsNothing(t *testing.T) {
 				}()
 				read(db)
 			}()
-			must(t, db.Put([]byte("k"), []byte("w")))
-			must(t, db.Compact(context.Background(), nil, nil))
+			dbtest.Must(t, db.Put([]byte("k"), []byte("w")))
+			dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 			// What the reader pinned would stay until Close.
-			names := liveFiles(t, db, fs)
+			names := dbtest.LiveFiles(t, db, fs)
 			if n := strings.Count(strings.Join(names, " "), ".sst"); n != 1 {
 				t.Errorf("%d tables are there, where one is enough: %q", n, names)
 			}
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		})
 	}
 }
@@ -92,11 +93,11 @@ func (m moody) Full(dst, key, existing []byte, exists bool, operands [][]byte) (
 // operator does, closes its iterator, and so does a Get. In a transaction that goes on, what the
 // iterator saw counts, and the iterator concerns its reader alone.
 func TestRowsEndWithAPanic(t *testing.T) {
-	o, bad := smallOn(memfs.New(), seerdb.Relaxed), false
+	o, bad := dbtest.SmallOn(memfs.New(), seerdb.Relaxed), false
 	o.Merger = moody{now: &bad}
-	db := open(t, "db", o)
-	must(t, db.Put([]byte("a"), nil))
-	must(t, db.Merge([]byte("b"), []byte("operand")))
+	db := dbtest.Open(t, "db", o)
+	dbtest.Must(t, db.Put([]byte("a"), nil))
+	dbtest.Must(t, db.Merge([]byte("b"), []byte("operand")))
 	panics := func(read func()) {
 		defer func() {
 			if bad = false; recover() == nil {
@@ -136,20 +137,20 @@ func TestRowsEndWithAPanic(t *testing.T) {
 	}
 	for after := range 2 {
 		x, err := db.Begin(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		loopPanics(x.Range(nil, nil), after)
 		other, err := db.Begin(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		rows := other.Range([]byte("c"), nil)
 		for range rows.All() {
 			t.Error("a row from nowhere")
 		}
-		must(t, errors.Join(rows.Err(), other.Put([]byte("d"), nil), db.Put([]byte("a"), nil), x.Put([]byte("e"), nil)))
+		dbtest.Must(t, errors.Join(rows.Err(), other.Put([]byte("d"), nil), db.Put([]byte("a"), nil), x.Put([]byte("e"), nil)))
 		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 			t.Errorf("another client wrote what the transaction read: %v", err)
 		}
-		must(t, other.Commit())
-		must(t, db.Delete([]byte("d")))
+		dbtest.Must(t, other.Commit())
+		dbtest.Must(t, db.Delete([]byte("d")))
 	}
 	if m := db.Metrics(); m.Iterators != 0 || m.Transactions != 0 || m.OldestSnapshotSeq != 0 {
 		t.Errorf("%d iterators and %d transactions are open, the oldest at %d", m.Iterators, m.Transactions, m.OldestSnapshotSeq)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -16,7 +17,7 @@ import (
 func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 	const budget = 8 << 20
 	o := seerdb.Options{MemoryBudget: budget, Durability: seerdb.NoWAL, ValueThreshold: -1}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 	iters := 40
 	if testing.Short() {
 		iters = 25
@@ -27,10 +28,10 @@ func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 	most := int64(0)
 	for i := range iters {
 		for j := range rows {
-			must(t, db.Put(fmt.Appendf(nil, "key%03d%03d", i, j), value))
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%03d%03d", i, j), value))
 		}
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if !it.Last() || string(it.Key()) != fmt.Sprintf("key%03d%03d", i, rows-1) {
 			t.Fatalf("iterator %d stands on %q", i, it.Key())
 		}
@@ -53,9 +54,9 @@ func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 		if want := fmt.Sprintf("key%03d%03d", i, rows-1); string(it.Key()) != want || len(it.Value()) != 1000 || it.Next() {
 			t.Errorf("iterator %d stands on %q, %d bytes", i, it.Key(), len(it.Value()))
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	if m := db.Metrics().Memory; m.Pinned != 0 || m.Iterators != 0 {
 		t.Errorf("after all are closed: %+v", m)
 	}
@@ -65,16 +66,16 @@ func TestOpenIteratorsStayInTheBudget(t *testing.T) {
 // an iterator over what is there now, leave the memtables as large as they are.
 func TestOnlyOldIteratorsPinMemory(t *testing.T) {
 	o := seerdb.Options{MemoryBudget: 8 << 20, Durability: seerdb.NoWAL, ValueThreshold: -1}
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100}))
-	must(t, db.Put([]byte("key"), []byte("value")))
-	must(t, db.GetFunc([]byte("key"), func([]byte) error { // holds its state, as jobs do
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100}))
+	dbtest.Must(t, db.Put([]byte("key"), []byte("value")))
+	dbtest.Must(t, db.GetFunc([]byte("key"), func([]byte) error { // holds its state, as jobs do
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if m := db.Metrics().Memory; m.Pinned != 0 {
 			t.Errorf("an iterator over the current state pins %d bytes", m.Pinned)
 		}
-		must(t, it.Close())
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, it.Close())
+		dbtest.Must(t, db.Flush(context.Background()))
 		if m := db.Metrics().Memory; m.Pinned != 0 || m.Memtables < 2<<20 {
 			t.Errorf("a read pins memory: %+v", m)
 		}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // typeWalk looks for types of internal packages in what a package exports.
@@ -93,7 +95,7 @@ func (w *typeWalk) named(at string, t *types.Named) {
 		w.walk(at, arg)
 	}
 	w.params(at, t.TypeParams())
-	if p := t.Obj().Pkg(); p == nil || !strings.HasPrefix(p.Path()+"/", modulePath+"/") {
+	if p := t.Obj().Pkg(); p == nil || !strings.HasPrefix(p.Path()+"/", dbtest.ModulePath+"/") {
 		return
 	}
 	for s := range types.NewMethodSet(types.NewPointer(t)).Methods() {
@@ -116,10 +118,10 @@ func (w *typeWalk) params(at string, list *types.TypeParamList) {
 func TestPublicTypes(t *testing.T) {
 	skipTwice(t)
 	exports, public := map[string]string{}, []string{}
-	for line := range strings.Lines(goCommand(t, ".", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Name}} {{.Export}}", "./...")) {
+	for line := range strings.Lines(dbtest.GoCommand(t, ".", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Name}} {{.Export}}", "./...")) {
 		if f := strings.Fields(line); len(f) == 3 {
 			exports[f[0]] = f[2]
-			if strings.HasPrefix(f[0]+"/", modulePath+"/") && !strings.Contains(f[0], "/internal/") && f[1] != "main" {
+			if strings.HasPrefix(f[0]+"/", dbtest.ModulePath+"/") && !strings.Contains(f[0], "/internal/") && f[1] != "main" {
 				public = append(public, f[0])
 			}
 		}
@@ -134,7 +136,7 @@ func TestPublicTypes(t *testing.T) {
 			t.Error(b)
 		}
 	}
-	if !slices.Contains(public, modulePath) || len(public) < 5 {
+	if !slices.Contains(public, dbtest.ModulePath) || len(public) < 5 {
 		t.Errorf("only %q were looked at", public)
 	}
 }
@@ -154,13 +156,13 @@ func TestPublicTypesFinds(t *testing.T) {
 	fset, imp := token.NewFileSet(), importMap{}
 	check := func(path, src string) *types.Package {
 		f, err := parser.ParseFile(fset, path+".go", src, parser.SkipObjectResolution)
-		must(t, err)
+		dbtest.Must(t, err)
 		pkg, err := (&types.Config{Importer: imp}).Check(path, fset, []*ast.File{f}, nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		imp[path] = pkg
 		return pkg
 	}
-	check(modulePath+"/internal/in", "package in\ntype T struct{ X int }\nfunc (T) M() {}\ntype I interface{ M() }\ntype F func()\n")
+	check(dbtest.ModulePath+"/internal/in", "package in\ntype T struct{ X int }\nfunc (T) M() {}\ntype I interface{ M() }\ntype F func()\n")
 	for src, want := range map[string]string{
 		"type A = in.T":            "p.A",
 		"var V in.F":               "p.V",
@@ -188,9 +190,9 @@ func TestPublicTypesFinds(t *testing.T) {
 		"type S struct{ Anon struct{ Deep [3]in.I } }":                     "p.S.Anon.Deep",
 		"type S struct{ *s }; type s struct{ t }; type t struct{ T in.T }": "p.S.s.t.T",
 	} {
-		pkg := check(modulePath+"/p", "package p\nimport \""+modulePath+"/internal/in\"\n"+src+"\nvar _ in.T\n")
+		pkg := check(dbtest.ModulePath+"/p", "package p\nimport \""+dbtest.ModulePath+"/internal/in\"\n"+src+"\nvar _ in.T\n")
 		bad := internalTypes(pkg)
-		if want == "" && len(bad) > 0 || want != "" && (len(bad) != 1 || !strings.HasPrefix(bad[0], want+" shows "+modulePath+"/internal/in.")) {
+		if want == "" && len(bad) > 0 || want != "" && (len(bad) != 1 || !strings.HasPrefix(bad[0], want+" shows "+dbtest.ModulePath+"/internal/in.")) {
 			t.Errorf("%s: found %q, want %q", src, bad, want)
 		}
 	}

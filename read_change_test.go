@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
@@ -56,9 +57,9 @@ type beside struct {
 func newBeside(t testing.TB, d seerdb.Durability) *beside {
 	r := &beside{TB: t, mem: memfs.New()}
 	r.fs = faultfs.New(r.mem)
-	o, to := tiny()
+	o, to := dbtest.Tiny()
 	o.MemtableSize, o.Durability, o.Merger, to.FS = 32<<10, d, merger.Counter{}, r.fs
-	r.o = o.With(to)
+	r.o = dbtest.With(o, to)
 	r.open()
 	// Steps of a change take their time, so that readers see what is between them.
 	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpRemove, faultfs.OpSync} {
@@ -69,9 +70,9 @@ func newBeside(t testing.TB, d seerdb.Durability) *beside {
 
 func (r *beside) open() {
 	db, err := seerdb.Open("db", r.o)
-	must(r, err)
+	dbtest.Must(r, err)
 	k, err := db.Keyspace("other", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
-	must(r, err)
+	dbtest.Must(r, err)
 	r.other.Store(k)
 	r.db.Store(db)
 }
@@ -105,7 +106,7 @@ func (r *beside) write(i int64) error {
 		if i%2 == 0 {
 			there = func() error { return in.Delete([]byte("parity")) }
 		}
-		must(r, errors.Join(count(), based([]byte("based"), onBase), there(),
+		dbtest.Must(r, errors.Join(count(), based([]byte("based"), onBase), there(),
 			in.DeleteRange([]byte("range"), []byte("rangf")), in.Put(fmt.Appendf(nil, "range%d", i%9), number(i)),
 			in.Put([]byte("row"), number(i)), in.PutTTL([]byte("timed"), number(i), time.Hour),
 			in.Put(fmt.Appendf(nil, "zfill%d", i%50), make([]byte, 150))))
@@ -382,18 +383,18 @@ func TestReadsBesideChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newBeside(t, seerdb.Relaxed)
-			must(t, r.write(1))
+			dbtest.Must(t, r.write(1))
 			r.begun.Store(1)
 			r.acked.Store(1)
 			var wg sync.WaitGroup
 			r.readers(&wg)
 			r.writer(&wg, func(error) bool { return false })
-			for end := time.Now().Add(time.Duration(some(400)) * time.Millisecond); time.Now().Before(end) && !t.Failed(); {
-				must(t, change(r))
+			for end := time.Now().Add(time.Duration(dbtest.Some(400)) * time.Millisecond); time.Now().Before(end) && !t.Failed(); {
+				dbtest.Must(t, change(r))
 			}
 			r.stop.Store(true)
 			wg.Wait()
-			must(t, r.db.Load().Close())
+			dbtest.Must(t, r.db.Load().Close())
 			if r.reads.Load() == 0 || r.acked.Load() < 2 {
 				t.Errorf("%d reads, %d commits", r.reads.Load(), r.acked.Load())
 			}
@@ -407,16 +408,16 @@ func TestReadsBesideClose(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Sync} {
 		t.Run(d.String(), func(t *testing.T) {
 			r := newBeside(t, d)
-			for round := range some(24) {
+			for round := range dbtest.Some(24) {
 				if round > 0 {
 					r.open()
 				}
 				i := r.acked.Load() + 1
-				must(t, r.write(i))
+				dbtest.Must(t, r.write(i))
 				r.begun.Store(i)
 				r.acked.Store(i)
 				if d != seerdb.NoWAL { // Close flushes what is much of a log
-					must(t, r.db.Load().Put([]byte("zlarge"), make([]byte, 2<<20)))
+					dbtest.Must(t, r.db.Load().Put([]byte("zlarge"), make([]byte, 2<<20)))
 				}
 				r.stop.Store(false)
 				r.closing.Store(false)
@@ -444,9 +445,9 @@ func TestReadsBesideClose(t *testing.T) {
 
 // TestReadsBesidePoison: a failed sync ends writing, and no read notices.
 func TestReadsBesidePoison(t *testing.T) {
-	for range some(8) {
+	for range dbtest.Some(8) {
 		r := newBeside(t, seerdb.Sync)
-		must(t, r.write(1))
+		dbtest.Must(t, r.write(1))
 		r.begun.Store(1)
 		r.acked.Store(1)
 		var readers, writer sync.WaitGroup

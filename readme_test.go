@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 func readme(t *testing.T) string {
@@ -53,7 +55,7 @@ func importer(t *testing.T, files map[string]string) (dir string) {
 	// All that our go.mod requires is required here too, in the versions that
 	// are already downloaded: the test must not need a network.
 	_, requires, _ := strings.Cut(string(mod), "\n\n")
-	files["go.mod"] = "module example.com/importer\n\n" + requires + "\nrequire " + modulePath + " v0.0.0\n\nreplace " + modulePath + " => " + filepath.ToSlash(root) + "\n"
+	files["go.mod"] = "module example.com/importer\n\n" + requires + "\nrequire " + dbtest.ModulePath + " v0.0.0\n\nreplace " + dbtest.ModulePath + " => " + filepath.ToSlash(root) + "\n"
 	sum, err := os.ReadFile("go.sum")
 	if err != nil {
 		t.Fatal(err)
@@ -68,25 +70,11 @@ func importer(t *testing.T, files map[string]string) (dir string) {
 	return dir
 }
 
-func goCommand(t *testing.T, dir string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("go", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off")
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
-	}
-	return string(out)
-}
-
 // TestReadmeExample runs the program of the README.
 func TestReadmeExample(t *testing.T) {
 	text := readme(t)
 	dir := importer(t, map[string]string{"main.go": fenced(t, text, "go")})
-	if got, want := goCommand(t, dir, "run", "."), fenced(t, text, "text"); got != want {
+	if got, want := dbtest.GoCommand(t, dir, "run", "."), fenced(t, text, "text"); got != want {
 		t.Errorf("it prints\n%s\nand the README says\n%s", got, want)
 	}
 }
@@ -94,9 +82,9 @@ func TestReadmeExample(t *testing.T) {
 // TestImporterPulls checks what a program that imports seerdb compiles besides
 // it: codecs, a hash and the system, and nothing of the tool or the tests.
 func TestImporterPulls(t *testing.T) {
-	dir := importer(t, map[string]string{"main.go": "package main\n\nimport _ \"" + modulePath + "\"\n\nfunc main() {}\n"})
-	deps := goCommand(t, dir, "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".")
-	allowed := regexp.MustCompile(`^(example\.com/importer|` + modulePath + `|github\.com/(klauspost/(compress|cpuid/v2)|pierrec/lz4/v4|zeebo/xxh3)|golang\.org/x/(sys|sync))$`)
+	dir := importer(t, map[string]string{"main.go": "package main\n\nimport _ \"" + dbtest.ModulePath + "\"\n\nfunc main() {}\n"})
+	deps := dbtest.GoCommand(t, dir, "list", "-deps", "-f", "{{if not .Standard}}{{.Module.Path}}{{end}}", ".")
+	allowed := regexp.MustCompile(`^(example\.com/importer|` + dbtest.ModulePath + `|github\.com/(klauspost/(compress|cpuid/v2)|pierrec/lz4/v4|zeebo/xxh3)|golang\.org/x/(sys|sync))$`)
 	for _, m := range strings.Fields(deps) {
 		if !allowed.MatchString(m) {
 			t.Errorf("an importer compiles packages of %s", m)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -23,21 +24,21 @@ func readOnlyDatabase(t *testing.T, killed bool) (dir string, check func(*seerdb
 	t.Helper()
 	live := filepath.Join(t.TempDir(), "live")
 	db, err := seerdb.Open(live, quietOptions())
-	must(t, err)
+	dbtest.Must(t, err)
 	f := &fated{db, map[string]map[string]string{"": {}}}
 	f.put(t, "flushed")
-	must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Flush(context.Background()))
 	k, err := db.Keyspace("more", nil)
-	must(t, err)
-	must(t, k.Put([]byte("k"), []byte("v")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, k.Put([]byte("k"), []byte("v")))
 	f.want["more"] = map[string]string{"k": "v"}
 	f.put(t, "logged")
 	dir = live
 	if killed {
 		dir = filepath.Join(t.TempDir(), "killed")
-		must(t, os.CopyFS(dir, os.DirFS(live)))
+		dbtest.Must(t, os.CopyFS(dir, os.DirFS(live)))
 	}
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 	return dir, func(db *seerdb.DB) {
 		t.Helper()
 		f.db = db
@@ -53,17 +54,17 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("killed=%v/LOCK=%v", killed, lockFile), func(t *testing.T) {
 				dir, check := readOnlyDatabase(t, killed)
 				if !lockFile {
-					must(t, os.Remove(filepath.Join(dir, "LOCK")))
+					dbtest.Must(t, os.Remove(filepath.Join(dir, "LOCK")))
 				}
 				unchanged := sameFiles(t, dir)
 				db, err := seerdb.Open(dir, readOnly())
-				must(t, err)
+				dbtest.Must(t, err)
 				unchanged("open")
 				check(db)
 				if err := db.Put([]byte("a"), nil); !errors.Is(err, seerdb.ErrReadOnly) {
 					t.Errorf("Put: %v", err)
 				}
-				if err := keyspace(t, db, "more").Put([]byte("a"), nil); !errors.Is(err, seerdb.ErrReadOnly) {
+				if err := dbtest.Keyspace(t, db, "more").Put([]byte("a"), nil); !errors.Is(err, seerdb.ErrReadOnly) {
 					t.Errorf("Put into a keyspace: %v", err)
 				}
 				if _, err := db.Keyspace("new", nil); !errors.Is(err, seerdb.ErrReadOnly) {
@@ -85,7 +86,7 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 				}
 				_ = db.Metrics()
 				unchanged("use")
-				must(t, db.Close())
+				dbtest.Must(t, db.Close())
 				unchanged("close")
 			})
 		}
@@ -116,12 +117,12 @@ func TestReadOnlyBesideOthers(t *testing.T) {
 	t.Run("system", func(t *testing.T) { readersAndWriters(t, dir, vfs.OS, check) })
 	t.Run("memory", func(t *testing.T) {
 		mem := memfs.New()
-		db := open(t, "db", smallOn(mem, seerdb.Sync))
-		must(t, db.Put([]byte("a"), []byte("1")))
-		must(t, db.Close())
+		db := dbtest.Open(t, "db", dbtest.SmallOn(mem, seerdb.Sync))
+		dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
+		dbtest.Must(t, db.Close())
 		readersAndWriters(t, "db", mem, func(db *seerdb.DB) {
 			_, err := db.Get([]byte("a"))
-			must(t, err)
+			dbtest.Must(t, err)
 		})
 	})
 	for _, mode := range []string{"read", "write"} {
@@ -141,39 +142,39 @@ func TestReadOnlyBesideOthers(t *testing.T) {
 				}
 				return
 			}
-			must(t, err)
+			dbtest.Must(t, err)
 			check(db)
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 		})
 	}
 	db, err := seerdb.Open(dir, quietOptions()) // what the children held went with them
-	must(t, err)
+	dbtest.Must(t, err)
 	check(db)
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 func readersAndWriters(t *testing.T, dir string, fs vfs.FS, check func(*seerdb.DB)) {
-	to := seerdb.TestOptions{FS: fs}
-	reading, writing := readOnly().With(to), seerdb.Options{MemoryBudget: 16 << 20}.With(to)
+	to := dbtest.TestOptions{FS: fs}
+	reading, writing := dbtest.With(*readOnly(), to), dbtest.With(seerdb.Options{MemoryBudget: 16 << 20}, to)
 	a, err := seerdb.Open(dir, reading)
-	must(t, err)
+	dbtest.Must(t, err)
 	b, err := seerdb.Open(dir, reading)
-	must(t, err)
+	dbtest.Must(t, err)
 	check(a)
 	check(b)
-	must(t, a.Close())
+	dbtest.Must(t, a.Close())
 	check(b)
 	if _, err := seerdb.Open(dir, writing); !errors.Is(err, seerdb.ErrLocked) {
 		t.Fatalf("a writer beside a reader: %v", err)
 	}
-	must(t, b.Close())
+	dbtest.Must(t, b.Close())
 	w, err := seerdb.Open(dir, writing)
-	must(t, err)
+	dbtest.Must(t, err)
 	check(w)
 	if _, err := seerdb.Open(dir, reading); !errors.Is(err, seerdb.ErrLocked) {
 		t.Fatalf("a reader beside a writer: %v", err)
 	}
-	must(t, w.Close())
+	dbtest.Must(t, w.Close())
 }
 
 const readOnlyChildEnv = "SEERDB_READ_ONLY_CHILD"
@@ -184,10 +185,10 @@ func readOnlyChild(t *testing.T) {
 	mode, dir, _ := strings.Cut(os.Getenv(readOnlyChildEnv), " ")
 	o.ReadOnly = mode == "read"
 	db, err := seerdb.Open(dir, o)
-	must(t, err)
+	dbtest.Must(t, err)
 	fmt.Println("\nheld")
 	_, _ = os.Stdin.Read(make([]byte, 1))
-	must(t, db.Close())
+	dbtest.Must(t, db.Close())
 }
 
 func startReadOnlyChild(t *testing.T, dir, mode string) (pid int, end func()) {
@@ -195,10 +196,10 @@ func startReadOnlyChild(t *testing.T, dir, mode string) (pid int, end func()) {
 	c := exec.Command(os.Args[0], "-test.run", "^TestReadOnlyBesideOthers$", "-test.count", "1")
 	c.Env = append(os.Environ(), readOnlyChildEnv+"="+mode+" "+dir)
 	in, err := c.StdinPipe()
-	must(t, err)
+	dbtest.Must(t, err)
 	out, err := c.StdoutPipe()
-	must(t, err)
-	must(t, c.Start())
+	dbtest.Must(t, err)
+	dbtest.Must(t, c.Start())
 	said := ""
 	for b := make([]byte, 1<<10); !strings.Contains(said, "\nheld\n"); {
 		n, err := out.Read(b)
@@ -207,9 +208,9 @@ func startReadOnlyChild(t *testing.T, dir, mode string) (pid int, end func()) {
 		}
 	}
 	return c.Process.Pid, func() {
-		must(t, in.Close())
+		dbtest.Must(t, in.Close())
 		_, _ = out.Read(make([]byte, 1<<10))
-		must(t, c.Wait())
+		dbtest.Must(t, c.Wait())
 	}
 }
 
@@ -223,15 +224,15 @@ func TestReadOnlyMedia(t *testing.T) {
 	if os.Getuid() == 0 {
 		mountReadOnly(t, dir)
 	} else {
-		must(t, os.Chmod(dir, 0o500))
-		defer func() { must(t, os.Chmod(dir, 0o700)) }()
+		dbtest.Must(t, os.Chmod(dir, 0o500))
+		defer func() { dbtest.Must(t, os.Chmod(dir, 0o700)) }()
 	}
 	if err := os.WriteFile(filepath.Join(dir, "x"), nil, 0o600); err == nil {
 		t.Fatal("the directory can be written")
 	}
 	for range 2 {
 		db, err := seerdb.Open(dir, readOnly())
-		must(t, err)
+		dbtest.Must(t, err)
 		defer db.Close()
 		check(db)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -18,8 +19,8 @@ import (
 func TestMissingLogIsRefused(t *testing.T) {
 	fs := memfs.New()
 	fault := faultfs.New(fs)
-	db, err := seerdb.Open("db", smallOn(fault, seerdb.Sync))
-	must(t, err)
+	db, err := seerdb.Open("db", dbtest.SmallOn(fault, seerdb.Sync))
+	dbtest.Must(t, err)
 	fault.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Err: errors.New("no tables today")})
 	for i := 0; ; i++ {
 		if err := db.Put(fmt.Appendf(nil, "key%06d", i), make([]byte, 100)); err != nil {
@@ -29,7 +30,7 @@ func TestMissingLogIsRefused(t *testing.T) {
 	disk := fs.CrashClone(memfs.CrashOptions{})
 	_ = db.Close()
 	names, err := disk.List("db")
-	must(t, err)
+	dbtest.Must(t, err)
 	var logs []string
 	for _, n := range names {
 		if info, err := disk.Stat("db/" + n); strings.HasSuffix(n, ".wal") && err == nil && info.Size() > 0 {
@@ -41,14 +42,14 @@ func TestMissingLogIsRefused(t *testing.T) {
 	}
 	for _, missing := range logs[:len(logs)-1] {
 		broken := disk.CrashClone(memfs.CrashOptions{})
-		must(t, broken.Remove("db/"+missing))
-		_, err := seerdb.Open("db", smallOn(broken, seerdb.Sync))
+		dbtest.Must(t, broken.Remove("db/"+missing))
+		_, err := seerdb.Open("db", dbtest.SmallOn(broken, seerdb.Sync))
 		var c *seerdb.CorruptionError
 		if !errors.As(err, &c) || c.File != missing {
 			t.Fatalf("opened without %s: %v", missing, err)
 		}
 	}
-	must(t, open(t, "db", smallOn(disk, seerdb.Sync)).Put([]byte("whole"), nil))
+	dbtest.Must(t, dbtest.Open(t, "db", dbtest.SmallOn(disk, seerdb.Sync)).Put([]byte("whole"), nil))
 }
 
 // TestMissingOnlyLogIsRefused: with a single log no successor remembers it; the
@@ -56,19 +57,19 @@ func TestMissingLogIsRefused(t *testing.T) {
 func TestMissingOnlyLogIsRefused(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.Sync, seerdb.NoWAL} {
 		fs := memfs.New()
-		db := open(t, "db", smallOn(fs, d))
-		must(t, db.Put([]byte("flushed"), nil))
-		must(t, db.Flush(context.Background()))
-		must(t, db.Put([]byte("logged"), nil))
-		must(t, db.Close())
+		db := dbtest.Open(t, "db", dbtest.SmallOn(fs, d))
+		dbtest.Must(t, db.Put([]byte("flushed"), nil))
+		dbtest.Must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Put([]byte("logged"), nil))
+		dbtest.Must(t, db.Close())
 		names, err := fs.List("db")
-		must(t, err)
+		dbtest.Must(t, err)
 		logs := slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".wal") })
 		if len(logs) != 1 {
 			t.Fatalf("%v: logs: %v", d, logs)
 		}
-		must(t, fs.Remove("db/"+logs[0]))
-		_, err = seerdb.Open("db", smallOn(fs, d))
+		dbtest.Must(t, fs.Remove("db/"+logs[0]))
+		_, err = seerdb.Open("db", dbtest.SmallOn(fs, d))
 		var c *seerdb.CorruptionError
 		if !errors.As(err, &c) || c.File != logs[0] {
 			t.Fatalf("%v: opened without its log: %v", d, err)

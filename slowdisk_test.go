@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
@@ -65,27 +66,27 @@ func TestNothingWaitsForASlowDisk(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+			r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 				o.Durability, o.MemtableSize = seerdb.Relaxed, 16<<10
 			})
-			r.put("a=1")
-			must(t, r.db.Sync())
+			r.Put("a=1")
+			dbtest.Must(t, r.DB.Sync())
 			rule.Delay = time.Hour // that is, until the rule is removed
-			slow := r.fault.Inject(rule)
+			slow := r.Fault.Inject(rule)
 			written := make(chan error, 1)
 			go func() {
 				var err error
 				for i := 0; err == nil && i < 200; i++ {
-					err = r.db.Put(fmt.Appendf(nil, "%06d", i), make([]byte, 200))
+					err = r.DB.Put(fmt.Appendf(nil, "%06d", i), make([]byte, 200))
 				}
 				written <- err
 			}()
-			eventually(t, 10*time.Second, "the disk is asked", func() bool { return slow.Matched() > 0 })
+			dbtest.Eventually(t, 10*time.Second, "the disk is asked", func() bool { return slow.Matched() > 0 })
 			time.Sleep(20 * time.Millisecond) // writers go on until they need what is held up
-			prompt(t, r.db)
+			prompt(t, r.DB)
 			slow.Remove()
-			must(t, <-written)
-			must(t, r.flush())
+			dbtest.Must(t, <-written)
+			dbtest.Must(t, r.Flush())
 		})
 	}
 }
@@ -94,19 +95,19 @@ func TestNothingWaitsForASlowDisk(t *testing.T) {
 // installed a snapshot is taken at once, and does not see it, neither before nor
 // after.
 func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
-	r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterRemove, nil, nil }
 	})
-	want := rows("k", 50, "v")
-	r.put(want...)
-	must(t, r.flush())
-	slow := r.fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
-	compacted := async(func() error { return r.db.Compact(context.Background(), nil, nil) })
-	eventually(t, 10*time.Second, "the edit is synced", func() bool { return slow.Matched() > 0 })
-	prompt(t, r.db)
-	snap := r.db.NewSnapshot()
-	x, err := r.db.Begin(nil)
-	must(t, err)
+	want := dbtest.Rows("k", 50, "v")
+	r.Put(want...)
+	dbtest.Must(t, r.Flush())
+	slow := r.Fault.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "MANIFEST-*", Delay: time.Hour})
+	compacted := dbtest.Async(func() error { return r.DB.Compact(context.Background(), nil, nil) })
+	dbtest.Eventually(t, 10*time.Second, "the edit is synced", func() bool { return slow.Matched() > 0 })
+	prompt(t, r.DB)
+	snap := r.DB.NewSnapshot()
+	x, err := r.DB.Begin(nil)
+	dbtest.Must(t, err)
 	count := func(src interface {
 		Range(lo, hi []byte) *seerdb.Rows
 	}) (n int) {
@@ -114,7 +115,7 @@ func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
 		for range rows.All() {
 			n++
 		}
-		must(t, rows.Err())
+		dbtest.Must(t, rows.Err())
 		return n
 	}
 	check := func(when string) {
@@ -122,21 +123,21 @@ func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
 		if a, b := count(snap), count(x); a != len(want) || b != len(want) {
 			t.Errorf("%s: the snapshot has %d rows and the transaction %d, of %d", when, a, b, len(want))
 		}
-		k, v := keyOf(want[7]), "v"
+		k, v := dbtest.KeyOf(want[7]), "v"
 		if got, err := snap.Get([]byte(k)); err != nil || len(got) == 0 {
 			t.Errorf("%s: the snapshot has %q for %s, %v; want %s", when, got, k, err, v)
 		}
 	}
 	check("while the filter is being installed")
 	slow.Remove()
-	must(t, r.finish(compacted))
+	dbtest.Must(t, r.Finish(compacted))
 	check("after it")
-	if n := count(r.db); n != 0 {
+	if n := count(r.DB); n != 0 {
 		t.Errorf("%d rows are left by a filter that removes all", n)
 	}
 	x.Rollback()
-	must(t, snap.Close())
-	if n := count(r.db.NewSnapshot()); n != 0 {
+	dbtest.Must(t, snap.Close())
+	if n := count(r.DB.NewSnapshot()); n != 0 {
 		t.Errorf("a new snapshot has %d rows", n)
 	}
 }

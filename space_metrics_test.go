@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -26,25 +27,25 @@ func TestSpaceMetrics(t *testing.T) {
 		}
 	})
 	for range 2 {
-		must(t, r.db.Put([]byte("once"), []byte("v")))
-		must(t, r.db.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, r.db.Put([]byte("once"), []byte("v")))
+		dbtest.Must(t, r.db.Merge([]byte("n"), merger.AppendInt64(nil, 1)))
 	}
-	must(t, r.db.SingleDelete([]byte("once")))
-	must(t, r.db.Put([]byte("filtered"), []byte("v")))
-	must(t, r.db.PutTTL([]byte("soon"), []byte("v"), time.Second))
-	must(t, r.db.Put([]byte("r"), []byte("v")))
-	must(t, r.db.DeleteRange([]byte("r"), []byte("s")))
-	must(t, r.db.Put([]byte("x"), []byte("not a counter")))
-	must(t, r.db.Merge([]byte("x"), merger.AppendInt64(nil, 1)))
-	r.clock.add(time.Minute)
-	must(t, r.db.Flush(context.Background()))
-	must(t, r.db.Compact(context.Background(), nil, nil))
+	dbtest.Must(t, r.db.SingleDelete([]byte("once")))
+	dbtest.Must(t, r.db.Put([]byte("filtered"), []byte("v")))
+	dbtest.Must(t, r.db.PutTTL([]byte("soon"), []byte("v"), time.Second))
+	dbtest.Must(t, r.db.Put([]byte("r"), []byte("v")))
+	dbtest.Must(t, r.db.DeleteRange([]byte("r"), []byte("s")))
+	dbtest.Must(t, r.db.Put([]byte("x"), []byte("not a counter")))
+	dbtest.Must(t, r.db.Merge([]byte("x"), merger.AppendInt64(nil, 1)))
+	r.clock.Add(time.Minute)
+	dbtest.Must(t, r.db.Flush(context.Background()))
+	dbtest.Must(t, r.db.Compact(context.Background(), nil, nil))
 	m := r.db.Metrics()
 	if m.SingleDeleteMisuse != 1 || m.Merged == 0 || m.MergeFailures == 0 || m.Filtered != 1 || m.Expired != 1 || m.RangeCovered != 1 {
 		t.Errorf("misuse %d, merged %d, failures %d, filtered %d, expired %d, covered %d",
 			m.SingleDeleteMisuse, m.Merged, m.MergeFailures, m.Filtered, m.Expired, m.RangeCovered)
 	}
-	must(t, r.db.Close())
+	dbtest.Must(t, r.db.Close())
 	if n := strings.Count(log.String(), "single delete"); n != 1 {
 		t.Errorf("told %d times: %s", n, log.String())
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -20,20 +21,20 @@ type spaceRig struct {
 	t     *testing.T
 	mem   *memfs.FS
 	db    *seerdb.DB
-	clock *wideClock
+	clock *dbtest.Clock
 	rnd   *rand.Rand
 	keys  int
 }
 
 func newSpaceRig(t *testing.T, change ...func(*seerdb.Options)) *spaceRig {
-	r := &spaceRig{t: t, mem: memfs.New(), clock: newWideClock(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
-	o, to := tiny()
+	r := &spaceRig{t: t, mem: memfs.New(), clock: dbtest.NewClock(), rnd: rand.New(rand.NewPCG(1, 2)), keys: 5_000}
+	o, to := dbtest.Tiny()
 	o.MemtableSize, o.TableSize, o.Durability = 64<<10, 32<<10, seerdb.Buffered
-	to.FS, to.Clock, to.BaseLevel = r.mem, r.clock.now, 128<<10
+	to.FS, to.Clock, to.BaseLevel = r.mem, r.clock.Now, 128<<10
 	for _, f := range change {
 		f(&o)
 	}
-	r.db = open(t, "db", o.With(to))
+	r.db = dbtest.Open(t, "db", dbtest.With(o, to))
 	return r
 }
 
@@ -57,10 +58,10 @@ func (r *spaceRig) load(put func(key, value []byte) error) {
 	r.t.Helper()
 	for range 2 {
 		for _, n := range r.rnd.Perm(r.keys) {
-			must(r.t, put(spaceKey(n), r.value(n)))
+			dbtest.Must(r.t, put(spaceKey(n), r.value(n)))
 		}
 	}
-	must(r.t, r.db.Flush(context.Background()))
+	dbtest.Must(r.t, r.db.Flush(context.Background()))
 }
 
 // used is what the files take, but for the manifest: what that takes goes by
@@ -68,7 +69,7 @@ func (r *spaceRig) load(put func(key, value []byte) error) {
 func (r *spaceRig) used() (n int64) {
 	r.t.Helper()
 	names, err := r.mem.List("db")
-	must(r.t, err)
+	dbtest.Must(r.t, err)
 	for _, name := range names {
 		// A file may go while one looks.
 		if info, err := r.mem.Stat("db/" + name); err == nil && !strings.HasPrefix(name, "MANIFEST") {
@@ -95,18 +96,18 @@ var spaceWays = map[string]struct {
 	ttl    time.Duration
 	delete func(r *spaceRig)
 }{
-	"range": {0, func(r *spaceRig) { must(r.t, r.db.DeleteRange(nil, nil)) }},
+	"range": {0, func(r *spaceRig) { dbtest.Must(r.t, r.db.DeleteRange(nil, nil)) }},
 	"ranges": {0, func(r *spaceRig) {
 		for n := 0; n < r.keys; n += r.keys / 20 {
-			must(r.t, r.db.DeleteRange(spaceKey(n), spaceKey(n+r.keys/20)))
+			dbtest.Must(r.t, r.db.DeleteRange(spaceKey(n), spaceKey(n+r.keys/20)))
 		}
 	}},
 	"keys": {0, func(r *spaceRig) {
 		for _, n := range r.rnd.Perm(r.keys) {
-			must(r.t, r.db.Delete(spaceKey(n)))
+			dbtest.Must(r.t, r.db.Delete(spaceKey(n)))
 		}
 	}},
-	"expiry": {time.Hour, func(r *spaceRig) { r.clock.add(2 * time.Hour) }},
+	"expiry": {time.Hour, func(r *spaceRig) { r.clock.Add(2 * time.Hour) }},
 }
 
 func (r *spaceRig) fill(ttl time.Duration) {
@@ -126,9 +127,9 @@ func TestSpaceOfEverythingComesBack(t *testing.T) {
 			r.fill(way.ttl)
 			peak := r.used()
 			way.delete(r)
-			must(t, r.db.Flush(context.Background()))
+			dbtest.Must(t, r.db.Flush(context.Background()))
 			r.waitBelow(peak)
-			if got := contents(t, r.db); len(got) > 0 {
+			if got := dbtest.Contents(t, r.db); len(got) > 0 {
 				t.Fatalf("%d keys are left", len(got))
 			}
 			t.Log(r.db.Metrics().CompactionsByReason)
@@ -145,36 +146,36 @@ func TestSpaceOfEverythingComesBackAfterSnapshots(t *testing.T) {
 				r := newSpaceRig(t)
 				r.fill(way.ttl)
 				peak := r.used()
-				first, want := r.db.NewSnapshot(), contents(t, r.db)
+				first, want := r.db.NewSnapshot(), dbtest.Contents(t, r.db)
 				if len(want) != r.keys {
 					t.Fatalf("%d keys", len(want))
 				}
 				way.delete(r)
-				must(t, r.db.Flush(context.Background()))
+				dbtest.Must(t, r.db.Flush(context.Background()))
 				second := r.db.NewSnapshot()
-				must(t, r.db.Put([]byte("last"), []byte("standing")))
+				dbtest.Must(t, r.db.Put([]byte("last"), []byte("standing")))
 				if merged {
-					must(t, r.db.Compact(context.Background(), nil, nil))
+					dbtest.Must(t, r.db.Compact(context.Background(), nil, nil))
 				} else {
-					must(t, r.db.Flush(context.Background()))
+					dbtest.Must(t, r.db.Flush(context.Background()))
 					time.Sleep(1500 * time.Millisecond) // beyond an idle look at what is due
 				}
-				if got := contents(t, first); !slices.Equal(got, want) {
+				if got := dbtest.Contents(t, first); !slices.Equal(got, want) {
 					t.Fatalf("the snapshot shows %d keys, want %d", len(got), len(want))
 				}
-				if got := contents(t, second); len(got) != 0 {
+				if got := dbtest.Contents(t, second); len(got) != 0 {
 					t.Fatalf("the snapshot of nothing shows %d keys", len(got))
 				}
-				must(t, first.Close())
+				dbtest.Must(t, first.Close())
 				// A table with something that the second one does not see may
 				// be left, and the values of that.
 				r.waitBelow(3 * peak)
-				if got := contents(t, second); len(got) != 0 {
+				if got := dbtest.Contents(t, second); len(got) != 0 {
 					t.Fatalf("the snapshot of nothing shows %d keys", len(got))
 				}
-				must(t, second.Close())
+				dbtest.Must(t, second.Close())
 				r.waitBelow(peak)
-				if got := contents(t, r.db); !slices.Equal(got, []string{"last=standing"}) {
+				if got := dbtest.Contents(t, r.db); !slices.Equal(got, []string{"last=standing"}) {
 					t.Fatalf("%d keys are left", len(got))
 				}
 				t.Log(r.db.Metrics().CompactionsByReason)
@@ -189,10 +190,10 @@ func TestSpaceComesBackUnread(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			r := newSpaceRig(t)
 			r.fill(spaceWays[way].ttl)
-			must(t, r.db.Compact(context.Background(), nil, nil))
+			dbtest.Must(t, r.db.Compact(context.Background(), nil, nil))
 			peak, before := r.used(), r.db.Metrics()
 			spaceWays[way].delete(r)
-			must(t, r.db.Flush(context.Background()))
+			dbtest.Must(t, r.db.Flush(context.Background()))
 			r.waitBelow(peak)
 			after := r.db.Metrics()
 			if n := after.IO.Tables.BytesRead + after.IO.Values.BytesRead - before.IO.Tables.BytesRead - before.IO.Values.BytesRead; n > peak/50 {
@@ -210,21 +211,21 @@ func TestSpaceComesBackUnread(t *testing.T) {
 func TestSpaceComesBackWithoutAFlush(t *testing.T) {
 	r := newSpaceRig(t)
 	k, err := r.db.Keyspace("other", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	r.fill(0)
 	for n := range r.keys {
-		must(t, k.Put(spaceKey(n), r.value(n)))
+		dbtest.Must(t, k.Put(spaceKey(n), r.value(n)))
 	}
-	must(t, r.db.Flush(context.Background()))
+	dbtest.Must(t, r.db.Flush(context.Background()))
 	peak := r.used()
-	must(t, k.DeleteRange(nil, nil))
-	eventually(t, 30*time.Second, "one keyspace is gone", func() bool { return r.used() < peak*9/10 })
-	must(t, r.db.DeleteRange(nil, nil))
+	dbtest.Must(t, k.DeleteRange(nil, nil))
+	dbtest.Eventually(t, 30*time.Second, "one keyspace is gone", func() bool { return r.used() < peak*9/10 })
+	dbtest.Must(t, r.db.DeleteRange(nil, nil))
 	r.waitBelow(peak)
 
 	flushes := r.db.Metrics().Flushes.Count
-	must(t, r.db.Put([]byte("k"), []byte("v")))
-	must(t, r.db.DeleteRange([]byte("a"), []byte("b")))
+	dbtest.Must(t, r.db.Put([]byte("k"), []byte("v")))
+	dbtest.Must(t, r.db.DeleteRange([]byte("a"), []byte("b")))
 	time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
 	if n := r.db.Metrics().Flushes.Count; n != flushes {
 		t.Errorf("%d flushes of a range delete that is worth none", n-flushes)
@@ -241,27 +242,27 @@ func TestSpaceOfKeysComesBackWithoutAFlush(t *testing.T) {
 			t.Parallel() // it waits most of the time
 			r := newSpaceRig(t, func(o *seerdb.Options) { o.MemtableSize, o.MemoryBudget = 16<<20, 64<<20 })
 			for n := range r.keys {
-				must(t, r.db.Put(spaceKey(n), bytes.Repeat(r.value(n), 4)))
+				dbtest.Must(t, r.db.Put(spaceKey(n), bytes.Repeat(r.value(n), 4)))
 			}
-			must(t, r.db.Flush(context.Background()))
+			dbtest.Must(t, r.db.Flush(context.Background()))
 			peak := r.used()
 			for n := range r.keys {
-				must(t, hide(r.db, spaceKey(n)))
+				dbtest.Must(t, hide(r.db, spaceKey(n)))
 			}
-			eventually(t, 30*time.Second, name+" free space", func() bool { return r.used() < peak/3 })
+			dbtest.Eventually(t, 30*time.Second, name+" free space", func() bool { return r.used() < peak/3 })
 
 			// On a busy machine the last third may be in the memtable still, and worth a flush.
-			must(t, r.db.Flush(context.Background()))
+			dbtest.Must(t, r.db.Flush(context.Background()))
 			flushes := r.db.Metrics().Flushes.Count
-			must(t, r.db.Put([]byte("new"), []byte("v")))
-			must(t, r.db.Delete([]byte("never there")))
+			dbtest.Must(t, r.db.Put([]byte("new"), []byte("v")))
+			dbtest.Must(t, r.db.Delete([]byte("never there")))
 			if !testing.Short() {
 				time.Sleep(2500 * time.Millisecond) // beyond an idle look at what is due
 			}
 			if n := r.db.Metrics().Flushes.Count; n != flushes {
 				t.Errorf("%d flushes of what is worth none", n-flushes)
 			}
-			must(t, r.db.Close())
+			dbtest.Must(t, r.db.Close())
 		})
 	}
 }
@@ -274,9 +275,9 @@ func TestSpaceComesBackUnderFewWrites(t *testing.T) {
 	peak := r.used()
 	for n := range 300 {
 		if n == 50 {
-			r.clock.add(2 * time.Hour)
+			r.clock.Add(2 * time.Hour)
 		}
-		must(t, r.db.Put([]byte("tick"), nil))
+		dbtest.Must(t, r.db.Put([]byte("tick"), nil))
 		if r.used() < peak/100 {
 			return
 		}
@@ -297,11 +298,11 @@ func TestSpaceOfMostComesBack(t *testing.T) {
 		return r.db.PutTTL(k, v, time.Hour)
 	})
 	peak := r.used()
-	r.clock.add(time.Hour)
-	eventually(t, 30*time.Second, "the space comes back", func() bool { return r.used() < peak/20 })
+	r.clock.Add(time.Hour)
+	dbtest.Eventually(t, 30*time.Second, "the space comes back", func() bool { return r.used() < peak/20 })
 	slices.Sort(live)
 	live = slices.Compact(live)
-	got := contents(t, r.db)
+	got := dbtest.Contents(t, r.db)
 	if len(got) != len(live) {
 		t.Fatalf("%d keys, want %d", len(got), len(live))
 	}

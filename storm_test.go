@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 )
 
@@ -24,7 +25,7 @@ var stormSeeds = flag.Int("storm.seeds", 0, "databases in TestStorm; 0: a few")
 
 // storm is one opening of a database.
 type storm struct {
-	*rig
+	*dbtest.Rig
 	prefix string
 	broken bool // the disk fails for good, sooner or later
 	stop   chan struct{}
@@ -56,10 +57,10 @@ func (s *storm) loadedRow(n, i int64) []byte {
 
 // commit commits the next row of a committer durably.
 func (s *storm) commit(w int) bool {
-	b := s.db.NewBatch()
+	b := s.DB.NewBatch()
 	i := s.acked[w].Load()
 	b.Put(s.row(w, i), make([]byte, 60+i%100))
-	switch err := s.db.Apply(b, seerdb.Sync); {
+	switch err := s.DB.Apply(b, seerdb.Sync); {
 	case err == nil:
 		s.acked[w].Store(i + 1)
 	case errors.Is(err, seerdb.ErrClosed) || errors.Is(err, seerdb.ErrReadOnly):
@@ -76,17 +77,17 @@ func (s *storm) call(rng *rand.Rand) bool {
 	defer cancel()
 	switch rng.IntN(4) {
 	case 0:
-		_ = s.db.Flush(ctx)
+		_ = s.DB.Flush(ctx)
 	case 1:
-		_ = s.db.Sync()
+		_ = s.DB.Sync()
 	case 2:
-		if k, err := s.db.Keyspace("comes and goes", nil); err == nil {
+		if k, err := s.DB.Keyspace("comes and goes", nil); err == nil {
 			_ = k.Put([]byte("a"), []byte("b"))
-			_ = s.db.DropKeyspace("comes and goes")
+			_ = s.DB.DropKeyspace("comes and goes")
 		}
 	case 3:
 		n := s.loaded.Load()
-		_, err := s.db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+		_, err := s.DB.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
 			for i := range int64(5) {
 				if !yield(s.loadedRow(n, i), []byte("v")) {
 					return
@@ -104,7 +105,7 @@ func (s *storm) call(rng *rand.Rand) bool {
 func (s *storm) disturb(rng *rand.Rand) bool {
 	rules := []faultfs.Rule{
 		{Op: faultfs.OpCreate, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "*.wal"}, {Op: faultfs.OpWrite, Path: "*.wal", Short: true},
-		{Op: faultfs.OpCreate, Path: tableFiles}, {Op: faultfs.OpWrite, Path: tableFiles}, {Op: faultfs.OpWrite, Path: "MANIFEST*"},
+		{Op: faultfs.OpCreate, Path: dbtest.TableFiles}, {Op: faultfs.OpWrite, Path: dbtest.TableFiles}, {Op: faultfs.OpWrite, Path: "MANIFEST*"},
 		{Op: faultfs.OpRemove}, {Op: faultfs.OpRename}, {Op: faultfs.OpOpen}, {Op: faultfs.OpCreate}, {Op: faultfs.OpStat}, {Op: faultfs.OpList},
 	}
 	r := rules[rng.IntN(len(rules))]
@@ -118,7 +119,7 @@ func (s *storm) disturb(rng *rand.Rand) bool {
 		op := []faultfs.OpKind{faultfs.OpSync, faultfs.OpDirSync, faultfs.OpWrite, faultfs.OpTruncate}[rng.IntN(4)]
 		r = faultfs.Rule{Op: op, Err: syscall.EIO, Count: 1, After: rng.IntN(2) == 0, Skip: rng.IntN(10)}
 	}
-	f := s.fault.Inject(r)
+	f := s.Fault.Inject(r)
 	time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
 	f.Remove()
 	return true
@@ -134,21 +135,21 @@ func (s *storm) promised() (rows [5]int64) {
 }
 
 // holds opens a database and looks for what was promised.
-func (s *storm) holds(d *rig, rows [5]int64, what string) {
+func (s *storm) holds(d *dbtest.Rig, rows [5]int64, what string) {
 	s.Helper()
-	if err := d.tryOpen(); err != nil {
+	if err := d.TryOpen(); err != nil {
 		s.Fatalf("%s: %v", what, err)
 	}
 	for w := range s.acked {
 		for i := range rows[w] {
-			if _, err := d.db.Get(s.row(w, i)); err != nil {
+			if _, err := d.DB.Get(s.row(w, i)); err != nil {
 				s.Fatalf("%s: %s of %d acknowledged ones: %v", what, s.row(w, i), rows[w], err)
 			}
 		}
 	}
 	for n := range rows[4] {
 		for i := range int64(5) {
-			if _, err := d.db.Get(s.loadedRow(n, i)); err != nil {
+			if _, err := d.DB.Get(s.loadedRow(n, i)); err != nil {
 				s.Fatalf("%s: %s of %d loads: %v", what, s.loadedRow(n, i), rows[4], err)
 			}
 		}
@@ -157,7 +158,7 @@ func (s *storm) holds(d *rig, rows [5]int64, what string) {
 
 // blow lets everything happen, cuts the power a few times, and closes. It returns
 // the database opened anew.
-func (s *storm) blow(rng *rand.Rand) *rig {
+func (s *storm) blow(rng *rand.Rand) *dbtest.Rig {
 	for w := range s.acked {
 		s.repeat(0, func(*rand.Rand) bool { return s.commit(w) })
 	}
@@ -168,15 +169,15 @@ func (s *storm) blow(rng *rand.Rand) *rig {
 	for range 2 {
 		time.Sleep(time.Duration(5+rng.IntN(20)) * time.Millisecond)
 		rows, keep := s.promised(), float64(rng.IntN(3))/2
-		d := s.disk(keep)
+		d := s.Disk(keep)
 		s.holds(d, rows, fmt.Sprintf("%s after a power cut that kept %v", s.prefix, keep))
-		must(s, d.db.Close())
+		dbtest.Must(s, d.DB.Close())
 	}
-	_ = s.finish(async(s.db.Close))
+	_ = s.Finish(dbtest.Async(s.DB.Close))
 	close(s.stop)
-	must(s, s.finish(async(func() error { s.wg.Wait(); return nil })))
-	s.fault.Clear()
-	d := &rig{TB: s.TB, mem: s.mem, o: s.o, to: s.to}
+	dbtest.Must(s, s.Finish(dbtest.Async(func() error { s.wg.Wait(); return nil })))
+	s.Fault.Clear()
+	d := &dbtest.Rig{TB: s.TB, Mem: s.Mem, Options: s.Options, Test: s.Test}
 	s.holds(d, s.promised(), s.prefix+" after Close")
 	return d
 }
@@ -184,20 +185,20 @@ func (s *storm) blow(rng *rand.Rand) *rig {
 // TestStorm: what was acknowledged as durable is there after every power cut and
 // after Close, and nothing hangs.
 func TestStorm(t *testing.T) {
-	seeds := some(6)
+	seeds := dbtest.Some(6)
 	if *stormSeeds > 0 {
 		seeds = *stormSeeds
 	}
 	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(uint64(seed), 99))
-		r := newRig(t, func(o *seerdb.Options, _ *seerdb.TestOptions) {
+		r := dbtest.NewRig(t, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 			o.Durability = []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed}[rng.IntN(3)]
 			o.MemtableSize = []int{4 << 10, 16 << 10}[rng.IntN(2)]
 		})
 		for opening := range 2 {
-			s := &storm{rig: r, prefix: fmt.Sprintf("%d.%d", seed, opening), broken: rng.IntN(2) == 0, stop: make(chan struct{})}
+			s := &storm{Rig: r, prefix: fmt.Sprintf("%d.%d", seed, opening), broken: rng.IntN(2) == 0, stop: make(chan struct{})}
 			r = s.blow(rng)
 		}
-		must(t, r.db.Close())
+		dbtest.Must(t, r.DB.Close())
 	}
 }

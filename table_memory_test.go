@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -30,7 +31,7 @@ func loadRows(t testing.TB, n int, load func(context.Context, iter.Seq2[[]byte, 
 			}
 		}
 	}, nil)
-	must(t, err)
+	dbtest.Must(t, err)
 }
 
 // getRow reads one of the keys memKey(0) to memKey(2n-1) and checks the answer.
@@ -60,7 +61,7 @@ func bigFilters() seerdb.Options {
 func TestFiltersLargerThanTheBudget(t *testing.T) {
 	const n = 200_000
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 	loadRows(t, n, db.BulkLoad)
 	most := int64(0)
 	for i := 0; i < 2*n; i += 37 {
@@ -100,7 +101,7 @@ func TestFiltersLargerThanTheBudget(t *testing.T) {
 func TestFiltersOfSmallRunsComeFirst(t *testing.T) {
 	const n = 200_000
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100, BaseLevel: 1 << 30}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New(), ManualOnly: true, L0Trigger: 100, BaseLevel: 1 << 30}))
 	loadRows(t, n, db.BulkLoad)
 	for i := 0; i < 2*n; i += 500 {
 		getRow(t, db, i)
@@ -111,11 +112,11 @@ func TestFiltersOfSmallRunsComeFirst(t *testing.T) {
 	// Some 1500 rows in each of ten tables: 120 KB of filters, in tables of their own.
 	for range 10 {
 		for i := 0; i < 2*n; i += 266 {
-			must(t, db.Put(memKey(nil, i), memKey(nil, i)[4:]))
+			dbtest.Must(t, db.Put(memKey(nil, i), memKey(nil, i)[4:]))
 		}
-		must(t, db.Flush(context.Background()))
+		dbtest.Must(t, db.Flush(context.Background()))
 	}
-	eventually(t, 20*time.Second, "the filters of level 0 are in memory", func() bool {
+	dbtest.Eventually(t, 20*time.Second, "the filters of level 0 are in memory", func() bool {
 		before := db.Metrics().Levels[0]
 		for i := 1; i < 2*n; i += 5000 {
 			getRow(t, db, i)
@@ -133,11 +134,11 @@ func TestFiltersOfSmallRunsComeFirst(t *testing.T) {
 func TestFiltersComeBack(t *testing.T) {
 	const n = 40_000 // 320 KB of filters in each keyspace; there is room for 512 KiB
 	o := bigFilters()
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 	var spaces []*seerdb.Keyspace
 	for _, name := range []string{"first", "second"} {
 		k, err := db.Keyspace(name, nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		loadRows(t, n, k.BulkLoad)
 		for i := 0; i < 2*n; i += 100 {
 			getRow(t, k, i)
@@ -147,8 +148,8 @@ func TestFiltersComeBack(t *testing.T) {
 	if m := db.Metrics().Memory; m.FiltersLeftOut == 0 || m.Used > o.MemoryBudget {
 		t.Fatalf("memory: %+v", m)
 	}
-	must(t, db.DropKeyspace("first"))
-	eventually(t, 20*time.Second, "all filters are in memory", func() bool {
+	dbtest.Must(t, db.DropKeyspace("first"))
+	dbtest.Eventually(t, 20*time.Second, "all filters are in memory", func() bool {
 		for i := 0; i < 2*n; i += 99 {
 			getRow(t, spaces[1], i)
 		}
@@ -168,7 +169,7 @@ func TestIndexesLargerThanTheBudget(t *testing.T) {
 	}
 	o := bigFilters()
 	o.PageSize, o.TableSize, o.MemtableSize = 64, 4<<10, 32<<10
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 	loadRows(t, n, db.BulkLoad)
 	if levels := db.Metrics().Levels; int64(levels[len(levels)-1].Files)*4096 < o.MemoryBudget {
 		t.Fatalf("%d tables take less than the budget", levels[len(levels)-1].Files)
@@ -176,7 +177,7 @@ func TestIndexesLargerThanTheBudget(t *testing.T) {
 	var parked []*seerdb.Iter
 	for i := range 5 {
 		it, err := db.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		it.SeekGE(memKey(nil, i*n/3/2*2))
 		parked = append(parked, it)
 	}
@@ -191,7 +192,7 @@ func TestIndexesLargerThanTheBudget(t *testing.T) {
 	}
 	wg.Go(func() {
 		for i := 0; i < 2*n; i += 14 {
-			must(t, db.Put(memKey(nil, i), memKey(nil, i)[4:]))
+			dbtest.Must(t, db.Put(memKey(nil, i), memKey(nil, i)[4:]))
 		}
 	})
 	wg.Go(func() {
@@ -214,9 +215,9 @@ func TestIndexesLargerThanTheBudget(t *testing.T) {
 			}
 			it.Next()
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	}
-	eventually(t, 20*time.Second, "the tables are within their limit", func() bool {
+	dbtest.Eventually(t, 20*time.Second, "the tables are within their limit", func() bool {
 		m := db.Metrics().Memory
 		return m.Tables <= m.TablesLimit
 	})

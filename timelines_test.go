@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -28,29 +29,29 @@ type timeline struct {
 // timelines are states of copies of one database that went on from one moment,
 // and one of another database, which did the same.
 func timelines(t testing.TB) (out []timeline) {
-	closed := func(r *rig) timeline {
-		must(t, r.tryOpen())
-		l := timeline{rows: everything(t, r.db)}
-		must(t, r.db.Close())
-		l.files = snapshotOfDir(r)
+	closed := func(r *dbtest.Rig) timeline {
+		dbtest.Must(t, r.TryOpen())
+		l := timeline{rows: everything(t, r.DB)}
+		dbtest.Must(t, r.DB.Close())
+		l.files = dbtest.SnapshotOfDir(r)
 		return l
 	}
-	step := func(r *rig, what string) {
-		must(t, r.tryOpen())
-		r.put(rows("k", 30, what+strings.Repeat("v", 250))...)
-		must(t, r.flush())
-		r.put("tick=" + what)
-		must(t, r.db.Close())
+	step := func(r *dbtest.Rig, what string) {
+		dbtest.Must(t, r.TryOpen())
+		r.Put(dbtest.Rows("k", 30, what+strings.Repeat("v", 250))...)
+		dbtest.Must(t, r.Flush())
+		r.Put("tick=" + what)
+		dbtest.Must(t, r.DB.Close())
 	}
 	for range 2 { // two databases
-		r := newRig(t, quiet, func(o *seerdb.Options, _ *seerdb.TestOptions) { o.Compression = seerdb.NoCompression })
-		r.put("first=1")
-		must(t, r.flush())
-		must(t, r.db.Close())
+		r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.Compression = seerdb.NoCompression })
+		r.Put("first=1")
+		dbtest.Must(t, r.Flush())
+		dbtest.Must(t, r.DB.Close())
 		for _, what := range []string{"500", "700"} { // two ways on
-			d := r.disk(1)
+			d := r.Disk(1)
 			step(d, what)
-			out = append(out, timeline{files: snapshotOfDir(d)})
+			out = append(out, timeline{files: dbtest.SnapshotOfDir(d)})
 			out[len(out)-1] = closed(d)
 			step(d, what+"+")
 			out = append(out, closed(d))
@@ -60,27 +61,16 @@ func timelines(t testing.TB) (out []timeline) {
 }
 
 // disk makes a rig of files.
-func (l *timeline) disk(t testing.TB) *rig {
-	r := &rig{TB: t, mem: memfs.New()}
-	r.o, r.to = tiny()
-	r.to.ManualOnly, r.to.L0Trigger = true, 1000
-	r.o.Compression = seerdb.NoCompression
-	must(t, r.mem.MkdirAll("db"))
+func (l *timeline) disk(t testing.TB) *dbtest.Rig {
+	r := &dbtest.Rig{TB: t, Mem: memfs.New()}
+	r.Options, r.Test = dbtest.Tiny()
+	r.Test.ManualOnly, r.Test.L0Trigger = true, 1000
+	r.Options.Compression = seerdb.NoCompression
+	dbtest.Must(t, r.Mem.MkdirAll("db"))
 	for name, b := range l.files {
-		r.rewriteTo(name, b)
+		r.RewriteTo(name, b)
 	}
 	return r
-}
-
-// rewriteTo makes a file what it is given.
-func (r *rig) rewriteTo(name, b string) {
-	if _, err := r.mem.Stat("db/" + name); err == nil {
-		must(r, r.mem.Remove("db/"+name))
-	}
-	f, err := r.mem.Create("db/" + name)
-	must(r, err)
-	_, err = f.Write([]byte(b))
-	must(r, errors.Join(err, f.Close()))
 }
 
 // TestFilesOfOtherTimelines puts files of other timelines, other moments and
@@ -88,7 +78,7 @@ func (r *rig) rewriteTo(name, b string) {
 // refused, or a read is, with the name of a file; or the rows are those of the
 // database that CURRENT belongs to.
 func TestFilesOfOtherTimelines(t *testing.T) {
-	draws := some(100)
+	draws := dbtest.Some(100)
 	if *timelineDraws > 0 {
 		draws = *timelineDraws
 	}
@@ -156,23 +146,23 @@ func strangers(all []timeline, l timeline) (out []strange) {
 func (l *timeline) check(t testing.TB, what string, want []string) bool {
 	t.Helper()
 	r := l.disk(t)
-	before := snapshotOfDir(r)
-	if err := r.tryOpen(); err != nil {
+	before := dbtest.SnapshotOfDir(r)
+	if err := r.TryOpen(); err != nil {
 		if !errors.Is(err, seerdb.ErrCorruption) {
 			t.Fatalf("%s: %v", what, err)
 		}
-		if d := cmp.Diff(before, snapshotOfDir(r)); d != "" {
+		if d := cmp.Diff(before, dbtest.SnapshotOfDir(r)); d != "" {
 			t.Fatalf("%s: refused, and the directory changed:\n%.2000s", what, d)
 		}
 		return false
 	}
-	defer func() { must(t, r.db.Close()) }()
-	report, err := r.db.Verify(context.Background())
-	must(t, err)
+	defer func() { dbtest.Must(t, r.DB.Close()) }()
+	report, err := r.DB.Verify(context.Background())
+	dbtest.Must(t, err)
 	var bad error
-	names, err := r.db.Keyspaces()
-	must(t, err)
-	rows := r.db.Range(nil, nil)
+	names, err := r.DB.Keyspaces()
+	dbtest.Must(t, err)
+	rows := r.DB.Range(nil, nil)
 	var got []string
 	for k, v := range rows.All() {
 		got = append(got, string(k)+"="+string(v))
@@ -193,83 +183,83 @@ func (l *timeline) check(t testing.TB, what string, want []string) bool {
 // TestBackupByNameOverARestore is a backup that adds files by name: a table of a
 // timeline that was undone stays in it, under the name of a later one.
 func TestBackupByNameOverARestore(t *testing.T) {
-	base := newRig(t, quiet)
-	base.put("first=1")
-	must(t, base.flush())
-	must(t, base.db.Close())
-	day := func(balance string) *rig {
-		r := base.disk(1)
-		must(t, r.tryOpen())
-		r.put("balance=" + balance)
-		must(t, r.flush())
-		must(t, r.db.Close())
+	base := dbtest.NewRig(t, dbtest.Quiet)
+	base.Put("first=1")
+	dbtest.Must(t, base.Flush())
+	dbtest.Must(t, base.DB.Close())
+	day := func(balance string) *dbtest.Rig {
+		r := base.Disk(1)
+		dbtest.Must(t, r.TryOpen())
+		r.Put("balance=" + balance)
+		dbtest.Must(t, r.Flush())
+		dbtest.Must(t, r.DB.Close())
 		return r
 	}
 	undone, live := day("500"), day("700")
-	backup := live.disk(1)
+	backup := live.Disk(1)
 	mixed := ""
-	for _, name := range undone.files(".sst") {
-		if old, now := string(undone.read("db/"+name)), string(live.read("db/"+name)); old != now {
-			backup.rewriteTo(name, old)
+	for _, name := range undone.Files(".sst") {
+		if old, now := string(undone.Read("db/"+name)), string(live.Read("db/"+name)); old != now {
+			backup.RewriteTo(name, old)
 			mixed = name
 		}
 	}
 	if mixed == "" {
 		t.Fatal("the two made no table of one name")
 	}
-	must(t, backup.tryOpen())
+	dbtest.Must(t, backup.TryOpen())
 	var c *seerdb.CorruptionError
-	if v, err := backup.db.Get([]byte("balance")); !errors.As(err, &c) || c.File != mixed || !strings.Contains(err.Error(), "incarnation") {
+	if v, err := backup.DB.Get([]byte("balance")); !errors.As(err, &c) || c.File != mixed || !strings.Contains(err.Error(), "incarnation") {
 		t.Fatalf("the backup reads %q, %v", v, err)
 	}
-	report, err := backup.db.Verify(context.Background())
-	if must(t, err); report.Clean() {
+	report, err := backup.DB.Verify(context.Background())
+	if dbtest.Must(t, err); report.Clean() {
 		t.Fatal("Verify is clean")
 	}
-	must(t, backup.db.Close())
+	dbtest.Must(t, backup.DB.Close())
 }
 
 // TestVerifySeesFilesThatWereReplaced replaces each file of an open database, whose
 // tables are all open, by that of another timeline, or damages it.
 func TestVerifySeesFilesThatWereReplaced(t *testing.T) {
 	for _, how := range []string{"damaged", "removed", "cut"} {
-		r := newRig(t, quiet)
-		r.put(rows("k", 30, strings.Repeat("v", 250))...)
-		must(t, r.flush())
-		r.put(rows("l", 30, "value")...)
-		want := everything(t, r.db)
-		report, err := r.db.Verify(context.Background())
-		if must(t, err); !report.Clean() {
+		r := dbtest.NewRig(t, dbtest.Quiet)
+		r.Put(dbtest.Rows("k", 30, strings.Repeat("v", 250))...)
+		dbtest.Must(t, r.Flush())
+		r.Put(dbtest.Rows("l", 30, "value")...)
+		want := everything(t, r.DB)
+		report, err := r.DB.Verify(context.Background())
+		if dbtest.Must(t, err); !report.Clean() {
 			t.Fatal(report.Damage)
 		}
-		for name, b := range snapshotOfDir(r) {
+		for name, b := range dbtest.SnapshotOfDir(r) {
 			if b == "" {
 				continue // a log made ahead, which nothing was written to
 			}
 			switch how {
 			case "removed":
-				must(t, r.mem.Remove("db/"+name))
+				dbtest.Must(t, r.Mem.Remove("db/"+name))
 			case "damaged":
 				p := []byte(b)
 				p[len(p)/2] ^= 1
-				r.rewriteTo(name, string(p))
+				r.RewriteTo(name, string(p))
 			case "cut":
-				r.rewriteTo(name, b[:len(b)/2])
+				r.RewriteTo(name, b[:len(b)/2])
 			}
-			report, err := r.db.Verify(context.Background())
-			if must(t, err); report.Clean() || !strings.Contains(fmt.Sprint(report.Damage), name) {
+			report, err := r.DB.Verify(context.Background())
+			if dbtest.Must(t, err); report.Clean() || !strings.Contains(fmt.Sprint(report.Damage), name) {
 				t.Errorf("%s %s: Verify says %v", name, how, report.Damage)
 			}
-			r.rewriteTo(name, b)
+			r.RewriteTo(name, b)
 		}
-		report, err = r.db.Verify(context.Background())
-		if must(t, err); !report.Clean() {
+		report, err = r.DB.Verify(context.Background())
+		if dbtest.Must(t, err); !report.Clean() {
 			t.Fatal(report.Damage)
 		}
-		if d := cmp.Diff(want, everything(t, r.db)); d != "" {
+		if d := cmp.Diff(want, everything(t, r.DB)); d != "" {
 			t.Fatal(d)
 		}
-		must(t, r.db.Close())
+		dbtest.Must(t, r.DB.Close())
 	}
 }
 
@@ -279,43 +269,43 @@ func TestForeignFilesWithOurNames(t *testing.T) {
 	const text = "a file that seerdb did not make"
 	for _, killed := range []bool{false, true} {
 		for _, name := range []string{"000999.sst", "000999.val", "000999.wal", "000999.tmp", "MANIFEST-000999", "1099511628776.tmp"} {
-			r := newRig(t, quiet)
-			r.put("a=1")
-			must(t, r.flush())
+			r := dbtest.NewRig(t, dbtest.Quiet)
+			r.Put("a=1")
+			dbtest.Must(t, r.Flush())
 			d := r
 			if killed {
-				d = r.disk(1)
+				d = r.Disk(1)
 			} else {
-				must(t, r.db.Close())
+				dbtest.Must(t, r.DB.Close())
 			}
-			d.rewriteTo(name, text)
+			d.RewriteTo(name, text)
 			for i := range 3 {
-				must(t, d.tryOpen())
-				d.put(fmt.Sprintf("b=%d", i))
-				must(t, d.flush())
-				d.want("a=1", fmt.Sprintf("b=%d", i))
-				must(t, d.db.Close())
+				dbtest.Must(t, d.TryOpen())
+				d.Put(fmt.Sprintf("b=%d", i))
+				dbtest.Must(t, d.Flush())
+				d.Want("a=1", fmt.Sprintf("b=%d", i))
+				dbtest.Must(t, d.DB.Close())
 			}
-			if got := string(d.read("db/" + name)); got != text {
+			if got := string(d.Read("db/" + name)); got != text {
 				t.Errorf("%s, killed %v: now %q", name, killed, got)
 			}
 		}
 	}
 	// After a clean close nothing can be half written: not even the next names
 	// are taken for ours.
-	r := newRig(t, quiet)
-	r.put("a=1")
-	must(t, r.db.Close())
+	r := dbtest.NewRig(t, dbtest.Quiet)
+	r.Put("a=1")
+	dbtest.Must(t, r.DB.Close())
 	names := []string{"000002.sst", "000007.val", "000008.wal", "000002.tmp", "MANIFEST-000002"}
 	for _, name := range names {
-		r.rewriteTo(name, text)
+		r.RewriteTo(name, text)
 	}
-	must(t, r.tryOpen())
-	r.put("b=2")
-	must(t, r.flush())
-	must(t, r.db.Close())
+	dbtest.Must(t, r.TryOpen())
+	r.Put("b=2")
+	dbtest.Must(t, r.Flush())
+	dbtest.Must(t, r.DB.Close())
 	for _, name := range names {
-		if got := string(r.read("db/" + name)); got != text {
+		if got := string(r.Read("db/" + name)); got != text {
 			t.Errorf("%s after a clean close: now %q", name, got)
 		}
 	}

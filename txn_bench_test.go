@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -16,11 +17,11 @@ import (
 func counters(tb testing.TB) *seerdb.DB {
 	tb.Helper()
 	o := seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 16 << 20}
-	db, err := seerdb.Open("db", o.With(seerdb.TestOptions{FS: memfs.New()}))
-	must(tb, err)
+	db, err := seerdb.Open("db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
+	dbtest.Must(tb, err)
 	tb.Cleanup(func() { _ = db.Close() })
 	for i := range 1000 {
-		must(tb, db.Put(counter(nil, i), make([]byte, 8)))
+		dbtest.Must(tb, db.Put(counter(nil, i), make([]byte, 8)))
 	}
 	return db
 }

@@ -11,34 +11,27 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-func begin(t *testing.T, db *seerdb.DB, o *seerdb.TxnOptions) *seerdb.Txn {
-	t.Helper()
-	x, err := db.Begin(o)
-	must(t, err)
-	t.Cleanup(x.Rollback)
-	return x
-}
-
 // TestTxnReadsItsOwnWrites: every kind of write shows in gets and iterators of
 // the transaction, in both directions, and to no other client before the commit.
 func TestTxnReadsItsOwnWrites(t *testing.T) {
-	o := smallOn(memfs.New(), seerdb.Sync)
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
-	db := open(t, "db", o)
+	db := dbtest.Open(t, "db", o)
 	other, err := db.Keyspace("other", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
-	must(t, err)
+	dbtest.Must(t, err)
 	for i := range 40 { // more than are searched one by one
-		must(t, db.Put(fmt.Appendf(nil, "k%02d", i), []byte("old")))
-		must(t, other.Put(fmt.Appendf(nil, "k%02d", i), []byte("old")))
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "k%02d", i), []byte("old")))
+		dbtest.Must(t, other.Put(fmt.Appendf(nil, "k%02d", i), []byte("old")))
 	}
-	must(t, db.Flush(context.Background()))
-	must(t, db.Put([]byte("k39"), []byte("newer")))
-	must(t, other.Put([]byte("k39"), []byte("newer")))
-	x := begin(t, db, nil)
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.Put([]byte("k39"), []byte("newer")))
+	dbtest.Must(t, other.Put([]byte("k39"), []byte("newer")))
+	x := dbtest.Begin(t, db, nil)
 	for _, s := range []interface {
 		Get(key []byte) ([]byte, error)
 		Has(key []byte) (bool, error)
@@ -49,18 +42,18 @@ func TestTxnReadsItsOwnWrites(t *testing.T) {
 		PutTTL(key, value []byte, d time.Duration) error
 		Range(lo, hi []byte) *seerdb.Rows
 	}{x, x.In(other)} {
-		must(t, s.DeleteRange([]byte("k05"), []byte("k35")))
+		dbtest.Must(t, s.DeleteRange([]byte("k05"), []byte("k35")))
 		for i := 10; i < 30; i++ {
-			must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("new")))
+			dbtest.Must(t, s.Put(fmt.Appendf(nil, "k%02d", i), []byte("new")))
 		}
-		must(t, s.DeleteRange([]byte("k12"), []byte("k28")))
-		must(t, s.Merge([]byte("k01"), []byte("more")))
-		must(t, s.Merge([]byte("k11"), []byte("more")))
-		must(t, s.Merge([]byte("k20"), []byte("alone")))
-		must(t, s.Delete([]byte("k02")))
-		must(t, s.PutTTL([]byte("k03"), []byte("for an hour"), time.Hour))
-		must(t, s.Delete([]byte("k04")))
-		got := contents(t, s)
+		dbtest.Must(t, s.DeleteRange([]byte("k12"), []byte("k28")))
+		dbtest.Must(t, s.Merge([]byte("k01"), []byte("more")))
+		dbtest.Must(t, s.Merge([]byte("k11"), []byte("more")))
+		dbtest.Must(t, s.Merge([]byte("k20"), []byte("alone")))
+		dbtest.Must(t, s.Delete([]byte("k02")))
+		dbtest.Must(t, s.PutTTL([]byte("k03"), []byte("for an hour"), time.Hour))
+		dbtest.Must(t, s.Delete([]byte("k04")))
+		got := dbtest.Contents(t, s)
 		want := []string{"k00=old", "k01=old,more", "k03=for an hour", "k10=new", "k11=new,more", "k20=alone", "k28=new", "k29=new"}
 		if len(got) < len(want) || strings.Join(got[:len(want)], " ") != strings.Join(want, " ") || len(got) != len(want)+5 {
 			t.Fatalf("got %q", got)
@@ -77,52 +70,52 @@ func TestTxnReadsItsOwnWrites(t *testing.T) {
 			}
 		}
 	}
-	if n := len(contents(t, db)); n != 40 {
+	if n := len(dbtest.Contents(t, db)); n != 40 {
 		t.Fatalf("the database shows %d rows before the commit", n)
 	}
-	seen := contents(t, x)
-	must(t, x.Commit())
-	if d := strings.Join(contents(t, db), " "); d != strings.Join(seen, " ") || d != strings.Join(contents(t, other), " ") {
+	seen := dbtest.Contents(t, x)
+	dbtest.Must(t, x.Commit())
+	if d := strings.Join(dbtest.Contents(t, db), " "); d != strings.Join(seen, " ") || d != strings.Join(dbtest.Contents(t, other), " ") {
 		t.Fatalf("committed: %q, the transaction saw %q", d, seen)
 	}
 }
 
 // TestTxnSavepoints: what is undone is undone for gets, scans and the commit.
 func TestTxnSavepoints(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
-	x := begin(t, db, nil)
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	x := dbtest.Begin(t, db, nil)
 	put := func(keys ...string) {
 		for _, k := range keys {
-			must(t, x.Put([]byte(k), []byte(k)))
+			dbtest.Must(t, x.Put([]byte(k), []byte(k)))
 		}
 	}
 	put("a", "b")
 	s1 := x.Savepoint()
 	put("c")
-	must(t, x.DeleteRange(nil, []byte("b")))
+	dbtest.Must(t, x.DeleteRange(nil, []byte("b")))
 	s2 := x.Savepoint()
 	put("d")
 	it, err := x.NewIter(nil)
-	must(t, err)
-	must(t, x.RollbackTo(s2))
+	dbtest.Must(t, err)
+	dbtest.Must(t, x.RollbackTo(s2))
 	put("e")
 	for k, n := "", 0; it.Next(); n++ {
 		if k = string(it.Key()); k != []string{"b", "c", "d"}[n] || string(it.Value()) != k {
 			t.Fatalf("the iterator, opened before, shows %q=%q", k, it.Value())
 		}
 	}
-	must(t, it.Close())
-	if got := fmt.Sprint(contents(t, x)); got != "[b=b c=c e=e]" {
+	dbtest.Must(t, it.Close())
+	if got := fmt.Sprint(dbtest.Contents(t, x)); got != "[b=b c=c e=e]" {
 		t.Fatal(got)
 	}
-	must(t, x.RollbackTo(s1))
-	must(t, x.RollbackTo(s1))
+	dbtest.Must(t, x.RollbackTo(s1))
+	dbtest.Must(t, x.RollbackTo(s1))
 	if err := x.RollbackTo(s2); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("rolled back to a savepoint that was undone: %v", err)
 	}
 	put("f")
-	must(t, x.Commit())
-	if got := fmt.Sprint(contents(t, db)); got != "[a=a b=b f=f]" {
+	dbtest.Must(t, x.Commit())
+	if got := fmt.Sprint(dbtest.Contents(t, db)); got != "[a=a b=b f=f]" {
 		t.Fatal(got)
 	}
 }
@@ -130,24 +123,24 @@ func TestTxnSavepoints(t *testing.T) {
 // TestTxnLife: what a transaction answers when it is over, too large, or may
 // only read, and how one that was forgotten is found.
 func TestTxnLife(t *testing.T) {
-	o := smallOn(memfs.New(), seerdb.Sync)
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 	o.MemoryBudget = 1 << 20
 	db, err := seerdb.Open("db", o) // it is closed with a transaction open
-	must(t, err)
-	x := begin(t, db, nil)
-	must(t, x.Put([]byte("k"), nil))
-	must(t, x.Commit())
+	dbtest.Must(t, err)
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.Put([]byte("k"), nil))
+	dbtest.Must(t, x.Commit())
 	for _, err := range []error{x.Commit(), x.Put(nil, nil), x.RollbackTo(x.Savepoint())} {
 		if !errors.Is(err, seerdb.ErrTxnDone) {
 			t.Fatalf("after the end: %v", err)
 		}
 	}
-	r := begin(t, db, &seerdb.TxnOptions{ReadOnly: true})
+	r := dbtest.Begin(t, db, &seerdb.TxnOptions{ReadOnly: true})
 	if err := r.Put(nil, nil); !errors.Is(err, seerdb.ErrReadOnly) {
 		t.Fatal(err)
 	}
-	must(t, r.Commit())
-	big := begin(t, db, nil)
+	dbtest.Must(t, r.Commit())
+	big := dbtest.Begin(t, db, nil)
 	n := 0
 	for ; ; n++ {
 		if err := big.Put(fmt.Appendf(nil, "%06d", n), make([]byte, 1000)); err != nil {
@@ -157,8 +150,8 @@ func TestTxnLife(t *testing.T) {
 			break
 		}
 	}
-	must(t, big.Commit()) // the write that was refused left the others as they were
-	if got := len(contents(t, db)); got != n+1 {
+	dbtest.Must(t, big.Commit()) // the write that was refused left the others as they were
+	if got := len(dbtest.Contents(t, db)); got != n+1 {
 		t.Fatalf("%d rows, want %d", got, n+1)
 	}
 	if _, err := db.Begin(nil); err != nil {
@@ -178,9 +171,9 @@ func TestTxnLife(t *testing.T) {
 // TestPlainWritesConflict: a transaction notices what Put, Apply, DeleteRange
 // and Merge did in between; nothing of it is applied then.
 func TestPlainWritesConflict(t *testing.T) {
-	o := smallOn(memfs.New(), seerdb.Sync)
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{}
-	db := open(t, "db", o)
+	db := dbtest.Open(t, "db", o)
 	for name, write := range map[string]func() error{
 		"put":       func() error { return db.Put([]byte("k"), nil) },
 		"delete":    func() error { return db.Delete([]byte("k")) },
@@ -188,13 +181,13 @@ func TestPlainWritesConflict(t *testing.T) {
 		"merge":     func() error { return db.Merge([]byte("k"), []byte("x")) },
 		"condition": func() error { _, err := db.CompareAndSwap([]byte("k"), []byte("v"), []byte("w")); return err },
 	} {
-		must(t, db.Put([]byte("k"), []byte("v")))
-		x := begin(t, db, nil)
+		dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
+		x := dbtest.Begin(t, db, nil)
 		if _, err := x.Get([]byte("k")); err != nil {
 			t.Fatal(err)
 		}
-		must(t, x.Put([]byte("mine"), []byte(name)))
-		must(t, write())
+		dbtest.Must(t, x.Put([]byte("mine"), []byte(name)))
+		dbtest.Must(t, write())
 		if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -207,7 +200,7 @@ func TestPlainWritesConflict(t *testing.T) {
 // TestUpdateCounts: concurrent read-modify-writes lose nothing, through Update
 // and through conditional puts.
 func TestUpdateCounts(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
 	ctx := context.Background()
 	const workers, rounds = 4, 100
 	var swaps atomic.Int64
@@ -262,14 +255,14 @@ func TestUpdateCounts(t *testing.T) {
 // TestTxnGetFunc: GetFunc sees what Get sees, is a read like it, and lets the
 // function use the transaction.
 func TestTxnGetFunc(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	k, err := db.Keyspace("k", nil)
-	must(t, err)
-	must(t, db.Put([]byte("a"), []byte("1")))
-	x := begin(t, db, nil)
-	must(t, x.In(k).Put([]byte("b"), []byte("2")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.In(k).Put([]byte("b"), []byte("2")))
 	var got string
-	must(t, x.GetFunc([]byte("a"), func(a []byte) error {
+	dbtest.Must(t, x.GetFunc([]byte("a"), func(a []byte) error {
 		return x.In(k).GetFunc([]byte("b"), func(b []byte) error {
 			got = string(a) + string(b)
 			return x.Put(b, a)
@@ -281,7 +274,7 @@ func TestTxnGetFunc(t *testing.T) {
 	if err := x.GetFunc([]byte("c"), nil); err != seerdb.ErrNotFound {
 		t.Errorf("a key that is not there: %v", err)
 	}
-	must(t, db.Put([]byte("c"), nil)) // what was not there is a dependence too
+	dbtest.Must(t, db.Put([]byte("c"), nil)) // what was not there is a dependence too
 	if err := x.Commit(); !errors.Is(err, seerdb.ErrConflict) {
 		t.Errorf("commit: %v", err)
 	}

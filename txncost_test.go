@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -20,23 +21,23 @@ var keyTooLong = make([]byte, seerdb.MaxKeySize+1)
 var stepsOfTxn = map[string]func(t *testing.T, x *seerdb.Txn, k []byte){
 	"iterator": func(t *testing.T, x *seerdb.Txn, k []byte) {
 		it, err := x.NewIter(&seerdb.IterOptions{LowerBound: k, UpperBound: append(k, 0)})
-		must(t, err)
+		dbtest.Must(t, err)
 		if !it.First() {
 			t.Fatal("lost")
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 	},
-	"expiry": func(t *testing.T, x *seerdb.Txn, k []byte) { _, _, err := x.Expiry(k); must(t, err) },
+	"expiry": func(t *testing.T, x *seerdb.Txn, k []byte) { _, _, err := x.Expiry(k); dbtest.Must(t, err) },
 	"merge": func(t *testing.T, x *seerdb.Txn, k []byte) {
 		k = append(k, 'm')
-		must(t, x.Merge(k, merger.AppendInt64(nil, 1)))
+		dbtest.Must(t, x.Merge(k, merger.AppendInt64(nil, 1)))
 		_, err := x.Get(k)
-		must(t, err)
+		dbtest.Must(t, err)
 	},
 	"savepoint": func(t *testing.T, x *seerdb.Txn, k []byte) {
 		s := x.Savepoint()
-		must(t, x.Put(k, nil))
-		must(t, x.RollbackTo(s))
+		dbtest.Must(t, x.Put(k, nil))
+		dbtest.Must(t, x.RollbackTo(s))
 	},
 	"refused": func(t *testing.T, x *seerdb.Txn, k []byte) {
 		if x.Put(keyTooLong, nil) == nil {
@@ -57,20 +58,20 @@ func TestTransactionsAreNotQuadratic(t *testing.T) {
 	}
 	for name, step := range stepsOfTxn {
 		perStep := func(n int) (uint64, time.Duration) {
-			db := open(t, "db", seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}.With(seerdb.TestOptions{FS: memfs.New()}))
-			x := begin(t, db, snapshotIsolationOf)
+			db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL, Merger: merger.Counter{}}, dbtest.TestOptions{FS: memfs.New()}))
+			x := dbtest.Begin(t, db, dbtest.SnapshotIsolation)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			begin := time.Now()
 			for i := range n {
 				k := binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(i)*0x9e3779b97f4a7c15)
-				must(t, x.Put(k, k))
+				dbtest.Must(t, x.Put(k, k))
 				step(t, x, k)
 			}
 			took := time.Since(begin) / time.Duration(n)
 			runtime.ReadMemStats(&after)
 			x.Rollback()
-			must(t, db.Close())
+			dbtest.Must(t, db.Close())
 			return (after.TotalAlloc - before.TotalAlloc) / uint64(n), took
 		}
 		few, fast := perStep(1000)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -15,28 +16,28 @@ import (
 // TestTxnMergesOnItsSnapshot: operands that a transaction adds lie on what its
 // snapshot shows, not on commits since, which stand between the two.
 func TestTxnMergesOnItsSnapshot(t *testing.T) {
-	o := smallOn(memfs.New(), seerdb.Sync)
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
-	db := open(t, "db", o)
+	db := dbtest.Open(t, "db", o)
 	key := []byte("k")
-	must(t, db.Put(key, []byte("old")))
-	must(t, db.Put([]byte("l"), []byte("last")))
-	x := begin(t, db, nil)
-	must(t, x.Merge(key, []byte("mine")))
+	dbtest.Must(t, db.Put(key, []byte("old")))
+	dbtest.Must(t, db.Put([]byte("l"), []byte("last")))
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.Merge(key, []byte("mine")))
 	for i := range 20 {
-		must(t, db.Merge(key, []byte("theirs")))
+		dbtest.Must(t, db.Merge(key, []byte("theirs")))
 		if i == 10 {
-			must(t, db.Put(key, []byte("new")))
+			dbtest.Must(t, db.Put(key, []byte("new")))
 		}
 	}
 	for range 2 {
 		if v, err := x.Get(key); err != nil || string(v) != "old,mine" {
 			t.Fatalf("%q, %v", v, err)
 		}
-		if got := fmt.Sprint(contents(t, x)); got != "[k=old,mine l=last]" {
+		if got := fmt.Sprint(dbtest.Contents(t, x)); got != "[k=old,mine l=last]" {
 			t.Fatal(got)
 		}
-		must(t, db.Flush(context.Background())) // in a memtable they are not seen, in a table they are
+		dbtest.Must(t, db.Flush(context.Background())) // in a memtable they are not seen, in a table they are
 	}
 }
 
@@ -44,17 +45,17 @@ func TestTxnMergesOnItsSnapshot(t *testing.T) {
 // does not, when it ends, let go of the time of a snapshot that began in the
 // same millisecond.
 func TestTxnTimeIsItsOwn(t *testing.T) {
-	clock := newWideClock()
-	o := seerdb.Options{}.With(seerdb.TestOptions{FS: memfs.New(), Clock: clock.now, ManualOnly: true})
-	db := open(t, "db", o)
-	x := begin(t, db, nil)
-	must(t, x.PutTTL([]byte("mine"), nil, time.Hour))
-	must(t, db.PutTTL([]byte("k"), []byte("v"), 10*time.Millisecond))
+	clock := dbtest.NewClock()
+	o := dbtest.With(seerdb.Options{}, dbtest.TestOptions{FS: memfs.New(), Clock: clock.Now, ManualOnly: true})
+	db := dbtest.Open(t, "db", o)
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.PutTTL([]byte("mine"), nil, time.Hour))
+	dbtest.Must(t, db.PutTTL([]byte("k"), []byte("v"), 10*time.Millisecond))
 	s := db.NewSnapshot()
 	defer s.Close()
 	x.Rollback()
-	clock.set(20)
-	must(t, db.Compact(context.Background(), nil, nil))
+	clock.Set(20)
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	if v, err := s.Get([]byte("k")); err != nil || string(v) != "v" {
 		t.Fatalf("expired within a snapshot: %q, %v", v, err)
 	}
@@ -63,29 +64,29 @@ func TestTxnTimeIsItsOwn(t *testing.T) {
 // TestTxnSavepointUndone: a savepoint that was undone stays so, even when as
 // much was written again.
 func TestTxnSavepointUndone(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
-	x := begin(t, db, nil)
-	must(t, x.Put([]byte("a"), nil))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.Put([]byte("a"), nil))
 	first := x.Savepoint()
-	must(t, x.Put([]byte("b"), make([]byte, 100)))
+	dbtest.Must(t, x.Put([]byte("b"), make([]byte, 100)))
 	second := x.Savepoint()
-	must(t, x.RollbackTo(first))
+	dbtest.Must(t, x.RollbackTo(first))
 	for i := range 50 {
-		must(t, x.Put(fmt.Appendf(nil, "c%02d", i), nil))
+		dbtest.Must(t, x.Put(fmt.Appendf(nil, "c%02d", i), nil))
 	}
 	third := x.Savepoint()
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("rolled back to what was undone: %v", err)
 	}
-	must(t, x.Put([]byte("d"), nil))
-	must(t, x.RollbackTo(third))
-	must(t, x.RollbackTo(third))
-	must(t, x.RollbackTo(first))
+	dbtest.Must(t, x.Put([]byte("d"), nil))
+	dbtest.Must(t, x.RollbackTo(third))
+	dbtest.Must(t, x.RollbackTo(third))
+	dbtest.Must(t, x.RollbackTo(first))
 	if err := x.RollbackTo(third); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("rolled back to what was undone: %v", err)
 	}
-	must(t, x.Commit())
-	if got := fmt.Sprint(contents(t, db)); got != "[a=]" {
+	dbtest.Must(t, x.Commit())
+	if got := fmt.Sprint(dbtest.Contents(t, db)); got != "[a=]" {
 		t.Fatal(got)
 	}
 }
@@ -93,10 +94,10 @@ func TestTxnSavepointUndone(t *testing.T) {
 // TestTxnTooLargeBeforeCommit: with snapshot isolation too it is the write that
 // is refused, not the commit.
 func TestTxnTooLargeBeforeCommit(t *testing.T) {
-	o := smallOn(memfs.New(), seerdb.Sync)
+	o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 	o.MemoryBudget = 1 << 20
-	db := open(t, "db", o)
-	x := begin(t, db, &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation})
+	db := dbtest.Open(t, "db", o)
+	x := dbtest.Begin(t, db, &seerdb.TxnOptions{Isolation: seerdb.SnapshotIsolation})
 	n := 0
 	for ; ; n++ {
 		var err error
@@ -108,18 +109,18 @@ func TestTxnTooLargeBeforeCommit(t *testing.T) {
 		if errors.Is(err, seerdb.ErrTxnTooLarge) {
 			break
 		}
-		must(t, err)
+		dbtest.Must(t, err)
 	}
 	if n < 1000 {
 		t.Fatalf("%d operations are too many", n)
 	}
-	must(t, x.Commit())
+	dbtest.Must(t, x.Commit())
 }
 
 // TestTxnEmptyBounds: iterators over nothing, and seeks before everything, read
 // nothing.
 func TestTxnEmptyBounds(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	for name, read := range map[string]func(it *seerdb.Iter) bool{
 		"Last":   (*seerdb.Iter).Last,
 		"Prev":   (*seerdb.Iter).Prev,
@@ -130,15 +131,15 @@ func TestTxnEmptyBounds(t *testing.T) {
 		if name == "SeekLT" {
 			o = nil
 		}
-		x := begin(t, db, nil)
+		x := dbtest.Begin(t, db, nil)
 		it, err := x.NewIter(o)
-		must(t, err)
+		dbtest.Must(t, err)
 		if read(it) {
 			t.Fatalf("%s found %q", name, it.Key())
 		}
-		must(t, it.Close())
-		must(t, x.Put([]byte("mine"), nil))
-		must(t, db.Put([]byte("theirs"), []byte(name)))
+		dbtest.Must(t, it.Close())
+		dbtest.Must(t, x.Put([]byte("mine"), nil))
+		dbtest.Must(t, db.Put([]byte("theirs"), []byte(name)))
 		if err := x.Commit(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -147,7 +148,7 @@ func TestTxnEmptyBounds(t *testing.T) {
 
 // TestPutIfAbsentOfNothing: a value that is nil is an empty one, as for Put.
 func TestPutIfAbsentOfNothing(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	for _, want := range []bool{true, false} {
 		if ok, err := db.PutIfAbsent([]byte("k"), nil); ok != want || err != nil {
 			t.Fatalf("%v, %v", ok, err)
@@ -168,22 +169,22 @@ func TestPutIfAbsentOfNothing(t *testing.T) {
 // read nothing more, and not all that there is.
 func TestTxnWalksBackFromTheEmptyKey(t *testing.T) {
 	for _, where := range []string{"in the memtable", "in a table", "its own"} {
-		db := open(t, "db", smallOn(memfs.New(), seerdb.Sync))
+		db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 		if where != "its own" {
-			must(t, db.Put(nil, []byte("first")))
+			dbtest.Must(t, db.Put(nil, []byte("first")))
 		}
 		if where == "in a table" {
-			must(t, db.Flush(context.Background()))
+			dbtest.Must(t, db.Flush(context.Background()))
 		}
-		x := begin(t, db, nil)
-		must(t, x.Put(nil, []byte("mine")))
+		x := dbtest.Begin(t, db, nil)
+		dbtest.Must(t, x.Put(nil, []byte("mine")))
 		it, err := x.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		if !it.SeekLT([]byte("a")) || len(it.Key()) > 0 || it.Prev() {
 			t.Fatalf("%s: %q", where, it.Key())
 		}
-		must(t, it.Close())
-		must(t, db.Put([]byte("other"), nil))
+		dbtest.Must(t, it.Close())
+		dbtest.Must(t, db.Put([]byte("other"), nil))
 		if err := x.Commit(); err != nil {
 			t.Errorf("%s: %v", where, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -19,7 +20,7 @@ import (
 // and in one that stays; a commit without keyspaces follows.
 type moves struct {
 	o              seerdb.Options
-	to             seerdb.TestOptions
+	to             dbtest.TestOptions
 	db             *seerdb.DB
 	begun, moved   int // transactions
 	plain, settled int // commits that followed: acknowledged, and before a transaction that is
@@ -33,13 +34,13 @@ func (m *moves) abandon() {
 
 func newMoves(fs vfs.FS, d seerdb.Durability) *moves {
 	m := new(moves)
-	m.o, m.to = tiny()
+	m.o, m.to = dbtest.Tiny()
 	m.o.Durability, m.to.FS, m.to.ManualOnly = d, fs, true
 	return m
 }
 
 func (m *moves) open() (err error) {
-	m.db, err = seerdb.Open("db", m.o.With(m.to))
+	m.db, err = seerdb.Open("db", dbtest.With(m.o, m.to))
 	return err
 }
 
@@ -171,8 +172,8 @@ func (m *moves) recoverOne(t *testing.T, fs *memfs.FS, what string) {
 	if _, err := m.check(after.db); err != nil {
 		t.Fatalf("%s, then: %v", what, err)
 	}
-	bulkVerify(t, after.db)
-	must(t, after.db.Close())
+	dbtest.BulkVerify(t, after.db)
+	dbtest.Must(t, after.db.Close())
 }
 
 // TestTxnKeyspacesCrashSweep loses power at every operation on the file system.
@@ -199,7 +200,7 @@ func TestTxnKeyspacesErrorSweep(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %d times", errno, count), func(t *testing.T) {
 				t.Parallel()
 				step, runs, definite := 1, 0, 0
-				if testing.Short() || raceEnabled {
+				if testing.Short() || dbtest.RaceEnabled {
 					step = 3
 				}
 				for k := 0; ; k += step {
@@ -226,8 +227,8 @@ func moveFault(t *testing.T, rule faultfs.Rule) (fired, failed bool) {
 	mem := memfs.New()
 	fault := faultfs.New(mem)
 	m := newMoves(fault, seerdb.Sync)
-	must(t, m.open())
-	must(t, m.run(2))
+	dbtest.Must(t, m.open())
+	dbtest.Must(t, m.run(2))
 	active := fault.Inject(rule)
 	err := m.move()
 	fired = active.Count() > 0
@@ -250,14 +251,14 @@ func moveFault(t *testing.T, rule faultfs.Rule) (fired, failed bool) {
 	for _, keep := range []float64{0, 1} {
 		disk := mem.CrashClone(memfs.CrashOptions{Keep: keep})
 		after := newMoves(disk, seerdb.Sync)
-		must(t, after.open())
-		bulkNoLeftovers(t, disk)
+		dbtest.Must(t, after.open())
+		dbtest.BulkNoLeftovers(t, disk)
 		at, cerr := m.check(after.db)
 		if cerr != nil || at < least || at > least && !unknown {
 			t.Fatalf("%s, reopened: it is at %d, %d were acknowledged: %v", what, at, least, cerr)
 		}
-		bulkVerify(t, after.db)
-		must(t, after.db.Close())
+		dbtest.BulkVerify(t, after.db)
+		dbtest.Must(t, after.db.Close())
 	}
 	return fired, err != nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -17,7 +18,7 @@ import (
 func keyspaceNames(t *testing.T, l interface{ Keyspaces() ([]string, error) }) string {
 	t.Helper()
 	names, err := l.Keyspaces()
-	must(t, err)
+	dbtest.Must(t, err)
 	return strings.Join(names, " ")
 }
 
@@ -26,14 +27,7 @@ func rowsIn(t *testing.T, r interface {
 	Range(lo, hi []byte) *seerdb.Rows
 }) string {
 	t.Helper()
-	return strings.Join(contents(t, r), " ")
-}
-
-func wantText(t *testing.T, what, got, want string) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: %q, want %q", what, got, want)
-	}
+	return strings.Join(dbtest.Contents(t, r), " ")
 }
 
 // TestTxnKeyspaces creates and drops keyspaces in one transaction, with rows in
@@ -44,48 +38,48 @@ func TestTxnKeyspaces(t *testing.T) {
 		t.Run(d.String(), func(t *testing.T) {
 			fs := memfs.New()
 			o := seerdb.Options{Durability: d}
-			db := open(t, "db", o.With(seerdb.TestOptions{FS: fs}))
+			db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: fs}))
 			stays, err := db.Keyspace("stays", nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			old, err := db.Keyspace("old", nil)
-			must(t, err)
-			must(t, old.Put([]byte("k"), []byte("old")))
-			must(t, stays.Put([]byte("a"), []byte("1")))
-			must(t, db.Put([]byte("d"), []byte("1")))
+			dbtest.Must(t, err)
+			dbtest.Must(t, old.Put([]byte("k"), []byte("old")))
+			dbtest.Must(t, stays.Put([]byte("a"), []byte("1")))
+			dbtest.Must(t, db.Put([]byte("d"), []byte("1")))
 			x, err := db.Begin(nil)
-			must(t, err)
+			dbtest.Must(t, err)
 			defer x.Rollback()
 			in, err := x.Keyspace("new", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
-			must(t, err)
-			must(t, in.Put([]byte("x"), []byte("1")))
-			must(t, in.Put([]byte("x"), []byte("2"))) // two versions in one commit
-			must(t, in.Put([]byte("big"), make([]byte, 5000)))
-			must(t, in.Delete([]byte("big")))
-			must(t, in.Put([]byte("y"), []byte("3")))
-			must(t, x.In(stays).Put([]byte("a"), []byte("2")))
-			must(t, x.In(stays).DeleteRange([]byte("b"), nil))
-			must(t, x.Put([]byte("d"), []byte("2")))
-			must(t, x.DropKeyspace("old"))
-			wantText(t, "in the transaction", rowsIn(t, in), "x=2 y=3")
-			wantText(t, "its keyspaces", keyspaceNames(t, x), "new stays")
-			wantText(t, "others' before", keyspaceNames(t, db), "old stays")
+			dbtest.Must(t, err)
+			dbtest.Must(t, in.Put([]byte("x"), []byte("1")))
+			dbtest.Must(t, in.Put([]byte("x"), []byte("2"))) // two versions in one commit
+			dbtest.Must(t, in.Put([]byte("big"), make([]byte, 5000)))
+			dbtest.Must(t, in.Delete([]byte("big")))
+			dbtest.Must(t, in.Put([]byte("y"), []byte("3")))
+			dbtest.Must(t, x.In(stays).Put([]byte("a"), []byte("2")))
+			dbtest.Must(t, x.In(stays).DeleteRange([]byte("b"), nil))
+			dbtest.Must(t, x.Put([]byte("d"), []byte("2")))
+			dbtest.Must(t, x.DropKeyspace("old"))
+			dbtest.WantText(t, "in the transaction", rowsIn(t, in), "x=2 y=3")
+			dbtest.WantText(t, "its keyspaces", keyspaceNames(t, x), "new stays")
+			dbtest.WantText(t, "others' before", keyspaceNames(t, db), "old stays")
 			if _, err := x.In(old).Get([]byte("k")); !errors.Is(err, seerdb.ErrNoKeyspace) {
 				t.Errorf("a keyspace that the transaction dropped: %v", err)
 			}
 			before := db.NewSnapshot()
-			must(t, x.Commit())
-			wantText(t, "a snapshot from before", rowsIn(t, before)+", "+rowsIn(t, before.In(stays)), "d=1, a=1")
-			must(t, before.Close())
+			dbtest.Must(t, x.Commit())
+			dbtest.WantText(t, "a snapshot from before", rowsIn(t, before)+", "+rowsIn(t, before.In(stays)), "d=1, a=1")
+			dbtest.Must(t, before.Close())
 			check := func() {
 				t.Helper()
-				wantText(t, "names", keyspaceNames(t, db), "new stays")
+				dbtest.WantText(t, "names", keyspaceNames(t, db), "new stays")
 				k, err := db.Keyspace("new", &seerdb.KeyspaceOptions{Merger: merger.Counter{}})
-				must(t, err)
+				dbtest.Must(t, err)
 				stays, err := db.Keyspace("stays", nil)
-				must(t, err)
-				wantText(t, "the new one", rowsIn(t, k), "x=2 y=3")
-				wantText(t, "the one that stays", rowsIn(t, stays), "a=2")
-				wantText(t, "the default one", rowsIn(t, db), "d=2")
+				dbtest.Must(t, err)
+				dbtest.WantText(t, "the new one", rowsIn(t, k), "x=2 y=3")
+				dbtest.WantText(t, "the one that stays", rowsIn(t, stays), "a=2")
+				dbtest.WantText(t, "the default one", rowsIn(t, db), "d=2")
 			}
 			check()
 			if _, err := old.Get([]byte("k")); !errors.Is(err, seerdb.ErrNoKeyspace) {
@@ -96,10 +90,10 @@ func TestTxnKeyspaces(t *testing.T) {
 			}
 			r := fs.CrashClone(memfs.CrashOptions{}) // not even a close
 			_ = db.Close()
-			db = open(t, "db", o.With(seerdb.TestOptions{FS: r}))
+			db = dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: r}))
 			check()
 			rep, err := db.Verify(t.Context())
-			must(t, err)
+			dbtest.Must(t, err)
 			if !rep.Clean() {
 				t.Errorf("damage: %v", rep)
 			}
@@ -110,40 +104,40 @@ func TestTxnKeyspaces(t *testing.T) {
 // TestTxnKeyspacesUndone rolls the creation and the dropping of keyspaces back, to
 // savepoints and as a whole.
 func TestTxnKeyspacesUndone(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
+	db := dbtest.Open(t, t.TempDir(), nil)
 	k, err := db.Keyspace("k", nil)
-	must(t, err)
-	must(t, k.Put([]byte("a"), []byte("1")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, k.Put([]byte("a"), []byte("1")))
 	x, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	defer x.Rollback()
 	first := x.Savepoint()
 	one, err := x.Keyspace("one", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	second := x.Savepoint()
-	must(t, one.Put([]byte("1"), []byte("1")))
-	must(t, x.DropKeyspace("k"))
+	dbtest.Must(t, one.Put([]byte("1"), []byte("1")))
+	dbtest.Must(t, x.DropKeyspace("k"))
 	again, err := x.Keyspace("k", nil)
-	must(t, err)
-	must(t, again.Put([]byte("b"), []byte("2")))
-	must(t, x.DropKeyspace("one"))
+	dbtest.Must(t, err)
+	dbtest.Must(t, again.Put([]byte("b"), []byte("2")))
+	dbtest.Must(t, x.DropKeyspace("one"))
 	if err := one.Put([]byte("2"), nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Errorf("a keyspace that was created and dropped: %v", err)
 	}
 	if err := x.DropKeyspace("one"); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Errorf("dropped twice: %v", err)
 	}
-	wantText(t, "names", keyspaceNames(t, x), "k")
-	wantText(t, "k again", rowsIn(t, again), "b=2")
-	must(t, x.RollbackTo(second))
-	wantText(t, "names after the rollback", keyspaceNames(t, x), "k one")
-	wantText(t, "one", rowsIn(t, one), "")
-	wantText(t, "k", rowsIn(t, x.In(k)), "a=1")
+	dbtest.WantText(t, "names", keyspaceNames(t, x), "k")
+	dbtest.WantText(t, "k again", rowsIn(t, again), "b=2")
+	dbtest.Must(t, x.RollbackTo(second))
+	dbtest.WantText(t, "names after the rollback", keyspaceNames(t, x), "k one")
+	dbtest.WantText(t, "one", rowsIn(t, one), "")
+	dbtest.WantText(t, "k", rowsIn(t, x.In(k)), "a=1")
 	if err := again.Put([]byte("c"), nil); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Errorf("a keyspace whose creation was undone: %v", err)
 	}
-	must(t, one.Put([]byte("3"), []byte("3")))
-	must(t, x.RollbackTo(first))
+	dbtest.Must(t, one.Put([]byte("3"), []byte("3")))
+	dbtest.Must(t, x.RollbackTo(first))
 	if _, err := one.Get([]byte("3")); !errors.Is(err, seerdb.ErrNoKeyspace) {
 		t.Errorf("a keyspace whose creation was undone: %v", err)
 	}
@@ -151,44 +145,44 @@ func TestTxnKeyspacesUndone(t *testing.T) {
 		t.Errorf("a savepoint that was undone: %v", err)
 	}
 	two, err := x.Keyspace("two", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Errorf("a savepoint that was undone, with as many steps since: %v", err)
 	}
-	must(t, two.Put([]byte("z"), []byte("z")))
-	must(t, x.Commit())
-	wantText(t, "names at the end", keyspaceNames(t, db), "k two")
+	dbtest.Must(t, two.Put([]byte("z"), []byte("z")))
+	dbtest.Must(t, x.Commit())
+	dbtest.WantText(t, "names at the end", keyspaceNames(t, db), "k two")
 	k2, err := db.Keyspace("two", nil)
-	must(t, err)
-	wantText(t, "two", rowsIn(t, k2), "z=z")
+	dbtest.Must(t, err)
+	dbtest.WantText(t, "two", rowsIn(t, k2), "z=z")
 }
 
 // TestTxnKeyspacesRolledBack undoes all that a transaction did to keyspaces.
 func TestTxnKeyspacesRolledBack(t *testing.T) {
-	db := open(t, t.TempDir(), nil)
+	db := dbtest.Open(t, t.TempDir(), nil)
 	k, err := db.Keyspace("k", nil)
-	must(t, err)
-	must(t, k.Put([]byte("a"), []byte("1")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, k.Put([]byte("a"), []byte("1")))
 	x, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	_, err = x.Keyspace("three", nil)
-	must(t, err)
-	must(t, x.DropKeyspace("k"))
+	dbtest.Must(t, err)
+	dbtest.Must(t, x.DropKeyspace("k"))
 	x.Rollback()
-	wantText(t, "names", keyspaceNames(t, db), "k")
-	wantText(t, "k", rowsIn(t, k), "a=1")
+	dbtest.WantText(t, "names", keyspaceNames(t, db), "k")
+	dbtest.WantText(t, "k", rowsIn(t, k), "a=1")
 	y, err := db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	defer y.Rollback()
 	save := y.Savepoint()
 	zero, err := y.Keyspace("zero", nil)
-	must(t, err)
-	must(t, zero.Put([]byte("z"), []byte("z")))
-	must(t, y.RollbackTo(save))
-	must(t, y.Put([]byte("d"), []byte("d")))
-	must(t, y.Commit()) // as one that never knew of the keyspace
-	wantText(t, "names after a commit", keyspaceNames(t, db), "k")
-	wantText(t, "the commit", rowsIn(t, db), "d=d")
+	dbtest.Must(t, err)
+	dbtest.Must(t, zero.Put([]byte("z"), []byte("z")))
+	dbtest.Must(t, y.RollbackTo(save))
+	dbtest.Must(t, y.Put([]byte("d"), []byte("d")))
+	dbtest.Must(t, y.Commit()) // as one that never knew of the keyspace
+	dbtest.WantText(t, "names after a commit", keyspaceNames(t, db), "k")
+	dbtest.WantText(t, "the commit", rowsIn(t, db), "d=d")
 }
 
 // txnStep is what one client does in its transaction.
@@ -255,24 +249,24 @@ func TestTxnKeyspaceConflicts(t *testing.T) {
 		{"read, drop, snapshot", readsIn("k"), dropsSpace("k"), seerdb.SnapshotIsolation, nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			db := open(t, t.TempDir(), nil)
+			db := dbtest.Open(t, t.TempDir(), nil)
 			k, err := db.Keyspace("k", nil)
-			must(t, err)
-			must(t, k.Put([]byte("a"), []byte("1")))
+			dbtest.Must(t, err)
+			dbtest.Must(t, k.Put([]byte("a"), []byte("1")))
 			x, err := db.Begin(&seerdb.TxnOptions{Isolation: c.isolation})
-			must(t, err)
+			dbtest.Must(t, err)
 			defer x.Rollback()
-			must(t, c.ours(db, x))
+			dbtest.Must(t, c.ours(db, x))
 			y, err := db.Begin(&seerdb.TxnOptions{Isolation: c.isolation})
-			must(t, err)
+			dbtest.Must(t, err)
 			defer y.Rollback()
-			must(t, c.theirs(db, y))
-			must(t, y.Commit())
+			dbtest.Must(t, c.theirs(db, y))
+			dbtest.Must(t, y.Commit())
 			if err := x.Commit(); !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
-			wantText(t, "names", keyspaceNames(t, db), c.namesAfter)
-			must(t, db.Put([]byte("after"), nil)) // nothing is held back
+			dbtest.WantText(t, "names", keyspaceNames(t, db), c.namesAfter)
+			dbtest.Must(t, db.Put([]byte("after"), nil)) // nothing is held back
 		})
 	}
 }
@@ -302,13 +296,13 @@ func drain(it *seerdb.Iter, err error) error {
 
 func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
 	o := seerdb.Options{Durability: seerdb.Relaxed} // so that writes are as frequent as reads
-	db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+	db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 	first, err := db.Keyspace("at 0", nil)
-	must(t, err)
-	must(t, first.Put([]byte("row"), []byte("0")))
-	must(t, db.Put([]byte("at"), []byte("0")))
+	dbtest.Must(t, err)
+	dbtest.Must(t, first.Put([]byte("row"), []byte("0")))
+	dbtest.Must(t, db.Put([]byte("at"), []byte("0")))
 	rounds := 200
-	if testing.Short() || raceEnabled {
+	if testing.Short() || dbtest.RaceEnabled {
 		rounds = 40
 	}
 	done := make(chan struct{})
@@ -318,7 +312,7 @@ func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
 			for {
 				// The name is read before the keyspace: at each failure it has moved.
 				at, err := db.Get([]byte("at"))
-				must(t, err)
+				dbtest.Must(t, err)
 				k, err := db.Keyspace("at "+string(at), &seerdb.KeyspaceOptions{ErrorIfMissing: true})
 				for err == nil { // until it is dropped, so that no moment of that is missed
 					select {
@@ -354,7 +348,7 @@ func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
 	}
 	close(done)
 	wg.Wait()
-	wantText(t, "at the end", keyspaceNames(t, db), fmt.Sprint("at ", rounds))
+	dbtest.WantText(t, "at the end", keyspaceNames(t, db), fmt.Sprint("at ", rounds))
 }
 
 // TestTxnKeyspacesBesideDrops: another client drops a keyspace that the transaction
@@ -362,16 +356,16 @@ func testTxnKeyspacesBeside(t *testing.T, use func(*seerdb.Keyspace) error) {
 func TestTxnKeyspacesBesideDrops(t *testing.T) {
 	var o seerdb.Options
 	for i := range 12 {
-		db := open(t, "db", o.With(seerdb.TestOptions{FS: memfs.New()}))
+		db := dbtest.Open(t, "db", dbtest.With(o, dbtest.TestOptions{FS: memfs.New()}))
 		k, err := db.Keyspace("k", nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		x, err := db.Begin(nil)
-		must(t, err)
-		must(t, x.In(k).Put([]byte("a"), []byte("1")))
+		dbtest.Must(t, err)
+		dbtest.Must(t, x.In(k).Put([]byte("a"), []byte("1")))
 		_, err = x.Keyspace("new", nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		for j := range 100_000 { // what the commit is at for a while
-			must(t, x.Put(fmt.Append(nil, j), nil))
+			dbtest.Must(t, x.Put(fmt.Append(nil, j), nil))
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -386,10 +380,10 @@ func TestTxnKeyspacesBesideDrops(t *testing.T) {
 		if errors.Is(err, seerdb.ErrNoKeyspace) {
 			err, want = nil, ""
 		}
-		must(t, err)
-		wantText(t, "names", keyspaceNames(t, db), want)
-		must(t, db.Put([]byte("after"), nil)) // nothing is held back
-		must(t, db.Close())
+		dbtest.Must(t, err)
+		dbtest.WantText(t, "names", keyspaceNames(t, db), want)
+		dbtest.Must(t, db.Put([]byte("after"), nil)) // nothing is held back
+		dbtest.Must(t, db.Close())
 	}
 }
 
@@ -397,11 +391,11 @@ func TestTxnKeyspacesBesideDrops(t *testing.T) {
 // share of the budget, and the call that is too much says so, not the commit.
 func TestTxnKeyspacesTooLarge(t *testing.T) {
 	for _, isolation := range []seerdb.Isolation{seerdb.Serializable, seerdb.SnapshotIsolation} {
-		o, to := tiny()
+		o, to := dbtest.Tiny()
 		to.FS = memfs.New()
-		db := open(t, "db", o.With(to))
+		db := dbtest.Open(t, "db", dbtest.With(o, to))
 		x, err := db.Begin(&seerdb.TxnOptions{Isolation: isolation})
-		must(t, err)
+		dbtest.Must(t, err)
 		put := 0
 		for err == nil {
 			err = x.Put(fmt.Appendf(nil, "%08d", put), nil)
@@ -417,9 +411,9 @@ func TestTxnKeyspacesTooLarge(t *testing.T) {
 		if !errors.Is(err, seerdb.ErrTxnTooLarge) || made > 10 {
 			t.Errorf("%d keyspaces beside %d puts: %v", made, put, err)
 		}
-		must(t, x.Commit())
+		dbtest.Must(t, x.Commit())
 		y, err := db.Begin(&seerdb.TxnOptions{Isolation: isolation})
-		must(t, err)
+		dbtest.Must(t, err)
 		made = 0
 		for ; err == nil; made++ {
 			_, err = y.Keyspace(fmt.Sprintf("%01000d", made), nil)
@@ -427,8 +421,8 @@ func TestTxnKeyspacesTooLarge(t *testing.T) {
 		if !errors.Is(err, seerdb.ErrTxnTooLarge) || int64(made) > o.MemoryBudget/4/1000 {
 			t.Errorf("%d keyspaces with long names: %v", made, err)
 		}
-		must(t, y.Commit())
-		must(t, db.Close())
+		dbtest.Must(t, y.Commit())
+		dbtest.Must(t, db.Close())
 	}
 }
 
@@ -437,9 +431,9 @@ func TestTxnKeyspacesTooLarge(t *testing.T) {
 func TestTxnKeyspacesReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	db, err := seerdb.Open(dir, nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	_, err = db.Keyspace("k", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	check := func(x *seerdb.Txn) {
 		t.Helper()
 		defer x.Rollback()
@@ -454,11 +448,11 @@ func TestTxnKeyspacesReadOnly(t *testing.T) {
 		}
 	}
 	x, err := db.Begin(&seerdb.TxnOptions{ReadOnly: true})
-	must(t, err)
+	dbtest.Must(t, err)
 	check(x)
-	must(t, db.Close())
-	db = open(t, dir, &seerdb.Options{ReadOnly: true})
+	dbtest.Must(t, db.Close())
+	db = dbtest.Open(t, dir, &seerdb.Options{ReadOnly: true})
 	x, err = db.Begin(nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	check(x)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -56,7 +57,7 @@ func txnConfigs() []config {
 	for i, budget := range []int64{1 << 20, 256 << 10, 64 << 10} {
 		for _, index := range []sstable.IndexMode{sstable.IndexFences, sstable.IndexLearned} {
 			c := config{name: fmt.Sprintf("budget-%dk-index-%d", budget>>10, index)}
-			c.o, c.t = tiny()
+			c.o, c.t = dbtest.Tiny()
 			c.o.MemtableSize, c.o.PageSize, c.o.TableSize, c.o.MemoryBudget = 2<<10, 80, 2<<10, budget
 			c.o.Durability = []seerdb.Durability{seerdb.Relaxed, seerdb.NoWAL, seerdb.Buffered}[i]
 			c.o.ValueThreshold = []int{30, -1, 1}[i]
@@ -69,10 +70,10 @@ func txnConfigs() []config {
 
 // txnRun is one run under one set of options.
 type txnRun struct {
-	wideDB
+	dbtest.ModelDB
 	t     testing.TB
 	g     *testkit.Gen
-	clock *wideClock
+	clock *dbtest.Clock
 	open  []*txnPair
 	step  int
 	done  map[string]int
@@ -99,7 +100,7 @@ type txnSave struct {
 }
 
 type txnIter struct {
-	wideIter
+	dbtest.ModelIter
 	keyspace int
 }
 
@@ -107,17 +108,17 @@ func newTxnRun(t testing.TB, c config, g *testkit.Gen) *txnRun {
 	m := testkit.NewModel()
 	m.UseMerger(testkit.Default, testkit.AppendComma)
 	g.MaxKeyspaces, g.Odd = 4, 100
-	r := &txnRun{wideDB: wideDB{m: m, trees: map[int]wideTree{}}, t: t, g: g, clock: newWideClock(), done: map[string]int{}}
-	c.o.Merger, c.t.FS, c.t.Clock = wideMerger(testkit.AppendComma), memfs.New(), r.clock.now
-	db, err := seerdb.Open("db", c.o.With(c.t))
-	must(t, err)
-	r.db = db
+	r := &txnRun{ModelDB: dbtest.ModelDB{Model: m, Trees: map[int]dbtest.FullTree{}}, t: t, g: g, clock: dbtest.NewClock(), done: map[string]int{}}
+	c.o.Merger, c.t.FS, c.t.Clock = dbtest.MergerOf(testkit.AppendComma), memfs.New(), r.clock.Now
+	db, err := seerdb.Open("db", dbtest.With(c.o, c.t))
+	dbtest.Must(t, err)
+	r.DB = db
 	return r
 }
 
 func (r *txnRun) fail(format string, args ...any) {
 	r.t.Helper()
-	r.t.Fatalf("step %d, commit %d, time %d: %s", r.step, r.m.Commits(), r.m.Now(), fmt.Sprintf(format, args...))
+	r.t.Fatalf("step %d, commit %d, time %d: %s", r.step, r.Model.Commits(), r.Model.Now(), fmt.Sprintf(format, args...))
 }
 
 func (r *txnRun) must(what string, err error) {
@@ -136,7 +137,7 @@ var txnSteps = []struct {
 	{name: "begin", weight: 40, f: (*txnRun).begin},
 	{name: "plain", weight: 60, f: (*txnRun).plain},
 	{name: "conditional", weight: 20, f: (*txnRun).conditional},
-	{name: "flush", weight: 15, f: func(r *txnRun) { r.must("flush", r.db.Flush(context.Background())) }},
+	{name: "flush", weight: 15, f: func(r *txnRun) { r.must("flush", r.DB.Flush(context.Background())) }},
 	{name: "compact", weight: 6, f: (*txnRun).compact},
 	{name: "tick", weight: 20, f: (*txnRun).tick},
 	{name: "create", weight: 6, f: (*txnRun).create},
@@ -188,9 +189,9 @@ func (r *txnRun) begin() {
 		o.Isolation = seerdb.SnapshotIsolation
 	}
 	var err error
-	p.x, err = r.db.Begin(o)
+	p.x, err = r.DB.Begin(o)
 	r.must("begin", err)
-	p.m = r.m.Begin()
+	p.m = r.Model.Begin()
 	r.open = append(r.open, p)
 }
 
@@ -207,8 +208,8 @@ func (r *txnRun) failTxn(p *txnPair, format string, args ...any) {
 
 // txnTaker is one keyspace of a transaction.
 type txnTaker interface {
-	reader
-	wideTaker
+	dbtest.Reader
+	dbtest.Taker
 	Get(key []byte) ([]byte, error)
 	GetForUpdate(key []byte) ([]byte, error)
 	Range(lo, hi []byte) *seerdb.Rows
@@ -218,7 +219,7 @@ func (r *txnRun) in(p *txnPair, id int) txnTaker {
 	if id == testkit.Default {
 		return p.x
 	}
-	t, err := r.tree(id)
+	t, err := r.Tree(id)
 	r.must("open a keyspace", err)
 	return p.x.In(t.(*seerdb.Keyspace))
 }
@@ -229,12 +230,12 @@ func (r *txnRun) write(p *txnPair) {
 		n += r.g.IntN(20)
 	}
 	for range n {
-		ops := r.g.AppendOp(slices.Clone(p.m.Ops()), r.m)
+		ops := r.g.AppendOp(slices.Clone(p.m.Ops()), r.Model)
 		if len(ops) == len(p.m.Ops()) {
 			return
 		}
 		op := ops[len(ops)-1]
-		err := wideDo(r.in(p, op.Keyspace), &op, r.m.Now())
+		err := dbtest.Do(r.in(p, op.Keyspace), &op, r.Model.Now())
 		if p.readOnly {
 			if !errors.Is(err, seerdb.ErrReadOnly) && !op.Span().Empty() {
 				r.failTxn(p, "a write of a read-only transaction: %v", err)
@@ -250,7 +251,7 @@ func (r *txnRun) write(p *txnPair) {
 		p.m.Write(op)
 	}
 	if r.g.IntN(8) == 0 {
-		id := r.g.Keyspace(r.m)
+		id := r.g.Keyspace(r.Model)
 		if err := r.in(p, id).Put(make([]byte, 1<<17), nil); !errors.Is(err, seerdb.ErrKeyTooLarge) {
 			r.failTxn(p, "a key that is too large: %v", err)
 		}
@@ -258,10 +259,10 @@ func (r *txnRun) write(p *txnPair) {
 }
 
 func (r *txnRun) get(p *txnPair) {
-	id := r.g.Keyspace(r.m)
-	key := r.g.KeyOf(r.m, id)
+	id := r.g.Keyspace(r.Model)
+	key := r.g.KeyOf(r.Model, id)
 	if ops := p.m.Ops(); len(ops) > 0 && r.g.IntN(3) == 0 {
-		if op := ops[r.g.IntN(len(ops))]; r.m.Live(op.Keyspace) {
+		if op := ops[r.g.IntN(len(ops))]; r.Model.Live(op.Keyspace) {
 			id, key = op.Keyspace, op.Key
 		}
 	}
@@ -302,7 +303,7 @@ func (r *txnRun) get(p *txnPair) {
 		r.rollback(p)
 		return
 	case wantErr != nil:
-		same = isMergeError(err)
+		same = dbtest.IsMergeError(err)
 	case !exists:
 		same = errors.Is(err, seerdb.ErrNotFound)
 	}
@@ -313,8 +314,8 @@ func (r *txnRun) get(p *txnPair) {
 
 // rows reads a range by range-over-func, up to a limit.
 func (r *txnRun) rows(p *txnPair) {
-	id := r.g.Keyspace(r.m)
-	read := testkit.Read{Keyspace: id, Span: r.g.Spanned(r.m, id), Reverse: r.g.IntN(2) == 0, KeysOnly: r.g.IntN(4) == 0}
+	id := r.g.Keyspace(r.Model)
+	read := testkit.Read{Keyspace: id, Span: r.g.Spanned(r.Model, id), Reverse: r.g.IntN(2) == 0, KeysOnly: r.g.IntN(4) == 0}
 	if r.g.IntN(2) == 0 {
 		read.Limit = 1 + r.g.IntN(5)
 	}
@@ -342,7 +343,7 @@ func (r *txnRun) rows(p *txnPair) {
 	default:
 		rows.All()(take)
 	}
-	stopped := i < len(want) && want[i].Err != nil && isMergeError(rows.Err())
+	stopped := i < len(want) && want[i].Err != nil && dbtest.IsMergeError(rows.Err())
 	p.loose = p.loose || stopped
 	if !stopped && (i != len(want) || rows.Err() != nil) {
 		r.failTxn(p, "rows %+v: %d rows, %v; want %v", read, i, rows.Err(), want)
@@ -354,8 +355,8 @@ func (r *txnRun) iterator(p *txnPair) {
 		r.closeIter(p, r.g.IntN(3))
 		return
 	}
-	id := r.g.Keyspace(r.m)
-	span := r.g.Spanned(r.m, id)
+	id := r.g.Keyspace(r.Model)
+	span := r.g.Spanned(r.Model, id)
 	lo, hi := span.Bounds()
 	if r.g.IntN(10) == 0 {
 		lo, hi, span = []byte{}, []byte{}, testkit.Span{}
@@ -366,16 +367,16 @@ func (r *txnRun) iterator(p *txnPair) {
 	o := &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: r.g.IntN(4) == 0, Bulk: r.g.IntN(2) == 0}
 	it, err := r.in(p, id).NewIter(o)
 	r.must("iterator", err)
-	w := &txnIter{keyspace: id, wideIter: wideIter{it: it, c: p.m.Cursor(id, span, o.KeysOnly),
-		what: fmt.Sprintf("keyspace %d over [%q, %q), nil %v %v, keys only %v", id, lo, hi, lo == nil, hi == nil, o.KeysOnly)}}
-	p.note("iterator of %s", w.what)
+	w := &txnIter{keyspace: id, ModelIter: dbtest.ModelIter{Iter: it, Cursor: p.m.Cursor(id, span, o.KeysOnly),
+		What: fmt.Sprintf("keyspace %d over [%q, %q), nil %v %v, keys only %v", id, lo, hi, lo == nil, hi == nil, o.KeysOnly)}}
+	p.note("iterator of %s", w.What)
 	p.iters = append(p.iters, w)
 	r.move(p)
 }
 
 func (r *txnRun) closeIter(p *txnPair, i int) {
-	_ = p.iters[i].it.Close()
-	p.note("closed the iterator of %s", p.iters[i].what)
+	_ = p.iters[i].Iter.Close()
+	p.note("closed the iterator of %s", p.iters[i].What)
 	p.iters = slices.Delete(p.iters, i, i+1)
 }
 
@@ -385,14 +386,14 @@ func (r *txnRun) move(p *txnPair) {
 	}
 	i := r.g.IntN(len(p.iters))
 	w := p.iters[i]
-	if !r.m.Live(w.keyspace) { // it goes on, but the model has forgotten
+	if !r.Model.Live(w.keyspace) { // it goes on, but the model has forgotten
 		r.closeIter(p, i)
 		return
 	}
 	for range 1 + r.g.IntN(12) {
-		diff := w.step(r.g.IntN(14), 9, r.g.KeyOf(r.m, w.keyspace))
-		p.note("%s: %s", w.what, w.path[len(w.path)-1])
-		p.loose = p.loose || w.c.Err() != nil
+		diff := w.Step(r.g.IntN(14), 9, r.g.KeyOf(r.Model, w.keyspace))
+		p.note("%s: %s", w.What, w.Path[len(w.Path)-1])
+		p.loose = p.loose || w.Cursor.Err() != nil
 		if diff != "" {
 			r.failTxn(p, "%s", diff)
 		}
@@ -430,8 +431,8 @@ func (r *txnRun) rollbackTo(p *txnPair) {
 func (r *txnRun) forget(p *txnPair) {
 	r.open = slices.DeleteFunc(r.open, func(o *txnPair) bool { return o == p })
 	for _, w := range p.iters {
-		_ = w.it.First() // over, or at the snapshot; not undefined
-		_ = w.it.Close()
+		_ = w.Iter.First() // over, or at the snapshot; not undefined
+		_ = w.Iter.Close()
 	}
 }
 
@@ -443,7 +444,7 @@ func (r *txnRun) rollback(p *txnPair) {
 // keeps says whether what single deletes of a transaction promise still holds.
 func (r *txnRun) keeps(ops []testkit.Op) bool {
 	for i := range ops {
-		if ops[i].Kind == testkit.SingleDelete && r.m.Live(ops[i].Keyspace) && !r.m.MaySingleDelete(ops[:i], ops[i].Keyspace, ops[i].Key) {
+		if ops[i].Kind == testkit.SingleDelete && r.Model.Live(ops[i].Keyspace) && !r.Model.MaySingleDelete(ops[:i], ops[i].Keyspace, ops[i].Key) {
 			return false
 		}
 	}
@@ -460,7 +461,7 @@ func (r *txnRun) commit(p *txnPair) {
 	if p.si {
 		verdict = p.m.SnapshotIsolation()
 	}
-	dead := slices.ContainsFunc(ops, func(op testkit.Op) bool { return !r.m.Live(op.Keyspace) })
+	dead := slices.ContainsFunc(ops, func(op testkit.Op) bool { return !r.Model.Live(op.Keyspace) })
 	if r.g.IntN(3) > 0 {
 		for len(p.iters) > 0 {
 			r.closeIter(p, 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 )
 
@@ -11,27 +12,27 @@ import (
 
 // plain commits without a transaction.
 func (r *txnRun) plain() {
-	ops := r.g.Commit(r.m)
-	b, err := r.batch(ops)
+	ops := r.g.Commit(r.Model)
+	b, err := r.Batch(ops)
 	r.must("batch", err)
-	r.m.Commit(ops)
-	r.must("commit", r.db.Apply(b, seerdb.DefaultDurability))
+	r.Model.Commit(ops)
+	r.must("commit", r.DB.Apply(b, seerdb.DefaultDurability))
 }
 
 // conditional does a PutIfAbsent or CompareAndSwap.
 func (r *txnRun) conditional() {
-	id := r.g.Keyspace(r.m)
-	t, err := r.tree(id)
+	id := r.g.Keyspace(r.Model)
+	t, err := r.Tree(id)
 	r.must("open a keyspace", err)
 	s := t.(interface {
 		PutIfAbsent(key, value []byte) (bool, error)
 		CompareAndSwap(key, old, value []byte) (bool, error)
 	})
-	op := testkit.Op{Kind: testkit.Put, Keyspace: id, Key: r.g.KeyOf(r.m, id)}
-	if r.m.Merger(id) != testkit.Counter && r.m.Merger(id) != testkit.Union {
+	op := testkit.Op{Kind: testkit.Put, Keyspace: id, Key: r.g.KeyOf(r.Model, id)}
+	if r.Model.Merger(id) != testkit.Counter && r.Model.Merger(id) != testkit.Union {
 		op.Value = r.g.Value()
 	}
-	now, exists, nowErr := r.m.Lookup(r.m.View(), id, op.Key)
+	now, exists, nowErr := r.Model.Lookup(r.Model.View(), id, op.Key)
 	var done, want bool
 	if r.g.IntN(2) == 0 {
 		want = !exists
@@ -53,13 +54,13 @@ func (r *txnRun) conditional() {
 	}
 	switch {
 	case nowErr != nil:
-		if done || !isMergeError(err) {
+		if done || !dbtest.IsMergeError(err) {
 			r.fail("conditional %v: %v, %v; want %v", op, done, err, nowErr)
 		}
 	case err != nil || done != want:
 		r.fail("conditional %v: %v, %v; want %v", op, done, err, want)
 	case done:
-		r.m.Commit([]testkit.Op{op})
+		r.Model.Commit([]testkit.Op{op})
 	}
 }
 
@@ -68,32 +69,32 @@ func (r *txnRun) compact() {
 	if r.g.IntN(2) == 0 {
 		lo, hi = nil, nil
 	}
-	t, err := r.tree(r.g.Keyspace(r.m))
+	t, err := r.Tree(r.g.Keyspace(r.Model))
 	r.must("open a keyspace", err)
 	r.must("compact", t.Compact(context.Background(), lo, hi))
 }
 
 func (r *txnRun) tick() {
-	r.m.Advance(r.g.Tick(r.m))
-	r.clock.set(r.m.Now())
+	r.Model.Advance(r.g.Tick(r.Model))
+	r.clock.Set(r.Model.Now())
 }
 
 func (r *txnRun) create() {
-	name, m, ok := r.g.Create(r.m)
+	name, m, ok := r.g.Create(r.Model)
 	if !ok {
 		return
 	}
-	id := r.m.CreateKeyspace(name, m)
-	k, err := r.db.Keyspace(name, r.options(id))
+	id := r.Model.CreateKeyspace(name, m)
+	k, err := r.DB.Keyspace(name, r.Options(id))
 	r.must("create a keyspace", err)
-	r.trees[id] = k
+	r.Trees[id] = k
 }
 
 func (r *txnRun) drop() {
-	if id, ok := r.g.Drop(r.m); ok {
-		r.must("drop a keyspace", r.db.DropKeyspace(r.m.KeyspaceName(id)))
-		r.m.DropKeyspace(id)
-		delete(r.trees, id)
+	if id, ok := r.g.Drop(r.Model); ok {
+		r.must("drop a keyspace", r.DB.DropKeyspace(r.Model.KeyspaceName(id)))
+		r.Model.DropKeyspace(id)
+		delete(r.Trees, id)
 		for _, p := range r.open {
 			p.loose = true // what it read there may still be a conflict, or not
 		}
@@ -101,8 +102,8 @@ func (r *txnRun) drop() {
 }
 
 func (r *txnRun) checkAll() {
-	for _, id := range r.m.Keyspaces() {
-		r.must("now", r.check(nil, r.m.View(), id))
+	for _, id := range r.Model.Keyspaces() {
+		r.must("now", r.Check(nil, r.Model.View(), id))
 	}
 }
 
@@ -111,5 +112,5 @@ func (r *txnRun) end() {
 		r.commit(r.open[0])
 	}
 	r.checkAll()
-	r.must("close", r.db.Close())
+	r.must("close", r.DB.Close())
 }

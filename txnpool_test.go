@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -17,13 +18,13 @@ import (
 // outlive it, or by another goroutine that ends it in the middle of a call,
 // concerns no other.
 func TestTransactionsShareNoMemory(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
-	c := &crowd{TB: t}
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
+	c := &dbtest.Crowd{TB: t}
 	const workers, rounds = 4, 300
 	done := make([]map[string]string, workers)
 	for g := range workers {
 		done[g] = map[string]string{}
-		c.wg.Go(func() {
+		c.Workers.Go(func() {
 			w := poolWorker{c: c, db: db, rng: rand.New(rand.NewPCG(uint64(g), 1)), prefix: fmt.Sprintf("w%d/", g), wrote: done[g]}
 			for i := 0; i < rounds && !t.Failed(); i++ {
 				w.round(i)
@@ -31,7 +32,7 @@ func TestTransactionsShareNoMemory(t *testing.T) {
 			w.closeIters(0)
 		})
 	}
-	c.wg.Wait()
+	c.Workers.Wait()
 	want := map[string]string{}
 	for _, m := range done {
 		for k, v := range m {
@@ -51,7 +52,7 @@ func TestTransactionsShareNoMemory(t *testing.T) {
 
 // poolWorker runs transactions on its own keys.
 type poolWorker struct {
-	c      *crowd
+	c      *dbtest.Crowd
 	db     *seerdb.DB
 	rng    *rand.Rand
 	prefix string
@@ -69,19 +70,19 @@ type poolIter struct {
 
 func (w *poolWorker) round(i int) {
 	t, err := w.db.Begin(&seerdb.TxnOptions{Isolation: seerdb.Isolation(w.rng.IntN(2))})
-	if !w.c.ok(err) {
+	if !w.c.OK(err) {
 		return
 	}
 	prefix := fmt.Sprintf("%s%04d/", w.prefix, i)
 	rows, want := map[string]string{}, []string(nil)
 	for k := range 1 + w.rng.IntN(6) {
 		key, value := fmt.Sprintf("%s%d", prefix, k), strings.Repeat(fmt.Sprintf("%s%d;", prefix, k), 1+w.rng.IntN(8))
-		w.c.ok(t.Put([]byte(key), []byte(value)))
+		w.c.OK(t.Put([]byte(key), []byte(value)))
 		rows[key], want = value, append(want, key+"="+value)
 	}
 	if w.rng.IntN(3) == 0 {
 		it, err := t.NewIter(&seerdb.IterOptions{LowerBound: []byte(prefix), UpperBound: []byte(prefix + "~")})
-		if w.c.ok(err) {
+		if w.c.OK(err) {
 			w.iters = append(w.iters, poolIter{it, prefix, want})
 		}
 	}
@@ -91,7 +92,7 @@ func (w *poolWorker) round(i int) {
 	case 1:
 		w.endMeanwhile(t, prefix)
 	default:
-		if w.c.ok(t.Commit()) {
+		if w.c.OK(t.Commit()) {
 			for k, v := range rows {
 				w.wrote[k] = v
 			}
@@ -145,7 +146,7 @@ func (w *poolWorker) closeIters(keep int) {
 		}
 		if err := p.it.Close(); errors.Is(err, seerdb.ErrTxnDone) {
 			continue // serializable: it cannot say any more what it read
-		} else if w.c.ok(err); i != len(p.want) {
+		} else if w.c.OK(err); i != len(p.want) {
 			w.c.Errorf("the iterator of %s shows %d rows of %d", p.prefix, i, len(p.want))
 		}
 	}

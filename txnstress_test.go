@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -41,17 +42,17 @@ type txnStresser struct {
 func txnStress(t *testing.T, budget int64, d seerdb.Durability) {
 	fs := memfs.New()
 	options := func() *seerdb.Options {
-		o := smallOn(fs, d)
+		o := dbtest.SmallOn(fs, d)
 		o.MemoryBudget = budget
 		return o
 	}
 	db, err := seerdb.Open("db", options())
-	must(t, err)
+	dbtest.Must(t, err)
 	other, err := db.Keyspace("other", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	for i := range stressAccounts {
-		must(t, db.Put(account(i), []byte("100")))
-		must(t, other.Put(account(i), []byte("100")))
+		dbtest.Must(t, db.Put(account(i), []byte("100")))
+		dbtest.Must(t, other.Put(account(i), []byte("100")))
 	}
 	s := &txnStresser{t: t, db: db, other: other}
 	var wg sync.WaitGroup
@@ -74,11 +75,11 @@ func txnStress(t *testing.T, budget int64, d seerdb.Durability) {
 	_ = db.Close() // names what is open
 	s.stop.Store(true)
 	wg.Wait()
-	db = open(t, "db", options())
+	db = dbtest.Open(t, "db", options())
 	s.db = db
 	s.other, err = db.Keyspace("other", nil)
-	must(t, err)
-	must(t, s.audit(nil))
+	dbtest.Must(t, err)
+	dbtest.Must(t, s.audit(nil))
 	n := 0
 	if v, err := db.Get([]byte("counter")); err == nil {
 		n, _ = strconv.Atoi(string(v))

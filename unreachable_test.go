@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -38,7 +39,7 @@ var opensFail = []struct {
 
 // unreachable is a database whose files cannot be opened at times, and what it holds.
 type unreachable struct {
-	*rig
+	*dbtest.Rig
 	want   map[string]string
 	spaces map[string]bool
 	n      int   // commits so far
@@ -53,20 +54,20 @@ var everyMode = []seerdb.Durability{seerdb.Sync, seerdb.Buffered, seerdb.Relaxed
 // memtable. It reads each from its file each time.
 func newUnreachable(t *testing.T, mode seerdb.Durability, at string, on vfs.FS, cause error) *unreachable {
 	u := &unreachable{want: map[string]string{}, spaces: map[string]bool{"old": true}, at: at, on: on, cause: cause}
-	u.rig = &rig{TB: t}
-	u.o, u.to = tiny()
-	u.o.Durability, u.o.Merger, u.o.OpenFiles, u.to.NoCache = mode, merger.Append{Sep: ","}, 1, true
-	u.o.MemtableSize = 64 << 10
-	must(t, u.open())
-	t.Cleanup(func() { _ = u.db.Close() })
-	_, err := u.db.Keyspace("old", nil)
-	must(t, err)
+	u.Rig = &dbtest.Rig{TB: t}
+	u.Options, u.Test = dbtest.Tiny()
+	u.Options.Durability, u.Options.Merger, u.Options.OpenFiles, u.Test.NoCache = mode, merger.Append{Sep: ","}, 1, true
+	u.Options.MemtableSize = 64 << 10
+	dbtest.Must(t, u.open())
+	t.Cleanup(func() { _ = u.DB.Close() })
+	_, err := u.DB.Keyspace("old", nil)
+	dbtest.Must(t, err)
 	for i := range 20 {
-		must(t, u.set(fmt.Sprintf("table%02d", i), strings.Repeat("v", 10+i%2*300)))
+		dbtest.Must(t, u.set(fmt.Sprintf("table%02d", i), strings.Repeat("v", 10+i%2*300)))
 	}
-	must(t, u.flush())
+	dbtest.Must(t, u.Flush())
 	for i := range 5 {
-		must(t, u.set(fmt.Sprintf("memory%02d", i), "v"))
+		dbtest.Must(t, u.set(fmt.Sprintf("memory%02d", i), "v"))
 	}
 	return u
 }
@@ -76,23 +77,23 @@ func onFault(t *testing.T, mode seerdb.Durability, cause error) *unreachable {
 	mem := memfs.New()
 	fault := faultfs.New(mem)
 	u := newUnreachable(t, mode, "db", fault, cause)
-	u.mem, u.fault = mem, fault
+	u.Mem, u.Fault = mem, fault
 	t.Cleanup(fault.Clear)
 	return u
 }
 
 func (u *unreachable) open() (err error) {
-	to := u.to
+	to := u.Test
 	to.FS = u.on
-	db, err := seerdb.Open(u.at, u.o.With(to))
+	db, err := seerdb.Open(u.at, dbtest.With(u.Options, to))
 	if err == nil {
-		u.db = db
+		u.DB = db
 	}
 	return err
 }
 
 func (u *unreachable) set(key, value string) error {
-	err := u.db.Put([]byte(key), []byte(value))
+	err := u.DB.Put([]byte(key), []byte(value))
 	if err == nil {
 		u.want[key] = value
 	}
@@ -140,7 +141,7 @@ func (u *unreachable) load(unsorted bool) error {
 		rows[u.fresh("load")] = strings.Repeat("l", 300)
 	}
 	keys := slices.Sorted(maps.Keys(rows))
-	_, err := u.db.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
+	_, err := u.DB.BulkLoad(context.Background(), func(yield func(k, v []byte) bool) {
 		for _, k := range keys {
 			if !yield([]byte(k), []byte(rows[k])) {
 				return
@@ -157,7 +158,7 @@ func (u *unreachable) load(unsorted bool) error {
 func (u *unreachable) scan() error {
 	u.Helper()
 	got := map[string]string{}
-	rows := u.db.Range(nil, nil)
+	rows := u.DB.Range(nil, nil)
 	for k, v := range rows.All() {
 		got[string(k)] = string(v)
 	}
@@ -180,26 +181,26 @@ func (u *unreachable) scan() error {
 }
 
 var unreachableOps = []unreachableOp{
-	{"Get of the memtable", works, false, func(u *unreachable) error { return u.read("memory00", u.db.Get) }},
-	{"Get of a table", may, false, func(u *unreachable) error { return u.read("table00", u.db.Get) }},
-	{"Get of a value file", may, false, func(u *unreachable) error { return u.read("table01", u.db.Get) }},
-	{"Get of what is not there", may, false, func(u *unreachable) error { return u.read("table00x", u.db.Get) }},
+	{"Get of the memtable", works, false, func(u *unreachable) error { return u.read("memory00", u.DB.Get) }},
+	{"Get of a table", may, false, func(u *unreachable) error { return u.read("table00", u.DB.Get) }},
+	{"Get of a value file", may, false, func(u *unreachable) error { return u.read("table01", u.DB.Get) }},
+	{"Get of what is not there", may, false, func(u *unreachable) error { return u.read("table00x", u.DB.Get) }},
 	{"scan", may, false, (*unreachable).scan},
 	{"Snapshot", may, false, func(u *unreachable) error {
-		s := u.db.NewSnapshot()
+		s := u.DB.NewSnapshot()
 		defer s.Close()
 		return errors.Join(u.read("memory00", s.Get), u.read("table00", s.Get))
 	}},
 	{"Put", works, false, func(u *unreachable) error { return u.set(u.fresh("put"), "v") }},
 	{"Delete", works, false, func(u *unreachable) error {
-		err := u.db.Delete([]byte("table02"))
+		err := u.DB.Delete([]byte("table02"))
 		if err == nil {
 			delete(u.want, "table02")
 		}
 		return err
 	}},
 	{"DeleteRange", works, false, func(u *unreachable) error {
-		err := u.db.DeleteRange([]byte("table03"), []byte("table05"))
+		err := u.DB.DeleteRange([]byte("table03"), []byte("table05"))
 		if err == nil {
 			delete(u.want, "table03")
 			delete(u.want, "table04")
@@ -207,7 +208,7 @@ var unreachableOps = []unreachableOp{
 		return err
 	}},
 	{"Merge", works, false, func(u *unreachable) error {
-		err := u.db.Merge([]byte("table06"), []byte("m"))
+		err := u.DB.Merge([]byte("table06"), []byte("m"))
 		if err == nil {
 			u.want["table06"] += ",m"
 		}
@@ -215,17 +216,17 @@ var unreachableOps = []unreachableOp{
 	}},
 	{"PutIfAbsent", may, false, func(u *unreachable) error {
 		k := u.fresh("table0")
-		done, err := u.db.PutIfAbsent([]byte(k), []byte("v"))
+		done, err := u.DB.PutIfAbsent([]byte(k), []byte("v"))
 		if err == nil && done {
 			u.want[k] = "v"
 		}
 		return err
 	}},
 	{"Apply", works, false, func(u *unreachable) error {
-		b := u.db.NewBatch()
+		b := u.DB.NewBatch()
 		k := u.fresh("batch")
-		must(u, errors.Join(b.Put([]byte(k), []byte("1")), b.Put([]byte(k+"x"), []byte("2"))))
-		err := u.db.Apply(b, seerdb.DefaultDurability)
+		dbtest.Must(u, errors.Join(b.Put([]byte(k), []byte("1")), b.Put([]byte(k+"x"), []byte("2"))))
+		err := u.DB.Apply(b, seerdb.DefaultDurability)
 		if err == nil {
 			u.want[k], u.want[k+"x"] = "1", "2"
 		}
@@ -233,7 +234,7 @@ var unreachableOps = []unreachableOp{
 	}},
 	{"Update", may, false, func(u *unreachable) error {
 		k := u.fresh("txn")
-		err := u.db.Update(context.Background(), func(x *seerdb.Txn) error {
+		err := u.DB.Update(context.Background(), func(x *seerdb.Txn) error {
 			if _, err := x.Get([]byte("table07")); err != nil {
 				return err
 			}
@@ -246,7 +247,7 @@ var unreachableOps = []unreachableOp{
 	}},
 	{"Update without reads", works, false, func(u *unreachable) error {
 		k := u.fresh("txn")
-		err := u.db.Update(context.Background(), func(x *seerdb.Txn) error { return x.Put([]byte(k), []byte("v")) })
+		err := u.DB.Update(context.Background(), func(x *seerdb.Txn) error { return x.Put([]byte(k), []byte("v")) })
 		if err == nil {
 			u.want[k] = "v"
 		}
@@ -261,22 +262,22 @@ var unreachableOps = []unreachableOp{
 		return nil
 	}},
 	{"Sync", works, false, func(u *unreachable) error {
-		err := u.db.Sync()
-		if u.o.Durability == seerdb.NoWAL && errors.Is(err, seerdb.ErrInvalidOptions) {
+		err := u.DB.Sync()
+		if u.Options.Durability == seerdb.NoWAL && errors.Is(err, seerdb.ErrInvalidOptions) {
 			return nil
 		}
 		return err
 	}},
 	{"Keyspace", may, false, func(u *unreachable) error {
 		name := u.fresh("space")
-		_, err := u.db.Keyspace(name, nil)
+		_, err := u.DB.Keyspace(name, nil)
 		if err == nil {
 			u.spaces[name] = true
 		}
 		return err
 	}},
 	{"DropKeyspace", may, false, func(u *unreachable) error {
-		err := u.db.DropKeyspace("old")
+		err := u.DB.DropKeyspace("old")
 		if err == nil {
 			delete(u.spaces, "old")
 		} else if errors.Is(err, seerdb.ErrNoKeyspace) && !u.spaces["old"] {
@@ -284,33 +285,33 @@ var unreachableOps = []unreachableOp{
 		}
 		return err
 	}},
-	{"Flush", fails, false, func(u *unreachable) error { return u.flush() }},
-	{"Compact", fails, false, func(u *unreachable) error { return u.db.Compact(context.Background(), nil, nil) }},
+	{"Flush", fails, false, func(u *unreachable) error { return u.Flush() }},
+	{"Compact", fails, false, func(u *unreachable) error { return u.DB.Compact(context.Background(), nil, nil) }},
 	{"sorted BulkLoad", fails, false, func(u *unreachable) error { return u.load(false) }},
 	{"unsorted BulkLoad", fails, false, func(u *unreachable) error { return u.load(true) }},
 	{"Verify", fails, false, func(u *unreachable) error {
-		report, err := u.db.Verify(context.Background())
+		report, err := u.DB.Verify(context.Background())
 		if len(report.Damage) > 0 {
 			u.Errorf("Verify reports damage: %v", report.Damage)
 		}
 		return err
 	}},
-	{"Metrics", works, false, func(u *unreachable) error { u.db.Metrics(); return nil }},
-	{"IndexMetrics", may, false, func(u *unreachable) error { _, err := u.db.IndexMetrics(context.Background()); return err }},
+	{"Metrics", works, false, func(u *unreachable) error { u.DB.Metrics(); return nil }},
+	{"IndexMetrics", may, false, func(u *unreachable) error { _, err := u.DB.IndexMetrics(context.Background()); return err }},
 	{"Close", may, false, func(u *unreachable) error {
-		err := u.db.Close()
+		err := u.DB.Close()
 		u.closed(err)
 		return err
 	}},
 	{"Close and Open", fails, false, func(u *unreachable) error {
-		u.closed(u.db.Close())
+		u.closed(u.DB.Close())
 		return u.open()
 	}},
 }
 
 // closed notes that Close failed: then what had no log may be lost.
 func (u *unreachable) closed(err error) {
-	if err != nil && u.o.Durability == seerdb.NoWAL {
+	if err != nil && u.Options.Durability == seerdb.NoWAL {
 		u.want = nil
 	}
 }
@@ -334,7 +335,7 @@ func (u *unreachable) is(op *unreachableOp, err error, sometimes bool) {
 			u.Errorf("%s is taken for %q: %v", op.name, class, err)
 		}
 	}
-	switch h := u.db.Health(); {
+	switch h := u.DB.Health(); {
 	case errors.Is(h.Err, seerdb.ErrClosed):
 		return
 	case h.Status == observe.ReadOnly:
@@ -370,7 +371,7 @@ func (u *unreachable) recovers(after string) {
 			u.Fatalf("%s after %s: %v", op.name, after, err)
 		}
 	}
-	if h := u.db.Health(); h.Err != nil {
+	if h := u.DB.Health(); h.Err != nil {
 		u.Errorf("health after %s: %+v", after, h)
 	}
 }
@@ -378,7 +379,7 @@ func (u *unreachable) recovers(after string) {
 // reopened opens the database again if it is closed.
 func (u *unreachable) reopened(after string) {
 	u.Helper()
-	if !errors.Is(u.db.Health().Err, seerdb.ErrClosed) {
+	if !errors.Is(u.DB.Health().Err, seerdb.ErrClosed) {
 		return
 	}
 	if err := u.open(); err != nil {
@@ -386,20 +387,20 @@ func (u *unreachable) reopened(after string) {
 	}
 	if u.want == nil {
 		u.want = map[string]string{}
-		for k, v := range u.db.Range(nil, nil).All() {
+		for k, v := range u.DB.Range(nil, nil).All() {
 			u.want[string(k)] = string(v)
 		}
 	}
 }
 
 // survives checks a database on another disk.
-func (u *unreachable) survives(after *rig, what string) {
+func (u *unreachable) survives(after *dbtest.Rig, what string) {
 	u.Helper()
-	v := &unreachable{rig: after, want: u.want}
-	must(u, v.scan())
-	after.clean()
-	names, err := after.db.Keyspaces()
-	must(u, err)
+	v := &unreachable{Rig: after, want: u.want}
+	dbtest.Must(u, v.scan())
+	after.Clean()
+	names, err := after.DB.Keyspaces()
+	dbtest.Must(u, err)
 	for _, name := range names {
 		if !u.spaces[name] && name != "" {
 			u.Errorf("%s: keyspace %s is there", what, name)
@@ -409,22 +410,22 @@ func (u *unreachable) survives(after *rig, what string) {
 	if len(u.spaces) > 0 {
 		u.Errorf("%s: keyspaces are missing: %v", what, u.spaces)
 	}
-	must(u, after.db.Close())
+	dbtest.Must(u, after.DB.Close())
 }
 
 // acknowledged checks that a power cut now loses nothing that the mode promises.
 func (u *unreachable) acknowledged(what string) {
 	u.Helper()
-	keep, ok := map[seerdb.Durability]float64{seerdb.Sync: 0, seerdb.Buffered: 1}[u.o.Durability]
+	keep, ok := map[seerdb.Durability]float64{seerdb.Sync: 0, seerdb.Buffered: 1}[u.Options.Durability]
 	if !ok {
 		return
 	}
-	v := &unreachable{rig: u.disk(keep), want: u.want}
-	if err := v.tryOpen(); err != nil {
+	v := &unreachable{Rig: u.Disk(keep), want: u.want}
+	if err := v.TryOpen(); err != nil {
 		u.Fatalf("opening what %s leaves: %v", what, err)
 	}
-	must(u, v.scan())
-	must(u, v.db.Close())
+	dbtest.Must(u, v.scan())
+	dbtest.Must(u, v.DB.Close())
 }
 
 // TestFilesThatCannotBeOpened meets each operation with files that cannot be opened.
@@ -439,20 +440,20 @@ func TestFilesThatCannotBeOpened(t *testing.T) {
 				for i := range unreachableOps {
 					op := &unreachableOps[i]
 					u := onFault(t, mode, f.rule.Err)
-					fired := u.fault.Inject(f.rule)
+					fired := u.Fault.Inject(f.rule)
 					err := op.do(u)
 					if op.want == fails && fired.Count() == 0 {
 						t.Errorf("%s opens nothing", op.name)
 					}
 					u.is(op, err, false)
-					if h := u.db.Health(); vfs.IsTooManyFiles(f.rule.Err) && fired.Count() > 0 && h.Status == observe.OK {
+					if h := u.DB.Health(); vfs.IsTooManyFiles(f.rule.Err) && fired.Count() > 0 && h.Status == observe.OK {
 						t.Errorf("after %s Health does not say that the system refuses descriptors: %+v", op.name, h)
 					}
 					u.acknowledged(op.name)
-					u.fault.Clear()
+					u.Fault.Clear()
 					u.recovers(op.name)
-					must(t, u.db.Close())
-					u.survives((&rig{TB: t, mem: u.mem, o: u.o, to: u.to}).open(), op.name)
+					dbtest.Must(t, u.DB.Close())
+					u.survives((&dbtest.Rig{TB: t, Mem: u.Mem, Options: u.Options, Test: u.Test}).Open(), op.name)
 					if t.Failed() {
 						return
 					}
@@ -479,19 +480,19 @@ func TestSomeFilesCannotBeOpened(t *testing.T) {
 					for range 2 {
 						for i := range unreachableOps {
 							op := &unreachableOps[i]
-							fired := u.fault.Inject(rule)
+							fired := u.Fault.Inject(rule)
 							u.is(op, op.do(u), true)
 							if i%8 == n%8 {
 								u.acknowledged(op.name)
 							}
 							rule.Skip = (rule.Skip + fired.Matched()) % n // go on counting
-							u.fault.Clear()
+							u.Fault.Clear()
 							u.reopened(op.name)
 						}
 					}
 					u.recovers(fmt.Sprintf("each file number %d failed", n))
-					must(t, u.db.Close())
-					u.survives((&rig{TB: t, mem: u.mem, o: u.o, to: u.to}).open(), f.name)
+					dbtest.Must(t, u.DB.Close())
+					u.survives((&dbtest.Rig{TB: t, Mem: u.Mem, Options: u.Options, Test: u.Test}).Open(), f.name)
 					if t.Failed() {
 						return
 					}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
@@ -23,12 +24,12 @@ func TestDirectoryGone(t *testing.T) {
 			for i := range unreachableOps {
 				op := &unreachableOps[i]
 				u := newUnreachable(t, mode, filepath.Join(t.TempDir(), "db"), vfs.OS, syscall.ENOENT)
-				must(t, os.RemoveAll(u.at))
+				dbtest.Must(t, os.RemoveAll(u.at))
 				if op.name == "Close and Open" {
 					continue // makes a new one
 				}
 				u.is(op, op.do(u), false)
-				_ = u.db.Close()
+				_ = u.DB.Close()
 				if _, err := os.Lstat(u.at); !errors.Is(err, os.ErrNotExist) {
 					t.Errorf("after %s the directory is back: %v", op.name, err)
 				}
@@ -44,7 +45,7 @@ const inChild = "SEERDB_TEST_NO_DESCRIPTOR"
 // descriptor left, and again when it has. A process of its own does it.
 func TestNoDescriptorInTheProcess(t *testing.T) {
 	if os.Getenv(inChild) == "" {
-		cmd := child(t, "", "")
+		cmd := dbtest.Child(t, "", "")
 		cmd.Args = append(cmd.Args, "-test.run", "^TestNoDescriptorInTheProcess$", "-test.timeout", "60s", fmt.Sprintf("-test.short=%v", testing.Short()))
 		cmd.Env = append(os.Environ(), inChild+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -53,9 +54,9 @@ func TestNoDescriptorInTheProcess(t *testing.T) {
 		return
 	}
 	var r syscall.Rlimit
-	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r))
-	setLimit(&r.Cur, 100)
-	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &r))
+	dbtest.Must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r))
+	dbtest.SetLimit(&r.Cur, 100)
+	dbtest.Must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &r))
 	modes := everyMode
 	if testing.Short() {
 		modes = []seerdb.Durability{seerdb.Sync}
@@ -65,10 +66,10 @@ func TestNoDescriptorInTheProcess(t *testing.T) {
 		for i := range unreachableOps {
 			op := &unreachableOps[i]
 			if op.fills { // no table is open that could give its descriptor up
-				must(t, u.db.Close())
-				must(t, u.open())
+				dbtest.Must(t, u.DB.Close())
+				dbtest.Must(t, u.open())
 			} else {
-				must(t, u.scan())
+				dbtest.Must(t, u.scan())
 			}
 			release := takeDescriptors(t)
 			err := op.do(u)
@@ -77,8 +78,8 @@ func TestNoDescriptorInTheProcess(t *testing.T) {
 			u.reopened(op.name)
 		}
 		u.recovers("all")
-		must(t, u.scan())
-		must(t, u.db.Close())
+		dbtest.Must(t, u.scan())
+		dbtest.Must(t, u.DB.Close())
 	}
 }
 
@@ -90,7 +91,7 @@ func takeDescriptors(t *testing.T) (release func()) {
 		if errors.Is(err, syscall.EMFILE) {
 			break
 		}
-		must(t, err)
+		dbtest.Must(t, err)
 		files = append(files, f)
 	}
 	if len(files) == 0 || len(files) > 100 {
@@ -98,7 +99,7 @@ func takeDescriptors(t *testing.T) (release func()) {
 	}
 	return func() {
 		for _, f := range files {
-			must(t, f.Close())
+			dbtest.Must(t, f.Close())
 		}
 		runtime.KeepAlive(files)
 	}

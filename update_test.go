@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
@@ -21,12 +22,12 @@ import (
 func TestUpdatesOfAHotKeyAllSucceed(t *testing.T) {
 	t.Run("slow syncs", func(t *testing.T) {
 		fs := faultfs.New(memfs.New())
-		db := open(t, "db", smallOn(fs, seerdb.Sync))
+		db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
 		fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Delay: 500 * time.Microsecond})
 		updateHotKey(t, db, func() {})
 	})
 	t.Run("slow updates", func(t *testing.T) {
-		db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
+		db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
 		updateHotKey(t, db, func() { time.Sleep(100 * time.Microsecond) })
 	})
 }
@@ -67,7 +68,7 @@ func updateHotKey(t *testing.T, db *seerdb.DB, work func()) {
 	}
 	wg.Wait()
 	v, err := db.Get([]byte("counter"))
-	must(t, err)
+	dbtest.Must(t, err)
 	all := workers * each
 	if n := binary.BigEndian.Uint64(v); n != uint64(all) {
 		t.Errorf("the counter is %d, not %d", n, all)
@@ -82,12 +83,12 @@ func updateHotKey(t *testing.T, db *seerdb.DB, work func()) {
 // commit is visible, though it was not durable when the conflict arose.
 func TestConflictComesWithWhatItLostTo(t *testing.T) {
 	fs := faultfs.New(memfs.New())
-	db := open(t, "db", smallOn(fs, seerdb.Sync))
-	x := begin(t, db, nil)
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
+	x := dbtest.Begin(t, db, nil)
 	if _, err := x.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Fatal(err)
 	}
-	must(t, x.Put([]byte("l"), nil))
+	dbtest.Must(t, x.Put([]byte("l"), nil))
 	slow := fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Delay: 200 * time.Millisecond})
 	done := make(chan error)
 	go func() { done <- db.Put([]byte("k"), []byte("1")) }()
@@ -101,12 +102,12 @@ func TestConflictComesWithWhatItLostTo(t *testing.T) {
 	if v, err := db.Get([]byte("k")); string(v) != "1" {
 		t.Errorf("after the conflict: %q, %v", v, err)
 	}
-	must(t, <-done)
+	dbtest.Must(t, <-done)
 	// A context ends the wait, definitely.
-	x = begin(t, db, nil)
+	x = dbtest.Begin(t, db, nil)
 	_, err := x.Get([]byte("k"))
-	must(t, err)
-	must(t, x.Put([]byte("l"), nil))
+	dbtest.Must(t, err)
+	dbtest.Must(t, x.Put([]byte("l"), nil))
 	before := slow.Count()
 	go func() { done <- db.Put([]byte("k"), []byte("2")) }()
 	for slow.Count() == before {
@@ -117,7 +118,7 @@ func TestConflictComesWithWhatItLostTo(t *testing.T) {
 	if err := x.CommitContext(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("commit with a context that ended: %v", err)
 	}
-	must(t, <-done)
+	dbtest.Must(t, <-done)
 	if ok, err := db.Has([]byte("l")); ok || err != nil {
 		t.Errorf("what was given up is there: %v, %v", ok, err)
 	}
@@ -126,14 +127,14 @@ func TestConflictComesWithWhatItLostTo(t *testing.T) {
 // TestUpdateThatConflictsWithItselfEnds: a function that writes what it read
 // outside of its transaction is tried again until the context ends.
 func TestUpdateThatConflictsWithItselfEnds(t *testing.T) {
-	db := open(t, "db", smallOn(memfs.New(), seerdb.Relaxed))
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	err := db.Update(ctx, func(x *seerdb.Txn) error {
 		if _, err := x.Get([]byte("k")); err != nil && !errors.Is(err, seerdb.ErrNotFound) {
 			return err
 		}
-		must(t, db.Put([]byte("k"), nil))
+		dbtest.Must(t, db.Put([]byte("k"), nil))
 		return x.Put([]byte("k"), nil)
 	})
 	if !errors.Is(err, context.DeadlineExceeded) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
@@ -19,24 +20,24 @@ import (
 // has, and not on what was committed since, wherever that is by now.
 func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 	for _, flushed := range []bool{false, true} {
-		o := smallOn(memfs.New(), seerdb.Sync)
+		o := dbtest.SmallOn(memfs.New(), seerdb.Sync)
 		o.Merger = merger.Append{Sep: ","}
-		db := open(t, "db", o)
+		db := dbtest.Open(t, "db", o)
 		for _, k := range []string{"m", "p", "d", "new"} {
 			if k != "new" {
-				must(t, db.Put([]byte(k), []byte("old")))
+				dbtest.Must(t, db.Put([]byte(k), []byte("old")))
 			}
 		}
-		x := begin(t, db, nil)
-		must(t, db.Merge([]byte("m"), []byte("later")))
-		must(t, db.Put([]byte("p"), []byte("later")))
-		must(t, db.Delete([]byte("d")))
-		must(t, db.Merge([]byte("new"), []byte("later")))
+		x := dbtest.Begin(t, db, nil)
+		dbtest.Must(t, db.Merge([]byte("m"), []byte("later")))
+		dbtest.Must(t, db.Put([]byte("p"), []byte("later")))
+		dbtest.Must(t, db.Delete([]byte("d")))
+		dbtest.Must(t, db.Merge([]byte("new"), []byte("later")))
 		if flushed {
-			must(t, db.Flush(context.Background()))
+			dbtest.Must(t, db.Flush(context.Background()))
 		}
 		for _, k := range []string{"m", "p", "d", "new"} {
-			must(t, x.Merge([]byte(k), []byte("own")))
+			dbtest.Must(t, x.Merge([]byte(k), []byte("own")))
 		}
 		for k, want := range map[string]string{"m": "old,own", "p": "old,own", "d": "old,own", "new": "own"} {
 			if v, err := x.Get([]byte(k)); string(v) != want || err != nil {
@@ -44,7 +45,7 @@ func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 			}
 		}
 		it, err := x.NewIter(nil)
-		must(t, err)
+		dbtest.Must(t, err)
 		var fore, back []string
 		for ok := it.First(); ok; ok = it.Next() {
 			fore = append(fore, fmt.Sprintf("%s=%s", it.Key(), it.Value()))
@@ -52,7 +53,7 @@ func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 		for ok := it.Last(); ok; ok = it.Prev() {
 			back = append([]string{fmt.Sprintf("%s=%s", it.Key(), it.Value())}, back...)
 		}
-		must(t, it.Close())
+		dbtest.Must(t, it.Close())
 		if want := "[d=old,own m=old,own new=own p=old,own]"; fmt.Sprint(fore) != want || fmt.Sprint(back) != want {
 			t.Errorf("flushed %v: forward %v, backward %v", flushed, fore, back)
 		}
@@ -63,13 +64,13 @@ func TestTxnMergesOnItsSnapshotInBothDirections(t *testing.T) {
 // must not have merged with it what was in the log.
 func TestWrongMergerChangesNothing(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Sync)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
 	o.Merger = merger.Append{Sep: ","}
 	db, err := seerdb.Open("db", o)
-	must(t, err)
-	must(t, db.Put([]byte("k"), []byte("a")))
-	must(t, db.Merge([]byte("k"), []byte("b")))
-	must(t, db.Close())
+	dbtest.Must(t, err)
+	dbtest.Must(t, db.Put([]byte("k"), []byte("a")))
+	dbtest.Must(t, db.Merge([]byte("k"), []byte("b")))
+	dbtest.Must(t, db.Close())
 	for _, readOnly := range []bool{true, false} {
 		for _, m := range []seerdb.Merger{merger.Max{}, nil} {
 			wrong := *o
@@ -77,12 +78,12 @@ func TestWrongMergerChangesNothing(t *testing.T) {
 			if db, err := seerdb.Open("db", &wrong); !errors.Is(err, seerdb.ErrInvalidOptions) {
 				t.Errorf("operator %v, read only %v: %v", m, readOnly, err)
 				if err == nil {
-					must(t, db.Close())
+					dbtest.Must(t, db.Close())
 				}
 			}
 		}
 	}
-	db = open(t, "db", o)
+	db = dbtest.Open(t, "db", o)
 	if v, err := db.Get([]byte("k")); string(v) != "a,b" || err != nil {
 		t.Fatalf("%q, %v", v, err)
 	}
@@ -92,24 +93,24 @@ func TestWrongMergerChangesNothing(t *testing.T) {
 // read, either.
 func TestWrongMergerReadOnly(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Sync)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
 	db, err := seerdb.Open("db", o)
-	must(t, err)
+	dbtest.Must(t, err)
 	k, err := db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
-	must(t, err)
-	must(t, k.Merge([]byte("k"), []byte("a")))
-	must(t, k.Merge([]byte("k"), []byte("b")))
-	must(t, db.Close())
+	dbtest.Must(t, err)
+	dbtest.Must(t, k.Merge([]byte("k"), []byte("a")))
+	dbtest.Must(t, k.Merge([]byte("k"), []byte("b")))
+	dbtest.Must(t, db.Close())
 	ro := *o
 	ro.ReadOnly = true
-	db = open(t, "db", &ro)
+	db = dbtest.Open(t, "db", &ro)
 	for _, m := range []seerdb.Merger{merger.Max{}, nil} {
 		if _, err := db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: m}); !errors.Is(err, seerdb.ErrInvalidOptions) {
 			t.Errorf("operator %v: %v", m, err)
 		}
 	}
 	k, err = db.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{Sep: ","}})
-	must(t, err)
+	dbtest.Must(t, err)
 	if v, err := k.Get([]byte("k")); string(v) != "a,b" || err != nil {
 		t.Fatalf("%q, %v", v, err)
 	}
@@ -118,19 +119,19 @@ func TestWrongMergerReadOnly(t *testing.T) {
 // TestSnapshotTimeBesideTxn: a transaction that got its time only with its first
 // value that expires does not take that of a snapshot along when it ends.
 func TestSnapshotTimeBesideTxn(t *testing.T) {
-	clock := newWideClock()
-	o := smallOn(memfs.New(), seerdb.Sync).With(seerdb.TestOptions{
-		FS: memfs.New(), ManualOnly: true, Clock: clock.now,
+	clock := dbtest.NewClock()
+	o := dbtest.With(*dbtest.SmallOn(memfs.New(), seerdb.Sync), dbtest.TestOptions{
+		FS: memfs.New(), ManualOnly: true, Clock: clock.Now,
 	})
-	db := open(t, "db", o)
-	x := begin(t, db, nil)
-	must(t, x.PutTTL([]byte("x"), []byte("v"), time.Hour))
-	must(t, db.PutTTL([]byte("k"), []byte("v"), time.Minute))
+	db := dbtest.Open(t, "db", o)
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.PutTTL([]byte("x"), []byte("v"), time.Hour))
+	dbtest.Must(t, db.PutTTL([]byte("k"), []byte("v"), time.Minute))
 	snap := db.NewSnapshot()
 	defer snap.Close()
 	x.Rollback()
-	clock.add(2 * time.Minute)
-	must(t, db.Compact(context.Background(), nil, nil))
+	clock.Add(2 * time.Minute)
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	if v, err := snap.Get([]byte("k")); string(v) != "v" || err != nil {
 		t.Fatalf("%q, %v", v, err)
 	}
@@ -140,29 +141,29 @@ func TestSnapshotTimeBesideTxn(t *testing.T) {
 // whatever is written afterwards.
 func TestSavepointUndone(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Sync)
-	db := open(t, "db", o)
-	x := begin(t, db, nil)
-	must(t, x.Put([]byte("a"), []byte("1")))
+	o := dbtest.SmallOn(fs, seerdb.Sync)
+	db := dbtest.Open(t, "db", o)
+	x := dbtest.Begin(t, db, nil)
+	dbtest.Must(t, x.Put([]byte("a"), []byte("1")))
 	first := x.Savepoint()
-	must(t, x.Put([]byte("b"), make([]byte, 100)))
+	dbtest.Must(t, x.Put([]byte("b"), make([]byte, 100)))
 	second := x.Savepoint()
-	must(t, x.RollbackTo(second))
-	must(t, x.RollbackTo(first))
-	must(t, x.RollbackTo(first))
+	dbtest.Must(t, x.RollbackTo(second))
+	dbtest.Must(t, x.RollbackTo(first))
+	dbtest.Must(t, x.RollbackTo(first))
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("at once: %v", err)
 	}
-	must(t, x.Put([]byte("c"), []byte("3")))
-	must(t, x.Put([]byte("d"), []byte("4")))
+	dbtest.Must(t, x.Put([]byte("c"), []byte("3")))
+	dbtest.Must(t, x.Put([]byte("d"), []byte("4")))
 	if err := x.RollbackTo(second); !errors.Is(err, seerdb.ErrInvalidOptions) {
 		t.Fatalf("after other writes: %v", err)
 	}
 	third := x.Savepoint()
-	must(t, x.Put([]byte("e"), []byte("5")))
-	must(t, x.RollbackTo(third))
-	must(t, x.Commit())
-	if got := fmt.Sprint(contents(t, db)); got != "[a=1 c=3 d=4]" {
+	dbtest.Must(t, x.Put([]byte("e"), []byte("5")))
+	dbtest.Must(t, x.RollbackTo(third))
+	dbtest.Must(t, x.Commit())
+	if got := fmt.Sprint(dbtest.Contents(t, db)); got != "[a=1 c=3 d=4]" {
 		t.Fatalf("%s", got)
 	}
 }
@@ -171,16 +172,16 @@ func TestSavepointUndone(t *testing.T) {
 // database itself does.
 func TestLongestKeysInKeyspace(t *testing.T) {
 	fs := memfs.New()
-	o := smallOn(fs, seerdb.Sync)
-	db := open(t, "db", o)
+	o := dbtest.SmallOn(fs, seerdb.Sync)
+	db := dbtest.Open(t, "db", o)
 	k, err := db.Keyspace("k", nil)
-	must(t, err)
+	dbtest.Must(t, err)
 	lo, hi := bytes.Repeat([]byte("a"), seerdb.MaxKeySize), bytes.Repeat([]byte("b"), seerdb.MaxKeySize)
-	must(t, k.Put(lo, []byte("v")))
-	must(t, k.Put(hi, []byte("v")))
-	must(t, k.DeleteRange(lo, hi))
-	must(t, db.Flush(context.Background()))
-	if n := len(contents(t, k)); n != 1 {
+	dbtest.Must(t, k.Put(lo, []byte("v")))
+	dbtest.Must(t, k.Put(hi, []byte("v")))
+	dbtest.Must(t, k.DeleteRange(lo, hi))
+	dbtest.Must(t, db.Flush(context.Background()))
+	if n := len(dbtest.Contents(t, k)); n != 1 {
 		t.Fatalf("%d rows", n)
 	}
 }

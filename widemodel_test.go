@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
@@ -154,15 +155,15 @@ func quoteName(name string) string {
 
 // wideRun is one run under one set of options.
 type wideRun struct {
-	wideDB
+	dbtest.ModelDB
 	t       testing.TB
 	c       wideConfig
 	g       *testkit.Gen
 	fs      *memfs.FS
-	clock   *wideClock
+	clock   *dbtest.Clock
 	weights []int // of wideSteps
 	snaps   []wideSnapshot
-	iters   []*wideIter
+	iters   []*dbtest.ModelIter
 	gone    *seerdb.Keyspace // one that was dropped
 	side    *filtered
 	sideDB  *seerdb.Keyspace
@@ -181,9 +182,9 @@ func newWideRun(t testing.TB, c wideConfig, g *testkit.Gen) *wideRun {
 	m.UseMerger(testkit.Default, c.root)
 	g.MaxKeyspaces = c.spaces
 	c.draw(g)
-	r := &wideRun{wideDB: wideDB{m: m}, t: t, c: c, g: g, fs: memfs.New(), clock: newWideClock(), done: map[string]int{}}
+	r := &wideRun{ModelDB: dbtest.ModelDB{Model: m}, t: t, c: c, g: g, fs: memfs.New(), clock: dbtest.NewClock(), done: map[string]int{}}
 	if c.filter {
-		r.watch, r.side = newFilterWatch(), newFiltered(g.Uint64())
+		r.Watch, r.side = dbtest.NewFilterWatch(), newFiltered(g.Uint64())
 	}
 	for _, s := range wideSteps {
 		weight := s.weight
@@ -210,16 +211,16 @@ func (r *wideRun) run(steps int) {
 func (r *wideRun) end() {
 	r.checkAll()
 	r.letGo()
-	r.must("close", r.db.Close())
-	if r.watch != nil {
-		r.must("filter", r.watch.violation())
+	r.must("close", r.DB.Close())
+	if r.Watch != nil {
+		r.must("filter", r.Watch.Violation())
 	}
 }
 
 func (r *wideRun) summary() string {
 	s := fmt.Sprintf("%d operations, steps: %v", r.operations, r.done)
-	if r.watch != nil {
-		s += fmt.Sprintf("; filter asked %d times, removed %d, changed %d", r.watch.asked, r.side.gone, r.side.changed)
+	if r.Watch != nil {
+		s += fmt.Sprintf("; filter asked %d times, removed %d, changed %d", r.Watch.Asked, r.side.gone, r.side.changed)
 	}
 	return s
 }
@@ -227,7 +228,7 @@ func (r *wideRun) summary() string {
 // fail reports a difference. What the engine was busy with is in the step.
 func (r *wideRun) fail(format string, args ...any) {
 	r.t.Helper()
-	r.t.Fatalf("step %d, commit %d, time %d: %s", r.step, r.m.Commits(), r.m.Now(), fmt.Sprintf(format, args...))
+	r.t.Fatalf("step %d, commit %d, time %d: %s", r.step, r.Model.Commits(), r.Model.Now(), fmt.Sprintf(format, args...))
 }
 
 func (r *wideRun) must(what string, err error) {
@@ -285,7 +286,7 @@ func (r *wideRun) once() {
 			break
 		}
 	}
-	if r.watch != nil {
-		r.must("filter", r.watch.violation())
+	if r.Watch != nil {
+		r.must("filter", r.Watch.Violation())
 	}
 }

@@ -1,0 +1,53 @@
+package dbtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/seerdb-go/seerdb"
+)
+
+// BubbleEnv runs the tests with a clock of their own, which need a process of
+// their own: the engine pools channels, and one made within such a test must
+// not be used outside of it.
+const BubbleEnv = "SEERDB_TEST_BUBBLE"
+
+// childEnv makes the test binary do a job as another process: "job dir".
+const childEnv = "SEERDB_TEST_CHILD"
+
+// ChildJobs are the jobs.
+var ChildJobs = map[string]func(dir string) error{
+	"open": func(dir string) error {
+		db, err := seerdb.Open(dir, nil)
+		if err != nil {
+			return err
+		}
+		return db.Close()
+	},
+}
+
+// RunChild does the job of a child process, if this is one.
+func RunChild() {
+	job, arg, ok := strings.Cut(os.Getenv(childEnv), " ")
+	if !ok {
+		return
+	}
+	if err := ChildJobs[job](arg); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Child prepares a process that does a job.
+func Child(t testing.TB, job, dir string, env ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	Must(t, err)
+	cmd := exec.Command(exe)
+	cmd.Env = append(append(os.Environ(), childEnv+"="+job+" "+dir), env...)
+	return cmd
+}

@@ -1,0 +1,52 @@
+package dbtest
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Crowd runs workers until the test has had enough of them.
+type Crowd struct {
+	testing.TB
+	stop    atomic.Bool
+	Workers sync.WaitGroup
+}
+
+// Each calls f again and again, beside the others.
+func (c *Crowd) Each(f func(i int)) {
+	c.Workers.Go(func() {
+		for i := 1; !c.stop.Load() && !c.Failed(); i++ {
+			f(i)
+		}
+	})
+}
+
+// Run lets them go on for a while, which on a busy machine is longer: until
+// enough has happened.
+func (c *Crowd) Run(d time.Duration, enough func() bool) {
+	for range 100 {
+		if time.Sleep(d); enough() || c.Failed() {
+			break
+		}
+	}
+	c.stop.Store(true)
+	c.Workers.Wait()
+}
+
+// OK reports an error; Must ends only the goroutine of the test.
+func (c *Crowd) OK(err error) bool {
+	if err != nil {
+		c.Error(err)
+	}
+	return err == nil
+}
+
+// CrowdTime is how long a crowd works.
+func CrowdTime() time.Duration {
+	if testing.Short() {
+		return 200 * time.Millisecond
+	}
+	return 800 * time.Millisecond
+}

@@ -1,7 +1,0 @@
-//go:build !race
-
-package seerdb_test
-
-// raceEnabled says whether the race detector is on: it makes sync.Pool forget
-// at random, and everything several times slower.
-const raceEnabled = false

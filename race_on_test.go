@@ -1,5 +1,0 @@
-//go:build race
-
-package seerdb_test
-
-const raceEnabled = true
