@@ -12,9 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seerdb-go/seerdb/internal/dbtest"
-
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/dbtest"
 )
 
 // quotedIn lists what stands in backquotes in the first column of a table.

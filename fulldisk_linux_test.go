@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/dbtest"
-
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 

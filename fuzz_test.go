@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/seerdb-go/seerdb/internal/dbtest"
-
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
