@@ -86,9 +86,9 @@ func TestOutputsOpenAtMost(t *testing.T) {
 		dbtest.Must(t, k.Put(randomKey(i, 100), make([]byte, 40+i%20))) // one in ten apart
 	}
 	dbtest.Must(t, r.Flush())
-	d.Has(t, "output", outputsOfJob)
+	d.Has(t, "output", dbtest.OutputsOfJob)
 	dbtest.Must(t, k.Compact(context.Background(), nil, nil))
-	d.Has(t, "output", outputsOfJob)
+	d.Has(t, "output", dbtest.OutputsOfJob)
 }
 
 // randomKey is a key that does not compress; it grows with i.
@@ -137,13 +137,13 @@ func TestDescriptorsOfTheSystem(t *testing.T) {
 // TestEverythingWithFewDescriptors does all that takes descriptors at once, with as
 // many as are promised to suffice.
 func TestEverythingWithFewDescriptors(t *testing.T) {
-	few := dbtest.NewDescriptorFS(memfs.New(), fewestDescriptors+outputsOfJob) // with a load
+	few := dbtest.NewDescriptorFS(memfs.New(), dbtest.FewestDescriptors+dbtest.OutputsOfJob) // with a load
 	sum := 0
 	for _, n := range mostDescriptors {
 		sum += n
 	}
-	if want := sum + 3*outputsOfJob + 2; fewestDescriptors != want {
-		t.Fatalf("what is promised is %d; the sum of the parts is %d", fewestDescriptors, want)
+	if want := sum + 3*dbtest.OutputsOfJob + 2; dbtest.FewestDescriptors != want {
+		t.Fatalf("what is promised is %d; the sum of the parts is %d", dbtest.FewestDescriptors, want)
 	}
 	o, to := dbtest.Tiny()
 	o.MemtableSize, o.MemoryBudget, o.TableSize, o.ValueThreshold, o.Durability = 64<<10, 8<<20, 4<<10, 50, seerdb.Buffered
@@ -197,7 +197,7 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 		}
 	}
 	t.Logf("%d at once of %d; %v", few.Peak, few.Limit, few.Most)
-	if few.Most["output"] > 4*outputsOfJob {
+	if few.Most["output"] > 4*dbtest.OutputsOfJob {
 		t.Errorf("%d outputs at once", few.Most["output"])
 	}
 }
@@ -206,7 +206,7 @@ func TestEverythingWithFewDescriptors(t *testing.T) {
 // are descriptors.
 func TestLoadOfManySpills(t *testing.T) {
 	o, to := dbtest.Tiny()
-	d := dbtest.NewDescriptorFS(memfs.New(), oneAtATime)
+	d := dbtest.NewDescriptorFS(memfs.New(), dbtest.OneAtATime)
 	o.MemoryBudget, o.MaxCompactions, to.FS = 512<<10, 1, d // an eighth of it is sorted at once
 	db := dbtest.Open(t, "db", dbtest.With(o, to))
 	n := 4000

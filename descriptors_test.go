@@ -8,7 +8,6 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/dbtest"
-	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
@@ -20,50 +19,6 @@ var mostDescriptors = map[string]int{
 	"manifest": 2, "temporary": 1, // the next manifest, and the next CURRENT
 	"log":  8, // of three memtables that were flushed, of three that wait, of the one in use, and one made ahead
 	"list": 1, "usage": 1,
-}
-
-const (
-	// outputsOfJob is how many a job has for what it writes: a value file, eight
-	// tables that wait for it, and a file of small tables.
-	outputsOfJob = 10
-	// fewestDescriptors is what docs/GUARANTEES.md says that a database with one
-	// compaction at a time can do everything with but loads: what it has at most, three
-	// jobs (a flush, a compaction and a Compact), and two to read.
-	fewestDescriptors = 19 + 3*outputsOfJob + 2
-	// oneAtATime is enough for the model test, which does one thing at a time.
-	oneAtATime = 16
-)
-
-// TestModelWithFewDescriptors is the model test on a machine that refuses to
-// open more than so many files: no operation may fail for it.
-func TestModelWithFewDescriptors(t *testing.T) {
-	seed := *modelSeed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	ops := *modelOps
-	if ops == 0 {
-		ops = 300
-		if testing.Short() {
-			ops = 60
-		}
-	}
-	for _, limit := range []int{oneAtATime, fewestDescriptors, 256} {
-		for i, c := range configs() {
-			name := fmt.Sprintf("%d/%s", limit, c.name)
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				c.o.MaxCompactions = 1
-				r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: memfs.New(), limit: limit}
-				defer func() {
-					if t.Failed() {
-						t.Logf("reproduce with: go test -run 'TestModelWithFewDescriptors/%s$' -model.seed %d -model.ops %d", name, seed, ops)
-					}
-				}()
-				r.run(ops)
-			})
-		}
-	}
 }
 
 // TestMetricsOpenNoTable: what describes a database leaves its files alone, and
@@ -114,7 +69,7 @@ func TestMetricsOpenNoTable(t *testing.T) {
 // descriptors, and is verified all the same.
 func TestVerifyKeepsToTheLimit(t *testing.T) {
 	o, to := dbtest.Tiny()
-	d := dbtest.NewDescriptorFS(memfs.New(), oneAtATime)
+	d := dbtest.NewDescriptorFS(memfs.New(), dbtest.OneAtATime)
 	o.TableSize, o.ValueThreshold, o.MemtableSize, o.MaxCompactions, to.FS, to.ManualOnly = 2<<10, 200, 1<<20, 1, d, true
 	db := dbtest.Open(t, "db", dbtest.With(o, to))
 	value, random := make([]byte, 2<<10), rand.NewChaCha8([32]byte{1}) // so that it does not compress
@@ -124,7 +79,7 @@ func TestVerifyKeepsToTheLimit(t *testing.T) {
 	}
 	dbtest.Must(t, db.Flush(context.Background()))
 	report, err := db.Verify(context.Background())
-	if dbtest.Must(t, err); !report.Clean() || report.ValueFiles < 3*oneAtATime {
+	if dbtest.Must(t, err); !report.Clean() || report.ValueFiles < 3*dbtest.OneAtATime {
 		t.Fatalf("%d value files: %v", report.ValueFiles, report.Damage)
 	}
 }

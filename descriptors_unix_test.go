@@ -4,6 +4,7 @@ package seerdb_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
+
+var modelOps = flag.Int("model.ops", 0, "with it, TestMoreTablesThanDescriptors makes 20,000 tables")
 
 func init() { dbtest.ChildJobs["descriptors"] = moreTables }
 

@@ -204,6 +204,18 @@ type descriptorLock struct {
 
 func (f *descriptorLock) Close() error { return f.close(f.c) }
 
+const (
+	// OutputsOfJob is how many a job has for what it writes: a value file, eight
+	// tables that wait for it, and a file of small tables.
+	OutputsOfJob = 10
+	// FewestDescriptors is what docs/GUARANTEES.md says that a database with one
+	// compaction at a time can do everything with but loads: what it has at most, three
+	// jobs (a flush, a compaction and a Compact), and two to read.
+	FewestDescriptors = 19 + 3*OutputsOfJob + 2
+	// OneAtATime is enough for the model test, which does one thing at a time.
+	OneAtATime = 16
+)
+
 // OpenDescriptors is how many descriptors the process has open, on Linux.
 func OpenDescriptors(t *testing.T) int {
 	t.Helper()

@@ -1,4 +1,4 @@
-package seerdb_test
+package model
 
 import (
 	"errors"
@@ -20,7 +20,7 @@ func filterRemoving(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 	return seerdb.FilterKeep, nil, nil
 }
 
-// filtered is that keyspace.
+// filtered is the keyspace dbtest.FilteredName.
 type filtered struct {
 	m *testkit.Model
 	g *testkit.Gen

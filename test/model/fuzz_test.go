@@ -1,4 +1,4 @@
-package seerdb_test
+package model
 
 import (
 	"math/rand/v2"
