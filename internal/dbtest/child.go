@@ -10,11 +10,6 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// BubbleEnv runs the tests with a clock of their own, which need a process of
-// their own: the engine pools channels, and one made within such a test must
-// not be used outside of it.
-const BubbleEnv = "SEERDB_TEST_BUBBLE"
-
 // childEnv makes the test binary do a job as another process: "job dir".
 const childEnv = "SEERDB_TEST_CHILD"
 

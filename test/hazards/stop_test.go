@@ -1,4 +1,4 @@
-package seerdb_test
+package hazards
 
 import (
 	"errors"
@@ -15,10 +15,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
+// bubbleEnv runs the tests with a clock of their own, which need a process of
+// their own: the engine pools channels, and one made within such a test must
+// not be used outside of it.
+const bubbleEnv = "SEERDB_TEST_BUBBLE"
+
 // TestHourInTheStop holds a flush for an hour. Writers must stay stopped, a
 // flush must not return, and all must go on when the hour is over.
 func TestHourInTheStop(t *testing.T) {
-	if os.Getenv(dbtest.BubbleEnv) == "" {
+	if os.Getenv(bubbleEnv) == "" {
 		t.Skip("is run by TestH31NoWaitGoesOnByItself")
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -1,4 +1,4 @@
-package seerdb_test
+package hazards
 
 import (
 	"bytes"
@@ -268,7 +268,7 @@ func TestH31NoWaitGoesOnByItself(t *testing.T) {
 	exe, err := os.Executable()
 	dbtest.Must(t, err)
 	cmd := exec.Command(exe, "-test.run=^TestHourInTheStop$", "-test.v")
-	cmd.Env = append(os.Environ(), dbtest.BubbleEnv+"=1")
+	cmd.Env = append(os.Environ(), bubbleEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestHourInTheStop")) {
 		t.Fatalf("%v\n%s", err, out)

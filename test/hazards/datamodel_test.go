@@ -1,4 +1,4 @@
-package seerdb_test
+package hazards
 
 // The flaws of the original's wider data model: merge operators, transactions,
 // bulk loads and compaction filters.

@@ -1,7 +1,7 @@
-package seerdb_test
+package hazards
 
-// Bugs that the authors of the original found and wrote down, where no test
-// above tells their story already.
+// Tables, keys and tombstones that were missed: bugs that the authors of the original
+// found and wrote down, where no other test tells their story already.
 
 import (
 	"errors"
