@@ -1,4 +1,4 @@
-package seerdb_test
+package crash
 
 // This file holds logs that were made and never used.
 

@@ -1,6 +1,6 @@
 //go:build failpoints
 
-package seerdb_test
+package crash
 
 import (
 	"bufio"
@@ -12,6 +12,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,7 +28,7 @@ import (
 // declared, so that a new one is tested from its first day.
 func failpointNames(t *testing.T) (names []failpoint.Name) {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), "internal/failpoint/doc.go", nil, 0)
+	f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(dbtest.ModuleRoot(), "internal", "failpoint", "doc.go"), nil, 0)
 	dbtest.Must(t, err)
 	ast.Inspect(f, func(n ast.Node) bool {
 		if s, ok := n.(*ast.ValueSpec); ok {

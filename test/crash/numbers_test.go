@@ -1,4 +1,4 @@
-package seerdb_test
+package crash
 
 // This file holds the numbers of files: a log that commits were acknowledged in
 // has a number that the manifest reserved, whatever used up numbers before it.

@@ -1,6 +1,6 @@
-package seerdb_test
+package isolation
 
-// This file and its neighbours (isolation_*_test.go) ask a transactional store
+// This file and its neighbours (cases_test.go, engine_test.go and so on) ask a transactional store
 // for the anomalies of weak isolation, after Hermitage (Kleppmann, 2014) and the
 // taxonomy of Adya (1999), told for keys and ranges of keys. Each case is two or
 // three small scripts; a schedule interleaves their steps, their beginnings and
