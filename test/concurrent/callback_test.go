@@ -1,4 +1,4 @@
-package seerdb_test
+package concurrent
 
 // Code of the program that the database calls may call the database back: the
 // listener, the handler of the logger, merge operators, filters, the function of

@@ -1,4 +1,4 @@
-package seerdb_test
+package concurrent
 
 // Reads of every sort beside every change of what they read from: memtables that
 // are switched, flushed, compacted, loads that take their place, keyspaces that

@@ -1,4 +1,4 @@
-package seerdb_test
+package faults
 
 import (
 	"context"
@@ -369,3 +369,66 @@ func TestConcurrentClose(t *testing.T) {
 }
 
 var _ io.Closer = (*seerdb.DB)(nil)
+
+// A read error on the way back over many versions of a key is an error, never
+// an older version.
+func TestReadErrorOnTheWayBack(t *testing.T) {
+	fault := faultfs.New(memfs.New())
+	o, to := dbtest.Tiny()
+	o.PageSize, o.ValueThreshold, to.FS, to.NoCache = 80, -1, fault, true
+	o.MemtableSize = 1 << 20
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
+	var snaps []*seerdb.Snapshot
+	for i := range 30 {
+		dbtest.Must(t, db.Put([]byte("key"), fmt.Appendf(nil, "value %03d, and some more to fill pages", i)))
+		snaps = append(snaps, db.NewSnapshot())
+	}
+	dbtest.Must(t, db.Flush(context.Background()))
+	failed := 0
+	for skip := range 40 {
+		fired := fault.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Skip: skip, Count: 1, Err: syscall.EIO})
+		it, err := db.NewIter(nil)
+		dbtest.Must(t, err)
+		ok := it.Last()
+		switch {
+		case ok && string(it.Value()[:9]) != "value 029":
+			t.Fatalf("read %d failed and %q was shown", skip, it.Value())
+		case !ok && it.Err() == nil:
+			t.Fatalf("read %d failed, and the key is silently gone", skip)
+		}
+		if !ok {
+			failed++
+		}
+		_ = it.Close()
+		if fired.Count() == 0 && skip > 0 {
+			break
+		}
+		fault.Clear()
+	}
+	if failed == 0 {
+		t.Fatal("no read failed")
+	}
+	fault.Clear()
+	for _, s := range snaps {
+		dbtest.Must(t, s.Close())
+	}
+}
+
+// A full disk that is met first by the manifest is no end either.
+func TestFullDiskAtTheManifestResumes(t *testing.T) {
+	fault := faultfs.New(memfs.New())
+	db := dbtest.Open(t, "db", dbtest.SmallOn(fault, seerdb.Sync))
+	dbtest.Must(t, db.Put([]byte("a"), []byte("1")))
+	fired := fault.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "MANIFEST*", Count: 1, Err: syscall.ENOSPC})
+	_ = db.Flush(context.Background())
+	if fired.Count() == 0 {
+		t.Fatal("the manifest was not written")
+	}
+	dbtest.Eventually(t, 5*time.Second, "commits work", func() bool { return db.Put([]byte("b"), []byte("2")) == nil })
+	dbtest.Must(t, db.Flush(context.Background()))
+	r, err := db.Verify(context.Background())
+	dbtest.Must(t, err)
+	if !r.Clean() {
+		t.Fatal(r.Damage)
+	}
+}

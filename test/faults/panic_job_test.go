@@ -1,4 +1,4 @@
-package seerdb_test
+package faults
 
 // Code of the program that panics where the program cannot recover: in background
 // jobs, in Open, in deliveries. The process lives, the data stays, and Health, the

@@ -1,4 +1,4 @@
-package seerdb_test
+package concurrent
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestEverythingAtOnce runs writers of batches, readers, snapshots, iterators,
@@ -226,4 +227,58 @@ func perform(c *dbtest.Crowd, db *seerdb.DB, op register) string {
 		c.Error(err)
 	}
 	return strings.TrimRight(string(v), " ")
+}
+
+// Two callers of Compact: both return when it is done, not when it has begun.
+func TestConcurrentManualCompactions(t *testing.T) {
+	o, to := dbtest.Tiny()
+	to.FS, to.L0Trigger = memfs.New(), 100
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
+	for range 3 {
+		for i := range 50 {
+			dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%03d", i), make([]byte, 50)))
+		}
+		dbtest.Must(t, db.Flush(context.Background()))
+	}
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			if err := db.Compact(context.Background(), nil, nil); err != nil {
+				t.Error(err)
+			}
+			if n := db.Metrics().Levels[0].Files; n != 0 {
+				t.Errorf("Compact returned with %d tables in L0", n)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Sync beside flushes that drop logs: never ErrClosed on an open database.
+func TestSyncBesideFlush(t *testing.T) {
+	o, to := dbtest.Tiny()
+	o.Durability, o.MemtableSize, to.FS = seerdb.Buffered, 1<<10, memfs.New()
+	db := dbtest.Open(t, "db", dbtest.With(o, to))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := db.Sync(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 3000 {
+		dbtest.Must(t, db.Put(fmt.Appendf(nil, "key%05d", i), make([]byte, 100)))
+	}
+	close(stop)
+	wg.Wait()
 }

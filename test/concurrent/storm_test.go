@@ -1,4 +1,4 @@
-package seerdb_test
+package concurrent
 
 // This file holds a database that everything happens to at once: committers,
 // flushes, loads, keyspaces that come and go, a disk that is full, slow, without

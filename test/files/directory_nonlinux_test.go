@@ -1,6 +1,6 @@
 //go:build !linux
 
-package seerdb_test
+package files
 
 import "testing"
 
