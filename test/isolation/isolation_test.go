@@ -1,11 +1,10 @@
 package isolation
 
-// This file and its neighbours (cases_test.go, engine_test.go and so on) ask a transactional store
-// for the anomalies of weak isolation, after Hermitage (Kleppmann, 2014) and the
-// taxonomy of Adya (1999), told for keys and ranges of keys. Each case is two or
-// three small scripts; a schedule interleaves their steps, their beginnings and
-// their ends. Steps run one after the other in one goroutine, so a schedule and
-// its outcome follow from a seed, and a failure prints both.
+// This file and those beside it ask a transactional store for the anomalies of weak
+// isolation, after Hermitage (Kleppmann, 2014) and the taxonomy of Adya (1999), told for
+// keys and ranges of keys. Each case is two or three small scripts; a schedule interleaves
+// their steps, their beginnings and their ends. Steps run one after the other in one
+// goroutine, so a schedule and its outcome follow from a seed, and a failure prints both.
 
 import (
 	"errors"

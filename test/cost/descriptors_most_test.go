@@ -1,4 +1,4 @@
-package seerdb_test
+package cost
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package seerdb_test
+package cost
 
 // This file holds what iterators remember of the dead keys they stepped over:
 // from either end, deleted or expired, and only for reads that may use it.

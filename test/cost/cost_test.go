@@ -1,4 +1,4 @@
-package seerdb_test
+package cost
 
 // What reads and commits may cost: no allocation, and no more over a key with
 // a hundred thousand versions, or a range of tombstones, than over any other.

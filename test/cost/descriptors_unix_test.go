@@ -1,6 +1,6 @@
 //go:build unix
 
-package seerdb_test
+package cost
 
 import (
 	"context"
