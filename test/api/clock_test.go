@@ -1,4 +1,4 @@
-package seerdb_test
+package api
 
 import (
 	"context"
@@ -169,5 +169,25 @@ func TestClockJumpsBetweenOpenings(t *testing.T) {
 	}
 	if _, err := db.Get([]byte("gone")); !errors.Is(err, seerdb.ErrNotFound) {
 		t.Errorf("what had expired: %v", err)
+	}
+}
+
+// TestClockSetBackAtReopen: Close forgot the time when it left everything in
+// the log, and what had expired came back with a clock that was set back.
+func TestClockSetBackAtReopen(t *testing.T) {
+	fs := memfs.New()
+	clock := dbtest.NewClock()
+	o := dbtest.With(*dbtest.SmallOn(fs, seerdb.Sync), dbtest.TestOptions{FS: fs, Clock: clock.Now})
+	db := dbtest.Open(t, "db", o)
+	dbtest.Must(t, db.PutTTL([]byte("k"), []byte("v"), time.Second))
+	clock.Add(time.Second)
+	if _, err := db.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatal(err)
+	}
+	dbtest.Must(t, db.Close())
+	clock.Add(-time.Minute)
+	db = dbtest.Open(t, "db", o)
+	if v, err := db.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatalf("it is back: %q, %v", v, err)
 	}
 }

@@ -1,4 +1,4 @@
-package seerdb_test
+package lint
 
 // This file holds the import lattice of the module. It is a statement of
 // policy: a new edge is a reviewed line here with a reason, never a way to make

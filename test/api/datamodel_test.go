@@ -1,4 +1,4 @@
-package seerdb_test
+package api
 
 import (
 	"context"
@@ -192,4 +192,21 @@ func TestApplyContext(t *testing.T) {
 	}
 	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 	dbtest.Must(t, db.ApplyContext(context.Background(), b, seerdb.DefaultDurability))
+}
+
+// TestTableOfRangesAlone: a table of nothing but range tombstones, over another
+// one, could not be opened.
+func TestTableOfRangesAlone(t *testing.T) {
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	dbtest.Must(t, db.Put([]byte("k"), []byte("v")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	dbtest.Must(t, db.DeleteRange([]byte("a"), []byte("z")))
+	dbtest.Must(t, db.Flush(context.Background()))
+	if _, err := db.Get([]byte("k")); !errors.Is(err, seerdb.ErrNotFound) {
+		t.Fatal(err)
+	}
+	if rows := dbtest.Contents(t, db); len(rows) != 0 {
+		t.Fatal(rows)
+	}
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 }

@@ -1,4 +1,4 @@
-package seerdb_test
+package api
 
 import (
 	"bytes"
@@ -347,4 +347,22 @@ func TestKeyspaceOptionsAgree(t *testing.T) {
 		t.Errorf("another merge operator: %v", err)
 	}
 	dbtest.Must(t, db.Close())
+}
+
+// TestLongestKeysInKeyspace: a keyspace takes keys and bounds as long as the
+// database itself does.
+func TestLongestKeysInKeyspace(t *testing.T) {
+	fs := memfs.New()
+	o := dbtest.SmallOn(fs, seerdb.Sync)
+	db := dbtest.Open(t, "db", o)
+	k, err := db.Keyspace("k", nil)
+	dbtest.Must(t, err)
+	lo, hi := bytes.Repeat([]byte("a"), seerdb.MaxKeySize), bytes.Repeat([]byte("b"), seerdb.MaxKeySize)
+	dbtest.Must(t, k.Put(lo, []byte("v")))
+	dbtest.Must(t, k.Put(hi, []byte("v")))
+	dbtest.Must(t, k.DeleteRange(lo, hi))
+	dbtest.Must(t, db.Flush(context.Background()))
+	if n := len(dbtest.Contents(t, k)); n != 1 {
+		t.Fatalf("%d rows", n)
+	}
 }

@@ -1,6 +1,7 @@
-package seerdb_test
+package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/dbtest"
+	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
 )
 
@@ -270,5 +272,21 @@ func TestExpiryIsRead(t *testing.T) {
 		if err := x.Commit(); errors.Is(err, seerdb.ErrConflict) == (written == "other") || written == "other" && err != nil {
 			t.Errorf("another commit wrote %s: %v", written, err)
 		}
+	}
+}
+
+// TestVerifyCountsValuesThatExpireApart: Verify took values that lie apart and
+// have an expiry for none, and reported every table with some as damaged.
+func TestVerifyCountsValuesThatExpireApart(t *testing.T) {
+	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
+	dbtest.Must(t, db.PutTTL([]byte("k"), bytes.Repeat([]byte("v"), 4<<10), time.Hour))
+	dbtest.Must(t, db.Flush(context.Background()))
+	if n := db.Metrics().IO.Values.Files; n != 1 {
+		t.Fatalf("the value is in %d value files", n)
+	}
+	report, err := db.Verify(context.Background())
+	dbtest.Must(t, err)
+	if !report.Clean() {
+		t.Fatal(report.Damage)
 	}
 }

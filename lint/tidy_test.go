@@ -1,4 +1,4 @@
-package seerdb_test
+package lint
 
 // This file holds the rules of the house that a machine can check: sizes,
 // package comments, formatting, and what must not be left lying about.

@@ -1,4 +1,4 @@
-package seerdb_test
+package api
 
 import (
 	"testing"

@@ -1,4 +1,4 @@
-package seerdb_test
+package lint
 
 import (
 	"fmt"

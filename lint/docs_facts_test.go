@@ -1,4 +1,4 @@
-package seerdb_test
+package lint
 
 // This file compares what the documents count and list with what there is.
 

@@ -1,4 +1,4 @@
-package seerdb_test
+package lint
 
 // This file holds two rules on what a reader must know at once: how many files
 // of a package use each other in a circle, and how wide the widest objects are.
