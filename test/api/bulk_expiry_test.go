@@ -19,7 +19,7 @@ import (
 
 // rowsUntil yields "key", "key 5s", "key -1ms" and so on: keys, each with the
 // time that it has left. The function says until when the row is there at which
-// the sequence is. Like bulkRows it reuses its buffers.
+// the sequence is. Like dbtest.BulkRows it reuses its buffers.
 func rowsUntil(now time.Time, rows ...string) (iter.Seq2[[]byte, []byte], func(k, v []byte) time.Time) {
 	at := ""
 	seq := func(yield func(k, v []byte) bool) {

@@ -77,7 +77,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 }
 
-// batchOf reads what numbered wrote in one scan, forward or backward, and
+// batchOf reads what dbtest.Numbered wrote in one scan, forward or backward, and
 // checks that it is one batch. It may be called from any goroutine.
 func batchOf(c *dbtest.Crowd, src dbtest.Reader, writer, keys int) (number int64) {
 	lo, hi := fmt.Appendf(nil, "w%d/", writer), fmt.Appendf(nil, "w%d0", writer)

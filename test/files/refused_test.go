@@ -15,7 +15,7 @@ import (
 )
 
 // oneLog is a database after a kill, with tables, values apart, a keyspace, and
-// a log of several memtables' length: replaying it with tiny makes tables.
+// a log of several memtables' length: replaying it with dbtest.Tiny makes tables.
 func oneLog(t testing.TB) *dbtest.Rig {
 	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) { o.MemtableSize = 1 << 20 })
 	r.Put(dbtest.Rows("a", 50, strings.Repeat("v", 300))...)

@@ -104,7 +104,7 @@ func TestS04BatchIsNeverSplitByASwitch(t *testing.T) {
 	wg.Wait()
 }
 
-// wholeBatch reads what numbered wrote, and checks that it is of one batch.
+// wholeBatch reads what dbtest.Numbered wrote, and checks that it is of one batch.
 func wholeBatch(t testing.TB, src interface {
 	Prefix([]byte) *seerdb.Rows
 }, writer, keys int) (number int64) {

@@ -32,7 +32,7 @@ type config struct {
 	t    dbtest.TestOptions
 }
 
-// configs are the option sets. Each differs from tiny in the ways its name
+// configs are the option sets. Each differs from dbtest.Tiny in the ways its name
 // says.
 func configs() []config {
 	type change = func(*seerdb.Options, *dbtest.TestOptions)
