@@ -33,7 +33,7 @@ func TestModelWithFewDescriptors(t *testing.T) {
 				r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: memfs.New(), limit: limit}
 				defer func() {
 					if t.Failed() {
-						t.Logf("reproduce with: go test -run 'TestModelWithFewDescriptors/%s$' -model.seed %d -model.ops %d ./test/model", name, seed, ops)
+						t.Logf("reproduce with: go test ./test/model -run 'TestModelWithFewDescriptors/%s$' -model.seed %d -model.ops %d", name, seed, ops)
 					}
 				}()
 				r.run(ops)

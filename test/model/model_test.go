@@ -108,7 +108,7 @@ func TestModel(t *testing.T) {
 			r := &modelRun{t: t, config: c, g: testkit.NewGen(seed+uint64(i), 200, 120), m: testkit.NewModel(), fs: memfs.New()}
 			defer func() {
 				if t.Failed() {
-					t.Logf("reproduce with: go test -run 'TestModel/%s$' -model.seed %d -model.ops %d ./test/model", c.name, seed, ops)
+					t.Logf("reproduce with: go test ./test/model -run 'TestModel/%s$' -model.seed %d -model.ops %d", c.name, seed, ops)
 				}
 			}()
 			r.run(ops)

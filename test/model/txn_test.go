@@ -36,7 +36,7 @@ func TestTxnModel(t *testing.T) {
 			t.Parallel()
 			defer func() {
 				if t.Failed() {
-					t.Logf("reproduce with: go test -run 'TestTxnModel/%s$' -model.seed %d -model.ops %d ./test/model", quoteName(c.name), seed, steps)
+					t.Logf("reproduce with: go test ./test/model -run 'TestTxnModel/%s$' -model.seed %d -model.ops %d", quoteName(c.name), seed, steps)
 				}
 			}()
 			r := newTxnRun(t, c, testkit.NewGen(seed+uint64(i), 60, 60))

@@ -129,7 +129,7 @@ func TestWideModel(t *testing.T) {
 			t.Parallel()
 			defer func() {
 				if t.Failed() {
-					t.Logf("reproduce with: go test -run 'TestWideModel/%s$' -model.seed %d -model.ops %d ./test/model", quoteName(c.name), seed, ops)
+					t.Logf("reproduce with: go test ./test/model -run 'TestWideModel/%s$' -model.seed %d -model.ops %d", quoteName(c.name), seed, ops)
 				}
 			}()
 			r := newWideRun(t, c, testkit.NewGen(seed+uint64(i), 200, 120))
