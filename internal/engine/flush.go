@@ -236,7 +236,8 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 }
 
 // installFlush makes the tables current and the logs of their generations
-// useless, in this order, and then removes the logs (S1, S2, I11).
+// useless, in this order, and then removes the logs (I11): a log that goes
+// before its tables are current takes commits with it.
 func (e *Engine) installFlush(gens []*generation.Generation, res compaction.Result) error {
 	edit := flushEdit(res, uint64(e.newFileNum()))
 	e.commit.mu.Lock()

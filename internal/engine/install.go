@@ -15,7 +15,7 @@ import (
 // install makes an edit durable and then current: the files it adds must be
 // synced, and their directory (I4). The generations in flushed leave the state
 // in the same step that their tables enter it, so no reader sees both or
-// neither (the original's S5 and S6). A failure of the manifest poisons.
+// neither. A failure of the manifest poisons.
 //
 // Tables of keyspaces that were dropped since the job began are left out, and removed.
 func (e *Engine) install(edit *manifest.Edit, flushed []*generation.Generation) error {

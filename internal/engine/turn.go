@@ -293,9 +293,9 @@ func (e *Engine) beginLog(g, prev *generation.Generation, seg *wal.Segment) erro
 }
 
 // switchTo makes g the active generation at this sequence boundary: one pointer
-// store switches every partition, and the log with them (the original's S1 to
-// S5). The caller holds commit.mu, and no commit is between its reservation and
-// its place in the queue.
+// store switches every partition, and the log with them: were they switched one
+// by one, batches and reads would meet both sides. The caller holds commit.mu, and
+// no commit is between its reservation and its place in the queue.
 func (e *Engine) switchTo(g *generation.Generation) {
 	old := e.commit.gen
 	old.LastSeq = e.commit.nextSeq - 1

@@ -84,7 +84,7 @@ func (o *Outputs) Next(level int, codec compress.Codec, threshold int) {
 }
 
 // file creates a file under a new number. Its number is not reused if the job
-// fails: a retry writes new files (the original's S19).
+// fails: a retry writes new files, and meets no half-written one.
 func (o *Outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 	if err := o.env.Reserve(); err != nil {
 		return base.Identity{}, nil, err
