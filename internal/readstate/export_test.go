@@ -41,7 +41,7 @@ func (s *Snapshots) AgeSnapshots() {
 
 // Tables lists the tables of a state.
 func (s *State) Tables() (all []*Table) {
-	s.eachTable(func(_ int, t *Table) { all = append(all, t) })
+	s.v.eachTable(func(_ int, t *Table) { all = append(all, t) })
 	return all
 }
 

@@ -85,9 +85,6 @@ func (s *State) EachTree(fn func(keyspace uint32, ls *Levels)) {
 	}
 }
 
-// eachTable calls fn for every table.
-func (s *State) eachTable(fn func(level int, t *Table)) { s.v.eachTable(fn) }
-
 // ValueBytes is the size of all value files.
 func (s *State) ValueBytes() (n int64) {
 	for _, f := range s.v.values {
