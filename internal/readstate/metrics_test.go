@@ -343,6 +343,10 @@ func TestPacked(t *testing.T) {
 	check(2 - 5)
 	s.LetGo(shard)
 	check(2 - 5)
+	s, shard = r.Store.Keep()
+	r.Compact(2, 1, 2) // nothing is left in the pack from which it comes, which s keeps
+	check(2 - 5)
+	s.LetGo(shard)
 	if m := r.AddTable(1, func(w *sstable.Writer) { r.Check(w.Add([]byte("a"), 1<<8|1, nil)) }, nil); m.Pack != 0 {
 		t.Fatal("the table lies in a pack")
 	}
