@@ -182,7 +182,7 @@ func TestReadersBesideEveryChange(t *testing.T) {
 		}
 		c.wg.Go(func() { c.snapshot(rand.New(rand.NewPCG(0, 2))) })
 		rnd := rand.New(rand.NewPCG(0, 3))
-		for range rounds(150, 3000) {
+		for range rounds(150, 600) {
 			if c.change(rnd); t.Failed() {
 				break
 			}
@@ -224,7 +224,7 @@ func TestHeldStatesAreNotGone(t *testing.T) {
 			}
 		})
 	}
-	for i := 0; i < rounds(100_000, 2_000_000) && !stop.Load(); i++ {
+	for i := 0; i < rounds(100_000, 400_000) && !stop.Load(); i++ {
 		r.Store.Renew()
 	}
 	stop.Store(true)

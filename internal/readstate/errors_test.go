@@ -57,6 +57,12 @@ func TestMissingFiles(t *testing.T) {
 			t.Errorf("outcome %d, error %v", f.out, err)
 		}
 		wantDamage(r, err, name, true)
+		if f.out == readstate.Pointer { // a read that is no Query reports it too
+			s, shard := r.Store.Keep()
+			_, err = s.AppendValue(nil, pointerOf(r, onlyTable(r), "a"), []byte("a"))
+			s.LetGo(shard)
+			wantDamage(r, err, name, true)
+		}
 		gone := r.FS.Inject(faultfs.Rule{Op: faultfs.OpList, Err: fs.ErrNotExist})
 		if _, err = read(r.Store, 0, "a", readstate.Newest); errors.Is(err, base.ErrCorruption) || !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "rig") {
 			t.Errorf("the directory is gone: %v", err)
@@ -201,8 +207,8 @@ func TestRunIterOpensWhatItNeeds(t *testing.T) {
 		}, nil)
 		return r.Store.Table(m.Num)
 	}
-	a, b, c := add(1, "a"), add(1, "b"), add(1, "c")
-	tables := []*readstate.Table{a, b, c}
+	a, b, c, d := add(1, "a"), add(1, "b"), add(1, "c"), add(1, "d")
+	tables := []*readstate.Table{a, b, c, d}
 	s, shard := r.Store.Keep()
 	defer s.LetGo(shard)
 	it := new(readstate.RunIter)
@@ -233,7 +239,10 @@ func TestRunIterOpensWhatItNeeds(t *testing.T) {
 	}
 	show(it.Next(), "")
 	show(it.Prev(), "")
-	show(it.Last(), "")
+	show(it.Last(), "d5")
+	show(it.Prev(), "d")
+	show(it.Prev(), "")
+	show(it.Next(), "")
 	show(it.SeekGE([]byte("a5"), base.TrailerMax), "a5")
 	show(it.Next(), "b")
 	if it.Err() != nil {
@@ -241,8 +250,9 @@ func TestRunIterOpensWhatItNeeds(t *testing.T) {
 	}
 	fault.Remove()
 	show(it.SeekGE([]byte("c5"), base.TrailerMax), "c5")
-	show(it.Next(), "")
-	show(it.Prev(), "c5")
+	show(it.Next(), "d")
+	show(it.SeekGE([]byte("d6"), base.TrailerMax), "")
+	show(it.Prev(), "d5")
 	r.Check(it.Close())
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/readstate/readstatetest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/observe"
 )
 
@@ -222,6 +223,25 @@ func TestIndexMetrics(t *testing.T) {
 	}
 	if gotAll != all {
 		t.Errorf("indexes %+v, want %+v", gotAll, all)
+	}
+}
+
+// TestFiguresNeedNoFilter: for its figures a filter that lies apart is not read.
+func TestFiguresNeedNoFilter(t *testing.T) {
+	r := newRig(t, readstatetest.Options{FilterBits: 10})
+	m := r.AddTable(1, func(w *sstable.Writer) {
+		for i := range 10_000 {
+			r.Check(w.Add(fmt.Appendf(nil, "%06d", i), base.MakeTrailer(1, base.KindPut), nil))
+		}
+	}, nil)
+	reads := r.FS.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: m.FileName(), Skip: math.MaxInt32})
+	index, err := r.Store.Current().IndexMetrics(context.Background())
+	if err != nil || index.FilterBytes < 10_000 || index.Entries != 10_000 || reads.Matched() != 2 {
+		t.Errorf("%d reads; %+v %v", reads.Matched(), index, err)
+	}
+	_, err = r.Store.Current().IndexMetrics(context.Background())
+	if err != nil || reads.Matched() != 2 {
+		t.Errorf("%d reads for figures that are known; %v", reads.Matched(), err)
 	}
 }
 

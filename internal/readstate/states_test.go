@@ -66,7 +66,7 @@ func TestFilesStayForTheirStates(t *testing.T) {
 			if tab := kept.Tables()[0]; r.Store.Table(tab.Meta.Num) != tab || r.Store.Names(base.FileTypeTable, tab.Meta.Num) == packed {
 				t.Fatal("the table that a State names is not known, or as the name of another file")
 			}
-			v, err := kept.AppendValue(nil, pointerOf(r, kept.Tables()[0]), []byte("b"))
+			v, err := kept.AppendValue(nil, pointerOf(r, kept.Tables()[0], "b"), []byte("b"))
 			if err != nil || string(v) != long {
 				t.Fatalf("the value is %q %v", v, err)
 			}
@@ -105,15 +105,15 @@ func TestFilesStayForTheirStates(t *testing.T) {
 	}
 }
 
-// pointerOf is the pointer that a table has for the key b.
-func pointerOf(r *readstatetest.Rig, tab *readstate.Table) []byte {
+// pointerOf is the pointer that a table has for a key.
+func pointerOf(r *readstatetest.Rig, tab *readstate.Table, key string) []byte {
 	r.Helper()
 	rd, err := tab.Use()
 	r.Check(err)
 	it := newIter(rd)
-	kv := it.SeekGE([]byte("b"), base.TrailerMax)
+	kv := it.SeekGE([]byte(key), base.TrailerMax)
 	if kv == nil || kv.Trailer.Kind() != base.KindPutPointer {
-		r.Fatalf("the table has %v for b", kv)
+		r.Fatalf("the table has %v for %q", kv, key)
 	}
 	p := slices.Clone(kv.Value)
 	r.Check(it.Close())

@@ -171,7 +171,7 @@ func TestVerifyFindsWrongManifest(t *testing.T) {
 func TestVerifyFindsWrongPointers(t *testing.T) {
 	r := newRig(t, readstatetest.Options{ValuesFrom: 10})
 	first := flushed(r, "b", strings.Repeat("v", 20))
-	pointer := pointerOf(r, first)
+	pointer := pointerOf(r, first, "b")
 	add := func(says string, entries ...string) {
 		t.Helper()
 		r.Put("b", strings.Repeat("v", 20)) // a value file with room for more references
