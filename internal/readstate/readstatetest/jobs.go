@@ -168,8 +168,13 @@ func (j *job) run(keyspace uint32, level int, iters []base.Iterator, ranges []*r
 	j.Helper()
 	in := merge.New(iters...)
 	all := rangedel.Merge(ranges...)
+	expired := uint64(0)
+	if j.o.Expire {
+		expired = j.Store.Snapshots.Expired()
+	}
 	res, err := compaction.Run(context.Background(), compaction.RunOptions{
 		Input: in, Ranges: &all, Snapshots: j.stripes(j.Store.Visible()), MaxTableSize: j.o.TableSize, Filter: j.filter,
+		Merger: j.o.Merger, ExpireAt: expired,
 		Values:   compaction.ValueOptions{Threshold: j.o.ValuesFrom, MaxFileSize: math.MaxInt64, Fetch: j.fetch},
 		NewTable: j.table, NewValues: j.values,
 	})

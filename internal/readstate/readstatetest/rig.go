@@ -44,6 +44,10 @@ type Options struct {
 	ValuesFrom int     // the length from which values go to value files; 0: none do
 	Packed     bool    // the tables of a job share a file
 	KeepAll    bool    // jobs keep every version, not only those that snapshots see
+	// Merger is of every keyspace: jobs make one operand of several.
+	Merger base.Merger
+	// Expire has jobs drop what expired for every snapshot and every read to come.
+	Expire bool
 }
 
 // Rig is a Store, and what it works with.
