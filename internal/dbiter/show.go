@@ -238,7 +238,9 @@ func (it *Iter) under(kv *base.KV) (value []byte, exists bool, err error) {
 	}
 	switch it.classify(kv) {
 	case shown:
-		value, err = it.plain(kv.Trailer.Kind(), kv.Key, kv.Value)
+		if value, err = it.plain(kv.Trailer.Kind(), kv.Key, kv.Value); err != nil {
+			it.env.Store.Damaged(err)
+		}
 		return value, err == nil, err
 	case failed:
 		return nil, false, it.err
