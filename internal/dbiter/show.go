@@ -107,15 +107,21 @@ func (it *Iter) classify(kv *base.KV) entryKind {
 		expiry, _, err := base.SplitExpiry(kv.Value)
 		switch {
 		case err != nil:
-			it.broken(err)
+			it.alien(err)
 			return failed
 		case expiry <= it.time:
 			return absent
 		}
 		return shown
 	}
-	it.broken(base.UnknownKind(kv.Trailer.Kind()))
+	it.alien(base.UnknownKind(kv.Trailer.Kind()))
 	return failed
+}
+
+// alien ends the walk at an entry that says what no entry may say.
+func (it *Iter) alien(err error) {
+	it.env.Store.Damaged(err)
+	it.broken(err)
 }
 
 // broken ends the walk.

@@ -286,7 +286,7 @@ func TestValuesThatAreNone(t *testing.T) {
 			if f.out != readstate.Failed || err == nil {
 				t.Errorf("%s: %v %v", e.key, f, err)
 			}
-			r.Damage()
+			wantDamage(r, err, "database", true)
 			continue
 		case e.in == "":
 			e.in = m.FileName()

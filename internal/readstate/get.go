@@ -87,7 +87,9 @@ func (q *Query) Get() (Outcome, error) {
 		t, out, err = q.find()
 	}
 	if out == Plain {
-		return q.judge(t)
+		if out, err = q.judge(t); err != nil {
+			q.s.st.o.Damaged(err)
+		}
 	}
 	return out, err
 }
