@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
@@ -214,8 +216,11 @@ func (o *Outputs) Broken() bool { return o.packs != nil && o.packs.broken }
 // complete runs made, and the others have undone theirs.
 func (o *Outputs) discard(res compaction.Result) {
 	if o.packs != nil {
-		o.packs.place(res.Tables)
 		o.packs.discard()
+		res.Tables = slices.DeleteFunc(res.Tables, func(m *manifest.FileMeta) bool {
+			_, packed := o.packs.places[m.Num] // it went with its pack
+			return packed
+		})
 	}
 	o.env.Discard(res)
 }

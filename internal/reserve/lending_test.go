@@ -3,7 +3,6 @@ package reserve_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -60,10 +59,12 @@ func pattern(n int) []byte {
 // TestTableTakesTheReserve: a write that does not fit goes on, once, behind what did.
 func TestTableTakesTheReserve(t *testing.T) {
 	r := newRig(t, kept)
-	r.fill(100)
 	f := r.create("000007.sst")
-	b := pattern(kept + 50)
-	if n, err := f.Write(b[:3000]); n != 3000 || err != nil {
+	b := pattern(kept + 60)
+	_, err := f.Write(b[:10])
+	r.check(err)
+	r.fill(100)
+	if n, err := f.Write(b[10:3000]); n != 2990 || err != nil {
 		t.Fatalf("Write: %d, %v", n, err)
 	}
 	if r.Lacking() == nil || r.there() {
@@ -73,7 +74,7 @@ func TestTableTakesTheReserve(t *testing.T) {
 		t.Fatalf("Write: %d, %v", n, err)
 	}
 	r.content("000007.sst", b)
-	// 50 bytes are free, and there is no more to take.
+	// 50 bytes are free, and there is nothing more to take.
 	n, err := f.Write(b[:60])
 	if n != 50 || !vfs.IsNoSpace(err) {
 		t.Errorf("Write on the full disk: %d, %v", n, err)
@@ -88,6 +89,10 @@ func TestTableTakesTheReserve(t *testing.T) {
 func TestNothingToTake(t *testing.T) {
 	r := newRig(t, 0)
 	f := r.create("000007.sst")
+	fired := r.disk.Inject(faultfs.Rule{Op: faultfs.OpWrite, Err: syscall.ENOSPC, Count: 1})
+	if n, err := f.Write(pattern(20)); n != 0 || !errors.Is(err, syscall.ENOSPC) || fired.Matched() != 1 {
+		t.Errorf("Write: %d, %v after %d tries", n, err, fired.Matched())
+	}
 	r.fill(10)
 	if n, err := f.Write(pattern(20)); n != 10 || !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("Write: %d, %v", n, err)
@@ -293,13 +298,14 @@ func TestFrees(t *testing.T) {
 	}
 }
 
-// TestBesideEachOther: tables are written beside the keeper and the reader of what lacks
-// on a disk that is nearly full. No write loses or doubles a byte, and when all is over
+// TestBesideEachOther: files are written beside the keeper and the end of Open on a disk
+// without room but the reserve's. No write loses or doubles a byte, and when all is over
 // there is a reserve.
 func TestBesideEachOther(t *testing.T) {
-	const writers, rounds, size = 4, 60, 900
-	r := newRig(t, kept)
-	r.fill(2*size + 100)
+	const writers, rounds = 4, 60
+	r := openingRig(t, nil)
+	r.keeps(kept, capacity)
+	r.fill(0)
 	stop := make(chan struct{})
 	var keeper, writing sync.WaitGroup
 	keeper.Go(func() {
@@ -308,37 +314,26 @@ func TestBesideEachOther(t *testing.T) {
 			case <-stop:
 				return
 			case <-r.Due():
-				if _, err := r.Keep(kept, capacity); err != nil && !errors.Is(err, base.ErrNoSpace) {
+				again, err := r.Keep(kept, capacity)
+				if err != nil && !errors.Is(err, base.ErrNoSpace) {
 					t.Errorf("Keep: %v", err)
+				}
+				if again {
+					r.Wake()
 				}
 			}
 		}
 	})
-	var full, whole atomic.Int64
+	var whole, lacking atomic.Int64
 	for w := range writers {
 		writing.Go(func() {
-			over := r.Over(r.disk)
-			b := pattern(size)
 			for i := range rounds {
-				name := fmt.Sprintf("%06d.sst", 1+w*rounds+i)
-				f, err := over.Create(name)
-				if err != nil {
-					full.Add(1)
-					continue
+				if i == 1 {
+					r.Opened()
 				}
-				n, err := f.Write(b)
-				if err != nil {
-					full.Add(1)
-				} else {
-					whole.Add(1)
-				}
-				_ = f.Close()
-				if _ = r.Lacking(); err != nil && !vfs.IsNoSpace(err) || (err == nil) != (n == size) {
-					t.Errorf("Write: %d, %v", n, err)
-				}
-				r.content(name, b[:n])
-				if err := r.mem.Remove(name); err != nil {
-					t.Error(err)
+				whole.Add(r.writeOne(base.FileName([]base.FileType{base.FileTypeTable, base.FileTypeLog}[i%2], base.FileNum(1+w*rounds+i))))
+				if r.Lacking() != nil {
+					lacking.Add(1)
 				}
 			}
 		})
@@ -346,10 +341,41 @@ func TestBesideEachOther(t *testing.T) {
 	writing.Wait()
 	close(stop)
 	keeper.Wait()
-	if whole.Load() == 0 {
-		t.Errorf("no table was written, and %d were not", full.Load())
+	if whole.Load() == 0 || lacking.Load() == 0 {
+		t.Errorf("%d files were written; the reserve lacked %d times", whole.Load(), lacking.Load())
 	}
 	r.remove("filler")
 	r.keeps(kept, capacity)
 	r.holds(kept)
+}
+
+// writeOne makes a file in three writes and removes it again. It returns 1 if all had room.
+func (r *rig) writeOne(name string) (whole int64) {
+	f, err := r.Over(r.disk).Create(name)
+	if err != nil {
+		if !vfs.IsNoSpace(err) {
+			r.Errorf("Create: %v", err)
+		}
+		return 0
+	}
+	const size = 300
+	b := pattern(3 * size)
+	written := 0
+	for written%size == 0 && written < len(b) {
+		n, err := f.Write(b[written : written+size])
+		if err != nil && !vfs.IsNoSpace(err) || (err == nil) != (n == size) {
+			r.Errorf("Write: %d, %v", n, err)
+		}
+		if written += n; err != nil {
+			break
+		}
+	}
+	r.content(name, b[:written])
+	if err := errors.Join(f.Close(), r.mem.Remove(name)); err != nil {
+		r.Error(err)
+	}
+	if written == len(b) {
+		return 1
+	}
+	return 0
 }

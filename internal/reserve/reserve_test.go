@@ -391,7 +391,8 @@ func TestCloseLeavesIt(t *testing.T) {
 	next.holds(kept / 2)
 	unmade := newRig(t, 0)
 	unmade.Close()
+	unmade.keeps(kept, capacity)
 	if unmade.there() {
-		t.Error("Close made one")
+		t.Error("one was made after Close")
 	}
 }
