@@ -118,7 +118,10 @@ func TestListenerPanics(t *testing.T) {
 			t.Errorf("%s, final %v: %v; and panics %v", c.code, c.final, told, panics)
 		}
 	}
+	panics = nil
 	none := NewListener(observe.EventListener{}, o)
-	none.Panicked(&base.PanicError{Code: LoggerCode}, true)
-	o.Drain()
+	none.Panicked(&base.PanicError{Code: LoggerCode}, false)
+	if o.Drain(); len(panics) > 0 {
+		t.Errorf("without a function for it: %v", panics)
+	}
 }

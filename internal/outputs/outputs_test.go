@@ -122,7 +122,7 @@ func TestNumbersAreNotUsedAgain(t *testing.T) {
 	r := newRig(t)
 	fired := r.disk.Inject(faultfs.Rule{Op: faultfs.OpCreate, Err: syscall.ENOSPC, Count: 1})
 	o := outputs.New(&r.Env, 1, false)
-	if _, err := o.NewTable(); !errors.Is(err, base.ErrNoSpace) || !strings.Contains(err.Error(), "create 000001.sst") {
+	if _, err := o.NewTable(); !errors.Is(err, base.ErrNoSpace) || !strings.Contains(err.Error(), "cannot create 000001.sst") {
 		t.Errorf("the first: %v", err)
 	}
 	out, err := o.NewTable()
@@ -176,6 +176,12 @@ func TestOptionsOfAKeyspace(t *testing.T) {
 			t.Errorf("threshold %d: %d value files", s.threshold, len(res.Values))
 		}
 		sizes = append(sizes, res.Tables[0].Size)
+	}
+	o.Next(0, compress.S2, 1000)
+	res, err := r.run(o, &constant{rows{prefix: "k", n: 50, size: 1000}}, 1<<30)
+	r.check(err)
+	if v := res.Values[0]; v.Size > 50*1000/2 {
+		t.Errorf("the value file has %d bytes", v.Size)
 	}
 	if sizes[0] != sizes[4] || sizes[1] > sizes[0]/2 || sizes[3] > sizes[0]/2 {
 		t.Errorf("the tables have %d bytes", sizes)

@@ -112,8 +112,7 @@ func TestDoMovesBetweenTurns(t *testing.T) {
 			if err := l.Do(context.Background(), inTurn(func() { at = elapsed() }, c.over)); err != nil || at != c.wait {
 				t.Errorf("%s: %v, in its turn after %v, want %v", name, err, at, c.wait)
 			}
-			synctest.Wait()
-			time.Sleep(time.Second)
+			time.Sleep(2 * time.Second)
 			for i, lane := range l {
 				if len(lane) != 0 {
 					t.Errorf("%s: turn %d is held by none", name, i)
