@@ -34,7 +34,7 @@ var sweepJobs = map[string]struct {
 }
 
 // TestFailureSweep: whichever operation on a file fails, a job either fails and leaves no
-// file, or has made all that it says; and whatever it made is removed once.
+// file, or has made all that it says; and whatever it made is closed, and removed once.
 func TestFailureSweep(t *testing.T) {
 	for name, job := range sweepJobs {
 		for _, c := range []struct {
@@ -63,6 +63,11 @@ func TestFailureSweep(t *testing.T) {
 				}
 				if files := r.files(); len(files) > 0 || len(res.Tables)+len(res.Values) > 0 {
 					t.Fatalf("%s: operation %d, the %dth: %q are left, and %d tables are said to be", name, c.op, skip, files, len(res.Tables))
+				}
+				for _, s := range r.steps {
+					if made, ok := strings.CutPrefix(s, "made "); ok && r.at("close "+made) < 0 {
+						t.Fatalf("%s: operation %d, the %dth: %s is still open", name, c.op, skip, made)
+					}
 				}
 				if r.poison != nil || r.at("sync the directory") >= 0 || r.at("built") >= 0 {
 					t.Fatalf("%s: operation %d, the %dth: a failed job did\n%s", name, c.op, skip, strings.Join(r.steps, "\n"))

@@ -89,25 +89,37 @@ func TestFewKeyspacesMakeNoPacks(t *testing.T) {
 // TestTableThatGrowsLeaves: a table of more bytes than may lie in a pack gets a file of its
 // own, with all that was written to it before.
 func TestTableThatGrowsLeaves(t *testing.T) {
-	input := func() *rows { return &rows{prefix: "k", n: 500, size: 100} }
-	r := newRig(t)
-	res, err := r.job(r.packing(), 0, 1<<20, input())
-	r.check(err)
-	size := int(res.Tables[0].Size)
-	for _, c := range []struct {
-		most int
-		own  bool
-	}{{size, false}, {size - 1, true}, {size / 2, true}, {0, true}} {
+	for _, n := range []int{500, 20_000} {
+		input := func() *rows { return &rows{prefix: "k", n: n, size: 100} }
 		r := newRig(t)
-		r.PackedMax = c.most
-		small := &rows{prefix: "a", n: 1}
-		res, err := r.job(r.packing(), 0, 1<<20, small, input())
+		r.PackedMax = 0
+		res, err := r.job(r.packing(), 0, 1<<30, input())
 		r.check(err)
-		if m := res.Tables[1]; (m.Pack == 0) != c.own || int(m.Size) != size {
-			t.Errorf("of %d bytes where %d may be in a pack: pack %d, %d bytes", size, c.most, m.Pack, m.Size)
+		size := int(res.Tables[0].Size)
+		writes := 0
+		for _, s := range r.steps {
+			if strings.HasPrefix(s, "write ") {
+				writes++
+			}
 		}
-		r.placed(res.Tables)
-		r.holds(r.disk, res.Tables, small, input())
+		if n > 500 && writes < 2 {
+			t.Fatalf("a table of %d bytes is one write", size)
+		}
+		for _, c := range []struct {
+			most int
+			own  bool
+		}{{size, false}, {size - 1, true}, {size / 2, true}, {0, true}} {
+			r := newRig(t)
+			r.PackedMax = c.most
+			small := &rows{prefix: "a", n: 1}
+			res, err := r.job(r.packing(), 0, 1<<30, small, input())
+			r.check(err)
+			if m := res.Tables[1]; (m.Pack == 0) != c.own || int(m.Size) != size {
+				t.Errorf("of %d bytes where %d may be in a pack: pack %d, %d bytes", size, c.most, m.Pack, m.Size)
+			}
+			r.placed(res.Tables)
+			r.holds(r.disk, res.Tables, small, input())
+		}
 	}
 }
 

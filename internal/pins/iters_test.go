@@ -37,3 +37,24 @@ func TestIteratorsAreCharged(t *testing.T) {
 		t.Errorf("%d bytes are charged for %d iterators of %d bytes", n, l.Iterators(), l.IterBytes())
 	}
 }
+
+// TestGrownIsCharged: what one iterator takes is charged once it is much, and is given back.
+func TestGrownIsCharged(t *testing.T) {
+	c := cache.New(cache.Options{Budget: 16 << 20})
+	defer c.Close()
+	var l List
+	l.Init(c)
+	var it Pin
+	l.AddIter(&it, new(readstate.State), 1, 0, false, CallSite{})
+	if n := c.Charged(cache.Iterators); n != 0 {
+		t.Errorf("%d bytes are charged for a little", n)
+	}
+	l.Grown(&it, chargeIters)
+	if n := c.Charged(cache.Iterators); n != l.IterBytes() || n < chargeIters {
+		t.Errorf("%d bytes are charged of %d", n, l.IterBytes())
+	}
+	l.Remove(&it)
+	if n := c.Charged(cache.Iterators); n != 0 {
+		t.Errorf("%d bytes are still charged", n)
+	}
+}

@@ -3,6 +3,7 @@ package reserve_test
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -298,8 +299,8 @@ func TestFrees(t *testing.T) {
 	}
 }
 
-// TestBesideEachOther: files are written beside the keeper and the end of Open on a disk
-// without room but the reserve's. No write loses or doubles a byte, and when all is over
+// TestBesideEachOther: files are written beside the keeper, the end of Open, and what else
+// takes the reserve, on a disk without room but that. No write loses or doubles a byte, and when all is over
 // there is a reserve.
 func TestBesideEachOther(t *testing.T) {
 	const writers, rounds = 4, 60
@@ -324,13 +325,22 @@ func TestBesideEachOther(t *testing.T) {
 			}
 		}
 	})
+	keeper.Go(func() { // which passes no lock but the reserve's
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.Opened()
+				r.GiveUp(syscall.ENOSPC)
+				runtime.Gosched()
+			}
+		}
+	})
 	var whole, lacking atomic.Int64
 	for w := range writers {
 		writing.Go(func() {
 			for i := range rounds {
-				if i == 1 {
-					r.Opened()
-				}
 				whole.Add(r.writeOne(base.FileName([]base.FileType{base.FileTypeTable, base.FileTypeLog}[i%2], base.FileNum(1+w*rounds+i))))
 				if r.Lacking() != nil {
 					lacking.Add(1)
@@ -349,6 +359,28 @@ func TestBesideEachOther(t *testing.T) {
 	r.holds(kept)
 }
 
+// TestLogBesideTheEndOfOpen: a log that finds no room asks whether Open goes on, beside
+// the end of that.
+func TestLogBesideTheEndOfOpen(t *testing.T) {
+	r := openingRig(t, nil)
+	f := r.create("000007.wal")
+	_, err := f.Write(pattern(10))
+	r.check(err)
+	r.fill(0)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range 100 {
+			r.Opened()
+		}
+	})
+	for range 100 {
+		if n, err := f.Write(pattern(10)); n != 0 || !vfs.IsNoSpace(err) {
+			t.Errorf("Write: %d, %v", n, err)
+		}
+	}
+	wg.Wait()
+}
+
 // writeOne makes a file in three writes and removes it again. It returns 1 if all had room.
 func (r *rig) writeOne(name string) (whole int64) {
 	f, err := r.Over(r.disk).Create(name)
@@ -358,7 +390,7 @@ func (r *rig) writeOne(name string) (whole int64) {
 		}
 		return 0
 	}
-	const size = 300
+	const size = 1300 // so that two files do not fit
 	b := pattern(3 * size)
 	written := 0
 	for written%size == 0 && written < len(b) {
