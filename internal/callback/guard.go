@@ -95,6 +95,7 @@ func (g *guard) Partial(dst, key, older, newer []byte) (operand []byte, ok bool,
 	return g.merger.Partial(dst, key, older, newer)
 }
 
+// Ask asks the filter about a value.
 func (g *guard) Ask(key, value []byte) (v compaction.FilterVerdict, changed []byte, err error) {
 	defer func() { g.note("compaction filter", key, recover(), &err) }()
 	return g.filter(key, value)

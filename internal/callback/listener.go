@@ -14,7 +14,7 @@ type Listener struct {
 	out *Outbox
 }
 
-// NewListener tells l by way of out.
+// NewListener makes a Listener that adds to out what l has functions for.
 func NewListener(l observe.EventListener, out *Outbox) Listener { return Listener{l, out} }
 
 // Panicked reports a panic of the program's code, unless that was the listener's own. final

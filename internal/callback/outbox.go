@@ -54,6 +54,8 @@ const (
 // minutes of a busy database, in a few megabytes.
 const outboxMax = 1 << 14
 
+// NewOutbox makes an outbox. It calls lost, which may be nil, in the place of entries that
+// were dropped, and panicked for a panic in a delivery; both while it delivers.
 func NewOutbox(lost func(int), panicked func(*base.PanicError)) *Outbox {
 	o := &Outbox{lost: lost, panicked: panicked, max: outboxMax}
 	o.idle = sync.NewCond(&o.mu)

@@ -111,6 +111,7 @@ func (o *Outputs) create(id base.Identity) (vfs.File, error) {
 	return f, nil
 }
 
+// NewTable makes a table: see compaction.RunOptions.
 func (o *Outputs) NewTable() (compaction.TableOutput, error) {
 	if o.packs != nil {
 		return o.packs.newTable()
@@ -131,6 +132,7 @@ func (o *Outputs) writer(w io.Writer, id base.Identity) *sstable.Writer {
 	})
 }
 
+// NewValues makes a value file: see compaction.RunOptions.
 func (o *Outputs) NewValues() (compaction.ValueOutput, error) {
 	id, f, err := o.file(base.FileTypeValues)
 	if err != nil {
@@ -209,7 +211,7 @@ func (env *Env) Discard(r compaction.Result) {
 	}
 }
 
-// Broken reports whether the files that several runs share are lost.
+// Broken reports whether a pack, which several runs share, is lost. The job can only fail then.
 func (o *Outputs) Broken() bool { return o.packs != nil && o.packs.broken }
 
 // discard removes what a job has made that failed before its end; res is what its

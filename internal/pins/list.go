@@ -85,7 +85,7 @@ func (l *List) AddIter(o *Pin, s *readstate.State, sources, buffers int, own boo
 // AddSnapshot lists a snapshot.
 func (l *List) AddSnapshot(o *Pin, where CallSite) { l.add(o, pinSnapshot, where) }
 
-// AddTxn lists a transaction; own is as for addIter.
+// AddTxn lists a transaction; own is as for AddIter.
 func (l *List) AddTxn(o *Pin, own bool, where CallSite) {
 	o.own = own
 	l.add(o, pinTxn, where)

@@ -41,7 +41,7 @@ type Reserve struct {
 // Init makes the reserve usable.
 func (r *Reserve) Init() { r.kick = make(chan struct{}, 1) }
 
-// Due has something when keep is to be called.
+// Due has something when the keeper is to call Keep.
 func (r *Reserve) Due() <-chan struct{} { return r.kick }
 
 // Lacking is why commits that take space are refused, or nil.
@@ -54,7 +54,7 @@ func (r *Reserve) Lacking() error {
 
 func (r *Reserve) name() string { return base.FileName(base.FileTypeReserve, 0) }
 
-// Adopt notes a reserve that a former process left.
+// Adopt notes a reserve that a former process left in root, and that Open begins.
 func (r *Reserve) Adopt(root vfs.FS) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,6 +71,7 @@ func (r *Reserve) Opened() {
 	r.Wake()
 }
 
+// Wake makes the keeper look. It never waits.
 func (r *Reserve) Wake() {
 	select {
 	case r.kick <- struct{}{}:
@@ -78,7 +79,8 @@ func (r *Reserve) Wake() {
 	}
 }
 
-// GiveUp frees the space, and reports whether there was any.
+// GiveUp removes the file, for cause, and reports whether there was one. Commits that take
+// space are refused from then on, unless Open still goes on.
 func (r *Reserve) GiveUp(cause error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
