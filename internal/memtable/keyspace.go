@@ -32,6 +32,10 @@ type Key struct {
 	hash     uint64 // of full
 }
 
+// RootKey makes a Key of a key of the default keyspace. It is valid as long as key, whose
+// hash is base.Hash(key).
+func RootKey(key []byte, hash uint64) Key { return Key{full: key, hash: hash} }
+
 // MakeKey makes a Key of a key whose hash is base.Hash(key). It is valid as long as
 // key and room, which is used if the keyspace is not the default one.
 func MakeKey(room []byte, keyspace uint32, key []byte, hash uint64) Key {

@@ -20,6 +20,7 @@ type Query struct {
 	// newest is whether it reads at what is visible and not at a snapshot, for
 	// which range tombstones are kept.
 	newest bool
+	inPage bool // Value lies in page, which is pinned
 
 	cur   *State // acquired, in shard
 	shard int
@@ -28,7 +29,7 @@ type Query struct {
 	timed time.Time // when it began, if it is one that is timed
 
 	Value []byte            // what Get found, where it lies: valid until Done
-	page  sstable.Result    // that it lies in, unless that is a memtable
+	page  sstable.Result    // that it lies in, if inPage
 	views []memtable.Ranges // range tombstones of the generations, newest first, if they were pinned
 }
 
@@ -66,7 +67,9 @@ func (q *Query) Uncounted() { q.st.Count.Add(-1) }
 
 // Done lets go of what the read pins.
 func (q *Query) Done() {
-	q.page.Release()
+	if q.inPage {
+		q.page.Release()
+	}
 	q.cur.Release(q.shard)
 }
 
@@ -125,8 +128,13 @@ func (s *State) Generation(i int) *generation.Generation {
 // or the first range tombstone that holds the key, is the answer. With Plain it is an
 // entry, and Value is what stands in it.
 func (q *Query) find() (base.Trailer, Outcome, error) {
-	var room [128]byte
-	key := memtable.MakeKey(room[:], q.keyspace, q.key, q.hash)
+	var key memtable.Key
+	if q.keyspace == 0 {
+		key = memtable.RootKey(q.key, q.hash)
+	} else {
+		var room [128]byte // clearing it costs some 5 ns: not where it is not needed
+		key = memtable.MakeKey(room[:], q.keyspace, q.key, q.hash)
+	}
 	for i := range 1 + len(q.s.Imm) {
 		m := q.s.Generation(i).Mem
 		t, v, ok := m.Get(&key, q.at.Seq)
@@ -184,6 +192,7 @@ func (q *Query) findInTables() (base.Trailer, Outcome, error) {
 				}
 				switch {
 				case ok:
+					q.inPage = true
 				case r.FilterLeftOut():
 					q.s.st.memory.missed(st.unfiltered.Add(1))
 				default:
