@@ -110,7 +110,7 @@ func (st *Store) Begin(db uint64, active *generation.Generation, imm []*generati
 func (st *Store) Rotate(g *generation.Generation) {
 	st.change(func(cur *State) *State {
 		if st.held != nil {
-			g.After = st.held.end // it gets the sequences up to there, and its tables lie below
+			g.After = max(g.After, st.held.end) // its tables will lie below
 		}
 		imm := make([]*generation.Generation, 0, len(cur.Imm)+1)
 		return &State{Active: g, Imm: append(append(imm, cur.Active), cur.Imm...), v: cur.v}
