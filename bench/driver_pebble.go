@@ -16,7 +16,7 @@ import (
 
 // Pebble, twice: tuned (newest format, bloom filters, the run's cache and
 // memtable, two compactions at once, Snappy) and as Open gives it to a caller
-// who sets nothing (8 MB cache, 4 MB memtable, no filter, oldest format).
+// that sets nothing (8 MB cache, 4 MB memtable, no filter, oldest format).
 
 var pebbleAck = map[Class]string{
 	Relaxed:  "NoSync: in the log's memory",

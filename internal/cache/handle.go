@@ -11,8 +11,8 @@ type Handle struct {
 	b []byte
 }
 
-// Bytes is the page, valid until Release. It must not be written but by the
-// one who fills it.
+// Bytes is the page, valid until Release. Only the caller that fills
+// it may write it.
 func (h Handle) Bytes() []byte { return h.b }
 
 // Publish says that the bytes are filled: others may read them from now on,

@@ -87,7 +87,7 @@ func (k *retention) rangeDeleted(f *manifest.FileMeta, l *rangedel.List) RangeDe
 	at := f.Smallest // all before it is covered
 	for i := l.Search(at); i < l.Len(); i++ {
 		frag := l.At(i)
-		// The newest that all who see the table's oldest entry see. If it is
+		// The newest that every read which sees the table's oldest entry sees. If it is
 		// newer than the newest entry as well, all are in one stripe.
 		s := frag.Cover(k.snapshots[stripe])
 		if bytes.Compare(frag.Lo, at) > 0 || s == 0 {

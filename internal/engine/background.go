@@ -188,8 +188,8 @@ func (b *background) dispatcher() {
 				if !b.e.clock.Used() {
 					continue
 				}
-				// Something may have expired, and who writes but little
-				// flushes nothing for long.
+				// Something may have expired, and a program that writes
+				// little flushes nothing for long.
 			} else {
 				b.flushDeletes()
 			}

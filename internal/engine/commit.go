@@ -37,7 +37,7 @@ type pipeline struct {
 	head        *commit                // guarded by mu; oldest commit not yet published
 	tail        *commit                // guarded by mu
 	refused     error                  // guarded by mu; why commits are refused, nil when not; set by refuse
-	refusal     atomic.Pointer[error]  // the same, for those who do not wait for mu
+	refusal     atomic.Pointer[error]  // the same, for callers that do not wait for mu
 	changed     sync.Cond              // on mu; room or refusal changed
 	maxQueue    atomic.Int32           // full generations that may wait for their flush
 	waiting     int                    // guarded by mu; writers in a stop

@@ -14,8 +14,8 @@ import (
 // it again: without that a small transaction allocates 2 KB in eight pieces,
 // which is a third of what it costs.
 //
-// It is owned by the one Txn whose work it is, and used only by who holds its
-// mu. Commit and Rollback take it out of there, so that it is one of them, and
+// It is owned by the one Txn whose work it is, and used only with its mu
+// held. Commit and Rollback take it out of there, so that it is one of them, and
 // give it back once no reader can look at it any more:
 //
 //   - the pipeline has the batch from enqueue to publish, and commitBatch
@@ -72,7 +72,7 @@ func (w *txnBuffers) recycle() {
 	if w.shared || w.conflict.Bytes() > keepTxnBytes || cap(w.batch.Data) > keepTxnBytes || w.own.Room() > keepTxnRefs {
 		return
 	}
-	if invariant.Enabled { // so that who still looks sees nonsense
+	if invariant.Enabled { // so that a reader that still looks sees nonsense
 		data := w.batch.Data[:cap(w.batch.Data)]
 		for i := range data {
 			data[i] = 0xdb

@@ -19,7 +19,7 @@ import (
 // Such a leaf also answers whether the tree holds the key, if its ctl is loaded
 // after the version and before the fences. A split stores a fence, then the ctl
 // without what went elsewhere, then the version: so a ctl that lacks entries
-// comes with fences that keep away who looks for them. (With the fences first,
+// comes with fences that keep away readers that look for them. (With the fences first,
 // a key that a split had just moved was taken for absent, and added again.) The
 // slots that a ctl says are in use are used for others only at a later version,
 // so what is read before the version is looked at again is what the leaf held
@@ -27,8 +27,8 @@ import (
 // another leaf, nothing is added there. A key that is then absent stays so as long as the
 // lock of its partition is held, under which alone it can be added.
 //
-// Within a version entries only come, and each raises the count in ctl. So who
-// has the leaf's lock and finds the version and the ctl as they were, finds also
+// Within a version entries only come, and each raises the count in ctl. So a
+// writer that has the leaf's lock and finds the version and the ctl as they were, finds also
 // the key's position as it was.
 
 // leafRef is where a key belongs: a leaf as it was at some version.

@@ -61,7 +61,7 @@ func (h *half) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
 	if at != 0 {
 		raise(&h.hints.expiredAt, at)
 	}
-	// Of two hints the newer is enough: who reads before it does without.
+	// Of two hints the newer is enough: a read before it does without.
 	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	invariant.Yield()
 	v.MarkDirtyRange(lo, hi, h.newest())

@@ -79,7 +79,7 @@ func (m *mark) reuse() {
 	}
 }
 
-// settle is called by one who looked.
+// settle is called by a reader that looked.
 func (m *mark) settle() {
 	if m.v.Load() == unsure {
 		m.v.CompareAndSwap(unsure, clean)

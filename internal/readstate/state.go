@@ -43,7 +43,7 @@ type State struct {
 	refs     [Shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
 	silent   atomic.Bool // the release that sets it reports that the state is quiet
-	reclaims atomic.Bool // the one who sets it frees what the state held
+	reclaims atomic.Bool // the release that sets it frees what the state held
 
 	quiet   bool     // guarded by quietStates.mu; no point read holds it
 	younger *State   // guarded by quietStates.mu; the state that followed

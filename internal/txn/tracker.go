@@ -182,7 +182,7 @@ func (t *Tracker) Oldest() (oldest base.SeqNum, open bool) {
 
 // Retract takes back a commit that was recorded, got no further, and failed for
 // good; end is its last sequence. Its keys may have records that are gone now,
-// of commits that did not fail: those who are open lose their history up to
+// of commits that did not fail: open transactions lose their history up to
 // there, and ask the tree, which has never heard of the commit.
 func (t *Tracker) Retract(end base.SeqNum) {
 	t.forget(end)

@@ -55,7 +55,7 @@ func AppendPointer(dst []byte, p Pointer) []byte {
 }
 
 // DecodePointer decodes what AppendPointer made, all of b. The error does not
-// say where b came from; the caller, who knows, wraps it.
+// say where b came from; the caller knows, and wraps it.
 func DecodePointer(b []byte) (Pointer, error) {
 	var p Pointer
 	n := len(b) - 2

@@ -69,7 +69,7 @@ func (r *Reader) readHeader() error {
 	case le.Uint64(h[0:]) != headerMagic:
 		return r.corrupt(0, "not a value file")
 	case le.Uint32(h[8:]) != r.id.Checksum(0, h[12:]):
-		// The checksum is salted with who the file should be, so a file that
+		// The checksum is salted with the identity that the file should have, so a file that
 		// is sound but of another owner fails it: say so when it looks that way.
 		if other, ok := Identify(r.f, int64(r.end)); ok && other != r.id {
 			return r.id.Mistaken(0, other)

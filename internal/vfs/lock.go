@@ -20,7 +20,7 @@ import (
 //     locks of the system do not always tell two users in one process apart;
 //   - the directory itself, by flock where there is one: a lock file can be
 //     removed and made anew while it is held;
-//   - the lock file, which also says who holds the exclusive lock: not every
+//   - the lock file, which also names the process with the exclusive lock: not every
 //     file system can lock a directory.
 //
 // Each is exclusive or shared. All go with the process, however it ends; the

@@ -211,7 +211,7 @@ func TestConcurrentFullDisk(t *testing.T) {
 	}
 }
 
-// TestSyncsAreShared: those who come while a sync runs share the next one.
+// TestSyncsAreShared: committers that come while a sync runs share the next one.
 func TestSyncsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := &hookFS{FS: memfs.New(), sync: func() error { time.Sleep(time.Millisecond); return nil }}
@@ -235,7 +235,7 @@ func TestSyncsAreShared(t *testing.T) {
 	})
 }
 
-// TestFlushDuringSync: a sync does not hold up those who only flush.
+// TestFlushDuringSync: a sync does not hold up committers that only flush.
 func TestFlushDuringSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := &hookFS{FS: memfs.New(), sync: func() error { time.Sleep(time.Second); return nil }}

@@ -23,7 +23,7 @@
 // # Errors (invariant I9)
 //
 // A full disk is not the end: the file is cut back to its last whole record,
-// the records behind it are dropped, those who wait for them are told so, and
+// the records behind it are dropped, the committers that wait for them get that error, and
 // the writer goes on. A dropped record never appears, not even after a crash:
 // no byte sequence that holds it whole was ever given to the system. Records of
 // AppendRelaxed were acknowledged already and are not dropped; they stay in

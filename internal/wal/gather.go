@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// gather makes groups whole. When a sync ends, those whom it releases come
-// back with their next record a few microseconds later, while those that waited
-// for the end starts the next sync at once: 16 committers then settle into two
-// groups of 8 that take turns, and each waits for two syncs. So the one who is
-// about to sync first lets the released come back, as long as that is short
+// gather makes groups whole. When a sync ends, the committers that it releases come
+// back with their next record a few microseconds later, while the first of those that
+// waited for its end starts the next sync at once: 16 committers then settle into two
+// groups of 8 that take turns, and each waits for two syncs. So a committer that is
+// about to sync first lets the released ones come back, as long as that is short
 // beside the sync. Where they do not come back, because committers think
 // between commits, it is tried more and more seldom.
 //

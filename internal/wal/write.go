@@ -88,7 +88,7 @@ func (w *Writer) writeFile(data []byte) (int, error) {
 }
 
 // writeFailedLocked deals with a failed write of data, of which the first n
-// bytes are in the file, and returns the error for those who wait.
+// bytes are in the file, and returns the error for the committers that wait.
 func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error) error {
 	if !vfs.IsNoSpace(cause) {
 		return w.poisonLocked(cause)

@@ -78,7 +78,7 @@ type Writer struct {
 	gather    gather
 
 	// crowded is set when an Append might have to write, or be refused: MakeRoom
-	// finds out, for those who must not wait in Append. Stored under mu.
+	// finds out, for callers that must not wait in Append. Stored under mu.
 	crowded atomic.Bool
 
 	// Atomic; stored under mu. An LSN, when every record up to it is written or
@@ -222,7 +222,7 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 		case w.closed:
 			return base.ErrClosed
 		case durable && (w.syncing || w.gather.gathering), unwritten && w.writing:
-			// One who waits for a sync does not write while another sync runs:
+			// A caller that waits for a sync does not write while another sync runs:
 			// what gathers until then goes out in one write.
 			w.cond.Wait()
 		case durable && !all && w.gather.wanted():

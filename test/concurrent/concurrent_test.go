@@ -107,8 +107,8 @@ func batchOf(c *dbtest.Crowd, src dbtest.Reader, writer, keys int) (number int64
 }
 
 // TestCloseEndsJobs closes a database whose flush and compaction are stuck:
-// they end, and who waits for them learns that the database was closed, not
-// of a cancellation that was none of his.
+// they end, and callers that wait for them learn that the database was closed, not
+// of a cancellation that they did not ask for.
 func TestCloseEndsJobs(t *testing.T) {
 	for name, wait := range map[string]func(*dbtest.Rig) error{
 		"flush":   (*dbtest.Rig).Flush,

@@ -214,8 +214,8 @@ func startReadOnlyChild(t *testing.T, dir, mode string) (pid int, end func()) {
 	}
 }
 
-// TestReadOnlyMedia opens where nothing can be written: as another user than
-// the one who may, or on a file system that is mounted so.
+// TestReadOnlyMedia opens where nothing can be written: as a user
+// that may not, or on a file system that is mounted so.
 func TestReadOnlyMedia(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes do not bind there")

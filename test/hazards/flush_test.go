@@ -375,8 +375,8 @@ func TestS19FailedFlushLeavesNoFile(t *testing.T) {
 }
 
 // Flush reports the first failed attempt that began after it was called, and of
-// no other: who made room on a full disk was told of the attempt before, and a
-// failure was not seen by who looked after the next attempt.
+// no other: a caller that had made room on a full disk got the error of the attempt
+// before, and one that looked after the next attempt saw no failure.
 func TestFlushReportsItsOwnAttempts(t *testing.T) {
 	r := dbtest.NewRig(t, dbtest.Quiet)
 	r.Put("a=1")

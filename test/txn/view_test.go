@@ -165,8 +165,8 @@ func TestPutIfAbsentOfNothing(t *testing.T) {
 	}
 }
 
-// TestTxnWalksBackFromTheEmptyKey: who stood on the empty key and went back has
-// read nothing more, and not all that there is.
+// TestTxnWalksBackFromTheEmptyKey: an iterator that stood on the empty key and went
+// back has read nothing more, and not all that there is.
 func TestTxnWalksBackFromTheEmptyKey(t *testing.T) {
 	for _, where := range []string{"in the memtable", "in a table", "its own"} {
 		db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
