@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/seerdb-go/seerdb"
@@ -18,21 +19,33 @@ func (r *wideRun) spacesInTxn() {
 	r.must("begin", err)
 	defer x.Rollback()
 	created := r.createIn(x)
-	c, ops := r.Model.Commits()+1, r.g.Commit(r.Model)
-	for i := range ops {
-		r.must("write in a transaction", dbtest.Do(r.takerIn(x, created, ops[i].Keyspace), &ops[i], r.Model.Now()))
-	}
-	r.expires = r.expires || slices.ContainsFunc(ops, func(op testkit.Op) bool { return op.Kind == testkit.PutTTL })
-	ops = append(ops, dbtest.CounterOp(c))
-	r.must("count in a transaction", x.Put([]byte(dbtest.CounterKey), []byte(ops[len(ops)-1].Value)))
-	dropped, drop := r.g.Drop(r.Model)
-	if drop = drop && r.g.IntN(2) == 0; drop {
-		r.must("drop in a transaction", x.DropKeyspace(r.Model.KeyspaceName(dropped)))
-	}
-	if r.g.IntN(5) == 0 {
+	undo := func() {
 		if x.Rollback(); created != 0 {
 			r.Model.DropKeyspace(created)
 		}
+	}
+	c := r.Model.Commits() + 1
+	ops := append(r.g.Commit(r.Model), dbtest.CounterOp(c))
+	for i := range ops {
+		err := dbtest.Do(r.takerIn(x, created, ops[i].Keyspace), &ops[i], r.Model.Now())
+		if r.tooLarge(err) {
+			undo()
+			return
+		}
+		r.must("write in a transaction", err)
+	}
+	r.expires = r.expires || slices.ContainsFunc(ops, func(op testkit.Op) bool { return op.Kind == testkit.PutTTL })
+	dropped, drop := r.g.Drop(r.Model)
+	if drop = drop && r.g.IntN(2) == 0; drop {
+		err := x.DropKeyspace(r.Model.KeyspaceName(dropped))
+		if r.tooLarge(err) {
+			undo()
+			return
+		}
+		r.must("drop in a transaction", err)
+	}
+	if r.g.IntN(5) == 0 {
+		undo()
 		return
 	}
 	plain := created == 0 && !drop
@@ -48,6 +61,12 @@ func (r *wideRun) spacesInTxn() {
 		r.Model.DropKeyspace(dropped)
 		delete(r.Trees, dropped)
 	}
+}
+
+// tooLarge reports whether err says that a transaction is larger than its share, a fourth
+// of the memory budget, where what a commit draws may be.
+func (r *wideRun) tooLarge(err error) bool {
+	return errors.Is(err, seerdb.ErrTxnTooLarge) && r.c.o.MemoryBudget > 0 && r.c.o.MemoryBudget <= 16<<10
 }
 
 // createIn creates a keyspace in a transaction, and returns its number in the model,
