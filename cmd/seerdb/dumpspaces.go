@@ -69,8 +69,7 @@ func dumpExpiries(w io.Writer, r *sstable.Reader) error {
 	fmt.Fprintln(w, "expiries")
 	it := r.NewIter(sstable.IterOptions{Bypass: true})
 	for kv := it.First(); kv != nil; kv = it.Next() {
-		kind := kv.Trailer.Kind()
-		if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+		if kv.Trailer.Kind().Expires() {
 			if len(kv.Value) < base.ExpirySize {
 				fmt.Fprintf(w, "  %q %v has no expiry\n", kv.Key, kv.Trailer)
 				continue

@@ -37,7 +37,7 @@ func (r *runner) filterAndEmit(kv *base.KV) error {
 		}
 		r.res.Stats.Filtered++
 		out := base.KV{Key: r.key, Trailer: base.MakeTrailer(kv.Trailer.Seq(), base.KindPut), Value: changed}
-		if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+		if kind.Expires() {
 			out.Trailer = base.MakeTrailer(kv.Trailer.Seq(), base.KindPutTTL)
 			out.Value = slices.Concat(kv.Value[:base.ExpirySize], changed)
 		}

@@ -16,6 +16,6 @@
 //  1. An Iter shows each live key of one moment once, in order, whatever is committed,
 //     flushed or compacted beside it.
 //  2. What it shows is valid until its next move, and what it pins until Close.
-//  3. A hint about dead keys is left only where nothing newer can come to lie below it:
+//  3. An Iter leaves a hint about dead keys only where no newer entry can get below it:
 //     see hints.go.
 package dbiter

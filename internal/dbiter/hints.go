@@ -12,10 +12,10 @@ import (
 //
 // A hint at sequence S says that every key in it is dead at S, in its generation
 // and in all that is older. It stays true while the generation lives, because
-// nothing that is newer than S can come to lie below it: tables and older
+// no entry newer than S can get below it: tables and older
 // generations hold only what was committed before the generation began, but for
 // the bulk load that it may have begun with: a load takes the first sequence of a
-// new generation, and its tables come to lie below. So S must not be before that
+// new generation, and its tables go below. So S must not be before that
 // beginning, or that load, and the state that the iterator read must still be
 // the current one, or it may have missed the load's tables.
 

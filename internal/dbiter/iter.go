@@ -168,7 +168,7 @@ func (it *Iter) addChildren(own *writeset.Set, o sstable.IterOptions) {
 	for l := range ls {
 		nr += len(ls[l])
 	}
-	it.runs = grow(it.runs, nr)
+	it.runs = base.Grow(it.runs, nr)
 	it.children = it.children[:0]
 	it.ranges = it.ranges[:0]
 	it.seek, it.withOwn = base.SeekTrailer(it.seq), false
@@ -272,14 +272,6 @@ func (it *Iter) addRanges(r memtable.Ranges, timed bool) {
 // transaction wrote it itself.
 func (it *Iter) sees(t base.Trailer) bool {
 	return t.Seq() <= it.seq || t.Seq() >= writeset.FirstSeq
-}
-
-// grow returns s with length n, keeping the buffers of its elements.
-func grow[T any](s []T, n int) []T {
-	if n <= cap(s) {
-		return s[:n]
-	}
-	return append(s[:cap(s)], make([]T, n-cap(s))...)
 }
 
 // ready reports whether a positioning call may go on.

@@ -159,11 +159,7 @@ func (m *machine) commit() {
 			m.writes[id] = append(m.writes[id], w)
 		}
 	}
-	if active := m.Store.Current().Active.Mem; active.Bytes() > active.Capacity()/2 {
-		m.Rotate()
-	}
-	m.Apply(&b)
-	m.Publish()
+	m.Write(&b)
 }
 
 // step moves what is there, or draws a commit.

@@ -219,11 +219,7 @@ func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool
 // timed reports whether kv, behind operands of the key in keyCopy, is a value of that
 // key with an expiry.
 func (it *Iter) timed(kv *base.KV) bool {
-	if kv == nil || !bytes.Equal(kv.Key, it.keyCopy) {
-		return false
-	}
-	kind := kv.Trailer.Kind()
-	return kind == base.KindPutTTL || kind == base.KindPutTTLPointer
+	return kv != nil && bytes.Equal(kv.Key, it.keyCopy) && kv.Trailer.Kind().Expires()
 }
 
 // seen goes on from kv, an entry behind an operand of the key in keyCopy, to one

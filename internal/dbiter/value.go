@@ -84,7 +84,7 @@ func (it *Iter) inline() (base.Kind, []byte) {
 
 // afterExpiry takes the expiry off what stands for a value.
 func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
-	if kind == base.KindPutTTL || kind == base.KindPutTTLPointer {
+	if kind.Expires() {
 		return kind.WithoutExpiry(), v[base.ExpirySize:] // classify has seen that it is there
 	}
 	return kind, v
@@ -116,8 +116,7 @@ func (it *Iter) Expiry() uint64 {
 	if !it.valid {
 		return 0
 	}
-	switch kind, v := it.stored(); kind {
-	case base.KindPutTTL, base.KindPutTTLPointer:
+	if kind, v := it.stored(); kind.Expires() {
 		return binary.LittleEndian.Uint64(v) // classify has seen it
 	}
 	return 0

@@ -20,27 +20,6 @@ import (
 // so that after a crash the database says itself which prefix it is.
 const CounterKey = "\x00commit"
 
-// MergerOf is the public operator that a model's one describes.
-func MergerOf(m *testkit.Merger) seerdb.Merger {
-	switch m {
-	case nil:
-		return nil
-	case testkit.Counter:
-		return merger.Counter{}
-	case testkit.Union:
-		return merger.Union{}
-	case testkit.Max:
-		return merger.Max{}
-	case testkit.Min:
-		return merger.Min{}
-	case testkit.AppendComma:
-		return merger.Append{Sep: ", "}
-	case testkit.AppendBare:
-		return merger.Append{}
-	}
-	panic("no operator " + m.Name)
-}
-
 // IsMergeError says whether an error is a merge operator's own.
 func IsMergeError(err error) bool {
 	return errors.Is(err, merger.ErrForm) || errors.Is(err, merger.ErrOverflow)
@@ -106,7 +85,7 @@ func (w *ModelDB) OptionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 	o := &seerdb.KeyspaceOptions{
 		ValueThreshold: []int{0, 1, -1, 30, 200}[id%5],
 		Compression:    seerdb.Compression(id / 2 % 5),
-		Merger:         MergerOf(m),
+		Merger:         m.Operator(),
 	}
 	if w.Watch != nil {
 		o.CompactionFilter = w.Watch.Filter(id)

@@ -18,7 +18,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/testkit"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
-	"github.com/seerdb-go/seerdb/merger"
 )
 
 // life is a database, opened again and again, beside the model of what is in it. One
@@ -98,7 +97,7 @@ func (l *life) options() Options {
 	o := Options{
 		FS: l.fs, Durability: Sync, MemoryBudget: 1 << 20, MemtableSize: 8 << 10, PageSize: 512, TableSize: 4 << 10, ValueThreshold: 100,
 		L0Trigger: 2, L0Slowdown: 4, L0Stop: 8, BaseLevelBytes: 16 << 10, DeadMin: 2, FoldFrom: 2, PackFrom: 2, PackSlack: 1 << 10, FilterBits: 8,
-		Merger: lifeMerger(testkit.Counter),
+		Merger: testkit.Counter.Operator(),
 		Clock:  func() time.Time { return time.UnixMilli(lifeEpoch + l.ms.Load()) },
 		Elapsed: func(time.Time) time.Duration {
 			return time.Duration(l.ms.Load()) * time.Millisecond
@@ -106,25 +105,6 @@ func (l *life) options() Options {
 	}
 	l.change(&o)
 	return o.WithDefaults()
-}
-
-// lifeMerger is the operator that a model's one describes.
-func lifeMerger(m *testkit.Merger) base.Merger {
-	switch m {
-	case nil:
-		return nil
-	case testkit.Counter:
-		return merger.Counter{}
-	case testkit.Union:
-		return merger.Union{}
-	case testkit.Max:
-		return merger.Max{}
-	case testkit.Min:
-		return merger.Min{}
-	case testkit.AppendComma:
-		return merger.Append{Sep: ", "}
-	}
-	return merger.Append{}
 }
 
 func (l *life) open() {
@@ -147,7 +127,7 @@ func (l *life) keyspace(id int) *Keyspace {
 	if id == testkit.Default {
 		return l.e.Root()
 	}
-	k, err := l.e.Keyspace(l.m.KeyspaceName(id), KeyspaceChoice{Merger: lifeMerger(l.m.Merger(id))}, false)
+	k, err := l.e.Keyspace(l.m.KeyspaceName(id), KeyspaceChoice{Merger: l.m.Merger(id).Operator()}, false)
 	l.must(err)
 	return k
 }
@@ -468,7 +448,7 @@ func (l *life) keyspaces() {
 		defer x.Rollback()
 	}
 	if name, m, ok := l.g.Create(l.m); ok && l.g.IntN(3) > 0 {
-		c := KeyspaceChoice{Merger: lifeMerger(m)}
+		c := KeyspaceChoice{Merger: m.Operator()}
 		if inTxn {
 			_, err := x.Keyspace(name, c, true)
 			l.must(err)

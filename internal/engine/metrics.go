@@ -7,7 +7,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -51,8 +50,7 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *readstate.State) {
 	m.Memtable.Active = s.Active.Mem.Bytes()
 	m.Memtable.Entries = int64(s.Active.Mem.Len())
 	m.Memtable.Queue = len(s.Imm)
-	gens := append([]*generation.Generation{s.Active}, s.Imm...)
-	for i, g := range gens {
+	for i, g := range s.Generations() {
 		if i > 0 {
 			m.Memtable.Immutable += g.Mem.Bytes()
 			m.Memtable.Entries += int64(g.Mem.Len())

@@ -159,7 +159,7 @@ func (e *Engine) openDir() error {
 		lock = e.dirRoot.LockShared
 	}
 	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
-		return fmt.Errorf("seerdb: cannot lock %s: %w", e.name, vfs.NoSpace(err))
+		return vfs.Cannot("lock "+e.name, err)
 	}
 	if e.dirHandle, err = e.fs.OpenDir(top); err != nil {
 		return vfs.Cannot("open the directory "+e.name, err)

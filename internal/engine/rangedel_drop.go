@@ -5,6 +5,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 	"github.com/seerdb-go/seerdb/internal/readstate"
@@ -84,9 +85,8 @@ func (b *background) worthFlushing() bool {
 	}
 	b.weighed = now
 	bytes := uint64(s.Active.Mem.Bytes())
-	ids := append([]uint32{0}, s.Active.Mem.Keyspaces()...)
 	hidden := uint64(0)
-	for _, id := range ids {
+	for _, id := range keyspacesOf([]*generation.Generation{s.Active}) {
 		k := e.space(id)
 		if k == nil {
 			continue

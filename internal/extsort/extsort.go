@@ -18,7 +18,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -306,5 +305,5 @@ func (s *Sorter) Close() error {
 }
 
 func fileError(doing string, id base.Identity, err error) error {
-	return fmt.Errorf("seerdb: cannot %s the temporary file %s: %w", doing, id.Name(), vfs.NoSpace(err))
+	return vfs.Cannot(doing+" the temporary file "+id.Name(), err)
 }

@@ -15,18 +15,10 @@ type Iters struct {
 func (r *Iters) Reset(keyspace uint32, n int) {
 	r.keyspace, r.n = keyspace, 0
 	if keyspace == 0 {
-		r.root = grow(r.root, n)
+		r.root = base.Grow(r.root, n)
 	} else {
-		r.others = grow(r.others, n)
+		r.others = base.Grow(r.others, n)
 	}
-}
-
-// grow returns s with length n, keeping the buffers of its elements.
-func grow[T any](s []T, n int) []T {
-	if n <= cap(s) {
-		return s[:n]
-	}
-	return append(s[:cap(s)], make([]T, n-cap(s))...)
 }
 
 // Add returns an iterator over what a read at sequence s sees of a memtable, as

@@ -17,7 +17,7 @@ const (
 )
 
 // Renew makes a new state of what the current one has.
-func (st *Store) Renew() bool { return st.renew() }
+func (st *Store) Renew() bool { return st.change(false, (*State).again) }
 
 // OnQuiet has free called once no point read holds the current state, nor one before.
 func (st *Store) OnQuiet(free func()) bool {

@@ -248,7 +248,7 @@ func (q *Query) time() uint64 {
 // Fetch appends the value behind the pointer that Get found to dst.
 func (q *Query) Fetch(dst []byte) ([]byte, error) {
 	q.st.values.Add(1)
-	dst, err := q.s.v.appendValue(dst, q.Value, q.key)
+	dst, err := q.s.AppendValue(dst, q.Value, q.key)
 	if err != nil {
 		q.s.st.o.Damaged(err)
 	}

@@ -130,11 +130,7 @@ func (m *machine) commit() {
 		e.t = base.MakeTrailer(seq, kind)
 		k.entries = append(k.entries, e)
 	}
-	if active := m.Store.Current().Active.Mem; active.Bytes() > active.Capacity()/2 {
-		m.Rotate()
-	}
-	m.Apply(&b)
-	m.Publish()
+	m.Write(&b)
 }
 
 // step moves what is there, or draws a commit.

@@ -38,7 +38,6 @@ type State struct {
 	limit base.SeqNum
 	// Filters is how many times a filter has taken effect.
 	Filters uint64
-	keeps   bool // the open snapshots go on reading the state before: a filter took effect
 
 	refs     [Shards]paddedCount
 	retired  atomic.Bool // unlinked: releasers must look for the last one
@@ -60,6 +59,9 @@ type paddedCount struct {
 func (s *State) Generations() []*generation.Generation {
 	return append([]*generation.Generation{s.Active}, s.Imm...)
 }
+
+// again is a new state of what s has.
+func (s *State) again() *State { return &State{Active: s.Active, Imm: s.Imm, v: s.v} }
 
 // Oldest is the generation behind which there are only tables.
 func (s *State) Oldest() *generation.Generation {

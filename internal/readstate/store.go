@@ -71,7 +71,6 @@ type Store struct {
 	gens       map[*generation.Generation]int // guarded by mu; how many states name each
 	filters    uint64                         // guarded by mu; how often a filter took effect
 	held       *window                        // guarded by mu
-	begun      bool                           // guarded by mu; there was a state
 
 	memtables memtableCharge
 }
@@ -103,12 +102,14 @@ func New(o Options) *Store {
 // Begin makes the first state.
 func (st *Store) Begin(db uint64, active *generation.Generation, imm []*generation.Generation, v *manifest.Version) {
 	st.db = db
-	st.change(func(*State) *State { return &State{Active: active, Imm: imm, v: st.newView(v, nil)} })
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.setState(&State{Active: active, Imm: imm, v: st.newView(v, nil)}) // which replaces none
 }
 
 // Rotate makes g the active generation, and the one before it immutable.
 func (st *Store) Rotate(g *generation.Generation) {
-	st.change(func(cur *State) *State {
+	st.change(false, func(cur *State) *State {
 		if st.held != nil {
 			g.After = max(g.After, st.held.end) // its tables will lie below
 		}
@@ -121,7 +122,7 @@ func (st *Store) Rotate(g *generation.Generation) {
 // go that were flushed to its tables. With filtered a filter took effect, and the open
 // snapshots go on reading what is current before.
 func (st *Store) Install(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
-	st.change(func(cur *State) *State {
+	st.change(filtered, func(cur *State) *State {
 		v := st.newView(next, cur.v)
 		for _, d := range dropped {
 			switch d.Type {
@@ -134,40 +135,30 @@ func (st *Store) Install(next *manifest.Version, flushed []*generation.Generatio
 			}
 		}
 		imm := slices.DeleteFunc(slices.Clone(cur.Imm), func(g *generation.Generation) bool { return slices.Contains(flushed, g) })
-		s := &State{Active: cur.Active, Imm: imm, v: v}
-		if filtered {
-			st.filters++
-			s.keeps = true
-		}
-		return s
+		return &State{Active: cur.Active, Imm: imm, v: v}
 	})
 }
 
-// renew makes a new state of what the current one has. It is false if there is none.
-func (st *Store) renew() bool {
-	return st.change(func(cur *State) *State {
-		return &State{Active: cur.Active, Imm: cur.Imm, v: cur.v}
-	})
-}
-
-// change makes the state current that next makes of the current one, which is nil
-// before the first; with mu held. It does nothing and is false if the database has been
-// closed.
-func (st *Store) change(next func(cur *State) *State) bool {
+// change makes the state current that next, called with mu held, makes of the current
+// one; nil is no change. With filtered the open snapshots go on reading the current one.
+// It does nothing and is false if the database has been closed.
+func (st *Store) change(filtered bool, next func(cur *State) *State) bool {
 	st.mu.Lock()
 	cur := st.state.Load()
-	if cur == nil && st.begun {
+	if cur == nil {
 		st.mu.Unlock()
 		return false
 	}
-	st.begun = true
-	s := next(cur)
-	unlock := func() {}
-	if s.keeps {
-		unlock = st.Snapshots.keep(cur)
+	retire := func() {}
+	if s := next(cur); s != nil {
+		unlock := func() {}
+		if filtered {
+			st.filters++
+			unlock = st.Snapshots.keep(cur)
+		}
+		retire = st.setState(s)
+		unlock()
 	}
-	retire := st.setState(s)
-	unlock()
 	st.mu.Unlock()
 	retire()
 	return true
@@ -196,13 +187,13 @@ func (st *Store) HoldReads(seq, end base.SeqNum, first base.FileNum) {
 
 // LetReads ends what HoldReads began, whether or not the tables came.
 func (st *Store) LetReads() {
-	st.mu.Lock()
-	st.held = nil
-	s := st.state.Load()
-	st.mu.Unlock()
-	if s != nil && s.limit != base.SeqNumMax {
-		st.renew()
-	}
+	st.change(false, func(cur *State) *State {
+		st.held = nil
+		if cur.limit == base.SeqNumMax {
+			return nil
+		}
+		return cur.again()
+	})
 }
 
 // Close leaves no current state; readers of earlier ones go on. The caller calls retire

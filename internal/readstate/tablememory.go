@@ -435,7 +435,7 @@ func (m *tableMemory) remove(out removal, again bool) {
 	retire := func() {}
 	if cur := st.state.Load(); cur != nil {
 		// A read that begins in the new state finds nothing of it.
-		retire = st.setState(&State{Active: cur.Active, Imm: cur.Imm, v: cur.v})
+		retire = st.setState(cur.again())
 	}
 	st.mu.Unlock()
 	retire()

@@ -261,37 +261,29 @@ func (f *valueFile) close() {
 
 // AppendValue appends the value that an encoded pointer, which a key has, names.
 func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
-	return s.v.appendValue(dst, pointer, key)
-}
-
-// ValueLen is the length of the value that a pointer stands for.
-func (s *State) ValueLen(pointer, key []byte) (int, error) { return s.v.valueLen(pointer, key) }
-
-// Fetch is AppendValue for jobs: what it reads is not worth caching.
-func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) { return s.v.fetch(dst, p) }
-
-func (v *view) appendValue(dst, pointer, key []byte) ([]byte, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
-		return dst, badPointer(v.fileWith(key, pointer), key, err)
+		return dst, badPointer(s.v.fileWith(key, pointer), key, err)
 	}
-	r, err := v.valueReader(p)
+	r, err := s.v.valueReader(p)
 	if err != nil {
 		return dst, err
 	}
 	return r.AppendValue(dst, p)
 }
 
-func (v *view) valueLen(pointer, key []byte) (int, error) {
+// ValueLen is the length of the value that a pointer stands for.
+func (s *State) ValueLen(pointer, key []byte) (int, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
-		return 0, badPointer(v.fileWith(key, pointer), key, err)
+		return 0, badPointer(s.v.fileWith(key, pointer), key, err)
 	}
 	return int(p.RawLength), nil
 }
 
-func (v *view) fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
-	r, err := v.valueReader(p)
+// Fetch is AppendValue for jobs: what it reads is not worth caching.
+func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
+	r, err := s.v.valueReader(p)
 	if err != nil {
 		return dst, err
 	}

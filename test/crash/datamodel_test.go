@@ -44,7 +44,7 @@ func newWideLife(fs *memfs.FS, d seerdb.Durability, w testkit.Weights) *wideLife
 
 func (l *wideLife) open() (err error) {
 	o, t := dbtest.Tiny()
-	o.Durability, o.MemtableSize, o.ValueThreshold, o.Merger = l.d, 2<<10, 30, dbtest.MergerOf(wideLifeMerger)
+	o.Durability, o.MemtableSize, o.ValueThreshold, o.Merger = l.d, 2<<10, 30, wideLifeMerger.Operator()
 	t.FS, t.Clock = l.fs, l.clock.Now
 	l.Trees = map[int]dbtest.FullTree{}
 	l.DB, err = seerdb.Open("db", dbtest.With(o, t))

@@ -109,7 +109,7 @@ func newTxnRun(t testing.TB, c config, g *testkit.Gen) *txnRun {
 	m.UseMerger(testkit.Default, testkit.AppendComma)
 	g.MaxKeyspaces, g.Odd = 4, 100
 	r := &txnRun{ModelDB: dbtest.ModelDB{Model: m, Trees: map[int]dbtest.FullTree{}}, t: t, g: g, clock: dbtest.NewClock(), done: map[string]int{}}
-	c.o.Merger, c.t.FS, c.t.Clock = dbtest.MergerOf(testkit.AppendComma), memfs.New(), r.clock.Now
+	c.o.Merger, c.t.FS, c.t.Clock = testkit.AppendComma.Operator(), memfs.New(), r.clock.Now
 	db, err := seerdb.Open("db", dbtest.With(c.o, c.t))
 	dbtest.Must(t, err)
 	r.DB = db

@@ -27,7 +27,7 @@ type wideSnapshot struct {
 func (r *wideRun) openDB() {
 	o, t := r.c.o, r.c.t
 	t.FS, t.Clock, t.Elapsed = r.fs, r.clock.Now, r.clock.Since
-	o.Merger = dbtest.MergerOf(r.c.root)
+	o.Merger = r.c.root.Operator()
 	if r.Watch != nil {
 		o.CompactionFilter = r.Watch.Filter(testkit.Default)
 		r.readersChanged()
@@ -434,7 +434,7 @@ func (r *wideRun) refused() {
 	}
 	if r.Model.Merger(id) != nil {
 		if id != testkit.Default {
-			_, err := r.DB.Keyspace(r.Model.KeyspaceName(id), &seerdb.KeyspaceOptions{Merger: dbtest.MergerOf(other)})
+			_, err := r.DB.Keyspace(r.Model.KeyspaceName(id), &seerdb.KeyspaceOptions{Merger: other.Operator()})
 			if !errors.Is(err, seerdb.ErrInvalidOptions) {
 				r.fail("keyspace %d was opened with another operator: %v", id, err)
 			}

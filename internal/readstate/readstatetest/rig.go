@@ -251,6 +251,17 @@ func (r *Rig) Apply(b *batch.Batch) {
 // Publish makes visible all that was applied.
 func (r *Rig) Publish() { r.Store.Publish(r.Seq) }
 
+// Write applies a batch, into a new memtable if the active one is half full, and publishes
+// it.
+func (r *Rig) Write(b *batch.Batch) {
+	r.Helper()
+	if active := r.Store.Current().Active.Mem; active.Bytes() > active.Capacity()/2 {
+		r.Rotate()
+	}
+	r.Apply(b)
+	r.Publish()
+}
+
 // Commit applies what fill adds to a batch, publishes it, and returns its last sequence.
 func (r *Rig) Commit(fill func(b *batch.Batch)) base.SeqNum {
 	r.Helper()
