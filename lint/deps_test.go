@@ -36,6 +36,7 @@ import (
 // The policy is exact: an edge that no file uses is an error too.
 const depsPolicy = `
 	invariant:
+	work:
 	failpoint:     | os
 	private:
 	offheap:       | golang.org/x/sys/unix
@@ -58,6 +59,7 @@ const depsPolicy = `
 	extsort:       base vfs compress
 	retry:         base
 	txn:           base batch
+	poison:        base
 	merge:         base
 	memtable:      base rangedel batch | unsafe
 	latency:       observe
@@ -68,6 +70,7 @@ const depsPolicy = `
 	wal:           base vfs record
 	generation:    base memtable wal
 	manifest:      base vfs record
+	versions:      base vfs manifest poison
 	filecache:     vfs
 	pack:          base
 	valuelog:      base cache compress
@@ -77,11 +80,13 @@ const depsPolicy = `
 
 	pins:          cache readstate
 	callback:      observe base compaction
+	report:        observe base callback
+	keyspace:      base batch compress compaction manifest versions
 	reserve:       base vfs batch
 	pace:          batch
 	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        work poison versions report keyspace latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe base compress batch compaction engine retry
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -142,3 +142,9 @@ func (e *LeakError) Is(target error) bool { return target == ErrLeaked }
 
 // As makes errors.As find the public type of that name.
 func (e *LeakError) As(target any) bool { return private.AsPublic(e, target) }
+
+// BadOption makes the error for an option that makes no sense. The message begins with the
+// name that the option has in the root package.
+func BadOption(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrInvalidOptions}, args...)...)
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"github.com/seerdb-go/seerdb/internal/dbiter"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
@@ -12,6 +13,8 @@ type (
 	Iter = dbiter.Iter
 	// IterOptions restrict an iterator.
 	IterOptions = dbiter.Options
+	// KeyspaceChoice is what one call that opens a keyspace asks for.
+	KeyspaceChoice = keyspace.Choice
 	// CallSite is a place in a program.
 	CallSite = pins.CallSite
 )

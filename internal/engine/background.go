@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -15,13 +14,10 @@ import (
 // compaction, and a dispatcher that keeps up to MaxCompactions compactions going, L0
 // first. A failed job is retried, into new files, after a pause that doubles.
 type background struct {
-	e      *Engine
-	ctx    context.Context // cancelled when jobs must stop
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	wake   chan struct{} // flusher
-	pick   chan struct{} // dispatcher
-	seals  chan *generation.Generation
+	e     *Engine
+	wake  chan struct{} // flusher
+	pick  chan struct{} // dispatcher
+	seals chan *generation.Generation
 
 	flushes flushRequests
 
@@ -46,7 +42,7 @@ const (
 )
 
 func newBackground(e *Engine) *background {
-	b := &background{
+	return &background{
 		e:       e,
 		wake:    make(chan struct{}, 1),
 		pick:    make(chan struct{}, 1),
@@ -54,50 +50,21 @@ func newBackground(e *Engine) *background {
 		flushes: newFlushRequests(),
 		ended:   make(chan struct{}),
 	}
-	b.ctx, b.cancel = context.WithCancel(context.Background())
-	return b
 }
 
 // start launches the workers.
 func (b *background) start() {
-	b.wg.Add(5)
-	go b.flusher()
-	go b.turner()
-	go b.keeper()
-	go b.dispatcher()
-	go b.sealer()
+	w := b.e.work
+	w.Go(b.flusher)
+	w.Go(b.turner)
+	w.Go(b.keeper)
+	w.Go(b.dispatcher)
+	w.Go(b.sealer)
 	if d := b.e.opts.SyncInterval; d > 0 {
-		b.wg.Add(1)
-		go b.syncer(d)
+		w.Go(func() { b.syncer(d) })
 	}
 	b.kick()
 }
-
-// stopJobs makes the workers end after what they are doing now fails or
-// finishes.
-func (b *background) stopJobs() {
-	b.mu.Lock()
-	b.cancel() // under mu: those that entered before are waited for
-	b.mu.Unlock()
-}
-
-// Enter lets a caller's own job in, one that Close must wait for; the job ends
-// with Leave. It answers false when the engine is closing.
-func (b *background) Enter() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ctx.Err() != nil {
-		return false
-	}
-	b.wg.Add(1)
-	return true
-}
-
-// Leave ends what Enter began.
-func (b *background) Leave() { b.wg.Done() }
-
-// Done is closed when the engine is closing.
-func (b *background) Done() <-chan struct{} { return b.ctx.Done() }
 
 // kick makes the workers look for work.
 func (b *background) kick() {
@@ -116,33 +83,22 @@ func (b *background) pause(d time.Duration) {
 	select {
 	case <-t.C:
 	case <-b.flushes.wanted:
-	case <-b.ctx.Done():
-	}
-}
-
-// rest waits for d, or less when the jobs are stopped.
-func (b *background) rest(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-b.ctx.Done():
+	case <-b.e.work.Done():
 	}
 }
 
 // flusher flushes whenever there is an immutable generation.
 func (b *background) flusher() {
-	defer b.wg.Done()
 	delay := retryMin
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case <-b.wake:
 		}
 		for {
-			did, err := b.e.flushImmutable(b.ctx)
-			if b.ctx.Err() != nil {
+			did, err := b.e.flushImmutable(b.e.work.Context())
+			if b.e.work.Stopped() {
 				return
 			}
 			if err != nil {
@@ -173,12 +129,11 @@ func (b *background) endFlush(err error) {
 // dispatcher starts compactions while there are any to pick, and looks again
 // when the database falls idle or time has passed.
 func (b *background) dispatcher() {
-	defer b.wg.Done()
 	idle := time.NewTicker(idleAfter)
 	defer idle.Stop()
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case <-b.pick:
 		case <-idle.C:
@@ -210,7 +165,7 @@ func (b *background) idleFor() time.Duration {
 // startCompaction picks a job and runs it beside the dispatcher.
 func (b *background) startCompaction() bool {
 	b.mu.Lock()
-	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxCompactions || b.ctx.Err() != nil {
+	if b.e.opts.ManualOnly || b.compacting >= b.e.opts.MaxCompactions || b.e.work.Stopped() {
 		b.mu.Unlock()
 		return false
 	}
@@ -221,18 +176,16 @@ func (b *background) startCompaction() bool {
 		b.compactionEnded(err, false)
 		return false
 	}
-	b.wg.Add(1)
-	go func() {
-		defer b.wg.Done()
-		err := b.e.compact(b.ctx, job)
-		if err != nil && b.ctx.Err() == nil {
+	b.e.work.Go(func() {
+		err := b.e.compact(b.e.work.Context(), job)
+		if err != nil && !b.e.work.Stopped() {
 			b.report("compaction", err)
 			b.noteCompaction(err)
-			b.rest(retryMin * 10)
+			b.e.work.Rest(retryMin * 10)
 		}
 		b.compactionEnded(err, true)
 		b.kick()
-	}()
+	})
 	return true
 }
 
@@ -271,10 +224,9 @@ func (b *background) jobEnded() <-chan struct{} {
 // sealer syncs and closes the logs of full generations, so that a Sync commit
 // that follows a rotation finds little left to sync.
 func (b *background) sealer() {
-	defer b.wg.Done()
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case g := <-b.seals:
 			if err := g.Seal(); err != nil && !errors.Is(err, base.ErrClosed) {
@@ -288,12 +240,11 @@ func (b *background) sealer() {
 // the log's own timer, because a log must not be synced before its
 // predecessor.
 func (b *background) syncer(d time.Duration) {
-	defer b.wg.Done()
 	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case <-tick.C:
 			if b.e.durable.load() < b.e.store.Visible() {
@@ -317,11 +268,10 @@ func (b *background) sealLater(g *generation.Generation) {
 
 // report logs a failure. Poisoning is reported by poisonLocked.
 func (b *background) report(job string, err error) {
-	if err == nil || b.ctx.Err() != nil {
+	if err == nil || b.e.work.Stopped() {
 		return
 	}
-	b.e.opts.Logger.Warn("seerdb: a background "+job+" failed and will be retried", "err", err)
-	b.e.listener.BackgroundError(err)
+	b.e.report.JobFailed(job, err)
 }
 
 // blocking is the error, if any, that keeps writers from ever getting room:

@@ -9,10 +9,10 @@ import (
 func (e *Engine) outputEnv() outputs.Env {
 	return outputs.Env{
 		FS: e.fs, Room: e.room.Over(e.fs), Dir: e.dirHandle,
-		Reserve: e.reserveNumbers, NewIdentity: e.newIdentity,
-		Made: e.noteMade, Created: e.fileCreated, Remove: e.removeFile,
-		Poison: e.poison, Poisoned: func() bool { return e.poisoned.Load() != nil },
-		Built: e.noteBuilt, Logger: e.opts.Logger,
+		Reserve: e.versions.Reserve, NewIdentity: e.versions.NewIdentity,
+		Made: e.versions.Made, Created: e.report.FileCreated, Remove: e.removeFile,
+		Poison: e.poison, Poisoned: func() bool { return e.latch.Cause() != nil },
+		Built: e.noteBuilt, Logger: e.report.Logger,
 		PageSize: e.opts.PageSize, FilterBits: e.opts.FilterBits, Index: e.opts.Index,
 		ValueFileSize: e.opts.valueFileSize(), PackFrom: e.opts.PackFrom, PackedMax: e.opts.PackedMax,
 	}
@@ -24,7 +24,7 @@ func (e *Engine) noteBuilt(job int, st *compaction.Stats) {
 	e.stats.rewritten.Add(int64(st.RewrittenBytes))
 	e.stats.versions.add(st)
 	if n := st.SingleDeleteMisuse; n > 0 {
-		e.opts.Logger.Warn("seerdb: a key was put more than once under a single delete, which was taken for a delete",
+		e.report.Logger.Warn("seerdb: a key was put more than once under a single delete, which was taken for a delete",
 			"job", job, "keys", n)
 	}
 }

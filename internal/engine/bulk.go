@@ -72,10 +72,10 @@ const progressBytes = 1 << 20
 // Load adds rows, all at once and newer than everything before.
 func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o LoadOptions) (LoadStats, error) {
 	e := k.e
-	if err := k.usable(); err != nil {
+	if err := k.Usable(); err != nil {
 		return LoadStats{}, err
 	}
-	if err := e.callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
+	if err := e.report.Callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
 		return LoadStats{}, err
 	}
 	e.commit.mu.Lock()
@@ -84,14 +84,14 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	if err != nil {
 		return LoadStats{}, err
 	}
-	if !e.background.Enter() {
-		return LoadStats{}, e.refusal()
+	if !e.work.Enter() {
+		return LoadStats{}, e.latch.Refusal()
 	}
-	defer e.background.Leave()
-	defer e.callers.Enter(callback.CallingRows)()
+	defer e.work.Leave()
+	defer e.report.Callers.Enter(callback.CallingRows)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.background.ctx, cancel)()
+	defer context.AfterFunc(e.work.Context(), cancel)()
 	l := &load{e: e, k: k, o: o, ctx: ctx}
 	if o.Unsorted {
 		err = l.unsorted(rows)
@@ -102,8 +102,8 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	case err == nil:
 		return l.stats, nil
 	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
-	case e.background.ctx.Err() != nil:
-		err = e.refusal()
+	case e.work.Stopped():
+		err = e.latch.Refusal()
 	default:
 		err = context.Cause(ctx)
 	}
@@ -113,7 +113,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 // sorted loads rows that come in order.
 func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 	next, stop := iter.Pull2(func(yield func(key, value []byte) bool) {
-		defer l.e.callers.Enter(callback.CallingRows)() // it has a goroutine of its own
+		defer l.e.report.Callers.Enter(callback.CallingRows)() // it has a goroutine of its own
 		rows(yield)
 	})
 	defer stop()
@@ -132,12 +132,12 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	l.e.cache.Charge(cache.Loads, memory)
 	defer l.e.cache.Charge(cache.Loads, -memory)
 	s := extsort.New(extsort.Options{
-		FS: l.e.fs, Dir: top, Open: l.e.openSpill, NewID: l.e.newSpill,
-		Memory: memory, Codec: l.k.options().Codec, Poll: l.ctx.Err,
+		FS: l.e.fs, Dir: vfs.Top, Open: l.e.openSpill, NewID: l.e.newSpill,
+		Memory: memory, Codec: l.k.Options().Codec, Poll: l.ctx.Err,
 	})
 	defer func() {
 		if err := s.Close(); err != nil {
-			l.e.opts.Logger.Warn("seerdb: temporary files of a load stay until the next Open", "err", err)
+			l.e.report.Logger.Warn("seerdb: temporary files of a load stay until the next Open", "err", err)
 		}
 	}()
 	l.progress.Sorting = true
@@ -183,10 +183,10 @@ const spillNum = 1 << 40
 // numbers are reserved like those of all files: else they would push the logs of
 // commits beside the load beyond what is reserved.
 func (e *Engine) newSpill() (base.Identity, error) {
-	if err := e.reserveNumbers(); err != nil {
+	if err := e.versions.Reserve(); err != nil {
 		return base.Identity{}, err
 	}
-	id := e.newIdentity(base.FileTypeTemp)
+	id := e.versions.NewIdentity(base.FileTypeTemp)
 	id.Num += spillNum
 	return id, nil
 }
@@ -294,7 +294,7 @@ func (l *load) write(next func() (row, bool, error)) error {
 		return err
 	}
 	l.e.stats.userBytes.Add(int64(st.Bytes))
-	l.e.opts.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.name, "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
+	l.e.report.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.Name(), "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
 	return nil
 }
 
@@ -307,9 +307,9 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	if s == nil {
 		return compaction.Result{}, base.ErrClosed
 	}
-	guards := compaction.FlushGuards(s.Version(), l.k.id, 1<<62, e.pickConfig())
+	guards := compaction.FlushGuards(s.Version(), l.k.ID(), 1<<62, e.pickConfig())
 	s.Release(shard)
-	o := l.k.options()
+	o := l.k.Options()
 	out := outputs.New(&e.outputs, int(e.nextJob.Add(1)), false)
 	out.Next(base.NumLevels-1, o.Codec, o.ValueThreshold)
 	// Rows come from the caller's code, and progress goes to it; it may panic. Run

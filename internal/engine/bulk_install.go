@@ -44,13 +44,13 @@ func (l *load) install(res compaction.Result) error {
 }
 
 // stopped says why writers to the keyspace are stopped, or nothing.
-func (l *load) stopped(p *pace.Pressure) string { return p.StopsKeyspace(l.k.id) }
+func (l *load) stopped(p *pace.Pressure) string { return p.StopsKeyspace(l.k.ID()) }
 
 // span is a load to the conflict checks of transactions: a batch that writes the
 // range of its keys.
 func (l *load) span(tables []*manifest.FileMeta) *batch.Batch {
 	b := new(batch.Batch)
-	if err := b.DeleteRange(l.k.id, tables[0].Smallest, rightAfter(tables[len(tables)-1].Largest)); err != nil {
+	if err := b.DeleteRange(l.k.ID(), tables[0].Smallest, rightAfter(tables[len(tables)-1].Largest)); err != nil {
 		panic(fmt.Sprintf("engine: the range of a load: %v", err)) // both are keys
 	}
 	return b
@@ -77,33 +77,33 @@ func rightAfter(key []byte) []byte {
 // enter is step 3.
 func (l *load) enter(at *loading, res compaction.Result) error {
 	e, k := l.e, l.k
-	e.installMu.Lock()
-	defer e.installMu.Unlock()
+	e.versions.Lock()
+	defer e.versions.Unlock()
 	e.mu.Lock()
 	lo, end := res.Tables[0].Smallest, res.Tables[len(res.Tables)-1].End()
-	level, run := compaction.IngestLevel(e.store.Current().Version(), e.busy, k.id, lo, end, e.pickConfig())
+	level, run := compaction.IngestLevel(e.store.Current().Version(), e.busy, k.ID(), lo, end, e.pickConfig())
 	if level == 0 {
-		run = uint64(e.newFileNum())
+		run = uint64(e.versions.NewFileNum())
 	}
 	edit := &manifest.Edit{AddValues: res.Values}
 	for _, m := range res.Tables {
-		m.Keyspace, m.Run = k.id, run
+		m.Keyspace, m.Run = k.ID(), run
 		m.OneSeq, m.SmallestSeq, m.LargestSeq = at.seq, at.seq, at.seq
 		edit.Add = append(edit.Add, manifest.NewFile{Level: level, Meta: m})
 	}
 	// Until the tables are in the version the picker has to know of them: a
 	// job that it starts now must not write across them.
 	at.job = &compaction.Job{
-		Keyspace: k.id, OutputLevel: level, OutputRun: run,
+		Keyspace: k.ID(), OutputLevel: level, OutputRun: run,
 		Inputs: []compaction.Input{{Level: level, Run: run, Files: res.Tables}},
 	}
 	e.markInputs(at.job)
 	e.mu.Unlock()
 	l.stats.Level = level
-	healthy := e.poisoned.Load() == nil
+	healthy := e.latch.Cause() == nil
 	err := e.installLocked(edit, nil, k, false)
-	if err != nil && healthy && e.poisoned.Load() != nil {
-		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, *e.poisoned.Load())
+	if err != nil && healthy && e.latch.Cause() != nil {
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, e.latch.Cause())
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	}
 	e.flushMu.Lock()
 	defer e.flushMu.Unlock()
-	c, at, err := e.takePlace(&ingestion{first: e.newFileNum(), ready: func() (*batch.Batch, error) {
+	c, at, err := e.takePlace(&ingestion{first: e.versions.NewFileNum(), ready: func() (*batch.Batch, error) {
 		b := new(batch.Batch)
 		for range n {
 			if err := b.DeleteRange(0, []byte("a"), []byte("z")); err != nil {

@@ -25,40 +25,40 @@ const closeFlushBytes = 1 << 20
 // It returns once the listener and the logger have got all that happened, unless
 // one of them calls it. It waits for them last, with everything done.
 func (e *Engine) Close() error {
-	if err := e.callers.Refuse("Close", callback.CallingRows); err != nil {
+	if err := e.report.Callers.Refuse("Close", callback.CallingRows); err != nil {
 		return err
 	}
 	e.closeOnce.Do(func() { e.closeErr = e.close() })
-	e.out.Drain()
+	e.report.Drain()
 	return e.closeErr
 }
 
 func (e *Engine) close() error {
 	e.refuseCommits()
-	e.background.stopJobs()
-	e.background.wg.Wait()
+	e.work.Stop()
+	e.work.Wait()
 	var errs []error
-	switch p := e.poisoned.Load(); {
+	switch p := e.latch.Cause(); {
 	case e.opts.ReadOnly:
 	case p != nil:
 		e.abandonLogs()
-		errs = append(errs, fmt.Errorf("%w: commits that were not yet durable may be lost: %w", base.ErrReadOnly, *p))
+		errs = append(errs, fmt.Errorf("%w: commits that were not yet durable may be lost: %w", base.ErrReadOnly, p))
 	default:
 		errs = append(errs, e.finishLogs())
 	}
 	e.clock.Tick()
-	e.installMu.Lock()
+	e.versions.Lock()
 	leaks := e.closeLeaks()
-	if !e.opts.ReadOnly && e.poisoned.Load() == nil {
+	if !e.opts.ReadOnly && e.latch.Cause() == nil {
 		want, _ := e.roomWanted(0)
 		_, _ = e.room.Keep(want, want+reserve.Min)
 	}
 	e.room.Close()
 	s := e.store.Current()
 	retire := e.store.Close()
-	if e.manifest != nil {
-		if e.poisoned.Load() == nil {
-			if err := e.manifest.Sync(); err != nil {
+	if e.versions.Manifest() != nil {
+		if e.latch.Cause() == nil {
+			if err := e.versions.Manifest().Sync(); err != nil {
 				errs = append(errs, fmt.Errorf("seerdb: close: keyspaces that were created since the last flush may be lost: manifest: %w", err))
 			}
 		}
@@ -66,10 +66,9 @@ func (e *Engine) close() error {
 		if s != nil && errors.Join(errs...) == nil {
 			e.noteClosed(s)
 		}
-		errs = append(errs, e.manifest.Close())
-		e.manifest = nil
+		errs = append(errs, e.versions.Close())
 	}
-	e.installMu.Unlock()
+	e.versions.Unlock()
 	retire()
 	e.releaseDir()
 	e.store.Freed()
@@ -84,11 +83,11 @@ func (e *Engine) close() error {
 }
 
 // persistClock writes down the latest time told, as far as that works: it is only
-// needed should the system's clock go back. The caller holds installMu.
+// needed should the system's clock go back. The versions are locked.
 func (e *Engine) persistClock() {
-	if t := e.clock.Mark(); e.poisoned.Load() == nil && t > e.manifest.State().Clock {
-		if err := e.manifest.Append(&manifest.Edit{Clock: t}); err != nil {
-			e.opts.Logger.Warn("seerdb: the time was not written down at close", "err", err)
+	if t := e.clock.Mark(); e.latch.Cause() == nil && t > e.versions.Manifest().State().Clock {
+		if err := e.versions.Manifest().Append(&manifest.Edit{Clock: t}); err != nil {
+			e.report.Logger.Warn("seerdb: the time was not written down at close", "err", err)
 		}
 	}
 }
@@ -96,11 +95,11 @@ func (e *Engine) persistClock() {
 // noteClosed writes down how long the manifest and the logs are, so that the next
 // Open notices when less is there. It is not needed: without it the directory is
 // as a kill would leave it, and what was acknowledged is durable all the same.
-// The caller holds installMu.
+// The versions are locked.
 func (e *Engine) noteClosed(s *readstate.State) {
 	if name := e.halfWritten(); name != "" {
 		// Only after a kill does Open remove what cannot say that it is ours.
-		e.opts.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
+		e.report.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
 		return
 	}
 	var logs []manifest.ClosedLog
@@ -111,8 +110,8 @@ func (e *Engine) noteClosed(s *readstate.State) {
 		}
 		logs = append(logs, l)
 	}
-	if err := e.manifest.Seal(logs); err != nil {
-		e.opts.Logger.Warn("seerdb: that the database was closed could not be written down", "err", err)
+	if err := e.versions.Manifest().Seal(logs); err != nil {
+		e.report.Logger.Warn("seerdb: that the database was closed could not be written down", "err", err)
 	}
 }
 
@@ -160,7 +159,7 @@ func (e *Engine) finishLogs() error {
 		if err = e.flushForClose(); err == nil {
 			return nil
 		}
-		e.opts.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
+		e.report.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
 	}
 	whole := true
 	for _, g := range slices.Backward(e.store.Current().Generations()) {

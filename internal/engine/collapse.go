@@ -21,14 +21,14 @@ func (k *Keyspace) collapseLater(key []byte) {
 	if last != 0 && now-last < int64(collapseEvery) || !e.collapsed.CompareAndSwap(last, now) || e.opts.ReadOnly || e.opts.ManualOnly {
 		return
 	}
-	if !e.background.Enter() {
+	if !e.work.Enter() {
 		return
 	}
 	lo := bytes.Clone(key)
 	go func() {
-		defer e.background.Leave()
+		defer e.work.Leave()
 		hi := append(bytes.Clone(lo), 0)
-		if err := k.Compact(e.background.ctx, lo, hi); err != nil {
+		if err := k.Compact(e.work.Context(), lo, hi); err != nil {
 			e.background.report("compaction of a key with many operands", err)
 		}
 	}()

@@ -13,6 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
@@ -106,10 +107,10 @@ func (e *Engine) commitOnce(ctx context.Context, b *batch.Batch, d Durability, x
 	if err != nil {
 		return 0, err
 	}
-	if err := checkBatch(b, e.space); err != nil {
+	if err := checkBatch(b, e.keyspaces.Get); err != nil {
 		return 0, err
 	}
-	if err := e.settleSpaces(b.Keyspaces()); err != nil {
+	if err := e.keyspaces.Settle(b.Keyspaces()); err != nil {
 		return 0, err
 	}
 	if b.Expires() {
@@ -174,14 +175,14 @@ var (
 )
 
 // checkBatch refuses a batch that can never be committed. space finds keyspaces.
-func checkBatch(b *batch.Batch, space func(uint32) *Keyspace) error {
+func checkBatch(b *batch.Batch, space func(uint32) *keyspace.Keyspace) error {
 	if err := b.Err(); err != nil {
 		return err
 	}
-	if err := checkSize(b); err != nil || b.Merges() == 0 {
+	if err := checkSize(b); err != nil {
 		return err
 	}
-	return checkMergers(b, space)
+	return keyspace.CheckMergers(b, space)
 }
 
 // checkSize refuses a batch that no memtable can hold.
@@ -234,8 +235,8 @@ func (e *Engine) queueCommit(c *commit, b *batch.Batch, x *txn.Txn) {
 	p.tracker.Record(b)
 	p.take(c, p.nextSeq-1, b)
 	for _, id := range b.Keyspaces() {
-		if k := e.space(id); k != nil {
-			k.newest = c.end
+		if k := e.keyspaces.Get(id); k != nil {
+			k.Wrote(c.end)
 		}
 	}
 	if x != nil && x.Asks() {
@@ -262,13 +263,13 @@ func (e *Engine) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.T
 			return err
 		}
 		if p.commitsHeld {
-			if err := e.callers.Refuse("a commit while a load, or a transaction with keyspaces, takes its place", callback.CallingJob); err != nil {
+			if err := e.report.Callers.Refuse("a commit while a load, or a transaction with keyspaces, takes its place", callback.CallingJob); err != nil {
 				return err
 			}
 			p.changed.Wait()
 			continue
 		}
-		if err := e.checkSpaces(b.Keyspaces()); err != nil {
+		if err := e.keyspaces.Check(b.Keyspaces()); err != nil {
 			return err // perhaps it was dropped during a wait: by a transaction that is visible by now
 		}
 		if err := e.room.Refused(b); err != nil {
@@ -524,16 +525,12 @@ func (e *Engine) poison(cause error) {
 }
 
 func (e *Engine) poisonLocked(cause error) {
-	// One commit may have an unknown outcome by it. Those refused from now on
-	// have not.
-	cause = base.Lasting(cause)
-	if e.poisoned.CompareAndSwap(nil, &cause) {
+	if e.latch.Set(cause) {
 		if !e.commit.closing {
-			e.commit.refuse(fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, cause))
+			e.commit.refuse(e.latch.Refusal())
 		}
-		e.opts.Logger.Error("seerdb is read-only from now on", "cause", cause)
-		e.listener.BackgroundError(cause)
-		e.background.stopJobs()
+		e.report.Poisoned(e.latch.Cause())
+		e.work.Stop()
 	}
 	e.commit.changed.Broadcast()
 }
@@ -551,7 +548,7 @@ func (e *Engine) SyncLog() error {
 	if g.Log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
 	}
-	if err := e.syncSpaces(); err != nil {
+	if err := e.versions.SyncKeyspaces(); err != nil {
 		return err
 	}
 	if err := g.SyncAll(); err != nil {

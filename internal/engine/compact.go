@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/outputs"
@@ -25,7 +26,7 @@ import (
 type job struct {
 	compaction.Job
 	id    int
-	space *Keyspace
+	space *keyspace.Keyspace
 	s     *readstate.State
 	shard int
 	// unread is the bytes of inputs that need not be read: all of a drop, and
@@ -142,23 +143,13 @@ func (e *Engine) startJob(pick picker) *job {
 		id := int(e.nextJob.Add(1))
 		jobs := make([]*job, len(picked))
 		for i, j := range picked {
-			jobs[i] = &job{Job: j, id: id, space: e.spaceOf(&j), s: s, shard: shard}
+			jobs[i] = &job{Job: j, id: id, space: e.keyspaces.Of(j.Keyspace), s: s, shard: shard}
 			e.markInputs(&jobs[i].Job)
 		}
 		jobs[0].also = jobs[1:]
 		e.mu.Unlock()
 		return jobs[0]
 	}
-}
-
-// spaceOf is the keyspace of a job.
-func (e *Engine) spaceOf(j *compaction.Job) *Keyspace {
-	k := e.space(j.Keyspace)
-	if k == nil { // being dropped: the version is about to move on
-		k = e.newKeyspace(manifest.Keyspace{ID: j.Keyspace})
-		k.dropped.Store(true)
-	}
-	return k
 }
 
 // markInputs notes that a job has its inputs; unmarkInputs frees them. The
@@ -189,7 +180,7 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := j.event()
 	e.stats.compact.running.Add(1)
-	e.listener.CompactionBegin(ev)
+	e.report.Listener.CompactionBegin(ev)
 	did, err := e.rewriteAndInstall(ctx, j.all())
 	e.mu.Lock()
 	e.unmark(j)
@@ -209,13 +200,13 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	ev.Duration, ev.Err = time.Since(begin), err
 	if err != nil {
 		e.stats.compact.failures.Add(1)
-		e.damaged(err)
+		e.report.Damage(err)
 	}
 	if len(did) > 0 {
 		e.noteCompaction(did, ev, begin)
 	}
-	e.listener.CompactionEnd(ev)
-	if err == errNoKeyspace {
+	e.report.Listener.CompactionEnd(ev)
+	if err == base.ErrNoKeyspace {
 		return nil // its keyspace was dropped, and all its tables with it
 	}
 	return err
@@ -314,16 +305,16 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 }
 
 // installJobs is install for compactions. Those of keyspaces that were dropped since
-// they began are left out; if there are no others the error is errNoKeyspace.
+// they began are left out; if there are no others the error is base.ErrNoKeyspace.
 func (e *Engine) installJobs(did []done) error {
 	e.clock.Tick()
-	e.installMu.Lock()
-	defer e.installMu.Unlock()
+	e.versions.Lock()
+	defer e.versions.Unlock()
 	edit := &manifest.Edit{}
 	alive, filtered := false, false
 	for _, d := range did {
 		part := d.Edit(d.res.Tables, d.res.Values)
-		if dropped := d.space.dropped.Load(); !dropped {
+		if dropped := d.space.Dropped(); !dropped {
 			edit.Remove = append(edit.Remove, part.Remove...)
 			alive, filtered = true, filtered || d.res.Stats.Filtered > 0
 		} else if d.Move {
@@ -333,7 +324,7 @@ func (e *Engine) installJobs(did []done) error {
 		edit.AddValues = append(edit.AddValues, part.AddValues...)
 	}
 	if !alive {
-		return errNoKeyspace
+		return base.ErrNoKeyspace
 	}
 	return e.installLocked(edit, nil, nil, filtered)
 }
@@ -354,7 +345,7 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.
 		return compaction.Result{}, err
 	}
 	defer func() { _ = in.Close() }()
-	o := j.space.options()
+	o := j.space.Options()
 	out.Next(j.OutputLevel, o.Codec, o.ValueThreshold)
 	elider := j.Elider(j.s.Version())
 	var ask compaction.Filter

@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
@@ -18,7 +19,7 @@ import (
 // there are never more to come than there were, however fast others write. A nil
 // byHand has nothing to do. It is guarded by Engine.mu.
 type byHand struct {
-	k      *Keyspace
+	k      *keyspace.Keyspace
 	all    bool // there is a filter, which all has to pass
 	tables map[base.FileNum]bool
 	waits  bool // for jobs that are in the way: no more of them may begin
@@ -34,7 +35,7 @@ func (h *byHand) rewrites(f *manifest.FileMeta) bool {
 
 // follow takes note of a job that was installed.
 func (h *byHand) follow(j *compaction.Job, outputs []*manifest.FileMeta) {
-	if h == nil || h.k.id != j.Keyspace {
+	if h == nil || h.k.ID() != j.Keyspace {
 		return
 	}
 	took := false
@@ -59,14 +60,14 @@ func (h *byHand) held() map[uint32]bool {
 	if h == nil || !h.waits {
 		return nil
 	}
-	return map[uint32]bool{h.k.id: true}
+	return map[uint32]bool{h.k.ID(): true}
 }
 
 // pick chooses the next job. Where there is none although there are tables left,
 // others are in the way.
 func (h *byHand) pick(s *readstate.State, busy compaction.Busy, cfg compaction.Config) (j compaction.Job, ok bool) {
 	there := make(map[base.FileNum]bool, len(h.tables))
-	s.Version().Tree(h.k.id).All(func(_ int, f *manifest.FileMeta) bool {
+	s.Version().Tree(h.k.ID()).All(func(_ int, f *manifest.FileMeta) bool {
 		there[f.Num] = true
 		return true
 	})
@@ -77,8 +78,8 @@ func (h *byHand) pick(s *readstate.State, busy compaction.Busy, cfg compaction.C
 	}
 	wanted := func(f *manifest.FileMeta) bool { return h.tables[f.Num] }
 	if len(h.tables) > 0 {
-		if j, ok = compaction.PickManual(s.Version(), busy, h.k.id, wanted, cfg); !ok {
-			j, ok = compaction.PickRewrite(s.Version(), busy, h.k.id, wanted, cfg)
+		if j, ok = compaction.PickManual(s.Version(), busy, h.k.ID(), wanted, cfg); !ok {
+			j, ok = compaction.PickRewrite(s.Version(), busy, h.k.ID(), wanted, cfg)
 		}
 	}
 	h.waits = !ok && len(h.tables) > 0
@@ -86,8 +87,8 @@ func (h *byHand) pick(s *readstate.State, busy compaction.Busy, cfg compaction.C
 }
 
 // beginByHand lists what Compact has to do in [lo, hi) of a keyspace.
-func (e *Engine) beginByHand(k *Keyspace, lo, hi []byte) {
-	h := &byHand{k: k, all: k.options().Filter != nil, tables: make(map[base.FileNum]bool)}
+func (e *Engine) beginByHand(k *keyspace.Keyspace, lo, hi []byte) {
+	h := &byHand{k: k, all: k.Options().Filter != nil, tables: make(map[base.FileNum]bool)}
 	end := base.EndAt(hi)
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -96,7 +97,7 @@ func (e *Engine) beginByHand(k *Keyspace, lo, hi []byte) {
 	if s == nil {
 		return
 	}
-	t := s.Version().Tree(k.id)
+	t := s.Version().Tree(k.ID())
 	for level := range t.Levels {
 		for i := range t.Levels[level] {
 			for _, f := range t.Levels[level][i].Overlapping(lo, end) {
@@ -122,10 +123,10 @@ func (e *Engine) endByHand() {
 // for those that are in its way.
 func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	e := k.e
-	if err := k.usable(); err != nil {
+	if err := k.Usable(); err != nil {
 		return err
 	}
-	if err := e.callers.Refuse("Compact", callback.CallingJob); err != nil {
+	if err := e.report.Callers.Refuse("Compact", callback.CallingJob); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
@@ -133,27 +134,27 @@ func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
 	if err := e.Flush(ctx); err != nil {
 		return err
 	}
-	if !e.background.Enter() {
-		return e.refusal()
+	if !e.work.Enter() {
+		return e.latch.Refusal()
 	}
-	defer e.background.Leave()
+	defer e.work.Leave()
 	select {
 	case e.manual <- struct{}{}: // one at a time
 		defer func() { <-e.manual }()
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-e.background.ctx.Done():
-		return e.refusal()
+	case <-e.work.Done():
+		return e.latch.Refusal()
 	}
-	defer context.AfterFunc(e.background.ctx, cancel)()
-	e.beginByHand(k, lo, hi)
+	defer context.AfterFunc(e.work.Context(), cancel)()
+	e.beginByHand(k.Keyspace, lo, hi)
 	defer e.endByHand()
 	err := e.workByHand(ctx)
 	if err == nil {
-		err = e.tidyByHand(ctx, k, lo, hi)
+		err = e.tidyByHand(ctx, k.Keyspace, lo, hi)
 	}
-	if err != nil && e.background.ctx.Err() != nil {
-		return e.refusal()
+	if err != nil && e.work.Stopped() {
+		return e.latch.Refusal()
 	}
 	return err
 }
@@ -193,11 +194,11 @@ func (e *Engine) workByHand(ctx context.Context) error {
 }
 
 // tidyByHand joins the small files that are there now.
-func (e *Engine) tidyByHand(ctx context.Context, k *Keyspace, lo, hi []byte) error {
-	before := base.FileNum(e.nextFile.Load())
+func (e *Engine) tidyByHand(ctx context.Context, k *keyspace.Keyspace, lo, hi []byte) error {
+	_, before := e.versions.Numbers()
 	for ctx.Err() == nil {
 		j := e.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
-			return one(compaction.PickTidy(s.Version(), busy, k.id, lo, hi, before, e.pickConfig()))
+			return one(compaction.PickTidy(s.Version(), busy, k.ID(), lo, hi, before, e.pickConfig()))
 		})
 		if j == nil {
 			return nil

@@ -32,8 +32,8 @@
 // # Locks, in the order they are taken
 //
 //	flushMu    one flush at a time; an ingestion that is taking its place
-//	installMu  one edit of the manifest at a time, disk I/O included
-//	leaving    of keyspaces that a commit drops, until all of it is visible
+//	versions   one edit of the manifest at a time, disk I/O included
+//	leaving    keyspaces that a commit drops, until all of it is visible
 //	dropped.mu keyspaces that were dropped, for transactions that are older
 //	commit.mu  the commit pipeline: sequence, active generation, queue
 //	mu         which jobs run, and on what; never held over I/O

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
@@ -23,7 +24,7 @@ import (
 
 // droppedSpace is such a keyspace.
 type droppedSpace struct {
-	k      *Keyspace
+	k      *keyspace.Keyspace
 	newest base.SeqNum      // of the commits that wrote to it
 	s      *readstate.State // pinned, with what it held; nil when that was given up
 	shard  int              // of s
@@ -42,8 +43,8 @@ const pinnedGenerations = 4
 
 // keepDropped keeps what transactions may ask of a keyspace that no commit, and
 // no new read, finds any more, while the state still has its tables. The caller
-// holds installMu.
-func (e *Engine) keepDropped(k *Keyspace, newest base.SeqNum) {
+// has the versions locked.
+func (e *Engine) keepDropped(k *keyspace.Keyspace, newest base.SeqNum) {
 	d := droppedSpace{k: k, newest: newest}
 	if d.s, d.shard = e.store.Keep(); d.s == nil {
 		return // closed
@@ -111,7 +112,7 @@ func (e *Engine) forgetDropped() {
 // pinnedTree is the tree of a keyspace in a pinned state. Without a state it is
 // gone, and only known to have been written to last at newest, 0 for never.
 type pinnedTree struct {
-	k      *Keyspace
+	k      *keyspace.Keyspace
 	s      *readstate.State
 	shard  int
 	newest base.SeqNum
@@ -119,23 +120,23 @@ type pinnedTree struct {
 
 // tree is what a transaction that asks the stored versions looks at.
 func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
-	if k := e.space(keyspace); k != nil {
+	if k := e.keyspaces.Get(keyspace); k != nil {
 		s, shard := e.store.Keep()
 		if s == nil {
 			return pinnedTree{}, base.ErrClosed
 		}
 		// In a state that is as new as the drop the tables are missing.
-		if !k.dropped.Load() {
+		if !k.Dropped() {
 			return pinnedTree{k: k, s: s, shard: shard}, nil
 		}
 		s.LetGo(shard)
 	}
-	e.installMu.Lock() // a drop that has begun is through then
-	defer e.installMu.Unlock()
+	e.versions.Lock() // a drop that has begun is through then
+	defer e.versions.Unlock()
 	g := &e.dropped
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.IndexFunc(g.list, func(d droppedSpace) bool { return d.k.id == keyspace })
+	i := slices.IndexFunc(g.list, func(d droppedSpace) bool { return d.k.ID() == keyspace })
 	if i < 0 {
 		return pinnedTree{}, nil
 	}

@@ -21,7 +21,7 @@ func TestDroppedKeyspaceIsLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	var b batch.Batch
-	if err := b.Put(k.id, []byte("key"), nil); err != nil {
+	if err := b.Put(k.ID(), []byte("key"), nil); err != nil {
 		t.Fatal(err)
 	}
 	newest, err := e.Commit(&b, DefaultDurability)
@@ -29,9 +29,9 @@ func TestDroppedKeyspaceIsLetGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Rollback() // while DropKeyspace, which found it open, is on its way
-	e.installMu.Lock()
-	e.keepDropped(k, newest)
-	e.installMu.Unlock()
+	e.versions.Lock()
+	e.keepDropped(k.Keyspace, newest)
+	e.versions.Unlock()
 	if e.dropped.any.Load() {
 		t.Error("a keyspace is kept for transactions, and there are none")
 	}

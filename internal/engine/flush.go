@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/merge"
 	"github.com/seerdb-go/seerdb/internal/outputs"
@@ -23,7 +23,7 @@ import (
 // and installed. When the flush fails it returns that error, while the flush
 // goes on being tried in the background.
 func (e *Engine) Flush(ctx context.Context) error {
-	if err := e.callers.Refuse("Flush", callback.CallingJob); err != nil {
+	if err := e.report.Callers.Refuse("Flush", callback.CallingJob); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
@@ -45,7 +45,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 	}
 	if len(gens) == 0 {
 		e.commit.mu.Unlock()
-		return e.syncSpaces() // there is no edit that would do so
+		return e.versions.SyncKeyspaces() // there is no edit that would do so
 	}
 	// Before the rotation, which wakes the flusher: it may have failed and tried
 	// again before this goroutine waits for it.
@@ -61,7 +61,7 @@ func (e *Engine) Flush(ctx context.Context) error {
 	if err := e.waitFlushed(ctx, r); err != nil {
 		return err
 	}
-	return e.syncSpaces() // if nothing was left to flush, and so no edit was made
+	return e.versions.SyncKeyspaces() // if nothing was left to flush, and so no edit was made
 }
 
 // rotateFor makes g immutable, waiting for room in the queue until the request for
@@ -85,14 +85,6 @@ func (e *Engine) rotateFor(ctx context.Context, g *generation.Generation, r *flu
 		e.waitForRoom("a flush waits for its turn")
 	}
 	return nil
-}
-
-// refusal is why commits are refused, for callers that do not hold commit.mu.
-func (e *Engine) refusal() error {
-	if p := e.poisoned.Load(); p != nil {
-		return fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, *p)
-	}
-	return base.ErrClosed
 }
 
 // flushImmutable writes all immutable generations, merged, as one run of L0.
@@ -127,7 +119,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 	begin, job := time.Now(), int(e.nextJob.Add(1))
 	ev := observe.FlushEvent{Job: job, Generations: len(gens)}
 	e.stats.flush.running.Add(1)
-	e.listener.FlushBegin(ev)
+	e.report.Listener.FlushBegin(ev)
 	res, err := e.writeGenerations(ctx, s.Version(), gens, job)
 	s.LetGo(shard)
 	if err == nil {
@@ -144,7 +136,7 @@ func (e *Engine) flushBefore(ctx context.Context, last base.SeqNum) (did bool, e
 		e.stats.flush.done(begin, ev.InputBytes, ev.OutputBytes)
 		e.pace.Moved(ev.InputBytes, ev.Duration)
 	}
-	e.listener.FlushEnd(ev)
+	e.report.Listener.FlushEnd(ev)
 	e.background.flushes.settle(asked, gens, err, e.inMemory)
 	e.background.endFlush(err)
 	e.background.kick()
@@ -166,7 +158,7 @@ func (e *Engine) writeGenerations(ctx context.Context, v *manifest.Version, gens
 	out := outputs.New(&e.outputs, job, true)
 	out.ForKeyspaces(len(spaces))
 	for _, id := range spaces {
-		k := e.space(id)
+		k := e.keyspaces.Get(id)
 		if k == nil {
 			continue // dropped
 		}
@@ -198,14 +190,14 @@ func keyspacesOf(gens []*generation.Generation) []uint32 {
 
 // writeSpace writes what generations hold of one keyspace; bytes is what they
 // hold of all.
-func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *Keyspace, bytes uint64, out *outputs.Outputs) (compaction.Result, error) {
+func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *keyspace.Keyspace, bytes uint64, out *outputs.Outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
 	for _, g := range gens {
-		if it := g.Mem.AllIter(k.id); it != nil {
+		if it := g.Mem.AllIter(k.ID()); it != nil {
 			iters = append(iters, it)
 		}
-		if l := g.Mem.RangeList(k.id); l != nil {
+		if l := g.Mem.RangeList(k.ID()); l != nil {
 			ranges = append(ranges, l)
 		}
 	}
@@ -215,7 +207,7 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 	tombstones := rangedel.Merge(ranges...)
 	in := merge.New(iters...)
 	defer func() { _ = in.Close() }()
-	o := k.options()
+	o := k.Options()
 	out.Next(0, o.Codec, o.ValueThreshold)
 	res, err := e.runJob(ctx, k, compaction.RunOptions{
 		Input:        in,
@@ -224,13 +216,13 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 		Merger:       o.Merger,
 		ExpireAt:     e.store.Snapshots.Expired(),
 		MaxTableSize: uint64(e.opts.TableSize),
-		Guards:       compaction.FlushGuards(v, k.id, bytes, e.pickConfig()),
+		Guards:       compaction.FlushGuards(v, k.ID(), bytes, e.pickConfig()),
 		Values:       out.ValueOptions(nil, nil),
 		NewTable:     out.NewTable,
 		NewValues:    out.NewValues,
 	})
 	for _, m := range res.Tables {
-		m.Keyspace = k.id
+		m.Keyspace = k.ID()
 	}
 	return res, err
 }
@@ -239,7 +231,7 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 // useless, in this order, and then removes the logs (I11): a log that goes
 // before its tables are current takes commits with it.
 func (e *Engine) installFlush(gens []*generation.Generation, res compaction.Result) error {
-	edit := flushEdit(res, uint64(e.newFileNum()))
+	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
 	e.commit.mu.Lock()
 	e.mu.Lock()
 	oldest := e.commit.gen

@@ -123,7 +123,7 @@ func (e *Engine) waitFlushed(ctx context.Context, r *flushRequest) error {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
-	case <-b.ctx.Done():
+	case <-b.e.work.Done():
 	}
 	answered, err := r.answered()
 	switch {
@@ -131,10 +131,10 @@ func (e *Engine) waitFlushed(ctx context.Context, r *flushRequest) error {
 		return nil
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case b.ctx.Err() != nil:
+	case b.e.work.Stopped():
 		// A flush that is cut short by Close fails with a cancellation that the
 		// caller did not ask for.
-		err = e.refusal()
+		err = e.latch.Refusal()
 	}
 	b.flushes.leave(r)
 	return err

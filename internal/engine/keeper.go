@@ -64,14 +64,13 @@ func (e *Engine) roomWanted(need int64) (want, more int64) {
 
 // keeper is the goroutine.
 func (b *background) keeper() {
-	defer b.wg.Done()
 	e := b.e
 	delay := retryMin
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case <-e.room.Due():
 		case <-again.C:
@@ -152,7 +151,7 @@ func (e *Engine) commitFreeing(ctx context.Context, b *batch.Batch, d Durability
 			if e.room.Lacking() == nil || time.Now().After(end) || ctx.Err() != nil {
 				break
 			}
-			e.background.rest(deletesPause)
+			e.work.Rest(deletesPause)
 		}
 		if x != nil {
 			break // its place is lost; another attempt finds room

@@ -13,8 +13,8 @@ func (k *Keyspace) EstimateRange(lo, hi []byte) (readstate.RangeEstimate, error)
 		return readstate.RangeEstimate{}, base.ErrClosed
 	}
 	defer s.LetGo(shard)
-	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
+	if err := k.Usable(); err != nil { // asked of a state that is as new as the drop, if it was
 		return readstate.RangeEstimate{}, err
 	}
-	return s.Estimate(k.id, lo, hi)
+	return s.Estimate(k.ID(), lo, hi)
 }

@@ -65,13 +65,13 @@ const viewBufferMax = 1 << 20
 func (k *Keyspace) pointGet(dst, key []byte, at readstate.Point, want bool, show func([]byte) error, waited bool) ([]byte, error) {
 	st := k.e.store
 	var q readstate.Query
-	if !q.Begin(st, k.id, key, at, waited) {
+	if !q.Begin(st, k.ID(), key, at, waited) {
 		return dst, base.ErrClosed
 	}
-	if k.dropped.Load() { // asked of a state that is as new as the drop, if it was
+	if k.Dropped() { // asked of a state that is as new as the drop, if it was
 		q.Done()
 		q.Uncounted()
-		return dst, k.usable()
+		return dst, k.Usable()
 	}
 	out, err := q.Get()
 	switch {

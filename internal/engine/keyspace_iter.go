@@ -25,7 +25,7 @@ func (k *Keyspace) newIter(o dbiter.Options, at readstate.Point, own *writeset.S
 
 // newIterOn is newIter on a state, which the iterator lets go.
 func (k *Keyspace) newIterOn(s *readstate.State, shard int, o dbiter.Options, at readstate.Point, own *writeset.Set) (*dbiter.Iter, error) {
-	if err := k.usable(); err != nil { // asked of a state that is as new as the drop, if it was
+	if err := k.Usable(); err != nil { // asked of a state that is as new as the drop, if it was
 		s.LetGo(shard)
 		return nil, err
 	}

@@ -210,7 +210,7 @@ func (e *Engine) Health() observe.Health {
 	if p := e.store.Unfiltered(); p != "" {
 		worse(observe.Degraded, p)
 	}
-	if p := e.panicked.Load(); p != nil {
+	if p := e.report.Panicked(); p != nil {
 		worse(observe.Degraded, p.Error())
 	}
 	for _, o := range e.open.Old() {

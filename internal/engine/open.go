@@ -4,22 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
-	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/report"
 	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/versions"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/work"
 )
 
 // What is set aside for buffers of jobs on the Go heap, and for the garbage that
@@ -38,23 +39,14 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
-		busy:   compaction.Busy{},
-		manual: make(chan struct{}, 1),
+		busy: compaction.Busy{}, manual: make(chan struct{}, 1),
+		report: report.New(o.Logger, o.Listener), work: work.New(),
 	}
-	for e.incarnation == 0 { // which is that of format 1
-		e.incarnation = rand.Uint64()
-	}
-	e.out = callback.NewOutbox(o.Listener.EventsLost, e.notePanic)
-	e.listener = callback.NewListener(o.Listener, e.out)
-	if o.Logger == nil {
-		e.opts.Logger = slog.New(slog.DiscardHandler)
-	} else {
-		e.opts.Logger = slog.New(e.out.Handler(o.Logger.Handler()))
-	}
-	e.root = e.newKeyspace(manifest.Keyspace{})
-	root := KeyspaceOptions{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter}.named()
-	e.root.opts.Store(&root)
-	e.loadKeyspaces(nil)
+	e.versions = versions.New(versions.Options{Latch: &e.latch, Poison: e.poison})
+	e.keyspaces = keyspace.New(
+		keyspace.Config{Versions: e.versions, SyncNew: o.Durability == Sync, Closed: func() bool { return e.store.Closed() }},
+		keyspace.Options{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
+	e.root = &Keyspace{e, e.keyspaces.Root()}
 	e.clock.Start(o.Clock, o.Elapsed)
 	e.commit.changed.L = &e.commit.mu
 	e.commit.maxQueue.Store(maxImmutable)
@@ -71,7 +63,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	e.background = newBackground(e)
 	e.pace = pace.New(pace.Options{
 		L0Slowdown: o.L0Slowdown, L0Stop: o.L0Stop, BaseLevelBytes: o.BaseLevelBytes,
-		Trees: e.eachTree, Done: e.background.Done(),
+		Trees: e.eachTree, Done: e.work.Done(),
 	})
 	if err := e.openDir(); err != nil {
 		e.abandon()
@@ -87,12 +79,14 @@ func Open(dir string, o Options) (*Engine, error) {
 
 // abandon undoes a failed Open.
 func (e *Engine) abandon() {
-	e.background.stopJobs()
-	e.background.wg.Wait()
+	e.work.Stop()
+	e.work.Wait()
 	if g := e.commit.gen; g != nil {
 		g.AbandonLog()
 	}
-	e.undo()
+	if e.fs != nil {
+		e.versions.Undo(e.fs)
+	}
 	e.releaseDir()
 	if e.store == nil {
 		e.cache.Close()
@@ -105,9 +99,7 @@ func (e *Engine) abandon() {
 // releaseDir closes manifest, lock and directory. From here on nothing in the
 // directory is touched.
 func (e *Engine) releaseDir() {
-	if e.manifest != nil {
-		_ = e.manifest.Close()
-	}
+	_ = e.versions.Close()
 	if e.dirHandle != nil {
 		_ = e.dirHandle.Close()
 	}
@@ -140,9 +132,9 @@ func (e *Engine) openDir() error {
 	e.io = vfs.NewCounting(e.dirRoot)
 	e.fs = filecache.NewFS(e.io, e.files)
 	e.store = readstate.New(readstate.Options{
-		Dir: e.name, FS: e.io, Files: e.files, Cache: e.cache, Clock: &e.clock, Logger: e.opts.Logger,
-		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.background,
-		Damaged: e.damaged, Remove: e.removeFile, Freed: func() { e.cache.Close() },
+		Dir: e.name, FS: e.io, Files: e.files, Cache: e.cache, Clock: &e.clock, Logger: e.report.Logger,
+		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.work,
+		Damaged: e.report.Damage, Remove: e.removeFile, Freed: func() { e.cache.Close() },
 	})
 	e.iters = dbiter.Env{
 		Store: e.store, Pins: &e.open, Folded: &e.folded, DeadMin: e.opts.DeadMin, FoldFrom: e.opts.FoldFrom, Share: e.shareActive,
@@ -161,14 +153,14 @@ func (e *Engine) openDir() error {
 	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
 		return vfs.Cannot("lock "+e.name, err)
 	}
-	if e.dirHandle, err = e.fs.OpenDir(top); err != nil {
+	if e.dirHandle, err = e.fs.OpenDir(vfs.Top); err != nil {
 		return vfs.Cannot("open the directory "+e.name, err)
 	}
 	if !e.opts.ReadOnly {
 		e.room.Adopt(filecache.NewFS(e.dirRoot, e.files))
 	}
 	e.outputs = e.outputEnv()
-	names, err := e.fs.List(top)
+	names, err := e.fs.List(vfs.Top)
 	if err != nil {
 		return vfs.Cannot("list the directory "+e.name, err)
 	}
@@ -190,20 +182,14 @@ func (e *Engine) noDatabase() error {
 	return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.name)
 }
 
-// create begins a database. Until CURRENT is there nothing counts, so a crash
-// in here leaves a directory that create accepts again. Tables or logs without
-// CURRENT are another matter: something was lost, and manifest.Create refuses.
+// create begins a database.
 func (e *Engine) create() error {
-	e.dbID = rand.Uint64() | 1
 	e.commit.nextSeq = base.SeqNumStart
-	e.firstFile = 1
-	e.nextFile.Store(1)
-	log, err := manifest.Create(e.room.Over(e.fs), top, e.dbID, e.incarnation)
+	v, err := e.versions.Create(e.room.Over(e.fs))
 	if err != nil {
-		return vfs.Cannot("create the manifest", err)
+		return err
 	}
-	e.manifest = log
-	return e.begin(log.Version(), &manifest.Edit{}, nil)
+	return e.begin(v, new(manifest.Edit), nil)
 }
 
 // begin installs what recovery made, and lets the engine be used. The first
@@ -223,12 +209,12 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.G
 	}
 	e.commit.gen = g
 	e.commit.keeping.begin()
-	e.store.Begin(e.dbID, g, nil, v)
-	edit.LogNum, edit.LogIncarnation = &g.Num, e.incarnation
+	e.store.Begin(e.versions.DB(), g, nil, v)
+	edit.LogNum, edit.LogIncarnation = &g.Num, e.versions.Incarnation()
 	if err := e.install(edit, nil); err != nil {
 		return err
 	}
-	if err := e.openRoot(); err != nil {
+	if err := e.keyspaces.OpenRoot(); err != nil {
 		return err
 	}
 	e.durable.raise(e.commit.nextSeq - 1)

@@ -26,7 +26,7 @@ func OpsOn(b *batch.Batch, k *Keyspace, e *Engine) Ops {
 	if k == nil {
 		return Ops{b: b, e: e}
 	}
-	return Ops{b, k.id, k.TTL(), e}
+	return Ops{b, k.ID(), k.TTL(), e}
 }
 
 // Put sets key to value, for the keyspace's TTL.

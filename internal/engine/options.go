@@ -1,13 +1,13 @@
 package engine
 
 import (
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/compress"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/observe"
@@ -98,7 +98,7 @@ const (
 func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }
 
 func (o *Options) validate() error {
-	bad := badOption
+	bad := base.BadOption
 	switch {
 	case o.Durability < NoWAL || o.Durability > Sync:
 		return bad("Durability is %d; expected NoWAL, Relaxed, Buffered or Sync", o.Durability)
@@ -119,7 +119,7 @@ func (o *Options) validate() error {
 	case o.TableSize < 256:
 		return bad("TableSize is %d bytes; expected at least 256", o.TableSize)
 	case !o.Codec.Valid():
-		return badCodec(o.Codec)
+		return keyspace.BadCodec(o.Codec)
 	case o.Style != compaction.Leveled && o.Style != compaction.LazyLeveled:
 		return bad("CompactionStyle is %d; expected LazyLeveled or Leveled", o.Style)
 	case !(o.FilterBits >= 0 && o.FilterBits <= 64): // NaN neither
@@ -132,25 +132,4 @@ func (o *Options) validate() error {
 		return bad("ErrorIfExists and ReadOnly exclude each other")
 	}
 	return nil
-}
-
-// validate says what is wrong with the options of a keyspace.
-func (o *KeyspaceOptions) validate() error {
-	switch {
-	case !o.Codec.Valid():
-		return badCodec(o.Codec)
-	case o.TTL < 0:
-		return badOption("TTL is %v; expected 0 or more", o.TTL)
-	}
-	return nil
-}
-
-// badOption makes the error for an option that makes no sense. The message
-// begins with the name that the option has in the root package.
-func badOption(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{base.ErrInvalidOptions}, args...)...)
-}
-
-func badCodec(c compress.Codec) error {
-	return badOption("Compression is %d; expected DefaultCompression, NoCompression, LZ4, S2 or Zstd", uint8(c))
 }

@@ -66,8 +66,8 @@ func TestPackOfFailedJobsAlone(t *testing.T) {
 
 // someJob is a job with one table of a size.
 func someJob(e *Engine, change func(j *compaction.Job), size uint64) *job {
-	j := &job{space: e.root}
-	f := &manifest.FileMeta{Num: e.newFileNum(), Size: size}
+	j := &job{space: e.keyspaces.Root()}
+	f := &manifest.FileMeta{Num: e.versions.NewFileNum(), Size: size}
 	j.Inputs = []compaction.Input{{Level: 0, Run: 1, Files: []*manifest.FileMeta{f}}}
 	change(&j.Job)
 	return j

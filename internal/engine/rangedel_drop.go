@@ -87,11 +87,11 @@ func (b *background) worthFlushing() bool {
 	bytes := uint64(s.Active.Mem.Bytes())
 	hidden := uint64(0)
 	for _, id := range keyspacesOf([]*generation.Generation{s.Active}) {
-		k := e.space(id)
+		k := e.keyspaces.Get(id)
 		if k == nil {
 			continue
 		}
-		if l := s.Active.Mem.RangeList(k.id); l != nil {
+		if l := s.Active.Mem.RangeList(k.ID()); l != nil {
 			hidden += compaction.RangeDeletedBytes(s.Version(), id, stripes, l)
 		}
 		hidden += s.HiddenBytes(id, stripes[0])

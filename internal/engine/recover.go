@@ -31,15 +31,14 @@ import (
 // added (see undo).
 func (e *Engine) recover(names []string) error {
 	begin := time.Now()
-	e.opening = true
-	st, err := manifest.Recover(e.fs, top)
+	st, err := manifest.Recover(e.fs, vfs.Top)
 	if err != nil {
 		return err
 	}
 	if err := e.restore(st, names); err != nil {
 		return err
 	}
-	r := &replay{e: e, st: st, begin: func() error { return e.beginManifest(st) }}
+	r := &replay{e: e, st: st, begin: func() error { return e.versions.Begin(e.room.Over(e.fs), st) }}
 	if err := r.logs(names); err != nil {
 		r.free()
 		return err
@@ -51,34 +50,27 @@ func (e *Engine) recover(names []string) error {
 		r.free()
 		return err
 	}
-	if unsure, err := e.manifest.Install(); err != nil {
-		if unsure {
-			e.opening, e.made = false, nil
-		}
-		return vfs.Cannot("begin a new manifest", err)
+	if err := e.versions.Install(); err != nil {
+		return err
 	}
-	e.opening, e.made = false, nil
 	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
 		return err
 	}
 	r.event.Removed, r.event.Foreign = e.sweep(names, st)
 	r.event.Duration = time.Since(begin)
-	e.listener.Recovered(r.event)
+	e.report.Listener.Recovered(r.event)
 	if r.event.TornFile != "" {
-		e.opts.Logger.Warn("seerdb: an incomplete tail of the log was cut", "file", r.event.TornFile, "offset", r.event.TornAt)
+		e.report.Logger.Warn("seerdb: an incomplete tail of the log was cut", "file", r.event.TornFile, "offset", r.event.TornAt)
 	}
 	return nil
 }
 
 // restore takes over what the manifest says, and looks for the files it names.
 func (e *Engine) restore(st *manifest.State, names []string) error {
-	e.dbID = st.DBID
-	e.firstFile = uint64(manifest.FreeAbove(names, st.NextFile))
-	e.nextFile.Store(e.firstFile)
+	e.versions.Restore(st, names)
 	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
-	e.loadKeyspaces(st.Keyspaces)
 	// Replay merges, so this is the last moment to find the operator wrong.
-	if err := e.root.checkMerger(e.root.opts.Load()); err != nil {
+	if err := e.keyspaces.Load(st.Keyspaces); err != nil {
 		return err
 	}
 	st.Clock = e.clock.Begin(st.Clock, e.opts.ResetClock)
@@ -91,43 +83,13 @@ func (e *Engine) restore(st *manifest.State, names []string) error {
 	return e.checkFiles(st.Version)
 }
 
-// beginManifest writes the new manifest, if that was not done yet. CURRENT does
-// not name it.
-func (e *Engine) beginManifest(st *manifest.State) error {
-	if e.manifest != nil {
-		return nil
-	}
-	next := *st
-	next.FirstFile = base.FileNum(e.firstFile)
-	next.NextFile = e.reservation()
-	log, err := manifest.Begin(e.room.Over(e.fs), top, &next, e.incarnation)
-	if err != nil {
-		return vfs.Cannot("begin a new manifest", err)
-	}
-	e.manifest = log
-	e.reserved.Store(uint64(next.NextFile))
-	return nil
-}
-
-// undo removes what a failed Open has made: CURRENT names none of it. The
-// manifest goes last, as it says which numbers the others have.
-func (e *Engine) undo() {
-	for _, name := range e.made {
-		_ = e.fs.Remove(name)
-	}
-	e.made = nil
-	if e.manifest != nil {
-		e.manifest.Discard()
-	}
-}
-
 // live reports whether a file is named by something, right after Open.
 func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	switch t {
 	case base.FileTypeCurrent, base.FileTypeLock, base.FileTypeReserve:
 		return true
 	case base.FileTypeManifest:
-		return n == e.manifest.State().ManifestNum
+		return n == e.versions.Manifest().State().ManifestNum
 	case base.FileTypeLog:
 		return n == e.commit.gen.Num
 	}
@@ -182,6 +144,6 @@ func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
 	e.commit.gen = &generation.Generation{Mem: mem}
 	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
-	e.store.Begin(e.dbID, e.commit.gen, r.gens, v)
+	e.store.Begin(e.versions.DB(), e.commit.gen, r.gens, v)
 	return nil
 }

@@ -174,7 +174,7 @@ func missingLog(num base.FileNum) error {
 
 // log reads one log.
 func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info, error) {
-	id := base.Identity{DB: r.e.dbID, Type: base.FileTypeLog, Num: num, Incarnation: r.st.LogIncarnation}
+	id := base.Identity{DB: r.e.versions.DB(), Type: base.FileTypeLog, Num: num, Incarnation: r.st.LogIncarnation}
 	durable := int64(0)
 	for _, l := range r.st.Closed {
 		if l.Num == num {
@@ -262,7 +262,7 @@ func (r *replay) unknownKeyspace(id uint32) error {
 
 // dropped reports whether an operation was for a keyspace that is gone.
 func (r *replay) dropped(op *batch.Op) bool {
-	return op.Keyspace != 0 && r.e.space(op.Keyspace) == nil
+	return op.Keyspace != 0 && r.e.keyspaces.Get(op.Keyspace) == nil
 }
 
 // room makes sure that the current memtable takes need bytes more. Full ones
@@ -312,7 +312,7 @@ func (r *replay) spill() error {
 	if err != nil {
 		return err
 	}
-	edit := flushEdit(res, uint64(e.newFileNum()))
+	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
 	r.edit.Add = append(r.edit.Add, edit.Add...)
 	r.edit.AddValues = append(r.edit.AddValues, edit.AddValues...)
 	return nil
@@ -331,7 +331,7 @@ func (r *replay) finish() error {
 	if err := failpoint.Hit(failpoint.RecoverAfterReplay); err != nil {
 		return err
 	}
-	if err := e.beginManifest(r.st); err != nil {
+	if err := r.begin(); err != nil {
 		return err
 	}
 	if !keep {

@@ -20,7 +20,7 @@ func (e *Engine) waitFor(s stop, reason string) error {
 	if err := e.background.blocking(s); err != nil {
 		return err
 	}
-	if err := e.callers.Refuse("a commit while writers are stopped, since "+reason, callback.CallingJob); err != nil {
+	if err := e.report.Callers.Refuse("a commit while writers are stopped, since "+reason, callback.CallingJob); err != nil {
 		return err
 	}
 	e.waitForRoom(reason)
@@ -34,8 +34,8 @@ func (e *Engine) waitForRoom(reason string) {
 	begin := time.Now()
 	if p.waiting == 0 {
 		e.stats.stopped.Store(&reason)
-		e.listener.StallBegin(reason)
-		e.opts.Logger.Warn("seerdb: writers are stopped", "reason", reason)
+		e.report.Listener.StallBegin(reason)
+		e.report.Logger.Warn("seerdb: writers are stopped", "reason", reason)
 	}
 	p.waiting++
 	e.background.kick()
@@ -46,6 +46,6 @@ func (e *Engine) waitForRoom(reason string) {
 	e.stats.stopTime.Add(int64(d))
 	if p.waiting == 0 {
 		e.stats.stopped.Store(nil)
-		e.listener.StallEnd(reason, d)
+		e.report.Listener.StallEnd(reason, d)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/observe"
 )
@@ -19,11 +20,8 @@ func (e *Engine) KeyspaceMetrics() []observe.KeyspaceMetrics {
 	v := s.Version() // which the garbage collector keeps
 	s.Release(shard)
 	out := []observe.KeyspaceMetrics{treeFigures("", v.Tree(0))}
-	e.spaces.byID.Range(func(_, x any) bool {
-		if k := x.(*Keyspace); k.id != 0 {
-			out = append(out, treeFigures(k.name, v.Tree(k.id)))
-		}
-		return true
+	e.keyspaces.Others(func(k *keyspace.Keyspace) {
+		out = append(out, treeFigures(k.Name(), v.Tree(k.ID())))
 	})
 	slices.SortFunc(out, func(a, b observe.KeyspaceMetrics) int { return cmp.Compare(a.Name, b.Name) })
 	return out

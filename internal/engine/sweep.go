@@ -12,8 +12,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/pack"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/valuelog"
+	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/wal"
-	"github.com/seerdb-go/seerdb/observe"
 )
 
 // removeFile removes a file that nothing names any more. A failure costs
@@ -28,16 +28,10 @@ func (e *Engine) removeFile(t base.FileType, n base.FileNum, size int64) {
 	case errors.Is(err, fs.ErrClosed):
 		return // an iterator outlived the database, whose directory may have another owner now
 	default:
-		e.opts.Logger.Warn("seerdb: cannot remove an obsolete file", "file", name, "err", err)
+		e.report.Logger.Warn("seerdb: cannot remove an obsolete file", "file", name, "err", err)
 		return
 	}
-	ev := observe.FileEvent{Name: name, Size: size}
-	switch t {
-	case base.FileTypeTable, base.FileTypePack:
-		e.listener.TableRemoved(ev)
-	case base.FileTypeValues:
-		e.listener.ValueFileRemoved(ev)
-	}
+	e.report.FileRemoved(t, n, size)
 }
 
 // dropLogs removes the logs of generations whose tables are installed (I11:
@@ -109,8 +103,8 @@ func (e *Engine) newSweeper(names []string, st *manifest.State) *sweeper {
 		if t != base.FileTypeManifest || n <= st.ManifestNum {
 			continue
 		}
-		if id, ok := e.identify(t, name); ok && id.DB == e.dbID && id.Num == n {
-			first, next := manifest.Reserved(e.fs, top, id)
+		if id, ok := e.identify(t, name); ok && id.DB == e.versions.DB() && id.Num == n {
+			first, next := manifest.Reserved(e.fs, vfs.Top, id)
 			s.unfinished = append(s.unfinished, numberSpan{first, next})
 		}
 	}
@@ -125,7 +119,7 @@ func (s *sweeper) owns(t base.FileType, n base.FileNum, name string) bool {
 		return s.ownsTemp(n, name)
 	}
 	if id, ok := s.e.identify(t, name); ok {
-		return id.DB == s.e.dbID
+		return id.DB == s.e.versions.DB()
 	}
 	if t == base.FileTypeManifest {
 		return s.ownsManifest(n)
@@ -142,14 +136,14 @@ func (s *sweeper) half(n base.FileNum) bool {
 // it is half written: a power cut may leave one between the last manifest and
 // ours.
 func (s *sweeper) ownsManifest(n base.FileNum) bool {
-	return s.st.Closed == nil && n >= s.st.ManifestNum && n <= s.e.manifest.State().ManifestNum
+	return s.st.Closed == nil && n >= s.st.ManifestNum && n <= s.e.versions.Manifest().State().ManifestNum
 }
 
 func (s *sweeper) ownsTemp(n base.FileNum, name string) bool {
 	if n >= spillNum {
 		return s.half(n - spillNum)
 	}
-	return manifest.IsCurrentOf(s.e.fs, name, s.e.dbID) || s.ownsManifest(n)
+	return manifest.IsCurrentOf(s.e.fs, name, s.e.versions.DB()) || s.ownsManifest(n)
 }
 
 // sweep removes, at open, what is ours and named by nothing: the outputs of jobs
@@ -179,11 +173,12 @@ func (e *Engine) sweep(names []string, st *manifest.State) (removed, foreign []s
 // halfWritten names a file that a job of this opening left half written, because
 // removing it failed; "" if there is none.
 func (e *Engine) halfWritten() string {
-	names, err := e.fs.List(top)
+	names, err := e.fs.List(vfs.Top)
 	if err != nil {
 		return ""
 	}
-	s := &sweeper{e: e, unfinished: []numberSpan{{base.FileNum(e.firstFile), base.FileNum(e.nextFile.Load())}}}
+	first, next := e.versions.Numbers()
+	s := &sweeper{e: e, unfinished: []numberSpan{{first, next}}}
 	for _, name := range names {
 		switch t, n, _ := base.ParseFileName(name); t {
 		case base.FileTypeTemp:

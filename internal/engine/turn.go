@@ -94,7 +94,6 @@ func (t *turning) wake() {
 
 // turner is the goroutine.
 func (b *background) turner() {
-	defer b.wg.Done()
 	e := b.e
 	t := &e.commit.turning
 	defer func() {
@@ -106,7 +105,7 @@ func (b *background) turner() {
 	}()
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-b.e.work.Done():
 			return
 		case <-t.kick:
 		}
@@ -248,23 +247,23 @@ func (e *Engine) newGeneration(capacity int64, prev *generation.Generation, seg 
 // makeLog makes the file of a segment and its name durable. A directory that does
 // not sync poisons. The caller does not hold commit.mu.
 func (e *Engine) makeLog() (*wal.Segment, error) {
-	id := e.newIdentity(base.FileTypeLog)
-	if e.store.Current() != nil && uint64(id.Num) >= e.reserved.Load() {
+	id := e.versions.NewIdentity(base.FileTypeLog)
+	if e.store.Current() != nil && !e.versions.Reserved(id.Num) {
 		// Recovery takes no log for ours whose number the manifest did not
 		// reserve. (While Open goes on, the edit that names the log reserves.)
-		if err := e.reserveNumbers(); err != nil {
+		if err := e.versions.Reserve(); err != nil {
 			return nil, err
 		}
 	}
-	seg, err := wal.NewSegment(e.room.Over(e.fs), top, id)
+	seg, err := wal.NewSegment(e.room.Over(e.fs), vfs.Top, id)
 	if err != nil {
 		return nil, vfs.Cannot("create the write-ahead log "+id.Name(), err)
 	}
-	e.noteMade(id)
+	e.versions.Made(id)
 	if err := e.dirHandle.Sync(); err != nil {
 		seg.Discard()
 		e.poison(fmt.Errorf("sync of the directory after creating %s: %w", id.Name(), err))
-		return nil, e.refusal()
+		return nil, e.latch.Refusal()
 	}
 	return seg, nil
 }

@@ -211,7 +211,7 @@ func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 	if !t.fits(w, txn.KeySize+len(key), 0) {
 		return dst, base.ErrTxnTooLarge
 	}
-	if err := w.conflict.Ask(k.id, key); err != nil {
+	if err := w.conflict.Ask(k.ID(), key); err != nil {
 		return dst, err
 	}
 	return t.lookupIn(w, k, dst, key, true, false)
@@ -229,7 +229,7 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 // lookupIn looks among the transaction's own writes, then at the snapshot. What
 // own writes decide alone is no dependence on others.
 func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
-	r, deleted := w.own.Get(k.id, key)
+	r, deleted := w.own.Get(k.ID(), key)
 	switch {
 	case deleted:
 		return dst, base.ErrNotFound
@@ -237,7 +237,7 @@ func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track 
 		return t.ownValue(dst, r, want)
 	}
 	if track && !t.o.ReadOnly {
-		if err := w.conflict.Key(k.id, key); err != nil {
+		if err := w.conflict.Key(k.ID(), key); err != nil {
 			return dst, err
 		}
 	}
@@ -501,7 +501,7 @@ func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err erro
 		return true, err
 	}
 	p.mu.Unlock()
-	newer, err := x.CheckTree(versions{e})
+	newer, err := x.CheckTree(storedVersions{e})
 	p.mu.Lock()
 	switch {
 	case err != nil:

@@ -10,7 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/generation"
-	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/pace"
@@ -28,11 +28,11 @@ type spaceCommit struct {
 	b       *batch.Batch // what it wrote and, behind that, marks
 	x       *txn.Txn
 	ops     int // operations of b before the marks
-	created []*Keyspace
-	dropped []*Keyspace
+	created []*keyspace.Keyspace
+	dropped []*keyspace.Keyspace
 	// own has the numbers to which the transaction gave another meaning: a keyspace
 	// that is created, or nil for one that will not be there.
-	own    map[uint32]*Keyspace
+	own    map[uint32]*keyspace.Keyspace
 	others []uint32 // numbers that b writes to and that mean here what they mean there
 	locked bool     // enter took the locks that leave releases
 }
@@ -43,20 +43,20 @@ type spaceCommit struct {
 func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 	c := &spaceCommit{
 		e: e, b: &w.batch, x: &w.conflict, ops: w.batch.Count(),
-		created: w.spaces.created(), dropped: w.spaces.dropped(), own: map[uint32]*Keyspace{},
+		created: w.spaces.created(), dropped: w.spaces.dropped(), own: map[uint32]*keyspace.Keyspace{},
 	}
 	for id := range w.spaces.gone {
 		c.own[id] = nil
 	}
 	for _, k := range c.created {
-		c.own[k.id] = k
+		c.own[k.ID()] = k
 	}
 	c.others = slices.DeleteFunc(slices.Clone(c.b.Keyspaces()), func(id uint32) bool {
 		_, own := c.own[id]
 		return own
 	})
 	for _, k := range slices.Concat(c.created, c.dropped) {
-		if err := c.b.DeleteRange(k.id, nil, nil); err != nil {
+		if err := c.b.DeleteRange(k.ID(), nil, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -70,7 +70,7 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if c.b.Count() == 0 {
 		return e.store.Visible(), nil // it dropped what it created, and wrote nothing
 	}
-	if err := e.callers.Refuse("the commit of a transaction that creates or drops keyspaces", callback.CallingJob); err != nil {
+	if err := e.report.Callers.Refuse("the commit of a transaction that creates or drops keyspaces", callback.CallingJob); err != nil {
 		return 0, err
 	}
 	if err := c.check(); err != nil {
@@ -79,10 +79,10 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if c.b.Expires() {
 		e.clock.Use() // before any read can see it
 	}
-	if !e.background.Enter() {
-		return 0, e.refusal()
+	if !e.work.Enter() {
+		return 0, e.latch.Refusal()
 	}
-	defer e.background.Leave()
+	defer e.work.Leave()
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
 	defer cancel()
 	begin := e.stats.commits.Begin()
@@ -126,44 +126,44 @@ func (c *spaceCommit) check() error {
 	if err := checkBatch(c.b, c.space); err != nil {
 		return err
 	}
-	c.e.installMu.Lock()
-	defer c.e.installMu.Unlock()
+	c.e.versions.Lock()
+	defer c.e.versions.Unlock()
 	return c.names()
 }
 
 // space is the keyspace with a number once this is committed, or nil.
-func (c *spaceCommit) space(id uint32) *Keyspace {
+func (c *spaceCommit) space(id uint32) *keyspace.Keyspace {
 	if k, own := c.own[id]; own {
 		return k
 	}
-	return c.e.space(id)
+	return c.e.keyspaces.Get(id)
 }
 
 // missing is space, if there is none.
 func (c *spaceCommit) missing(id uint32) bool { return c.space(id) == nil }
 
 // names says whether the names of the keyspaces still mean what they meant to the
-// transaction. The caller holds installMu.
+// transaction. The versions are locked.
 func (c *spaceCommit) names() error {
 	e := c.e
 	if e.store.Closed() {
 		return base.ErrClosed
 	}
 	for _, k := range c.dropped {
-		if e.spaces.byName[k.name] != k {
-			return fmt.Errorf("%w: keyspace %q was dropped by another client too", base.ErrConflict, k.name)
+		if e.keyspaces.Named(k.Name()) != k {
+			return fmt.Errorf("%w: keyspace %q was dropped by another client too", base.ErrConflict, k.Name())
 		}
 	}
 	for _, k := range c.created {
-		if now := e.spaces.byName[k.name]; now != nil && !c.drops(now) {
-			return fmt.Errorf("%w: keyspace %q was created by another client too", base.ErrConflict, k.name)
+		if now := e.keyspaces.Named(k.Name()); now != nil && !c.drops(now) {
+			return fmt.Errorf("%w: keyspace %q was created by another client too", base.ErrConflict, k.Name())
 		}
 	}
 	return nil
 }
 
-func (c *spaceCommit) drops(k *Keyspace) bool {
-	now, own := c.own[k.id]
+func (c *spaceCommit) drops(k *keyspace.Keyspace) bool {
+	now, own := c.own[k.ID()]
 	return own && now == nil
 }
 
@@ -185,7 +185,7 @@ func (c *spaceCommit) validate(ctx context.Context) error {
 		if err := e.commit.refused; err != nil {
 			return err
 		}
-		if err := e.checkSpaces(c.others); err != nil {
+		if err := e.keyspaces.Check(c.others); err != nil {
 			return err
 		}
 		again, err := e.validate(ctx, c.x)
@@ -199,7 +199,7 @@ func (c *spaceCommit) validate(ctx context.Context) error {
 }
 
 // enter writes the tables and makes the edit durable and then current. It leaves
-// with installMu and leaving held, so that no reader meets a name before it can see
+// with the versions locked, and with keyspaces leaving: no reader meets a name before it can see
 // what the same commit wrote.
 func (c *spaceCommit) enter(at *loading) error {
 	e := c.e
@@ -207,24 +207,24 @@ func (c *spaceCommit) enter(at *loading) error {
 	if err != nil {
 		return err
 	}
-	e.installMu.Lock()
-	e.spaces.leaving.Lock()
+	e.versions.Lock()
+	e.keyspaces.BeginLeaving()
 	c.locked = true
-	healthy := e.poisoned.Load() == nil
+	healthy := e.latch.Cause() == nil
 	if err = c.install(at, res); err == nil {
 		return nil
 	}
 	e.outputs.Discard(res)
-	if healthy && e.poisoned.Load() != nil {
-		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, *e.poisoned.Load())
+	if healthy && e.latch.Cause() != nil {
+		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, e.latch.Cause())
 	}
 	return err
 }
 
 func (c *spaceCommit) leave() {
 	if c.locked {
-		c.e.spaces.leaving.Unlock()
-		c.e.installMu.Unlock()
+		c.e.keyspaces.EndLeaving()
+		c.e.versions.Unlock()
 	}
 }
 
@@ -244,7 +244,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 		return res, base.ErrClosed
 	}
 	defer s.LetGo(shard)
-	spaces := []*Keyspace{e.root}
+	spaces := []*keyspace.Keyspace{e.keyspaces.Root()}
 	for _, id := range g.Mem.Keyspaces() {
 		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
 			spaces = append(spaces, k)
@@ -299,22 +299,22 @@ func (c *spaceCommit) generation() (*generation.Generation, error) {
 	return g, nil
 }
 
-// install makes the edit, and the keyspaces and tables current with it. The caller
-// holds installMu and leaving.
+// install makes the edit, and the keyspaces and tables current with it. The versions
+// are locked, and keyspaces are leaving.
 func (c *spaceCommit) install(at *loading, res compaction.Result) error {
 	e := c.e
 	if err := c.names(); err != nil {
 		return err
 	}
-	if err := e.appendable(); err != nil {
+	if err := e.versions.Appendable(); err != nil {
 		return err
 	}
-	edit := flushEdit(res, uint64(e.newFileNum()))
+	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
 	for _, k := range c.created {
-		edit.SetKeyspaces = append(edit.SetKeyspaces, manifest.Keyspace{ID: k.id, Name: k.name, Merger: k.merger})
+		edit.SetKeyspaces = append(edit.SetKeyspaces, k.Record())
 	}
 	for _, k := range c.dropped {
-		dropTree(edit, e.manifest.Version(), k)
+		dropTree(edit, e.versions.Manifest().Version(), k)
 	}
 	return e.makeCurrent(edit, c.missing, func() { c.rename(at) }, nil, false)
 }
@@ -331,9 +331,8 @@ func (c *spaceCommit) rename(at *loading) {
 	e.forgetDropped() // the last transaction may have ended before it could see that
 	for _, k := range c.created {
 		e.commit.mu.Lock()
-		k.newest = at.end
+		k.Wrote(at.end)
 		e.commit.mu.Unlock()
-		e.addSpace(k)
+		e.keyspaces.Add(k)
 	}
-	e.spaces.made.Store(e.manifest.State().NextKeyspace)
 }

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 )
 
 // Keyspaces that a transaction creates and drops. They are its own until it
@@ -24,13 +24,13 @@ type spaceEdits struct {
 	bytes int // that they take, about
 	// What list amounts to: names that mean another keyspace here than in the
 	// database, nil for none, and the numbers of keyspaces that cannot be used.
-	names map[string]*Keyspace
+	names map[string]*keyspace.Keyspace
 	gone  map[uint32]bool
 }
 
 // spaceEdit is one step: k is created, or dropped.
 type spaceEdit struct {
-	k    *Keyspace
+	k    *keyspace.Keyspace
 	drop bool
 }
 
@@ -39,7 +39,7 @@ func (s *spaceEdits) none() bool { return len(s.list) == 0 }
 
 func (s *spaceEdits) add(x spaceEdit) {
 	if s.names == nil {
-		s.names, s.gone = map[string]*Keyspace{}, map[uint32]bool{}
+		s.names, s.gone = map[string]*keyspace.Keyspace{}, map[uint32]bool{}
 	}
 	s.list = append(s.list, x)
 	s.bytes += x.size()
@@ -48,13 +48,13 @@ func (s *spaceEdits) add(x spaceEdit) {
 
 // size is what a step takes of the transaction's share of the budget: the keyspace, its
 // entries in maps, and its mark in the commit and in the conflict checks.
-func (x *spaceEdit) size() int { return 512 + 2*len(x.k.name) }
+func (x *spaceEdit) size() int { return 512 + 2*len(x.k.Name()) }
 
 func (s *spaceEdits) note(x spaceEdit) {
 	if x.drop {
-		s.names[x.k.name], s.gone[x.k.id] = nil, true
+		s.names[x.k.Name()], s.gone[x.k.ID()] = nil, true
 	} else {
-		s.names[x.k.name] = x.k
+		s.names[x.k.Name()] = x.k
 	}
 }
 
@@ -67,12 +67,12 @@ func (s *spaceEdits) rollback(n int) {
 	}
 	for _, x := range undone {
 		if x.drop {
-			delete(s.gone, x.k.id)
+			delete(s.gone, x.k.ID())
 		}
 	}
 	for _, x := range undone {
 		if !x.drop {
-			s.gone[x.k.id] = true // it may have been dropped after that
+			s.gone[x.k.ID()] = true // it may have been dropped after that
 		}
 	}
 	for i := range undone {
@@ -87,9 +87,9 @@ func (s *spaceEdits) rollback(n int) {
 }
 
 // created lists the keyspaces that the database gets, in the order of the steps.
-func (s *spaceEdits) created() (out []*Keyspace) {
+func (s *spaceEdits) created() (out []*keyspace.Keyspace) {
 	for _, x := range s.list {
-		if !x.drop && !s.gone[x.k.id] {
+		if !x.drop && !s.gone[x.k.ID()] {
 			out = append(out, x.k)
 		}
 	}
@@ -97,13 +97,13 @@ func (s *spaceEdits) created() (out []*Keyspace) {
 }
 
 // dropped lists those that it loses.
-func (s *spaceEdits) dropped() (out []*Keyspace) {
+func (s *spaceEdits) dropped() (out []*keyspace.Keyspace) {
 	own := map[uint32]bool{}
 	for _, x := range s.list {
 		switch {
 		case !x.drop:
-			own[x.k.id] = true
-		case !own[x.k.id]:
+			own[x.k.ID()] = true
+		case !own[x.k.ID()]:
 			out = append(out, x.k)
 		}
 	}
@@ -112,8 +112,8 @@ func (s *spaceEdits) dropped() (out []*Keyspace) {
 
 // usable says why a keyspace cannot be used in the transaction, or nil.
 func (s *spaceEdits) usable(k *Keyspace) error {
-	if s.gone[k.id] {
-		return fmt.Errorf("%w: %q was dropped in the transaction, or its creation was undone", base.ErrNoKeyspace, k.name)
+	if s.gone[k.ID()] {
+		return fmt.Errorf("%w: %q was dropped in the transaction, or its creation was undone", base.ErrNoKeyspace, k.Name())
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (s *spaceEdits) reset() { *s = spaceEdits{} }
 // Keyspace is Engine.Keyspace in the transaction: one that is created here is
 // others' from Commit on.
 func (t *Txn) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
-	mergerName, err := askKeyspace(name, &c)
+	asked, err := c.Ask(name)
 	if err != nil {
 		return nil, err
 	}
@@ -133,28 +133,31 @@ func (t *Txn) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, e
 		return nil, err
 	}
 	defer t.mu.Unlock()
-	k, own := w.spaces.names[name]
-	switch {
-	case k != nil:
-		return k, t.e.reopenKeyspace(k, &c, mergerName)
-	case !own:
-		if k, err = t.e.keyspace(name, &c, mergerName, false); !errors.Is(err, base.ErrNoKeyspace) {
+	return t.e.handle(t.keyspace(w, asked, create))
+}
+
+func (t *Txn) keyspace(w *txnBuffers, asked keyspace.Asked, create bool) (*keyspace.Keyspace, error) {
+	set := t.e.keyspaces
+	k, own := w.spaces.names[asked.Name]
+	if k != nil {
+		return k, set.Reopen(k, asked)
+	}
+	if !own {
+		if k, err := set.Open(asked, false); !errors.Is(err, base.ErrNoKeyspace) {
 			return k, err
 		}
 	}
 	switch {
 	case !create:
-		return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
+		return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, asked.Name)
 	case t.o.ReadOnly:
-		return nil, fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be created", base.ErrReadOnly, name)
+		return nil, fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be created", base.ErrReadOnly, asked.Name)
 	}
-	if k, err = t.e.tentativeKeyspace(name, &c, mergerName); err != nil {
-		return nil, err
+	k, err := set.Tentative(asked)
+	if err == nil {
+		err = t.addSpaceEdit(w, spaceEdit{k: k})
 	}
-	if err := t.addSpaceEdit(w, spaceEdit{k: k}); err != nil {
-		return nil, err
-	}
-	return k, nil
+	return k, err
 }
 
 // addSpaceEdit adds a step, if the transaction stays within its share with it.
@@ -182,9 +185,9 @@ func (t *Txn) DropKeyspace(name string) error {
 	}
 	k, own := w.spaces.names[name]
 	if !own {
-		t.e.installMu.Lock()
-		k = t.e.spaces.byName[name]
-		t.e.installMu.Unlock()
+		t.e.versions.Lock()
+		k = t.e.keyspaces.Named(name)
+		t.e.versions.Unlock()
 	}
 	if k == nil {
 		return fmt.Errorf("%w: %q", base.ErrNoKeyspace, name)
@@ -212,44 +215,4 @@ func (t *Txn) Keyspaces() ([]string, error) {
 	}
 	maps.DeleteFunc(names, func(_ string, there bool) bool { return !there })
 	return slices.Sorted(maps.Keys(names)), nil
-}
-
-// tentativeKeyspace makes a keyspace under a number of its own, which the database
-// does not have.
-func (e *Engine) tentativeKeyspace(name string, c *KeyspaceChoice, mergerName string) (*Keyspace, error) {
-	e.installMu.Lock()
-	defer e.installMu.Unlock()
-	switch {
-	case e.store.Closed():
-		return nil, base.ErrClosed
-	case e.manifest == nil:
-		return nil, fmt.Errorf("%w: keyspace %q cannot be created", base.ErrReadOnly, name)
-	}
-	o := c.over(e.root.opts.Load().withoutMerger(), mergerName)
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
-	k := e.newKeyspace(manifest.Keyspace{ID: e.nextKeyspace(), Name: name, Merger: o.mergerName})
-	k.opts.Store(&o)
-	return k, nil
-}
-
-// reopenKeyspace checks what is asked of a keyspace that its transaction created.
-func (e *Engine) reopenKeyspace(k *Keyspace, c *KeyspaceChoice, mergerName string) error {
-	e.installMu.Lock()
-	defer e.installMu.Unlock()
-	old := k.opts.Load()
-	o := c.over(old, mergerName)
-	if err := o.validate(); err != nil {
-		return err
-	}
-	if err := k.checkMerger(&o); err != nil {
-		return err
-	}
-	if err := k.agrees(old, &o); err != nil {
-		return err
-	}
-	k.merger = o.mergerName // it is not in the manifest yet
-	k.opts.Store(&o)
-	return nil
 }

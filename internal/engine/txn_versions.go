@@ -2,11 +2,11 @@ package engine
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// versions asks the tree for what package txn wants to know.
-type versions struct{ e *Engine }
+// storedVersions asks the tree for what package txn wants to know.
+type storedVersions struct{ e *Engine }
 
 // NewestSeq implements txn.Tree.
-func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
+func (v storedVersions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 	t, err := v.e.tree(keyspace)
 	if err != nil || t.s == nil {
 		return t.newest, err
@@ -16,7 +16,7 @@ func (v versions) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 }
 
 // AnyNewer implements txn.Tree.
-func (v versions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
+func (v storedVersions) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
 	t, err := v.e.tree(keyspace)
 	if err != nil || t.s == nil {
 		return t.newest > after, err

@@ -66,7 +66,7 @@ func (e *Engine) verifyLog(g *generation.Generation) error {
 		return nil
 	}
 	size := g.Log.Size()
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeLog, Num: g.Num, Incarnation: e.incarnation}
+	id := base.Identity{DB: e.versions.DB(), Type: base.FileTypeLog, Num: g.Num, Incarnation: e.versions.Incarnation()}
 	_, err := wal.Replay(e.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
 	if s := e.store.Current(); err == nil || s == nil || !slices.Contains(s.Generations(), g) {
 		return nil // in the latter case a flush has removed it
@@ -80,13 +80,13 @@ func (e *Engine) verifyLog(g *generation.Generation) error {
 // verifyManifest reads CURRENT and the manifest. What is open for reading only
 // has no manifest of its own, and compares with what was read at first.
 func (e *Engine) verifyManifest(s *readstate.State) error {
-	e.installMu.Lock()
-	log := e.manifest
-	e.installMu.Unlock()
+	e.versions.Lock()
+	log := e.versions.Manifest()
+	e.versions.Unlock()
 	if log != nil {
 		return log.Verify()
 	}
-	st, err := manifest.Recover(e.fs, top)
+	st, err := manifest.Recover(e.fs, vfs.Top)
 	if err == nil && st.Version.String() != s.Version().String() {
 		err = base.Corruptf(base.FileName(base.FileTypeManifest, st.ManifestNum), -1, "the manifest is not the one that was read when the database was opened")
 	}
@@ -95,7 +95,7 @@ func (e *Engine) verifyManifest(s *readstate.State) error {
 
 // verifyDir looks for files of others, and for our own that are gone.
 func (e *Engine) verifyDir(r *observe.Report) error {
-	names, err := e.fs.List(top)
+	names, err := e.fs.List(vfs.Top)
 	if err != nil {
 		return vfs.Cannot("list the directory", err)
 	}

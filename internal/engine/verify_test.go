@@ -89,7 +89,7 @@ func spoilPointer(t *testing.T, e *Engine, mem *memfs.FS, spoil func(*valuelog.P
 	if len(metas) != 1 {
 		t.Fatalf("%d tables", len(metas))
 	}
-	id := base.Identity{DB: e.dbID, Type: base.FileTypeTable, Num: metas[0].Num, Incarnation: metas[0].Incarnation}
+	id := base.Identity{DB: e.versions.DB(), Type: base.FileTypeTable, Num: metas[0].Num, Incarnation: metas[0].Incarnation}
 	size := metas[0].Size
 	old, err := mem.Open("db/" + id.Name())
 	if err != nil {

@@ -50,6 +50,9 @@ type FS interface {
 	PathJoin(elem ...string) string
 }
 
+// Top names the directory itself in its Root.
+const Top = ""
+
 // Root is an open directory as a file system: names are relative to it, and
 // cannot lead out of it; "" is the directory itself. What is done through a
 // Root happens in the directory that was opened, wherever it is moved to and

@@ -1,4 +1,4 @@
-package engine
+package keyspace
 
 import (
 	"fmt"
@@ -9,21 +9,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 )
 
-// What may differ between keyspaces, and which call decides it.
+// This file holds what may differ between keyspaces, and which call decides it.
 
-// KeyspaceOptions are what may differ between keyspaces.
-type KeyspaceOptions struct {
+// Options are what may differ between keyspaces.
+type Options struct {
 	ValueThreshold int // 0 = never
 	Codec          compress.Codec
 	TTL            time.Duration     // of what is put without one; 0 = for ever
 	Merger         base.Merger       // nil: operands are neither accepted nor combined
-	mergerName     string            // its name, which is asked for without locks; set by named
+	mergerName     string            // its name, which is asked for without locks; set by Named
 	Filter         compaction.Filter // nil: none
 }
 
-// KeyspaceChoice is what one call that opens a keyspace asks for. What is nil
+// Choice is what one call that opens a keyspace asks for. What is nil
 // or zero asks for nothing.
-type KeyspaceChoice struct {
+type Choice struct {
 	ValueThreshold *int
 	Codec          *compress.Codec
 	TTL            time.Duration
@@ -32,7 +32,7 @@ type KeyspaceChoice struct {
 }
 
 // over returns o with what is chosen in its place.
-func (c *KeyspaceChoice) over(o *KeyspaceOptions, mergerName string) KeyspaceOptions {
+func (c *Choice) over(o *Options, mergerName string) Options {
 	r := *o
 	if c.ValueThreshold != nil {
 		r.ValueThreshold = *c.ValueThreshold
@@ -55,9 +55,9 @@ func (c *KeyspaceChoice) over(o *KeyspaceOptions, mergerName string) KeyspaceOpt
 // agrees says whether a keyspace that is open with old may be opened again with
 // o. A merge operator may be given where there is none, as it may when the
 // database is opened anew; checkMerger says of which.
-func (k *Keyspace) agrees(old, o *KeyspaceOptions) error {
+func (k *Keyspace) agrees(old, o *Options) error {
 	differs := func(option string, asked, is any) error {
-		return badOption("%s is %v, and %s is open with %v; give the same, or leave it out", option, asked, k.Describe(), is)
+		return base.BadOption("%s is %v, and %s is open with %v; give the same, or leave it out", option, asked, k.Describe(), is)
 	}
 	switch {
 	case o.ValueThreshold != old.ValueThreshold:
@@ -72,15 +72,28 @@ func (k *Keyspace) agrees(old, o *KeyspaceOptions) error {
 	return nil
 }
 
-func (o *KeyspaceOptions) withoutMerger() *KeyspaceOptions {
+// validate says what is wrong with the options.
+func (o *Options) validate() error {
+	switch {
+	case !o.Codec.Valid():
+		return BadCodec(o.Codec)
+	case o.TTL < 0:
+		return base.BadOption("TTL is %v; expected 0 or more", o.TTL)
+	}
+	return nil
+}
+
+// withoutMerger are the options that a keyspace has if it asks for none: what belongs to the
+// data of the default keyspace is not inherited.
+func (o *Options) withoutMerger() *Options {
 	c := *o
 	c.Merger, c.mergerName, c.Filter, c.TTL = nil, "", nil, 0
 	return &c
 }
 
 // checkMerger says whether a keyspace may be opened with a merge operator. The
-// caller holds installMu, or is alone.
-func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
+// versions are locked, or the caller is alone.
+func (k *Keyspace) checkMerger(o *Options) error {
 	if merger := o.mergerName; k.merger != "" && k.merger != merger {
 		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
 			k.Describe(), k.merger, describeMerger(merger))
@@ -88,8 +101,8 @@ func (k *Keyspace) checkMerger(o *KeyspaceOptions) error {
 	return nil
 }
 
-// named returns the options with the name of their merge operator.
-func (o KeyspaceOptions) named() KeyspaceOptions {
+// Named returns the options with the name of their merge operator.
+func (o Options) Named() Options {
 	o.mergerName = nameOf(o.Merger)
 	return o
 }
@@ -106,4 +119,9 @@ func describeMerger(name string) string {
 		return "none"
 	}
 	return fmt.Sprintf("%q", name)
+}
+
+// BadCodec is the error for a codec that this build does not have.
+func BadCodec(c compress.Codec) error {
+	return base.BadOption("Compression is %d; expected DefaultCompression, NoCompression, LZ4, S2 or Zstd", uint8(c))
 }
