@@ -84,9 +84,10 @@ const depsPolicy = `
 	keyspace:      base batch compress compaction manifest versions
 	reserve:       base vfs batch
 	pace:          batch
+	commit:        observe base poison work vfs clock latency writeset batch txn memtable wal generation manifest versions readstate pins callback report keyspace reserve pace
 	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        work poison versions report keyspace latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        commit work poison versions report keyspace latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
 	.:             private observe base compress batch compaction engine retry
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -32,7 +32,7 @@ const maxFileCycle = 8
 // cycleExceptions are packages with a larger cycle, with its exact size. As tidyExceptions
 // does, the list may only shrink.
 var cycleExceptions = map[string]int{
-	"internal/engine": 32,
+	"internal/engine": 20,
 }
 
 // widthLimits are how many fields and methods the objects at the centre may have.
@@ -44,8 +44,8 @@ var widthLimits = map[string]int{
 
 // widthExceptions are those that have more, with their exact number.
 var widthExceptions = map[string]int{
-	"internal/engine.Engine fields":  41,
-	"internal/engine.Engine methods": 153,
+	"internal/engine.Engine fields":  38,
+	"internal/engine.Engine methods": 100,
 }
 
 // sourcePackage is a package as `go list` describes it.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/pins"
@@ -15,8 +16,19 @@ type (
 	IterOptions = dbiter.Options
 	// KeyspaceChoice is what one call that opens a keyspace asks for.
 	KeyspaceChoice = keyspace.Choice
+	// Durability says when a commit is acknowledged.
+	Durability = commit.Durability
 	// CallSite is a place in a program.
 	CallSite = pins.CallSite
+)
+
+// The durability modes; the root package documents them for users.
+const (
+	DefaultDurability = commit.DefaultDurability
+	NoWAL             = commit.NoWAL
+	Relaxed           = commit.Relaxed
+	Buffered          = commit.Buffered
+	Sync              = commit.Sync
 )
 
 var (

@@ -1,12 +1,12 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
@@ -46,7 +46,6 @@ func newBackground(e *Engine) *background {
 		e:       e,
 		wake:    make(chan struct{}, 1),
 		pick:    make(chan struct{}, 1),
-		seals:   make(chan *generation.Generation, maxImmutable+8),
 		flushes: newFlushRequests(),
 		ended:   make(chan struct{}),
 	}
@@ -56,13 +55,7 @@ func newBackground(e *Engine) *background {
 func (b *background) start() {
 	w := b.e.work
 	w.Go(b.flusher)
-	w.Go(b.turner)
-	w.Go(b.keeper)
 	w.Go(b.dispatcher)
-	w.Go(b.sealer)
-	if d := b.e.opts.SyncInterval; d > 0 {
-		w.Go(func() { b.syncer(d) })
-	}
 	b.kick()
 }
 
@@ -120,10 +113,10 @@ func (b *background) endFlush(err error) {
 	b.flushErr = err
 	b.mu.Unlock()
 	if err == nil {
-		b.e.clearTrouble()
+		b.e.commit.ClearTrouble()
 	}
 	b.report("flush", err)
-	b.e.commitChanged()
+	b.e.commit.Changed()
 }
 
 // dispatcher starts compactions while there are any to pick, and looks again
@@ -193,7 +186,7 @@ func (b *background) noteCompaction(err error) {
 	b.mu.Lock()
 	b.compactErr = err
 	b.mu.Unlock()
-	b.e.commitChanged()
+	b.e.commit.Changed()
 }
 
 func (b *background) compactionEnded(err error, ran bool) {
@@ -210,7 +203,7 @@ func (b *background) compactionEnded(err error, ran bool) {
 	}
 	b.mu.Unlock()
 	if news {
-		b.e.commitChanged()
+		b.e.commit.Changed()
 	}
 }
 
@@ -219,51 +212,6 @@ func (b *background) jobEnded() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ended
-}
-
-// sealer syncs and closes the logs of full generations, so that a Sync commit
-// that follows a rotation finds little left to sync.
-func (b *background) sealer() {
-	for {
-		select {
-		case <-b.e.work.Done():
-			return
-		case g := <-b.seals:
-			if err := g.Seal(); err != nil && !errors.Is(err, base.ErrClosed) {
-				b.e.poison(g.LogError(err))
-			}
-		}
-	}
-}
-
-// syncer makes Buffered commits durable every d. It goes through SyncLog, not
-// the log's own timer, because a log must not be synced before its
-// predecessor.
-func (b *background) syncer(d time.Duration) {
-	tick := time.NewTicker(d)
-	defer tick.Stop()
-	for {
-		select {
-		case <-b.e.work.Done():
-			return
-		case <-tick.C:
-			if b.e.durable.load() < b.e.store.Visible() {
-				_ = b.e.SyncLog() // a failure poisons, which all later commits report
-			}
-		}
-	}
-}
-
-// sealLater hands a full generation to the sealer; when it is behind, the log
-// is sealed when it is needed or dropped.
-func (b *background) sealLater(g *generation.Generation) {
-	if g.Log == nil {
-		return
-	}
-	select {
-	case b.seals <- g:
-	default:
-	}
 }
 
 // report logs a failure. Poisoning is reported by poisonLocked.
@@ -276,13 +224,13 @@ func (b *background) report(job string, err error) {
 
 // blocking is the error, if any, that keeps writers from ever getting room:
 // that of the job that would make it.
-func (b *background) blocking(s stop) error {
+func (b *background) blocking(s commit.Stop) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case s == stopMemtables && b.flushErr != nil:
+	case s == commit.StopMemtables && b.flushErr != nil:
 		return fmt.Errorf("seerdb: writers are stopped while memtables cannot be flushed: %w", b.flushErr)
-	case s == stopL0 && b.compactErr != nil:
+	case s == commit.StopL0 && b.compactErr != nil:
 		return fmt.Errorf("seerdb: writers are stopped while compactions fail: %w", b.compactErr)
 	}
 	return nil
@@ -299,12 +247,4 @@ func (b *background) errors() []error {
 		}
 	}
 	return out
-}
-
-// commitChanged wakes writers that wait for room.
-func (e *Engine) commitChanged() {
-	e.pace.Update()
-	e.commit.mu.Lock()
-	e.commit.changed.Broadcast()
-	e.commit.mu.Unlock()
 }

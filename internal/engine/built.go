@@ -11,7 +11,7 @@ func (e *Engine) outputEnv() outputs.Env {
 		FS: e.fs, Room: e.room.Over(e.fs), Dir: e.dirHandle,
 		Reserve: e.versions.Reserve, NewIdentity: e.versions.NewIdentity,
 		Made: e.versions.Made, Created: e.report.FileCreated, Remove: e.removeFile,
-		Poison: e.poison, Poisoned: func() bool { return e.latch.Cause() != nil },
+		Poison: e.commit.Poison, Poisoned: func() bool { return e.latch.Cause() != nil },
 		Built: e.noteBuilt, Logger: e.report.Logger,
 		PageSize: e.opts.PageSize, FilterBits: e.opts.FilterBits, Index: e.opts.Index,
 		ValueFileSize: e.opts.valueFileSize(), PackFrom: e.opts.PackFrom, PackedMax: e.opts.PackedMax,

@@ -78,9 +78,7 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	if err := e.report.Callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
 		return LoadStats{}, err
 	}
-	e.commit.mu.Lock()
-	err := e.commit.refused
-	e.commit.mu.Unlock()
+	err := e.commit.Refused()
 	if err != nil {
 		return LoadStats{}, err
 	}
@@ -293,7 +291,7 @@ func (l *load) write(next func() (row, bool, error)) error {
 		l.e.outputs.Discard(res)
 		return err
 	}
-	l.e.stats.userBytes.Add(int64(st.Bytes))
+	l.e.commit.Stats.Loaded(st.Bytes)
 	l.e.report.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.Name(), "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
 	return nil
 }

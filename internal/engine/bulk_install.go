@@ -7,6 +7,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/pace"
@@ -26,16 +27,15 @@ func (l *load) install(res compaction.Result) error {
 	if err := e.Flush(l.ctx); err != nil {
 		return err
 	}
-	if err := e.waitUnstopped(l.ctx, l.stopped); err != nil {
+	if err := e.commit.WaitUnstopped(l.ctx, l.stopped); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(res.Tables, func(m *manifest.FileMeta) bool { return m.Expiring > 0 }) {
 		e.clock.Use() // before any read can see them
 	}
-	seq, err := e.ingest(&ingestion{
-		first: res.Tables[0].Num,
-		ready: func() (*batch.Batch, error) { return l.span(res.Tables), nil },
-		enter: func(at *loading) error { return l.enter(at, res) },
+	seq, err := e.ingest(l.ctx, &ingestion{
+		Ingestion: commit.Ingestion{Batch: l.span(res.Tables), First: res.Tables[0].Num},
+		enter:     func(at *loading) error { return l.enter(at, res) },
 	})
 	if err == nil {
 		l.stats.Seq = uint64(seq)
@@ -88,7 +88,7 @@ func (l *load) enter(at *loading, res compaction.Result) error {
 	edit := &manifest.Edit{AddValues: res.Values}
 	for _, m := range res.Tables {
 		m.Keyspace, m.Run = k.ID(), run
-		m.OneSeq, m.SmallestSeq, m.LargestSeq = at.seq, at.seq, at.seq
+		m.OneSeq, m.SmallestSeq, m.LargestSeq = at.Seq, at.Seq, at.Seq
 		edit.Add = append(edit.Add, manifest.NewFile{Level: level, Meta: m})
 	}
 	// Until the tables are in the version the picker has to know of them: a

@@ -1,12 +1,14 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
@@ -35,20 +37,18 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	}
 	e.flushMu.Lock()
 	defer e.flushMu.Unlock()
-	c, at, err := e.takePlace(&ingestion{first: e.versions.NewFileNum(), ready: func() (*batch.Batch, error) {
-		b := new(batch.Batch)
-		for range n {
-			if err := b.DeleteRange(0, []byte("a"), []byte("z")); err != nil {
-				return nil, err
-			}
+	var span batch.Batch
+	for range n {
+		if err := span.DeleteRange(0, []byte("a"), []byte("z")); err != nil {
+			t.Fatal(err)
 		}
-		return b, nil
-	}})
+	}
+	at, err := e.commit.TakePlace(t.Context(), &commit.Ingestion{First: e.versions.NewFileNum(), Batch: &span})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := at.end - at.seq + 1; got != base.SeqNum(n) || e.commit.gen.After != at.end {
-		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.end, e.commit.gen.After)
+	if got := at.End - at.Seq + 1; got != base.SeqNum(n) || e.store.Current().Active.After != at.End {
+		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.End, e.store.Current().Active.After)
 	}
 	s, shard := e.store.Keep()
 	after := make(chan base.SeqNum)
@@ -58,26 +58,22 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	}()
 	select {
 	case seq := <-after:
-		t.Fatalf("a commit got sequence %d while a load takes its place at %d", seq, at.seq)
+		t.Fatalf("a commit got sequence %d while a load takes its place at %d", seq, at.Seq)
 	case <-time.After(30 * time.Millisecond):
 	}
-	e.commit.mu.Lock()
-	if next := e.commit.nextSeq; next != at.end+1 {
-		t.Errorf("the next sequence is %d, the ingestion has up to %d", next, at.end)
+	if last := e.commit.LastSeq(); last != at.End {
+		t.Errorf("the last sequence is %d, the ingestion has up to %d", last, at.End)
 	}
-	e.commit.mu.Unlock()
-	e.endLoading()
-	e.publish(c)
-	e.letCommits()
+	e.commit.EndPlace(at, errors.New("its tables did not come"), nil)
 	seq := <-after
-	if seq <= at.end || e.store.Visible() != seq {
-		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.seq, e.store.Visible())
+	if seq <= at.End || e.store.Visible() != seq {
+		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.Seq, e.store.Visible())
 	}
 	it, err := e.root.newIterOn(s, shard, dbiter.Options{}, readstate.Newest, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if it.SeekGE([]byte("after")) && string(it.Key()) == "after" || s.Visible() >= at.seq {
+	if it.SeekGE([]byte("after")) && string(it.Key()) == "after" || s.Visible() >= at.Seq {
 		t.Errorf("the state without the load shows what follows it, %s; visible is %d", it.Key(), s.Visible())
 	}
 	if err := it.Close(); err != nil {
@@ -108,13 +104,14 @@ func TestIngestionThatPanics(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		_, _ = e.ingest(&ingestion{
-			ready: func() (*batch.Batch, error) {
-				b := new(batch.Batch)
-				return b, b.DeleteRange(0, nil, nil)
-			},
-			enter: func(*loading) error { panic("enter") },
-			leave: func() { left = true },
+		var span batch.Batch
+		if err := span.DeleteRange(0, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = e.ingest(t.Context(), &ingestion{
+			Ingestion: commit.Ingestion{Batch: &span},
+			enter:     func(*loading) error { panic("enter") },
+			leave:     func() { left = true },
 		})
 	}()
 	if !left || e.DurableSeq() != durable {

@@ -10,7 +10,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
-	"github.com/seerdb-go/seerdb/internal/reserve"
 )
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
@@ -34,7 +33,7 @@ func (e *Engine) Close() error {
 }
 
 func (e *Engine) close() error {
-	e.refuseCommits()
+	e.commit.Close()
 	e.work.Stop()
 	e.work.Wait()
 	var errs []error
@@ -50,8 +49,7 @@ func (e *Engine) close() error {
 	e.versions.Lock()
 	leaks := e.closeLeaks()
 	if !e.opts.ReadOnly && e.latch.Cause() == nil {
-		want, _ := e.roomWanted(0)
-		_, _ = e.room.Keep(want, want+reserve.Min)
+		e.commit.KeepReserve()
 	}
 	e.room.Close()
 	s := e.store.Current()
@@ -115,18 +113,6 @@ func (e *Engine) noteClosed(s *readstate.State) {
 	}
 }
 
-// refuseCommits lets no new commit in and waits for those inside.
-func (e *Engine) refuseCommits() {
-	p := &e.commit
-	p.mu.Lock()
-	p.refuse(base.ErrClosed)
-	p.closing = true
-	for p.head != nil {
-		p.changed.Wait()
-	}
-	p.mu.Unlock()
-}
-
 // closeLeaks marks the engine closed for iterators and snapshots, and names
 // those that are still open.
 func (e *Engine) closeLeaks() *base.LeakError {
@@ -172,22 +158,18 @@ func (e *Engine) finishLogs() error {
 	}
 	if withoutLog {
 		return fmt.Errorf("seerdb: close: commits after sequence %d may be lost, for they went neither to a log nor to tables: %w",
-			e.durable.load(), err)
+			e.commit.DurableSeq(), err)
 	}
 	if whole {
-		e.durable.raise(e.lastSeq())
+		e.commit.RaiseDurable(e.commit.LastSeq())
 	}
 	return nil
 }
 
-// closingMemtable is the size of the memtable that is active while Close
-// flushes the others. No commit runs any more, so it stays empty.
-const closingMemtable = 1 << 10
-
 // flushForClose writes all generations to tables, as every flush does: readers
 // are still there, and must see either a generation or its tables.
 func (e *Engine) flushForClose() error {
-	err := e.turnNow(closingMemtable)
+	err := e.commit.RetireLast()
 	if err != nil {
 		return err
 	}

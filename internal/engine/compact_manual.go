@@ -215,7 +215,7 @@ func (e *Engine) compactByHand(ctx context.Context, j *job) error {
 	j.byHand = true
 	defer e.room.Use()()
 	err := e.compact(ctx, j)
-	e.commitChanged()
+	e.commit.Changed()
 	e.background.kick()
 	return err
 }

@@ -96,9 +96,7 @@ func (e *Engine) forgetDropped() {
 	if len(g.list) == 0 {
 		return
 	}
-	e.commit.mu.Lock()
-	oldest, open := e.commit.tracker.Oldest()
-	e.commit.mu.Unlock()
+	oldest, open := e.commit.OldestTxn()
 	g.list = slices.DeleteFunc(g.list, func(d droppedSpace) bool {
 		gone := !open || oldest >= d.newest || e.store.Closed()
 		if gone {

@@ -1,13 +1,17 @@
 package engine
 
 import (
+	"context"
 	"io"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/clock"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
@@ -46,8 +50,6 @@ type Engine struct {
 	latch     poison.Latch
 
 	// Atomics. A reader touches only these.
-	durable   seqCell
-	trouble   atomic.Pointer[error] // why the last commit was refused that was not at fault; nil when it goes on
 	nextJob   atomic.Int64
 	folded    dbiter.Folded
 	iters     dbiter.Env
@@ -55,7 +57,7 @@ type Engine struct {
 	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
 
 	clock      clock.Clock
-	commit     pipeline
+	commit     *commit.Pipeline
 	room       reserve.Reserve
 	pace       *pace.Pace
 	background *background
@@ -64,7 +66,6 @@ type Engine struct {
 	stats      stats
 
 	observed compaction.Workload // guarded by mu; what jobs learned about the writes
-	loading  *loading            // guarded by mu; a load between its place and its end
 	manual   chan struct{}       // of one place: the caller that compacts by hand
 	byHand   *byHand             // guarded by mu; what that caller has yet to do
 	flushMu  sync.Mutex
@@ -75,3 +76,33 @@ type Engine struct {
 	closeOnce sync.Once
 	closeErr  error // immutable after closeOnce
 }
+
+// Commit applies a batch atomically and returns its last sequence: see commit.Pipeline.Commit.
+func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
+	return e.commit.Commit(context.Background(), b, d, nil)
+}
+
+// CommitContext is Commit, and gives up with the error of ctx, definitely, if
+// that ends before the commit has its place in the log: while writers are slowed
+// or stopped.
+func (e *Engine) CommitContext(ctx context.Context, b *batch.Batch, d Durability) (base.SeqNum, error) {
+	return e.commit.Commit(ctx, b, d, nil)
+}
+
+// Durability is that of commits which do not ask for more.
+func (e *Engine) Durability() Durability { return e.opts.Durability }
+
+// SyncLog makes every commit acknowledged so far durable.
+func (e *Engine) SyncLog() error { return e.commit.Sync() }
+
+// DurableSeq is the newest sequence promised to survive a power cut.
+func (e *Engine) DurableSeq() base.SeqNum { return e.commit.DurableSeq() }
+
+// VisibleSeq is the newest sequence that readers see.
+func (e *Engine) VisibleSeq() base.SeqNum { return e.store.Visible() }
+
+// Now is the time by which values expire, in Unix milliseconds.
+func (e *Engine) Now() uint64 { return e.clock.Now() }
+
+// poison makes the engine read-only for good, also while Open goes on.
+func (e *Engine) poison(cause error) { e.commit.Poison(cause) }

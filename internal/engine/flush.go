@@ -28,63 +28,25 @@ func (e *Engine) Flush(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
 	defer cancel()
-	e.commit.mu.Lock()
-	if err := e.commit.refused; err != nil {
-		e.commit.mu.Unlock()
+	q := &e.background.flushes
+	var r *flushRequest
+	err := e.commit.Retire(ctx, func(gens []*generation.Generation) (failed func() error) {
+		r = q.add(gens)
+		return r.failed
+	})
+	switch {
+	case r == nil && err == nil:
+	case r == nil:
 		return err
-	}
-	s := e.store.Current()
-	if s == nil {
-		e.commit.mu.Unlock()
-		return base.ErrClosed
-	}
-	gens := slices.Clone(s.Imm)
-	g := e.commit.gen
-	if !g.Mem.Empty() || e.commit.head != nil {
-		gens = append(gens, g)
-	}
-	if len(gens) == 0 {
-		e.commit.mu.Unlock()
-		return e.versions.SyncKeyspaces() // there is no edit that would do so
-	}
-	// Before the rotation, which wakes the flusher: it may have failed and tried
-	// again before this goroutine waits for it.
-	r := e.background.flushes.add(gens)
-	if slices.Contains(gens, g) {
-		if err := e.rotateFor(ctx, g, r); err != nil {
-			e.commit.mu.Unlock()
-			e.background.flushes.leave(r)
+	case err != nil:
+		q.leave(r)
+		return err
+	default:
+		if err := e.waitFlushed(ctx, r); err != nil {
 			return err
 		}
-	}
-	e.commit.mu.Unlock()
-	if err := e.waitFlushed(ctx, r); err != nil {
-		return err
 	}
 	return e.versions.SyncKeyspaces() // if nothing was left to flush, and so no edit was made
-}
-
-// rotateFor makes g immutable, waiting for room in the queue until the request for
-// that is answered by a failure. The caller holds commit.mu.
-func (e *Engine) rotateFor(ctx context.Context, g *generation.Generation, r *flushRequest) error {
-	stop := context.AfterFunc(ctx, e.commitChanged)
-	defer stop()
-	for e.commit.gen == g {
-		if err := e.commit.refused; err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !e.queueFull(e.store.Current()) {
-			return e.turn(ctx, g, 0)
-		}
-		if _, err := r.answered(); err != nil {
-			return err
-		}
-		e.waitForRoom("a flush waits for its turn")
-	}
-	return nil
 }
 
 // flushImmutable writes all immutable generations, merged, as one run of L0.
@@ -232,17 +194,7 @@ func (e *Engine) writeSpace(ctx context.Context, v *manifest.Version, gens []*ge
 // before its tables are current takes commits with it.
 func (e *Engine) installFlush(gens []*generation.Generation, res compaction.Result) error {
 	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
-	e.commit.mu.Lock()
-	e.mu.Lock()
-	oldest := e.commit.gen
-	for _, g := range e.store.Current().Imm {
-		if !slices.Contains(gens, g) {
-			oldest = g // the list is newest first
-		}
-	}
-	e.mu.Unlock()
-	e.commit.mu.Unlock()
-	edit.LogNum = &oldest.Num
+	edit.LogNum = &e.commit.OldestBut(gens).Num
 	if err := e.install(edit, gens); err != nil {
 		return err
 	}

@@ -30,6 +30,12 @@ func (r *flushRequest) answered() (bool, error) {
 	}
 }
 
+// failed is the error of the answer, or nil as long as there is none.
+func (r *flushRequest) failed() error {
+	_, err := r.answered()
+	return err
+}
+
 // flushRequests are those without an answer.
 type flushRequests struct {
 	// wanted has one place. It is full if a request was made since the last attempt

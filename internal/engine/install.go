@@ -43,7 +43,7 @@ func (e *Engine) installLocked(edit *manifest.Edit, flushed []*generation.Genera
 func (e *Engine) makeCurrent(edit *manifest.Edit, missing func(uint32) bool, between func(), flushed []*generation.Generation, filtered bool) error {
 	dead := withoutMissing(edit, missing)
 	cur := e.versions.Manifest().Version()
-	edit.LastSeq = max(edit.LastSeq, e.lastSeq())
+	edit.LastSeq = max(edit.LastSeq, e.commit.LastSeq())
 	edit.Clock = e.clock.Mark()
 	if err := e.versions.Append(edit); err != nil {
 		return err
@@ -67,19 +67,12 @@ func (e *Engine) swap(next *manifest.Version, flushed []*generation.Generation, 
 	e.mu.Unlock()
 	e.pace.SetDebt(compaction.Backlogs(next, w, e.pickConfig()))
 	for _, g := range flushed {
-		e.durable.raise(g.LastSeq)
+		e.commit.RaiseDurable(g.LastSeq)
 	}
 	e.pace.Update()
 	if e.room.Lacking() != nil || len(flushed) > 0 {
 		e.room.Wake() // there is less to be flushed, or space came back
 	}
-}
-
-// lastSeq is the newest sequence handed out.
-func (e *Engine) lastSeq() base.SeqNum {
-	e.commit.mu.Lock()
-	defer e.commit.mu.Unlock()
-	return e.commit.nextSeq - 1
 }
 
 // eachTree calls fn for each keyspace that has tables, with its runs in L0.

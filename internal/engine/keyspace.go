@@ -78,14 +78,14 @@ func (e *Engine) DropKeyspace(name string) error {
 	edit := new(manifest.Edit)
 	dropTree(edit, e.versions.Manifest().Version(), k)
 	err := e.makeCurrent(edit, e.keyspaces.Missing, func() {
-		if newest, asked := e.leaveKeyspace(k); asked {
+		if newest, asked := e.commit.Drop(k); asked {
 			e.keepDropped(k, newest)
 		}
 	}, nil, false)
 	if err != nil {
 		return err
 	}
-	e.commitChanged() // its writers may be waiting for a compaction
+	e.commit.Changed() // its writers may be waiting for a compaction
 	return nil
 }
 
@@ -96,18 +96,6 @@ func dropTree(edit *manifest.Edit, v *manifest.Version, k *keyspace.Keyspace) {
 		edit.Remove = append(edit.Remove, manifest.OldFile{Level: level, Num: f.Num})
 		return true
 	})
-}
-
-// leaveKeyspace takes a keyspace away from commits and from reads to come, once the
-// edit that drops it is durable. It also returns the sequence of the newest commit
-// to it, and whether transactions are open that may ask what that was. The versions
-// are locked.
-func (e *Engine) leaveKeyspace(k *keyspace.Keyspace) (newest base.SeqNum, asked bool) {
-	e.commit.mu.Lock()
-	defer e.commit.mu.Unlock()
-	e.keyspaces.Remove(k)
-	oldest, open := e.commit.tracker.Oldest()
-	return k.Newest(), open && oldest < k.Newest()
 }
 
 // withoutMissing takes out of an edit the tables of keyspaces that are missing, which

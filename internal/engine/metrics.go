@@ -15,9 +15,7 @@ import (
 func (e *Engine) Metrics() *observe.Metrics {
 	m := &observe.Metrics{
 		CompactionsByReason: map[string]int64{},
-		UserBytes:           e.stats.userBytes.Load(),
 		VisibleSeq:          uint64(e.store.Visible()),
-		DurableSeq:          uint64(e.durable.load()),
 		Iterators:           e.open.Iterators(),
 		Transactions:        e.open.Transactions(),
 		Uptime:              time.Since(e.opened),
@@ -29,17 +27,16 @@ func (e *Engine) Metrics() *observe.Metrics {
 	for reason, n := range e.stats.byReason() {
 		m.CompactionsByReason[reason] = n
 	}
-	m.Stalls = e.stats.stalls()
-	m.Stalls.Slowdowns, m.Stalls.SlowdownTime = e.pace.Waits()
 	e.stats.versions.metrics(m)
 	m.Ops = observe.OpMetrics{
-		Get: e.store.Gets(), Commit: e.stats.commits.Latency(), Seek: e.store.Seeks.Latency(),
+		Get: e.store.Gets(), Seek: e.store.Seeks.Latency(),
 		Flush: e.stats.flush.hist.Latency(1), Compaction: e.stats.compact.hist.Latency(1),
 	}
 	if s, shard := e.store.Acquire(); s != nil {
 		e.treeMetrics(m, s)
 		s.Release(shard)
 	}
+	e.commit.Metrics(m)
 	e.memoryMetrics(m)
 	e.ioMetrics(m)
 	return m
@@ -62,7 +59,6 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *readstate.State) {
 			m.Log.Bytes += g.Log.Size()
 		}
 	}
-	m.Log.Segments += int(e.commit.turning.made.Load())
 	m.Levels = make([]observe.LevelMetrics, base.NumLevels)
 	for l := range m.Levels {
 		m.Levels[l].Level = l
@@ -96,7 +92,7 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	mm.Budget, mm.TablesLimit = e.opts.MemoryBudget, e.store.TablesLimit()
 	mm.Pages, mm.Memtables, mm.Tables = c.Charged[cache.Pages], c.Charged[cache.Memtables], c.Charged[cache.Tables]
 	mm.Transactions, mm.Loads, mm.Heap = c.Charged[cache.Transactions], c.Charged[cache.Loads], c.Charged[cache.Heap]
-	mm.Iterators, mm.Pinned = e.open.IterBytes(), e.pinnedMemtables()
+	mm.Iterators = e.open.IterBytes()
 	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads + mm.Heap
 	f := e.files.Stats()
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
@@ -152,27 +148,6 @@ func (j *jobStats) metrics() observe.JobMetrics {
 	}
 }
 
-// refusing is what a commit would meet now, or nil: what one met that was not at
-// fault itself, or what keeps full memtables from being flushed.
-func (e *Engine) refusing() error {
-	if why := e.room.Lacking(); why != nil {
-		return why
-	}
-	if why := e.trouble.Load(); why != nil {
-		return *why
-	}
-	s := e.store.Current()
-	if s != nil && s.Active.Log != nil && s.Active.Log.Crowded() {
-		if err := s.Active.Log.Full(); err != nil {
-			return err
-		}
-	}
-	if s != nil && e.queueFull(s) && e.background != nil {
-		return e.background.blocking(stopMemtables)
-	}
-	return nil
-}
-
 // Health says whether everything works. It takes no lock under which anything
 // waits for a disk.
 func (e *Engine) Health() observe.Health {
@@ -181,9 +156,7 @@ func (e *Engine) Health() observe.Health {
 		h.Status = max(h.Status, s)
 		h.Reasons = append(h.Reasons, reason)
 	}
-	if err := e.commit.refusal.Load(); err != nil {
-		h.Err = *err
-	}
+	h.Err = e.commit.Refused()
 	switch {
 	case e.store.Closed():
 		h.Err = base.ErrClosed
@@ -192,19 +165,17 @@ func (e *Engine) Health() observe.Health {
 	case h.Err != nil:
 		worse(observe.ReadOnly, h.Err.Error())
 	}
-	if err := e.refusing(); err != nil && h.Err == nil {
+	if err := e.commit.Refusing(); err != nil && h.Err == nil {
 		h.Err = err
 		worse(observe.Degraded, "commits are refused: "+err.Error())
 	}
-	if e.background != nil {
-		for _, err := range e.background.errors() {
-			worse(observe.Degraded, err.Error())
-		}
+	for _, err := range e.background.errors() {
+		worse(observe.Degraded, err.Error())
 	}
 	if f := e.files.Stats(); f.Refused {
 		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
 	}
-	if p := e.pinning(); p != "" {
+	if p := e.commit.Pinning(); p != "" {
 		worse(observe.Degraded, p)
 	}
 	if p := e.store.Unfiltered(); p != "" {
@@ -217,8 +188,8 @@ func (e *Engine) Health() observe.Health {
 		worse(observe.Degraded, o)
 	}
 	e.clock.Health(worse)
-	if r := e.stats.stopped.Load(); r != nil {
-		worse(observe.Degraded, "writers are stopped: "+*r)
+	if r := e.commit.Stats.Stopped(); r != "" {
+		worse(observe.Degraded, "writers are stopped: "+r)
 	} else if rate := e.pace.Rate(); rate != 0 {
 		worse(observe.Degraded, fmt.Sprintf("writers are slowed to %d bytes a second while compaction catches up", rate))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
@@ -17,7 +18,6 @@ import (
 	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/report"
-	"github.com/seerdb-go/seerdb/internal/txn"
 	"github.com/seerdb-go/seerdb/internal/versions"
 	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/work"
@@ -48,11 +48,7 @@ func Open(dir string, o Options) (*Engine, error) {
 		keyspace.Options{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
 	e.root = &Keyspace{e, e.keyspaces.Root()}
 	e.clock.Start(o.Clock, o.Elapsed)
-	e.commit.changed.L = &e.commit.mu
-	e.commit.maxQueue.Store(maxImmutable)
-	e.commit.turning.kick = make(chan struct{}, 1)
 	e.room.Init()
-	e.commit.tracker = txn.New(share(o.MemoryBudget, trackerShare))
 	budget := o.MemoryBudget
 	if o.NoCache {
 		budget = 0
@@ -71,7 +67,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	if !o.ReadOnly {
 		e.room.Opened()
-		e.keepRoom(true) // before anything else takes the room
+		e.commit.Start()
 		e.background.start()
 	}
 	return e, nil
@@ -81,8 +77,8 @@ func Open(dir string, o Options) (*Engine, error) {
 func (e *Engine) abandon() {
 	e.work.Stop()
 	e.work.Wait()
-	if g := e.commit.gen; g != nil {
-		g.AbandonLog()
+	if e.commit != nil {
+		e.commit.Abandon()
 	}
 	if e.fs != nil {
 		e.versions.Undo(e.fs)
@@ -136,9 +132,6 @@ func (e *Engine) openDir() error {
 		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.work,
 		Damaged: e.report.Damage, Remove: e.removeFile, Freed: func() { e.cache.Close() },
 	})
-	e.iters = dbiter.Env{
-		Store: e.store, Pins: &e.open, Folded: &e.folded, DeadMin: e.opts.DeadMin, FoldFrom: e.opts.FoldFrom, Share: e.shareActive,
-	}
 	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
 		// Look before making anything.
@@ -158,6 +151,16 @@ func (e *Engine) openDir() error {
 	}
 	if !e.opts.ReadOnly {
 		e.room.Adopt(filecache.NewFS(e.dirRoot, e.files))
+	}
+	e.commit = commit.New(commit.Env{
+		Durability: e.opts.Durability, SyncInterval: e.opts.SyncInterval,
+		MemoryBudget: e.opts.MemoryBudget, MemtableSize: e.opts.MemtableSize, Partitions: e.opts.Partitions,
+		FS: e.room.Over(e.fs), Dir: e.dirHandle, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces,
+		Pins: &e.open, Clock: &e.clock, Room: &e.room, Pace: e.pace, Report: e.report, Work: e.work, Latch: &e.latch,
+		Tree: storedVersions{e}, Kick: e.background.kick, Blocking: e.background.blocking,
+	})
+	e.iters = dbiter.Env{
+		Store: e.store, Pins: &e.open, Folded: &e.folded, DeadMin: e.opts.DeadMin, FoldFrom: e.opts.FoldFrom, Share: e.commit.ShareActive,
 	}
 	e.outputs = e.outputEnv()
 	names, err := e.fs.List(vfs.Top)
@@ -184,7 +187,6 @@ func (e *Engine) noDatabase() error {
 
 // create begins a database.
 func (e *Engine) create() error {
-	e.commit.nextSeq = base.SeqNumStart
 	v, err := e.versions.Create(e.room.Over(e.fs))
 	if err != nil {
 		return err
@@ -193,23 +195,13 @@ func (e *Engine) create() error {
 }
 
 // begin installs what recovery made, and lets the engine be used. The first
-// generation is g, which it owns from then on; if that is nil it makes one, and
+// generation is g, which the pipeline owns from then on; if that is nil it makes one, and
 // its log.
-func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) (err error) {
-	e.store.Publish(e.commit.nextSeq - 1)
-	if g == nil {
-		seg, err := e.makeLog()
-		if err != nil {
-			return err
-		}
-		if g, err = e.newGeneration(int64(e.opts.MemtableSize), nil, seg); err != nil {
-			return err
-		}
-		g.After = e.commit.nextSeq - 1
+func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) error {
+	g, err := e.commit.Begin(v, g)
+	if err != nil {
+		return err
 	}
-	e.commit.gen = g
-	e.commit.keeping.begin()
-	e.store.Begin(e.versions.DB(), g, nil, v)
 	edit.LogNum, edit.LogIncarnation = &g.Num, e.versions.Incarnation()
 	if err := e.install(edit, nil); err != nil {
 		return err
@@ -217,6 +209,6 @@ func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.G
 	if err := e.keyspaces.OpenRoot(); err != nil {
 		return err
 	}
-	e.durable.raise(e.commit.nextSeq - 1)
+	e.commit.RaiseDurable(e.commit.LastSeq())
 	return nil
 }

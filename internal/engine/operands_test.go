@@ -46,7 +46,7 @@ func TestOperandsOfAnOlderState(t *testing.T) {
 		add()
 	}
 	older, shard := e.store.Keep()
-	if err := e.turnNow(16 << 10); err != nil {
+	if err := e.commit.RetireLast(); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {

@@ -13,23 +13,6 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Durability says when a commit is acknowledged. Larger is stronger, but for
-// the zero value, which means "as the database is configured".
-type Durability uint8
-
-// The durability modes; the root package documents them for users.
-const (
-	DefaultDurability Durability = iota
-	NoWAL
-	Relaxed
-	Buffered
-	Sync
-)
-
-func (d Durability) String() string {
-	return [...]string{"default", "NoWAL", "Relaxed", "Buffered", "Sync"}[min(int(d), 4)]
-}
-
 // Options configure an engine. Open takes them with every field but Logger set: see
 // WithDefaults.
 type Options struct {
@@ -80,19 +63,6 @@ type Options struct {
 	ErrorIfExists  bool
 	ErrorIfMissing bool
 }
-
-const (
-	// relaxedFlushEvery bounds how long a Relaxed commit stays in the log's
-	// memory. At 300k commits/s of 130 B it makes writes of ~80 KB.
-	relaxedFlushEvery = 2 * time.Millisecond
-	// logBufferMax bounds the log's memory: an append that finds more pending
-	// writes it out itself.
-	logBufferMax = 1 << 20
-	// maxImmutable is how many full generations may wait for their flush before
-	// writers are stopped, if iterators leave memory for them. Three let a flush and
-	// a burst overlap.
-	maxImmutable = 3
-)
 
 // valueFileSize is the size at which value files are cut.
 func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }

@@ -54,12 +54,7 @@ func (b *background) flushDeletes() {
 	if e.opts.ManualOnly || !b.worthFlushing() {
 		return
 	}
-	e.commit.mu.Lock()
-	defer e.commit.mu.Unlock()
-	if e.commit.refused != nil || e.commit.gen.Mem.Empty() || e.queueFull(e.store.Current()) {
-		return
-	}
-	e.wantTurn(0)
+	e.commit.RetireSoon()
 }
 
 // weighing is when the memtable was last weighed.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"time"
@@ -68,7 +67,7 @@ func (e *Engine) recover(names []string) error {
 // restore takes over what the manifest says, and looks for the files it names.
 func (e *Engine) restore(st *manifest.State, names []string) error {
 	e.versions.Restore(st, names)
-	e.commit.nextSeq = max(st.LastSeq+1, base.SeqNumStart)
+	e.commit.Follow(st.LastSeq)
 	// Replay merges, so this is the last moment to find the operator wrong.
 	if err := e.keyspaces.Load(st.Keyspaces); err != nil {
 		return err
@@ -91,7 +90,7 @@ func (e *Engine) live(t base.FileType, n base.FileNum) bool {
 	case base.FileTypeManifest:
 		return n == e.versions.Manifest().State().ManifestNum
 	case base.FileTypeLog:
-		return n == e.commit.gen.Num
+		return n == e.store.Current().Active.Num
 	}
 	return e.store.Names(t, n)
 }
@@ -134,16 +133,12 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 
 // beginReadOnly keeps what the logs hold in memory and changes nothing.
 func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
-	e.store.Publish(e.commit.nextSeq - 1)
-	e.durable.raise(e.commit.nextSeq - 1)
 	mem, err := memtable.New(memtable.Options{Capacity: 1 << 10, Partitions: 1})
 	if err != nil {
 		r.free()
 		return err
 	}
-	e.commit.gen = &generation.Generation{Mem: mem}
-	e.commit.refuse(fmt.Errorf("%w: it was opened with Options.ReadOnly", base.ErrReadOnly))
 	slices.Reverse(r.gens)
-	e.store.Begin(e.versions.DB(), e.commit.gen, r.gens, v)
+	e.commit.BeginReadOnly(v, &generation.Generation{Mem: mem}, r.gens)
 	return nil
 }

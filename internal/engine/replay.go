@@ -34,6 +34,10 @@ type replay struct {
 	small    int64 // bytes in payloads; more than smallLog when they are not kept any more
 }
 
+// replayMemoryMax is how much of a memtable one batch may take in recovery, where
+// another system may have written the log. Only tests change it.
+var replayMemoryMax = int64(memtable.MaxCapacity)
+
 // smallLog is how much a log may hold for Open to write it into the new log
 // rather than to tables: a program that opens, writes little and closes, again
 // and again, then leaves no table each time. What it costs is to write as much
@@ -241,7 +245,7 @@ func (r *replay) apply(payload []byte) error {
 	r.buf = a.Flush()
 	r.next = seq
 	r.cur.LastSeq = seq - 1
-	r.e.commit.nextSeq = max(r.e.commit.nextSeq, seq)
+	r.e.commit.Follow(seq - 1)
 	r.event.Records++
 	r.event.Bytes += int64(len(payload))
 	if r.small += int64(len(payload)); r.small > smallLog {
@@ -307,7 +311,7 @@ func (r *replay) spill() error {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	e.store.Publish(e.commit.nextSeq - 1)
+	e.store.Publish(e.commit.LastSeq())
 	res, err := e.writeGenerations(context.Background(), r.st.Version, gens, int(e.nextJob.Add(1)))
 	if err != nil {
 		return err
@@ -349,12 +353,12 @@ func (r *replay) finish() error {
 // made of, durable.
 func (r *replay) relog() error {
 	g := r.cur
-	seg, err := r.e.makeLog()
+	seg, err := r.e.commit.MakeLog()
 	if err != nil {
 		return err
 	}
-	g.Num, g.After = seg.Num(), r.e.commit.nextSeq-1
-	if err := r.e.beginLog(g, nil, seg); err != nil {
+	g.Num, g.After = seg.Num(), r.e.commit.LastSeq()
+	if err := r.e.commit.BeginLog(g, nil, seg); err != nil {
 		return err
 	}
 	for _, p := range r.payloads {

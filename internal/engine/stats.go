@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/latency"
 	"github.com/seerdb-go/seerdb/observe"
@@ -15,12 +14,6 @@ import (
 // stats are the counters behind Metrics, but for those of reads, which the store has.
 // All are atomic.
 type stats struct {
-	commits   latency.Sampler
-	userBytes atomic.Int64
-	stops     atomic.Int64
-	stopTime  atomic.Int64
-	stopped   atomic.Pointer[string]
-
 	flush, compact jobStats
 	reasons        sync.Map // string -> *atomic.Int64
 	levels         [base.NumLevels]struct{ in, out, jobs atomic.Int64 }
@@ -67,11 +60,6 @@ func (j *jobStats) done(begin time.Time, in, out int64) {
 	j.time.Add(int64(d))
 }
 
-func (s *stats) commit(begin time.Time, b *batch.Batch) {
-	s.userBytes.Add(int64(b.KeyValueBytes()))
-	s.commits.End(begin)
-}
-
 // reason counts a finished compaction under why it was picked.
 func (s *stats) reason(r string) {
 	c, ok := s.reasons.Load(r)
@@ -88,16 +76,6 @@ func (s *stats) byReason() map[string]int64 {
 		return true
 	})
 	return out
-}
-
-func (s *stats) stalls() observe.StallMetrics {
-	m := observe.StallMetrics{
-		Stops: s.stops.Load(), StopTime: time.Duration(s.stopTime.Load()),
-	}
-	if r := s.stopped.Load(); r != nil {
-		m.Stopped = *r
-	}
-	return m
 }
 
 // level adds what compactions counted for a level.

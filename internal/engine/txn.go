@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"math"
 	"slices"
 	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/cache"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/readstate"
@@ -63,24 +62,12 @@ type Txn struct {
 // chargeGrain is in what steps a transaction is charged to the budget.
 const chargeGrain = 64 << 10
 
-// trackerShare is which part of the budget the records of what was written
-// while transactions are open may take, and txnShare the part that one
-// transaction may: its reads, and its writes.
-const (
-	trackerShare = 32
-	txnShare     = 4
-)
-
-// share is one of n parts of a budget, of which what counts with int uses no more
-// than an int can hold.
-func share(budget, n int64) int { return int(min(budget/n, math.MaxInt)) }
-
 // Begin makes t, which is zero, a transaction at what is visible now.
 func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.Isolation > SnapshotIsolation {
 		return fmt.Errorf("%w: unknown isolation %d", base.ErrInvalidOptions, o.Isolation)
 	}
-	if _, err := e.durability(o.Durability); err != nil {
+	if _, err := e.commit.Resolve(o.Durability); err != nil {
 		return err
 	}
 	if o.Site.Zero() {
@@ -96,36 +83,11 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.ReadOnly {
 		t.held = e.store.Snapshots.Take(&t.hold)
 	} else {
-		t.held = e.beginConflicts(w, &t.hold)
+		t.held = e.commit.BeginTxn(&w.conflict, &t.hold)
 	}
 	t.at = t.held
 	e.open.AddTxn(&t.pin, o.Own, o.Site)
 	return nil
-}
-
-// beginConflicts takes the moment at which a transaction reads, and from which
-// conflicts with it count.
-func (e *Engine) beginConflicts(w *txnBuffers, h *readstate.Hold) readstate.Point {
-	p := &e.commit
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	at := e.store.Snapshots.Take(h)
-	var pending iter.Seq[*batch.Batch]
-	if p.head != nil {
-		pending = p.pending
-	}
-	p.tracker.Begin(&w.conflict, at.Seq, share(e.opts.MemoryBudget, txnShare), pending)
-	return at
-}
-
-// pending yields the batches of the commits that are not visible yet. The
-// caller holds mu.
-func (p *pipeline) pending(yield func(*batch.Batch) bool) {
-	for c := p.head; c != nil; c = c.next {
-		if !yield(c.batch) {
-			return
-		}
-	}
 }
 
 // Seq is the sequence at which the transaction reads.
@@ -316,7 +278,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 	}
 	if !t.fits(w, 0, 0) {
 		w.batch.Truncate(mark)
-		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, txnShare)
+		return fmt.Errorf("%w: it has written %d bytes, a %dth of the memory budget", base.ErrTxnTooLarge, off, commit.TxnShare)
 	}
 	op, err := w.batch.OpAt(off)
 	if err != nil {
@@ -340,7 +302,7 @@ func (t *Txn) fits(w *txnBuffers, more, spaces int) bool {
 	if t.o.Isolation == SnapshotIsolation {
 		size += int64(w.batch.Count())*txn.KeySize + int64(w.conflict.Bytes()) + int64(more)
 	}
-	return size <= t.e.opts.MemoryBudget/txnShare
+	return size <= t.e.opts.MemoryBudget/commit.TxnShare
 }
 
 // charge takes what the transaction occupies from the budget.
@@ -460,7 +422,7 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	if spaces != nil {
 		seq, err = spaces.run(ctx)
 	} else {
-		seq, err = t.e.commitBatch(ctx, &w.batch, t.o.Durability, &w.conflict)
+		seq, err = t.e.commit.Commit(ctx, &w.batch, t.o.Durability, &w.conflict)
 	}
 	if errors.Is(err, base.ErrConflict) { // it has ended, and commits do not look at it any more
 		t.over = w.conflict.Over()
@@ -479,36 +441,4 @@ func (t *Txn) Rollback() {
 	if w := t.take(); w != nil {
 		t.end(w)
 	}
-}
-
-// validate asks whether a transaction may take its place in the log now. When
-// the tree has to be asked first the lock is let go for that time, and the answer
-// is to try again. The caller holds commit.mu.
-//
-// A conflict with a commit that is on its way is none until that is visible: it
-// may fail yet. A program that tries again then sees at once what it lost to.
-func (e *Engine) validate(ctx context.Context, x *txn.Txn) (again bool, err error) {
-	p := &e.commit
-	a := p.tracker.Validate(x, p.nextSeq-1)
-	switch {
-	case a.Verdict == txn.Valid:
-		return false, nil
-	case a.Verdict == txn.Conflict && a.Upto <= e.store.Visible():
-		p.tracker.End(x)
-		return false, base.ErrConflict
-	}
-	if err := p.outcome(ctx, a.Upto); err != nil || a.Verdict == txn.Conflict {
-		return true, err
-	}
-	p.mu.Unlock()
-	newer, err := x.CheckTree(storedVersions{e})
-	p.mu.Lock()
-	switch {
-	case err != nil:
-		return false, err
-	case newer:
-		p.tracker.End(x)
-		return false, base.ErrConflict
-	}
-	return true, nil
 }

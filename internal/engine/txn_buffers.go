@@ -52,9 +52,7 @@ func (t *Txn) take() *txnBuffers {
 func (t *Txn) end(w *txnBuffers) {
 	e := t.e
 	if !t.o.ReadOnly {
-		e.commit.mu.Lock()
-		e.commit.tracker.End(&w.conflict)
-		e.commit.mu.Unlock()
+		e.commit.EndTxn(&w.conflict)
 		if e.dropped.any.Load() {
 			e.forgetDropped()
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/callback"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
@@ -85,45 +86,40 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	defer e.work.Leave()
 	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
 	defer cancel()
-	begin := e.stats.commits.Begin()
+	begin := e.commit.Stats.Begin()
 	// Most of what is in memory goes to tables while commits go on.
 	if err := e.Flush(ctx); err != nil {
 		return 0, err
 	}
 	frees := reserve.Frees(c.b)
 	if !frees {
-		if err := e.waitUnstopped(ctx, func(p *pace.Pressure) string { return p.Stops(c.b) }); err != nil {
+		if err := e.commit.WaitUnstopped(ctx, func(p *pace.Pressure) string { return p.Stops(c.b) }); err != nil {
 			return 0, err
 		}
 	}
 	if err := e.room.Lacking(); err != nil && !frees {
 		return 0, err
 	}
-	// Once before others are held back: it may have to ask the tree.
-	e.commit.mu.Lock()
-	err := c.validate(ctx)
-	e.commit.mu.Unlock()
-	if err != nil {
+	if err := e.commit.MayCommit(ctx, c.x, c.others); err != nil {
 		return 0, err
 	}
 	e.clock.Tick() // enter holds locks
-	seq, err := e.ingest(&ingestion{
-		x:     c.x,
-		ready: func() (*batch.Batch, error) { return c.b, c.ready(ctx) },
-		enter: c.enter,
-		leave: c.leave,
+	seq, err := e.ingest(ctx, &ingestion{
+		Ingestion: commit.Ingestion{Batch: c.b, Txn: c.x, Others: c.others},
+		enter:     c.enter,
+		leave:     c.leave,
 	})
 	if err != nil {
 		return 0, err
 	}
-	e.commitChanged() // writers to what was dropped may be waiting for a compaction
-	e.stats.commit(begin, c.b)
+	e.commit.Changed() // writers to what was dropped may be waiting for a compaction
+	e.commit.Stats.End(begin, c.b)
 	return seq, nil
 }
 
 // check refuses what cannot be committed.
 func (c *spaceCommit) check() error {
-	if err := checkBatch(c.b, c.space); err != nil {
+	if err := commit.CheckBatch(c.b, c.space); err != nil {
 		return err
 	}
 	c.e.versions.Lock()
@@ -165,37 +161,6 @@ func (c *spaceCommit) names() error {
 func (c *spaceCommit) drops(k *keyspace.Keyspace) bool {
 	now, own := c.own[k.ID()]
 	return own && now == nil
-}
-
-// ready is validate when no other commit comes before this one any more, and the end
-// of the transaction. The caller holds commit.mu.
-func (c *spaceCommit) ready(ctx context.Context) error {
-	err := c.validate(ctx)
-	if err == nil {
-		c.e.commit.tracker.End(c.x)
-	}
-	return err
-}
-
-// validate asks whether the transaction may commit. The caller holds commit.mu, which
-// is let go where the answer takes time.
-func (c *spaceCommit) validate(ctx context.Context) error {
-	e := c.e
-	for {
-		if err := e.commit.refused; err != nil {
-			return err
-		}
-		if err := e.keyspaces.Check(c.others); err != nil {
-			return err
-		}
-		again, err := e.validate(ctx, c.x)
-		if err != nil {
-			return err
-		}
-		if !again {
-			return nil
-		}
-	}
 }
 
 // enter writes the tables and makes the edit durable and then current. It leaves
@@ -323,16 +288,13 @@ func (c *spaceCommit) install(at *loading, res compaction.Result) error {
 func (c *spaceCommit) rename(at *loading) {
 	e := c.e
 	for _, k := range c.dropped {
-		if newest, asked := e.leaveKeyspace(k); asked {
+		if newest, asked := e.commit.Drop(k); asked {
 			// A transaction that read in it depends on it as on keys that were deleted.
 			e.dropped.add(droppedSpace{k: k, newest: newest})
 		}
 	}
 	e.forgetDropped() // the last transaction may have ended before it could see that
 	for _, k := range c.created {
-		e.commit.mu.Lock()
-		k.Wrote(at.end)
-		e.commit.mu.Unlock()
-		e.keyspaces.Add(k)
+		e.commit.Add(k, at.End)
 	}
 }

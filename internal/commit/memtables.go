@@ -1,4 +1,4 @@
-package engine
+package commit
 
 import (
 	"fmt"
@@ -16,6 +16,10 @@ import (
 // than those that there are without them.
 
 const (
+	// maxImmutable is how many full generations may wait for their flush before
+	// writers are stopped, if iterators leave memory for them. Three let a flush and
+	// a burst overlap.
+	maxImmutable = 3
 	// memtableShare is the part of the budget for memtables, pinned ones included,
 	// if MemtableSize does not ask for more.
 	memtableShare = 2
@@ -32,11 +36,11 @@ const (
 
 // nextMemtables says how large the next memtable is, as configured, less what its part
 // of pinned memory is; and how many full ones may wait. It looks at all iterators.
-func (e *Engine) nextMemtables() (size, queue int) {
-	full := int64(e.opts.MemtableSize)
-	share := max(e.opts.MemoryBudget/memtableShare, full*maxMemtables)
+func (p *Pipeline) nextMemtables() (size, queue int) {
+	full := int64(p.env.MemtableSize)
+	share := max(p.env.MemoryBudget/memtableShare, full*maxMemtables)
 	floor := min(full, max(share/minMemtable, 4<<10))
-	pinned, held := e.heldMemtables()
+	pinned, held := p.heldMemtables()
 	pinned += held
 	n := int64(maxMemtables)
 	if pinned > share/2 {
@@ -46,14 +50,14 @@ func (e *Engine) nextMemtables() (size, queue int) {
 }
 
 // queueFull reports whether as many full memtables wait for their flush as may.
-func (e *Engine) queueFull(s *readstate.State) bool {
-	return len(s.Imm) >= int(e.commit.maxQueue.Load())
+func (p *Pipeline) queueFull(s *readstate.State) bool {
+	return len(s.Imm) >= int(p.maxQueue.Load())
 }
 
 // pinnedMemtables is how many bytes of memtables open iterators keep beyond those
 // of the current state.
-func (e *Engine) pinnedMemtables() int64 {
-	pinned, _ := e.heldMemtables()
+func (p *Pipeline) pinnedMemtables() int64 {
+	pinned, _ := p.heldMemtables()
 	return pinned
 }
 
@@ -61,13 +65,13 @@ func (e *Engine) pinnedMemtables() int64 {
 // iterators that saw the last memtable replaced: they are likely to be open still
 // when those are flushed. What a running job keeps does not count: it ends by
 // itself.
-func (e *Engine) heldMemtables() (pinned, held int64) {
-	cur := e.store.Current()
+func (p *Pipeline) heldMemtables() (pinned, held int64) {
+	cur := p.env.Store.Current()
 	if cur == nil {
 		return 0, 0
 	}
 	seen := map[*generation.Generation]bool{}
-	e.open.States(func(s *readstate.State) {
+	p.env.Pins.States(func(s *readstate.State) {
 		for i := range 1 + len(s.Imm) {
 			g := s.Generation(i)
 			current := g == cur.Active || slices.Contains(cur.Imm, g)
@@ -85,18 +89,18 @@ func (e *Engine) heldMemtables() (pinned, held int64) {
 	return pinned, held
 }
 
-// pinning says which iterators keep memtables that were flushed, if that is
+// Pinning says which iterators keep memtables that were flushed, if that is
 // more than an eighth of the budget.
-func (e *Engine) pinning() string {
-	n := e.pinnedMemtables()
-	s := e.store.Current()
-	if s == nil || n <= e.opts.MemoryBudget/8 {
+func (p *Pipeline) Pinning() string {
+	n := p.pinnedMemtables()
+	s := p.env.Store.Current()
+	if s == nil || n <= p.env.MemoryBudget/8 {
 		return ""
 	}
-	places := e.open.Holders(s)
+	places := p.env.Pins.Holders(s)
 	if len(places) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("open iterators keep %d bytes of memtables that were flushed, of a memory budget of %d; close them, or open them anew from time to time: %s",
-		n, e.opts.MemoryBudget, strings.Join(places, "; "))
+		n, p.env.MemoryBudget, strings.Join(places, "; "))
 }

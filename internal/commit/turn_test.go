@@ -1,4 +1,4 @@
-package engine
+package commit
 
 import (
 	"fmt"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
-	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
 // TestLargeBatchGetsItsMemtable: a batch that needs a memtable of its own gets
@@ -21,27 +20,25 @@ func TestLargeBatchGetsItsMemtable(t *testing.T) {
 }
 
 func largeBesideSmall(t *testing.T) {
-	fs := faultfs.New(memfs.New())
-	e := openSmall(t, func(o *Options) {
-		o.FS, o.Durability, o.MemoryBudget, o.MemtableSize = fs, NoWAL, 32<<20, 1<<20
-	})
-	defer e.Close()
+	r := newRig(t, func(e *Env) { e.Durability, e.MemoryBudget, e.MemtableSize = NoWAL, 32<<20, 1<<20 })
+	flushing := r.flushing()
+	defer flushing()
 	var wg sync.WaitGroup
 	commit := func(name string, rows, size int) {
 		var b batch.Batch
 		for i := range rows {
 			_ = b.Put(0, fmt.Appendf(nil, "%s %d", name, i), make([]byte, size))
 		}
-		if _, err := e.Commit(&b, DefaultDurability); err != nil {
+		if _, err := r.Commit(t.Context(), &b, DefaultDurability, nil); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	turning := &e.commit.turning
+	turning := &r.turning
 	until := func(what string, f func() bool) {
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-			e.commit.mu.Lock()
+			r.mu.Lock()
 			done := f()
-			e.commit.mu.Unlock()
+			r.mu.Unlock()
 			switch {
 			case done:
 				return
@@ -52,15 +49,15 @@ func largeBesideSmall(t *testing.T) {
 	}
 	// No memtable is made for now: the turner waits for the log that it makes ahead,
 	// and all that ask for a memtable wait for the turner.
-	held := fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Delay: time.Hour})
+	held := r.fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Delay: time.Hour})
 	var full atomic.Bool
 	wg.Go(func() {
 		for !full.Load() {
 			commit("fills the memtable", 1, 4000)
-			until("the turner", func() bool { return turning.halfFull != e.commit.gen || held.Matched() > 0 })
+			until("the turner", func() bool { return turning.halfFull != r.gen || held.Matched() > 0 })
 		}
 	})
-	until("a full memtable", func() bool { return turning.wanted == e.commit.gen })
+	until("a full memtable", func() bool { return turning.wanted == r.gen })
 	full.Store(true)
 	for range 60 {
 		wg.Go(func() { commit("small", 1, 4000) })

@@ -1,0 +1,40 @@
+package commit
+
+import (
+	"time"
+
+	"github.com/seerdb-go/seerdb/observe"
+)
+
+// Metrics adds what the pipeline counts.
+func (p *Pipeline) Metrics(m *observe.Metrics) {
+	s := &p.Stats
+	m.UserBytes = s.userBytes.Load()
+	m.DurableSeq = uint64(p.durable.load())
+	m.Stalls.Stops, m.Stalls.StopTime, m.Stalls.Stopped = s.stops.Load(), time.Duration(s.stopTime.Load()), s.Stopped()
+	m.Stalls.Slowdowns, m.Stalls.SlowdownTime = p.env.Pace.Waits()
+	m.Ops.Commit = s.commits.Latency()
+	m.Log.Segments += int(p.turning.made.Load()) // the next log, made ahead
+	m.Memory.Pinned = p.pinnedMemtables()
+}
+
+// Refusing is what a commit would meet now, or nil: what one met that was not at
+// fault itself, or what keeps full memtables from being flushed.
+func (p *Pipeline) Refusing() error {
+	if why := p.env.Room.Lacking(); why != nil {
+		return why
+	}
+	if why := p.trouble.Load(); why != nil {
+		return *why
+	}
+	s := p.env.Store.Current()
+	if s != nil && s.Active.Log != nil && s.Active.Log.Crowded() {
+		if err := s.Active.Log.Full(); err != nil {
+			return err
+		}
+	}
+	if s != nil && p.queueFull(s) {
+		return p.env.Blocking(StopMemtables)
+	}
+	return nil
+}
