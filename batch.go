@@ -21,9 +21,6 @@ import (
 // Its operations are on the default keyspace; see Batch.In for others.
 type Batch struct{ writer }
 
-// BatchIn adds operations on one keyspace to a batch. See Batch.In.
-type BatchIn struct{ writer }
-
 // NewBatch returns an empty batch.
 func (db *DB) NewBatch() *Batch {
 	x := new(struct { // in one piece
@@ -35,11 +32,13 @@ func (db *DB) NewBatch() *Batch {
 	return &x.Batch
 }
 
-// In returns what adds operations on a keyspace to the batch. The keyspace must
-// be of the database that the batch belongs to, and of the same opening: else
-// all operations are refused with ErrInvalidOptions, and so is the batch.
-func (b *Batch) In(k *Keyspace) *BatchIn {
-	return &BatchIn{writer{e: k.e, k: k.writer.k, b: b.operations()}}
+// In returns the batch with its writes in a keyspace. It is no batch of its own: Len,
+// Size, Reset, Each and DB.Apply are about all operations, in the order in which they
+// were added. The keyspace must be of the database that the batch belongs to, and of the
+// same opening: else its operations are refused with ErrInvalidOptions, and so is the
+// batch.
+func (b *Batch) In(k *Keyspace) *Batch {
+	return &Batch{writer{e: k.e, k: k.writer.k, b: b.operations()}}
 }
 
 // Len returns the number of operations.

@@ -8,22 +8,6 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// What a database shows of itself; package observe describes the fields.
-type (
-	// Metrics counts and sizes everything. See observe.Metrics.
-	Metrics = observe.Metrics
-	// KeyspaceMetrics describes one keyspace. See observe.KeyspaceMetrics.
-	KeyspaceMetrics = observe.KeyspaceMetrics
-	// IndexMetrics describes indexes of tables. See observe.IndexMetrics.
-	IndexMetrics = observe.IndexMetrics
-	// Health says how well the database is. See observe.Health.
-	Health = observe.Health
-	// Report is the result of Verify. See observe.Report.
-	Report = observe.Report
-	// EventListener receives the events of a database. See observe.EventListener.
-	EventListener = observe.EventListener
-)
-
 // DB is an open database. All methods are safe for concurrent use. After
 // Close they return ErrClosed.
 //
@@ -66,22 +50,24 @@ func (db *DB) Flush(ctx context.Context) error { return db.e.Flush(ctx) }
 // Verify reads every file and checks checksums, order, bounds, levels and
 // references. Damage is in the report; the error says that the check itself
 // could not be done.
-func (db *DB) Verify(ctx context.Context) (*Report, error) { return db.e.Verify(ctx) }
+func (db *DB) Verify(ctx context.Context) (*observe.Report, error) { return db.e.Verify(ctx) }
 
 // Metrics returns a picture of the database now. It reads no file.
-func (db *DB) Metrics() *Metrics { return db.e.Metrics() }
+func (db *DB) Metrics() *observe.Metrics { return db.e.Metrics() }
 
 // KeyspaceMetrics describes the tables of every keyspace, the default one first, then
 // by name. It reads no file; it looks at the description of each table. After Close
 // there are none.
-func (db *DB) KeyspaceMetrics() []KeyspaceMetrics { return db.e.KeyspaceMetrics() }
+func (db *DB) KeyspaceMetrics() []observe.KeyspaceMetrics { return db.e.KeyspaceMetrics() }
 
 // IndexMetrics describes the indexes of all tables. It reads the metadata of
 // those that were not read since Open, for which Metrics has no figures.
-func (db *DB) IndexMetrics(ctx context.Context) (IndexMetrics, error) { return db.e.IndexMetrics(ctx) }
+func (db *DB) IndexMetrics(ctx context.Context) (observe.IndexMetrics, error) {
+	return db.e.IndexMetrics(ctx)
+}
 
 // Health says whether everything works, and if not, why.
-func (db *DB) Health() Health { return db.e.Health() }
+func (db *DB) Health() observe.Health { return db.e.Health() }
 
 // VisibleSeq returns the sequence number of the newest commit that readers see.
 func (db *DB) VisibleSeq() uint64 { return uint64(db.e.VisibleSeq()) }

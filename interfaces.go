@@ -9,14 +9,14 @@ import (
 // What a function takes that works on whatever reads or writes one tree of keys.
 type (
 	// Reader reads one tree of keys. These are Readers: a DB, which is its default
-	// keyspace, a Keyspace, a Snapshot, a Txn, and what Snapshot.In and Txn.In give.
-	// The methods do what those of DB do.
+	// keyspace, a Keyspace, a Snapshot and a Txn, also those that an In returns. The
+	// methods do what those of DB do.
 	//
 	// A DB and a Keyspace read what is newest at each call, the others one moment,
 	// a Txn with its own writes on top. All are safe for concurrent use but those of
 	// a transaction, which one goroutine uses.
 	//
-	// It is there to be called, as are Writer, Store and StoreTxn. A type of your own
+	// It is there to be called, as are Writer and Store. A type of your own
 	// implements one of them by embedding it, or one of the types behind it, and in no
 	// other way: so package typed can tell which keyspace it is about, and later versions
 	// may add methods.
@@ -35,7 +35,7 @@ type (
 	}
 
 	// Writer writes to one tree of keys. These are Writers: a DB, which is its default
-	// keyspace, a Keyspace, a Batch, a Txn, and what Batch.In and Txn.In give. The
+	// keyspace, a Keyspace, a Batch and a Txn, also those that an In returns. The
 	// methods do what those of DB do.
 	//
 	// Each write of a DB or a Keyspace is a commit of its own, and they are safe for
@@ -63,29 +63,16 @@ type (
 
 		keyspace() *Keyspace // nil: the default one
 	}
-
-	// StoreTxn is a tree of keys in a transaction: a Txn, which is the default
-	// keyspace, or what Txn.In gives. GetForUpdate does what that of Txn does. One
-	// goroutine uses it.
-	StoreTxn interface {
-		Reader
-		Writer
-		GetForUpdate(key []byte) ([]byte, error)
-
-		in(k *Keyspace) StoreTxn // as at
-	}
 )
 
 // What implements what.
 var (
-	_ Store    = (*DB)(nil)
-	_ Store    = (*Keyspace)(nil)
-	_ StoreTxn = (*Txn)(nil)
-	_ StoreTxn = (*TxnIn)(nil)
-	_ Reader   = (*Snapshot)(nil)
-	_ Reader   = (*SnapshotIn)(nil)
-	_ Writer   = (*Batch)(nil)
-	_ Writer   = (*BatchIn)(nil)
+	_ Store  = (*DB)(nil)
+	_ Store  = (*Keyspace)(nil)
+	_ Reader = (*Snapshot)(nil)
+	_ Reader = (*Txn)(nil)
+	_ Writer = (*Txn)(nil)
+	_ Writer = (*Batch)(nil)
 )
 
 // keyspace is none, for the default one.
@@ -99,25 +86,37 @@ func (k *Keyspace) keyspace() *Keyspace {
 	return k
 }
 
-// What is about one keyspace stays there; a DB is its default one.
+// at reads k at a snapshot or in a transaction. A DB and a Keyspace, and what In gave,
+// stay where they are.
+func (r *reader) at(k *Keyspace) Reader {
+	if r.s == nil && r.t == nil || r.k.ID() != 0 {
+		return nil
+	}
+	return &reader{k: k.reader.k, s: r.s, t: r.t}
+}
 
-func (r *reader) at(*Keyspace) Reader     { return nil }
-func (w *writer) into(*Keyspace) Writer   { return nil }
-func (t *txnStore) in(*Keyspace) StoreTxn { return nil }
-
-// What spans keyspaces has a part for each.
-
-func (s *Snapshot) at(k *Keyspace) Reader { return s.In(k) }
-func (b *Batch) into(k *Keyspace) Writer  { return b.In(k) }
-func (t *Txn) at(k *Keyspace) Reader      { return t.In(k) }
-func (t *Txn) into(k *Keyspace) Writer    { return t.In(k) }
-func (t *Txn) in(k *Keyspace) StoreTxn    { return t.In(k) }
+// into writes to k in a transaction or a batch, as at reads.
+func (w *writer) into(k *Keyspace) Writer {
+	switch {
+	case w.k != nil && (w.t == nil || w.k.ID() != 0):
+		return nil
+	case w.t != nil:
+		return &writer{e: w.e, k: k.writer.k, t: w.t}
+	}
+	return &writer{e: k.e, k: k.writer.k, b: w.operations()}
+}
 
 func init() {
 	private.KeyspaceOf = func(store any) any { return store.(Store).keyspace() }
 	private.At = func(r, k any) any { return part(r.(Reader), k, Reader.at) }
 	private.Into = func(w, k any) any { return part(w.(Writer), k, Writer.into) }
-	private.In = func(t, k any) any { return part(t.(StoreTxn), k, StoreTxn.in) }
+	private.In = func(t, k any) any {
+		x, ks := t.(*Txn), k.(*Keyspace)
+		if ks == nil || x.reader.k.ID() != 0 {
+			return x
+		}
+		return x.In(ks)
+	}
 }
 
 // part is the part of x for a keyspace, or x itself: where it has none, and for the

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/engine"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // reader reads one tree of keys: what is newest in it, or what a snapshot or a
@@ -137,20 +138,6 @@ func expiryTime(ms uint64) (at time.Time, expires bool) {
 	return time.UnixMilli(int64(ms)), true
 }
 
-// RangeEstimate is about what lies in a range of keys. See EstimateRange.
-type RangeEstimate struct {
-	// Entries counts versions and tombstones in tables and memtables.
-	Entries uint64
-	// TableBytes are bytes of table files: of pages, compressed, and a share of
-	// filters and indexes.
-	TableBytes uint64
-	// ValueBytes are bytes of value files: what the tables refer to there, without
-	// the garbage.
-	ValueBytes uint64
-	// MemtableBytes is what the entries in memtables take there.
-	MemtableBytes uint64
-}
-
 // EstimateRange estimates, without reading rows, how many entries lie at
 // lo <= key < hi and what they take; nil is unbounded, and a range in which hi is not
 // above lo is empty. It takes microseconds however many rows there are, and for each
@@ -172,7 +159,7 @@ type RangeEstimate struct {
 //
 // Errors are ErrClosed, ErrNoKeyspace for a keyspace that was dropped, and those of
 // reading an index: of the system, or a *CorruptionError.
-func (s *store) EstimateRange(lo, hi []byte) (RangeEstimate, error) {
+func (s *store) EstimateRange(lo, hi []byte) (observe.RangeEstimate, error) {
 	est, err := s.reader.k.EstimateRange(lo, hi)
-	return RangeEstimate(est), err
+	return observe.RangeEstimate(est), err
 }

@@ -8,9 +8,6 @@ package seerdb
 // Its methods on keys work on the default keyspace; see Snapshot.In for others.
 type Snapshot struct{ reader }
 
-// SnapshotIn reads one keyspace at a snapshot. See Snapshot.In.
-type SnapshotIn struct{ reader }
-
 // NewSnapshot pins the database as it is now.
 func (db *DB) NewSnapshot() *Snapshot {
 	return &Snapshot{reader{s: db.e.NewSnapshot(), k: db.e.Root()}}
@@ -26,10 +23,11 @@ func (db *DB) View(fn func(*Snapshot) error) error {
 	return fn(s)
 }
 
-// In returns what reads a keyspace at the snapshot. A keyspace that was created
-// after it is empty there; reads of one of another database, or of another opening
-// of this one, fail with ErrInvalidOptions.
-func (s *Snapshot) In(k *Keyspace) *SnapshotIn { return &SnapshotIn{reader{s: s.s, k: k.reader.k}} }
+// In returns the snapshot with its reads in a keyspace. It is no snapshot of its own:
+// closing either closes both. A keyspace that was created later is empty there; reads of
+// one of another database, or of another opening of this one, fail with
+// ErrInvalidOptions.
+func (s *Snapshot) In(k *Keyspace) *Snapshot { return &Snapshot{reader{s: s.s, k: k.reader.k}} }
 
 // Seq returns the sequence number that the snapshot sees.
 func (s *Snapshot) Seq() uint64 { return uint64(s.s.Seq()) }

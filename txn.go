@@ -45,19 +45,13 @@ type TxnOptions struct {
 // memory budget: past a quarter of it operations return ErrTxnTooLarge.
 //
 // Its methods on keys work on the default keyspace; see Txn.In for others.
-type Txn struct{ txnStore }
-
-// TxnIn is one keyspace in a transaction. See Txn.In.
-type TxnIn struct{ txnStore }
-
-// txnStore reads and writes one tree of keys in a transaction.
-type txnStore struct {
+type Txn struct {
 	reader
 	writer
 }
 
-func newTxnStore(e *engine.Engine, t *engine.Txn, k *engine.Keyspace) txnStore {
-	return txnStore{reader{k: k, t: t}, writer{e: e, k: k, t: t}}
+func newTxn(e *engine.Engine, t *engine.Txn, k *engine.Keyspace) Txn {
+	return Txn{reader{k: k, t: t}, writer{e: e, k: k, t: t}}
 }
 
 // Begin opens a transaction. Update is simpler where it fits: it begins,
@@ -79,16 +73,25 @@ func (db *DB) begin(o *TxnOptions, site engine.CallSite) (*Txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.txnStore = newTxnStore(db.e, &x.e, db.e.Root())
+	x.Txn = newTxn(db.e, &x.e, db.e.Root())
 	return &x.Txn, nil
 }
 
-// In returns the transaction on another keyspace. Operations on one of another
-// database, or of another opening of this one, fail with ErrInvalidOptions.
-func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{newTxnStore(t.e, t.writer.t, k.reader.k)} }
+// In returns the transaction with its reads and writes in a keyspace, so that a function
+// that is written for the default keyspace can work in another. It is no transaction of
+// its own: Commit, Rollback, savepoints and keyspaces are those of the whole one. Reads
+// and writes in a keyspace of another database, or of another opening of this one, fail
+// with ErrInvalidOptions.
+func (t *Txn) In(k *Keyspace) *Txn { return t.in(k.reader.k) }
 
-// Keyspace opens the keyspace of that name in the transaction, and creates it if it
-// is missing: see DB.Keyspace for the name and the options. One that is created is
+func (t *Txn) in(k *engine.Keyspace) *Txn {
+	x := newTxn(t.e, t.writer.t, k)
+	return &x
+}
+
+// Keyspace opens the keyspace of that name and returns the transaction in it, as In
+// does. It creates the keyspace if it is missing: see DB.Keyspace for the name and the
+// options. One that is created is
 // seen by no other client before Commit, and never after Rollback; its handle for
 // others is what DB.Keyspace returns from then on.
 //
@@ -103,13 +106,13 @@ func (t *Txn) In(k *Keyspace) *TxnIn { return &TxnIn{newTxnStore(t.e, t.writer.t
 // mode, as a BulkLoad is. It writes the memtables to tables first, and holds other
 // commits back while it writes what the transaction wrote: milliseconds, and more
 // for a large one.
-func (t *Txn) Keyspace(name string, o *KeyspaceOptions) (*TxnIn, error) {
+func (t *Txn) Keyspace(name string, o *KeyspaceOptions) (*Txn, error) {
 	choice, create := o.engine()
 	k, err := t.writer.t.Keyspace(name, choice, create)
 	if err != nil {
 		return nil, err
 	}
-	return &TxnIn{newTxnStore(t.e, t.writer.t, k)}, nil
+	return t.in(k), nil
 }
 
 // DropKeyspace removes a keyspace and all that is in it, when the transaction is
@@ -126,7 +129,7 @@ func (t *Txn) Keyspaces() ([]string, error) { return t.writer.t.Keyspaces() }
 // GetForUpdate is Get, and of this transaction and a concurrent one that writes
 // the key only the first commits. Serializable transactions have what they need
 // of that for every key they read; with SnapshotIsolation it prevents write skew.
-func (t *txnStore) GetForUpdate(key []byte) ([]byte, error) {
+func (t *Txn) GetForUpdate(key []byte) ([]byte, error) {
 	return copied(t.writer.t.AppendGetForUpdate(t.writer.k, nil, key))
 }
 

@@ -1,4 +1,4 @@
 // Package observe holds what a seerdb database shows of itself: metrics,
-// health, events and the report of a verification. It contains data only; the
-// root package names its types, so most programs never import it.
+// health, events, the report of a verification and estimates. It contains data only:
+// the methods of seerdb.DB return it, and Options.Listener takes an EventListener.
 package observe

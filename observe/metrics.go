@@ -223,3 +223,17 @@ type KeyspaceLevel struct {
 	// that have an expiry. RangeDeletes counts pieces of range deletes.
 	Entries, Deletes, Expiring, RangeDeletes int64
 }
+
+// RangeEstimate is about what lies in a range of keys. See DB.EstimateRange.
+type RangeEstimate struct {
+	// Entries counts versions and tombstones in tables and memtables.
+	Entries uint64
+	// TableBytes are bytes of table files: of pages, compressed, and a share of
+	// filters and indexes.
+	TableBytes uint64
+	// ValueBytes are bytes of value files: what the tables refer to there, without
+	// the garbage.
+	ValueBytes uint64
+	// MemtableBytes is what the entries in memtables take there.
+	MemtableBytes uint64
+}

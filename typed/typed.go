@@ -56,25 +56,24 @@ func (t *Store[K, V]) With(store seerdb.Store) *Store[K, V] {
 //		users := users.In(t)
 //		...
 //	})
-//
-// Of a type that embeds a transaction, methods of its own are passed over, unless the
-// view is of the default keyspace.
-func (t *Store[K, V]) In(txn seerdb.StoreTxn) *Txn[K, V] {
+func (t *Store[K, V]) In(txn *seerdb.Txn) *Txn[K, V] {
 	c := t.Reader.c
-	txn = private.In(txn, t.k).(seerdb.StoreTxn)
+	txn = private.In(txn, t.k).(*seerdb.Txn)
 	return &Txn[K, V]{Reader[K, V]{txn, c}, Writer[K, V]{txn, c}, txn}
 }
 
 // At reads from a snapshot or a transaction, in the keyspace that this is a view of.
 // What is about one keyspace is taken as it is: what Snapshot.In or Txn.In give, a
-// Keyspace, and a DB, which is its default one. Of types that embed some see In.
+// Keyspace, and a DB, which is its default one. Of a type that embeds a snapshot or a
+// transaction, methods of its own are passed over, unless the view is of the default
+// keyspace.
 func (t *Store[K, V]) At(r seerdb.Reader) *Reader[K, V] {
 	return &Reader[K, V]{private.At(r, t.k).(seerdb.Reader), t.Reader.c}
 }
 
 // Into writes to a batch or a transaction, in the keyspace that this is a view of.
 // What is about one keyspace is taken as it is: what Batch.In or Txn.In give, a
-// Keyspace, and a DB, which is its default one. Of types that embed some see In.
+// Keyspace, and a DB, which is its default one. Of types that embed some see At.
 func (t *Store[K, V]) Into(w seerdb.Writer) *Writer[K, V] {
 	return &Writer[K, V]{private.Into(w, t.k).(seerdb.Writer), t.Writer.c}
 }
@@ -120,7 +119,7 @@ func (t *Store[K, V]) CompareAndDelete(k K, old V) (done bool, err error) {
 type Txn[K, V any] struct {
 	Reader[K, V]
 	Writer[K, V]
-	txn seerdb.StoreTxn
+	txn *seerdb.Txn
 }
 
 // GetForUpdate is Get, and the transaction will not commit if another client

@@ -547,7 +547,6 @@ func TestTypedWrappedKeyspacesMeet(t *testing.T) {
 		batch    struct{ *seerdb.Batch }
 		whole    struct{ *seerdb.DB }
 		// Behind interfaces, and with a method of the same name.
-		anyTxn    struct{ seerdb.StoreTxn }
 		anyReader struct{ seerdb.Reader }
 		anyWriter struct{ seerdb.Writer }
 	)
@@ -568,9 +567,9 @@ func TestTypedWrappedKeyspacesMeet(t *testing.T) {
 			if n, err := view.At(anyReader{x}).Get("ada"); err != nil || n != 1 {
 				t.Errorf("%s: behind an interface the transaction reads %d, %v", name, n, err)
 			}
-			must(t, view.In(txn{x}).Put("ada", 2))
-			must(t, view.In(anyTxn{txn{x}}).Put("eve", 5))
-			must(t, view.In(shadowed{x}).Put("mia", 6))
+			must(t, view.In(txn{x}.Txn).Put("ada", 2))
+			must(t, view.Into(anyWriter{txn{x}}).Put("eve", 5))
+			must(t, view.Into(shadowed{x}).Put("mia", 6))
 			must(t, view.Into(anyWriter{x}).Put("zoe", 7))
 			return view.Into(txn{x}).Put("grace", 3)
 		}))

@@ -9,10 +9,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // storedOperators reads the names of the merge operators that a database was
@@ -106,7 +106,7 @@ func figuresOf(s *manifest.State) []spaceFigures {
 }
 
 // figuresOfOpen are the figures of an open database; the manifest has the operators.
-func figuresOfOpen(all []seerdb.KeyspaceMetrics, s *manifest.State) []spaceFigures {
+func figuresOfOpen(all []observe.KeyspaceMetrics, s *manifest.State) []spaceFigures {
 	operators := map[string]string{}
 	for _, k := range s.Keyspaces {
 		operators[k.Name] = k.Merger

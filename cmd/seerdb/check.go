@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 func checkCommand() *cobra.Command {
@@ -51,7 +52,7 @@ func checkCommand() *cobra.Command {
 }
 
 // verify reads everything, with progress on a terminal.
-func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*seerdb.Report, error) {
+func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*observe.Report, error) {
 	m := db.Metrics()
 	stop := watch(messages, stored(m), "checking", readSince(db, m))
 	defer stop()
@@ -73,7 +74,7 @@ func damagedSpace(s *manifest.State, err error) string {
 
 // reportText prints a report. The state, if there is one, says which keyspaces
 // what is damaged belongs to.
-func reportText(w io.Writer, r *seerdb.Report, s *manifest.State) {
+func reportText(w io.Writer, r *observe.Report, s *manifest.State) {
 	for _, d := range r.Damage {
 		where := ""
 		if name := damagedSpace(s, d); name != "" {
@@ -92,7 +93,7 @@ func reportText(w io.Writer, r *seerdb.Report, s *manifest.State) {
 		humanize.Comma(r.Entries), humanize.Comma(r.Pages), r.ValueFiles, size(r.Bytes))
 }
 
-func reportJSON(w io.Writer, r *seerdb.Report, s *manifest.State) error {
+func reportJSON(w io.Writer, r *observe.Report, s *manifest.State) error {
 	type damage struct {
 		File     string `json:"file,omitempty"`
 		Keyspace string `json:"keyspace,omitempty"`

@@ -25,7 +25,7 @@ var AsPublic = func(err error, target any) bool { return false }
 var KeyspaceOf = func(store any) any { return nil }
 
 // At, Into and In give what reads, writes or both in one keyspace of a Reader, a Writer
-// or a StoreTxn of package seerdb, and are of that type again; k is a *Keyspace of it,
+// or a *Txn of package seerdb, and are of that type again; k is a *Keyspace of it,
 // nil for the default one. What is of one keyspace already they return as it is.
 var (
 	At   = func(r, k any) any { return r }

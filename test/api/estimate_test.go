@@ -16,12 +16,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/dbtest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // estimator is what a database and a keyspace have in common here.
 type estimator interface {
 	Put(key, value []byte) error
-	EstimateRange(lo, hi []byte) (seerdb.RangeEstimate, error)
+	EstimateRange(lo, hi []byte) (observe.RangeEstimate, error)
 }
 
 // estimateRig is a database, the keys that were put into it, in order, and how many
@@ -101,7 +102,7 @@ func (r *estimateRig) ranges(n int) (out [][2][]byte) {
 }
 
 // estimate is what is said of a range.
-func (r *estimateRig) estimate(s estimator, lo, hi []byte) seerdb.RangeEstimate {
+func (r *estimateRig) estimate(s estimator, lo, hi []byte) observe.RangeEstimate {
 	r.t.Helper()
 	got, err := s.EstimateRange(lo, hi)
 	dbtest.Must(r.t, err)
@@ -152,7 +153,7 @@ func TestEstimateRangeOfTables(t *testing.T) {
 			for _, l := range r.db.Metrics().Levels {
 				entries, size = entries+uint64(l.Entries), size+uint64(l.Bytes)
 			}
-			if all != (seerdb.RangeEstimate{Entries: entries, TableBytes: size}) || entries != uint64(len(r.keys)) {
+			if all != (observe.RangeEstimate{Entries: entries, TableBytes: size}) || entries != uint64(len(r.keys)) {
 				t.Errorf("%+v of %d keys; the tables have %d entries, %d bytes", all, len(r.keys), entries, size)
 			}
 			for _, x := range r.ranges(100) {
@@ -221,10 +222,10 @@ func TestEstimateRangeOfKeyspaces(t *testing.T) {
 	names := []string{"a", "b", "empty", "c"}
 	check := func(when string) {
 		t.Helper()
-		var sum seerdb.RangeEstimate
+		var sum observe.RangeEstimate
 		for i, name := range names {
 			got := r.estimate(dbtest.Keyspace(t, r.db, name), nil, nil)
-			if want := uint64(100 * i); name != "empty" && got.Entries != want || name == "empty" && got != (seerdb.RangeEstimate{}) {
+			if want := uint64(100 * i); name != "empty" && got.Entries != want || name == "empty" && got != (observe.RangeEstimate{}) {
 				t.Errorf("%s: %q: %+v, want %d", when, name, got, want)
 			}
 			if half := r.estimate(dbtest.Keyspace(t, r.db, name), []byte("k0050"), []byte("k0060")); got.Entries > 0 && half.Entries > 60 {
@@ -254,7 +255,7 @@ func TestEstimateRangeOfKeyspaces(t *testing.T) {
 	if packs := dbtest.NewestFile(&dbtest.Rig{TB: t, Mem: r.mem}, ".pack"); packs == "" {
 		t.Error("no tables share a file")
 	}
-	if got := r.estimate(r.db, nil, nil); got != (seerdb.RangeEstimate{}) {
+	if got := r.estimate(r.db, nil, nil); got != (observe.RangeEstimate{}) {
 		t.Errorf("%+v of nothing in the default keyspace", got)
 	}
 	k := dbtest.Keyspace(t, r.db, "b")
@@ -288,7 +289,7 @@ func TestEstimateRangeOfValues(t *testing.T) {
 // TestEstimateRangeEnds: what is empty, what is read, and what is refused.
 func TestEstimateRangeEnds(t *testing.T) {
 	r := newEstimateRig(t)
-	zero := seerdb.RangeEstimate{}
+	zero := observe.RangeEstimate{}
 	if got := r.estimate(r.db, nil, nil); got != zero {
 		t.Errorf("%+v of an empty database", got)
 	}

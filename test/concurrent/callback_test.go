@@ -177,7 +177,7 @@ func (c *backCaller) argument(db *seerdb.DB, t reflect.Type) reflect.Value {
 }
 
 // listener has every function of an EventListener.
-func (c *backCaller) listener() (l seerdb.EventListener) {
+func (c *backCaller) listener() (l observe.EventListener) {
 	v := reflect.ValueOf(&l).Elem()
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Name
@@ -502,7 +502,7 @@ func TestListenerThatBlocks(t *testing.T) {
 	var once sync.Once
 	o, to := dbtest.Tiny()
 	o.MemtableSize, to.FS, to.ManualOnly = 4<<10, memfs.New(), true
-	o.Listener = seerdb.EventListener{
+	o.Listener = observe.EventListener{
 		FlushBegin:      func(e observe.FlushEvent) { once.Do(func() { close(in); <-out }); note("begin", e.Job) },
 		FlushEnd:        func(e observe.FlushEvent) { note("end", e.Job) },
 		CompactionBegin: func(e observe.CompactionEvent) { note("begin", e.Job) },

@@ -12,6 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 	"github.com/seerdb-go/seerdb/merger"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // hooked is a merge operator that calls the program when it is asked for a value.
@@ -130,7 +131,7 @@ func TestVerifyBesideClose(t *testing.T) {
 		r.Put("a=1")
 		dbtest.Must(t, r.Flush())
 		r.Put("b=2")
-		var report *seerdb.Report
+		var report *observe.Report
 		h := r.Hold(faultfs.OpOpen, file)
 		done := dbtest.Async(func() (err error) {
 			report, err = r.DB.Verify(context.Background())

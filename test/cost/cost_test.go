@@ -155,6 +155,36 @@ func TestTransactionDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// TestInDoesNotAllocate: a keyspace in a transaction, a snapshot or a batch costs what the
+// default one costs.
+func TestInDoesNotAllocate(t *testing.T) {
+	db := dbtest.Open(t, t.TempDir(), &seerdb.Options{Durability: seerdb.Relaxed, MemtableSize: 8 << 20})
+	k := dbtest.Keyspace(t, db, "k")
+	key, buf := []byte("counter"), make([]byte, 0, 8)
+	dbtest.Must(t, k.Put(key, make([]byte, 8)))
+	b, snap, x := db.NewBatch(), db.NewSnapshot(), dbtest.Begin(t, db, nil)
+	defer snap.Close()
+	defer x.Rollback()
+	value := make([]byte, 8)
+	for _, c := range []struct {
+		what      string
+		plain, in func() error
+	}{
+		{"a put into a batch", func() error { b.Reset(); return b.Put(key, value) }, func() error { b.Reset(); return b.In(k).Put(key, value) }},
+		{"a put in a transaction", func() error { return x.Put(key, value) }, func() error { return x.In(k).Put(key, value) }},
+		{"a read at a snapshot", nil, func() error { _, err := snap.In(k).AppendGet(buf, key); return err }},
+		{"a read in a transaction", nil, func() error { _, err := x.In(k).AppendGet(buf, key); return err }},
+	} {
+		want := 0.0
+		if c.plain != nil {
+			want = dbtest.Allocs(t, func() { dbtest.Must(t, c.plain()) })
+		}
+		if n := dbtest.Allocs(t, func() { dbtest.Must(t, c.in()) }); n > want {
+			t.Errorf("%s allocates %v times, and %v in the default keyspace", c.what, n, want)
+		}
+	}
+}
+
 // fastest is the shortest of many runs: noise only ever adds.
 func fastest(f func()) time.Duration {
 	best := time.Hour

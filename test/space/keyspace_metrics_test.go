@@ -64,7 +64,7 @@ func TestKeyspaceMetrics(t *testing.T) {
 		dbtest.Must(t, r.Flush())
 	}
 	all := r.DB.KeyspaceMetrics()
-	names := func(m seerdb.KeyspaceMetrics) string { return m.Name }
+	names := func(m observe.KeyspaceMetrics) string { return m.Name }
 	if got := mapped(all, names); !slices.Equal(got, []string{"", "a", "b", "idle"}) {
 		t.Fatalf("keyspaces %q", got)
 	}
@@ -134,7 +134,7 @@ func filesOfKeyspaces(t *testing.T, r *dbtest.Rig) map[string]int64 {
 }
 
 // checkKeyspaceSums compares the sums over keyspaces with what Metrics says of all.
-func checkKeyspaceSums(t *testing.T, db *seerdb.DB, all []seerdb.KeyspaceMetrics) {
+func checkKeyspaceSums(t *testing.T, db *seerdb.DB, all []observe.KeyspaceMetrics) {
 	t.Helper()
 	m := db.Metrics()
 	values := int64(0)
