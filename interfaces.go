@@ -1,6 +1,7 @@
 package seerdb
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/private"
@@ -31,7 +32,7 @@ type (
 		Range(lo, hi []byte) *Rows
 		Prefix(p []byte) *Rows
 
-		at(k *Keyspace) Reader // what reads k there; nil if this is about one keyspace only
+		at(k *Keyspace) any // what reads k there; nil if that is this itself
 	}
 
 	// Writer writes to one tree of keys. These are Writers: a DB, which is its default
@@ -50,7 +51,7 @@ type (
 		SingleDelete(key []byte) error
 		DeleteRange(lo, hi []byte) error
 
-		into(k *Keyspace) Writer // as at
+		into(k *Keyspace) any // as at
 	}
 
 	// Store is a tree of keys that is read and written: a DB, which is its default
@@ -86,19 +87,19 @@ func (k *Keyspace) keyspace() *Keyspace {
 	return k
 }
 
-// at reads k at a snapshot or in a transaction. A DB and a Keyspace, and what In gave,
-// stay where they are.
-func (r *reader) at(k *Keyspace) Reader {
-	if r.s == nil && r.t == nil || r.k.ID() != 0 {
+// What In gave, a DB and a Keyspace stay where they are, and so do all for a nil k, which
+// is the default keyspace.
+
+func (r *reader) at(k *Keyspace) any {
+	if k == nil || r.s == nil && r.t == nil || r.k.ID() != 0 {
 		return nil
 	}
 	return &reader{k: k.reader.k, s: r.s, t: r.t}
 }
 
-// into writes to k in a transaction or a batch, as at reads.
-func (w *writer) into(k *Keyspace) Writer {
+func (w *writer) into(k *Keyspace) any {
 	switch {
-	case w.k != nil && (w.t == nil || w.k.ID() != 0):
+	case k == nil || w.k != nil && (w.t == nil || w.k.ID() != 0):
 		return nil
 	case w.t != nil:
 		return &writer{e: w.e, k: k.writer.k, t: w.t}
@@ -106,28 +107,16 @@ func (w *writer) into(k *Keyspace) Writer {
 	return &writer{e: k.e, k: k.writer.k, b: w.operations()}
 }
 
-func init() {
-	private.KeyspaceOf = func(store any) any { return store.(Store).keyspace() }
-	private.At = func(r, k any) any { return part(r.(Reader), k, Reader.at) }
-	private.Into = func(w, k any) any { return part(w.(Writer), k, Writer.into) }
-	private.In = func(t, k any) any {
-		x, ks := t.(*Txn), k.(*Keyspace)
-		if ks == nil || x.reader.k.ID() != 0 {
-			return x
-		}
-		return x.In(ks)
+func (t *Txn) in(k *Keyspace) any {
+	if k == nil || t.reader.k.ID() != 0 {
+		return nil
 	}
+	return t.In(k)
 }
 
-// part is the part of x for a keyspace, or x itself: where it has none, and for the
-// default keyspace, which is what it works on by itself.
-func part[T any](x T, keyspace any, of func(T, *Keyspace) T) T {
-	k := keyspace.(*Keyspace)
-	if k == nil {
-		return x
-	}
-	if p := of(x, k); any(p) != nil {
-		return p
-	}
-	return x
+func init() {
+	private.KeyspaceOf = func(store any) any { return store.(Store).keyspace() }
+	private.At = func(r, k any) any { return cmp.Or(r.(Reader).at(k.(*Keyspace)), r) }
+	private.Into = func(w, k any) any { return cmp.Or(w.(Writer).into(k.(*Keyspace)), w) }
+	private.In = func(t, k any) any { return cmp.Or(t.(*Txn).in(k.(*Keyspace)), t) }
 }

@@ -50,8 +50,8 @@ type Txn struct {
 	writer
 }
 
-func newTxn(e *engine.Engine, t *engine.Txn, k *engine.Keyspace) Txn {
-	return Txn{reader{k: k, t: t}, writer{e: e, k: k, t: t}}
+func newTxn(e *engine.Engine, t *engine.Txn, k *engine.Keyspace) *Txn {
+	return &Txn{reader{k: k, t: t}, writer{e: e, k: k, t: t}}
 }
 
 // Begin opens a transaction. Update is simpler where it fits: it begins,
@@ -73,7 +73,7 @@ func (db *DB) begin(o *TxnOptions, site engine.CallSite) (*Txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.Txn = newTxn(db.e, &x.e, db.e.Root())
+	x.Txn = *newTxn(db.e, &x.e, db.e.Root())
 	return &x.Txn, nil
 }
 
@@ -82,12 +82,7 @@ func (db *DB) begin(o *TxnOptions, site engine.CallSite) (*Txn, error) {
 // its own: Commit, Rollback, savepoints and keyspaces are those of the whole one. Reads
 // and writes in a keyspace of another database, or of another opening of this one, fail
 // with ErrInvalidOptions.
-func (t *Txn) In(k *Keyspace) *Txn { return t.in(k.reader.k) }
-
-func (t *Txn) in(k *engine.Keyspace) *Txn {
-	x := newTxn(t.e, t.writer.t, k)
-	return &x
-}
+func (t *Txn) In(k *Keyspace) *Txn { return newTxn(t.e, t.writer.t, k.reader.k) }
 
 // Keyspace opens the keyspace of that name and returns the transaction in it, as In
 // does. It creates the keyspace if it is missing: see DB.Keyspace for the name and the
@@ -112,7 +107,7 @@ func (t *Txn) Keyspace(name string, o *KeyspaceOptions) (*Txn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.in(k), nil
+	return newTxn(t.e, t.writer.t, k), nil
 }
 
 // DropKeyspace removes a keyspace and all that is in it, when the transaction is
