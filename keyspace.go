@@ -28,10 +28,10 @@ type KeyspaceOptions struct {
 	// database has.
 	Compression Compression
 	// TTL makes every Put and conditional put in this keyspace a PutTTL with
-	// this time, unless it is 0. Rows of a BulkLoad without BulkOptions.Expires are
-	// all gone this time after its call began. PutTTL, PutUntil and Merge go by what
-	// they are given. It is not stored: what was written keeps its expiry, and
-	// later writes go by the options of their time.
+	// this time, unless it is 0, and holds for the rows of a BulkLoad as
+	// BulkOptions.Expires says. PutTTL, PutUntil and Merge go by what they are given.
+	// It is not stored: what was written keeps its expiry, and later writes go by the
+	// options of their time.
 	TTL time.Duration
 	// Merger combines the operands of Merge in this keyspace. Its name is
 	// stored: a keyspace that was written with one cannot be opened with

@@ -142,20 +142,8 @@ func expiryTime(ms uint64) (at time.Time, expires bool) {
 // lo <= key < hi and what they take; nil is unbounded, and a range in which hi is not
 // above lo is empty. It takes microseconds however many rows there are, and for each
 // table that lies wholly inside some nanoseconds more; where the index of one of the
-// tables that lo or hi cut is not in memory, it is read.
-//
-// Entries counts every version and every tombstone wherever it lies: as many as there
-// are keys where each was written once, and more where some were overwritten or
-// deleted, or hidden by a range delete, an expiry or a compaction filter, and not yet
-// compacted.
-//
-// Of a table wholly inside the range the figures are exact. Each table that lo or hi
-// cuts, one for each run, adds an error of at most about a page (Options.PageSize) of
-// entries where its entries take about the same everywhere, and more where they do not;
-// of a table that is no larger than a page it may say nothing or all. ValueBytes are
-// taken to be spread evenly over the entries. A range of a few hundred keys in memtables
-// is counted; of more, some percent are missed or too many. Commits and compactions
-// beside it may show in part.
+// tables that lo or hi cut is not in memory, it is read. Commits and compactions beside
+// it may show in part. observe.RangeEstimate says how exact the figures are.
 //
 // Errors are ErrClosed, ErrNoKeyspace for a keyspace that was dropped, and those of
 // reading an index: of the system, or a *CorruptionError.

@@ -13,7 +13,7 @@ import (
 // transaction or a batch.
 type writer struct {
 	e *engine.Engine   // nil in the zero Batch
-	k *engine.Keyspace // nil in a Batch, which writes to the default one
+	k *engine.Keyspace // nil in a Batch that is in none, which writes to the default one
 	t *engine.Txn      // operations go into it, unless it is nil
 	b *collected       // or into this; nil in the zero Batch until then
 }
@@ -117,16 +117,15 @@ func (s *store) CompareAndSwap(key, old, value []byte) (bool, error) {
 type BulkOptions struct {
 	// Unsorted takes rows in any order: they are sorted first, in a part of
 	// Options.MemoryBudget and, beyond that, in temporary files in the
-	// directory of the database. Of rows with the same key the last one wins.
+	// directory of the database. Of rows with the same key the last one wins, with
+	// its expiry.
 	Unsorted bool
-	// Expires, if set, says when a row is gone, as PutUntil takes it: in
-	// milliseconds rounded up, at once after a moment that has passed, and the
-	// zero time is no expiry, whatever KeyspaceOptions.TTL says. It is called once
-	// for each row that is taken, by the goroutine that called BulkLoad, before
-	// the next row is asked for; so it may ask the source of the rows about the
-	// one that it is at, as Rows.Expiry does. It must not keep or modify the
-	// slices. In an unsorted load the last one of rows with the same key wins
-	// with its expiry.
+	// Expires, if set, says when a row is gone, as PutUntil takes it. Without it
+	// KeyspaceOptions.TTL holds as for Put, at one moment for all rows: that time
+	// after the call began. It is called once for each row that is taken, by the
+	// goroutine that called BulkLoad, before the next row is asked for; so it may ask
+	// the source of the rows about the one that it is at, as Rows.Expiry does. It must
+	// not keep or modify the slices.
 	Expires func(key, value []byte) time.Time
 	// Progress, if set, is called about every megabyte and at the end of each
 	// phase, by the goroutine that called BulkLoad.
@@ -169,9 +168,6 @@ type BulkStats struct {
 // Rows must come in strictly ascending order of their keys, else BulkLoad ends
 // with ErrKeyOrder; but see BulkOptions.Unsorted. Key and value are taken before
 // the next row is asked for, and may be reused then.
-//
-// Rows expire as BulkOptions.Expires says. Without it KeyspaceOptions.TTL holds as
-// for Put, at one moment for all of them: that time after the call began.
 //
 // A nil error means that the load is visible and durable, in every durability
 // mode, and all commits before it too. Any other error is definite, as with

@@ -224,15 +224,25 @@ type KeyspaceLevel struct {
 	Entries, Deletes, Expiring, RangeDeletes int64
 }
 
-// RangeEstimate is about what lies in a range of keys. See DB.EstimateRange.
+// RangeEstimate is about what lies in a range of keys, as DB.EstimateRange tells.
+//
+// Of a table wholly inside the range the figures are exact. Each table that an end of
+// the range cuts, one for each run, adds an error of at most about a page
+// (Options.PageSize) of entries where its entries take about the same everywhere, and
+// more where they do not; of a table that is no larger than a page it may say nothing or
+// all. A range of a few hundred keys in memtables is counted; of more, some percent are
+// missed or too many.
 type RangeEstimate struct {
-	// Entries counts versions and tombstones in tables and memtables.
+	// Entries counts every version and every tombstone in tables and memtables: as
+	// many as there are keys where each was written once, and more where some were
+	// overwritten or deleted, or hidden by a range delete, an expiry or a compaction
+	// filter, and not yet compacted.
 	Entries uint64
 	// TableBytes are bytes of table files: of pages, compressed, and a share of
 	// filters and indexes.
 	TableBytes uint64
 	// ValueBytes are bytes of value files: what the tables refer to there, without
-	// the garbage.
+	// the garbage. They are taken to be spread evenly over the entries of a table.
 	ValueBytes uint64
 	// MemtableBytes is what the entries in memtables take there.
 	MemtableBytes uint64
