@@ -86,8 +86,10 @@ const depsPolicy = `
 	pace:          batch
 	commit:        observe base poison work vfs clock latency writeset batch txn memtable wal generation manifest versions readstate pins callback report keyspace reserve pace
 	outputs:       base vfs pack compress manifest valuelog sstable compaction readstate
+	jobs:          observe base poison work vfs clock latency batch rangedel merge generation manifest versions sstable compaction readstate callback report keyspace reserve pace outputs commit
+	bulk:          base poison work vfs cache filecache extsort versions compaction readstate callback report keyspace commit jobs
 	dbiter:        base rangedel memtable generation merge sstable compaction readstate pins txn writeset
-	engine:        commit work poison versions report keyspace latency clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base rangedel vfs filecache pack compress cache batch txn extsort merge memtable wal manifest valuelog sstable compaction
+	engine:        jobs bulk commit work poison versions report keyspace clock writeset generation readstate pins dbiter callback reserve pace outputs observe memlimit base vfs filecache pack compress cache batch txn memtable wal manifest valuelog sstable compaction
 	.:             private observe base compress batch compaction engine retry
 	typed:         . private keycodec valuecodec
 	sequence:      .

@@ -31,9 +31,7 @@ const maxFileCycle = 8
 
 // cycleExceptions are packages with a larger cycle, with its exact size. As tidyExceptions
 // does, the list may only shrink.
-var cycleExceptions = map[string]int{
-	"internal/engine": 20,
-}
+var cycleExceptions = map[string]int{}
 
 // widthLimits are how many fields and methods the objects at the centre may have.
 var widthLimits = map[string]int{
@@ -43,10 +41,7 @@ var widthLimits = map[string]int{
 }
 
 // widthExceptions are those that have more, with their exact number.
-var widthExceptions = map[string]int{
-	"internal/engine.Engine fields":  38,
-	"internal/engine.Engine methods": 100,
-}
+var widthExceptions = map[string]int{}
 
 // sourcePackage is a package as `go list` describes it.
 type sourcePackage struct {

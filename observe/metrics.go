@@ -174,8 +174,8 @@ type IndexMetrics struct {
 	Entries int64
 	// FallbackTables fit no model at all.
 	Tables, FallbackTables int64
-	// Training is the time spent fitting models since Open, of BuildTime
-	// spent writing tables.
+	// BuildTime is how long jobs have merged and written tables since Open, and
+	// Training how long of that they fitted models to decide where pages end.
 	Training, BuildTime time.Duration
 }
 

@@ -222,7 +222,7 @@ func (p *Pipeline) apply(c *commit, b *batch.Batch) {
 	for r := b.Reader(); ; seq++ {
 		op, ok, err := r.Next()
 		if err != nil {
-			panic(fmt.Sprintf("engine: a batch that was just encoded does not decode: %v", err))
+			panic(fmt.Sprintf("commit: a batch that was just encoded does not decode: %v", err))
 		}
 		if !ok {
 			break

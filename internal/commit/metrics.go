@@ -38,3 +38,6 @@ func (p *Pipeline) Refusing() error {
 	}
 	return nil
 }
+
+// Slowed is to how many bytes a second writers are slowed; 0: they are not.
+func (p *Pipeline) Slowed() int64 { return p.env.Pace.Rate() }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 )
@@ -15,6 +16,7 @@ const pollBytes = 64 << 10
 // Run streams the input into new tables, dropping what is dead. When it fails
 // it has called Abort on all outputs, and the result is empty.
 func Run(ctx context.Context, o RunOptions) (Result, error) {
+	begin := time.Now()
 	r := runner{o: o, keep: retention{snapshots: o.Snapshots}, split: splitter{guards: o.Guards}}
 	err := r.run(ctx)
 	if err == nil {
@@ -24,6 +26,7 @@ func Run(ctx context.Context, o RunOptions) (Result, error) {
 		r.abort()
 		return Result{}, err
 	}
+	r.res.Stats.Duration = time.Since(begin)
 	return r.res, nil
 }
 

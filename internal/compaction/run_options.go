@@ -1,6 +1,8 @@
 package compaction
 
 import (
+	"time"
+
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/rangedel"
@@ -125,6 +127,9 @@ type Stats struct {
 	Inlined            uint64 // values of value files that came back inline
 	Rewritten          uint64 // values copied from one value file to another
 	RewrittenBytes     uint64 // their length
+
+	Duration time.Duration // from the first entry read to the last table closed
+	Training time.Duration // of that, the time spent on deciding where pages end
 }
 
 func (s *Stats) add(o *Stats) {
@@ -145,6 +150,8 @@ func (s *Stats) add(o *Stats) {
 	s.Inlined += o.Inlined
 	s.Rewritten += o.Rewritten
 	s.RewrittenBytes += o.RewrittenBytes
+	s.Duration += o.Duration
+	s.Training += o.Training
 }
 
 // Filter decides about a value: see RunOptions.Filter.

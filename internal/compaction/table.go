@@ -2,6 +2,7 @@ package compaction
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/manifest"
@@ -102,6 +103,7 @@ func (r *runner) endTable(end []byte) error {
 	if err != nil {
 		return err
 	}
+	r.res.Stats.Training += time.Duration(info.Props.TrainNanos)
 	m := t.meta
 	m.Size = info.Size
 	m.Smallest, m.Largest, m.LargestBound = bytes.Clone(info.Smallest), bytes.Clone(info.Largest), info.LargestBound

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"github.com/seerdb-go/seerdb/internal/bulk"
 	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
@@ -16,6 +17,11 @@ type (
 	IterOptions = dbiter.Options
 	// KeyspaceChoice is what one call that opens a keyspace asks for.
 	KeyspaceChoice = keyspace.Choice
+	// LoadOptions say how rows are loaded, LoadProgress how far a load is, and LoadStats
+	// what it did.
+	LoadOptions  = bulk.Options
+	LoadProgress = bulk.Progress
+	LoadStats    = bulk.Stats
 	// Durability says when a commit is acknowledged.
 	Durability = commit.Durability
 	// CallSite is a place in a program.

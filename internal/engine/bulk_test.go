@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
@@ -35,45 +36,51 @@ func testIngestionTakesPlace(t *testing.T, n int) {
 	if _, err := put("before"); err != nil {
 		t.Fatal(err)
 	}
-	e.flushMu.Lock()
-	defer e.flushMu.Unlock()
 	var span batch.Batch
 	for range n {
 		if err := span.DeleteRange(0, []byte("a"), []byte("z")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	at, err := e.commit.TakePlace(t.Context(), &commit.Ingestion{First: e.versions.NewFileNum(), Batch: &span})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := at.End - at.Seq + 1; got != base.SeqNum(n) || e.store.Current().Active.After != at.End {
-		t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.End, e.store.Current().Active.After)
-	}
-	s, shard := e.store.Keep()
+	var s *readstate.State
+	var shard int
+	var end base.SeqNum
 	after := make(chan base.SeqNum)
-	go func() {
-		seq, _ := put("after")
-		after <- seq
-	}()
-	select {
-	case seq := <-after:
-		t.Fatalf("a commit got sequence %d while a load takes its place at %d", seq, at.Seq)
-	case <-time.After(30 * time.Millisecond):
+	_, err := e.jobs.Ingest(t.Context(), &jobs.Ingestion{
+		Ingestion: commit.Ingestion{First: e.versions.NewFileNum(), Batch: &span},
+		Enter: func(at *jobs.Loading) error {
+			end = at.End
+			if got := at.End - at.Seq + 1; got != base.SeqNum(n) || e.store.Current().Active.After != at.End {
+				t.Errorf("it has %d sequences of %d, up to %d, and what follows in memory is after %d", got, n, at.End, e.store.Current().Active.After)
+			}
+			s, shard = e.store.Keep()
+			go func() {
+				seq, _ := put("after")
+				after <- seq
+			}()
+			select {
+			case seq := <-after:
+				t.Fatalf("a commit got sequence %d while a load takes its place at %d", seq, at.Seq)
+			case <-time.After(30 * time.Millisecond):
+			}
+			if last := e.commit.LastSeq(); last != at.End {
+				t.Errorf("the last sequence is %d, the ingestion has up to %d", last, at.End)
+			}
+			return errors.New("its tables do not come")
+		},
+	})
+	if err == nil {
+		t.Error("a load without tables succeeds")
 	}
-	if last := e.commit.LastSeq(); last != at.End {
-		t.Errorf("the last sequence is %d, the ingestion has up to %d", last, at.End)
-	}
-	e.commit.EndPlace(at, errors.New("its tables did not come"), nil)
 	seq := <-after
-	if seq <= at.End || e.store.Visible() != seq {
-		t.Errorf("the commit has sequence %d, the load %d, and %d is visible", seq, at.Seq, e.store.Visible())
+	if seq <= end || e.store.Visible() != seq {
+		t.Errorf("the commit has sequence %d, the load up to %d, and %d is visible", seq, end, e.store.Visible())
 	}
 	it, err := e.root.newIterOn(s, shard, dbiter.Options{}, readstate.Newest, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if it.SeekGE([]byte("after")) && string(it.Key()) == "after" || s.Visible() >= at.Seq {
+	if it.SeekGE([]byte("after")) && string(it.Key()) == "after" || s.Visible() > end-base.SeqNum(n) {
 		t.Errorf("the state without the load shows what follows it, %s; visible is %d", it.Key(), s.Visible())
 	}
 	if err := it.Close(); err != nil {
@@ -108,10 +115,10 @@ func TestIngestionThatPanics(t *testing.T) {
 		if err := span.DeleteRange(0, nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = e.ingest(t.Context(), &ingestion{
+		_, _ = e.jobs.Ingest(t.Context(), &jobs.Ingestion{
 			Ingestion: commit.Ingestion{Batch: &span},
-			enter:     func(*loading) error { panic("enter") },
-			leave:     func() { left = true },
+			Enter:     func(*jobs.Loading) error { panic("enter") },
+			Leave:     func() { left = true },
 		})
 	}()
 	if !left || e.DurableSeq() != durable {

@@ -5,12 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/callback"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
+
+// closing is the end of an engine.
+type closing struct {
+	once sync.Once
+	err  error // immutable after once
+}
 
 // closeFlushBytes is how much log a clean Close leaves to be replayed rather
 // than write it to tables: replay reads this in a few milliseconds, and a
@@ -27,12 +34,13 @@ func (e *Engine) Close() error {
 	if err := e.report.Callers.Refuse("Close", callback.CallingRows); err != nil {
 		return err
 	}
-	e.closeOnce.Do(func() { e.closeErr = e.close() })
+	e.closing.once.Do(func() { e.closing.err = shutDown(e) })
 	e.report.Drain()
-	return e.closeErr
+	return e.closing.err
 }
 
-func (e *Engine) close() error {
+// shutDown is the first Close.
+func shutDown(e *Engine) error {
 	e.commit.Close()
 	e.work.Stop()
 	e.work.Wait()
@@ -40,14 +48,14 @@ func (e *Engine) close() error {
 	switch p := e.latch.Cause(); {
 	case e.opts.ReadOnly:
 	case p != nil:
-		e.abandonLogs()
+		abandonLogs(e)
 		errs = append(errs, fmt.Errorf("%w: commits that were not yet durable may be lost: %w", base.ErrReadOnly, p))
 	default:
-		errs = append(errs, e.finishLogs())
+		errs = append(errs, finishLogs(e))
 	}
 	e.clock.Tick()
 	e.versions.Lock()
-	leaks := e.closeLeaks()
+	leaks := closeLeaks(e)
 	if !e.opts.ReadOnly && e.latch.Cause() == nil {
 		e.commit.KeepReserve()
 	}
@@ -60,15 +68,15 @@ func (e *Engine) close() error {
 				errs = append(errs, fmt.Errorf("seerdb: close: keyspaces that were created since the last flush may be lost: manifest: %w", err))
 			}
 		}
-		e.persistClock()
+		persistClock(e)
 		if s != nil && errors.Join(errs...) == nil {
-			e.noteClosed(s)
+			noteClosed(e, s)
 		}
 		errs = append(errs, e.versions.Close())
 	}
 	e.versions.Unlock()
 	retire()
-	e.releaseDir()
+	e.dir.release()
 	e.store.Freed()
 	err := errors.Join(errs...)
 	switch {
@@ -82,7 +90,7 @@ func (e *Engine) close() error {
 
 // persistClock writes down the latest time told, as far as that works: it is only
 // needed should the system's clock go back. The versions are locked.
-func (e *Engine) persistClock() {
+func persistClock(e *Engine) {
 	if t := e.clock.Mark(); e.latch.Cause() == nil && t > e.versions.Manifest().State().Clock {
 		if err := e.versions.Manifest().Append(&manifest.Edit{Clock: t}); err != nil {
 			e.report.Logger.Warn("seerdb: the time was not written down at close", "err", err)
@@ -94,8 +102,8 @@ func (e *Engine) persistClock() {
 // Open notices when less is there. It is not needed: without it the directory is
 // as a kill would leave it, and what was acknowledged is durable all the same.
 // The versions are locked.
-func (e *Engine) noteClosed(s *readstate.State) {
-	if name := e.halfWritten(); name != "" {
+func noteClosed(e *Engine, s *readstate.State) {
+	if name := halfWritten(e); name != "" {
 		// Only after a kill does Open remove what cannot say that it is ours.
 		e.report.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
 		return
@@ -115,7 +123,7 @@ func (e *Engine) noteClosed(s *readstate.State) {
 
 // closeLeaks marks the engine closed for iterators and snapshots, and names
 // those that are still open.
-func (e *Engine) closeLeaks() *base.LeakError {
+func closeLeaks(e *Engine) *base.LeakError {
 	e.store.MarkClosed()
 	n, places := e.open.Leaked()
 	if n == 0 {
@@ -127,7 +135,7 @@ func (e *Engine) closeLeaks() *base.LeakError {
 // finishLogs makes everything acknowledged durable: in tables when there is
 // much of it, no log, or no room for the next Open to do it, else in the log. A flush that fails, on a full disk
 // say, falls back on the logs, which are complete.
-func (e *Engine) finishLogs() error {
+func finishLogs(e *Engine) error {
 	var logged int64
 	withoutLog := false
 	for _, g := range e.store.Current().Generations() {
@@ -142,7 +150,7 @@ func (e *Engine) finishLogs() error {
 		withoutLog = true // what was acknowledged from its memory
 	}
 	if withoutLog || logged > closeFlushBytes || e.room.Lacking() != nil {
-		if err = e.flushForClose(); err == nil {
+		if err = flushForClose(e); err == nil {
 			return nil
 		}
 		e.report.Logger.Warn("seerdb: flush at close failed; the log keeps the commits", "err", err)
@@ -152,7 +160,7 @@ func (e *Engine) finishLogs() error {
 		serr := g.Seal()
 		whole = whole && serr == nil
 		if serr != nil && !errors.Is(serr, base.ErrNoSpace) {
-			e.abandonLogs()
+			abandonLogs(e)
 			return fmt.Errorf("seerdb: close: write-ahead log %s: %w", base.FileName(base.FileTypeLog, g.Num), serr)
 		}
 	}
@@ -168,22 +176,20 @@ func (e *Engine) finishLogs() error {
 
 // flushForClose writes all generations to tables, as every flush does: readers
 // are still there, and must see either a generation or its tables.
-func (e *Engine) flushForClose() error {
+func flushForClose(e *Engine) error {
 	err := e.commit.RetireLast()
 	if err != nil {
 		return err
 	}
-	e.flushMu.Lock()
-	defer e.flushMu.Unlock()
-	if _, err := e.flushBefore(context.Background(), base.SeqNumMax); err != nil {
+	if err := e.jobs.FlushAll(context.Background()); err != nil {
 		return err
 	}
-	e.abandonLogs() // that of the new generation, which is empty
+	abandonLogs(e) // that of the new generation, which is empty
 	return nil
 }
 
 // abandonLogs closes the logs as they are.
-func (e *Engine) abandonLogs() {
+func abandonLogs(e *Engine) {
 	for _, g := range e.store.Current().Generations() {
 		g.AbandonLog()
 	}

@@ -6,9 +6,11 @@ import (
 	"sync/atomic"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/versions"
 )
 
 // What transactions may yet ask of keyspaces that were dropped: a transaction
@@ -32,25 +34,35 @@ type droppedSpace struct {
 
 // droppedSpaces are in the order in which they were dropped.
 type droppedSpaces struct {
+	// Immutable after init.
+	store     *readstate.Store
+	versions  *versions.Set
+	keyspaces *keyspace.Set
+	commits   *commit.Pipeline
+
 	any  atomic.Bool // the list is not empty; a hint for transactions that end
 	mu   sync.Mutex
 	list []droppedSpace // guarded by mu
+}
+
+func (g *droppedSpaces) init(store *readstate.Store, v *versions.Set, k *keyspace.Set, c *commit.Pipeline) {
+	g.store, g.versions, g.keyspaces, g.commits = store, v, k, c
 }
 
 // pinnedGenerations is how many generations may be pinned by dropped keyspaces:
 // memtables of an eighth of the default budget.
 const pinnedGenerations = 4
 
-// keepDropped keeps what transactions may ask of a keyspace that no commit, and
+// keep keeps what transactions may ask of a keyspace that no commit, and
 // no new read, finds any more, while the state still has its tables. The caller
 // has the versions locked.
-func (e *Engine) keepDropped(k *keyspace.Keyspace, newest base.SeqNum) {
+func (g *droppedSpaces) keep(k *keyspace.Keyspace, newest base.SeqNum) {
 	d := droppedSpace{k: k, newest: newest}
-	if d.s, d.shard = e.store.Keep(); d.s == nil {
+	if d.s, d.shard = g.store.Keep(); d.s == nil {
 		return // closed
 	}
-	e.dropped.add(d)
-	e.forgetDropped() // the last transaction may have ended before it could see that
+	g.add(d)
+	g.forget() // the last transaction may have ended before it could see that
 }
 
 func (g *droppedSpaces) add(d droppedSpace) {
@@ -87,18 +99,17 @@ func (d *droppedSpace) giveUp() {
 	}
 }
 
-// forgetDropped lets go of the keyspaces that no open transaction may ask for:
+// forget lets go of the keyspaces that no open transaction may ask for:
 // all of them when the engine is closed.
-func (e *Engine) forgetDropped() {
-	g := &e.dropped
+func (g *droppedSpaces) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.list) == 0 {
 		return
 	}
-	oldest, open := e.commit.OldestTxn()
+	oldest, open := g.commits.OldestTxn()
 	g.list = slices.DeleteFunc(g.list, func(d droppedSpace) bool {
-		gone := !open || oldest >= d.newest || e.store.Closed()
+		gone := !open || oldest >= d.newest || g.store.Closed()
 		if gone {
 			d.giveUp()
 		}
@@ -117,9 +128,9 @@ type pinnedTree struct {
 }
 
 // tree is what a transaction that asks the stored versions looks at.
-func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
-	if k := e.keyspaces.Get(keyspace); k != nil {
-		s, shard := e.store.Keep()
+func (g *droppedSpaces) tree(keyspace uint32) (pinnedTree, error) {
+	if k := g.keyspaces.Get(keyspace); k != nil {
+		s, shard := g.store.Keep()
 		if s == nil {
 			return pinnedTree{}, base.ErrClosed
 		}
@@ -129,9 +140,8 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 		}
 		s.LetGo(shard)
 	}
-	e.versions.Lock() // a drop that has begun is through then
-	defer e.versions.Unlock()
-	g := &e.dropped
+	g.versions.Lock() // a drop that has begun is through then
+	defer g.versions.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	i := slices.IndexFunc(g.list, func(d droppedSpace) bool { return d.k.ID() == keyspace })
@@ -143,4 +153,24 @@ func (e *Engine) tree(keyspace uint32) (pinnedTree, error) {
 		d.s.KeepAgain(d.shard)
 	}
 	return pinnedTree{k: d.k, s: d.s, shard: d.shard, newest: d.newest}, nil
+}
+
+// NewestSeq implements txn.Tree.
+func (g *droppedSpaces) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
+	t, err := g.tree(keyspace)
+	if err != nil || t.s == nil {
+		return t.newest, err
+	}
+	defer t.s.LetGo(t.shard)
+	return t.s.NewestSeq(keyspace, key)
+}
+
+// AnyNewer implements txn.Tree.
+func (g *droppedSpaces) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
+	t, err := g.tree(keyspace)
+	if err != nil || t.s == nil {
+		return t.newest > after, err
+	}
+	defer t.s.LetGo(t.shard)
+	return t.s.AnyNewer(keyspace, lo, hi, after)
 }

@@ -30,7 +30,7 @@ func TestDroppedKeyspaceIsLetGo(t *testing.T) {
 	}
 	x.Rollback() // while DropKeyspace, which found it open, is on its way
 	e.versions.Lock()
-	e.keepDropped(k.Keyspace, newest)
+	e.dropped.keep(k.Keyspace, newest)
 	e.versions.Unlock()
 	if e.dropped.any.Load() {
 		t.Error("a keyspace is kept for transactions, and there are none")

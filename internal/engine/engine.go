@@ -2,79 +2,52 @@ package engine
 
 import (
 	"context"
-	"io"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/bulk"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/commit"
-	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
-	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
-	"github.com/seerdb-go/seerdb/internal/outputs"
-	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/poison"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/report"
 	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/versions"
-	"github.com/seerdb-go/seerdb/internal/vfs"
 	"github.com/seerdb-go/seerdb/internal/work"
 )
 
-// Engine is an open database.
+// Engine is an open database. It puts the rooms below it together, and holds what needs several
+// of them: opening and closing, transactions, snapshots, keyspaces, metrics.
 type Engine struct {
 	// Immutable after Open.
 	opts      Options
-	fs        *filecache.FS    // the directory that is locked, whatever its path leads to by now; over io
-	io        *vfs.CountingFS  // counts what is read and written
-	files     *filecache.Cache // the open tables and value files
-	name      string           // of the directory as the user gave it, for messages
-	dirRoot   vfs.Root         // under io
-	dirHandle vfs.Dir
-	dirLock   io.Closer
-	cache     *cache.Cache
 	opened    time.Time
+	dir       directory
 	root      *Keyspace // the default one
+	cache     *cache.Cache
 	store     *readstate.Store
 	versions  *versions.Set
 	keyspaces *keyspace.Set
+	commit    *commit.Pipeline
+	jobs      *jobs.Jobs
 	report    *report.Reporter
 	work      *work.Group
-	latch     poison.Latch
-
-	// Atomics. A reader touches only these.
-	nextJob   atomic.Int64
-	folded    dbiter.Folded
 	iters     dbiter.Env
-	outputs   outputs.Env  // immutable after Open
-	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
+	loads     bulk.Env
 
-	clock      clock.Clock
-	commit     *commit.Pipeline
-	room       reserve.Reserve
-	pace       *pace.Pace
-	background *background
-	dropped    droppedSpaces
-	open       pins.List // iterators, snapshots and transactions
-	stats      stats
-
-	observed compaction.Workload // guarded by mu; what jobs learned about the writes
-	manual   chan struct{}       // of one place: the caller that compacts by hand
-	byHand   *byHand             // guarded by mu; what that caller has yet to do
-	flushMu  sync.Mutex
-
-	mu   sync.Mutex
-	busy compaction.Busy // guarded by mu; the inputs of running jobs
-
-	closeOnce sync.Once
-	closeErr  error // immutable after closeOnce
+	// Safe for concurrent use, as they say themselves.
+	latch   poison.Latch
+	clock   clock.Clock
+	room    reserve.Reserve
+	open    pins.List // iterators, snapshots and transactions
+	dropped droppedSpaces
+	closing closing
 }
 
 // Commit applies a batch atomically and returns its last sequence: see commit.Pipeline.Commit.
@@ -106,3 +79,6 @@ func (e *Engine) Now() uint64 { return e.clock.Now() }
 
 // poison makes the engine read-only for good, also while Open goes on.
 func (e *Engine) poison(cause error) { e.commit.Poison(cause) }
+
+// Flush returns once everything committed before the call is in tables: see jobs.Jobs.Flush.
+func (e *Engine) Flush(ctx context.Context) error { return e.jobs.Flush(ctx) }

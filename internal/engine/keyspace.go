@@ -1,8 +1,9 @@
 package engine
 
 import (
+	"context"
 	"fmt"
-	"slices"
+	"iter"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
@@ -29,10 +30,10 @@ func (e *Engine) foreign(k *Keyspace) error {
 
 // Foreign is the error for a thing of another engine that was given to this one.
 func (e *Engine) Foreign(other *Engine, thing string) error {
-	if other.name == e.name {
-		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.name)
+	if other.dir.name == e.dir.name {
+		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.dir.name)
 	}
-	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.name, e.name)
+	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.dir.name, e.dir.name)
 }
 
 // Keyspaces lists the names of the keyspaces but the default one, sorted.
@@ -77,9 +78,9 @@ func (e *Engine) DropKeyspace(name string) error {
 	}
 	edit := new(manifest.Edit)
 	dropTree(edit, e.versions.Manifest().Version(), k)
-	err := e.makeCurrent(edit, e.keyspaces.Missing, func() {
+	err := e.jobs.MakeCurrent(edit, e.keyspaces.Missing, func() {
 		if newest, asked := e.commit.Drop(k); asked {
-			e.keepDropped(k, newest)
+			e.dropped.keep(k, newest)
 		}
 	}, nil, false)
 	if err != nil {
@@ -98,43 +99,12 @@ func dropTree(edit *manifest.Edit, v *manifest.Version, k *keyspace.Keyspace) {
 	})
 }
 
-// withoutMissing takes out of an edit the tables of keyspaces that are missing, which
-// were dropped since some job made them, and returns them.
-func withoutMissing(edit *manifest.Edit, missing func(uint32) bool) (dead []manifest.Dropped) {
-	gone := func(n manifest.NewFile) bool { return missing(n.Meta.Keyspace) }
-	if !slices.ContainsFunc(edit.Add, gone) {
-		return nil
-	}
-	referenced := map[base.FileNum]bool{}
-	for _, n := range edit.Add {
-		if gone(n) {
-			continue
-		}
-		referenced[n.Meta.Pack] = true
-		for _, r := range n.Meta.ValueRefs {
-			referenced[r.File] = true
-		}
-	}
-	edit.Add = slices.DeleteFunc(edit.Add, func(n manifest.NewFile) bool {
-		if !gone(n) {
-			return false
-		}
-		m := n.Meta
-		switch {
-		case m.Pack == 0:
-			dead = append(dead, manifest.Dropped{Type: base.FileTypeTable, Num: m.Num})
-		case !referenced[m.Pack]:
-			referenced[m.Pack] = true // once
-			dead = append(dead, manifest.Dropped{Type: base.FileTypePack, Num: m.Pack})
-		}
-		return true
-	})
-	edit.AddValues = slices.DeleteFunc(slices.Clone(edit.AddValues), func(m manifest.ValueMeta) bool {
-		if referenced[m.Num] {
-			return false
-		}
-		dead = append(dead, manifest.Dropped{Type: base.FileTypeValues, Num: m.Num})
-		return true
-	})
-	return dead
+// Compact flushes and compacts a range of the keyspace: see jobs.Jobs.Compact.
+func (k *Keyspace) Compact(ctx context.Context, lo, hi []byte) error {
+	return k.e.jobs.Compact(ctx, k.Keyspace, lo, hi)
+}
+
+// Load adds rows, all at once and newer than everything before: see bulk.Env.Load.
+func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o LoadOptions) (LoadStats, error) {
+	return k.e.loads.Load(ctx, k.Keyspace, rows, o)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
@@ -107,8 +108,8 @@ func (k *Keyspace) getMerged(dst, key []byte, at readstate.Point, own *writeset.
 		return dst, err
 	}
 	dst, n, err := it.TakeValue(dst, key)
-	if err == nil && n >= collapseFrom {
-		k.collapseLater(key)
+	if err == nil && n >= jobs.CollapseFrom {
+		k.e.jobs.CollapseLater(k.Keyspace, key)
 	}
 	return dst, err
 }

@@ -14,36 +14,27 @@ import (
 // Metrics gathers the counters.
 func (e *Engine) Metrics() *observe.Metrics {
 	m := &observe.Metrics{
-		CompactionsByReason: map[string]int64{},
-		VisibleSeq:          uint64(e.store.Visible()),
-		Iterators:           e.open.Iterators(),
-		Transactions:        e.open.Transactions(),
-		Uptime:              time.Since(e.opened),
-		Flushes:             e.stats.flush.metrics(),
-		Compactions:         e.stats.compact.metrics(),
+		VisibleSeq:   uint64(e.store.Visible()),
+		Iterators:    e.open.Iterators(),
+		Transactions: e.open.Transactions(),
+		Uptime:       time.Since(e.opened),
 	}
 	n, oldest := e.store.Snapshots.Summary()
 	m.Snapshots, m.OldestSnapshotSeq = int64(n)-m.Transactions, uint64(oldest)
-	for reason, n := range e.stats.byReason() {
-		m.CompactionsByReason[reason] = n
-	}
-	e.stats.versions.metrics(m)
-	m.Ops = observe.OpMetrics{
-		Get: e.store.Gets(), Seek: e.store.Seeks.Latency(),
-		Flush: e.stats.flush.hist.Latency(1), Compaction: e.stats.compact.hist.Latency(1),
-	}
+	m.Ops.Get, m.Ops.Seek = e.store.Gets(), e.store.Seeks.Latency()
 	if s, shard := e.store.Acquire(); s != nil {
-		e.treeMetrics(m, s)
+		treeMetrics(e, m, s)
 		s.Release(shard)
 	}
 	e.commit.Metrics(m)
-	e.memoryMetrics(m)
-	e.ioMetrics(m)
+	e.jobs.Metrics(m)
+	memoryMetrics(e, m)
+	ioMetrics(e, m)
 	return m
 }
 
 // treeMetrics describes memtables, levels and value files of a state.
-func (e *Engine) treeMetrics(m *observe.Metrics, s *readstate.State) {
+func treeMetrics(e *Engine, m *observe.Metrics, s *readstate.State) {
 	m.Memtable.Active = s.Active.Mem.Bytes()
 	m.Memtable.Entries = int64(s.Active.Mem.Len())
 	m.Memtable.Queue = len(s.Imm)
@@ -63,12 +54,8 @@ func (e *Engine) treeMetrics(m *observe.Metrics, s *readstate.State) {
 	for l := range m.Levels {
 		m.Levels[l].Level = l
 		e.store.LevelReads(l, &m.Levels[l])
-		e.stats.level(l, &m.Levels[l])
 	}
 	s.TableMetrics(m)
-	m.Values.Rewritten = e.stats.rewritten.Load()
-	m.Index.Training = time.Duration(e.stats.training.Load())
-	m.Index.BuildTime = time.Duration(e.stats.building.Load())
 }
 
 // IndexMetrics describes the indexes of all tables. It reads the ends of those
@@ -80,12 +67,11 @@ func (e *Engine) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err 
 	}
 	defer s.LetGo(shard)
 	m, err = s.IndexMetrics(ctx)
-	m.Training = time.Duration(e.stats.training.Load())
-	m.BuildTime = time.Duration(e.stats.building.Load())
+	m.Training, m.BuildTime = e.jobs.IndexTimes()
 	return m, err
 }
 
-func (e *Engine) memoryMetrics(m *observe.Metrics) {
+func memoryMetrics(e *Engine, m *observe.Metrics) {
 	c := e.cache.Stats()
 	m.Cache = observe.CacheMetrics{Hits: int64(c.Hits), Misses: int64(c.Misses), Evictions: int64(c.Evictions), Shared: int64(c.Waits), Bytes: c.Bytes, Capacity: c.Budget}
 	mm := &m.Memory
@@ -94,16 +80,16 @@ func (e *Engine) memoryMetrics(m *observe.Metrics) {
 	mm.Transactions, mm.Loads, mm.Heap = c.Charged[cache.Transactions], c.Charged[cache.Loads], c.Charged[cache.Heap]
 	mm.Iterators = e.open.IterBytes()
 	mm.Used = mm.Pages + mm.Memtables + mm.Tables + mm.Iterators + mm.Transactions + mm.Loads + mm.Heap
-	f := e.files.Stats()
+	f := e.dir.files.Stats()
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
 }
 
 // ioMetrics counts at the file layer (the original counted what it thought it
 // wrote, and published a write amplification of 1.01).
-func (e *Engine) ioMetrics(m *observe.Metrics) {
+func ioMetrics(e *Engine, m *observe.Metrics) {
 	io := func(types ...base.FileType) (f observe.FileIO) {
 		for _, t := range types {
-			s := e.io.Stats(t)
+			s := e.dir.io.Stats(t)
 			f.BytesWritten += int64(s.BytesWritten)
 			f.BytesRead += int64(s.BytesRead)
 			f.Writes += int64(s.Writes)
@@ -141,13 +127,6 @@ func (e *Engine) ioMetrics(m *observe.Metrics) {
 	}
 }
 
-func (j *jobStats) metrics() observe.JobMetrics {
-	return observe.JobMetrics{
-		Count: j.count.Load(), Failures: j.failures.Load(), BytesIn: j.in.Load(), BytesOut: j.out.Load(),
-		Duration: time.Duration(j.time.Load()), Running: int(j.running.Load()),
-	}
-}
-
 // Health says whether everything works. It takes no lock under which anything
 // waits for a disk.
 func (e *Engine) Health() observe.Health {
@@ -169,10 +148,10 @@ func (e *Engine) Health() observe.Health {
 		h.Err = err
 		worse(observe.Degraded, "commits are refused: "+err.Error())
 	}
-	for _, err := range e.background.errors() {
+	for _, err := range e.jobs.Errors() {
 		worse(observe.Degraded, err.Error())
 	}
-	if f := e.files.Stats(); f.Refused {
+	if f := e.dir.files.Stats(); f.Refused {
 		worse(observe.Degraded, fmt.Sprintf("the system had no descriptor left for a file; at most %d tables and value files are kept open instead of %d, and reads open them again", f.Limit, f.Max))
 	}
 	if p := e.commit.Pinning(); p != "" {
@@ -190,7 +169,7 @@ func (e *Engine) Health() observe.Health {
 	e.clock.Health(worse)
 	if r := e.commit.Stats.Stopped(); r != "" {
 		worse(observe.Degraded, "writers are stopped: "+r)
-	} else if rate := e.pace.Rate(); rate != 0 {
+	} else if rate := e.commit.Slowed(); rate != 0 {
 		worse(observe.Degraded, fmt.Sprintf("writers are slowed to %d bytes a second while compaction catches up", rate))
 	}
 	return h

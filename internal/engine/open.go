@@ -7,14 +7,16 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/bulk"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/commit"
-	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/dbiter"
 	"github.com/seerdb-go/seerdb/internal/filecache"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/report"
@@ -38,15 +40,9 @@ func Open(dir string, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		opts: o, name: dir, files: filecache.New(o.OpenFiles), opened: time.Now(),
-		busy: compaction.Busy{}, manual: make(chan struct{}, 1),
+		opts: o, opened: time.Now(), dir: directory{name: dir, files: filecache.New(o.OpenFiles)},
 		report: report.New(o.Logger, o.Listener), work: work.New(),
 	}
-	e.versions = versions.New(versions.Options{Latch: &e.latch, Poison: e.poison})
-	e.keyspaces = keyspace.New(
-		keyspace.Config{Versions: e.versions, SyncNew: o.Durability == Sync, Closed: func() bool { return e.store.Closed() }},
-		keyspace.Options{ValueThreshold: o.ValueThreshold, Codec: o.Codec, Merger: o.Merger, Filter: o.Filter})
-	e.root = &Keyspace{e, e.keyspaces.Root()}
 	e.clock.Start(o.Clock, o.Elapsed)
 	e.room.Init()
 	budget := o.MemoryBudget
@@ -54,156 +50,150 @@ func Open(dir string, o Options) (*Engine, error) {
 		budget = 0
 	}
 	e.cache = cache.New(cache.Options{Budget: budget})
-	e.open.Init(e.cache)
 	e.cache.Charge(cache.Heap, min(o.MemoryBudget/heapShare, maxHeap))
-	e.background = newBackground(e)
-	e.pace = pace.New(pace.Options{
-		L0Slowdown: o.L0Slowdown, L0Stop: o.L0Stop, BaseLevelBytes: o.BaseLevelBytes,
-		Trees: e.eachTree, Done: e.work.Done(),
-	})
-	if err := e.openDir(); err != nil {
-		e.abandon()
+	e.open.Init(e.cache)
+	e.versions = versions.New(versions.Options{Latch: &e.latch, Poison: func(cause error) { e.commit.Poison(cause) }})
+	op := &opening{e: e}
+	if err := op.run(); err != nil {
+		op.abandon()
 		return nil, err
 	}
 	if !o.ReadOnly {
 		e.room.Opened()
 		e.commit.Start()
-		e.background.start()
+		e.jobs.Start()
 	}
 	return e, nil
 }
 
-// abandon undoes a failed Open.
-func (e *Engine) abandon() {
+// opening is an Open on its way.
+type opening struct{ e *Engine }
+
+// abandon undoes an Open that failed.
+func (o *opening) abandon() {
+	e := o.e
 	e.work.Stop()
 	e.work.Wait()
-	if e.commit != nil {
-		e.commit.Abandon()
-	}
-	if e.fs != nil {
-		e.versions.Undo(e.fs)
-	}
-	e.releaseDir()
 	if e.store == nil {
+		e.dir.release()
 		e.cache.Close()
 		return
 	}
+	e.commit.Abandon()
+	e.versions.Undo(e.dir.fs)
+	_ = e.versions.Close()
+	e.dir.release()
 	e.store.Close()()
 	e.store.Freed()
 }
 
-// releaseDir closes manifest, lock and directory. From here on nothing in the
-// directory is touched.
-func (e *Engine) releaseDir() {
-	_ = e.versions.Close()
-	if e.dirHandle != nil {
-		_ = e.dirHandle.Close()
-	}
-	if e.dirLock != nil {
-		_ = e.dirLock.Close()
-	}
-	if e.dirRoot != nil {
-		_ = e.dirRoot.Close()
-	}
-}
-
-// openDir opens and locks the directory and brings the state back, or begins
-// one. From here on the path is only used to make and open the directory:
-// everything else goes through what was opened, so that another directory that
-// takes its place is left alone.
-func (e *Engine) openDir() error {
+// run opens and locks the directory and brings the state back, or begins one.
+func (o *opening) run() error {
+	e := o.e
 	mustExist := e.opts.ErrorIfMissing || e.opts.ReadOnly
-	if !mustExist {
-		if err := vfs.MkdirAllDurable(e.opts.FS, e.name); err != nil {
-			return vfs.Cannot("make the directory "+e.name, err)
-		}
+	if err := e.dir.open(e.opts.FS, mustExist); err != nil {
+		return err
 	}
-	var err error
-	if e.dirRoot, err = e.opts.FS.OpenRoot(e.name); err != nil {
-		if mustExist && errors.Is(err, fs.ErrNotExist) {
-			return e.noDatabase()
-		}
-		return vfs.Cannot("open the directory "+e.name, err)
-	}
-	e.io = vfs.NewCounting(e.dirRoot)
-	e.fs = filecache.NewFS(e.io, e.files)
-	e.store = readstate.New(readstate.Options{
-		Dir: e.name, FS: e.io, Files: e.files, Cache: e.cache, Clock: &e.clock, Logger: e.report.Logger,
-		MemoryBudget: e.opts.MemoryBudget, MemtableSize: int64(e.opts.MemtableSize), Work: e.work,
-		Damaged: e.report.Damage, Remove: e.removeFile, Freed: func() { e.cache.Close() },
-	})
 	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
 		// Look before making anything.
-		if _, err := e.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
-			return e.noDatabase()
+		if _, err := e.dir.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
+			return e.dir.noDatabase()
 		}
 	}
-	lock := e.dirRoot.Lock
-	if e.opts.ReadOnly {
-		lock = e.dirRoot.LockShared
-	}
-	if e.dirLock, err = lock(base.FileName(base.FileTypeLock, 0)); err != nil {
-		return vfs.Cannot("lock "+e.name, err)
-	}
-	if e.dirHandle, err = e.fs.OpenDir(vfs.Top); err != nil {
-		return vfs.Cannot("open the directory "+e.name, err)
+	if err := e.dir.take(e.opts.ReadOnly); err != nil {
+		return err
 	}
 	if !e.opts.ReadOnly {
-		e.room.Adopt(filecache.NewFS(e.dirRoot, e.files))
+		e.room.Adopt(filecache.NewFS(e.dir.root, e.dir.files))
 	}
-	e.commit = commit.New(commit.Env{
-		Durability: e.opts.Durability, SyncInterval: e.opts.SyncInterval,
-		MemoryBudget: e.opts.MemoryBudget, MemtableSize: e.opts.MemtableSize, Partitions: e.opts.Partitions,
-		FS: e.room.Over(e.fs), Dir: e.dirHandle, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces,
-		Pins: &e.open, Clock: &e.clock, Room: &e.room, Pace: e.pace, Report: e.report, Work: e.work, Latch: &e.latch,
-		Tree: storedVersions{e}, Kick: e.background.kick, Blocking: e.background.blocking,
-	})
-	e.iters = dbiter.Env{
-		Store: e.store, Pins: &e.open, Folded: &e.folded, DeadMin: e.opts.DeadMin, FoldFrom: e.opts.FoldFrom, Share: e.commit.ShareActive,
-	}
-	e.outputs = e.outputEnv()
-	names, err := e.fs.List(vfs.Top)
+	o.furnish()
+	names, err := e.dir.fs.List(vfs.Top)
 	if err != nil {
-		return vfs.Cannot("list the directory "+e.name, err)
+		return vfs.Cannot("list the directory "+e.dir.name, err)
 	}
-	_, err = e.fs.Stat(current)
+	_, err = e.dir.fs.Stat(current)
 	switch {
 	case err == nil && e.opts.ErrorIfExists:
-		return fmt.Errorf("%w in %s", base.ErrExists, e.name)
+		return fmt.Errorf("%w in %s", base.ErrExists, e.dir.name)
 	case err == nil:
-		return e.recover(names)
+		return o.recover(names)
 	case errors.Is(err, fs.ErrNotExist) && mustExist:
-		return e.noDatabase()
+		return e.dir.noDatabase()
 	case errors.Is(err, fs.ErrNotExist):
-		return e.create()
+		return o.create()
 	}
-	return vfs.Cannot("find out whether there is a database in "+e.name, err)
+	return vfs.Cannot("find out whether there is a database in "+e.dir.name, err)
 }
 
-func (e *Engine) noDatabase() error {
-	return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, e.name)
+// furnish makes the rooms that the engine is put together from, each from those before it.
+func (o *opening) furnish() {
+	e, opts := o.e, &o.e.opts
+	d := &e.dir
+	remove := func(t base.FileType, n base.FileNum, size int64) { d.remove(t, n, size, e.report) }
+	e.store = readstate.New(readstate.Options{
+		Dir: d.name, FS: d.io, Files: d.files, Cache: e.cache, Clock: &e.clock, Logger: e.report.Logger,
+		MemoryBudget: opts.MemoryBudget, MemtableSize: int64(opts.MemtableSize), Work: e.work,
+		Damaged: e.report.Damage, Remove: remove, Freed: func() { e.cache.Close() },
+	})
+	e.keyspaces = keyspace.New(
+		keyspace.Config{Versions: e.versions, SyncNew: opts.Durability == Sync, Closed: e.store.Closed},
+		keyspace.Options{ValueThreshold: opts.ValueThreshold, Codec: opts.Codec, Merger: opts.Merger, Filter: opts.Filter})
+	e.root = &Keyspace{e, e.keyspaces.Root()}
+	pace := pace.New(pace.Options{
+		L0Slowdown: opts.L0Slowdown, L0Stop: opts.L0Stop, BaseLevelBytes: opts.BaseLevelBytes,
+		Trees: e.store.Runs, Done: e.work.Done(),
+	})
+	e.commit = commit.New(commit.Env{
+		Durability: opts.Durability, SyncInterval: opts.SyncInterval,
+		MemoryBudget: opts.MemoryBudget, MemtableSize: opts.MemtableSize, Partitions: opts.Partitions,
+		FS: e.room.Over(d.fs), Dir: d.handle, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces,
+		Pins: &e.open, Clock: &e.clock, Room: &e.room, Pace: pace, Report: e.report, Work: e.work, Latch: &e.latch,
+		Tree: &e.dropped,
+		Kick: func() { e.jobs.Kick() }, Blocking: func(s commit.Stop) error { return e.jobs.Blocking(s) },
+	})
+	e.dropped.init(e.store, e.versions, e.keyspaces, e.commit)
+	e.jobs = jobs.New(jobs.Env{
+		Config: opts.compaction(), TableSize: opts.TableSize, MaxCompactions: opts.MaxCompactions,
+		ManualOnly: opts.ManualOnly || opts.ReadOnly,
+		Outputs: outputs.Env{
+			FS: d.fs, Room: e.room.Over(d.fs), Dir: d.handle,
+			PageSize: opts.PageSize, FilterBits: opts.FilterBits, Index: opts.Index,
+			ValueFileSize: opts.valueFileSize(), PackFrom: opts.PackFrom, PackedMax: opts.PackedMax,
+		},
+		Root: d.root, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces, Commit: e.commit,
+		Clock: &e.clock, Room: &e.room, Pace: pace, Report: e.report, Work: e.work, Latch: &e.latch, Remove: remove,
+	})
+	e.iters = dbiter.Env{
+		Store: e.store, Pins: &e.open, Folded: new(dbiter.Folded), DeadMin: opts.DeadMin, FoldFrom: opts.FoldFrom, Share: e.commit.ShareActive,
+	}
+	e.loads = bulk.Env{
+		FS: d.fs, IO: d.io, Files: d.files, Cache: e.cache, MemoryBudget: opts.MemoryBudget, TableSize: opts.TableSize,
+		Config: opts.compaction(), Store: e.store, Versions: e.versions, Jobs: e.jobs, Commit: e.commit,
+		Report: e.report, Work: e.work, Latch: &e.latch,
+	}
 }
 
 // create begins a database.
-func (e *Engine) create() error {
-	v, err := e.versions.Create(e.room.Over(e.fs))
+func (o *opening) create() error {
+	v, err := o.e.versions.Create(o.e.room.Over(o.e.dir.fs))
 	if err != nil {
 		return err
 	}
-	return e.begin(v, new(manifest.Edit), nil)
+	return o.begin(v, new(manifest.Edit), nil)
 }
 
 // begin installs what recovery made, and lets the engine be used. The first
 // generation is g, which the pipeline owns from then on; if that is nil it makes one, and
 // its log.
-func (e *Engine) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) error {
+func (o *opening) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) error {
+	e := o.e
 	g, err := e.commit.Begin(v, g)
 	if err != nil {
 		return err
 	}
 	edit.LogNum, edit.LogIncarnation = &g.Num, e.versions.Incarnation()
-	if err := e.install(edit, nil); err != nil {
+	if err := e.jobs.Install(edit, nil); err != nil {
 		return err
 	}
 	if err := e.keyspaces.OpenRoot(); err != nil {

@@ -103,3 +103,15 @@ func (o *Options) validate() error {
 	}
 	return nil
 }
+
+// compaction is what the picker of compactions goes by.
+func (o *Options) compaction() compaction.Config {
+	c := compaction.DefaultConfig()
+	c.Style = o.Style
+	c.L0Trigger = o.L0Trigger
+	c.BaseLevelBytes = uint64(o.BaseLevelBytes)
+	c.TableSize = uint64(o.TableSize)
+	c.ValueFileSize = o.valueFileSize()
+	c.PackFrom, c.PackedMax, c.PackSlack = o.PackFrom, uint64(o.PackedMax), uint64(o.PackSlack)
+	return c
+}

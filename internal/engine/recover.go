@@ -28,22 +28,23 @@ import (
 // is as it was, and nothing counts on what was added: a crash leaves a directory
 // from which all of it can be done again, and an Open that fails removes what it
 // added (see undo).
-func (e *Engine) recover(names []string) error {
+func (o *opening) recover(names []string) error {
+	e := o.e
 	begin := time.Now()
-	st, err := manifest.Recover(e.fs, vfs.Top)
+	st, err := manifest.Recover(e.dir.fs, vfs.Top)
 	if err != nil {
 		return err
 	}
-	if err := e.restore(st, names); err != nil {
+	if err := o.restore(st, names); err != nil {
 		return err
 	}
-	r := &replay{e: e, st: st, begin: func() error { return e.versions.Begin(e.room.Over(e.fs), st) }}
+	r := &replay{o: o, e: e, st: st, begin: func() error { return e.versions.Begin(e.room.Over(e.dir.fs), st) }}
 	if err := r.logs(names); err != nil {
 		r.free()
 		return err
 	}
 	if e.opts.ReadOnly {
-		return e.beginReadOnly(st.Version, r)
+		return o.beginReadOnly(st.Version, r)
 	}
 	if err := r.finish(); err != nil {
 		r.free()
@@ -55,7 +56,7 @@ func (e *Engine) recover(names []string) error {
 	if err := failpoint.Hit(failpoint.RecoverBeforeSweep); err != nil {
 		return err
 	}
-	r.event.Removed, r.event.Foreign = e.sweep(names, st)
+	r.event.Removed, r.event.Foreign = o.sweep(names, st)
 	r.event.Duration = time.Since(begin)
 	e.report.Listener.Recovered(r.event)
 	if r.event.TornFile != "" {
@@ -65,7 +66,8 @@ func (e *Engine) recover(names []string) error {
 }
 
 // restore takes over what the manifest says, and looks for the files it names.
-func (e *Engine) restore(st *manifest.State, names []string) error {
+func (o *opening) restore(st *manifest.State, names []string) error {
+	e := o.e
 	e.versions.Restore(st, names)
 	e.commit.Follow(st.LastSeq)
 	// Replay merges, so this is the last moment to find the operator wrong.
@@ -79,26 +81,14 @@ func (e *Engine) restore(st *manifest.State, names []string) error {
 		}
 		return f.Expiring == 0
 	})
-	return e.checkFiles(st.Version)
-}
-
-// live reports whether a file is named by something, right after Open.
-func (e *Engine) live(t base.FileType, n base.FileNum) bool {
-	switch t {
-	case base.FileTypeCurrent, base.FileTypeLock, base.FileTypeReserve:
-		return true
-	case base.FileTypeManifest:
-		return n == e.versions.Manifest().State().ManifestNum
-	case base.FileTypeLog:
-		return n == e.store.Current().Active.Num
-	}
-	return e.store.Names(t, n)
+	return o.checkFiles(st.Version)
 }
 
 // checkFiles looks for every file that the manifest names.
-func (e *Engine) checkFiles(v *manifest.Version) error {
+func (o *opening) checkFiles(v *manifest.Version) error {
+	e := o.e
 	check := func(name string, size uint64) error {
-		info, err := e.fs.Stat(name)
+		info, err := e.dir.fs.Stat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
@@ -132,7 +122,8 @@ func (e *Engine) checkFiles(v *manifest.Version) error {
 }
 
 // beginReadOnly keeps what the logs hold in memory and changes nothing.
-func (e *Engine) beginReadOnly(v *manifest.Version, r *replay) error {
+func (o *opening) beginReadOnly(v *manifest.Version, r *replay) error {
+	e := o.e
 	mem, err := memtable.New(memtable.Options{Capacity: 1 << 10, Partitions: 1})
 	if err != nil {
 		r.free()

@@ -10,6 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/failpoint"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/vfs"
@@ -19,6 +20,7 @@ import (
 
 // replay turns logs into memtables and these into tables.
 type replay struct {
+	o       *opening
 	e       *Engine
 	st      *manifest.State
 	begin   func() error // comes before the first file is written
@@ -121,7 +123,7 @@ func (r *replay) needs(num base.FileNum) bool {
 		return num < r.st.NextFile
 	}
 	// Format 1 reserved nothing, and its logs have no incarnation.
-	id, ok := r.e.identify(base.FileTypeLog, base.FileName(base.FileTypeLog, num))
+	id, ok := r.e.dir.identify(base.FileTypeLog, base.FileName(base.FileTypeLog, num))
 	return !ok || id.Incarnation == 0
 }
 
@@ -186,7 +188,7 @@ func (r *replay) log(num base.FileNum, fn func(payload []byte) error) (wal.Info,
 		}
 	}
 	r.reading = num
-	return wal.Replay(r.e.fs, id.Name(), id, durable, func(payload []byte, _ int64) error { return fn(payload) })
+	return wal.Replay(r.e.dir.fs, id.Name(), id, durable, func(payload []byte, _ int64) error { return fn(payload) })
 }
 
 // apply puts one batch into a memtable.
@@ -312,11 +314,11 @@ func (r *replay) spill() error {
 		return err
 	}
 	e.store.Publish(e.commit.LastSeq())
-	res, err := e.writeGenerations(context.Background(), r.st.Version, gens, int(e.nextJob.Add(1)))
+	res, err := e.jobs.WriteGenerations(context.Background(), r.st.Version, gens, e.jobs.NewJob())
 	if err != nil {
 		return err
 	}
-	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
+	edit := jobs.FlushEdit(res, uint64(e.versions.NewFileNum()))
 	r.edit.Add = append(r.edit.Add, edit.Add...)
 	r.edit.AddValues = append(r.edit.AddValues, edit.AddValues...)
 	return nil
@@ -339,14 +341,14 @@ func (r *replay) finish() error {
 		return err
 	}
 	if !keep {
-		return e.begin(r.st.Version, &r.edit, nil)
+		return r.o.begin(r.st.Version, &r.edit, nil)
 	}
 	if err := r.relog(); err != nil {
 		return err
 	}
 	g := r.cur
 	r.gens, r.cur = nil, nil // begin owns it
-	return e.begin(r.st.Version, &r.edit, g)
+	return r.o.begin(r.st.Version, &r.edit, g)
 }
 
 // relog gives the one generation a log of its own, with the batches that it was

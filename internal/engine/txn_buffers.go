@@ -54,7 +54,7 @@ func (t *Txn) end(w *txnBuffers) {
 	if !t.o.ReadOnly {
 		e.commit.EndTxn(&w.conflict)
 		if e.dropped.any.Load() {
-			e.forgetDropped()
+			e.dropped.forget()
 		}
 	}
 	e.store.Snapshots.Drop(t.held)

@@ -11,9 +11,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/generation"
+	"github.com/seerdb-go/seerdb/internal/jobs"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/memtable"
-	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/reserve"
 	"github.com/seerdb-go/seerdb/internal/txn"
@@ -104,10 +104,10 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 		return 0, err
 	}
 	e.clock.Tick() // enter holds locks
-	seq, err := e.ingest(ctx, &ingestion{
+	seq, err := e.jobs.Ingest(ctx, &jobs.Ingestion{
 		Ingestion: commit.Ingestion{Batch: c.b, Txn: c.x, Others: c.others},
-		enter:     c.enter,
-		leave:     c.leave,
+		Enter:     c.enter,
+		Leave:     c.leave,
 	})
 	if err != nil {
 		return 0, err
@@ -166,7 +166,7 @@ func (c *spaceCommit) drops(k *keyspace.Keyspace) bool {
 // enter writes the tables and makes the edit durable and then current. It leaves
 // with the versions locked, and with keyspaces leaving: no reader meets a name before it can see
 // what the same commit wrote.
-func (c *spaceCommit) enter(at *loading) error {
+func (c *spaceCommit) enter(at *jobs.Loading) error {
 	e := c.e
 	res, err := c.write()
 	if err != nil {
@@ -175,13 +175,9 @@ func (c *spaceCommit) enter(at *loading) error {
 	e.versions.Lock()
 	e.keyspaces.BeginLeaving()
 	c.locked = true
-	healthy := e.latch.Cause() == nil
-	if err = c.install(at, res); err == nil {
-		return nil
-	}
-	e.outputs.Discard(res)
-	if healthy && e.latch.Cause() != nil {
-		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, e.latch.Cause())
+	err = e.jobs.Outcome(func() error { return c.install(at, res) })
+	if err != nil {
+		e.jobs.Discard(res)
 	}
 	return err
 }
@@ -209,23 +205,7 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 		return res, base.ErrClosed
 	}
 	defer s.LetGo(shard)
-	spaces := []*keyspace.Keyspace{e.keyspaces.Root()}
-	for _, id := range g.Mem.Keyspaces() {
-		if k := c.space(id); k != nil { // else it was dropped since the memtable was made
-			spaces = append(spaces, k)
-		}
-	}
-	defer e.room.Use()()
-	out := outputs.New(&e.outputs, int(e.nextJob.Add(1)), reserve.Frees(c.b))
-	out.ForKeyspaces(len(spaces))
-	for _, k := range spaces {
-		part, err := e.writeSpace(context.Background(), s.Version(), []*generation.Generation{g}, k, uint64(g.Mem.Bytes()), out)
-		if err != nil {
-			return out.Finish(res, err)
-		}
-		res.Append(part)
-	}
-	return out.Finish(res, nil)
+	return e.jobs.WriteMemtable(context.Background(), s.Version(), g, c.space, reserve.Frees(c.b))
 }
 
 // generation is a memtable of the operations, but for those on keyspaces that will
@@ -266,7 +246,7 @@ func (c *spaceCommit) generation() (*generation.Generation, error) {
 
 // install makes the edit, and the keyspaces and tables current with it. The versions
 // are locked, and keyspaces are leaving.
-func (c *spaceCommit) install(at *loading, res compaction.Result) error {
+func (c *spaceCommit) install(at *jobs.Loading, res compaction.Result) error {
 	e := c.e
 	if err := c.names(); err != nil {
 		return err
@@ -274,18 +254,18 @@ func (c *spaceCommit) install(at *loading, res compaction.Result) error {
 	if err := e.versions.Appendable(); err != nil {
 		return err
 	}
-	edit := flushEdit(res, uint64(e.versions.NewFileNum()))
+	edit := jobs.FlushEdit(res, uint64(e.versions.NewFileNum()))
 	for _, k := range c.created {
 		edit.SetKeyspaces = append(edit.SetKeyspaces, k.Record())
 	}
 	for _, k := range c.dropped {
 		dropTree(edit, e.versions.Manifest().Version(), k)
 	}
-	return e.makeCurrent(edit, c.missing, func() { c.rename(at) }, nil, false)
+	return e.jobs.MakeCurrent(edit, c.missing, func() { c.rename(at) }, nil, false)
 }
 
 // rename makes keyspaces known and forgets others, once the edit is durable.
-func (c *spaceCommit) rename(at *loading) {
+func (c *spaceCommit) rename(at *jobs.Loading) {
 	e := c.e
 	for _, k := range c.dropped {
 		if newest, asked := e.commit.Drop(k); asked {
@@ -293,7 +273,7 @@ func (c *spaceCommit) rename(at *loading) {
 			e.dropped.add(droppedSpace{k: k, newest: newest})
 		}
 	}
-	e.forgetDropped() // the last transaction may have ended before it could see that
+	e.dropped.forget() // the last transaction may have ended before it could see that
 	for _, k := range c.created {
 		e.commit.Add(k, at.End)
 	}

@@ -25,24 +25,24 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 	}
 	defer s.LetGo(shard)
 	r := &observe.Report{}
-	note := func(err error) error { return e.noteDamage(ctx, r, err) }
+	note := func(err error) error { return noteDamage(ctx, e, r, err) }
 	if err := s.Verify(ctx, r, note); err != nil {
 		return r, err
 	}
 	for _, g := range s.Generations() {
-		if err := note(e.verifyLog(g)); err != nil {
+		if err := note(verifyLog(e, g)); err != nil {
 			return r, err
 		}
 	}
-	if err := note(e.verifyManifest(s)); err != nil {
+	if err := note(verifyManifest(e, s)); err != nil {
 		return r, err
 	}
-	return r, e.verifyDir(r)
+	return r, e.dir.foreign(r)
 }
 
 // noteDamage adds what a check found to the report, or returns why it could not
 // be made: that says nothing about the files.
-func (e *Engine) noteDamage(ctx context.Context, r *observe.Report, err error) error {
+func noteDamage(ctx context.Context, e *Engine, r *observe.Report, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -54,20 +54,20 @@ func (e *Engine) noteDamage(ctx context.Context, r *observe.Report, err error) e
 		return err
 	}
 	if gone := e.store.Reach(); gone != nil {
-		return vfs.Cannot("list the directory "+e.name, gone)
+		return vfs.Cannot("list the directory "+e.dir.name, gone)
 	}
 	r.Damage = append(r.Damage, err)
 	return nil
 }
 
 // verifyLog reads what was written to the log of a generation.
-func (e *Engine) verifyLog(g *generation.Generation) error {
+func verifyLog(e *Engine, g *generation.Generation) error {
 	if g.Log == nil {
 		return nil
 	}
 	size := g.Log.Size()
 	id := base.Identity{DB: e.versions.DB(), Type: base.FileTypeLog, Num: g.Num, Incarnation: e.versions.Incarnation()}
-	_, err := wal.Replay(e.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
+	_, err := wal.Replay(e.dir.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
 	if s := e.store.Current(); err == nil || s == nil || !slices.Contains(s.Generations(), g) {
 		return nil // in the latter case a flush has removed it
 	}
@@ -79,30 +79,16 @@ func (e *Engine) verifyLog(g *generation.Generation) error {
 
 // verifyManifest reads CURRENT and the manifest. What is open for reading only
 // has no manifest of its own, and compares with what was read at first.
-func (e *Engine) verifyManifest(s *readstate.State) error {
+func verifyManifest(e *Engine, s *readstate.State) error {
 	e.versions.Lock()
 	log := e.versions.Manifest()
 	e.versions.Unlock()
 	if log != nil {
 		return log.Verify()
 	}
-	st, err := manifest.Recover(e.fs, vfs.Top)
+	st, err := manifest.Recover(e.dir.fs, vfs.Top)
 	if err == nil && st.Version.String() != s.Version().String() {
 		err = base.Corruptf(base.FileName(base.FileTypeManifest, st.ManifestNum), -1, "the manifest is not the one that was read when the database was opened")
 	}
 	return err
-}
-
-// verifyDir looks for files of others, and for our own that are gone.
-func (e *Engine) verifyDir(r *observe.Report) error {
-	names, err := e.fs.List(vfs.Top)
-	if err != nil {
-		return vfs.Cannot("list the directory", err)
-	}
-	for _, name := range names {
-		if _, _, ours := base.ParseFileName(name); !ours {
-			r.Foreign = append(r.Foreign, name)
-		}
-	}
-	return nil
 }

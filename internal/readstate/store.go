@@ -231,3 +231,10 @@ func (st *Store) ReadTime() uint64 { return st.clock.IfUsed() }
 
 // Damaged reports damage that a read met.
 func (st *Store) Damaged(err error) { st.o.Damaged(err) }
+
+// Runs calls fn for each keyspace that has tables, with its runs in level 0.
+func (st *Store) Runs(fn func(keyspace uint32, runs int)) {
+	if s := st.Current(); s != nil {
+		s.EachTree(func(id uint32, ls *Levels) { fn(id, len(ls[0])) })
+	}
+}

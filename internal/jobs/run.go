@@ -1,4 +1,4 @@
-package engine
+package jobs
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // runJob is compaction.Run with the merge operator and the filter of k guarded.
-func (e *Engine) runJob(ctx context.Context, k *keyspace.Keyspace, o compaction.RunOptions) (compaction.Result, error) {
+func (js *Jobs) runJob(ctx context.Context, k *keyspace.Keyspace, o compaction.RunOptions) (compaction.Result, error) {
 	if o.Merger == nil && o.Filter == nil {
 		return compaction.Run(ctx, o)
 	}
@@ -20,10 +20,10 @@ func (e *Engine) runJob(ctx context.Context, k *keyspace.Keyspace, o compaction.
 	if o.Filter != nil {
 		o.Filter = g.Ask
 	}
-	defer e.report.Callers.Enter(callback.CallingJob)()
+	defer js.env.Report.Callers.Enter(callback.CallingJob)()
 	res, err := compaction.Run(ctx, o)
 	if p := g.Panicked(); p != nil {
-		e.report.Panic(p)
+		js.env.Report.Panic(p)
 	}
 	return res, err
 }

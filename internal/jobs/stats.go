@@ -1,4 +1,4 @@
-package engine
+package jobs
 
 import (
 	"sync"
@@ -81,4 +81,11 @@ func (s *stats) byReason() map[string]int64 {
 // level adds what compactions counted for a level.
 func (s *stats) level(l int, m *observe.LevelMetrics) {
 	m.BytesIn, m.BytesOut, m.Compactions = s.levels[l].in.Load(), s.levels[l].out.Load(), s.levels[l].jobs.Load()
+}
+
+func (j *jobStats) metrics() observe.JobMetrics {
+	return observe.JobMetrics{
+		Count: j.count.Load(), Failures: j.failures.Load(), BytesIn: j.in.Load(), BytesOut: j.out.Load(),
+		Duration: time.Duration(j.time.Load()), Running: int(j.running.Load()),
+	}
 }

@@ -1,7 +1,6 @@
-package engine
+package jobs
 
 import (
-	"context"
 	"slices"
 	"sync"
 
@@ -113,35 +112,4 @@ func (q *flushRequests) settle(taken []*flushRequest, gens []*generation.Generat
 		close(r.done)
 		return true
 	})
-}
-
-// inMemory reports whether a generation was not flushed yet.
-func (e *Engine) inMemory(g *generation.Generation) bool {
-	s := e.store.Current()
-	return s != nil && (s.Active == g || slices.Contains(s.Imm, g))
-}
-
-// waitFlushed waits for the answer to a request.
-func (e *Engine) waitFlushed(ctx context.Context, r *flushRequest) error {
-	b := e.background
-	b.kick()
-	b.flushes.settle(nil, nil, nil, e.inMemory)
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-	case <-b.e.work.Done():
-	}
-	answered, err := r.answered()
-	switch {
-	case answered && err == nil:
-		return nil
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case b.e.work.Stopped():
-		// A flush that is cut short by Close fails with a cancellation that the
-		// caller did not ask for.
-		err = e.latch.Refusal()
-	}
-	b.flushes.leave(r)
-	return err
 }

@@ -1,4 +1,4 @@
-package engine
+package jobs
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
-	"github.com/seerdb-go/seerdb/internal/batch"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/outputs"
@@ -16,26 +15,20 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// openPacking is openSmall with packs for every job.
-func openPacking(t testing.TB, fs *memfs.FS) *Engine {
-	e := openSmall(t, func(o *Options) {
-		o.FS, o.PackedMax, o.PackSlack, o.ManualOnly = fs, 64<<10, 8<<20, true
+// packing is a rig with packs for every job, in which only the test compacts.
+func packing(t testing.TB, fs *memfs.FS) *rig {
+	return newRig(t, fs, func(o *rigOptions) {
+		o.env.Config.PackedMax, o.env.Outputs.PackedMax, o.env.Config.PackSlack, o.env.ManualOnly = 64<<10, 64<<10, 8<<20, true
 	})
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return e
 }
 
 // TestPackOfFailedJobsAlone: the pack into which only jobs put tables that failed
 // afterwards, while others of the batch made none, does not stay.
 func TestPackOfFailedJobsAlone(t *testing.T) {
 	fs := memfs.New()
-	e := openPacking(t, fs)
-	out := outputs.New(&e.outputs, 1, false)
-	out.ForKeyspaces(e.opts.PackFrom + 1)
+	e := packing(t, fs)
+	out := outputs.New(e.outputs, 1, false)
+	out.ForKeyspaces(e.outputs.PackFrom + 1)
 	table, err := out.NewTable()
 	if err != nil {
 		t.Fatal(err)
@@ -65,9 +58,9 @@ func TestPackOfFailedJobsAlone(t *testing.T) {
 }
 
 // someJob is a job with one table of a size.
-func someJob(e *Engine, change func(j *compaction.Job), size uint64) *job {
-	j := &job{space: e.keyspaces.Root()}
-	f := &manifest.FileMeta{Num: e.versions.NewFileNum(), Size: size}
+func someJob(e *rig, change func(j *compaction.Job), size uint64) *job {
+	j := &job{space: e.env.Keyspaces.Root()}
+	f := &manifest.FileMeta{Num: e.env.Versions.NewFileNum(), Size: size}
 	j.Inputs = []compaction.Input{{Level: 0, Run: 1, Files: []*manifest.FileMeta{f}}}
 	change(&j.Job)
 	return j
@@ -81,7 +74,7 @@ func rewrites(j *compaction.Job) {}
 // what was picked together with it and does not fit, and neither is a small job.
 func TestFullDiskLetsDropsGo(t *testing.T) {
 	fs := memfs.New()
-	e := openPacking(t, fs)
+	e := packing(t, fs)
 	fs.SetCapacity(1 << 30)
 	_, total, err := fs.Usage("")
 	if err != nil {
@@ -128,7 +121,7 @@ func TestFullDiskLetsDropsGo(t *testing.T) {
 // TestMovesAreNotWork: what a job moves to another level is in no count of bytes
 // compacted, nor in how fast compaction is thought to be, whatever was done with it.
 func TestMovesAreNotWork(t *testing.T) {
-	e := openPacking(t, memfs.New())
+	e := packing(t, memfs.New())
 	move, work := someJob(e, moves, 1<<40), someJob(e, rewrites, 2<<20)
 	move.also = []*job{work}
 	fillSpaces(t, e, 1)
@@ -156,9 +149,10 @@ func TestMovesAreNotWork(t *testing.T) {
 // TestPackEvents: packs are told of as the files of tables that they are.
 func TestPackEvents(t *testing.T) {
 	var created, values []string
-	e := openSmall(t, func(o *Options) {
-		o.PackFrom, o.PackedMax = 1, 64<<10
-		o.Listener = observe.EventListener{
+	e := newRig(t, memfs.New(), func(o *rigOptions) {
+		o.env.Outputs.PackFrom, o.env.Outputs.PackedMax = 1, 64<<10
+		o.env.Config.PackFrom, o.env.Config.PackedMax = 1, 64<<10
+		o.listener = observe.EventListener{
 			TableCreated:     func(ev observe.FileEvent) { created = append(created, ev.Name) },
 			ValueFileCreated: func(ev observe.FileEvent) { values = append(values, ev.Name) },
 		}
@@ -167,28 +161,16 @@ func TestPackEvents(t *testing.T) {
 	if err := e.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
+	e.close()
 	if len(created) != 1 || !strings.HasSuffix(created[0], ".pack") || len(values) != 0 {
 		t.Errorf("tables %v, value files %v", created, values)
 	}
 }
 
 // fillSpaces writes a row to each of n keyspaces.
-func fillSpaces(t testing.TB, e *Engine, n int) {
+func fillSpaces(t testing.TB, e *rig, n int) {
 	t.Helper()
 	for i := range n {
-		k, err := e.Keyspace(fmt.Sprint("space", i), KeyspaceChoice{}, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var b batch.Batch
-		if err := b.Put(k.ID(), []byte("k"), []byte("v")); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := e.Commit(&b, DefaultDurability); err != nil {
-			t.Fatal(err)
-		}
+		e.put(e.keyspace(fmt.Sprint("space", i)), "k", "v")
 	}
 }

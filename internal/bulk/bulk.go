@@ -1,4 +1,11 @@
-package engine
+// Package bulk loads rows past the log and the memtables. Rows in order go through
+// compaction.Run straight to tables; rows in no order are sorted first, on disk if need be.
+//
+// The tables are written with sequence 0 in every entry, since it is not known yet
+// what sequence the load will have. It is decided when the tables take their
+// place (jobs.Load), and stands in the manifest (manifest.FileMeta.OneSeq):
+// readers show it.
+package bulk
 
 import (
 	"bytes"
@@ -12,37 +19,56 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/cache"
 	"github.com/seerdb-go/seerdb/internal/callback"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/extsort"
-	"github.com/seerdb-go/seerdb/internal/outputs"
+	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/jobs"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
+	"github.com/seerdb-go/seerdb/internal/poison"
+	"github.com/seerdb-go/seerdb/internal/readstate"
+	"github.com/seerdb-go/seerdb/internal/report"
+	"github.com/seerdb-go/seerdb/internal/versions"
 	"github.com/seerdb-go/seerdb/internal/vfs"
+	"github.com/seerdb-go/seerdb/internal/work"
 )
 
-// Bulk loads. Rows in order go through compaction.Run straight to tables, past
-// log and memtables; rows in no order are sorted first, on disk if need be.
-// The tables are written with sequence 0 in every entry, since it is not known yet
-// what sequence the load will have. It is decided when the tables take their
-// place (ingest.go), and stands in the manifest (manifest.FileMeta.OneSeq):
-// readers show it.
+// Env is what loads work on and with.
+type Env struct {
+	FS           *filecache.FS   // the directory
+	IO           *vfs.CountingFS // under FS
+	Files        *filecache.Cache
+	Cache        *cache.Cache
+	MemoryBudget int64
+	TableSize    int64
+	Config       compaction.Config
+	Store        *readstate.Store
+	Versions     *versions.Set
+	Jobs         *jobs.Jobs
+	Commit       *commit.Pipeline
+	Report       *report.Reporter
+	Work         *work.Group
+	Latch        *poison.Latch
+}
 
-// LoadOptions say how rows are loaded.
-type LoadOptions struct {
+// Options say how rows are loaded.
+type Options struct {
 	Unsorted bool
 	// Expires says when a row is gone, as Now tells the time; 0 is never. It is
 	// called once for each row, in the goroutine that called Load, while the
 	// sequence is at the row. nil: no row expires.
 	Expires  func(key, value []byte) uint64
-	Progress func(LoadProgress) // or nil
+	Progress func(Progress) // or nil
 }
 
-// LoadProgress is how far a load is. The root package documents the fields.
-type LoadProgress struct {
+// Progress is how far a load is. The root package documents the fields.
+type Progress struct {
 	Sorting     bool
 	Rows, Bytes uint64
 }
 
-// LoadStats is what a load did. The root package documents the fields.
-type LoadStats struct {
+// Stats is what a load did. The root package documents the fields.
+type Stats struct {
 	Rows, Bytes  uint64
 	Duplicates   uint64
 	Tables       int
@@ -55,41 +81,40 @@ type LoadStats struct {
 
 // load is one load on its way.
 type load struct {
-	e     *Engine
-	k     *Keyspace
-	o     LoadOptions
+	e     *Env
+	k     *keyspace.Keyspace
+	o     Options
 	ctx   context.Context // ends with the caller's, and when the engine closes
-	stats LoadStats
+	stats Stats
 
 	behind   []byte // scratch: the value of a row behind its expiry
-	progress LoadProgress
+	progress Progress
 	told     uint64 // progress.Bytes when Progress was called last
 }
 
 // progressBytes is how much is loaded between two calls of Progress.
 const progressBytes = 1 << 20
 
-// Load adds rows, all at once and newer than everything before.
-func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o LoadOptions) (LoadStats, error) {
-	e := k.e
+// Load adds rows to a keyspace, all at once and newer than everything before.
+func (e *Env) Load(ctx context.Context, k *keyspace.Keyspace, rows iter.Seq2[[]byte, []byte], o Options) (Stats, error) {
 	if err := k.Usable(); err != nil {
-		return LoadStats{}, err
+		return Stats{}, err
 	}
-	if err := e.report.Callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
-		return LoadStats{}, err
+	if err := e.Report.Callers.Refuse("BulkLoad", callback.CallingJob); err != nil {
+		return Stats{}, err
 	}
-	err := e.commit.Refused()
+	err := e.Commit.Refused()
 	if err != nil {
-		return LoadStats{}, err
+		return Stats{}, err
 	}
-	if !e.work.Enter() {
-		return LoadStats{}, e.latch.Refusal()
+	if !e.Work.Enter() {
+		return Stats{}, e.Latch.Refusal()
 	}
-	defer e.work.Leave()
-	defer e.report.Callers.Enter(callback.CallingRows)()
+	defer e.Work.Leave()
+	defer e.Report.Callers.Enter(callback.CallingRows)()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(e.work.Context(), cancel)()
+	defer context.AfterFunc(e.Work.Context(), cancel)()
 	l := &load{e: e, k: k, o: o, ctx: ctx}
 	if o.Unsorted {
 		err = l.unsorted(rows)
@@ -100,18 +125,18 @@ func (k *Keyspace) Load(ctx context.Context, rows iter.Seq2[[]byte, []byte], o L
 	case err == nil:
 		return l.stats, nil
 	case ctx.Err() == nil || !errors.Is(err, ctx.Err()):
-	case e.work.Stopped():
-		err = e.latch.Refusal()
+	case e.Work.Stopped():
+		err = e.Latch.Refusal()
 	default:
 		err = context.Cause(ctx)
 	}
-	return LoadStats{}, err
+	return Stats{}, err
 }
 
 // sorted loads rows that come in order.
 func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 	next, stop := iter.Pull2(func(yield func(key, value []byte) bool) {
-		defer l.e.report.Callers.Enter(callback.CallingRows)() // it has a goroutine of its own
+		defer l.e.Report.Callers.Enter(callback.CallingRows)() // it has a goroutine of its own
 		rows(yield)
 	})
 	defer stop()
@@ -127,15 +152,15 @@ func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 // unsorted sorts rows and loads them.
 func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	memory := l.e.sortMemory()
-	l.e.cache.Charge(cache.Loads, memory)
-	defer l.e.cache.Charge(cache.Loads, -memory)
+	l.e.Cache.Charge(cache.Loads, memory)
+	defer l.e.Cache.Charge(cache.Loads, -memory)
 	s := extsort.New(extsort.Options{
-		FS: l.e.fs, Dir: vfs.Top, Open: l.e.openSpill, NewID: l.e.newSpill,
+		FS: l.e.FS, Dir: vfs.Top, Open: l.e.openSpill, NewID: l.e.newSpill,
 		Memory: memory, Codec: l.k.Options().Codec, Poll: l.ctx.Err,
 	})
 	defer func() {
 		if err := s.Close(); err != nil {
-			l.e.report.Logger.Warn("seerdb: temporary files of a load stay until the next Open", "err", err)
+			l.e.Report.Logger.Warn("seerdb: temporary files of a load stay until the next Open", "err", err)
 		}
 	}()
 	l.progress.Sorting = true
@@ -156,7 +181,7 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	if err := errors.Join(l.ctx.Err(), s.Sort()); err != nil {
 		return err
 	}
-	l.progress, l.told, l.behind = LoadProgress{}, 0, nil
+	l.progress, l.told, l.behind = Progress{}, 0, nil
 	err := l.write(func() (r row, ok bool, err error) {
 		key, value, ok, err := s.Next()
 		if ok {
@@ -170,29 +195,29 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 }
 
 // sortMemory is the part of the budget that a load sorts in.
-func (e *Engine) sortMemory() int64 { return min(max(e.opts.MemoryBudget/8, 64<<10), 1<<30) }
+func (e *Env) sortMemory() int64 { return min(max(e.MemoryBudget/8, 64<<10), 1<<30) }
 
-// spillNum is what spilled files have added to their numbers, so that they are far
+// SpillNum is what spilled files have added to their numbers, so that they are far
 // from those of the manifests, which also have temporary files. All are gone
 // after the next Open.
-const spillNum = 1 << 40
+const SpillNum = 1 << 40
 
 // newSpill is the identity of a spilled file. A load may make thousands, so their
 // numbers are reserved like those of all files: else they would push the logs of
 // commits beside the load beyond what is reserved.
-func (e *Engine) newSpill() (base.Identity, error) {
-	if err := e.versions.Reserve(); err != nil {
+func (e *Env) newSpill() (base.Identity, error) {
+	if err := e.Versions.Reserve(); err != nil {
 		return base.Identity{}, err
 	}
-	id := e.versions.NewIdentity(base.FileTypeTemp)
-	id.Num += spillNum
+	id := e.Versions.NewIdentity(base.FileTypeTemp)
+	id.Num += SpillNum
 	return id, nil
 }
 
 // openSpill returns a spilled file of which the cache of open files decides when it
 // is open: there may be more of them than descriptors.
-func (e *Engine) openSpill(name string) (extsort.File, error) {
-	return e.files.File(func() (vfs.File, error) { return e.io.Open(name) }), nil
+func (e *Env) openSpill(name string) (extsort.File, error) {
+	return e.Files.File(func() (vfs.File, error) { return e.IO.Open(name) }), nil
 }
 
 func checkRow(key, value []byte) error {
@@ -287,12 +312,14 @@ func (l *load) write(next func() (row, bool, error)) error {
 	if len(res.Tables) == 0 {
 		return nil
 	}
-	if err := l.install(res); err != nil {
-		l.e.outputs.Discard(res)
+	seq, level, err := l.e.Jobs.Load(l.ctx, l.k, res)
+	if err != nil {
+		l.e.Jobs.Discard(res)
 		return err
 	}
-	l.e.commit.Stats.Loaded(st.Bytes)
-	l.e.report.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.Name(), "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
+	st.Seq, st.Level = uint64(seq), level
+	l.e.Commit.Stats.Loaded(st.Bytes)
+	l.e.Report.Logger.Info("seerdb: rows were loaded", "keyspace", l.k.Name(), "rows", st.Rows, "tables", st.Tables, "level", st.Level, "took", time.Since(begin))
 	return nil
 }
 
@@ -301,14 +328,14 @@ func (l *load) write(next func() (row, bool, error)) error {
 // but not tiny ones, for it is not known how much is to come.
 func (l *load) run(in *rowIter) (compaction.Result, error) {
 	e := l.e
-	s, shard := e.store.Acquire()
+	s, shard := e.Store.Acquire()
 	if s == nil {
 		return compaction.Result{}, base.ErrClosed
 	}
-	guards := compaction.FlushGuards(s.Version(), l.k.ID(), 1<<62, e.pickConfig())
+	guards := compaction.FlushGuards(s.Version(), l.k.ID(), 1<<62, e.Config)
 	s.Release(shard)
 	o := l.k.Options()
-	out := outputs.New(&e.outputs, int(e.nextJob.Add(1)), false)
+	out := e.Jobs.Outputs(false)
 	out.Next(base.NumLevels-1, o.Codec, o.ValueThreshold)
 	// Rows come from the caller's code, and progress goes to it; it may panic. Run
 	// removes what it made when it fails, and is not asked then.
@@ -320,9 +347,9 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	}()
 	res, err := compaction.Run(l.ctx, compaction.RunOptions{
 		Input:        in,
-		MaxTableSize: uint64(e.opts.TableSize),
+		MaxTableSize: uint64(e.TableSize),
 		Guards:       guards,
-		GuardMin:     uint64(max(e.opts.TableSize/4, 1)),
+		GuardMin:     uint64(max(e.TableSize/4, 1)),
 		Values:       out.ValueOptions(nil, nil), // no value is a pointer into a view
 		NewTable: func() (compaction.TableOutput, error) {
 			t, err := out.NewTable()

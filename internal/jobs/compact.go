@@ -1,4 +1,4 @@
-package engine
+package jobs
 
 import (
 	"context"
@@ -44,18 +44,6 @@ type job struct {
 // all is the job and those to be done with it.
 func (j *job) all() []*job { return append([]*job{j}, j.also...) }
 
-// pickConfig are the numbers the picker works with.
-func (e *Engine) pickConfig() compaction.Config {
-	c := compaction.DefaultConfig()
-	c.Style = e.opts.Style
-	c.L0Trigger = e.opts.L0Trigger
-	c.BaseLevelBytes = uint64(e.opts.BaseLevelBytes)
-	c.TableSize = uint64(e.opts.TableSize)
-	c.ValueFileSize = e.opts.valueFileSize()
-	c.PackFrom, c.PackedMax, c.PackSlack = e.opts.PackFrom, uint64(e.opts.PackedMax), uint64(e.opts.PackSlack)
-	return c
-}
-
 // picker chooses jobs to be done together; compaction.Pick is one.
 type picker func(*readstate.State, compaction.Busy) []compaction.Job
 
@@ -69,19 +57,19 @@ func one(j compaction.Job, ok bool) []compaction.Job {
 
 // pickCompaction asks for the most urgent job that can run now. The error is why it may
 // not begin.
-func (e *Engine) pickCompaction() (*job, error) {
-	w := e.workload()
-	cfg := e.pickConfig()
-	j := e.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
+func (js *Jobs) pickCompaction() (*job, error) {
+	w := js.workload()
+	cfg := js.env.Config
+	j := js.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {
 		return compaction.Pick(s.Version(), busy, w, cfg)
 	})
 	if j == nil {
 		return nil, nil
 	}
-	if err := e.fits(j); err != nil {
-		e.mu.Lock()
-		e.unmark(j)
-		e.mu.Unlock()
+	if err := js.fits(j); err != nil {
+		js.mu.Lock()
+		js.unmark(j)
+		js.mu.Unlock()
 		j.s.LetGo(j.shard)
 		return nil, err
 	}
@@ -92,7 +80,7 @@ func (e *Engine) pickCompaction() (*job, error) {
 // need, it would take what deletes and flushes need, and fail. Others that were
 // picked with it are left out if there is no room for them. A file system that does
 // not know how large it is is not asked.
-func (e *Engine) fits(j *job) error {
+func (js *Jobs) fits(j *job) error {
 	size := j.Written()
 	all := size
 	for _, other := range j.also {
@@ -101,18 +89,18 @@ func (e *Engine) fits(j *job) error {
 	if all == 0 {
 		return nil
 	}
-	free, total, err := e.dirRoot.Usage("")
+	free, total, err := js.env.Root.Usage("")
 	if err != nil || total == 0 || free > all+reserve.Min {
 		return nil
 	}
 	if size == 0 || free > size+reserve.Min {
-		e.mu.Lock()
-		defer e.mu.Unlock()
+		js.mu.Lock()
+		defer js.mu.Unlock()
 		j.also = slices.DeleteFunc(j.also, func(other *job) bool {
 			if other.Written() == 0 {
 				return false
 			}
-			e.unmarkInputs(&other.Job)
+			js.unmarkInputs(&other.Job)
 			return true
 		})
 		return nil
@@ -122,50 +110,50 @@ func (e *Engine) fits(j *job) error {
 
 // startJob picks and marks the inputs in one step, so that two jobs never
 // take the same table.
-func (e *Engine) startJob(pick picker) *job {
+func (js *Jobs) startJob(pick picker) *job {
 	for {
-		s, shard := e.store.Keep()
+		s, shard := js.env.Store.Keep()
 		if s == nil {
 			return nil
 		}
-		e.mu.Lock()
-		if cur := e.store.Current(); cur == nil || cur.Version() != s.Version() {
-			e.mu.Unlock() // the version moved on
+		js.mu.Lock()
+		if cur := js.env.Store.Current(); cur == nil || cur.Version() != s.Version() {
+			js.mu.Unlock() // the version moved on
 			s.LetGo(shard)
 			continue
 		}
-		picked := pick(s, e.busy)
+		picked := pick(s, js.busy)
 		if len(picked) == 0 {
-			e.mu.Unlock()
+			js.mu.Unlock()
 			s.LetGo(shard)
 			return nil
 		}
-		id := int(e.nextJob.Add(1))
+		id := js.NewJob()
 		jobs := make([]*job, len(picked))
 		for i, j := range picked {
-			jobs[i] = &job{Job: j, id: id, space: e.keyspaces.Of(j.Keyspace), s: s, shard: shard}
-			e.markInputs(&jobs[i].Job)
+			jobs[i] = &job{Job: j, id: id, space: js.env.Keyspaces.Of(j.Keyspace), s: s, shard: shard}
+			js.markInputs(&jobs[i].Job)
 		}
 		jobs[0].also = jobs[1:]
-		e.mu.Unlock()
+		js.mu.Unlock()
 		return jobs[0]
 	}
 }
 
 // markInputs notes that a job has its inputs; unmarkInputs frees them. The
-// caller holds e.mu.
-func (e *Engine) markInputs(j *compaction.Job) {
-	j.Files(func(_ int, f *manifest.FileMeta) { e.busy[f.Num] = j })
+// caller holds js.mu.
+func (js *Jobs) markInputs(j *compaction.Job) {
+	j.Files(func(_ int, f *manifest.FileMeta) { js.busy[f.Num] = j })
 }
 
-func (e *Engine) unmarkInputs(j *compaction.Job) {
-	j.Files(func(_ int, f *manifest.FileMeta) { delete(e.busy, f.Num) })
+func (js *Jobs) unmarkInputs(j *compaction.Job) {
+	j.Files(func(_ int, f *manifest.FileMeta) { delete(js.busy, f.Num) })
 }
 
-// unmark is unmarkInputs for all that was started together. The caller holds e.mu.
-func (e *Engine) unmark(j *job) {
+// unmark is unmarkInputs for all that was started together. The caller holds js.mu.
+func (js *Jobs) unmark(j *job) {
 	for _, j := range j.all() {
-		e.unmarkInputs(&j.Job)
+		js.unmarkInputs(&j.Job)
 	}
 }
 
@@ -176,20 +164,20 @@ type done struct {
 }
 
 // compact runs a job, with those to be done with it, and installs it.
-func (e *Engine) compact(ctx context.Context, j *job) error {
+func (js *Jobs) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := j.event()
-	e.stats.compact.running.Add(1)
-	e.report.Listener.CompactionBegin(ev)
-	did, err := e.rewriteAndInstall(ctx, j.all())
-	e.mu.Lock()
-	e.unmark(j)
+	js.stats.compact.running.Add(1)
+	js.env.Report.Listener.CompactionBegin(ev)
+	did, err := js.rewriteAndInstall(ctx, j.all())
+	js.mu.Lock()
+	js.unmark(j)
 	for _, d := range did {
-		e.byHand.follow(&d.Job, d.res.Tables)
+		js.byHand.follow(&d.Job, d.res.Tables)
 	}
-	e.mu.Unlock()
+	js.mu.Unlock()
 	j.s.LetGo(j.shard)
-	e.stats.compact.running.Add(-1)
+	js.stats.compact.running.Add(-1)
 	for _, j := range j.all() {
 		ev.InputBytes -= j.unread
 	}
@@ -199,13 +187,13 @@ func (e *Engine) compact(ctx context.Context, j *job) error {
 	}
 	ev.Duration, ev.Err = time.Since(begin), err
 	if err != nil {
-		e.stats.compact.failures.Add(1)
-		e.report.Damage(err)
+		js.stats.compact.failures.Add(1)
+		js.env.Report.Damage(err)
 	}
 	if len(did) > 0 {
-		e.noteCompaction(did, ev, begin)
+		js.noteCompaction(did, ev, begin)
 	}
-	e.report.Listener.CompactionEnd(ev)
+	js.env.Report.Listener.CompactionEnd(ev)
 	if err == base.ErrNoKeyspace {
 		return nil // its keyspace was dropped, and all its tables with it
 	}
@@ -235,38 +223,38 @@ func (j *job) event() observe.CompactionEvent {
 	return ev
 }
 
-func (e *Engine) noteCompaction(did []done, ev observe.CompactionEvent, begin time.Time) {
-	e.stats.reason(ev.Reason)
+func (js *Jobs) noteCompaction(did []done, ev observe.CompactionEvent, begin time.Time) {
+	js.stats.reason(ev.Reason)
 	rewrote, read := false, int64(0)
 	for _, d := range did {
 		if d.Drop {
-			e.stats.versions.add(&d.res.Stats)
+			js.stats.versions.add(&d.res.Stats)
 		}
 		if d.Move || d.Drop {
 			continue
 		}
 		in := int64(d.Size()) - d.unread
 		rewrote, read = true, read+in
-		l := &e.stats.levels[d.OutputLevel]
+		l := &js.stats.levels[d.OutputLevel]
 		l.in.Add(in)
 		l.out.Add(int64(d.res.Stats.BytesOut))
 		l.jobs.Add(1)
 	}
 	if rewrote {
-		e.stats.compact.done(begin, read, ev.OutputBytes)
-		e.pace.Moved(read, ev.Duration)
+		js.stats.compact.done(begin, read, ev.OutputBytes)
+		js.env.Pace.Moved(read, ev.Duration)
 	}
 }
 
 // rewriteAndInstall does the work of jobs, by one edit. A job among several that
 // fails is left out, so that it does not hold up the others: its error comes with
 // what was installed.
-func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
-	out := outputs.New(&e.outputs, jobs[0].id, jobs[0].byHand)
+func (js *Jobs) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
+	out := outputs.New(js.outputs, jobs[0].id, jobs[0].byHand)
 	out.ForKeyspaces(len(jobs))
 	var all compaction.Result
 	for _, j := range jobs {
-		res, err := e.rewrite(ctx, j, !j.passed && e.store.Snapshots.Patient(), out)
+		res, err := js.rewrite(ctx, j, !j.passed && js.env.Store.Snapshots.Patient(), out)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			if ctx.Err() != nil || out.Broken() {
@@ -286,30 +274,30 @@ func (e *Engine) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done
 	all, err = out.Finish(all, err)
 	if err == nil {
 		if err = failpoint.Hit(failpoint.CompactionAfterOutputWrite); err == nil {
-			err = e.installJobs(did)
+			err = js.installJobs(did)
 		}
 		if err != nil {
-			e.outputs.Discard(all)
+			js.outputs.Discard(all)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
+	js.mu.Lock()
 	for _, d := range did {
-		e.observed.Observe(&d.Job, d.res.Tables)
+		js.learned.Observe(&d.Job, d.res.Tables)
 	}
-	e.mu.Unlock()
+	js.mu.Unlock()
 	_ = failpoint.Hit(failpoint.CompactionAfterInstall)
 	return did, failed
 }
 
-// installJobs is install for compactions. Those of keyspaces that were dropped since
+// installJobs is Install for compactions. Those of keyspaces that were dropped since
 // they began are left out; if there are no others the error is base.ErrNoKeyspace.
-func (e *Engine) installJobs(did []done) error {
-	e.clock.Tick()
-	e.versions.Lock()
-	defer e.versions.Unlock()
+func (js *Jobs) installJobs(did []done) error {
+	js.env.Clock.Tick()
+	js.env.Versions.Lock()
+	defer js.env.Versions.Unlock()
 	edit := &manifest.Edit{}
 	alive, filtered := false, false
 	for _, d := range did {
@@ -326,12 +314,12 @@ func (e *Engine) installJobs(did []done) error {
 	if !alive {
 		return base.ErrNoKeyspace
 	}
-	return e.installLocked(edit, nil, nil, filtered)
+	return js.installLocked(edit, nil, nil, filtered)
 }
 
 // rewrite streams the inputs of a job into new tables; a move needs none, and a
 // drop leaves none. The filter is left out unless it may be used.
-func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.Outputs) (compaction.Result, error) {
+func (js *Jobs) rewrite(ctx context.Context, j *job, filter bool, out *outputs.Outputs) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
 	}
@@ -339,8 +327,8 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.
 		j.unread = int64(j.Size())
 		return compaction.Result{Stats: j.Dropped()}, nil
 	}
-	snapshots := e.store.Snapshots.Stripes()
-	in, ranges, covered, err := e.inputs(j, snapshots)
+	snapshots := js.env.Store.Snapshots.Stripes()
+	in, ranges, covered, err := js.inputs(j, snapshots)
 	if err != nil {
 		return compaction.Result{}, err
 	}
@@ -352,17 +340,17 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.
 	if filter {
 		ask = o.Filter
 	}
-	res, err := e.runJob(ctx, j.space, compaction.RunOptions{
+	res, err := js.runJob(ctx, j.space, compaction.RunOptions{
 		Input:        in,
 		Snapshots:    snapshots,
 		Elide:        elider.Elidable,
 		Ranges:       ranges,
 		ElideRange:   elider.ElidableRange,
 		Merger:       o.Merger,
-		ExpireAt:     e.store.Snapshots.Expired(),
+		ExpireAt:     js.env.Store.Snapshots.Expired(),
 		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
-		MaxTableSize: uint64(e.opts.TableSize),
+		MaxTableSize: uint64(js.env.TableSize),
 		Guards:       j.Guards,
 		Values:       out.ValueOptions(j.s, j.RewriteValues),
 		NewTable:     out.NewTable,
@@ -374,8 +362,8 @@ func (e *Engine) rewrite(ctx context.Context, j *job, filter bool, out *outputs.
 
 // inputs merges the input tables, newest run first, and their range tombstones.
 // Tables that those delete wholly are left out, and their entries counted.
-func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, ranges *rangedel.List, covered uint64, err error) {
-	tombstones, err := e.inputRanges(j)
+func (js *Jobs) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, ranges *rangedel.List, covered uint64, err error) {
+	tombstones, err := js.inputRanges(j)
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -389,7 +377,7 @@ func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, rang
 				covered += f.Entries
 				continue
 			}
-			tables = append(tables, e.store.Table(f.Num))
+			tables = append(tables, js.env.Store.Table(f.Num))
 		}
 		run := new(readstate.RunIter)
 		run.Init(tables, sstable.IterOptions{Bypass: true}, nil)
@@ -399,14 +387,14 @@ func (e *Engine) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, rang
 }
 
 // inputRanges merges the range tombstones of the input tables.
-func (e *Engine) inputRanges(j *job) (*rangedel.List, error) {
+func (js *Jobs) inputRanges(j *job) (*rangedel.List, error) {
 	var lists []*rangedel.List
 	for _, in := range j.Inputs {
 		for _, f := range in.Files {
 			if f.Ranges == 0 {
 				continue
 			}
-			r, err := e.store.Table(f.Num).Use()
+			r, err := js.env.Store.Table(f.Num).Use()
 			if err != nil {
 				return nil, err
 			}
@@ -426,15 +414,15 @@ const idleAfter = time.Second
 
 // workload is what the picker may know about the use of the database. Only the
 // dispatcher asks.
-func (e *Engine) workload() compaction.Workload {
-	e.mu.Lock()
-	w := e.observed
-	w.Held = e.byHand.held()
-	e.mu.Unlock()
-	stripes := e.store.Snapshots.Stripes()
+func (js *Jobs) workload() compaction.Workload {
+	js.mu.Lock()
+	w := js.learned
+	w.Held = js.byHand.held()
+	js.mu.Unlock()
+	stripes := js.env.Store.Snapshots.Stripes()
 	w.OldestSnapshot = stripes[0]
-	w.ExpireAt = e.store.Snapshots.Expired()
-	w.RangeDeleted = e.background.coverage.of(e, stripes)
-	w.Idle = e.background.idleFor() > idleAfter
+	w.ExpireAt = js.env.Store.Snapshots.Expired()
+	w.RangeDeleted = js.idling.coverage.of(js.env.Store, stripes)
+	w.Idle = js.idleFor() > idleAfter
 	return w
 }

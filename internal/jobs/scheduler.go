@@ -1,0 +1,241 @@
+package jobs
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/commit"
+	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/outputs"
+)
+
+const (
+	retryMin = 20 * time.Millisecond
+	// retryMax bounds how long a database stays refused after its disk has
+	// space again: the contract says 5 s.
+	retryMax = 2 * time.Second
+)
+
+// New returns the jobs of a database, of which none runs before Start.
+func New(env Env) *Jobs {
+	js := &Jobs{
+		env: env, opened: time.Now(), flushes: newFlushRequests(), busy: compaction.Busy{},
+		wake: make(chan struct{}, 1), pick: make(chan struct{}, 1), manual: make(chan struct{}, 1),
+	}
+	js.failures.ended = make(chan struct{})
+	o := env.Outputs
+	o.Reserve, o.NewIdentity, o.Made = env.Versions.Reserve, env.Versions.NewIdentity, env.Versions.Made
+	o.Created, o.Remove, o.Logger = env.Report.FileCreated, env.Remove, env.Report.Logger
+	o.Poison, o.Poisoned = env.Commit.Poison, func() bool { return env.Latch.Cause() != nil }
+	o.Built = js.noteBuilt
+	js.outputs = &o
+	return js
+}
+
+// NewJob numbers a job.
+func (js *Jobs) NewJob() int { return int(js.nextJob.Add(1)) }
+
+// Outputs returns the files of a new job, which may take the reserve if it frees space.
+func (js *Jobs) Outputs(frees bool) *outputs.Outputs {
+	return outputs.New(js.outputs, js.NewJob(), frees)
+}
+
+// Discard removes the files of a job that was not installed.
+func (js *Jobs) Discard(res compaction.Result) { js.outputs.Discard(res) }
+
+// Start starts the workers.
+func (js *Jobs) Start() {
+	js.env.Work.Go(js.flusher)
+	js.env.Work.Go(js.dispatcher)
+	js.Kick()
+}
+
+// Kick makes the workers look for work.
+func (js *Jobs) Kick() {
+	for _, c := range []chan struct{}{js.wake, js.pick} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// pause waits for d, or less when a caller asks for a flush or jobs are stopped.
+func (js *Jobs) pause(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-js.flushes.wanted:
+	case <-js.env.Work.Done():
+	}
+}
+
+// flusher flushes whenever there is an immutable generation.
+func (js *Jobs) flusher() {
+	delay := retryMin
+	for {
+		select {
+		case <-js.env.Work.Done():
+			return
+		case <-js.wake:
+		}
+		for {
+			did, err := js.flushImmutable(js.env.Work.Context())
+			if js.env.Work.Stopped() {
+				return
+			}
+			if err != nil {
+				js.pause(delay)
+				delay = min(2*delay, retryMax)
+				continue
+			}
+			delay = retryMin
+			if !did {
+				break
+			}
+		}
+	}
+}
+
+// endFlush notes how an attempt went.
+func (js *Jobs) endFlush(err error) {
+	js.failures.mu.Lock()
+	js.failures.flushErr = err
+	js.failures.mu.Unlock()
+	if err == nil {
+		js.env.Commit.ClearTrouble()
+	}
+	js.report("flush", err)
+	js.env.Commit.Changed()
+}
+
+// dispatcher starts compactions while there are any to pick, and looks again
+// when the database falls idle or time has passed.
+func (js *Jobs) dispatcher() {
+	idle := time.NewTicker(idleAfter)
+	defer idle.Stop()
+	for {
+		select {
+		case <-js.env.Work.Done():
+			return
+		case <-js.pick:
+		case <-idle.C:
+			js.env.Clock.Tick() // also of a database at rest: a jump that lasts needs looks
+			if seq := js.env.Store.Visible(); seq != js.idling.seen {
+				js.idling.seen, js.idling.quiet = seq, time.Now()
+				if !js.env.Clock.Used() {
+					continue
+				}
+				// Something may have expired, and a program that writes
+				// little flushes nothing for long.
+			} else {
+				js.flushDeletes()
+			}
+		}
+		for js.startCompaction() {
+		}
+	}
+}
+
+// idleFor is for how long no commit was seen. Only the dispatcher asks.
+func (js *Jobs) idleFor() time.Duration {
+	if js.env.Store.Visible() != js.idling.seen {
+		return 0
+	}
+	return time.Since(js.idling.quiet)
+}
+
+// startCompaction picks a job and runs it beside the dispatcher.
+func (js *Jobs) startCompaction() bool {
+	js.failures.mu.Lock()
+	if js.env.ManualOnly || js.failures.compacting >= js.env.MaxCompactions || js.env.Work.Stopped() {
+		js.failures.mu.Unlock()
+		return false
+	}
+	js.failures.compacting++
+	js.failures.mu.Unlock()
+	job, err := js.pickCompaction()
+	if job == nil {
+		js.compactionEnded(err, false)
+		return false
+	}
+	js.env.Work.Go(func() {
+		err := js.compact(js.env.Work.Context(), job)
+		if err != nil && !js.env.Work.Stopped() {
+			js.report("compaction", err)
+			js.compactionFailed(err)
+			js.env.Work.Rest(retryMin * 10)
+		}
+		js.compactionEnded(err, true)
+		js.Kick()
+	})
+	return true
+}
+
+func (js *Jobs) compactionFailed(err error) {
+	js.failures.mu.Lock()
+	js.failures.compactErr = err
+	js.failures.mu.Unlock()
+	js.env.Commit.Changed()
+}
+
+func (js *Jobs) compactionEnded(err error, ran bool) {
+	js.failures.mu.Lock()
+	js.failures.compacting--
+	news := ran || err != nil && js.failures.compactErr == nil
+	if err != nil || js.failures.compacting == 0 { // else what failed may still be wanted
+		js.failures.compactErr = err
+	}
+	if ran {
+		js.failures.compactErr = err
+		close(js.failures.ended)
+		js.failures.ended = make(chan struct{})
+	}
+	js.failures.mu.Unlock()
+	if news {
+		js.env.Commit.Changed()
+	}
+}
+
+// jobEnded is closed when the next compaction ends.
+func (js *Jobs) jobEnded() <-chan struct{} {
+	js.failures.mu.Lock()
+	defer js.failures.mu.Unlock()
+	return js.failures.ended
+}
+
+// report logs a failure. Poisoning is reported by poisonLocked.
+func (js *Jobs) report(job string, err error) {
+	if err == nil || js.env.Work.Stopped() {
+		return
+	}
+	js.env.Report.JobFailed(job, err)
+}
+
+// Blocking is the error, if any, that keeps writers from ever getting room:
+// that of the job that would make it.
+func (js *Jobs) Blocking(s commit.Stop) error {
+	js.failures.mu.Lock()
+	defer js.failures.mu.Unlock()
+	switch {
+	case s == commit.StopMemtables && js.failures.flushErr != nil:
+		return fmt.Errorf("seerdb: writers are stopped while memtables cannot be flushed: %w", js.failures.flushErr)
+	case s == commit.StopL0 && js.failures.compactErr != nil:
+		return fmt.Errorf("seerdb: writers are stopped while compactions fail: %w", js.failures.compactErr)
+	}
+	return nil
+}
+
+// Errors lists what is failing now, for Health.
+func (js *Jobs) Errors() []error {
+	js.failures.mu.Lock()
+	defer js.failures.mu.Unlock()
+	var out []error
+	for _, err := range []error{js.failures.flushErr, js.failures.compactErr} {
+		if err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
+}
