@@ -48,7 +48,7 @@ func newDataset(seed uint64, valueSize, capacity int) *dataset {
 	}
 }
 
-// mix is the finaliser of splitmix64 (Steele, Lea, Flood 2014), a bijection.
+// mix returns the finaliser of splitmix64 (Steele, Lea, Flood 2014), a bijection.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -175,7 +175,7 @@ func (d *dataset) rowSumOf(key []byte, word0 uint64) uint64 {
 	return rowSum(binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:]), word0)
 }
 
-// totals is what a scan of everything must find.
+// totals returns what a scan of everything must find.
 func (d *dataset) totals() (rows, sum uint64) {
 	var buf [keySize]byte
 	for i := range d.versions {
@@ -205,7 +205,8 @@ func hexWord(x uint64) uint32 {
 	return uint32(x | x>>16)
 }
 
-// belongs says whether a row's key and the first word of its value go together.
+// belongs reports whether a row's key and the first word of its value go
+// together.
 func (d *dataset) belongs(key []byte, word0 uint64) bool {
 	version := word0 - d.word0(hexHash(key), 0)
 	return version > 0 && version < 1<<32

@@ -61,7 +61,7 @@ type Driver struct {
 	Has []Feature
 }
 
-// offers says whether the engine can run a stage.
+// offers reports whether the engine can run a stage.
 func (d *Driver) offers(st *Stage) bool {
 	return st.Feature == "" || slices.Contains(d.Has, st.Feature)
 }
@@ -173,7 +173,7 @@ func findDriver(name string) (*Driver, error) {
 	return nil, fmt.Errorf("unknown engine %q; this build has %s", name, strings.Join(driverNames(), ", "))
 }
 
-// Version is the version of the engine's module that is linked in, which for
+// Version returns the version of the engine's module that is linked in, which for
 // seerdb is the source beside this module.
 func (d *Driver) Version() string {
 	info, ok := debug.ReadBuildInfo()

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// residentBytes is the resident memory of this process, mapped files included.
+// residentBytes returns the resident memory of this process, mapped files
+// included.
 func residentBytes() int64 {
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime is what all threads of this process have used, user and system.
+// cpuTime returns what all threads of this process have used, user and system.
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -30,9 +30,9 @@ func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
 // engine's are not written during the turn of the next.
 func writeBack() { unix.Sync() }
 
-// diskBytes is what the content of the files under dir occupies: of each file
-// its length or its blocks, whichever is less. Badger makes long sparse files,
-// Pebble and RocksDB reserve blocks for log that is not written yet.
+// diskBytes returns what the content of the files under dir occupies: of each
+// file its length or its blocks, whichever is less. Badger makes long sparse
+// files, Pebble and RocksDB reserve blocks for log that is not written yet.
 func diskBytes(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

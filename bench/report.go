@@ -28,7 +28,7 @@ func (r *Report) writeJSON(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// scale is how the table shows a unit: rates in thousands.
+// scale returns how the table shows a unit: rates in thousands.
 func scale(unit string) float64 {
 	if strings.HasSuffix(unit, "/s") {
 		return 1e3

@@ -175,7 +175,7 @@ func (s *Stage) chosen(want []string) (steps []*Step, shown map[string]bool) {
 	return steps, shown
 }
 
-// useful says whether a step without a figure is to run: a check when what it
+// useful reports whether a step without a figure is to run: a check when what it
 // needs runs, and nothing else that was not asked for.
 func (s *Stage) useful(i int, needed map[string]bool, last int) bool {
 	st := &s.Steps[i]

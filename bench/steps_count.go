@@ -70,7 +70,7 @@ func (a *adder) modify(t access) error {
 	return t.Put(a.key[:], a.value[:])
 }
 
-// readModifyWrite is how an engine without merge operators adds.
+// readModifyWrite returns how an engine without merge operators adds.
 func (a *adder) readModifyWrite() error {
 	if t, ok := a.w.store.(Transactor); ok {
 		conflicts, err := t.Transact(a.fn)

@@ -115,7 +115,7 @@ func seek(w *worker) (Sample, error) {
 	return s, err
 }
 
-// notThere is the error of a seek to a record that did not land on it.
+// notThere returns the error of a seek to a record that did not land on it.
 func (w *worker) notThere(it Iter, hash uint64) error {
 	if err := it.Err(); err != nil {
 		return err

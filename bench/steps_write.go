@@ -121,7 +121,7 @@ func disk(w *worker) (Sample, error) {
 	return Sample{Value: mb}, err
 }
 
-// resident is the resident memory now less that before the store was opened.
+// resident returns the resident memory now less that before the store was opened.
 func resident(w *worker) (Sample, error) {
 	now := residentBytes()
 	if now == 0 {

@@ -65,7 +65,7 @@ func (p *planner) draw(a *actor, r *rng, _ int) op {
 	return op{kind: opModify, record: p.w.own(a, zipf())}
 }
 
-// inserted is the record of the actor's k-th insert.
+// inserted returns the record of the actor's k-th insert.
 func (p *planner) inserted(a *actor, k int) uint32 {
 	return uint32(p.base + k*a.share + a.id)
 }

@@ -221,7 +221,7 @@ func (w *worker) order() {
 	w.sums[len(w.sorted)] = sum
 }
 
-// changed says that records were written, so that what order made is stale.
+// changed reports that records were written, so that what order made is stale.
 func (w *worker) changed() { w.sorted, w.sums = nil, nil }
 
 // check reads everything, twice and unmeasured: by key with all bytes compared,
@@ -293,7 +293,7 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// diskMB is what the store occupies, in MB (10^6 bytes).
+// diskMB returns what the store occupies, in MB (10^6 bytes).
 func (w *worker) diskMB() (float64, error) {
 	n, err := diskBytes(filepath.Clean(w.cfg.Dir))
 	return float64(n) / 1e6, err

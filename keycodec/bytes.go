@@ -59,7 +59,7 @@ func appendUnescaped(dst, body []byte) ([]byte, error) {
 	}
 }
 
-// StringOf is the codec String of another string type.
+// StringOf returns the codec String of another string type.
 func StringOf[K ~string]() StringCodec[K] { return StringCodec[K]{} }
 
 // StringCodec is the codec of strings, of whatever bytes.
@@ -126,8 +126,8 @@ type Arrays interface {
 	~[4]byte | ~[6]byte | ~[8]byte | ~[12]byte | ~[16]byte | ~[20]byte | ~[24]byte | ~[28]byte | ~[32]byte | ~[48]byte | ~[64]byte
 }
 
-// ArrayOf is the codec of an array of bytes, such as a UUID: the bytes, nothing
-// else, ordered bytewise.
+// ArrayOf returns the codec of an array of bytes, such as a UUID: the bytes,
+// nothing else, ordered bytewise.
 func ArrayOf[K Arrays]() ArrayCodec[K] { return ArrayCodec[K]{} }
 
 // ArrayCodec is the codec of arrays of bytes.

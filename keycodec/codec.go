@@ -53,7 +53,7 @@ type Codec[K any] interface {
 // one, such as PairCodec.First, say which keys those are.
 type Prefix[K any] struct{ bytes []byte }
 
-// Bytes is what the keys begin with. It must not be modified.
+// Bytes returns what the keys begin with. It must not be modified.
 func (p Prefix[K]) Bytes() []byte { return p.bytes }
 
 // Bounds gives the keys with the prefix as the range lo <= key < hi. A nil hi

@@ -41,13 +41,13 @@ type (
 	}
 )
 
-// IntOf is the codec of a signed integer type by its size.
+// IntOf returns the codec of a signed integer type by its size.
 func IntOf[K sizedSigned]() Integer[K] {
 	n := sizeOf[K]()
 	return Integer[K]{n, 1 << (8*n - 1)}
 }
 
-// UintOf is the codec of an unsigned integer type by its size.
+// UintOf returns the codec of an unsigned integer type by its size.
 func UintOf[K sizedUnsigned]() Integer[K] { return Integer[K]{sizeOf[K](), 0} }
 
 // sizeOf counts the bytes of an integer type, without package unsafe.
@@ -117,11 +117,11 @@ const (
 
 var errLong = invalid("a varint longer than it needs to be")
 
-// UvarintOf is the codec Uvarint of another unsigned type. The encoding does
+// UvarintOf returns the codec Uvarint of another unsigned type. The encoding does
 // not depend on the type's size.
 func UvarintOf[K Unsigned]() UvarintCodec[K] { return UvarintCodec[K]{} }
 
-// VarintOf is the codec Varint of another signed type. The encoding does not
+// VarintOf returns the codec Varint of another signed type. The encoding does not
 // depend on the type's size.
 func VarintOf[K Signed]() VarintCodec[K] { return VarintCodec[K]{} }
 

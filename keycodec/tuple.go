@@ -23,15 +23,15 @@ type (
 // A tuple is the concatenation of its elements, all but the last in the inner
 // form; in its own inner form the last one too.
 
-// PairOf is the codec of pairs.
+// PairOf returns the codec of pairs.
 func PairOf[A, B any](a Codec[A], b Codec[B]) PairCodec[A, B] { return PairCodec[A, B]{a, b} }
 
-// TripleOf is the codec of triples.
+// TripleOf returns the codec of triples.
 func TripleOf[A, B, C any](a Codec[A], b Codec[B], c Codec[C]) TripleCodec[A, B, C] {
 	return TripleCodec[A, B, C]{a, b, c}
 }
 
-// QuadOf is the codec of quads. For longer tuples, make a tuple an element.
+// QuadOf returns the codec of quads. For longer tuples, make a tuple an element.
 func QuadOf[A, B, C, D any](a Codec[A], b Codec[B], c Codec[C], d Codec[D]) QuadCodec[A, B, C, D] {
 	return QuadCodec[A, B, C, D]{a, b, c, d}
 }

@@ -145,12 +145,12 @@ type Max struct{}
 // Name identifies the operator: seerdb.max.
 func (Max) Name() string { return "seerdb.max" }
 
-// Full is the largest of existing and operands.
+// Full returns the largest of existing and operands.
 func (Max) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
 	return extreme(dst, existing, exists, operands, 1), nil
 }
 
-// Partial is the larger of two operands.
+// Partial returns the larger of two operands.
 func (Max) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return extreme(dst, older, true, [][]byte{newer}, 1), true, nil
 }
@@ -161,17 +161,17 @@ type Min struct{}
 // Name identifies the operator: seerdb.min.
 func (Min) Name() string { return "seerdb.min" }
 
-// Full is the smallest of existing and operands.
+// Full returns the smallest of existing and operands.
 func (Min) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
 	return extreme(dst, existing, exists, operands, -1), nil
 }
 
-// Partial is the smaller of two operands.
+// Partial returns the smaller of two operands.
 func (Min) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return extreme(dst, older, true, [][]byte{newer}, -1), true, nil
 }
 
-// extreme is what compares to all others as sign says.
+// extreme returns what compares to all others as sign says.
 func extreme(dst, best []byte, exists bool, operands [][]byte, sign int) []byte {
 	for _, o := range operands {
 		if !exists || bytes.Compare(o, best) == sign {

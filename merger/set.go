@@ -99,7 +99,7 @@ func (s *setReader) next() bool {
 // Name identifies the operator: seerdb.union.
 func (Union) Name() string { return "seerdb.union" }
 
-// Full is the union of existing and operands.
+// Full returns the union of existing and operands.
 func (Union) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]byte, error) {
 	if !exists {
 		existing = nil
@@ -128,7 +128,7 @@ func (Union) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]by
 	return appendSorted(dst, all), nil
 }
 
-// Partial is the union of two operands.
+// Partial returns the union of two operands.
 func (Union) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	b, err := union(dst, older, newer)
 	return b, err == nil, err

@@ -132,8 +132,8 @@ func (s *Sequence) take() error {
 	}
 }
 
-// read is the next number that no lease covers, and what says so: nil where the
-// key has no value.
+// read returns the next number that no lease covers, and what says so: nil
+// where the key has no value.
 func (s *Sequence) read() (next uint64, stored []byte, err error) {
 	stored, err = s.store.Get(s.key)
 	switch {

@@ -29,7 +29,7 @@ type Rows[K, V any] struct {
 	err    error
 }
 
-// again is the same rows, outside of loops.
+// again returns the same rows, outside of loops.
 func (r *Rows[K, V]) again() *Rows[K, V] {
 	return &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi, limit: r.limit}
 }
@@ -37,8 +37,8 @@ func (r *Rows[K, V]) again() *Rows[K, V] {
 // rows are the rows beneath, for one loop.
 func (r *Rows[K, V]) rows() *seerdb.Rows { return r.r.Range(r.lo, r.hi).Limit(r.limit) }
 
-// After is those of the rows with a key > k: the next page of results, behind the
-// last key of one.
+// After returns those of the rows with a key > k: the next page of results,
+// behind the last key of one.
 func (r *Rows[K, V]) After(k K) *Rows[K, V] {
 	out := r.again()
 	// Between the two there is no key.
@@ -48,15 +48,16 @@ func (r *Rows[K, V]) After(k K) *Rows[K, V] {
 	return out
 }
 
-// Limit is the first n of the rows, in the order of the loop: the last n keys for
-// Backward. Of several limits the least holds. A negative n leaves none out.
+// Limit returns the first n of the rows, in the order of the loop: the last n
+// keys for Backward. Of several limits the least holds. A negative n leaves
+// none out.
 func (r *Rows[K, V]) Limit(n int) *Rows[K, V] {
 	out := r.again()
 	out.limit = int(min(uint(r.limit), uint(n))) // a negative one is the largest
 	return out
 }
 
-// From is those of the rows with lo <= key.
+// From returns those of the rows with lo <= key.
 func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
 	out := r.again()
 	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
@@ -65,7 +66,7 @@ func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
 	return out
 }
 
-// Before is those of the rows with key < hi.
+// Before returns those of the rows with key < hi.
 func (r *Rows[K, V]) Before(hi K) *Rows[K, V] {
 	out := r.again()
 	// The key may have no bytes, and must not become no bound.
@@ -106,7 +107,7 @@ func (r *Rows[K, V]) Expiry() (at time.Time, expires bool) {
 	return r.at.Expiry()
 }
 
-// Err is what ended the last loop early, or nil.
+// Err returns what ended the last loop early, or nil.
 func (r *Rows[K, V]) Err() error { return r.err }
 
 func (r *Rows[K, V]) seq(order func(*seerdb.Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {

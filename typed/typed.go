@@ -44,7 +44,7 @@ func New[K, V any](store seerdb.Store, key keycodec.Codec[K], value valuecodec.C
 	return &Store[K, V]{Reader[K, V]{store, c}, Writer[K, V]{store, c}, store, private.KeyspaceOf(store).(*seerdb.Keyspace)}
 }
 
-// With is the same view of another store.
+// With returns the same view of another store.
 func (t *Store[K, V]) With(store seerdb.Store) *Store[K, V] {
 	return New(store, t.Reader.c.key, t.Reader.c.value)
 }
@@ -191,10 +191,10 @@ func (t *Reader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
 // Rows is everything there is. Its methods From and Before narrow it.
 func (t *Reader[K, V]) Rows() *Rows[K, V] { return &Rows[K, V]{r: t.r, c: t.c, limit: -1} }
 
-// Range is the keys lo <= key < hi.
+// Range returns the keys lo <= key < hi.
 func (t *Reader[K, V]) Range(lo, hi K) *Rows[K, V] { return t.Rows().From(lo).Before(hi) }
 
-// Prefix is the keys that begin with p: strings with a common beginning, or
+// Prefix returns the keys that begin with p: strings with a common beginning, or
 // tuples with the same first elements. The codec of the keys makes prefixes.
 func (t *Reader[K, V]) Prefix(p keycodec.Prefix[K]) *Rows[K, V] {
 	rows := t.Rows()

@@ -35,7 +35,7 @@ func storedOperators(dir string) map[string]string {
 // defaultName stands for the keyspace that has no name, where people read.
 const defaultName = "(default)"
 
-// spaceName is the name of a keyspace for people.
+// spaceName returns the name of a keyspace for people.
 func spaceName(k *manifest.Keyspace) string {
 	if k == nil || k.ID == 0 {
 		return defaultName
@@ -168,7 +168,7 @@ func printFigures(w io.Writer, all []spaceFigures) error {
 	return t.Flush()
 }
 
-// spaceOfFile is the keyspace of a table, by the name of its file; nil when
+// spaceOfFile returns the keyspace of a table, by the name of its file; nil when
 // the manifest does not have it.
 func spaceOfFile(s *manifest.State, name string) *manifest.Keyspace {
 	t, num, ok := base.ParseFileName(name)

@@ -59,8 +59,8 @@ func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*observe.Re
 	return db.Verify(ctx)
 }
 
-// damagedSpace is the keyspace whose table is damaged; "" when that is none but
-// the default one.
+// damagedSpace returns the keyspace whose table is damaged; "" when that is
+// none but the default one.
 func damagedSpace(s *manifest.State, err error) string {
 	var c *seerdb.CorruptionError
 	if s == nil || !errors.As(err, &c) {

@@ -97,7 +97,7 @@ func countCommits(db *seerdb.DB) (n int64, err error) {
 	return n, rows.Err()
 }
 
-// writerCommand is the child: it commits until it is killed.
+// writerCommand returns the child: it commits until it is killed.
 func writerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "write-until-killed DIR", Hidden: true, Args: exactArgs(1),

@@ -255,8 +255,8 @@ func crashKey(dst []byte, i int64) []byte {
 	return dst
 }
 
-// batchWriterCommand is the child: it reads batch numbers from standard input,
-// commits them and prints each one after its commit was acknowledged.
+// batchWriterCommand returns the child: it reads batch numbers from standard
+// input, commits them and prints each one after its commit was acknowledged.
 func batchWriterCommand() *cobra.Command {
 	writers := 1
 	cmd := &cobra.Command{

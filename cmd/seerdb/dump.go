@@ -89,7 +89,7 @@ func identify(path string, want base.FileType) (*subject, error) {
 	return f, nil
 }
 
-// incarnationOf is the incarnation under which a file was written that the
+// incarnationOf returns the incarnation under which a file was written that the
 // manifest names; of any other file it is that of the logs.
 func incarnationOf(st *manifest.State, id base.Identity) uint64 {
 	if v := st.Version.Values[id.Num]; id.Type == base.FileTypeValues && v != nil {

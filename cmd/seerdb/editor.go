@@ -198,7 +198,7 @@ func (sh *shell) complete(before string) (start int, candidates []string, more b
 	return start, candidates, more
 }
 
-// wantsKey says whether a key follows these words.
+// wantsKey reports whether a key follows these words.
 func wantsKey(words []string) bool {
 	switch words[0] {
 	case "get", "put", "del", "merge":

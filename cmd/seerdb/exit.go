@@ -105,8 +105,8 @@ func checkFlags(cmd *cobra.Command, _ []string) error {
 	return err
 }
 
-// sentence is the message of err without the prefixes of the errors in it: the
-// tool prints its name once, in front.
+// sentence returns the message of err without the prefixes of the errors in it:
+// the tool prints its name once, in front.
 func sentence(err error) string {
 	s := err.Error()
 	withoutPrefixes(err, &s)

@@ -11,7 +11,7 @@ import (
 
 func size[N int64 | uint64](n N) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// counted is a number with a noun, in the singular for one.
+// counted returns a number with a noun, in the singular for one.
 func counted[N int | int64](n N, noun string) string {
 	return humanize.Comma(int64(n)) + " " + verb(int64(n), noun, noun+"s")
 }
@@ -23,7 +23,7 @@ func verb(n int64, one, more string) string {
 	return more
 }
 
-// expiryText is an expiry for people.
+// expiryText returns an expiry for people.
 func expiryText(ms uint64) string {
 	return time.UnixMilli(int64(min(ms, 1<<56))).UTC().Format("2006-01-02T15:04:05.000Z")
 }

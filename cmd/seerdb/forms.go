@@ -58,8 +58,8 @@ func fromLine(s string) string {
 	return s
 }
 
-// isPlain says whether s is printed as it is. What would then look like something
-// else in quotes is not.
+// isPlain reports whether s is printed as it is. What would then look like
+// something else in quotes is not.
 func isPlain(s string) bool {
 	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return false
@@ -114,7 +114,7 @@ func (e *encoding) formatValue(operator string, v []byte) string {
 	return e.format(v)
 }
 
-// special is the text of a value whose operator has a form of its own.
+// special returns the text of a value whose operator has a form of its own.
 func (e *encoding) special(operator string, v []byte) (string, bool) {
 	switch {
 	case e.hex:

@@ -19,7 +19,7 @@ type history struct {
 	err   error    // of writing the file
 }
 
-// historyFile is where the history is kept: with the user and not in the
+// historyFile returns where the history is kept: with the user and not in the
 // database, for it is about what a user did. "" where there is no such place.
 func historyFile() string {
 	dir, err := os.UserCacheDir()
@@ -97,8 +97,8 @@ func (h *history) append(line string) error {
 	return err
 }
 
-// Len is the number of lines.
+// Len returns the number of lines.
 func (h *history) Len() int { return len(h.lines) }
 
-// At is a line, the newest first.
+// At returns a line, the newest first.
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }

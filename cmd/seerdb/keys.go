@@ -55,7 +55,7 @@ func getCommand() *cobra.Command {
 	return cmd
 }
 
-// read is the text of a value, or of its expiry.
+// read returns the text of a value, or of its expiry.
 func (f *keyFlags) read(s *store, t tree, key []byte, expiry bool) (string, error) {
 	if expiry {
 		at, expires, err := t.Expiry(key)
@@ -65,7 +65,7 @@ func (f *keyFlags) read(s *store, t tree, key []byte, expiry bool) (string, erro
 	return f.exact(s.operators[f.keyspace], v), err
 }
 
-// exact is a value by itself: it may have several lines.
+// exact returns a value by itself: it may have several lines.
 func (e *encoding) exact(operator string, v []byte) string {
 	if s, ok := e.special(operator, v); ok {
 		return s
@@ -226,7 +226,7 @@ var operators = map[string]func(separator string) seerdb.Merger{
 
 func operatorNames() string { return strings.Join(slices.Sorted(maps.Keys(operators)), ", ") }
 
-// storedName is the name that an operator is stored under.
+// storedName returns the name that an operator is stored under.
 func storedName(short, separator string) (string, error) {
 	make, ok := operators[short]
 	if !ok {

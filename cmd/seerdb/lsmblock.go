@@ -18,7 +18,7 @@ type block struct {
 	Dead  float64 // percent that is dead: tombstones, or garbage
 }
 
-// endText is the text of where a table ends.
+// endText returns the text of where a table ends.
 func endText(f *manifest.FileMeta) string {
 	switch f.LargestBound {
 	case base.BoundExclusive:
@@ -29,7 +29,7 @@ func endText(f *manifest.FileMeta) string {
 	return shortKey(f.Largest)
 }
 
-// shortKey is a key as the tool prints it, cut where it is long.
+// shortKey returns a key as the tool prints it, cut where it is long.
 func shortKey(key []byte) string {
 	const most = 40
 	if len(key) == 0 {

@@ -114,7 +114,7 @@ func intervalsOf(t *manifest.Tree) (intervals []interval, last string) {
 	return intervals, endText(end)
 }
 
-// afterEnd is the first key behind a table; nil is behind every key.
+// afterEnd returns the first key behind a table; nil is behind every key.
 func afterEnd(f *manifest.FileMeta) []byte {
 	switch f.LargestBound {
 	case base.BoundExclusive:

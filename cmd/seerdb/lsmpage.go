@@ -86,7 +86,7 @@ func drawPage(w io.Writer, dir string, s *manifest.State) error {
 	return lsmPage.Execute(w, pictureOf(dir, s, logBytes(dir, s)))
 }
 
-// logBytes is the size of the logs that the tables do not hold yet.
+// logBytes returns the size of the logs that the tables do not hold yet.
 func logBytes(dir string, s *manifest.State) (n uint64) {
 	entries, _ := os.ReadDir(dir) // what cannot be listed is not shown
 	for _, e := range entries {
@@ -332,8 +332,8 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 	return b
 }
 
-// tableName is the name of a table's file, with the table's number where others
-// are in it too.
+// tableName returns the name of a table's file, with the table's number where
+// others are in it too.
 func tableName(f *manifest.FileMeta) string {
 	if f.Pack != 0 {
 		return fmt.Sprintf("%s, table %d", f.FileName(), f.Num)
@@ -350,7 +350,7 @@ func lineOf(level int, f *manifest.FileMeta) tableLine {
 	}
 }
 
-// entriesText is a number of entries.
+// entriesText returns a number of entries.
 func entriesText(n uint64) string {
 	return humanize.Comma(int64(n)) + " " + verb(int64(n), "entry", "entries")
 }

@@ -61,7 +61,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// versionText is what the Go tool noted while it built the program.
+// versionText returns what the Go tool noted while it built the program.
 func versionText() string {
 	version, revision := "(unknown)", ""
 	if b, ok := debug.ReadBuildInfo(); ok {

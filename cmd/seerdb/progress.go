@@ -60,5 +60,5 @@ func readSince(db *seerdb.DB, then *observe.Metrics) func() int64 {
 	}
 }
 
-// stored is the bytes in tables and value files.
+// stored returns the bytes in tables and value files.
 func stored(m *observe.Metrics) int64 { return m.IO.Tables.Bytes + m.Values.Bytes }

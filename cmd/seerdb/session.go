@@ -44,7 +44,7 @@ func (sh *shell) enter(name string, create bool) error {
 
 func (sh *shell) operator() string { return sh.s.operators[sh.keyspace] }
 
-// committed is the current keyspace without the transaction.
+// committed returns the current keyspace without the transaction.
 func (sh *shell) committed() reader {
 	switch {
 	case sh.snap != nil && sh.space != nil:

@@ -214,7 +214,7 @@ func (sh *shell) snapshotCommand() *cobra.Command {
 	}
 }
 
-// free says whether neither a snapshot nor a transaction is open.
+// free reports whether neither a snapshot nor a transaction is open.
 func (sh *shell) free() error {
 	switch {
 	case sh.snap != nil:

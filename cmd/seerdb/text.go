@@ -144,8 +144,8 @@ func (t *text) until(dst []byte, stop *[256]bool, what string, limit int) ([]byt
 	}
 }
 
-// carriageReturn says whether a CR that was read ends the line, which must have
-// been said with --crlf.
+// carriageReturn reports whether a CR that was read ends the line, which must
+// have been said with --crlf.
 func (t *text) carriageReturn() (isEnd bool, err error) {
 	b, err := t.r.Peek(1)
 	if len(b) == 1 && b[0] != '\n' || err != nil && err != io.EOF {

@@ -141,7 +141,7 @@ func arrange(root *cobra.Command, words []string, quoted func(i int) bool) []str
 	return slices.Concat(words[:1], flags, []string{"--"}, rest)
 }
 
-// takesNext says whether the word after a flag is its value.
+// takesNext reports whether the word after a flag is its value.
 func takesNext(cmd *cobra.Command, word string) bool {
 	var f *pflag.Flag
 	switch name, long := strings.CutPrefix(word, "--"); {
@@ -153,7 +153,7 @@ func takesNext(cmd *cobra.Command, word string) bool {
 	return f != nil && f.NoOptDefVal == ""
 }
 
-// commonPrefix is what all of some texts begin with, in whole characters.
+// commonPrefix returns what all of some texts begin with, in whole characters.
 func commonPrefix(texts []string) string {
 	p := texts[0]
 	for _, t := range texts[1:] {

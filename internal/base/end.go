@@ -10,8 +10,7 @@ type Bound uint8
 const (
 	BoundInclusive Bound = iota
 	BoundExclusive
-	// BoundNone is a range without an end: it goes on to the last key there can
-	// be.
+	// BoundNone is a range without an end: it goes on to the last key.
 	BoundNone
 )
 
@@ -24,8 +23,8 @@ type End struct {
 // NoEnd is the end of a range that has none.
 var NoEnd = End{Bound: BoundNone}
 
-// EndAt is the end of a range up to and without key. No key is less than the
-// empty one, so that, or nil, means no end.
+// EndAt returns the end of a range of keys < key. An empty or nil key means no
+// end, since no key is less than the empty one.
 func EndAt(key []byte) End {
 	if len(key) == 0 {
 		return NoEnd
@@ -33,7 +32,7 @@ func EndAt(key []byte) End {
 	return End{key, BoundExclusive}
 }
 
-// Before reports whether a range that ends here lies wholly before key.
+// Before reports whether every key of a range with this end is < key.
 func (e End) Before(key []byte) bool {
 	switch e.Bound {
 	case BoundInclusive:
@@ -44,8 +43,8 @@ func (e End) Before(key []byte) bool {
 	return false
 }
 
-// Compare orders ends: a range that ends at a key comes before one that has
-// that key too, and one without an end comes last.
+// Compare orders ends: a range that excludes its last key comes before one that
+// includes it, and a range without an end comes last.
 func (e End) Compare(o End) int {
 	if e.Bound == BoundNone || o.Bound == BoundNone {
 		switch {

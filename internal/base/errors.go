@@ -9,8 +9,8 @@ import (
 )
 
 // The sentinel errors of the public API. They are declared here so that every
-// package can return them; the root package names them for users, and says
-// what each one means to a caller.
+// package can return them; the root package exports them and documents what
+// each means to a caller.
 var (
 	ErrNotFound       = errors.New("seerdb: key not found")
 	ErrClosed         = errors.New("seerdb: closed")
@@ -32,12 +32,13 @@ var (
 	ErrKeyOrder       = errors.New("seerdb: keys are not in ascending order")
 	ErrTxnDone        = errors.New("seerdb: transaction has already been committed or rolled back")
 	ErrLeaked         = errors.New("seerdb: closed with objects open")
-	ErrInCallback     = errors.New("seerdb: called by code of the program that the call would wait for")
+	ErrInCallback     = errors.New("seerdb: called from a callback that the call would wait for")
 )
 
-// Lasting returns err as the cause of a state that does not go away by itself,
-// and in which it is certain what happens to commits: it is neither ErrNoSpace
-// nor ErrCommitUnknown, whatever it wraps. All else that it wraps is found.
+// Lasting returns err as the cause of a state that does not end by itself, such
+// as a poisoned log. The result matches everything that err wraps except
+// ErrNoSpace and ErrCommitUnknown: callers retry after those, and here a retry
+// cannot help.
 func Lasting(err error) error {
 	if !errors.Is(err, ErrNoSpace) && !errors.Is(err, ErrCommitUnknown) {
 		return err
@@ -49,27 +50,28 @@ type lasting struct{ err error }
 
 func (l lasting) Error() string { return l.err.Error() }
 
-// Is makes errors.Is go on, but for the two; there is no Unwrap by which it
-// would find them.
+// Is makes errors.Is match all that err wraps but those two. The type has no
+// Unwrap, by which errors.Is would find them.
 func (l lasting) Is(target error) bool {
 	return target != ErrNoSpace && target != ErrCommitUnknown && errors.Is(l.err, target)
 }
 
-// As makes errors.As go on.
+// As makes errors.As search err.
 func (l lasting) As(target any) bool { return errors.As(l.err, target) }
 
-// CorruptionError reports bytes on disk that are not what was written there.
-// errors.Is(err, ErrCorruption) holds for it. It, LeakError and PanicError have twins
-// in the root package, with the same fields: users see those.
+// CorruptionError reports bytes on disk that are not what the database wrote
+// there. errors.Is(err, ErrCorruption) holds for it. CorruptionError, LeakError
+// and PanicError have twins in the root package with the same fields, which are
+// what users see.
 type CorruptionError struct {
 	File   string // name inside the database directory
-	Offset int64  // where the damaged piece begins; -1 when the whole file is meant
+	Offset int64  // where the damaged piece begins; -1 for the whole file
 	Detail string // what was expected and what was found
 	Err    error  // an underlying error, or nil
 	Lo, Hi []byte // the user keys that may be affected, when known: [Lo, Hi]
 }
 
-// Corruptf makes a CorruptionError.
+// Corruptf returns a CorruptionError with a formatted Detail.
 func Corruptf(file string, off int64, format string, args ...any) *CorruptionError {
 	return &CorruptionError{File: file, Offset: off, Detail: fmt.Sprintf(format, args...)}
 }
@@ -89,20 +91,20 @@ func (e *CorruptionError) Error() string {
 	return s
 }
 
-// Unwrap gives the underlying error.
+// Unwrap returns the underlying error.
 func (e *CorruptionError) Unwrap() error { return e.Err }
 
 // Is makes errors.Is(err, ErrCorruption) true.
 func (e *CorruptionError) Is(target error) bool { return target == ErrCorruption }
 
-// As makes errors.As find the public type of that name.
+// As makes errors.As find the public twin of this type.
 func (e *CorruptionError) As(target any) bool { return private.AsPublic(e, target) }
 
 // LeakError reports iterators, snapshots and transactions that were open when
 // the database was closed. errors.Is(err, ErrLeaked) holds for it.
 type LeakError struct {
 	Open   int      // how many
-	Places []string // where they were made, one entry a place
+	Places []string // where they were opened, one entry for each place
 }
 
 func (e *LeakError) Error() string {
@@ -111,12 +113,12 @@ func (e *LeakError) Error() string {
 }
 
 // PanicError reports a panic of the program's code that the database recovered
-// from: of a merge operator or a filter in a background job, of a listener, of the
-// handler of a logger.
+// from: of a merge operator or filter in a background job, of an event
+// listener, or of a log handler.
 type PanicError struct {
-	Code  string // whose code it was
-	Key   []byte // about which it was asked; nil where it is about none
-	Value any    // what it panicked with
+	Code  string // which code panicked: a merge operator, a listener, ...
+	Key   []byte // the key it was called with, or nil
+	Value any    // the value of the panic
 	Stack []byte // of the goroutine that panicked
 }
 
@@ -128,19 +130,19 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("seerdb: %s panicked%s: %v", e.Code, on, e.Value)
 }
 
-// Unwrap gives the error that the code panicked with, if it was one.
+// Unwrap returns the value of the panic if that is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// As makes errors.As find the public type of that name.
+// As makes errors.As find the public twin of this type.
 func (e *PanicError) As(target any) bool { return private.AsPublic(e, target) }
 
 // Is makes errors.Is(err, ErrLeaked) true.
 func (e *LeakError) Is(target error) bool { return target == ErrLeaked }
 
-// As makes errors.As find the public type of that name.
+// As makes errors.As find the public twin of this type.
 func (e *LeakError) As(target any) bool { return private.AsPublic(e, target) }
 
 // BadOption makes the error for an option that makes no sense. The message begins with the

@@ -2,18 +2,21 @@ package base
 
 import "encoding/binary"
 
-// SplitExpiry takes the expiry off the value of a KindPutTTL or KindPutTTLPointer.
+// SplitExpiry splits the value of a KindPutTTL or KindPutTTLPointer into its
+// expiry and the rest.
 func SplitExpiry(value []byte) (expiry uint64, rest []byte, err error) {
 	if len(value) < ExpirySize {
-		return 0, nil, Corruptf("database", -1, "an expiry of %d bytes", len(value))
+		return 0, nil, Corruptf("database", -1, "a value of %d bytes is too short for its expiry", len(value))
 	}
 	return binary.LittleEndian.Uint64(value), value[ExpirySize:], nil
 }
 
-// Expires reports whether an entry of this kind has an expiry before its value.
+// Expires reports whether the values of entries of this kind begin with an
+// expiry.
 func (k Kind) Expires() bool { return k == KindPutTTL || k == KindPutTTLPointer }
 
-// WithoutExpiry is the kind of a value whose expiry, if it has one, was taken off.
+// WithoutExpiry returns the kind of the same entry once SplitExpiry has removed
+// its expiry.
 func (k Kind) WithoutExpiry() Kind {
 	switch k {
 	case KindPutTTL:
@@ -24,8 +27,8 @@ func (k Kind) WithoutExpiry() Kind {
 	return k
 }
 
-// UnknownKind is the error for an entry of a kind that this version does not know
-// how to apply.
+// UnknownKind returns the error for an entry of a kind that this version cannot
+// apply.
 func UnknownKind(k Kind) error {
-	return Corruptf("database", -1, "an entry of kind %v cannot be read by this version", k)
+	return Corruptf("database", -1, "an entry has kind %v, which this version does not know", k)
 }

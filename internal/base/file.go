@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// FileNum numbers the files of a database. Numbers grow and are never used
-// twice, so a name alone tells two files apart for ever.
+// FileNum numbers the files of a database. Numbers grow and are never reused,
+// so two files never share a name.
 type FileNum uint64
 
 // FileType says what a file holds. The values enter checksums.
@@ -39,7 +39,7 @@ func (t FileType) String() string {
 	return "unknown"
 }
 
-// FileName is the name, inside the database directory, of a file.
+// FileName returns the name of a file inside the database directory.
 func FileName(t FileType, n FileNum) string {
 	switch t {
 	case FileTypeLog:
@@ -64,9 +64,8 @@ func FileName(t FileType, n FileNum) string {
 	return ""
 }
 
-// ParseFileName is the inverse of FileName. It answers true only for names
-// that FileName would have produced, so that a foreign file is never taken for
-// one of ours.
+// ParseFileName is the inverse of FileName. It accepts only names that FileName
+// produces, so that the database never takes a foreign file for its own.
 func ParseFileName(name string) (FileType, FileNum, bool) {
 	switch name {
 	case "CURRENT":
@@ -103,23 +102,23 @@ func ParseFileName(name string) (FileType, FileNum, bool) {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Identity is which file some bytes belong to. It enters every checksum
+// Identity says which file some bytes belong to. Every checksum covers it
 // together with their offset, so that a block copied from another file,
-// another database or another place fails its check.
+// database or offset fails its check.
 type Identity struct {
-	DB   uint64 // random, of the database
+	DB   uint64 // random, chosen when the database is created
 	Type FileType
 	Num  FileNum
-	// Incarnation is random, of the opening that wrote the file, so that two
-	// copies of a database which go on from one moment make files that can be
-	// distinguished, though they number them alike. It is 0 in format 1.
+	// Incarnation is random, chosen at each Open, and tells apart files of two
+	// copies of one database: both may go on from the same state and number
+	// their files alike. It is 0 in format 1.
 	Incarnation uint64
 }
 
-// Name is the file's name inside the database directory.
+// Name returns the file's name inside the database directory.
 func (id Identity) Name() string { return FileName(id.Type, id.Num) }
 
-// Format is the format of a file with this identity.
+// Format returns the format version of a file with this identity.
 func (id Identity) Format() FormatVersion {
 	if id.Incarnation == 0 {
 		return FormatV1
@@ -131,16 +130,16 @@ func (id Identity) String() string {
 	return fmt.Sprintf("%s of incarnation %016x of database %016x", id.Name(), id.Incarnation, id.DB)
 }
 
-// Mistaken is the error of a file that is sound, but is another one than its
-// name and its database say.
+// Mistaken returns the error for a file whose bytes are sound but whose header
+// names another file than id.
 func (id Identity) Mistaken(off int64, other Identity) *CorruptionError {
-	return Corruptf(id.Name(), off, "this is %v, expected %v", other, id)
+	return Corruptf(id.Name(), off, "the file is %v, expected %v: it was renamed or copied here", other, id)
 }
 
-// Checksum is the CRC-32C of data, started from a seed that mixes the identity
-// with the offset. CRC is a bijection of its start value, so the same bytes at
-// another place or in another file never pass but for seeds that collide
-// (2^-32). Seeding costs a few ns and, unlike hashing a header, no allocation.
+// Checksum returns the CRC-32C of data, seeded with a mix of the identity and
+// the offset. CRC is a bijection of its start value, so the same bytes at
+// another offset or in another file pass only if the seeds collide (2^-32).
+// Seeding costs a few ns and, unlike hashing a header, no allocation.
 func (id Identity) Checksum(off int64, data []byte) uint32 {
 	h := mix(id.DB ^ uint64(id.Type)<<56)
 	if id.Incarnation != 0 {
@@ -154,7 +153,7 @@ func (id Identity) Checksum(off int64, data []byte) uint32 {
 // ExtendChecksum continues a checksum over more data.
 func ExtendChecksum(sum uint32, data []byte) uint32 { return crc32.Update(sum, castagnoli, data) }
 
-// mix is the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+// mix returns the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 func mix(z uint64) uint64 {
 	z += 0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
@@ -163,16 +162,16 @@ func mix(z uint64) uint64 {
 }
 
 // FormatVersion is the version of everything on disk. A database records the
-// one it was written with; an engine refuses what is newer than it knows.
+// version it was written with; an engine refuses versions newer than it knows.
 type FormatVersion uint32
 
 const (
-	// FormatV1 is the first: log, tables, value files and manifest as
+	// FormatV1 is the first version: log, tables, value files and manifest as
 	// docs/FORMAT.md draws them.
 	FormatV1 FormatVersion = 1
-	// FormatV2 adds the incarnation to the identity of every file, and to CURRENT
-	// how long the logs of a database are that was closed.
+	// FormatV2 adds the incarnation to the identity of every file, and to
+	// CURRENT the lengths of the logs of a database that was closed.
 	FormatV2 FormatVersion = 2
-	// FormatNewest is what new databases are written with.
+	// FormatNewest is the version of new databases.
 	FormatNewest = FormatV2
 )

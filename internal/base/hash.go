@@ -2,7 +2,7 @@ package base
 
 import "github.com/zeebo/xxh3"
 
-// Hash is the 64-bit hash of a user key: computed once per operation and
-// shared by the memtable's side index and every filter. It is part of the
-// format, since filters on disk are built from it.
+// Hash returns the 64-bit hash of a user key. Callers compute it once per
+// operation, for the memtable's index and every filter. Filters on disk are
+// built from it, so it is part of the format.
 func Hash(key []byte) uint64 { return xxh3.Hash(key) }

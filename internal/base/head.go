@@ -2,9 +2,9 @@ package base
 
 import "encoding/binary"
 
-// Head returns the first 8 bytes of key as a number, padded with zeros. Keys with
-// different heads compare as their heads do; keys with the same head may differ. Tables
-// store heads, so it is part of their format.
+// Head returns the first 8 bytes of key, padded with zeros, as a big-endian
+// number. Keys with different heads compare as their heads do; keys with the
+// same head may differ. Tables store heads, so Head is part of their format.
 func Head(key []byte) uint64 {
 	if len(key) >= 8 {
 		return binary.BigEndian.Uint64(key)
@@ -16,5 +16,5 @@ func Head(key []byte) uint64 {
 	return h
 }
 
-// HeadFrom is the head of what key has from position from on.
+// HeadFrom returns the head of key[from:].
 func HeadFrom(key []byte, from int) uint64 { return Head(key[min(from, len(key)):]) }

@@ -6,12 +6,13 @@ import (
 )
 
 // SeqNum is the position of an operation in the history of the database. Only
-// the low 56 bits are used (invariant I12: never mixed up with a FileNum).
+// the low 56 bits are used. It is a type of its own so that it is never mixed
+// up with a FileNum (I12).
 type SeqNum uint64
 
 const (
-	// SeqNumStart is the sequence of the first operation ever committed. Zero
-	// is left for entries that no snapshot can tell apart any more.
+	// SeqNumStart is the sequence of the first operation ever committed.
+	// Entries that no snapshot can tell apart any more have sequence 0.
 	SeqNumStart SeqNum = 1
 	// SeqNumMax is the largest sequence; a read at SeqNumMax sees everything.
 	SeqNumMax SeqNum = 1<<56 - 1
@@ -20,16 +21,16 @@ const (
 // Kind says what an entry does to its key. The values are part of the format.
 type Kind uint8
 
-// The kinds. A reader that does not know what to do with one reports damage
-// rather than guess.
+// The kinds. A reader that meets one it does not know reports damage rather
+// than guess.
 const (
 	KindDelete       Kind = 0 // the key is gone
 	KindPut          Kind = 1 // the value follows
 	KindPutPointer   Kind = 2 // the value is an encoded pointer into a value file
 	KindMerge        Kind = 3 // the value is an operand
 	KindSingleDelete Kind = 4 // the key, which was put once, is gone
-	// KindRangeDelete is an operation only: its tombstones are not entries, they
-	// have lists of their own (package rangedel).
+	// KindRangeDelete occurs in batches only: range tombstones are not entries
+	// but have lists of their own (package rangedel).
 	KindRangeDelete Kind = 5
 	KindPutTTL      Kind = 6 // an expiry and the value
 	// KindPutTTLPointer is an expiry and an encoded pointer.
@@ -55,7 +56,8 @@ const TrailerMax = Trailer(1<<64 - 1)
 // MakeTrailer joins a sequence and a kind.
 func MakeTrailer(s SeqNum, k Kind) Trailer { return Trailer(s)<<8 | Trailer(k) }
 
-// SeekTrailer is the trailer to seek with for the newest entry visible at s.
+// SeekTrailer returns the trailer with which a seek finds the newest entry
+// visible at s.
 func SeekTrailer(s SeqNum) Trailer { return Trailer(s)<<8 | 0xff }
 
 // Seq returns the sequence.
@@ -69,9 +71,9 @@ func (t Trailer) Visible(s SeqNum) bool { return t.Seq() <= s }
 
 func (t Trailer) String() string { return fmt.Sprintf("%d,%s", t.Seq(), t.Kind()) }
 
-// Compare orders entries: user key ascending, then trailer descending. It
-// works on the parts; no encoding of the pair is ever compared, so a key that
-// is a prefix of another needs no escape.
+// Compare orders entries by ascending user key, then by descending trailer. It
+// compares the two parts separately, so a key that is a prefix of another needs
+// no escape.
 func Compare(ak []byte, at Trailer, bk []byte, bt Trailer) int {
 	if c := bytes.Compare(ak, bk); c != 0 {
 		return c
@@ -85,8 +87,8 @@ func Compare(ak []byte, at Trailer, bk []byte, bt Trailer) int {
 	return 0
 }
 
-// KV is one entry, as iterators show it. The slices belong to the iterator that showed
-// it and are valid until that iterator moves or closes.
+// KV is one entry, as iterators return it. Its slices belong to the iterator
+// and are valid until that moves or is closed.
 type KV struct {
 	Key     []byte
 	Trailer Trailer
@@ -95,12 +97,12 @@ type KV struct {
 
 // Iterator walks entries in the order of Compare, in both directions.
 //
-// Every positioning method returns the entry it lands on, or nil when there is
-// none or an error stopped it: Err tells the two apart. Next after exhaustion
-// at the end returns nil; Prev from there returns the last entry, and likewise
-// at the other end. Next on an iterator that was never positioned acts as
-// First, Prev as Last. The KV is owned by the iterator and overwritten by the
-// next positioning call. An iterator is used by one goroutine.
+// Every positioning method returns the entry that it lands on, or nil at the
+// end and after an error; Err tells the two apart. After Next has returned nil
+// at the end, Next returns nil again and Prev returns the last entry, and
+// likewise at the other end. On an iterator that was never positioned, Next
+// acts as First and Prev as Last. The iterator owns the KV and overwrites it in
+// the next positioning call. An iterator is used by one goroutine at a time.
 type Iterator interface {
 	// SeekGE lands on the first entry at or after (key, t). With TrailerMax
 	// that is the newest entry of the first user key >= key.
@@ -111,9 +113,9 @@ type Iterator interface {
 	Last() *KV
 	Next() *KV
 	Prev() *KV
-	// Err is the error that ended the walk, or nil. It is sticky until the
+	// Err returns the error that ended the walk, or nil. It is sticky until the
 	// next seek.
 	Err() error
-	// Close releases what the iterator pins and returns Err. Idempotent.
+	// Close releases what the iterator pins and returns Err. It is idempotent.
 	Close() error
 }

@@ -1,6 +1,6 @@
-// Package batch is the encoded list of operations that one commit carries. A
-// batch is encoded once, while the caller builds it, and those bytes are then
-// the log's payload and what recovery replays: nothing is encoded twice.
+// Package batch encodes the list of operations that one commit carries. A batch
+// is encoded once, while the caller builds it; the same bytes are the log's
+// payload and what recovery replays.
 //
 //	 0        8        12         16
 //	+--------+--------+----------+-----------+-----------+--
@@ -13,10 +13,9 @@
 //	| kind u8 | keyspace uvarint  | klen uvarint | key | [vlen uvarint] | value |
 //	+---------+-------------------+--------------+-----+----------------+-------+
 //
-// The value part is missing for the kinds that have no value. Operation i of a
-// batch has sequence seq+i (invariant I1). Flags are reserved: a decoder
-// refuses those it does not know. The bytes are not checksummed here; the
-// log's record framing does that, and says where.
+// Kinds without a value have no value part. Operation i of a batch has sequence
+// seq+i (I1). Flags are reserved: decoders refuse those they do not know. The
+// batch has no checksum of its own; the log's record framing has one.
 package batch
 
 import (
@@ -38,21 +37,21 @@ const (
 	// keyspace (5), key length (3 up to 64 KiB, 5 to be safe), value length (5).
 	opOverheadMax = 1 + 3*binary.MaxVarintLen32
 
-	// bufferMin is the first allocation: one small operation and its header
-	// without a second growth.
+	// bufferMin is the size of the first allocation: a small operation and the
+	// header fit without a second.
 	bufferMin = 256
-	// bufferKeep is the largest buffer that Reset keeps for reuse. A pooled
-	// batch that once carried a huge value must not pin it for ever.
+	// bufferKeep is the size of the largest buffer that Reset keeps, so that a
+	// pooled batch does not pin the memory of one huge value for ever.
 	bufferKeep = 1 << 20
 
-	// TTLSize is the bytes of the expiry before the value of a PutTTL.
+	// TTLSize is the length of the expiry before the value of a PutTTL.
 	TTLSize = 8
 )
 
 // Batch is a list of operations being built. The zero value is an empty batch.
 // It is used by one goroutine at a time.
 type Batch struct {
-	// Data is the encoded batch, nil while it is empty. Others only read it.
+	// Data is the encoded batch, nil while it is empty. Callers only read it.
 	Data []byte
 
 	count   uint32
@@ -60,13 +59,14 @@ type Batch struct {
 	ranges  uint32   // operations that are range deletes
 	merges  uint32   // operations that are merges
 	expires bool     // some operation has an expiry
-	others  uint32   // operations on keyspaces but 0
+	others  uint32   // operations on keyspaces other than 0
 	spaces  []uint32 // these keyspaces, each once
 	err     error    // the first operation that was refused; sticky until Reset
 }
 
-// Put sets key to value. Both are copied. An error (a limit of package base)
-// leaves the operations unchanged, and is kept: see Err.
+// Put sets key to value and copies both. If a limit of package base is
+// exceeded, it leaves the operations unchanged and returns an error, which Err
+// keeps.
 func (b *Batch) Put(keyspace uint32, key, value []byte) error {
 	return b.Add(base.KindPut, keyspace, key, value)
 }
@@ -76,7 +76,8 @@ func (b *Batch) Delete(keyspace uint32, key []byte) error {
 	return b.Add(base.KindDelete, keyspace, key, nil)
 }
 
-// SingleDelete removes a key that was put once since it was last deleted.
+// SingleDelete removes a key that was put at most once since it was last
+// deleted.
 func (b *Batch) SingleDelete(keyspace uint32, key []byte) error {
 	return b.Add(base.KindSingleDelete, keyspace, key, nil)
 }
@@ -94,8 +95,8 @@ func (b *Batch) DeleteRange(keyspace uint32, lo, hi []byte) error {
 	return b.Add(base.KindRangeDelete, keyspace, lo, hi)
 }
 
-// PutTTL sets key to value until the instant expiry, in the unit that the
-// engine chooses. It is stored as 8 bytes before the value.
+// PutTTL sets key to value until expiry, a time in the engine's unit. It stores
+// expiry in 8 bytes before the value.
 func (b *Batch) PutTTL(keyspace uint32, key, value []byte, expiry uint64) error {
 	if len(value) > base.MaxValueSize-TTLSize {
 		return b.refuse(base.ErrValueTooLarge)
@@ -109,8 +110,8 @@ func (b *Batch) PutTTL(keyspace uint32, key, value []byte, expiry uint64) error 
 	return nil
 }
 
-// Add appends an operation of any kind. A kind without a value ignores value;
-// the value of a PutTTL begins with its expiry, as Op.Expiry reads it.
+// Add appends an operation of any kind. Kinds without a value ignore value; the
+// value of a PutTTL begins with its expiry, as in Op.Expiry.
 func (b *Batch) Add(kind base.Kind, keyspace uint32, key, value []byte) error {
 	switch {
 	case !HasValue(kind):
@@ -158,7 +159,8 @@ func (b *Batch) open(kind base.Kind, keyspace uint32, key []byte, valueLen int) 
 }
 
 // note counts an operation that is not a plain one on the default keyspace, and
-// lists its keyspace. Few batches write to several.
+// adds its keyspace to the list, which is searched linearly: few batches write
+// to several keyspaces.
 func (b *Batch) note(kind base.Kind, keyspace uint32) {
 	switch kind {
 	case base.KindRangeDelete:
@@ -177,25 +179,25 @@ func (b *Batch) note(kind base.Kind, keyspace uint32) {
 	}
 }
 
-// Keyspaces lists the keyspaces but the default one that operations are for,
-// each once. The slice is the batch's own.
+// Keyspaces returns the keyspaces other than the default one that the batch
+// writes to, each once. The slice belongs to the batch.
 func (b *Batch) Keyspaces() []uint32 { return b.spaces }
 
-// RangeDeletes is the number of range deletes.
+// RangeDeletes returns the number of range deletes.
 func (b *Batch) RangeDeletes() int { return int(b.ranges) }
 
-// Merges is the number of merges.
+// Merges returns the number of merges.
 func (b *Batch) Merges() int { return int(b.merges) }
 
 // Expires reports whether some operation has an expiry.
 func (b *Batch) Expires() bool { return b.expires }
 
-// Any reports whether fn answers true for a keyspace that the batch writes to.
+// Any reports whether fn returns true for a keyspace that the batch writes to.
 func (b *Batch) Any(fn func(keyspace uint32) bool) bool {
 	return b.count > b.others && fn(0) || slices.ContainsFunc(b.spaces, fn)
 }
 
-// close makes the operation part of the batch.
+// close ends the operation that open began and makes it part of the batch.
 func (b *Batch) close(buf []byte, kvBytes int) {
 	b.Data = buf
 	b.count++
@@ -203,10 +205,11 @@ func (b *Batch) close(buf []byte, kvBytes int) {
 	binary.LittleEndian.PutUint32(buf[countOffset:], b.count)
 }
 
-// Refuse makes the batch refuse all operations from now on, and its commit.
+// Refuse makes the batch refuse all further operations, and its commit, with
+// err.
 func (b *Batch) Refuse(err error) { _ = b.refuse(err) }
 
-// refuse records why an operation was not taken.
+// refuse keeps the first error of an operation.
 func (b *Batch) refuse(err error) error {
 	if b.err == nil {
 		b.err = err
@@ -214,16 +217,17 @@ func (b *Batch) refuse(err error) error {
 	return err
 }
 
-// Err is why an operation was refused since the last Reset, or nil. A batch
-// with an error must not be committed: it lacks an operation whose failure the
-// caller may have overlooked.
+// Err returns the first error of an operation since the last Reset, or nil. A
+// batch with an error must not be committed: an operation is missing from it,
+// and the caller may have ignored the error.
 func (b *Batch) Err() error { return b.err }
 
 // grow returns buf with room for need more bytes, and a header.
 func grow(buf []byte, need int) []byte {
 	size := max(len(buf), HeaderSize)
 	if cap(buf) < size+need {
-		// Doubling, but never past the limit, which an int holds everywhere.
+		// Double, but never past MaxBatchSize, which fits an int on every
+		// platform.
 		want := max(bufferMin, size+need)
 		if 2*uint64(cap(buf)) > uint64(want) {
 			want = int(min(2*uint64(cap(buf)), base.MaxBatchSize))
@@ -239,8 +243,8 @@ func grow(buf []byte, need int) []byte {
 	return buf
 }
 
-// appendUvarint is binary.AppendUvarint for lengths, most of which take one
-// byte: small enough to be inlined.
+// appendUvarint is binary.AppendUvarint, small enough to be inlined for lengths
+// of one byte, which most are.
 func appendUvarint(dst []byte, v uint32) []byte {
 	if v < 0x80 {
 		return append(dst, byte(v))
@@ -248,12 +252,12 @@ func appendUvarint(dst []byte, v uint32) []byte {
 	return binary.AppendUvarint(dst, uint64(v))
 }
 
-// SetSeq gives the first operation its sequence. The batch must not be empty.
+// SetSeq sets the sequence of the first operation. The batch must not be empty.
 func (b *Batch) SetSeq(s base.SeqNum) {
 	binary.LittleEndian.PutUint64(b.Data[seqOffset:], uint64(s))
 }
 
-// Seq is the sequence of the first operation, 0 before SetSeq.
+// Seq returns the sequence of the first operation, or 0 before SetSeq.
 func (b *Batch) Seq() base.SeqNum {
 	if len(b.Data) == 0 {
 		return 0
@@ -261,20 +265,20 @@ func (b *Batch) Seq() base.SeqNum {
 	return base.SeqNum(binary.LittleEndian.Uint64(b.Data[seqOffset:]))
 }
 
-// Count is the number of operations.
+// Count returns the number of operations.
 func (b *Batch) Count() int { return int(b.count) }
 
-// Len is the bytes of the encoded batch.
+// Len returns the length of the encoded batch.
 func (b *Batch) Len() int { return max(len(b.Data), HeaderSize) }
 
-// KeyValueBytes is the sum of the lengths of all keys and values: with Count,
-// it bounds what the batch will take in a memtable.
+// KeyValueBytes returns the sum of the lengths of all keys and values. With
+// Count it bounds what the batch takes in a memtable.
 func (b *Batch) KeyValueBytes() int { return b.kvBytes }
 
-// Empty reports whether there is no operation.
+// Empty reports whether the batch has no operations.
 func (b *Batch) Empty() bool { return b.count == 0 }
 
-// Reset empties the batch for reuse. Its memory is kept unless it is large.
+// Reset empties the batch for reuse. It keeps the memory unless that is large.
 func (b *Batch) Reset() {
 	data := b.Data[:0]
 	if cap(data) > bufferKeep {
@@ -296,17 +300,17 @@ func HasValue(k base.Kind) bool {
 	return k != base.KindDelete && k != base.KindSingleDelete
 }
 
-// Mark is a place in a batch.
+// Mark is a position in a batch, for Truncate and Rollback.
 type Mark struct {
 	state Batch
 	size  int
 }
 
-// Mark returns the end of the batch as it is now.
+// Mark returns the current end of the batch.
 func (b *Batch) Mark() Mark { return Mark{*b, len(b.Data)} }
 
-// Truncate takes the batch back to a mark, and lets what comes next be written
-// over what is gone: the caller holds no slices of that.
+// Truncate removes the operations added since a mark. Later operations
+// overwrite their bytes, so the caller must hold no slices of them.
 func (b *Batch) Truncate(m Mark) {
 	data := b.Data[:m.size]
 	*b = m.state
@@ -316,8 +320,8 @@ func (b *Batch) Truncate(m Mark) {
 	}
 }
 
-// Rollback takes the batch back to a mark: operations added since are gone.
-// What they occupied is not written over, so slices of them stay valid.
+// Rollback removes the operations added since a mark. It does not let later
+// operations overwrite their bytes, so slices of them stay valid.
 func (b *Batch) Rollback(m Mark) {
 	if len(b.Data) == m.size { // nothing was added, so nothing may be written over
 		data := b.Data

@@ -14,14 +14,14 @@ type Op struct {
 	Value    []byte // nil for kinds that have none
 }
 
-// Expiry splits the value of a PutTTL into its expiry and the value proper.
-// The reader has checked that it is long enough.
+// Expiry splits the value of a PutTTL into its expiry and the value proper. The
+// reader has checked the length.
 func (o *Op) Expiry() (expiry uint64, value []byte) {
 	return binary.LittleEndian.Uint64(o.Value), o.Value[TTLSize:]
 }
 
 // Reader walks the operations of an encoded batch without allocating. It is a
-// value; a copy continues on its own.
+// value: a copy continues independently.
 type Reader struct {
 	rest []byte
 	size int // bytes of the whole batch, to name offsets
@@ -29,9 +29,9 @@ type Reader struct {
 	seq  base.SeqNum
 }
 
-// Decode checks the header of an encoded batch. Operations are checked as Next
-// comes to them; Check walks all of them. Errors are *base.CorruptionError
-// with an offset inside data and no file: the reader of data knows the rest.
+// Decode checks the header of an encoded batch. Next checks each operation,
+// Check all of them. Errors are *base.CorruptionError with an offset inside
+// data and no file name, which the caller adds.
 func Decode(data []byte) (Reader, error) {
 	if len(data) < HeaderSize {
 		return Reader{}, base.Corruptf("", 0, "batch of %d bytes has no room for its header", len(data))
@@ -46,12 +46,12 @@ func Decode(data []byte) (Reader, error) {
 		seq:  base.SeqNum(binary.LittleEndian.Uint64(data[seqOffset:])),
 	}
 	if r.seq > base.SeqNumMax || uint64(r.left) > uint64(base.SeqNumMax-r.seq)+1 {
-		return Reader{}, base.Corruptf("", seqOffset, "batch of %d operations at sequence %d passes the last sequence", r.left, r.seq)
+		return Reader{}, base.Corruptf("", seqOffset, "batch of %d operations at sequence %d runs past the largest sequence", r.left, r.seq)
 	}
-	// The shortest operation has 3 bytes. A count that cannot be true is
-	// refused here, so that callers may size things by it.
+	// The shortest operation has 3 bytes. Refusing impossible counts here lets
+	// callers allocate by the count.
 	if uint64(r.left)*3 > uint64(len(r.rest)) {
-		return Reader{}, base.Corruptf("", countOffset, "batch of %d bytes claims %d operations", len(data), r.left)
+		return Reader{}, base.Corruptf("", countOffset, "batch of %d bytes is too short for the %d operations of its header", len(data), r.left)
 	}
 	return r, nil
 }
@@ -68,14 +68,14 @@ func Check(data []byte) error {
 	return err
 }
 
-// Seq is the sequence of the operation that Next will return.
+// Seq returns the sequence of the operation that Next will return.
 func (r *Reader) Seq() base.SeqNum { return r.seq }
 
-// Count is the number of operations that Next will still return.
+// Count returns the number of operations left.
 func (r *Reader) Count() int { return int(r.left) }
 
-// Next returns the next operation. At the end ok is false; then err tells
-// whether the batch ended where it should.
+// Next returns the next operation, or false at the end. Then err is nil if the
+// batch ended after its last operation.
 func (r *Reader) Next() (op Op, ok bool, err error) {
 	if r.left == 0 {
 		if len(r.rest) != 0 {
@@ -91,7 +91,8 @@ func (r *Reader) Next() (op Op, ok bool, err error) {
 	if op.Kind > base.KindPutTTL {
 		return Op{}, false, r.damaged("unknown operation kind %d", uint8(op.Kind))
 	}
-	// Almost always both numbers take one byte; uvarint is too big to inline.
+	// Both numbers take one byte almost always; uvarint is too big to be
+	// inlined.
 	var n uint32
 	var i int
 	if len(p) >= 3 && p[1]|p[2] < 0x80 {
@@ -115,7 +116,7 @@ func (r *Reader) Next() (op Op, ok bool, err error) {
 		end := i + int(n)
 		op.Value, p = p[i:end:end], p[end:]
 		if !valueFits(op.Kind, len(op.Value)) {
-			return Op{}, false, r.damaged("%s with a value of %d bytes", op.Kind, len(op.Value))
+			return Op{}, false, r.damaged("operation of kind %s has a value of %d bytes", op.Kind, len(op.Value))
 		}
 	}
 	r.rest = p
@@ -124,7 +125,7 @@ func (r *Reader) Next() (op Op, ok bool, err error) {
 	return op, true, nil
 }
 
-// valueFits checks the kinds whose value has a form of its own.
+// valueFits checks the length of values that have a form of their own.
 func valueFits(k base.Kind, n int) bool {
 	switch k {
 	case base.KindPutTTL:
@@ -139,8 +140,8 @@ func (r *Reader) damaged(format string, args ...any) error {
 	return base.Corruptf("", int64(r.size-len(r.rest)), "batch: "+format, args...)
 }
 
-// uvarint reads an integer of at most 32 bits at p[i:] and returns where it
-// ends, or -1.
+// uvarint reads an integer of at most 32 bits at p[i:] and returns the index
+// after it, or -1.
 func uvarint(p []byte, i int) (v uint32, end int) {
 	if i < len(p) && p[i] < 0x80 {
 		return uint32(p[i]), i + 1
@@ -152,13 +153,13 @@ func uvarint(p []byte, i int) (v uint32, end int) {
 	return uint32(x), i + n
 }
 
-// OpAt decodes the operation of a batch that begins at an offset of Data, which
-// Len was before it was added (HeaderSize for the first).
+// OpAt decodes the operation at an offset of Data: the value of Len before the
+// operation was added, or HeaderSize for the first.
 func (b *Batch) OpAt(off int) (Op, error) {
 	r := Reader{rest: b.Data[off:], size: len(b.Data), left: 1}
 	op, ok, err := r.Next()
 	if !ok && err == nil {
-		err = r.damaged("no operation here")
+		err = r.damaged("no operation at this offset")
 	}
 	return op, err
 }

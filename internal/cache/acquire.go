@@ -1,6 +1,6 @@
 package cache
 
-// State says what Acquire found.
+// State is the outcome of Acquire.
 type State uint8
 
 // The states of a handle from Acquire.
@@ -11,15 +11,17 @@ const (
 
 // Acquire pins the page k of size bytes.
 //
-// On Hit the handle's bytes are the page. On Fill they are the caller's alone,
-// with arbitrary contents: it fills them and calls Publish, after which the
-// handle reads like a Hit, or it calls Abort. Until then others that acquire k
-// wait; after an Abort one of them is asked to fill. So a fill must end, and
-// the goroutine that fills k must not acquire k again before that.
+// On Hit the handle's bytes are the page. On Fill they are the caller's alone
+// and have arbitrary contents: the caller fills them and calls Publish, after
+// which the handle reads like a Hit, or it calls Abort. Until then other
+// callers that acquire k wait; after an Abort one of them gets Fill. So every
+// fill must end, and a goroutine that fills k must not acquire k again before
+// that.
 //
-// Pages of one key always have one size; asked for another, Acquire hands out
-// a private buffer to fill. scan says that the page is read in passing: it is
-// among the first to leave, and finding it again in a scan does not change that.
+// A page's size never changes; if size is not that of the cached page, Acquire
+// returns a private buffer to fill. scan marks a page that is read in passing:
+// it is among the first to be evicted, and finding it again in a scan does not
+// change that.
 func (c *Cache) Acquire(k Key, size int, scan bool) (Handle, State) {
 	h := k.hash()
 	if f, b := c.findAndPin(k, h, !scan); f != nil {

@@ -1,22 +1,22 @@
 package cache
 
-// How memory moves between classes, and out of the cache: a slab at a time, so
-// that only the coldest pages of the class that gives it are lost.
+// Memory moves between classes, and out of the cache, a slab at a time. The
+// class that gives up a slab loses only its coldest pages.
 
 const (
-	// raidAfter is how many of a class's evicted pages must come back before it
-	// takes a slab from another.
+	// raidAfter is how many of a class's evicted pages must return before it
+	// takes a slab from another class.
 	raidAfter = 8
-	// raidRounds is how often, in slabs, such a raid may look at pages that are
-	// too warm to evict: each look cools a page, so a class that is not in use
-	// gives in soon, and one that is in use does not.
+	// raidRounds bounds, in slabs, how many pages too warm to evict such a raid
+	// may look at. Each look cools a page, so an unused class gives in soon and
+	// a class in use does not.
 	raidRounds = 4
-	// raidLook is how many frames of each queue are looked at for a slab.
+	// raidLook is how many frames of each queue are examined for a slab.
 	raidLook = 8
 )
 
-// age says how long a class keeps a page that is read once: the longer, the
-// better it can spare memory.
+// age returns how long a class keeps a page that is read once. The class with
+// the highest age can spare memory best.
 func (c *Cache) age(ci int) uint32 {
 	cl := &c.classes[ci]
 	if cl.slot != 0 && cl.free.len >= cl.perSlab {
@@ -25,8 +25,8 @@ func (c *Cache) age(ci int) uint32 {
 	return max(cl.age, c.now()-cl.lastInsert)
 }
 
-// oldest is the class other than ci, with memory to give, of the highest age;
-// -1 if none has any.
+// oldest returns the class other than ci that has memory to give and the
+// highest age, or -1.
 func (c *Cache) oldest(ci int, tried ...int) int {
 	best := -1
 next:
@@ -47,8 +47,8 @@ next:
 	return best
 }
 
-// reclaim takes memory from the classes until there is room for need bytes.
-// Called with mu held.
+// reclaim takes memory from the classes until need bytes are free. Called with
+// mu held.
 func (c *Cache) reclaim(need int64) bool {
 	var tried []int
 	for c.room() < need {
@@ -63,8 +63,8 @@ func (c *Cache) reclaim(need int64) bool {
 	return true
 }
 
-// raid takes a slab from a class, or a large page, and may look at that many
-// frames for it. Called with mu held.
+// raid takes a slab or a large page from class d. It examines at most that many
+// frames. Called with mu held.
 func (c *Cache) raid(d, steps int) bool {
 	cl := &c.classes[d]
 	if cl.slot == 0 {
@@ -99,8 +99,8 @@ func (c *Cache) raid(d, steps int) bool {
 	return false
 }
 
-// hotSlots is how many pages of a slab have heat; more than there are slots if
-// one is pinned.
+// hotSlots returns how many pages of a slab have heat, or more than there are
+// slots if a page is pinned.
 func (c *Cache) hotSlots(s uint32) int {
 	hot := 0
 	for _, id := range c.slabs[s].frames {
@@ -119,10 +119,10 @@ func (c *Cache) hotSlots(s uint32) int {
 	return hot
 }
 
-// clearSlab takes a slab from its class. First it evicts as many pages of the
-// class as the slab holds, wherever they are, then it moves what is left in the
-// slab to where they were. It fails if a page of the slab is pinned, or if fewer
-// steps than maxSteps do not find enough to evict.
+// clearSlab takes a slab from its class. It first evicts as many of the class's
+// pages as the slab holds, wherever they are, then moves the pages left in the
+// slab to the freed slots. It fails if a page of the slab is pinned, or if
+// examining steps frames does not find enough to evict.
 func (c *Cache) clearSlab(s uint32, steps int) bool {
 	sl := &c.slabs[s]
 	ci := sl.class

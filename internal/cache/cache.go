@@ -9,9 +9,9 @@ import (
 
 // Options shape a Cache.
 type Options struct {
-	// Budget is the memory, in bytes, that pages, the cache's own metadata and
-	// everything charged may take together. Zero or less caches nothing: every
-	// Acquire gets a private buffer.
+	// Budget is the number of bytes that pages, the cache's own metadata and
+	// all charges may take together. If it is zero or less the cache keeps
+	// nothing, and every Acquire returns a private buffer.
 	Budget int64
 }
 
@@ -22,18 +22,18 @@ type Cache struct {
 	slabSize    int
 	regionShift uint // a region is 1<<regionShift bytes
 	maxSlabs    int
-	bySize      []uint8 // class of a page by its length
+	bySize      []uint8 // class of a page, by its length
 
 	index atomic.Pointer[table] // changed with mu held
 	used  atomic.Int64          // bytes of slabs in classes, large pages and metadata; changed with mu held
-	hits  atomic.Uint64         // but for those still counted in frames
+	hits  atomic.Uint64         // without those still counted in frames
 
 	charged [NumKinds]atomic.Int64
 	others  atomic.Int64 // sum of charged
-	private atomic.Int64 // bytes of private buffers that are out
+	private atomic.Int64 // bytes of private buffers in use
 
-	// An entry is written once, with mu held, before any frame that leads to it
-	// can be pinned, so readers with a pin need no lock.
+	// A chunk is allocated and entered here with mu held, before any frame in
+	// it can be pinned, so readers with a pin need no lock.
 	chunks  []*[frameChunk]frame
 	regions [][]byte
 
@@ -43,8 +43,8 @@ type Cache struct {
 	mu      sync.Mutex
 	classes []class                   // guarded by mu; the last is that of large pages
 	slabs   []slab                    // guarded by mu
-	clean   []uint32                  // guarded by mu: slabs of no class that hold no memory
-	dirty   []uint32                  // guarded by mu: slabs of no class that still hold memory
+	clean   []uint32                  // guarded by mu: slabs of no class whose memory was given back
+	dirty   []uint32                  // guarded by mu: slabs of no class that still have memory
 	spare   frameID                   // guarded by mu: frames of no slab, linked by next
 	spares  int                       // guarded by mu: length of that list
 	frames  int                       // guarded by mu: frames ever made
@@ -61,13 +61,14 @@ const (
 	minSlab   = 32 << 10
 	maxSlab   = 1 << 20
 	maxRegion = 64 << 20
-	// slabsPerBudget keeps enough slabs to share among the sizes in use.
+	// slabsPerBudget makes slabs small enough that all page sizes in use get
+	// some.
 	slabsPerBudget = 128
-	// ghostPerBytes is the budget for which one evicted page is remembered: as
-	// many as there are pages of 8 KiB. Twice as many cost one point in a
-	// hundred of the hit ratio on skewed reads.
+	// ghostPerBytes is the budget for each remembered fingerprint: one for each
+	// page of 8 KiB. Twice as many gained one point in a hundred of the hit
+	// ratio on skewed reads.
 	ghostPerBytes = 8 << 10
-	// maxBudget is where frame.place ends.
+	// maxBudget is the largest budget whose slots frame.place can address.
 	maxBudget = int64(placeLarge) * slotAlign
 )
 
@@ -78,7 +79,7 @@ type counters struct {
 	bytes                                       int64
 }
 
-// New makes a cache. It takes memory only as pages come.
+// New returns an empty cache. It allocates memory for pages as they come.
 func New(o Options) *Cache {
 	c := &Cache{
 		budget:  min(max(o.Budget, 0), maxBudget, math.MaxInt/2),
@@ -101,7 +102,7 @@ func New(o Options) *Cache {
 	return c
 }
 
-// ceilPow2 is the smallest power of two >= n, at least 1.
+// ceilPow2 returns the smallest power of two >= n, at least 1.
 func ceilPow2(n int64) int {
 	if n <= 1 {
 		return 1
@@ -109,10 +110,11 @@ func ceilPow2(n int64) int {
 	return 1 << bits.Len64(uint64(n-1))
 }
 
-// use accounts n bytes more, or less, of the cache's own memory.
+// use adds n, which may be negative, to the memory that the cache itself takes.
 func (c *Cache) use(n int64) { c.used.Add(n) }
 
-// room is how many bytes the cache may still take; below zero it must shrink.
+// room returns how many bytes the cache may still take. If it is negative the
+// cache must shrink.
 func (c *Cache) room() int64 {
 	return c.budget - c.others.Load() - c.used.Load() - c.private.Load()
 }

@@ -1,10 +1,9 @@
 package cache
 
-// Charge takes n bytes of the budget for something other than pages, or gives
-// -n of them back. It never fails: it makes room by evicting. When what could be
-// evicted is pinned, the budget is exceeded until the next Charge or the next
-// miss after the pins are gone. Without need to evict it costs two atomic
-// additions.
+// Charge takes n bytes of the budget for something other than pages, or returns
+// -n bytes if n is negative. It never fails: it evicts pages to make room, and
+// if those are pinned the budget is exceeded until the first Charge or miss
+// after they are unpinned. Without eviction it costs two atomic additions.
 func (c *Cache) Charge(kind Kind, n int64) {
 	if kind == Pages || kind >= NumKinds {
 		panic("cache: Charge of " + kind.String())
@@ -16,13 +15,13 @@ func (c *Cache) Charge(kind Kind, n int64) {
 	}
 	for again := true; again; {
 		c.mu.Lock()
-		// A slab at a time, so that no reader waits long for the lock.
+		// Reclaim a slab at a time, so that no reader waits long for the lock.
 		again = !c.closed && c.room() < 0 && c.reclaim(min(c.room()+int64(c.slabSize), 0))
 		c.unlockAndDiscard()
 	}
 }
 
-// Charged is how many bytes of the budget a kind has.
+// Charged returns how many bytes of the budget a kind has.
 func (c *Cache) Charged(kind Kind) int64 {
 	if kind == Pages {
 		return c.used.Load() + c.private.Load()
@@ -30,9 +29,9 @@ func (c *Cache) Charged(kind Kind) int64 {
 	return c.charged[kind].Load()
 }
 
-// Pinned is how many bytes of pages cannot leave, if that is known: as long as
-// private buffers are out, nothing could be evicted when they were asked for, and
-// all that pages take counts. Else 0.
+// Pinned returns how many bytes of pages cannot be evicted, if known, else 0.
+// While private buffers are in use all bytes of pages count: nothing could be
+// evicted when those buffers were handed out.
 func (c *Cache) Pinned() int64 {
 	if c.private.Load() == 0 {
 		return 0
@@ -40,26 +39,26 @@ func (c *Cache) Pinned() int64 {
 	return c.Charged(Pages)
 }
 
-// Others is how many bytes of the budget have been charged, pages apart.
+// Others returns how many bytes of the budget are charged by Charge.
 func (c *Cache) Others() int64 { return c.others.Load() }
 
-// Stats is what the cache has done and holds.
+// Stats are the counters of a cache since New, and what it holds now.
 type Stats struct {
 	Hits      uint64 // Acquire found the page
 	Misses    uint64 // Acquire asked the caller to fill, private buffers included
 	Inserts   uint64 // misses that got a slot
-	Evictions uint64 // pages that left, for whatever reason
-	Waits     uint64 // times that a caller waited for another's fill
+	Evictions uint64 // pages evicted or dropped
+	Waits     uint64 // callers that waited for another caller's fill
 	Privates  uint64 // misses that got a private buffer
 
-	Budget       int64           // bytes in all
+	Budget       int64           // as in Options
 	Bytes        int64           // bytes of the pages held
 	Frames       int             // pages held
-	PrivateBytes int64           // bytes of private buffers now out
+	PrivateBytes int64           // bytes of private buffers in use
 	Charged      [NumKinds]int64 // bytes of the budget by kind
 }
 
-// Stats counts, at a nanosecond or two for each page held.
+// Stats returns the figures. It takes a nanosecond or two for each page held.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	s := Stats{

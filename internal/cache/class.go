@@ -10,12 +10,12 @@ const (
 	minSlot    = 512
 	minSlots   = 4 // in a slab; larger pages get a mapping of their own
 	placeLarge = math.MaxUint32
-	// frameBytes is what a slot costs besides itself: its frame and its number
-	// in the slab's list.
+	// frameBytes is the overhead of a slot: its frame and its number in the
+	// slab's list.
 	frameBytes = 64 + 4
 )
 
-// class is all the slots of one size, or all large pages.
+// class holds all slots of one size, or all large pages.
 type class struct {
 	slot    int // bytes; 0 for large pages; immutable
 	perSlab int // immutable
@@ -23,7 +23,7 @@ type class struct {
 	// guarded by mu
 	slabs             int
 	free, small, main queue
-	age               uint32 // average residence of what left the small queue, in units of Cache.now
+	age               uint32 // average residence in the small queue, in units of Cache.now
 	lastInsert        uint32
 	returned          uint32 // pages that came back as ghosts since the class last got a slab
 }
@@ -33,11 +33,11 @@ type slab struct {
 	frames []frameID // one for each slot
 }
 
-// makeClasses makes the classes, smallest slots first and that of large pages
-// last, and the table that leads from a length, in units of slotAlign rounded
-// up, to the class. Classes are those numbers of slots that divide a slab with
-// little left over, so that memory is lost only between the steps: at eight
-// slots an eighth, from ten slots on a tenth at most.
+// makeClasses returns the classes, by ascending slot size and with large pages
+// last, and the table that maps a length, in units of slotAlign rounded up, to
+// a class. There is one class for each number of slots that divides a slab with
+// little left over, so the waste is only the step between two classes: an
+// eighth at eight slots, at most a tenth from ten slots on.
 func makeClasses(slabSize int) (cs []class, bySize []uint8) {
 	for n := minSlots; slabSize/n >= minSlot; n += max(n/10, 1) {
 		slot := slabSize / n &^ (slotAlign - 1)

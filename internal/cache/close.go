@@ -5,7 +5,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/offheap"
 )
 
-// Close frees all memory. No handle may be in use, nor come into use.
+// Close frees all memory. No handle may be in use, now or later.
 func (c *Cache) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,7 +30,8 @@ func (c *Cache) Close() {
 	c.largeMu.Unlock()
 }
 
-// checkUnpinned panics if a page is pinned: its reader would read freed memory.
+// checkUnpinned panics if a page is pinned, since its reader would read freed
+// memory.
 func (c *Cache) checkUnpinned() {
 	if !invariant.Enabled {
 		return

@@ -1,12 +1,12 @@
-// Package cache keeps pages of files in memory outside the Go heap, under the
-// one memory budget of the database. Whatever else takes memory (memtables,
-// resident table metadata, iterators, transactions) charges it here, and the
-// room for pages shrinks by as much.
+// Package cache keeps pages of files in memory outside the Go heap, within the
+// one memory budget of the database. Everything else that takes memory
+// (memtables, resident table metadata, iterators, transactions) charges it
+// here, which shrinks the room for pages.
 //
 // # Terms
 //
-//   - page: bytes of a file that never change, named by Key. The cache does not
-//     read files: Acquire says Fill, and the caller fills.
+//   - page: some bytes of an immutable file, named by Key. The cache does not
+//     read files: Acquire returns Fill, and the caller fills.
 //   - slab: a fixed piece of off-heap memory, cut into slots of one size.
 //   - class: all slabs of one slot size. Sizes step by about a tenth, so a page
 //     wastes a twentieth of its slot on average.

@@ -3,22 +3,23 @@ package cache
 import "github.com/seerdb-go/seerdb/internal/invariant"
 
 const (
-	// smallShare is the part of a class that new pages share: a tenth, as in
-	// the S3-FIFO paper.
+	// smallShare is the divisor for the small queue's share of a class: a
+	// tenth, as in the S3-FIFO paper.
 	smallShare = 10
-	// promoteHeat is how many hits in the small queue lead to the main one.
+	// promoteHeat is how many hits in the small queue move a page to the main
+	// queue.
 	promoteHeat = 2
 	// maxSteps bounds how many frames one eviction looks at when many are hot
 	// or pinned.
 	maxSteps = 4096
 )
 
-// now is the clock that ages are measured by: KiB ever inserted. It wraps; only
-// differences count.
+// now returns the clock for ages: the KiB of pages ever inserted. It wraps, so
+// only differences are meaningful.
 func (c *Cache) now() uint32 { return uint32(c.clock >> 10) }
 
-// evict frees one frame of a class by S3-FIFO and returns it in no queue. It
-// looks at no more than *steps frames, and takes what it used from *steps.
+// evict frees one frame of a class by S3-FIFO and returns it, in no queue. It
+// examines at most *steps frames and subtracts their number from *steps.
 func (c *Cache) evict(ci int, steps *int) *frame {
 	cl := &c.classes[ci]
 	for end := 4 * (cl.small.len + cl.main.len); end > 0 && *steps > 0; end-- {
@@ -58,8 +59,7 @@ func (c *Cache) evict(ci int, steps *int) *frame {
 	return nil
 }
 
-// forget takes the page out of a frame that was seized, and the frame out of
-// its queue.
+// forget takes the page out of a seized frame, and the frame out of its queue.
 func (c *Cache) forget(f *frame) {
 	c.index.Load().remove(f.key().hash(), f.id)
 	c.unlinkFile(f)
@@ -71,7 +71,7 @@ func (c *Cache) forget(f *frame) {
 	}
 }
 
-// release makes a seized frame's slot free for its class.
+// release returns a seized frame's slot to its class.
 func (c *Cache) release(f *frame) {
 	c.forget(f)
 	if uint32(f.place.Load()) == placeLarge {
@@ -81,10 +81,10 @@ func (c *Cache) release(f *frame) {
 	c.push(&c.classes[f.class].free, queueFree, f)
 }
 
-// Drop evicts the pages of a file that will not be read again. Pages that are
-// pinned stay until they are evicted in turn.
+// Drop evicts the pages of a file that will not be read again. Pinned pages
+// stay until eviction reaches them.
 func (c *Cache) Drop(file uint64) {
-	const batch = 256 // at about 100 ns each, what a miss may have to wait
+	const batch = 256 // at about 100 ns each, this is what a concurrent miss may have to wait
 	skipped := 0
 	for done := false; !done; {
 		c.mu.Lock()

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// Key names a page. File comes from NewFileID, Off is where the page begins.
+// Key names a page: File comes from NewFileID, Off is where the page begins.
 type Key struct {
 	File uint64
 	Off  uint64
@@ -13,8 +13,8 @@ type Key struct {
 
 var lastFileID atomic.Uint64
 
-// NewFileID is a number that no other open file of this process has or will
-// have. Pages of a file that was removed can so never answer for another.
+// NewFileID returns a number that is unique in this process, so that pages of a
+// removed file are never mistaken for those of another.
 func NewFileID() uint64 { return lastFileID.Add(1) }
 
 // hash spreads File and Off over 64 bits: the high half chooses the bucket,
@@ -25,7 +25,7 @@ func (k Key) hash() uint64 {
 	return x ^ x>>31
 }
 
-// The state of a frame, one atomic word:
+// The state of a frame is one atomic word:
 //
 //	bit   0..19  pins
 //	bit  20      ready: the key is set, the bytes are filled, readers may pin
@@ -41,7 +41,7 @@ func (k Key) hash() uint64 {
 const (
 	pinOne     = uint64(1)
 	pinMask    = uint64(1<<20 - 1)
-	pinMax     = pinMask - 1 // one is left to see an underflow
+	pinMax     = pinMask - 1 // one less than fits, so that an underflow is seen
 	ready      = uint64(1) << 20
 	filling    = uint64(1) << 21
 	waiting    = uint64(1) << 22
@@ -55,19 +55,20 @@ const (
 func heat(s uint64) int    { return int(s & heatMask / heatOne) }
 func hits(s uint64) uint64 { return s & hitMask / hitOne }
 
-// frameID numbers frames from 1; 0 is none.
+// frameID numbers frames from 1; 0 means none.
 type frameID uint32
 
-// frame is one slot's metadata: one cache line, without pointers, so that the
-// collector does not look into it. Frames are on the Go heap (0.8 % of the pages'
-// size at 8 KiB) because the race detector is blind outside it.
+// frame is one slot's metadata. It fills one cache line and has no pointers, so
+// the collector does not scan it. Frames are on the Go heap (0.8 % of the
+// pages' size at 8 KiB) because the race detector is blind outside it.
 type frame struct {
 	state atomic.Uint64
-	// The key. Written by the holder of mu while the frame is free.
+	// file and off are the key. Written by the holder of mu while the frame is
+	// free.
 	file, off atomic.Uint64
-	// place<<32 is the length of the page; the low half is where the slot is, in
-	// units of slotAlign, or placeLarge for an own mapping. Written by the
-	// holder of mu while the frame is free.
+	// place has the length of the page in its high half. The low half is the
+	// slot's position in units of slotAlign, or placeLarge for a mapping of its
+	// own. Written by the holder of mu while the frame is free.
 	place atomic.Uint64
 	id    frameID // immutable
 	// guarded by mu
@@ -80,7 +81,7 @@ type frame struct {
 	scanned            bool // filled by a scan
 }
 
-// frameChunk is how many frames are allocated at once.
+// frameChunk is how many frames are allocated at a time.
 const frameChunk = 256
 
 type queueName uint8
@@ -92,14 +93,13 @@ const (
 	queueMain
 )
 
-// queue is a doubly linked list through the frames, newest at the head.
-// Guarded by mu.
+// queue is a doubly linked list of frames, newest at the head. Guarded by mu.
 type queue struct {
 	head, tail frameID
 	len        int
 }
 
-// age takes one unit of heat. Called with mu held.
+// age reduces the heat by one. Called with mu held.
 func (f *frame) age() {
 	for {
 		s := f.state.Load()
@@ -109,7 +109,7 @@ func (f *frame) age() {
 	}
 }
 
-// cool takes all heat. Called with mu held.
+// cool removes all heat. Called with mu held.
 func (f *frame) cool() {
 	for {
 		s := f.state.Load()
@@ -119,7 +119,7 @@ func (f *frame) cool() {
 	}
 }
 
-// size is the length of the page in f.
+// size returns the length of the page in f.
 func (f *frame) size() int { return int(f.place.Load() >> 32) }
 
 func (f *frame) key() Key { return Key{File: f.file.Load(), Off: f.off.Load()} }

@@ -1,7 +1,7 @@
 package cache
 
 // ghosts remembers fingerprints of pages that left a small queue, in sets of
-// four, the oldest of a set making room. Guarded by mu.
+// four; a new one replaces the oldest of its set. Guarded by mu.
 type ghosts [][4]uint32
 
 func (g ghosts) set(h uint64) (*[4]uint32, uint32) {
@@ -14,7 +14,7 @@ func (g ghosts) add(h uint64) {
 	s[0] = fp
 }
 
-// take reports whether h is remembered, and forgets it.
+// take reports whether h is remembered, and removes it.
 func (g ghosts) take(h uint64) bool {
 	s, fp := g.set(h)
 	for i, x := range s {

@@ -2,21 +2,21 @@ package cache
 
 import "github.com/seerdb-go/seerdb/internal/invariant"
 
-// Handle is a pinned page. It is a small value, to be copied with care: every
-// Acquire is matched by exactly one Release or Abort. The zero Handle holds
-// nothing, and releasing it does nothing.
+// Handle is a pinned page. It is a small value and may be copied, but every
+// Acquire needs exactly one Release or Abort. The zero Handle has no page;
+// releasing it does nothing.
 type Handle struct {
 	c *Cache
 	f *frame // nil when the bytes are private
 	b []byte
 }
 
-// Bytes is the page, valid until Release. Only the caller that fills
-// it may write it.
+// Bytes returns the page, valid until Release. Only a caller that fills the
+// page may write to it.
 func (h Handle) Bytes() []byte { return h.b }
 
-// Publish says that the bytes are filled: others may read them from now on,
-// and so may the caller until Release.
+// Publish ends a fill: other callers may read the bytes from now on, and so may
+// this one until Release.
 func (h Handle) Publish() {
 	if h.f == nil {
 		return
@@ -37,8 +37,8 @@ func (h Handle) Publish() {
 	}
 }
 
-// Abort gives the bytes back unfilled and releases the handle. A reader that waits
-// for the page tries to fill it himself: a failure is not remembered.
+// Abort releases the handle of a fill that failed. One of the callers that wait
+// for the page gets Fill in its turn: failures are not remembered.
 func (h Handle) Abort() {
 	if h.f == nil {
 		h.Release()
@@ -55,10 +55,10 @@ func (h Handle) Abort() {
 	c.mu.Unlock()
 }
 
-// Release unpins the page. The bytes must not be used any more. Releasing a
+// Release unpins the page, whose bytes must not be used after that. Releasing a
 // fill that was not published aborts it.
 func (h Handle) Release() {
-	// Taking a pin from none borrows from the ready bit.
+	// Subtracting a pin from a state without pins borrows from the ready bit.
 	if h.f == nil || h.f.state.Add(^uint64(0))&(ready|filling) != ready {
 		h.releaseRare()
 	}
@@ -78,8 +78,8 @@ func (h Handle) releaseRare() {
 }
 
 // wait sleeps until the fill of f has ended. Called with mu held, which it
-// gives up in that time; f.state has the waiting bit, so the goroutine that ends the fill will
-// look for the channel.
+// releases while it sleeps. The waiting bit of f.state is set, so the goroutine
+// that ends the fill looks for the channel.
 func (c *Cache) wait(f *frame) {
 	ch := c.waiters[f.id]
 	if ch == nil {
@@ -92,7 +92,7 @@ func (c *Cache) wait(f *frame) {
 	c.mu.Lock()
 }
 
-// wake lets the waiters for f go on. Called with mu held.
+// wake wakes the goroutines that wait for f. Called with mu held.
 func (c *Cache) wake(f *frame) {
 	if ch := c.waiters[f.id]; ch != nil {
 		delete(c.waiters, f.id)
@@ -100,7 +100,7 @@ func (c *Cache) wake(f *frame) {
 	}
 }
 
-// maxBuffers is how many private buffers are kept for reuse; they serve a cache
+// maxBuffers is how many private buffers are kept for reuse. They serve a cache
 // without a budget.
 const maxBuffers = 16
 

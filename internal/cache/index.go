@@ -6,11 +6,11 @@ import "sync/atomic"
 // entries and a count each, with linear probing from bucket to bucket. An
 // entry is tag<<32 | frame number, or 0.
 //
-// The count of a bucket is how many entries passed over it because it was full
-// when they came; a lookup goes on to the next bucket only while it is above
+// A bucket's count is how many entries were put elsewhere because the bucket
+// was full; a lookup goes on to the next bucket only while the count is not
 // zero. Entries never move, so readers need no lock: they may miss an entry
-// that is being added, and they may find one whose frame has changed hands,
-// which the frame's key tells.
+// that is being added, and they may find an entry whose frame has been reused,
+// which they notice by the frame's key.
 type table struct {
 	mask    uint64 // number of buckets - 1; immutable
 	buckets []bucket
@@ -29,11 +29,11 @@ func newTable(buckets int) *table {
 
 func (t *table) bytes() int64 { return int64(len(t.buckets)) * bucketBytes }
 
-// full says that it is time for a larger table: at seven tenths, about one
-// lookup in ten goes on to a second bucket.
+// full reports whether it is time for a larger table: at seven tenths, where
+// about one lookup in ten goes on to a second bucket.
 func (t *table) full() bool { return t.entries*10 >= len(t.buckets)*bucketEntries*7 }
 
-// add enters a frame number. Called with mu held.
+// add enters a frame number under the hash h. Called with mu held.
 func (t *table) add(h uint64, id frameID) {
 	t.entries++
 	for i := h >> 32 & t.mask; ; i = (i + 1) & t.mask {
@@ -48,7 +48,7 @@ func (t *table) add(h uint64, id frameID) {
 	}
 }
 
-// remove takes out what add entered. Called with mu held.
+// remove removes an entry made by add. Called with mu held.
 func (t *table) remove(h uint64, id frameID) {
 	t.entries--
 	for i := h >> 32 & t.mask; ; i = (i + 1) & t.mask {

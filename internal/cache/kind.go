@@ -1,17 +1,17 @@
 package cache
 
-// Kind is what memory is used for.
+// Kind is a use of memory that the budget covers.
 type Kind uint8
 
-// The kinds. Pages is accounted by the cache itself.
+// The kinds. The cache accounts for Pages itself.
 const (
 	Pages        Kind = iota // page memory, private buffers and the cache's own metadata
 	Memtables                // arenas
 	Tables                   // resident metadata of open tables
 	Iterators                // buffers of iterators
 	Transactions             // write sets and conflict tracking
-	Loads                    // what bulk loads sort
-	Heap                     // set aside for what else is on the Go heap
+	Loads                    // the sort buffers of bulk loads
+	Heap                     // reserved for everything else on the Go heap
 	NumKinds
 )
 

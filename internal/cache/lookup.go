@@ -1,11 +1,11 @@
 package cache
 
-// findAndPin is the lock-free lookup: the frame that holds k, pinned, and the
-// page; or nil.
+// findAndPin looks for k without a lock. It returns the frame that holds k,
+// pinned, and the page, or nil.
 func (c *Cache) findAndPin(k Key, h uint64, heats bool) (*frame, []byte) {
 	t := c.index.Load()
 	tag := uint32(h)
-	// The bound matters only when every bucket has a count: after many removals
+	// The bound matters only if every bucket has a count, after many removals
 	// from a table that was once nearly full.
 	for i, end := h>>32, h>>32+t.mask; i <= end; i++ {
 		b := &t.buckets[i&t.mask]
@@ -25,8 +25,8 @@ func (c *Cache) findAndPin(k Key, h uint64, heats bool) (*frame, []byte) {
 	return nil, nil
 }
 
-// find is the authoritative lookup: the frame that holds k, ready or filling.
-// Called with mu held.
+// find looks for k under the lock, which makes its answer authoritative. It
+// returns the frame that holds k, ready or filling. Called with mu held.
 func (c *Cache) find(k Key, h uint64) *frame {
 	t := c.index.Load()
 	for i, end := h>>32, h>>32+t.mask; i <= end; i++ {
@@ -46,11 +46,11 @@ func (c *Cache) find(k Key, h uint64) *frame {
 	return nil
 }
 
-// enter makes f reachable under its key. Called with mu held.
+// enter adds f to the index under its key. Called with mu held.
 //
-// The table doubles when it is full. Readers may still be in the old one: what
-// they find there is checked against the frame, as always, and the collector
-// frees it when the last has left.
+// The table doubles when it is full. Readers may still use the old one: they
+// check what they find there against the frame, as always. The collector frees
+// the old table when the last of them is done.
 func (c *Cache) enter(f *frame) {
 	t := c.index.Load()
 	if t.full() {

@@ -5,12 +5,12 @@ func (c *Cache) frame(id frameID) *frame {
 	return &c.chunks[id/frameChunk][id%frameChunk]
 }
 
-// pin pins f if it holds k now, counts the hit and, if asked, heats the page. It
-// returns the page, or nil if f does not hold k or has pins to the limit.
+// pin pins f if it holds k now, counts the hit and, if asked, heats the page.
+// It returns the page, or nil if f does not hold k or has as many pins as fit.
 //
-// Everything that leads to the bytes is loaded before the swap: a swap is a
-// barrier, and what comes after it would wait (a random hit of a thousand pages
-// took 56 ns that way when it took 43 this way, side by side on a busy machine).
+// Everything that leads to the bytes is loaded before the swap, which is a
+// barrier: loads after it would wait. A random hit of a thousand pages took 56
+// ns with the loads after it and 43 before it, side by side on a busy machine.
 func (c *Cache) pin(f *frame, k Key, heats bool) []byte {
 	for {
 		s := f.state.Load()
@@ -30,8 +30,8 @@ func (c *Cache) pin(f *frame, k Key, heats bool) []byte {
 		if full {
 			n &^= hitMask // hitOne carried into the generation, which may grow
 		}
-		// The generation in s makes sure that the frame has held, all the time
-		// from the load of s to the swap, what was compared and loaded between.
+		// The generation in s ensures that, from the load of s to the swap, the
+		// frame held what was compared and loaded in between.
 		if f.state.CompareAndSwap(s, n) {
 			if full {
 				c.hits.Add(hits(s) + 1)
@@ -44,7 +44,7 @@ func (c *Cache) pin(f *frame, k Key, heats bool) []byte {
 	}
 }
 
-// seize makes a ready frame without pins free, and reports whether it could.
+// seize makes a ready frame without pins free, and reports whether it did.
 // Called with mu held.
 func (c *Cache) seize(f *frame) bool {
 	for {
@@ -59,14 +59,14 @@ func (c *Cache) seize(f *frame) bool {
 	}
 }
 
-// slotBytes is the memory of a place other than a large one.
+// slotBytes returns the memory of a place that is not placeLarge.
 func (c *Cache) slotBytes(place uint64) []byte {
 	at, n := uint64(uint32(place))*slotAlign, int(place>>32)
 	o := int(at & (1<<c.regionShift - 1))
 	return c.regions[at>>c.regionShift][o : o+n : o+n]
 }
 
-// bytes is the page of a frame that the caller has pinned or seized.
+// bytes returns the page of a frame that the caller has pinned or seized.
 func (c *Cache) bytes(f *frame) []byte {
 	p := f.place.Load()
 	if uint32(p) != placeLarge {
@@ -78,7 +78,7 @@ func (c *Cache) bytes(f *frame) []byte {
 	return b[: p>>32 : p>>32]
 }
 
-// poison makes the use of freed bytes visible.
+// poison overwrites freed bytes so that a later use of them is noticed.
 func poison(b []byte) {
 	if len(b) > 0 {
 		b[0] = 0xdb

@@ -40,7 +40,7 @@ func (c *Cache) unlink(q *queue, f *frame) {
 	q.len--
 }
 
-// queueOf is the queue that f is in.
+// queueOf returns the queue that f is in.
 func (c *Cache) queueOf(f *frame) *queue {
 	cl := &c.classes[f.class]
 	switch f.queue {
@@ -54,7 +54,7 @@ func (c *Cache) queueOf(f *frame) *queue {
 	panic("cache: frame in no queue")
 }
 
-// Pages of one file are linked too, so that Drop finds them.
+// Pages of one file are linked as well, so that Drop finds them.
 
 func (c *Cache) linkFile(f *frame) {
 	file := f.file.Load()

@@ -2,22 +2,22 @@ package cache
 
 import "github.com/seerdb-go/seerdb/internal/offheap"
 
-// classOf is the class for pages of size bytes, which fit a slot.
+// classOf returns the class for pages of size bytes, which must fit a slot.
 func (c *Cache) classOf(size int) int { return int(c.bySize[(size+slotAlign-1)/slotAlign]) }
 
-// maxSlot is the largest page that shares a slab with others.
+// maxSlot returns the size of the largest page that shares a slab with others.
 func (c *Cache) maxSlot() int { return c.slabSize / minSlots }
 
 func (c *Cache) largeClass() int { return len(c.classes) - 1 }
 
-// slabCost is what one more slab of a class takes, with its frames.
+// slabCost returns what one more slab of a class takes, frames included.
 func (c *Cache) slabCost(ci int) int64 {
 	frames := max(c.classes[ci].perSlab-c.spares, 0)
 	chunks := (frames + frameChunk - 1) / frameChunk
 	return int64(c.slabSize) + int64(chunks)*frameChunk*frameBytes
 }
 
-// newFrame takes a frame that belongs to no slab. Called with mu held.
+// newFrame returns a frame that belongs to no slab. Called with mu held.
 func (c *Cache) newFrame() *frame {
 	if c.spare == 0 {
 		n := c.frames / frameChunk
@@ -77,7 +77,7 @@ func (c *Cache) grow(ci int) bool {
 	return true
 }
 
-// newSlab takes a slab of no class, one that holds memory first.
+// newSlab returns a slab of no class, preferably one that still has memory.
 func (c *Cache) newSlab() (uint32, bool) {
 	for _, list := range []*[]uint32{&c.dirty, &c.clean} {
 		if n := len(*list); n > 0 {
@@ -93,7 +93,7 @@ func (c *Cache) newSlab() (uint32, bool) {
 	if r := int64(n) * int64(c.slabSize) >> c.regionShift; c.regions[r] == nil {
 		mem, err := offheap.Alloc(1 << c.regionShift)
 		if err != nil {
-			return 0, false // the system has no more: live with what there is
+			return 0, false // the system has no memory left: make do with the slabs there are
 		}
 		c.regions[r] = mem
 	}
@@ -101,15 +101,15 @@ func (c *Cache) newSlab() (uint32, bool) {
 	return uint32(n), true
 }
 
-// slabBytes is the memory of a slab.
+// slabBytes returns the memory of a slab.
 func (c *Cache) slabBytes(s uint32) []byte {
 	at := int64(s) * int64(c.slabSize)
 	o := int(at & (1<<c.regionShift - 1))
 	return c.regions[at>>c.regionShift][o : o+c.slabSize : o+c.slabSize]
 }
 
-// unlockAndDiscard gives the memory of slabs that belong to no class back to
-// the system, outside the lock, and unlocks.
+// unlockAndDiscard unlocks mu, and then gives the memory of slabs that belong
+// to no class back to the system.
 func (c *Cache) unlockAndDiscard() {
 	if len(c.dirty) == 0 || c.closed {
 		c.mu.Unlock()
@@ -126,7 +126,7 @@ func (c *Cache) unlockAndDiscard() {
 	c.mu.Unlock()
 }
 
-// newLarge maps a large page for itself, for which there is room.
+// newLarge maps a large page of its own. The caller has made room for it.
 func (c *Cache) newLarge(size int) *frame {
 	f := c.newFrame()
 	if f == nil {

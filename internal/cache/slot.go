@@ -1,7 +1,7 @@
 package cache
 
-// slot finds a free frame for a page of size bytes, in no queue but the one it
-// will live in; nil if there is none to be had. Called with mu held.
+// slot returns a free frame for a page of size bytes, in the queue that it will
+// stay in, or nil if none can be had. Called with mu held.
 func (c *Cache) slot(size int, h uint64, scan bool) *frame {
 	if size <= 0 || c.closed {
 		return nil
@@ -34,8 +34,8 @@ func (c *Cache) slot(size int, h uint64, scan bool) *frame {
 	return f
 }
 
-// slotIn finds a free frame in a class: an unused one, one of a new slab, one
-// of a slab from another class if this one needs it more, or an evicted one.
+// slotIn returns a free frame of a class: an unused one, one of a new slab, one
+// of another class's slab if this class needs it more, or an evicted one.
 func (c *Cache) slotIn(ci int, scan bool) *frame {
 	cl := &c.classes[ci]
 	if cl.free.len == 0 && !c.grow(ci) {
@@ -50,7 +50,7 @@ func (c *Cache) slotIn(ci int, scan bool) *frame {
 			if f := c.evict(ci, &steps); f != nil {
 				return f
 			}
-			// Nothing here, or all of it pinned.
+			// The class has nothing to evict, or all of it is pinned.
 			if !c.reclaim(c.slabCost(ci)) || !c.grow(ci) {
 				return nil
 			}

@@ -12,21 +12,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 )
 
-// Callers knows the goroutines that run code of the program which a call of the
-// engine may wait for. Made from such a goroutine, that call would wait for
-// itself, and is refused with base.ErrInCallback.
+// Callers knows which goroutines run callbacks that a call of the engine may
+// wait for. Such a call, made from such a goroutine, would wait for itself;
+// Refuse returns base.ErrInCallback for it.
 type Callers struct{ m sync.Map } // goroutine number to calling
 
-// calling says which calls would wait for a goroutine.
+// calling says which calls would wait for a goroutine that runs a callback.
 type calling uint8
 
 const (
-	// CallingRows and CallingJob are what a goroutine may be at.
-	CallingRows calling = iota + 1 // rows of a load: Close waits for it
-	CallingJob                     // a merge operator or filter of a job: flushes, compactions and stopped writers do too
+	// The callbacks that calls wait for.
+	CallingRows calling = iota + 1 // the rows of a bulk load: Close waits for them
+	CallingJob                     // a merge operator or filter of a job: flushes, compactions and stopped writers wait too
 )
 
-// Enter notes that the goroutine calls the program, until leave is called.
+// Enter notes that this goroutine runs a callback until leave is called.
 func (c *Callers) Enter(why calling) (leave func()) {
 	id := goroutine()
 	before, nested := c.m.Swap(id, why)
@@ -39,8 +39,8 @@ func (c *Callers) Enter(why calling) (leave func()) {
 	}
 }
 
-// Refuse returns base.ErrInCallback for a call that would wait for at least so
-// much and that the program makes in a callback.
+// Refuse returns base.ErrInCallback if this goroutine runs a callback of kind
+// least or a higher one, and so the named call would wait for itself.
 func (c *Callers) Refuse(call string, least calling) error {
 	if why, ok := c.m.Load(goroutine()); ok && why.(calling) >= least {
 		return fmt.Errorf("%w: %s", base.ErrInCallback, call)
@@ -48,8 +48,8 @@ func (c *Callers) Refuse(call string, least calling) error {
 	return nil
 }
 
-// goroutine is the number of the goroutine that calls. The runtime says it only
-// at the head of a stack trace: "goroutine 18 [running]:".
+// goroutine returns the number of the calling goroutine. The runtime reveals it
+// only at the head of a stack trace: "goroutine 18 [running]:".
 func goroutine() uint64 {
 	var room [64]byte
 	head := bytes.TrimPrefix(room[:runtime.Stack(room[:], false)], []byte("goroutine "))
@@ -61,23 +61,24 @@ func goroutine() uint64 {
 	return n
 }
 
-// guard is the merge operator and the filter of a keyspace, as a job asks them. A
-// panic of theirs is the program's mistake and fails what was asked: operands
-// then stay as they are, and a job that asks a filter ends with the error.
+// guard wraps the merge operator and the filter of a keyspace for a job. A
+// panic of theirs is the program's mistake and fails only the call: the job
+// then keeps the operands as they are, or ends with the error if the filter
+// panicked.
 type guard struct {
-	of     string // the keyspace, for messages
+	of     string // the name of the keyspace, for messages
 	merger base.Merger
 	filter compaction.Filter
 	first  *base.PanicError // the first panic
 }
 
-// NewGuard guards a merge operator and a filter, either of which may be nil. of says whose
-// they are.
+// NewGuard wraps a merge operator and a filter, either of which may be nil. of
+// names their keyspace in messages.
 func NewGuard(of string, m base.Merger, f compaction.Filter) *guard {
 	return &guard{of: of, merger: m, filter: f}
 }
 
-// Panicked is the first panic, or nil.
+// Panicked returns the first panic, or nil.
 func (g *guard) Panicked() *base.PanicError { return g.first }
 
 // Name implements base.Merger.
@@ -95,13 +96,13 @@ func (g *guard) Partial(dst, key, older, newer []byte) (operand []byte, ok bool,
 	return g.merger.Partial(dst, key, older, newer)
 }
 
-// Ask asks the filter about a value.
+// Ask calls the filter for a value.
 func (g *guard) Ask(key, value []byte) (v compaction.FilterVerdict, changed []byte, err error) {
 	defer func() { g.note("compaction filter", key, recover(), &err) }()
 	return g.filter(key, value)
 }
 
-// note makes an error of a panic with v, if that is not nil.
+// note sets *err to a PanicError if the recovered value v is not nil.
 func (g *guard) note(what string, key []byte, v any, err *error) {
 	if v == nil {
 		return

@@ -7,18 +7,18 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Listener adds the events that an observe.EventListener has functions for to the
-// outbox.
+// Listener adds an event to the outbox for each function that an
+// observe.EventListener has.
 type Listener struct {
 	l   observe.EventListener
 	out *Outbox
 }
 
-// NewListener makes a Listener that adds to out what l has functions for.
+// NewListener returns a Listener that delivers to l through out.
 func NewListener(l observe.EventListener, out *Outbox) Listener { return Listener{l, out} }
 
-// Panicked reports a panic of the program's code, unless that was the listener's own. final
-// is as for Outbox.Report.
+// Panicked reports a panic of the program's code, unless the listener itself
+// panicked. final is as for Outbox.report.
 func (l *Listener) Panicked(p *base.PanicError, final bool) {
 	if f := l.l.BackgroundError; f != nil && p.Code != ListenerCode {
 		l.out.report(final, func() { f(p) })
@@ -31,7 +31,7 @@ func post[T any](l *Listener, f func(T), v T) {
 	}
 }
 
-// The methods below have the names of the events.
+// The methods below are named after the events.
 
 func (l *Listener) FlushBegin(ev observe.FlushEvent)           { post(l, l.l.FlushBegin, ev) }
 func (l *Listener) FlushEnd(ev observe.FlushEvent)             { post(l, l.l.FlushEnd, ev) }

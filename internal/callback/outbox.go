@@ -1,11 +1,12 @@
-// Package callback is how the engine calls code of the program: without locks, and so
-// that a panic there costs no more than the call.
+// Package callback calls code of the program: without locks, and so that a
+// panic there costs no more than the call.
 //
-// Events of the listener and records of the logger are added to the Outbox wherever
-// they happen, under whatever locks, and delivered by a goroutine that holds none and
-// that no commit, read or job waits for. Merge operators and filters are called by
-// readers, which hold no locks, and by jobs, through a Guard; Callers knows the
-// goroutines of those jobs, so that a call that would wait for its own job is refused.
+// Listener events and log records are added to the Outbox where they happen,
+// under any locks, and delivered by a goroutine that holds none and that no
+// commit, read or job waits for. Merge operators and filters are called by
+// readers, which hold no locks, and by jobs, through a guard; Callers knows the
+// goroutines of those jobs, so that a call that would wait for its own job is
+// refused.
 package callback
 
 import (
@@ -17,62 +18,62 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Outbox holds what the program has yet to be called with, in the order in which
-// it happened. One goroutine at a time delivers; it starts with the first entry
-// and ends with the last.
+// Outbox holds calls of the program in the order of what they report. One
+// goroutine at a time delivers them; it starts with the first entry and ends
+// with the last.
 type Outbox struct {
 	// Immutable.
-	lost     func(entries int) // called where entries are missing; may be nil
+	lost     func(entries int) // called in place of dropped entries; may be nil
 	panicked func(*base.PanicError)
 	max      int // entries that may wait
 
 	mu      sync.Mutex
 	waiting []delivery // guarded by mu
 	missing int        // guarded by mu; dropped since the last entry that was kept
-	by      uint64     // guarded by mu; the goroutine that delivers, 0 when there is none
-	running bool       // guarded by mu; there is such a goroutine, or it is about to start
-	idle    *sync.Cond // on mu; running became false
+	by      uint64     // guarded by mu; the goroutine that delivers, or 0
+	running bool       // guarded by mu; that goroutine exists or is about to start
+	idle    *sync.Cond // on mu; signals that running became false
 }
 
 // delivery is one call of the program.
 type delivery struct {
-	what string // whose code it is
+	what string // whose code it calls
 	call func()
-	// final means that it reports a panic in another delivery. A panic in it is not
-	// reported: a listener and a handler that always panic would report each other
-	// for ever, and Close would wait for that.
+	// final marks the report of a panic in another delivery. A panic in a final
+	// delivery is not reported: a listener and a handler that always panic
+	// would report each other for ever, and Close would wait for that.
 	final bool
 }
 
-// Whose code a delivery calls.
+// The values of delivery.what.
 const (
 	ListenerCode = "the listener"
 	LoggerCode   = "the handler of the logger"
 )
 
-// outboxMax is how far behind the program may be before the newest is dropped:
-// minutes of a busy database, in a few megabytes.
+// outboxMax bounds the waiting entries; beyond it the newest are dropped. It
+// holds minutes of a busy database in a few megabytes.
 const outboxMax = 1 << 14
 
-// NewOutbox makes an outbox. It calls lost, which may be nil, in the place of entries that
-// were dropped, and panicked for a panic in a delivery; both while it delivers.
+// NewOutbox returns an outbox. While it delivers it calls lost, which may be
+// nil, in place of dropped entries, and panicked for a panic in a delivery.
 func NewOutbox(lost func(int), panicked func(*base.PanicError)) *Outbox {
 	o := &Outbox{lost: lost, panicked: panicked, max: outboxMax}
 	o.idle = sync.NewCond(&o.mu)
 	return o
 }
 
-// add appends a call. It takes no lock but the outbox's own, and never waits for
+// add appends a call. It takes no lock but the outbox's own and never waits for
 // the program.
 func (o *Outbox) add(what string, call func()) { o.post(delivery{what: what, call: call}) }
 
-// report adds a call of the listener about a panic. final says that the panic was in
-// another delivery.
+// report adds a call of the listener that reports a panic. final is set if the
+// panic was in another delivery.
 func (o *Outbox) report(final bool, call func()) {
 	o.post(delivery{what: ListenerCode, final: final, call: call})
 }
 
-// post is add of a delivery.
+// post appends a delivery.
 func (o *Outbox) post(d delivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +89,8 @@ func (o *Outbox) post(d delivery) {
 	}
 }
 
-// tellMissing appends what says how much was dropped. The caller holds mu.
+// tellMissing appends a call that reports how many entries were dropped. The
+// caller holds mu.
 func (o *Outbox) tellMissing() {
 	if n := o.missing; n > 0 {
 		o.missing = 0
@@ -127,8 +129,8 @@ func (o *Outbox) deliver() {
 	o.mu.Unlock()
 }
 
-// call calls the program once. A panic is the program's mistake, and ends only
-// this call.
+// call makes one call of the program. A panic is the program's mistake and ends
+// only this call.
 func (o *Outbox) call(d delivery) {
 	defer func() {
 		if v := recover(); v != nil && !d.final {
@@ -138,8 +140,8 @@ func (o *Outbox) call(d delivery) {
 	d.call()
 }
 
-// Drain waits until everything added so far was delivered, unless a delivery is
-// what calls it.
+// Drain waits until everything added so far is delivered. Called from within a
+// delivery it returns at once.
 func (o *Outbox) Drain() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -148,8 +150,8 @@ func (o *Outbox) Drain() {
 	}
 }
 
-// logHandler hands the records of a logger to the outbox. Whether the program
-// wants a record is asked when it is delivered: that is a call as well.
+// logHandler delivers log records through the outbox. It asks the program
+// whether it wants a record only at delivery, since that is a callback too.
 type logHandler struct {
 	out *Outbox
 	h   slog.Handler
@@ -161,13 +163,13 @@ func (l logHandler) Handle(ctx context.Context, r slog.Record) error {
 	r = r.Clone()
 	l.out.post(delivery{what: LoggerCode, final: ctx.Value(finalReport{}) != nil, call: func() {
 		if l.h.Enabled(ctx, r.Level) {
-			_ = l.h.Handle(ctx, r) // a log that cannot be written is the program's to notice
+			_ = l.h.Handle(ctx, r) // a log that cannot be written is for the program to notice
 		}
 	}})
 	return nil
 }
 
-// Handler delivers the records of h through the outbox.
+// Handler returns a handler that delivers records to h through the outbox.
 func (o *Outbox) Handler(h slog.Handler) slog.Handler { return logHandler{o, h} }
 
 // Finally marks the context of a log record about a panic in another delivery.
@@ -175,7 +177,7 @@ func Finally(ctx context.Context) context.Context {
 	return context.WithValue(ctx, finalReport{}, true)
 }
 
-// finalReport is the key of a context of log records whose delivery is final.
+// finalReport is the context key of records whose delivery is final.
 type finalReport struct{}
 
 func (l logHandler) WithAttrs(as []slog.Attr) slog.Handler {

@@ -2,13 +2,13 @@ package compaction
 
 import "github.com/seerdb-go/seerdb/internal/manifest"
 
-// Backlogs is how many bytes the tree of each keyspace is past its limits: what
-// lies above the last level beyond the room there is. values is how much more
-// garbage the value files of all hold than the space target allows. Both are
-// near 0 while compactions keep up; trees without a backlog are left out.
-// A pacer of writers that goes by it keeps the space that the database takes bounded
-// under overload too, which counting the runs of level 0 does not: those can be
-// merged away quickly, to where they still take space.
+// Backlogs returns how many bytes the tree of each keyspace is past its limits:
+// what lies above the last level beyond the room there is. values is how much
+// more garbage the value files of all hold than the space target allows. Both
+// are near 0 while compactions keep up; trees without a backlog are left out. A
+// pacer of writers that goes by it keeps the space that the database takes
+// bounded under overload too, which counting the runs of level 0 does not:
+// those can be merged away quickly, to where they still take space.
 func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uint64, values uint64) {
 	for _, of := range v.Trees() {
 		var upper extent
@@ -36,7 +36,7 @@ func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uin
 	return trees, values
 }
 
-// Room is how many bytes, values included, may lie above the last level of a
+// Room returns how many bytes, values included, may lie above the last level of a
 // tree before they count as a backlog.
 func Room(of *manifest.Tree, w Workload, cfg Config) uint64 { return uint64(roomOf(of, w, cfg)) }
 

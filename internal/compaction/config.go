@@ -72,10 +72,10 @@ func DefaultConfig() Config {
 
 const lastLevel = base.NumLevels - 1
 
-// smallTable is the size from which on a table is large enough to stay.
+// smallTable returns the size from which on a table is large enough to stay.
 func (c *Config) smallTable() uint64 { return c.TableSize / 4 }
 
-// smallValues is the same of value files.
+// smallValues returns the same of value files.
 func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
 
 // isSmall reports whether a reference is to a small value file.

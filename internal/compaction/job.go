@@ -73,7 +73,7 @@ func (j *Job) Files(fn func(level int, f *manifest.FileMeta)) {
 	}
 }
 
-// Size is the bytes of the input tables.
+// Size returns the bytes of the input tables.
 func (j *Job) Size() uint64 {
 	var n uint64
 	j.Files(func(_ int, f *manifest.FileMeta) { n += f.Size })
@@ -103,7 +103,7 @@ func (j *Job) Bounds() (lo []byte, end base.End) {
 	return lo, end
 }
 
-// Dropped is what a job that drops its inputs did.
+// Dropped returns what a job that drops its inputs did.
 func (j *Job) Dropped() (s Stats) {
 	n := &s.RangeCovered
 	if j.Reason == ReasonExpired {
@@ -113,7 +113,7 @@ func (j *Job) Dropped() (s Stats) {
 	return s
 }
 
-// Edit is the change of the manifest that installs the job: outputs are the
+// Edit returns the change of the manifest that installs the job: outputs are the
 // tables and values the value files that Run made, none of them for a Move.
 // It sets the outputs' Keyspace and Run.
 func (j *Job) Edit(outputs []*manifest.FileMeta, values []manifest.ValueMeta) *manifest.Edit {

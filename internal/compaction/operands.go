@@ -56,10 +56,10 @@ func (f *OperandMerger) Reset(m base.Merger) {
 	f.merger, f.pushed = m, 0
 }
 
-// Len is how many operands were pushed.
+// Len returns how many operands were pushed.
 func (f *OperandMerger) Len() int { return f.pushed }
 
-// Oldest is the sequence of the operand that was pushed last, if any was.
+// Oldest returns the sequence of the operand that was pushed last, if any was.
 func (f *OperandMerger) Oldest() base.SeqNum { return f.oldest }
 
 // Push adds the next older operand of key. The bytes are copied.
@@ -175,7 +175,7 @@ func (f *OperandMerger) drop(n int) {
 	}
 }
 
-// buffer is an empty buffer.
+// buffer returns an empty buffer.
 func (f *OperandMerger) buffer() []byte {
 	n := len(f.spare)
 	if n == 0 {

@@ -59,7 +59,7 @@ func dueJobs(v *manifest.Version, busy Busy, w Workload, cfg Config) []due {
 	return all
 }
 
-// mostUrgent is the index of the most urgent of some jobs.
+// mostUrgent returns the index of the most urgent of some jobs.
 func mostUrgent(all []due) int {
 	best := 0
 	for i := range all {

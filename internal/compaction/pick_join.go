@@ -77,8 +77,8 @@ func (t *tree) bestJoin(v *manifest.Version, level int, r *manifest.Run) (best [
 	return best, most
 }
 
-// fitting is how many of the first tables of a list one job takes to join their
-// value files: one at the least.
+// fitting returns how many of the first tables of a list one job takes to join
+// their value files: one at the least.
 func (t *tree) fitting(files []*manifest.FileMeta) int {
 	n, sum := 1, files[0].Size
 	for n < len(files) && sum+files[n].Size <= t.cfg.TableSize {

@@ -78,7 +78,7 @@ func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
 	return best, best.Inputs != nil
 }
 
-// gainInPlace is what rewriting a table where it is frees, as far as it has
+// gainInPlace returns what rewriting a table where it is frees, as far as it has
 // nothing under it.
 func (t *tree) gainInPlace(w Workload, level, i int, f *manifest.FileMeta) (g gain) {
 	if t.busy[f.Num] != nil {
@@ -143,7 +143,7 @@ func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	return gain{wiped + deleted, min(expired, rest-deleted)}
 }
 
-// extent is what a table takes.
+// extent returns what a table takes.
 func (p *placed) extent() (e extent) {
 	e.add(p.f)
 	return e

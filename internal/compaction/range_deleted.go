@@ -68,7 +68,7 @@ func RangeDeletedTables(v *manifest.Version, snapshots []base.SeqNum, ranges fun
 	return out
 }
 
-// rangesOf is how many range tombstones the tables of a tree have.
+// rangesOf returns how many range tombstones the tables of a tree have.
 func rangesOf(t *manifest.Tree) (n uint64) {
 	for l := range t.Sums {
 		n += t.Sums[l].Ranges
@@ -76,8 +76,8 @@ func rangesOf(t *manifest.Tree) (n uint64) {
 	return n
 }
 
-// rangeDeleted says how much of a table the tombstones of a list delete. If they are
-// not the table's own, only RangeDeletedAll means anything.
+// rangeDeleted returns how much of a table the tombstones of a list delete. If
+// they are not the table's own, only RangeDeletedAll means anything.
 func (k *retention) rangeDeleted(f *manifest.FileMeta, l *rangedel.List) RangeDeleted {
 	stripe := k.stripeOf(f.SmallestSeq)
 	if l == nil || stripe >= len(k.snapshots) {
@@ -122,8 +122,8 @@ func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.Fi
 	return out
 }
 
-// RangeDeletedBytes is what goes, tables and values, when tombstones that are newer
-// than all tables of a keyspace join them.
+// RangeDeletedBytes returns what goes, tables and values, when tombstones that
+// are newer than all tables of a keyspace join them.
 func RangeDeletedBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
 	k := retention{snapshots: snapshots}
 	var e extent

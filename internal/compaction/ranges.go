@@ -71,7 +71,7 @@ func (w *rangeWalker) staying(dst, seqs []base.SeqNum) (out []base.SeqNum, last 
 // over reports whether anything lies over the current key.
 func (w *rangeWalker) over() bool { return w.inside }
 
-// newest is the newest sequence over the current key, or 0.
+// newest returns the newest sequence over the current key, or 0.
 func (w *rangeWalker) newest() base.SeqNum {
 	if !w.inside {
 		return 0
@@ -146,7 +146,7 @@ func give(f rangedel.Fragment, fn func(rangedel.Fragment) error) error {
 // may over each part of it.
 func (w *rangeWalker) elides(lo, hi []byte) bool { return w.elide != nil && w.elide(lo, hi) }
 
-// pieceSeqs is what stays of a fragment's sequences in a piece of it.
+// pieceSeqs returns what stays of a fragment's sequences in a piece of it.
 func (w *rangeWalker) pieceSeqs(lo, hi []byte, seqs []base.SeqNum) []base.SeqNum {
 	out, last := w.staying(nil, seqs)
 	if last && w.elides(lo, hi) {

@@ -98,8 +98,8 @@ func (t *tree) plan(w Workload) {
 	}
 }
 
-// hold is a threshold for having a level: the second number if it is there, so
-// that it does not come and go.
+// hold returns a threshold for having a level: the second number if it is
+// there, so that it does not come and go.
 func (t *tree) hold(level int, add, keep float64) float64 {
 	if len(t.Levels[level]) > 0 {
 		return keep
@@ -107,7 +107,8 @@ func (t *tree) hold(level int, add, keep float64) float64 {
 	return add
 }
 
-// growth is how many times more an inner level gathers than the one above it.
+// growth returns how many times more an inner level gathers than the one above
+// it.
 func (t *tree) growth() float64 {
 	if t.cfg.Style == Leveled {
 		return float64(max(t.cfg.SizeRatio, 2))
@@ -120,7 +121,7 @@ func (t *tree) leveled(level int) bool {
 	return level == lastLevel || level > 0 && t.cfg.Style == Leveled
 }
 
-// maxRuns is how many runs a level may gather before it is due.
+// maxRuns returns how many runs a level may gather before it is due.
 func (t *tree) maxRuns(level int) int {
 	switch {
 	case level == 0:
@@ -133,7 +134,7 @@ func (t *tree) maxRuns(level int) int {
 	return max(t.cfg.MaxRuns, 2)
 }
 
-// freeRuns is how many runs of a level have a table that no job works on.
+// freeRuns returns how many runs of a level have a table that no job works on.
 func (t *tree) freeRuns(level int) int {
 	n := 0
 	for i := range t.Levels[level] {
@@ -144,7 +145,7 @@ func (t *tree) freeRuns(level int) int {
 	return n
 }
 
-// below is the level into which a level is merged.
+// below returns the level into which a level is merged.
 func (t *tree) below(level int) int {
 	if level == 0 {
 		return t.base
@@ -152,10 +153,11 @@ func (t *tree) below(level int) int {
 	return min(level+1, lastLevel)
 }
 
-// outputRun is the run that a merge of a component into a level goes to. In a
-// leveled level that is the newest there is, which is an input too. In a tiered
-// one it is a new run, or one of the newest as long as they have nothing in the
-// component's range: then the level has fewer runs and reads fewer to ask.
+// outputRun returns the run that a merge of a component into a level goes to.
+// In a leveled level that is the newest there is, which is an input too. In a
+// tiered one it is a new run, or one of the newest as long as they have nothing
+// in the component's range: then the level has fewer runs and reads fewer to
+// ask.
 func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
 	runs := t.Levels[level]
 	if len(runs) == 0 {
@@ -207,7 +209,7 @@ func (t *tree) parted(level int, a, b *manifest.FileMeta) bool {
 	return t.blocked(level, a.Smallest, b.End())
 }
 
-// inPlace is a job that rewrites neighbouring tables where they are.
+// inPlace returns a job that rewrites neighbouring tables where they are.
 func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
 	return Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, OutputLevel: level, OutputRun: id,
 		Inputs: []Input{{level, id, files}}}

@@ -37,8 +37,8 @@ func (v *valueRouter) init(r *runner) { v.r = r }
 
 func (v *valueRouter) isOpen() bool { return v.out != nil }
 
-// route says what the table stores for kv, which is of a kind that effectiveKind
-// passes.
+// route returns what the table stores for kv, which is of a kind that
+// effectiveKind passes.
 func (v *valueRouter) route(kv *base.KV) (routed, error) {
 	kind := kv.Trailer.Kind()
 	switch kind {
@@ -62,7 +62,7 @@ func (v *valueRouter) place(key, expiry, value, whole []byte) (routed, error) {
 	return routed{kind: kindOf(expiry, base.KindPut, base.KindPutTTL), data: whole, raw: len(value)}, nil
 }
 
-// kindOf is one kind or the other, as there is no expiry or one.
+// kindOf returns one kind or the other, as there is no expiry or one.
 func kindOf(expiry []byte, never, ever base.Kind) base.Kind {
 	if len(expiry) == 0 {
 		return never
@@ -107,7 +107,7 @@ func splitPointer(kv *base.KV) (expiry []byte, p valuelog.Pointer, err error) {
 	return expiry, p, err
 }
 
-// plain is the value of an entry as its user knows it. It is valid until the
+// plain returns the value of an entry as its user knows it. It is valid until the
 // next call.
 func (v *valueRouter) plain(kv *base.KV) ([]byte, error) {
 	switch kv.Trailer.Kind() {

@@ -53,8 +53,9 @@ func (w *Workload) Observe(j *Job, outputs []*manifest.FileMeta) {
 	w.arrived = w.arrived*observeDecay + upper
 }
 
-// freshness is the part of what lies above the last level that hides nothing:
-// near 1 while loading, 0 while overwriting, and 0 when nothing is known.
+// freshness returns the part of what lies above the last level that hides
+// nothing: near 1 while loading, 0 while overwriting, and 0 when nothing is
+// known.
 func (w *Workload) freshness() float64 {
 	if w.arrived == 0 {
 		return 0
@@ -62,7 +63,7 @@ func (w *Workload) freshness() float64 {
 	return w.fresh / w.arrived
 }
 
-// hiding is the part that hides something, and 0 when nothing is known.
+// hiding returns the part that hides something, and 0 when nothing is known.
 func (w *Workload) hiding() float64 {
 	if w.arrived == 0 {
 		return 0

@@ -53,7 +53,7 @@ func BulkValue(tag string) func(i int) string {
 	}
 }
 
-// BulkMap is what BulkRows yields, as a map.
+// BulkMap returns what BulkRows yields, as a map.
 func BulkMap(keys []string, value func(i int) string) map[string]string {
 	m := map[string]string{}
 	for i, k := range keys {

@@ -34,7 +34,7 @@ func (c *Clock) SetBack(model, by int64) {
 	c.ms.Add(-by)
 }
 
-// Since is how much has elapsed, for the option Elapsed of tests.
+// Since returns how much has elapsed, for the option Elapsed of tests.
 func (c *Clock) Since(time.Time) time.Duration {
 	return time.Duration(c.elapsed.Load()) * time.Millisecond
 }
@@ -45,7 +45,7 @@ func (c *Clock) Add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 // Now is for the option Clock of tests.
 func (c *Clock) Now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
-// ModelTime is an expiry in the time of a model.
+// ModelTime returns an expiry in the time of a model.
 func ModelTime(at time.Time, expires bool) int64 {
 	if !expires {
 		return 0

@@ -43,7 +43,7 @@ func (c *Crowd) OK(err error) bool {
 	return err == nil
 }
 
-// CrowdTime is how long a crowd works.
+// CrowdTime returns how long a crowd works.
 func CrowdTime() time.Duration {
 	if testing.Short() {
 		return 200 * time.Millisecond

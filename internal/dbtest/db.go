@@ -118,7 +118,7 @@ func WantText(t *testing.T, what, got, want string) {
 	}
 }
 
-// Allocs is how many allocations f makes, on average over many calls.
+// Allocs returns how many allocations f makes, on average over many calls.
 func Allocs(t *testing.T, f func()) float64 {
 	t.Helper()
 	if RaceEnabled {

@@ -69,8 +69,8 @@ func (d *DescriptorFS) Has(t *testing.T, use string, want int) {
 	}
 }
 
-// written says what a file that is written takes its descriptor for: outputs of
-// jobs, logs, or what else has its name.
+// written returns what a file that is written takes its descriptor for: outputs
+// of jobs, logs, or what else has its name.
 func written(name string) string {
 	switch t, _, _ := base.ParseFileName(path.Base(name)); t {
 	case base.FileTypeTable, base.FileTypePack, base.FileTypeValues:
@@ -216,7 +216,7 @@ const (
 	OneAtATime = 16
 )
 
-// OpenDescriptors is how many descriptors the process has open, on Linux.
+// OpenDescriptors returns how many descriptors the process has open, on Linux.
 func OpenDescriptors(t *testing.T) int {
 	t.Helper()
 	list, err := os.ReadDir("/proc/self/fd")

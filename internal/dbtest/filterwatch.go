@@ -37,7 +37,7 @@ func NewFilterWatch() *filterWatch {
 
 func filterName(id int, key, value string) string { return fmt.Sprintf("%d/%q=%s", id, key, value) }
 
-// Filter is the filter of a keyspace.
+// Filter returns the filter of a keyspace.
 func (w *filterWatch) Filter(id int) seerdb.CompactionFilter {
 	return func(key, value []byte) (seerdb.FilterVerdict, []byte, error) {
 		w.mu.Lock()
@@ -111,7 +111,7 @@ func (w *filterWatch) Readers(now int64, snaps []testkit.View, idle bool) {
 	w.began = min(w.began, w.floor)
 }
 
-// Violation is what the filter was shown that it should not have been.
+// Violation returns what the filter was shown that it should not have been.
 func (w *filterWatch) Violation() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // so that after a crash the database says itself which prefix it is.
 const CounterKey = "\x00commit"
 
-// IsMergeError says whether an error is a merge operator's own.
+// IsMergeError reports whether an error is a merge operator's own.
 func IsMergeError(err error) bool {
 	return errors.Is(err, merger.ErrForm) || errors.Is(err, merger.ErrOverflow)
 }
@@ -111,7 +111,7 @@ func (w *ModelDB) Tree(id int) (FullTree, error) {
 	return k, nil
 }
 
-// At is what reads a keyspace at a snapshot; nil is no snapshot.
+// At returns what reads a keyspace at a snapshot; nil is no snapshot.
 func (w *ModelDB) At(s *seerdb.Snapshot, id int) (Reader, error) {
 	t, err := w.Tree(id)
 	switch {
@@ -194,7 +194,7 @@ func (w *ModelDB) Counter() (int, error) {
 	return int(binary.BigEndian.Uint64(v)), nil
 }
 
-// CounterOp is what each commit ends with.
+// CounterOp returns what each commit ends with.
 func CounterOp(commit int) testkit.Op {
 	return testkit.Op{Key: CounterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(commit)))}
 }

@@ -41,7 +41,7 @@ func With(o seerdb.Options, t TestOptions) *seerdb.Options {
 // Change changes the options of a Rig.
 type Change = func(*seerdb.Options, *TestOptions)
 
-// Tiny is an engine in which everything happens within a few hundred
+// Tiny returns an engine in which everything happens within a few hundred
 // operations.
 func Tiny() (seerdb.Options, TestOptions) {
 	return seerdb.Options{MemtableSize: 16 << 10, PageSize: 512, TableSize: 8 << 10, ValueThreshold: 200, MemoryBudget: 1 << 20},

@@ -75,7 +75,7 @@ func SnapshotOfDir(r *Rig) map[string]string {
 	return out
 }
 
-// NewestFile is the last file with a suffix or prefix.
+// NewestFile returns the last file with a suffix or prefix.
 func NewestFile(r *Rig, part string) string {
 	r.Helper()
 	names, err := r.Mem.List("db")

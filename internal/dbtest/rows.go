@@ -17,7 +17,7 @@ func Rows(prefix string, n int, value string) []string {
 	return out
 }
 
-// KeyOf is the key of a "key=value" row.
+// KeyOf returns the key of a "key=value" row.
 func KeyOf(row string) string {
 	k, _, _ := strings.Cut(row, "=")
 	return k
@@ -50,7 +50,7 @@ var Awkward = []string{
 	"abcdefgh", "abcdefgh\x00", "abcdefghabcdefgh", "abcdefghabcdefgi",
 }
 
-// Numbered is a batch that sets all keys of a writer to one number.
+// Numbered returns a batch that sets all keys of a writer to one number.
 func Numbered(db *seerdb.DB, writer, keys int, n int64) *seerdb.Batch {
 	b := db.NewBatch()
 	for k := range keys {

@@ -11,7 +11,7 @@ import (
 // ModulePath is the path of this module.
 const ModulePath = "github.com/seerdb-go/seerdb"
 
-// ModuleRoot is the directory of go.mod, above the package that is tested.
+// ModuleRoot returns the directory of go.mod, above the package that is tested.
 func ModuleRoot() string {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -74,7 +74,7 @@ func Set(n Name, fn func() error) {
 	points[n] = &point{fn: fn}
 }
 
-// Hits is how often a configured failpoint was reached.
+// Hits returns how often a configured failpoint was reached.
 func Hits(n Name) int64 {
 	mu.Lock()
 	defer mu.Unlock()

@@ -89,7 +89,7 @@ func bloomSize(keys int, bitsPerKey float64) int {
 	return int(size)*bloomBlock + bloomTail
 }
 
-// bloomProbes is the number of probes that measured best for blocks of 512
+// bloomProbes returns the number of probes that measured best for blocks of 512
 // bits. It lies below the 0.69 x bits of a classical filter: the fullest blocks
 // make most of the false positives, and they prefer fewer probes.
 func bloomProbes(bitsPerKey float64) int {

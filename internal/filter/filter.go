@@ -72,7 +72,7 @@ func Open(data []byte) (Filter, error) {
 	return Filter{}, ErrDamaged
 }
 
-// Kind is how the filter is laid out; 0 for the zero Filter.
+// Kind returns how the filter is laid out; 0 for the zero Filter.
 func (f *Filter) Kind() Kind { return f.kind }
 
 // MayContain reports whether the key with hash h may be in the set. It is true
@@ -103,7 +103,7 @@ func (b *Builder) AddHash(h uint64) {
 	b.hashes = append(b.hashes, h)
 }
 
-// Len is the number of hashes that a filter made now would be sized for.
+// Len returns the number of hashes that a filter made now would be sized for.
 func (b *Builder) Len() int { return len(b.hashes) }
 
 // Reset forgets the hashes.

@@ -51,7 +51,7 @@ func openFuse(data []byte) (Filter, error) {
 	}}, nil
 }
 
-// mixed is the hash under a seed, by the finalizer of MurmurHash3.
+// mixed returns the hash under a seed, by the finalizer of MurmurHash3.
 func mixed(h, seed uint64) uint64 {
 	h += seed
 	h ^= h >> 33
@@ -78,7 +78,7 @@ func (p *fuseParams) mayContain(cells []byte, h uint64) bool {
 	return fingerprint(x) == cells[a]^cells[b]^cells[c]
 }
 
-// fuseShape is the shape that the authors found for n keys: segments as long
+// fuseShape returns the shape that the authors found for n keys: segments as long
 // as lets the peeling succeed, and from 1.125 cells per key for many keys to
 // more for few.
 func fuseShape(n int) fuseParams {

@@ -26,7 +26,7 @@ const (
 	histBuckets = (64 - histSub) << histSub
 )
 
-// bucketOf is the bucket of a duration, which an int64 can hold.
+// bucketOf returns the bucket of a duration, which an int64 can hold.
 func bucketOf(ns uint64) int {
 	if ns < 1<<histSub {
 		return int(ns)
@@ -35,8 +35,8 @@ func bucketOf(ns uint64) int {
 	return (shift+1)<<histSub + int(ns>>shift)&(1<<histSub-1)
 }
 
-// bucketLow is the smallest duration of a bucket, and what is above all durations for
-// the one after the last.
+// bucketLow returns the smallest duration of a bucket, and what is above all
+// durations for the one after the last.
 func bucketLow(i int) int64 {
 	switch {
 	case i < 1<<histSub:

@@ -125,7 +125,7 @@ func DecodeCode(desc []byte) (*Code, error) {
 	return c, nil
 }
 
-// Description is what DecodeCode makes the code of again.
+// Description returns what DecodeCode makes the code of again.
 func (c *Code) Description() []byte {
 	if c == nil {
 		return nil
@@ -136,7 +136,7 @@ func (c *Code) Description() []byte {
 // MemBytes is about what the code occupies.
 func (c *Code) MemBytes() int { return 128 + 16*len(c.weights) + 3*len(c.desc) }
 
-// Number is the number of the bytes of key from position from on, which may
+// Number returns the number of the bytes of key from position from on, which may
 // lie beyond its end.
 func (c *Code) Number(key []byte, from int) uint64 {
 	if c == nil {

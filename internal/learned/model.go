@@ -25,7 +25,7 @@ func (m *Model) Position(x uint64) uint64 {
 	return hi
 }
 
-// through is the line from x0 that reaches page after dx, such that it does
+// through returns the line from x0 that reaches page after dx, such that it does
 // not saturate before reach. It answers false when there is none.
 func through(x0, dx, page, reach uint64) (Model, bool) {
 	if dx == 0 || page == 0 || page >= 1<<18 {

@@ -406,7 +406,7 @@ func (d *decoder) keyspace() Keyspace {
 
 func (d *decoder) keyspaceID() uint32 { return uint32(d.limited(maxKeyspace+1, "keyspace")) }
 
-// clock is a time in Unix milliseconds.
+// clock returns a time in Unix milliseconds.
 func (d *decoder) clock() uint64 { return d.limited(uint64(base.SeqNumMax), "time") }
 
 // fields gives each field at the end of a description to fn, which answers

@@ -62,7 +62,7 @@ type FileMeta struct {
 	ValueRefs []ValueRef // ascending by File, each with at least one value
 }
 
-// FileName is the name of the file in which the table lies.
+// FileName returns the name of the file in which the table lies.
 func (f *FileMeta) FileName() string {
 	if f.Pack != 0 {
 		return base.FileName(base.FileTypePack, f.Pack)
@@ -70,7 +70,7 @@ func (f *FileMeta) FileName() string {
 	return base.FileName(base.FileTypeTable, f.Num)
 }
 
-// End is where the table's keys end. With range tombstones that may be a key
+// End returns where the table's keys end. With range tombstones that may be a key
 // that is not in the table any more, at which the next table begins, or nowhere.
 // Without an end, Largest is only the largest key that is named.
 func (f *FileMeta) End() base.End { return base.End{Key: f.Largest, Bound: f.LargestBound} }
@@ -86,7 +86,7 @@ func (f *FileMeta) Overlaps(g *FileMeta) bool {
 	return !f.EndsBefore(g.Smallest) && !g.EndsBefore(f.Smallest)
 }
 
-// ValueBytes is what the table refers to in value files.
+// ValueBytes returns what the table refers to in value files.
 func (f *FileMeta) ValueBytes() (n uint64) {
 	for _, ref := range f.ValueRefs {
 		n += ref.Bytes
@@ -94,7 +94,7 @@ func (f *FileMeta) ValueBytes() (n uint64) {
 	return n
 }
 
-// keys is the range of the table's keys.
+// keys returns the range of the table's keys.
 func (f *FileMeta) keys() string {
 	switch f.LargestBound {
 	case base.BoundExclusive:

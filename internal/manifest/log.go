@@ -254,13 +254,13 @@ func (l *Log) use(m *written) {
 	l.state.Store(m.state)
 }
 
-// State is what the manifest says now.
+// State returns what the manifest says now.
 func (l *Log) State() *State { return l.state.Load() }
 
-// Version is the version after the last edit.
+// Version returns the version after the last edit.
 func (l *Log) Version() *Version { return l.state.Load().Version }
 
-// Err is what poisoned the log, or nil.
+// Err returns what poisoned the log, or nil.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -100,8 +100,9 @@ func wrap(id base.Identity, err error) error {
 	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }
 
-// FreeAbove is a number above next and above those of all files among names, so
-// that the name of a file that a crash left half written is not used again.
+// FreeAbove returns a number above next and above those of all files among
+// names, so that the name of a file that a crash left half written is not used
+// again.
 func FreeAbove(names []string, next base.FileNum) base.FileNum {
 	for _, name := range names {
 		t, num, ok := base.ParseFileName(name)

@@ -18,7 +18,7 @@ type Run struct {
 	heads *runHeads // nil, or of exactly these Files
 }
 
-// Size is the bytes of the run's tables.
+// Size returns the bytes of the run's tables.
 func (r *Run) Size() uint64 {
 	var n uint64
 	for _, f := range r.Files {
@@ -86,7 +86,7 @@ func newRunHeads(files []*FileMeta) *runHeads {
 	return h
 }
 
-// bounded is the tables of a run that have an end.
+// bounded returns the tables of a run that have an end.
 func bounded(files []*FileMeta) []*FileMeta {
 	if n := len(files) - 1; n >= 0 && files[n].LargestBound == base.BoundNone {
 		return files[:n]

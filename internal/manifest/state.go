@@ -88,7 +88,7 @@ func (s *State) apply(e *Edit) (*State, error) {
 	return &next, nil
 }
 
-// snapshot is the edit that makes s from nothing.
+// snapshot returns the edit that makes s from nothing.
 func (s *State) snapshot() *Edit {
 	e := &Edit{
 		LogNum: &s.LogNum, LogIncarnation: s.LogIncarnation, FirstFile: s.FirstFile, NextFile: s.NextFile, LastSeq: s.LastSeq,
@@ -104,7 +104,7 @@ func (s *State) snapshot() *Edit {
 	return e
 }
 
-// identity is that of the manifest.
+// identity returns that of the manifest.
 func (s *State) identity() base.Identity {
 	return base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: s.ManifestNum, Incarnation: s.Incarnation}
 }

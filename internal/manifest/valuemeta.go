@@ -25,7 +25,7 @@ type ValueFile struct {
 	Tables    int // how many tables reference it; never 0 in a Version
 }
 
-// Garbage is the bytes of records that no table references.
+// Garbage returns the bytes of records that no table references.
 func (f *ValueFile) Garbage() uint64 { return f.Bytes - f.LiveBytes }
 
 // add counts one table's reference. More references than records is an error:

@@ -29,7 +29,7 @@ func (v *Version) Tree(keyspace uint32) *Tree {
 	return &Tree{Keyspace: keyspace}
 }
 
-// Tables is the number of tables.
+// Tables returns the number of tables.
 func (v *Version) Tables() int {
 	n := 0
 	for _, t := range v.trees {
@@ -40,7 +40,7 @@ func (v *Version) Tables() int {
 	return n
 }
 
-// LevelSize is the bytes of the tables of a level.
+// LevelSize returns the bytes of the tables of a level.
 func (v *Version) LevelSize(level int) uint64 {
 	var n uint64
 	for _, t := range v.trees {

@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Limit is the smallest limit, in bytes, or 0 if there is none.
+// Limit returns the smallest limit, in bytes, or 0 if there is none.
 func Limit() int64 {
 	limit := int64(math.MaxInt64)
 	if n := debug.SetMemoryLimit(-1); n > 0 { // a negative one changes nothing
@@ -30,9 +30,9 @@ func Limit() int64 {
 	return limit
 }
 
-// groups is the smallest limit of the control groups of the process; 0 is none.
-// Whatever cannot be read or understood sets no limit: a program must run where
-// /proc looks different.
+// groups returns the smallest limit of the control groups of the process; 0 is
+// none. Whatever cannot be read or understood sets no limit: a program must run
+// where /proc looks different.
 func groups(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	mounts := hierarchies(root)
@@ -82,9 +82,9 @@ func hierarchies(root fs.FS) (out []hierarchy) {
 	return out
 }
 
-// limit is the smallest limit of a group and of those above it, up to the one
-// that is mounted. In a container the group may lie outside of what is mounted;
-// then the mounted one is its own.
+// limit returns the smallest limit of a group and of those above it, up to the
+// one that is mounted. In a container the group may lie outside of what is
+// mounted; then the mounted one is its own.
 func (h hierarchy) limit(root fs.FS, group string) int64 {
 	rel, inside := strings.CutPrefix(path.Clean("/"+group), strings.TrimSuffix(path.Clean("/"+h.top), "/"))
 	if !inside || rel != "" && rel[0] != '/' || strings.Contains(group, "..") {

@@ -110,8 +110,8 @@ func (a *Applier) addRanges() {
 	a.ranges[0], a.ranges[1] = a.ranges[0][:0], a.ranges[1][:0]
 }
 
-// rangeOf is the tombstone of a range delete. Among the keyspaces that share a half a
-// range without an end ends where the next keyspace begins.
+// rangeOf returns the tombstone of a range delete. Among the keyspaces that
+// share a half a range without an end ends where the next keyspace begins.
 func rangeOf(op *batch.Op, seq base.SeqNum) rangedel.Tombstone {
 	if op.Keyspace == 0 {
 		return rangedel.Tombstone{Lo: op.Key, Hi: op.Value, Seq: seq}
@@ -138,7 +138,7 @@ func (a *Applier) drain() {
 	a.buf = a.buf[:0]
 }
 
-// OpBound is what an operation takes from a reservation.
+// OpBound returns what an operation takes from a reservation.
 func OpBound(op *batch.Op) int64 {
 	n := EntryBound(len(op.Key), len(op.Value))
 	if op.Kind == base.KindRangeDelete {
@@ -150,7 +150,7 @@ func OpBound(op *batch.Op) int64 {
 	return n
 }
 
-// BatchBound is what the operations of a batch take from a reservation.
+// BatchBound returns what the operations of a batch take from a reservation.
 func BatchBound(b *batch.Batch) int64 {
 	overhead := int64(EntryOverhead)
 	if len(b.Keyspaces()) > 0 {

@@ -49,7 +49,7 @@ func (a *arena) free() {
 	a.mem, a.base = nil, nil
 }
 
-// at is the address of a ref.
+// at returns the address of a ref.
 func (a *arena) at(r ref) unsafe.Pointer { return unsafe.Add(a.base, uintptr(r)<<wordShift) }
 
 // allocEntry hands out n bytes aligned to 8.

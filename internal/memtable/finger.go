@@ -56,7 +56,7 @@ func (f *Finger) note(l *leaf) {
 	f.leaf = l
 }
 
-// atEnd is the last leaf, if the key belongs there: ascending inserts need
+// atEnd returns the last leaf, if the key belongs there: ascending inserts need
 // neither finger nor descent. If the key is greater than all in the tree, it
 // need not be searched either.
 func (t *tree) atEnd(key []byte) (s leafRef) {
@@ -84,8 +84,8 @@ func (t *tree) atEnd(key []byte) (s leafRef) {
 	return s
 }
 
-// near is the leaf that the finger points to, if the key belongs there, and the
-// key's record, if it is there.
+// near returns the leaf that the finger points to, if the key belongs there,
+// and the key's record, if it is there.
 func (t *tree) near(f *Finger, key []byte) (s leafRef, r ref) {
 	l := f.leaf
 	s.version = l.version.Load()

@@ -21,7 +21,7 @@ const maxPartitions = 1 << partitionBits
 // maxKeySize is that of a key of the longest, after the number of its keyspace.
 const maxKeySize = base.MaxKeySize + prefixSize
 
-// EntryBound is the most that an entry can take from a reservation.
+// EntryBound returns the most that an entry can take from a reservation.
 func EntryBound(keyLen, valueLen int) int64 { return int64(EntryOverhead + keyLen + valueLen) }
 
 // Options says how large a memtable is.
@@ -153,8 +153,8 @@ func (h *half) record(p *partition, key []byte, hash uint64) ref {
 	return r
 }
 
-// Get is the newest version of a key that a read at sequence s sees, whatever
-// its kind. The value lies in the arena: it is valid as long as the
+// Get returns the newest version of a key that a read at sequence s sees,
+// whatever its kind. The value lies in the arena: it is valid as long as the
 // half, and must not be written to.
 func (h *half) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
 	p := &h.partitions[hash&h.mask]
@@ -183,7 +183,7 @@ func (h *half) Prefetch(hash uint64) {
 	prefetchLine(unsafe.Pointer(h.arena.bucket(state, bucketOf(hash, uint32(state)))))
 }
 
-// Len is the number of entries. Range tombstones are none.
+// Len returns the number of entries. Range tombstones are none.
 func (h *half) Len() int {
 	n := 0
 	for i := range h.partitions {
@@ -200,10 +200,10 @@ func (h *half) Empty() bool {
 	return h.arena.bottom.Load() == 1<<wordShift && h.ranges.View() == nil
 }
 
-// Bytes is how much of the capacity is reserved.
+// Bytes returns how much of the capacity is reserved.
 func (h *half) Bytes() int64 { return h.reserved.Load() }
 
-// MemBytes is the address space taken, reserved or not: the charge on the
+// MemBytes returns the address space taken, reserved or not: the charge on the
 // memory budget.
 func (h *half) MemBytes() int { return int(h.arena.size) }
 

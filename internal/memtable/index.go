@@ -145,7 +145,7 @@ func (a *arena) directory(dir ref, i uint32) *atomic.Uint32 {
 
 func tagOf(hash uint64) uint8 { return max(uint8(hash>>tagShift), 1) }
 
-// bucketOf is the number of the bucket of a hash when there are n.
+// bucketOf returns the number of the bucket of a hash when there are n.
 func bucketOf(hash uint64, n uint32) uint32 {
 	mask := uint32(1)<<bits.Len32(n-1) - 1
 	b := uint32(hash>>partitionBits) & mask
@@ -155,7 +155,7 @@ func bucketOf(hash uint64, n uint32) uint32 {
 	return b
 }
 
-// bucket is the address of bucket number b.
+// bucket returns the address of bucket number b.
 func (a *arena) bucket(state uint64, b uint32) *bucket {
 	return (*bucket)(a.at(a.bucketRef(state, b)))
 }
@@ -165,7 +165,7 @@ func (a *arena) bucketRef(state uint64, b uint32) ref {
 	return seg + ref(b%segmentBuckets*bucketSize>>wordShift)
 }
 
-// lookup is the record of a key, or 0. Any goroutine may call it.
+// lookup returns the record of a key, or 0. Any goroutine may call it.
 func (p *partition) lookup(a *arena, key []byte, hash uint64) ref {
 	state := p.state.Load()
 	for {
@@ -240,7 +240,7 @@ func (p *partition) prefetchSplit(a *arena, n uint32) {
 	}
 }
 
-// splitFrom is the bucket from which bucket n is split off.
+// splitFrom returns the bucket from which bucket n is split off.
 func splitFrom(n uint32) uint32 { return n &^ (1 << (bits.Len32(n) - 1)) }
 
 // put writes into the first free slot of a chain, and then the tag that leads
@@ -312,7 +312,7 @@ func (p *partition) split(a *arena, n uint32) {
 	}
 }
 
-// leaving is the slots of b, as bits, whose keys belong into bucket n once
+// leaving returns the slots of b, as bits, whose keys belong into bucket n once
 // there are n+1: those with a one where the number n has its highest.
 func (p *partition) leaving(a *arena, b *bucket, n uint32) (moves uint16) {
 	bit := uint32(bits.Len32(n)) - 1
@@ -365,7 +365,7 @@ func (a *arena) overflow(b *bucket) *bucket {
 	return nil
 }
 
-// used is the slots, as bits, that have a tag.
+// used returns the slots, as bits, that have a tag.
 func (b *bucket) used() uint16 {
 	return uint16(byteBits(b.tags0.Load())) | uint16(byteBits(uint64(b.tags1.Load())))<<8
 }

@@ -14,8 +14,8 @@ import (
 // beside the longest key.
 const prefixSize = 4
 
-// prefixOf is what comes before the keys of a keyspace. That of the number behind it
-// is the end of its keys; there is always one.
+// prefixOf returns what comes before the keys of a keyspace. That of the number
+// behind it is the end of its keys; there is always one.
 func prefixOf(keyspace uint32) (p [prefixSize]byte) {
 	binary.BigEndian.PutUint32(p[:], keyspace)
 	return p
@@ -68,8 +68,8 @@ func PlainRanges(v *rangedel.View) Ranges { return Ranges{view: v} }
 // None reports whether there are none.
 func (r Ranges) None() bool { return r.view == nil }
 
-// Cover is the newest range tombstone over a key of the keyspace that a read at s
-// sees, or 0.
+// Cover returns the newest range tombstone over a key of the keyspace that a
+// read at s sees, or 0.
 func (r Ranges) Cover(k *Key, s base.SeqNum) base.SeqNum {
 	if f, _ := r.view.Find(k.full); f != nil {
 		return f.Cover(s)

@@ -47,7 +47,7 @@ func (m *Memtable) Share() error {
 	return nil
 }
 
-// of is the half that a keyspace is in, or nil.
+// of returns the half that a keyspace is in, or nil.
 func (m *Memtable) of(keyspace uint32) *half {
 	if keyspace == 0 {
 		return m.root
@@ -60,10 +60,10 @@ func (m *Memtable) of(keyspace uint32) *half {
 // taken.
 func (m *Memtable) Reserve(n int64) bool { return m.root.Reserve(n) }
 
-// Bytes is how much of the capacity is reserved.
+// Bytes returns how much of the capacity is reserved.
 func (m *Memtable) Bytes() int64 { return m.root.Bytes() }
 
-// Capacity is how many bytes Reserve hands out.
+// Capacity returns how many bytes Reserve hands out.
 func (m *Memtable) Capacity() int64 { return m.o.Capacity }
 
 // BeginWrite lets a writer in. It answers false once WaitWriters has begun: the
@@ -84,7 +84,7 @@ func (m *Memtable) Empty() bool {
 	return m.root.Empty() && (h == nil || h.Empty())
 }
 
-// Len is the number of entries. Range tombstones are none.
+// Len returns the number of entries. Range tombstones are none.
 func (m *Memtable) Len() int {
 	n := m.root.Len()
 	if h := m.shared.Load(); h != nil {
@@ -102,9 +102,9 @@ func (m *Memtable) Free() {
 	}
 }
 
-// Get is the newest version of a key that a read at sequence s sees, whatever its
-// kind. The value lies in the memtable: it is valid as long as that, and must not be
-// written to.
+// Get returns the newest version of a key that a read at sequence s sees,
+// whatever its kind. The value lies in the memtable: it is valid as long as
+// that, and must not be written to.
 func (m *Memtable) Get(k *Key, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
 	h := m.root
 	if k.keyspace != 0 {
@@ -139,7 +139,7 @@ func (m *Memtable) AllIter(keyspace uint32) base.Iterator {
 	return p
 }
 
-// RangeList is the range tombstones of a keyspace, nil if there are none.
+// RangeList returns the range tombstones of a keyspace, nil if there are none.
 func (m *Memtable) RangeList(keyspace uint32) *rangedel.List {
 	v := m.Ranges(keyspace).view
 	if v == nil {

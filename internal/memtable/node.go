@@ -79,8 +79,8 @@ func (a *arena) inner(r ref) *inner { return (*inner)(a.at(r)) }
 
 func countOf(ctl uint64) int { return int(ctl & countMask) }
 
-// slotAt is the slot of the entry at a sorted position, or, from the count on,
-// a free one.
+// slotAt returns the slot of the entry at a sorted position, or, from the count
+// on, a free one.
 func slotAt(ctl uint64, pos int) int {
 	return int(ctl >> (permShift + nibbleBits*uint(pos)) & 0xf)
 }
@@ -108,7 +108,8 @@ func withoutFirst(ctl uint64, n int) uint64 {
 	return perm<<permShift | uint64(fanout-n)
 }
 
-// headAt is the head at a slot. The slot comes from a ctl, so it is in range.
+// headAt returns the head at a slot. The slot comes from a ctl, so it is in
+// range.
 func (s *slots) headAt(slot int) uint64 {
 	p := unsafe.Add(unsafe.Pointer(&s.heads), uintptr(slot)*8)
 	return (*atomic.Uint64)(p).Load()
@@ -125,8 +126,8 @@ func (l *leaf) sorted(ctl uint64, refs *[fanout]ref) int {
 	return n
 }
 
-// search is the number of entries that come before key, which lies within the
-// fences of the leaf.
+// search returns the number of entries that come before key, which lies within
+// the fences of the leaf.
 func (l *leaf) search(a *arena, ctl uint64, key []byte) int {
 	h := base.HeadFrom(key, int(l.skip))
 	pos := l.rank(ctl, h)
@@ -148,8 +149,8 @@ func (l *leaf) rank(ctl, h uint64) int {
 	return int(less)
 }
 
-// route is the position of the child whose keys are the last that begin at or
-// before key (toBefore: before key).
+// route returns the position of the child whose keys are the last that begin at
+// or before key (toBefore: before key).
 func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
 	switch to {
 	case toFirst:
@@ -198,8 +199,8 @@ func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo
 	return lo
 }
 
-// commonPrefix is how many leading bytes two fences share. A missing fence is
-// an infinity and shares none.
+// commonPrefix returns how many leading bytes two fences share. A missing fence
+// is an infinity and shares none.
 func (a *arena) commonPrefix(lo, hi ref) int {
 	if lo == 0 || hi == 0 {
 		return 0

@@ -11,8 +11,8 @@ import (
 // and one that is not in use any more, for which others may stay in memory.
 const rangeOverhead = 3*112 + 2*48
 
-// RangeBound is what a range tombstone takes from a reservation. It lies on the
-// Go heap, and leaves so much of the arena unused.
+// RangeBound returns what a range tombstone takes from a reservation. It lies
+// on the Go heap, and leaves so much of the arena unused.
 func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
 // AddRanges adds range tombstones within a reservation and between BeginWrite and
@@ -42,7 +42,7 @@ func (h *half) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum)
 	}
 }
 
-// newest is the newest sequence of all entries.
+// newest returns the newest sequence of all entries.
 func (h *half) newest() (s base.SeqNum) {
 	for i := range h.partitions {
 		p := &h.partitions[i]

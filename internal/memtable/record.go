@@ -62,7 +62,7 @@ func (a *arena) key(r ref) []byte              { return a.record(r).key() }
 func (a *arena) newestOf(rec *record) ref      { return ref(rec.newest.Load()) }
 func (a *arena) equalKey(r ref, k []byte) bool { return bytes.Equal(a.record(r).key(), k) }
 
-// value is the value of the version v of rec.
+// value returns the value of the version v of rec.
 func (rec *record) value(v *version) []byte {
 	if v.inline() {
 		p := unsafe.Add(unsafe.Pointer(rec), recordSize+int(rec.keyLen))
@@ -112,7 +112,7 @@ func (a *arena) addVersion(rec *record, t base.Trailer, value []byte) {
 	publish32(&a.version(newer).older, uint32(r))
 }
 
-// jumpFor is the jump pointer and height of a version put above below.
+// jumpFor returns the jump pointer and height of a version put above below.
 func (a *arena) jumpFor(below ref) (ref, uint32) {
 	h := a.height(below)
 	j := a.jumpOrSelf(below)
@@ -137,8 +137,8 @@ func (a *arena) jumpOrSelf(r ref) ref {
 	return a.later(r).jump
 }
 
-// atMost is the newest version at or below r in its chain whose trailer is at
-// most t, or nil.
+// atMost returns the newest version at or below r in its chain whose trailer is
+// at most t, or nil.
 func (a *arena) atMost(r ref, t base.Trailer) *version {
 	for r != 0 {
 		v := a.version(r)
@@ -161,8 +161,8 @@ func (a *arena) step(r ref, v *version, t base.Trailer) ref {
 	return ref(v.older.Load())
 }
 
-// newerThan is the oldest version, from r down, whose trailer exceeds t. That
-// of r itself must.
+// newerThan returns the oldest version, from r down, whose trailer exceeds t.
+// That of r itself must.
 func (a *arena) newerThan(r ref, t base.Trailer) ref {
 	for {
 		next := a.step(r, a.version(r), t)
@@ -173,7 +173,7 @@ func (a *arena) newerThan(r ref, t base.Trailer) ref {
 	}
 }
 
-// oldest is the last version of the chain that starts at r.
+// oldest returns the last version of the chain that starts at r.
 func (a *arena) oldest(r ref) *version {
 	for {
 		v := a.version(r)

@@ -102,11 +102,11 @@ func (f *found) ledHere(a *arena, at ref) bool {
 	return f.parent == nil || ref(f.parent.children[slotAt(f.parentCtl, f.pos)].Load()) == at
 }
 
-// neighbour is the leaf one to the right (by = 1) or left (-1) of f, if it has
-// the same parent, that has not changed since f was found, and neither was
+// neighbour returns the leaf one to the right (by = 1) or left (-1) of f, if it
+// has the same parent, that has not changed since f was found, and neither was
 // locked when its ctl was read. A locked leaf may be in the middle of a split,
-// when it still shows what its new neighbour shows too; a walk that sees one has
-// to compare keys with fences.
+// when it still shows what its new neighbour shows too; a walk that sees one
+// has to compare keys with fences.
 func (t *tree) neighbour(f found, by int) (found, bool) {
 	at := t.peek(&f, by)
 	if at == 0 || f.ctl&lockedBit != 0 || f.parent.ctl.Load() != f.parentCtl {
@@ -117,7 +117,7 @@ func (t *tree) neighbour(f found, by int) (found, bool) {
 	return f, f.ctl&lockedBit == 0 && f.parent.ctl.Load() == f.parentCtl && f.ledHere(t.a, at)
 }
 
-// peek is the ref of what the neighbour would be, or 0.
+// peek returns the ref of what the neighbour would be, or 0.
 func (t *tree) peek(f *found, by int) ref {
 	pos := f.pos + by
 	if f.parent == nil || pos < 0 || pos >= countOf(f.parentCtl) {
@@ -126,7 +126,7 @@ func (t *tree) peek(f *found, by int) ref {
 	return ref(f.parent.children[slotAt(f.parentCtl, pos)].Load())
 }
 
-// find is the record of a key, or 0.
+// find returns the record of a key, or 0.
 func (t *tree) find(key []byte) ref {
 	for {
 		f := t.descend(key, toKey)
@@ -145,7 +145,7 @@ func (t *tree) find(key []byte) ref {
 	}
 }
 
-// place is the leaf where a key belongs.
+// place returns the leaf where a key belongs.
 func (t *tree) place(key []byte) leafRef {
 	if s := t.atEnd(key); s.leaf != nil {
 		return s

@@ -109,7 +109,7 @@ func (i *Iter) Prev() *base.KV {
 	return i.replaceTop(top, top.iter.Prev())
 }
 
-// Err is the error that ended the walk, or nil.
+// Err returns the error that ended the walk, or nil.
 func (i *Iter) Err() error { return i.err }
 
 // Close closes the children.

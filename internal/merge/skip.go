@@ -7,7 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Order says which child shows the current entry: its place in the list given
+// Order returns which child shows the current entry: its place in the list given
 // to Init. It is -1 when there is no current entry.
 func (i *Iter) Order() int {
 	if len(i.heap) == 0 {

@@ -6,7 +6,7 @@ import "sync/atomic"
 
 var mapped atomic.Int64
 
-// Mapped is the number of bytes now allocated and not yet freed.
+// Mapped returns the number of bytes now allocated and not yet freed.
 func Mapped() int64 { return mapped.Load() }
 
 // Alloc returns n zeroed bytes. It panics on n <= 0, a bug of the caller.
@@ -26,5 +26,5 @@ func Free(b []byte) { mapped.Add(-int64(len(b))) }
 // Here, on the Go heap, it keeps the memory.
 func Discard([]byte) {}
 
-// Footprint is the memory that Alloc of n bytes takes.
+// Footprint returns the memory that Alloc of n bytes takes.
 func Footprint(n int) int64 { return int64(n) }

@@ -14,7 +14,7 @@ import (
 
 var mapped atomic.Int64
 
-// Mapped is the number of bytes now allocated and not yet freed.
+// Mapped returns the number of bytes now allocated and not yet freed.
 func Mapped() int64 { return mapped.Load() }
 
 // Alloc returns n zeroed bytes, page aligned. It panics on n <= 0, a bug of
@@ -45,7 +45,8 @@ func Free(b []byte) {
 	_ = unix.Munmap(b)
 }
 
-// Footprint is the memory that Alloc of n bytes takes once all of it was used.
+// Footprint returns the memory that Alloc of n bytes takes once all of it was
+// used.
 func Footprint(n int) int64 { return (int64(n) + pageSize - 1) &^ (pageSize - 1) }
 
 // pageSize is that of the system, a power of two.

@@ -238,9 +238,9 @@ func (env *Env) filterBits(level int) float64 {
 	return bits + min(2*float64(base.NumLevels-1-level), 6)
 }
 
-// Finish is the common end of flushes and compactions, with what their runs made:
-// the packs are completed, and the directory is synced. The files of a failed
-// job are gone when it returns.
+// Finish returns the common end of flushes and compactions, with what their
+// runs made: the packs are completed, and the directory is synced. The files of
+// a failed job are gone when it returns.
 func (o *Outputs) Finish(res compaction.Result, err error) (compaction.Result, error) {
 	o.scratch.Release()
 	if err == nil && o.packs != nil {

@@ -183,7 +183,7 @@ func (f *packedFile) abort() {
 	}
 }
 
-// packsIn is the numbers of the packs in which tables lie.
+// packsIn returns the numbers of the packs in which tables lie.
 func packsIn(tables []*manifest.FileMeta) map[base.FileNum]struct{} {
 	packs := map[base.FileNum]struct{}{}
 	for _, m := range tables {

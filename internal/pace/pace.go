@@ -99,11 +99,11 @@ func (p *Pace) closing() bool {
 	}
 }
 
-// Rate is how many bytes a second the writers that are slowed may bring, or 0 if none
-// is.
+// Rate returns how many bytes a second the writers that are slowed may bring,
+// or 0 if none is.
 func (p *Pace) Rate() int64 { return p.rate.Load() }
 
-// Waits is how many commits were delayed, and for how long in all.
+// Waits returns how many commits were delayed, and for how long in all.
 func (p *Pace) Waits() (n int64, d time.Duration) {
 	return p.waits.Load(), time.Duration(p.waited.Load())
 }
@@ -128,7 +128,7 @@ func (p *Pace) Moved(n int64, d time.Duration) {
 // SetDebt notes the bytes by which trees, and value files, are past their limits.
 func (p *Pace) SetDebt(trees map[uint32]uint64, values uint64) { p.debt.Store(&debt{trees, values}) }
 
-// Pressure is which keyspaces are behind, or nil if none is.
+// Pressure returns which keyspaces are behind, or nil if none is.
 func (p *Pace) Pressure() *Pressure { return p.pressure.Load() }
 
 // Pressure says which keyspaces are behind. It is immutable.
@@ -206,7 +206,7 @@ func (p *Pace) Update() {
 	p.setRate(max(1<<16, int64(float64(p.absorbed.Load())*2*worst*worst)))
 }
 
-// left is how much of the way to a standstill is left for a keyspace: 1
+// left returns how much of the way to a standstill is left for a keyspace: 1
 // when it is not behind.
 func (p *Pace) left(runs int, debt uint64) float64 {
 	slow, stop := p.o.L0Slowdown, p.o.L0Stop

@@ -60,7 +60,7 @@ func (w *Writer) Add(num base.FileNum, table []byte) (offset uint64, err error) 
 	return offset, nil
 }
 
-// Size is how many bytes were written so far.
+// Size returns how many bytes were written so far.
 func (w *Writer) Size() uint64 { return w.size }
 
 // Finish writes the directory and the footer, and returns the size of the file.

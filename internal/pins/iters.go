@@ -90,7 +90,7 @@ func (l *List) Grown(o *Pin, n int64) {
 	s.mu.Unlock()
 }
 
-// IterBytes is what all iterators take.
+// IterBytes returns what all iterators take.
 func (l *List) IterBytes() (n int64) {
 	for i := range l.shards {
 		s := &l.shards[i]

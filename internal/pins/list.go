@@ -48,9 +48,9 @@ type CallSite struct {
 // Zero reports whether w is no place.
 func (w *CallSite) Zero() bool { return w.n == 0 }
 
-// Caller is the caller of the function that calls Caller, or the one skip calls
-// further up, and those above, n in all. Each that is passed or kept costs about
-// 100 ns.
+// Caller returns the caller of the function that calls Caller, or the one skip
+// calls further up, and those above, n in all. Each that is passed or kept
+// costs about 100 ns.
 func Caller(skip, n int) (w CallSite) {
 	w.n = runtime.Callers(skip+3, w.pcs[:n])
 	return w
@@ -91,7 +91,7 @@ func (l *List) AddTxn(o *Pin, own bool, where CallSite) {
 	l.add(o, pinTxn, where)
 }
 
-// Site is where the pin was made.
+// Site returns where the pin was made.
 func (o *Pin) Site() CallSite { return o.where }
 
 func (l *List) add(o *Pin, kind pinKind, where CallSite) {
@@ -209,7 +209,7 @@ func (l *List) Leaked() (n int, places []string) {
 	return n, places
 }
 
-// place is the first caller outside the public facade and this package.
+// place returns the first caller outside the public facade and this package.
 func (o *Pin) place() string {
 	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.where.pcs[:o.where.n])

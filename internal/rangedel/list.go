@@ -32,8 +32,8 @@ func (f *Fragment) endsBefore(key []byte) bool {
 	return f.Hi != nil && bytes.Compare(f.Hi, key) <= 0
 }
 
-// Cover is the newest sequence that a read at s sees, or 0. It deletes what is
-// older.
+// Cover returns the newest sequence that a read at s sees, or 0. It deletes
+// what is older.
 func (f *Fragment) Cover(s base.SeqNum) base.SeqNum {
 	if f.Seqs[0] <= s { // nearly always
 		return f.Seqs[0]
@@ -111,7 +111,7 @@ func fragment(pieces []Fragment) List {
 	return out
 }
 
-// union is the sequences of all fragments, newest first, each once.
+// union returns the sequences of all fragments, newest first, each once.
 func union(fs []Fragment) []base.SeqNum {
 	if len(fs) == 1 {
 		return fs[0].Seqs
@@ -148,7 +148,7 @@ func joins(a, b *Fragment) bool {
 	return a.Hi != nil && bytes.Equal(a.Hi, b.Lo) && slices.Equal(a.Seqs, b.Seqs)
 }
 
-// Len is the number of fragments.
+// Len returns the number of fragments.
 func (l *List) Len() int { return len(l.frags) }
 
 // At is fragment i, from 0, in the order of keys.
@@ -177,8 +177,8 @@ func (l *List) Find(key []byte) *Fragment {
 	return &l.frags[i]
 }
 
-// Truncate is what of the list lies in [lo, hi); a nil hi is no end. It shares
-// keys and sequences with l.
+// Truncate returns what of the list lies in [lo, hi); a nil hi is no end. It
+// shares keys and sequences with l.
 func (l *List) Truncate(lo, hi []byte) List {
 	var out List
 	if hi != nil && bytes.Compare(lo, hi) >= 0 {

@@ -202,7 +202,7 @@ func (r *rebuilder) endLast() {
 	}
 }
 
-// next is the first fragment that is not kept, or nil.
+// next returns the first fragment that is not kept, or nil.
 func (r *rebuilder) next() *node {
 	switch {
 	case len(r.open) > 0:

@@ -314,7 +314,7 @@ func (a *adder) leave(n *node) {
 	}
 }
 
-// piece is a part of a fragment.
+// piece returns a part of a fragment.
 func (a *adder) piece(n *node, lo, hi []byte) *node {
 	p := a.newNode(lo, hi)
 	p.Seqs, p.mark = n.Seqs, n.mark
@@ -361,7 +361,7 @@ func (a *adder) fillRest() {
 	}
 }
 
-// newNode is a fragment without sequences.
+// newNode returns a fragment without sequences.
 func (a *adder) newNode(lo, hi []byte) *node {
 	if len(a.nodes) == 0 {
 		a.room = max(min(2*a.room, nodeRoom), 3)
@@ -456,7 +456,7 @@ func (t *node) found() (*Fragment, bool) {
 	return &t.Fragment, t.clean()
 }
 
-// Len is the number of fragments.
+// Len returns the number of fragments.
 func (v *View) Len() int {
 	if v == nil {
 		return 0
@@ -464,7 +464,7 @@ func (v *View) Len() int {
 	return v.n
 }
 
-// List is the view as a list.
+// List returns the view as a list.
 func (v *View) List() List {
 	if v == nil {
 		return List{}

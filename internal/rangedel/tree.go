@@ -52,7 +52,7 @@ type inner struct {
 	kids [fan]*node
 }
 
-// endHead is the head of where a node ends.
+// endHead returns the head of where a node ends.
 func endHead(t *node) uint64 {
 	if t.Hi == nil {
 		return math.MaxUint64
@@ -216,7 +216,7 @@ func (t *node) end(p *place) {
 	}
 }
 
-// lowest is the last level of a tree.
+// lowest returns the last level of a tree.
 func (t *node) lowest() (level int) {
 	for t = t.inner.kids[0]; t.inner != nil; t = t.inner.kids[0] {
 		level++
@@ -346,7 +346,7 @@ func absorbs(neighbour, t *node) bool {
 	return t.inner.n < few && t.inner.n+neighbour.inner.n <= fan
 }
 
-// join is a node with the children of two.
+// join returns a node with the children of two.
 func (s *splicer) join(a, b *node) *node {
 	in := b.inner
 	var room [1]*node

@@ -116,7 +116,7 @@ func (q *Query) pinRanges(room []memtable.Ranges) {
 	}
 }
 
-// Generation is the i-th newest one.
+// Generation returns the i-th newest one.
 func (s *State) Generation(i int) *generation.Generation {
 	if i == 0 {
 		return s.Active
@@ -211,7 +211,7 @@ func (q *Query) findInTables() (base.Trailer, Outcome, error) {
 	return 0, Absent, nil
 }
 
-// judge says what the newest visible entry of the key means.
+// judge returns what the newest visible entry of the key means.
 func (q *Query) judge(t base.Trailer) (Outcome, error) {
 	kind := t.Kind()
 	if kind.Expires() {
@@ -237,7 +237,7 @@ func (q *Query) judge(t base.Trailer) (Outcome, error) {
 	return Failed, base.UnknownKind(kind)
 }
 
-// time is that by which values are expired.
+// time returns that by which values are expired.
 func (q *Query) time() uint64 {
 	if q.at.Time != 0 {
 		return q.at.Time

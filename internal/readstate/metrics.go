@@ -88,7 +88,7 @@ func (st *Store) LevelReads(l int, m *observe.LevelMetrics) {
 	}
 }
 
-// ValueReads is how many values point reads took out of value files.
+// ValueReads returns how many values point reads took out of value files.
 func (st *Store) ValueReads() (n int64) {
 	for i := range st.reads {
 		n += st.reads[i].values.Load()

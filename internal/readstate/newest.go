@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// NewestSeq is the newest sequence at which a key was written or deleted.
+// NewestSeq returns the newest sequence at which a key was written or deleted.
 func (s *State) NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error) {
 	hash := base.Hash(key)
 	mkey := memtable.MakeKey(nil, keyspace, key, hash)

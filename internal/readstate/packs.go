@@ -68,8 +68,8 @@ func (st *Store) closePack(p *packFile) {
 	}
 }
 
-// Packed is by how many files, and by how many bytes of files, what packs take
-// differs from what the tables in them would take in files of their own.
+// Packed returns by how many files, and by how many bytes of files, what packs
+// take differs from what the tables in them would take in files of their own.
 func (st *Store) Packed() (files int, bytes int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

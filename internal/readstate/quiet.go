@@ -38,7 +38,8 @@ func (q *quietStates) wait(free func()) bool {
 	return true
 }
 
-// note says that no point read holds s, nor will. It frees what waited for that.
+// note reports that no point read holds s, nor will. It frees what waited for
+// that.
 func (q *quietStates) note(s *State) {
 	q.mu.Lock()
 	s.quiet = true

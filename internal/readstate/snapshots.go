@@ -97,8 +97,9 @@ func (s *Snapshots) keep(cur *State) (unlock func()) {
 	return s.mu.Unlock
 }
 
-// at is the state that a read at a moment looks at. The caller has acquired s, and
-// for as long as it holds that the snapshot is open, which keeps the other one.
+// at returns the state that a read at a moment looks at. The caller has
+// acquired s, and for as long as it holds that the snapshot is open, which
+// keeps the other one.
 func (s *State) at(at Point) *State {
 	if at.Hold == nil {
 		return s
@@ -125,7 +126,7 @@ func (st *Store) KeepAt(at Point) (*State, int) {
 	return kept, at.Hold.shard
 }
 
-// Expired is the latest time such that what expires by it is gone for every
+// Expired returns the latest time such that what expires by it is gone for every
 // open snapshot and every read to come.
 func (s *Snapshots) Expired() uint64 {
 	c := s.st.clock
@@ -151,7 +152,8 @@ func (s *Snapshots) Stripes() []base.SeqNum {
 	return slices.Compact(append(slices.Clone(s.seqs), s.st.Visible()))
 }
 
-// Summary is how many snapshots are open, and the sequence of the oldest, 0 if none is.
+// Summary returns how many snapshots are open, and the sequence of the oldest,
+// 0 if none is.
 func (s *Snapshots) Summary() (n int, oldest base.SeqNum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,10 +60,10 @@ func (s *State) Generations() []*generation.Generation {
 	return append([]*generation.Generation{s.Active}, s.Imm...)
 }
 
-// again is a new state of what s has.
+// again returns a new state of what s has.
 func (s *State) again() *State { return &State{Active: s.Active, Imm: s.Imm, v: s.v} }
 
-// Oldest is the generation behind which there are only tables.
+// Oldest returns the generation behind which there are only tables.
 func (s *State) Oldest() *generation.Generation {
 	if n := len(s.Imm); n > 0 {
 		return s.Imm[n-1]
@@ -71,10 +71,10 @@ func (s *State) Oldest() *generation.Generation {
 	return s.Active
 }
 
-// Visible is the sequence that a read begun now sees.
+// Visible returns the sequence that a read begun now sees.
 func (s *State) Visible() base.SeqNum { return min(s.st.Visible(), s.limit) }
 
-// Version is that of the tables.
+// Version returns that of the tables.
 func (s *State) Version() *manifest.Version { return s.v.version }
 
 // Levels returns the levels of a keyspace.
@@ -87,7 +87,7 @@ func (s *State) EachTree(fn func(keyspace uint32, ls *Levels)) {
 	}
 }
 
-// ValueBytes is the size of all value files.
+// ValueBytes returns the size of all value files.
 func (s *State) ValueBytes() (n int64) {
 	for _, f := range s.v.values {
 		n += int64(f.meta.Size)
@@ -246,8 +246,8 @@ func (st *Store) setState(s *State) (retire func()) {
 	}
 }
 
-// readLimit is the newest sequence that a read of a new state may see. The caller holds
-// mu.
+// readLimit returns the newest sequence that a read of a new state may see. The
+// caller holds mu.
 func (st *Store) readLimit() base.SeqNum {
 	if w := st.held; w != nil && st.tables[w.first] == nil {
 		return w.seq - 1
@@ -372,7 +372,7 @@ func (st *Store) handles(files []*manifest.FileMeta) []*Table {
 	return out
 }
 
-// Table is the handle of a table that a pinned state names.
+// Table returns the handle of a table that a pinned state names.
 func (st *Store) Table(n base.FileNum) *Table {
 	st.mu.Lock()
 	defer st.mu.Unlock()

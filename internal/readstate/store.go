@@ -207,13 +207,14 @@ func (st *Store) Close() (retire func()) {
 	return func() {}
 }
 
-// Freed says that the database does not use the store any more.
+// Freed reports that the database does not use the store any more.
 func (st *Store) Freed() { st.lifetimes.Done() }
 
-// Current is the current state, which the caller has not pinned; nil if there is none.
+// Current returns the current state, which the caller has not pinned; nil if
+// there is none.
 func (st *Store) Current() *State { return st.state.Load() }
 
-// Visible is the sequence that a read begun now sees.
+// Visible returns the sequence that a read begun now sees.
 func (st *Store) Visible() base.SeqNum { return base.SeqNum(st.seq.Load()) }
 
 // Publish makes a sequence visible.
@@ -225,8 +226,8 @@ func (st *Store) Closed() bool { return st.isClosed.Load() }
 // MarkClosed closes the database for iterators and snapshots.
 func (st *Store) MarkClosed() { st.isClosed.Store(true) }
 
-// ReadTime is the time by which a read that begins now finds values expired, or 0 while
-// nothing has an expiry.
+// ReadTime returns the time by which a read that begins now finds values
+// expired, or 0 while nothing has an expiry.
 func (st *Store) ReadTime() uint64 { return st.clock.IfUsed() }
 
 // Damaged reports damage that a read met.

@@ -73,7 +73,7 @@ type tableMemory struct {
 
 func (m *tableMemory) init(st *Store) { m.st, m.freed = st, make(chan struct{}) }
 
-// limit is what tables may take now.
+// limit returns what tables may take now.
 func (m *tableMemory) limit() int64 {
 	budget, c := m.st.o.MemoryBudget, m.st.cache
 	others := c.Others() - c.Charged(cache.Tables) + max(budget/pagesShare, c.Pinned())
@@ -111,7 +111,7 @@ func (m *tableMemory) wait() {
 	}
 }
 
-// TablesLimit is what indexes and filters may take now.
+// TablesLimit returns what indexes and filters may take now.
 func (st *Store) TablesLimit() int64 { return st.memory.limit() }
 
 // WaitForRoom waits, for a short time at most, while memory is too crowded for a table.
@@ -132,10 +132,10 @@ func (m *tableMemory) wake() {
 	m.waiting.Unlock()
 }
 
-// charged is what open tables take, without what is on its way out.
+// charged returns what open tables take, without what is on its way out.
 func (m *tableMemory) charged() int64 { return m.st.cache.Charged(cache.Tables) - m.dying.Load() }
 
-// slack is what a look leaves free, so that it need not be repeated at once.
+// slack returns what a look leaves free, so that it need not be repeated at once.
 func (m *tableMemory) slack() int64 { return m.st.o.MemoryBudget / (tablesShare * 16) }
 
 // Take implements sstable.Memory.
@@ -203,7 +203,7 @@ type openTable struct {
 	want   bool // the filter is to be in memory
 }
 
-// rank says which filters come first.
+// rank returns which filters come first.
 func (o *openTable) rank() uint64 {
 	n := o.run
 	if !o.has {
@@ -444,7 +444,7 @@ func (m *tableMemory) remove(out removal, again bool) {
 	}
 }
 
-// Unfiltered says how many filters are left out, if any are.
+// Unfiltered returns how many filters are left out, if any are.
 func (st *Store) Unfiltered() string {
 	s, shard := st.Acquire()
 	if s == nil {

@@ -141,7 +141,8 @@ func (t *Table) readProps() error {
 	return r.Close()
 }
 
-// source is what the table is read from. It outlives its readers: see closeSource.
+// source returns what the table is read from. It outlives its readers: see
+// closeSource.
 func (t *Table) source() sstable.File {
 	if t.pack != nil {
 		return pack.NewSection(pack.Shared{ReaderAt: t.pack.file}, t.Meta.Offset, t.Meta.Size)
@@ -272,7 +273,7 @@ func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
 	return r.AppendValue(dst, p)
 }
 
-// ValueLen is the length of the value that a pointer stands for.
+// ValueLen returns the length of the value that a pointer stands for.
 func (s *State) ValueLen(pointer, key []byte) (int, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
@@ -290,15 +291,16 @@ func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	return r.AppendUncached(dst, p)
 }
 
-// badPointer is the error of a table in which a key has a pointer that is none.
+// badPointer returns the error of a table in which a key has a pointer that is
+// none.
 func badPointer(file string, key []byte, cause error) error {
 	c := base.Corruptf(file, -1, "what stands in the place of a value is no pointer into a value file")
 	c.Lo, c.Hi, c.Err = bytes.Clone(key), bytes.Clone(key), cause
 	return c
 }
 
-// fileWith is the file of the table in which a key has a value that ends so; that
-// of table 0 if none is found.
+// fileWith returns the file of the table in which a key has a value that ends
+// so; that of table 0 if none is found.
 func (v *view) fileWith(key, value []byte) string {
 	found := ""
 	v.eachTable(func(_ int, t *Table) {
@@ -360,9 +362,9 @@ func (st *Store) closeFiles(tables []*Table, values []*valueFile) {
 	}
 }
 
-// file is a file that the manifest names. It is opened by name whenever a read
-// finds it closed. The name leads to it for as long as a state names it (I3),
-// and no longer than the directory is ours.
+// file returns a file that the manifest names. It is opened by name whenever a
+// read finds it closed. The name leads to it for as long as a state names it
+// (I3), and no longer than the directory is ours.
 func (st *Store) file(name string) *filecache.File {
 	return st.o.Files.File(func() (vfs.File, error) { return st.openNamed(name) })
 }

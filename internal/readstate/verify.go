@@ -167,7 +167,7 @@ func (t *Table) openAgain() (*sstable.Reader, error) {
 	return r, err
 }
 
-// openAgain is that of a table for a value file.
+// openAgain returns that of a table for a value file.
 func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	id := f.identity()
 	file := f.st.wholeFile(id.Name(), f.meta.Size)
@@ -178,9 +178,9 @@ func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	return r, err
 }
 
-// wholeFile is a file that has to be size bytes long, of which the cache of open
-// files decides when it is open: a table may refer to more value files than there
-// are descriptors.
+// wholeFile returns a file that has to be size bytes long, of which the cache
+// of open files decides when it is open: a table may refer to more value files
+// than there are descriptors.
 func (st *Store) wholeFile(name string, size uint64) *filecache.File {
 	return st.o.Files.File(func() (vfs.File, error) {
 		f, err := st.openNamed(name)

@@ -45,14 +45,14 @@ func NewReader(r io.ReaderAt, size int64, id base.Identity) *Reader {
 // once: a bad record, or an end, before n is damage.
 func (r *Reader) KnowDurable(n int64) { r.durable = max(r.durable, n) }
 
-// Kind is the kind of the record that Next returned.
+// Kind returns the kind of the record that Next returned.
 func (r *Reader) Kind() Kind { return r.kind }
 
-// Durable is how many bytes are known to have been durable, from KnowDurable
+// Durable returns how many bytes are known to have been durable, from KnowDurable
 // and the records read so far.
 func (r *Reader) Durable() int64 { return r.durable }
 
-// Offset is where the last good record ends.
+// Offset returns where the last good record ends.
 func (r *Reader) Offset() int64 { return r.off }
 
 // Next returns the payload of the next record and the offset of the record.

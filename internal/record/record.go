@@ -70,11 +70,11 @@ func Append(dst []byte, id base.Identity, off int64, kind Kind, synced int64, pa
 	return dst
 }
 
-// Size is the bytes of a record with a payload of n bytes.
+// Size returns the bytes of a record with a payload of n bytes.
 func Size(n int) int64 { return HeaderSize + int64(n) }
 
-// PayloadLen is the length of the payload of the record that p begins with. It
-// is for records that Append has just made, and checks nothing.
+// PayloadLen returns the length of the payload of the record that p begins
+// with. It is for records that Append has just made, and checks nothing.
 func PayloadLen(p []byte) int { return int(binary.LittleEndian.Uint32(p[lengthOffset:])) }
 
 // header is a decoded header that may or may not be true.

@@ -96,8 +96,8 @@ func (r *Reserve) GiveUp(cause error) bool {
 	return true
 }
 
-// Use says that something may need the reserve until done is called: what it was
-// given is not taken back before that.
+// Use reports that something may need the reserve until done is called: what it
+// was given is not taken back before that.
 func (r *Reserve) Use() (done func()) {
 	r.mu.Lock()
 	r.uses++
@@ -238,11 +238,11 @@ type lendingFS struct {
 	r *Reserve
 }
 
-// Over is a directory for files that may take the reserve.
+// Over returns a directory for files that may take the reserve.
 func (r *Reserve) Over(fs vfs.FS) vfs.FS { return &lendingFS{fs, r} }
 
-// again is the outcome of another attempt at what failed with err, if that was
-// for lack of room and there may be some.
+// again returns the outcome of another attempt at what failed with err, if that
+// was for lack of room and there may be some.
 func (f *lendingFS) again(err error, attempt func() error) error {
 	if err == nil || !vfs.IsNoSpace(err) {
 		return err

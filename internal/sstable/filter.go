@@ -44,8 +44,8 @@ func (f *resident) free(m Memory) {
 // filterApart reports whether the filter has memory of its own.
 func (r *Reader) filterApart() bool { return r.filterAt.len > smallFilter }
 
-// FilterBytes is the memory of a filter that can be left out; 0 if the table has
-// none, or one that is too small for that.
+// FilterBytes returns the memory of a filter that can be left out; 0 if the
+// table has none, or one that is too small for that.
 func (r *Reader) FilterBytes() int64 {
 	if !r.filterApart() {
 		return 0
@@ -56,8 +56,8 @@ func (r *Reader) FilterBytes() int64 {
 // FilterLeftOut reports whether the table has a filter that is not in memory.
 func (r *Reader) FilterLeftOut() bool { return r.filterAt.len > 0 && r.filter.Load() == nil }
 
-// MemBytes is the memory that the open table takes outside of the cache, without
-// a filter that can be left out.
+// MemBytes returns the memory that the open table takes outside of the cache,
+// without a filter that can be left out.
 func (r *Reader) MemBytes() int64 { return r.charged }
 
 // MayContain reports whether the table may hold the user key with this hash

@@ -128,7 +128,8 @@ func (x *index) predict(m, first int, key []byte) (page, hint int) {
 	return first + int(pos>>32), int(uint32(pos) >> 1)
 }
 
-// extraBefore is how many pages beyond one the models before m have together.
+// extraBefore returns how many pages beyond one the models before m have
+// together.
 func (x *index) extraBefore(m int) int {
 	if m >= x.models {
 		return x.pages - x.segments
@@ -196,7 +197,7 @@ func compareExtension(ext, rest []byte, t base.Trailer) int {
 	return base.Compare(tail, st, rest[tl:], t)
 }
 
-// offset is where page i begins; offset(pages) is where the last one ends.
+// offset returns where page i begins; offset(pages) is where the last one ends.
 func (x *index) offset(i int) int64 {
 	k, j := i>>anchorShift, uint64(i&anchorMask)
 	a, b := le.Uint64(x.anchors[k*8:]), le.Uint64(x.anchors[k*8+8:])
@@ -213,8 +214,8 @@ func (x *index) residual(i int) int64 {
 	return int64(le.Uint64(x.residuals[i*8:]))
 }
 
-// extent is where page i begins and how long it is: offset twice, mostly from
-// one pair of anchors.
+// extent returns where page i begins and how long it is: offset twice, mostly
+// from one pair of anchors.
 func (x *index) extent(i int) (off int64, stored int) {
 	k, j := i>>anchorShift, uint64(i&anchorMask)
 	if j == anchorMask {
@@ -229,7 +230,8 @@ func (x *index) extent(i int) (off int64, stored int) {
 	return off, int(next - off)
 }
 
-// rawLen is the length of page i before compression, 0 if it is not compressed.
+// rawLen returns the length of page i before compression, 0 if it is not
+// compressed.
 func (x *index) rawLen(i int) int {
 	switch x.rawWidth {
 	case 0:
@@ -381,7 +383,7 @@ func (x *index) checkOffsets(size int64) bool {
 	return true
 }
 
-// memBytes is what the index occupies besides its bytes.
+// memBytes returns what the index occupies besides its bytes.
 func (x *index) memBytes() int64 {
 	n := int64(256)
 	for _, c := range x.codes {

@@ -65,7 +65,7 @@ func (it *Iter) leave() {
 	}
 }
 
-// Err is the error that ended the walk, or nil.
+// Err returns the error that ended the walk, or nil.
 func (it *Iter) Err() error { return it.err }
 
 // Close releases what the iterator pins and returns Err. Idempotent.

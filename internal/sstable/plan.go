@@ -131,7 +131,7 @@ func (p *planner) compare(codes int) {
 	p.segs, p.otherSegs = p.otherSegs, p.segs
 }
 
-// cost is what the index of the plan takes, in bytes.
+// cost returns what the index of the plan takes, in bytes.
 func (p *planner) cost() int {
 	sum, page, start := 0, 0, 0
 	for i := range p.segs {
@@ -146,7 +146,7 @@ func (p *planner) cost() int {
 	return sum
 }
 
-// separatorBytes is what the separator before entry i takes.
+// separatorBytes returns what the separator before entry i takes.
 func (p *planner) separatorBytes(i int) int {
 	if i == 0 {
 		return headBytes

@@ -60,9 +60,10 @@ func share(n, part, whole uint64) uint64 {
 // A page takes some nanoseconds.
 const weighed = 2048
 
-// weight is how many bytes before compression lie before a part of a page, in parts
-// of onePage, of how many in all. Of a table of very many pages it looks at every so
-// many of them. all is what the pages of the table are before compression.
+// weight returns how many bytes before compression lie before a part of a page,
+// in parts of onePage, of how many in all. Of a table of very many pages it
+// looks at every so many of them. all is what the pages of the table are before
+// compression.
 func (x *index) weight(page int, part, all uint64) (before, of uint64) {
 	if x.rawWidth == 0 {
 		off, stored := x.extent(page)
@@ -85,8 +86,8 @@ func (x *index) weight(page int, part, all uint64) (before, of uint64) {
 	return before, of
 }
 
-// lenBefore is what the pages before one are before compression, of all. It counts
-// from the end that is nearer.
+// lenBefore returns what the pages before one are before compression, of all.
+// It counts from the end that is nearer.
 func (x *index) lenBefore(page int, all uint64) (n uint64) {
 	if page <= x.pages/2 {
 		for i := range page {
@@ -100,7 +101,7 @@ func (x *index) lenBefore(page int, all uint64) (n uint64) {
 	return all - min(n, all)
 }
 
-// pageLen is what a page is before compression.
+// pageLen returns what a page is before compression.
 func (x *index) pageLen(i int) uint64 {
 	if n := x.rawLen(i); n != 0 {
 		return uint64(n)
@@ -150,8 +151,9 @@ func (x *index) modelled(seg int) (first, pages int, ok bool) {
 	return seg + x.extraBefore(m), 1 + x.extraBefore(m+1) - x.extraBefore(m), true
 }
 
-// besideModel is the part of page i of a model that lies before a key which the
-// model says nothing about: that is before its first page, or behind its last.
+// besideModel returns the part of page i of a model that lies before a key
+// which the model says nothing about: that is before its first page, or behind
+// its last.
 func besideModel(i, pages int) uint64 {
 	switch {
 	case pages == 1:

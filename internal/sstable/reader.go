@@ -280,7 +280,7 @@ func (r *Reader) free() {
 	r.take(-r.charged)
 }
 
-// FileID is the table's name in the cache.
+// FileID returns the table's name in the cache.
 func (r *Reader) FileID() uint64 { return r.fileID }
 
 // Result is what Get found. The value is valid until Release.

@@ -197,7 +197,7 @@ func (g *Gen) merge(m *Model, ops []Op) (Op, bool) {
 	return Op{}, false
 }
 
-// odd says whether to write something that an operator may refuse.
+// odd reports whether to write something that an operator may refuse.
 func (g *Gen) odd() bool { return g.Odd > 0 && g.IntN(g.Odd) == 0 }
 
 // value draws a value that the operator of a keyspace takes.
@@ -329,8 +329,8 @@ func (g *Gen) pop(keyspace int) Span {
 	return Span{Lo: queueKey(from), Hi: queueKey(q.front)}
 }
 
-// narrow is a range of a few keys that the model knows, with bounds at keys or
-// just behind them.
+// narrow returns a range of a few keys that the model knows, with bounds at
+// keys or just behind them.
 func (g *Gen) narrow(m *Model, keyspace int) Span {
 	keys := m.space(keyspace).keys
 	if len(keys) == 0 {

@@ -60,7 +60,7 @@ func with(value string, exists bool, operands []string) []string {
 	return slices.Insert(slices.Clone(operands), 0, value)
 }
 
-// Number is an int64 as Counter takes it.
+// Number returns an int64 as Counter takes it.
 func Number(n int64) string { return string(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
 
 func counterFull(value string, exists bool, operands []string) (string, error) {

@@ -98,7 +98,7 @@ func (m *Model) CreateKeyspace(name string, merger *Merger) int {
 	return len(m.spaces) - 1
 }
 
-// NextKeyspace is the number that the next keyspace gets.
+// NextKeyspace returns the number that the next keyspace gets.
 func (m *Model) NextKeyspace() int { return len(m.spaces) }
 
 // DropKeyspace ends a keyspace with all it holds, at once and durably, for
@@ -124,7 +124,8 @@ func (m *Model) Keyspaces() []int {
 	return ids
 }
 
-// Live says whether a keyspace exists. All other methods are for those that do.
+// Live reports whether a keyspace exists. All other methods are for those that
+// do.
 func (m *Model) Live(id int) bool { return id >= 0 && id < len(m.spaces) && !m.spaces[id].dead }
 
 // Find returns the keyspace of a name.
@@ -133,10 +134,10 @@ func (m *Model) Find(name string) (id int, ok bool) {
 	return id, id >= 0
 }
 
-// KeyspaceName is the name of a keyspace.
+// KeyspaceName returns the name of a keyspace.
 func (m *Model) KeyspaceName(id int) string { return m.space(id).name }
 
-// Merger is the merge operator of a keyspace, nil when it has none.
+// Merger returns the merge operator of a keyspace, nil when it has none.
 func (m *Model) Merger(id int) *Merger { return m.space(id).merger }
 
 func (m *Model) space(id int) *space {
@@ -146,7 +147,7 @@ func (m *Model) space(id int) *space {
 	return m.spaces[id]
 }
 
-// Now is the time in milliseconds. It begins at 0.
+// Now returns the time in milliseconds. It begins at 0.
 func (m *Model) Now() int64 { return m.now }
 
 // Advance moves the time on. It never goes back, not even in a crash.
@@ -157,7 +158,7 @@ func (m *Model) Advance(milliseconds int64) {
 	m.now += milliseconds
 }
 
-// View is the view of who reads now.
+// View returns the view of who reads now.
 func (m *Model) View() View { return View{m.Commits(), m.now} }
 
 // Commit applies operations atomically and returns the number of the commit.
@@ -199,7 +200,7 @@ func (s *space) entry(key string) *entry {
 	return e
 }
 
-// search is the index of the first entry at or after key.
+// search returns the index of the first entry at or after key.
 func (s *space) search(key string) int {
 	return sort.Search(len(s.keys), func(i int) bool { return s.keys[i].key >= key })
 }
@@ -213,7 +214,7 @@ func (s *space) between(r Span) []*entry {
 	return s.keys[i:max(i, j)]
 }
 
-// Commits is the number of the newest commit.
+// Commits returns the number of the newest commit.
 func (m *Model) Commits() int { return len(m.log) }
 
 // Wrote reports whether some commit wrote to a keyspace.
@@ -235,7 +236,7 @@ func (m *Model) Truncate(c int) {
 	m.asked = slices.DeleteFunc(m.asked, func(a asked) bool { return a.commit > c })
 }
 
-// visible is the part of the history up to a commit.
+// visible returns the part of the history up to a commit.
 func (e *entry) visible(commit int) []version {
 	h := e.history
 	if n := len(h); n == 0 || h[n-1].commit <= commit {
@@ -244,7 +245,7 @@ func (e *entry) visible(commit int) []version {
 	return h[:sort.Search(len(h), func(i int) bool { return h[i].commit > commit })]
 }
 
-// under is the index of the newest version that is no operand, or -1.
+// under returns the index of the newest version that is no operand, or -1.
 func under(h []version) int {
 	i := len(h) - 1
 	for i >= 0 && h[i].kind == Merge {
@@ -282,7 +283,7 @@ func (m *Model) Lookup(v View, keyspace int, key string) (value string, exists b
 	return s.resolve(e.visible(v.Commit), v.Now)
 }
 
-// Has says whether a key is there, readable or not.
+// Has reports whether a key is there, readable or not.
 func (m *Model) Has(v View, keyspace int, key string) bool {
 	_, exists, _ := m.Lookup(v, keyspace, key)
 	return exists
@@ -298,7 +299,7 @@ func (m *Model) Get(key string, at int) (string, bool) {
 	return value, exists
 }
 
-// MaySingleDelete says whether the promise of a SingleDelete holds for a key
+// MaySingleDelete reports whether the promise of a SingleDelete holds for a key
 // after the newest commit and the operations ops, which come next: put exactly
 // once, and nothing else, since the last SingleDelete or DeleteRange or ever.
 // A Delete between is no good: a compaction drops it under the Put that

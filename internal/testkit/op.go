@@ -40,7 +40,7 @@ func (op *Op) kind() Kind {
 	return op.Kind
 }
 
-// Span is what the operation touches.
+// Span returns what the operation touches.
 func (op *Op) Span() Span {
 	if op.kind() != DeleteRange {
 		return KeySpan(op.Key)
@@ -52,7 +52,7 @@ func (op *Op) Span() Span {
 // no bound. It never says nil for the beginning, which is the empty key.
 func (op *Op) Range() (lo, hi []byte) { return op.Span().Bounds() }
 
-// String is how a failing test shows an operation.
+// String returns how a failing test shows an operation.
 func (op Op) String() string {
 	s := fmt.Sprintf("%v %d/%q", op.kind(), op.Keyspace, op.Key)
 	switch op.kind() {
@@ -75,13 +75,13 @@ type Span struct {
 	NoEnd  bool
 }
 
-// NewSpan is the span between two bounds; nil is no bound.
+// NewSpan returns the span between two bounds; nil is no bound.
 func NewSpan(lo, hi []byte) Span { return Span{string(lo), string(hi), hi == nil} }
 
-// KeySpan is the span of one key.
+// KeySpan returns the span of one key.
 func KeySpan(key string) Span { return Span{Lo: key, Hi: key + "\x00"} }
 
-// PrefixSpan is the span of the keys that begin with prefix.
+// PrefixSpan returns the span of the keys that begin with prefix.
 func PrefixSpan(prefix string) Span {
 	last := len(prefix) - 1
 	for last >= 0 && prefix[last] == 0xff {
@@ -101,13 +101,13 @@ func (s Span) Bounds() (lo, hi []byte) {
 	return []byte(s.Lo), []byte(s.Hi)
 }
 
-// Empty says that no key can be in it.
+// Empty reports that no key can be in it.
 func (s Span) Empty() bool { return !s.NoEnd && s.Lo >= s.Hi }
 
-// Contains says whether a key is in it.
+// Contains reports whether a key is in it.
 func (s Span) Contains(key string) bool { return key >= s.Lo && (s.NoEnd || key < s.Hi) }
 
-// Overlaps says whether a key could be in both.
+// Overlaps reports whether a key could be in both.
 func (s Span) Overlaps(o Span) bool {
 	return !s.Empty() && !o.Empty() && (s.NoEnd || o.Lo < s.Hi) && (o.NoEnd || s.Lo < o.Hi)
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// Operator is the public merge operator that m describes; nil if m is.
+// Operator returns the public merge operator that m describes; nil if m is.
 func (m *Merger) Operator() base.Merger {
 	switch m {
 	case nil:

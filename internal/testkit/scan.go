@@ -38,7 +38,7 @@ func (m *Model) Rows(lo, hi []byte, at int) []Row {
 	return m.Scan(View{at, m.now}, Default, NewSpan(lo, hi))
 }
 
-// KeysOnly is what a scan of keys shows of rows: no values, and no errors of
+// KeysOnly returns what a scan of keys shows of rows: no values, and no errors of
 // them.
 func KeysOnly(rows []Row) []Row {
 	out := make([]Row, len(rows))
@@ -163,7 +163,7 @@ func (c *Cursor) Prev() bool {
 	return c.to(max(c.at-1, -1))
 }
 
-// Row is the current row; false when there is none.
+// Row returns the current row; false when there is none.
 func (c *Cursor) Row() (Row, bool) {
 	if !c.on() || c.Err() != nil {
 		return Row{}, false
@@ -171,7 +171,7 @@ func (c *Cursor) Row() (Row, bool) {
 	return c.rows[c.at], true
 }
 
-// Err is the error of the row that stopped the cursor.
+// Err returns the error of the row that stopped the cursor.
 func (c *Cursor) Err() error {
 	if !c.on() {
 		return nil

@@ -24,7 +24,7 @@ type txnRead struct {
 // Begin begins a transaction, now.
 func (m *Model) Begin() *Txn { return &Txn{m: m, view: m.View()} }
 
-// View is what the transaction sees beneath its own operations.
+// View returns what the transaction sees beneath its own operations.
 func (t *Txn) View() View { return t.view }
 
 // Ops lists its operations. The caller must not change it.
@@ -37,14 +37,14 @@ func (t *Txn) Write(op Op) {
 	}
 }
 
-// Savepoint is a mark for RollbackTo.
+// Savepoint returns a mark for RollbackTo.
 func (t *Txn) Savepoint() int { return len(t.ops) }
 
 // RollbackTo takes back the operations since a savepoint. What was read stays
 // read.
 func (t *Txn) RollbackTo(savepoint int) { t.ops = t.ops[:savepoint:savepoint] }
 
-// overlay is the operations so far, safe from later ones.
+// overlay returns the operations so far, safe from later ones.
 func (t *Txn) overlay() []Op { return slices.Clip(t.ops) }
 
 // Lookup reads a key.
@@ -85,7 +85,7 @@ func (t *Txn) scan(r Read, overlay []Op) []Row {
 	return rows
 }
 
-// answer is what a read returns, and whether it ended before its span did.
+// answer returns what a read returns, and whether it ended before its span did.
 func (t *Txn) answer(v View, r Read, overlay []Op) (rows []Row, ended bool) {
 	rows = t.m.read(v, overlay, r)
 	if i := slices.IndexFunc(rows, func(r Row) bool { return r.Err != nil }); i >= 0 {
@@ -191,7 +191,7 @@ func (t *Txn) SnapshotIsolation() Verdict {
 	return verdict
 }
 
-// locks says that a key that was read for update may conflict: if it was
+// locks reports that a key that was read for update may conflict: if it was
 // written, even for a transaction that writes nothing.
 func (t *Txn) locks() Verdict {
 	for _, k := range t.forUpdate {
@@ -202,7 +202,7 @@ func (t *Txn) locks() Verdict {
 	return MustCommit
 }
 
-// askedFor says whether a commit since the snapshot read for update a key of a
+// askedFor reports whether a commit since the snapshot read for update a key of a
 // span.
 func (t *Txn) askedFor(keyspace int, span Span) bool {
 	for _, a := range t.m.asked {
@@ -215,14 +215,14 @@ func (t *Txn) askedFor(keyspace int, span Span) bool {
 	return false
 }
 
-// changed says whether a span reads differently now than at the snapshot.
+// changed reports whether a span reads differently now than at the snapshot.
 func (t *Txn) changed(keyspace int, span Span) bool {
 	before := t.m.Scan(t.view, keyspace, span)
 	after := t.m.Scan(View{t.m.Commits(), t.view.Now}, keyspace, span)
 	return !slices.EqualFunc(before, after, sameRow)
 }
 
-// written says whether a commit since the snapshot has an operation that
+// written reports whether a commit since the snapshot has an operation that
 // overlaps a span.
 func (t *Txn) written(keyspace int, span Span) bool {
 	for _, ops := range t.m.log[t.view.Commit:] {

@@ -62,7 +62,7 @@ func (c *TxnCursor) Prev() bool {
 	return false
 }
 
-// Row is the current row; false when there is none.
+// Row returns the current row; false when there is none.
 func (c *TxnCursor) Row() (Row, bool) {
 	if c.place != onRow {
 		return Row{}, false
@@ -70,7 +70,7 @@ func (c *TxnCursor) Row() (Row, bool) {
 	return c.row, true
 }
 
-// Err is the error of the row that stopped the cursor.
+// Err returns the error of the row that stopped the cursor.
 func (c *TxnCursor) Err() error {
 	if c.place != stopped {
 		return nil

@@ -45,7 +45,7 @@ const (
 	keepBytes = 256 << 10
 )
 
-// keyHash is the hash of a key of a keyspace.
+// keyHash returns the hash of a key of a keyspace.
 func keyHash(keyspace uint32, key []byte) uint64 {
 	return base.Hash(key) ^ uint64(keyspace)*0x9e3779b97f4a7c15
 }
@@ -55,7 +55,7 @@ func (r *record) setKey(keyspace uint32, key []byte) {
 	r.key = append(r.key[:0], key...)
 }
 
-// size is what the record is counted with.
+// size returns what the record is counted with.
 func (r *record) size() int { return recordSize + max(cap(r.key), keepKey) + max(cap(r.hi), keepKey) }
 
 // compare orders the record relative to a key.

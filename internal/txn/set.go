@@ -96,7 +96,7 @@ func (s *ReadSet) Ask(keyspace uint32, key []byte) error {
 	return err
 }
 
-// add is the point of a key, which is valid until the next one is added.
+// add returns the point of a key, which is valid until the next one is added.
 func (s *ReadSet) add(keyspace uint32, key []byte) (*point, error) {
 	hash := keyHash(keyspace, key)
 	if p := s.point(hash, keyspace, key); p != nil {
@@ -168,7 +168,7 @@ func (s *ReadSet) Batch(b *batch.Batch) error {
 	}
 }
 
-// Bytes is what the set is counted with.
+// Bytes returns what the set is counted with.
 func (s *ReadSet) Bytes() int { return s.bytes }
 
 // Empty reports whether nothing was added.
@@ -215,7 +215,7 @@ func (p *point) is(hash uint64, keyspace uint32, key []byte) bool {
 	return p.hash == hash && p.keyspace == keyspace && bytes.Equal(p.key, key)
 }
 
-// point is the point of a key, or nil.
+// point returns the point of a key, or nil.
 func (s *ReadSet) point(hash uint64, keyspace uint32, key []byte) *point {
 	if len(s.points) <= fewPoints {
 		for i := range s.points {
@@ -251,7 +251,7 @@ func (s *ReadSet) inRange(keyspace uint32, key []byte) bool {
 	return i < len(s.ranges) && s.ranges[i].Keyspace == keyspace && bytes.Compare(s.ranges[i].Lo, key) <= 0
 }
 
-// endsAfter is the first range of the sealed set that ends after a key.
+// endsAfter returns the first range of the sealed set that ends after a key.
 func (s *ReadSet) endsAfter(keyspace uint32, key []byte) int {
 	i, _ := slices.BinarySearchFunc(s.ranges, 0, func(g Range, _ int) int {
 		if g.Keyspace != keyspace {

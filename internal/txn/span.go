@@ -55,8 +55,8 @@ func (rs *records) addSpan(keyspace uint32, lo, hi []byte, endless bool, seq bas
 	rs.spans.insert(r)
 }
 
-// spanNewer is the sequence at which a key was in a range deleted after another
-// sequence, or 0.
+// spanNewer returns the sequence at which a key was in a range deleted after
+// another sequence, or 0.
 func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) base.SeqNum {
 	if r := rs.spans.atMost(keyspace, key); r != nil && r.seq > after && r.covers(keyspace, key) {
 		return r.seq
@@ -64,7 +64,7 @@ func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) bas
 	return 0
 }
 
-// spanOverlaps is a sequence at which a range deleted after another sequence
+// spanOverlaps returns a sequence at which a range deleted after another sequence
 // overlaps a range, or 0.
 func (rs *records) spanOverlaps(g *Range, after base.SeqNum) base.SeqNum {
 	if seq := rs.spanNewer(g.Keyspace, g.Lo, after); seq != 0 {

@@ -41,7 +41,7 @@ const (
 // over the same key, as far as that is known. The transaction must have ended.
 func (x *Txn) Over() uint64 { return cmp.Or(x.found, x.over) }
 
-// Snapshot is the sequence that the transaction reads at.
+// Snapshot returns the sequence that the transaction reads at.
 func (x *Txn) Snapshot() base.SeqNum { return x.snapshot }
 
 // Seal ends the set before it is validated. It fails when the set passed its
@@ -166,7 +166,7 @@ func (t *Tracker) End(x *Txn) {
 	}
 }
 
-// Oldest is the snapshot of the oldest open transaction, if there is one.
+// Oldest returns the snapshot of the oldest open transaction, if there is one.
 func (t *Tracker) Oldest() (oldest base.SeqNum, open bool) {
 	oldest = base.SeqNumMax
 	for _, l := range []*txnList{&t.tracked, &t.lost, &t.watched} {

@@ -14,7 +14,7 @@ func (r *record) newestBelow() base.SeqNum {
 	return max(r.seq, r.left.newest(), r.right.newest())
 }
 
-// newest is the newest sequence of a subtree, which may be empty.
+// newest returns the newest sequence of a subtree, which may be empty.
 func (r *record) newest() base.SeqNum {
 	if r == nil {
 		return 0
@@ -105,7 +105,7 @@ func (t *tree) remove(r *record) {
 	r.left, r.right, r.up, r.ordered = nil, nil, nil, false
 }
 
-// atMost is the last record at or before a key, in whatever keyspace.
+// atMost returns the last record at or before a key, in whatever keyspace.
 func (t *tree) atMost(keyspace uint32, key []byte) *record {
 	var best *record
 	prefix := base.Head(key)
@@ -119,7 +119,7 @@ func (t *tree) atMost(keyspace uint32, key []byte) *record {
 	return best
 }
 
-// atLeast is the first record at or after a key, in whatever keyspace.
+// atLeast returns the first record at or after a key, in whatever keyspace.
 func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	var best *record
 	prefix := base.Head(key)
@@ -133,8 +133,8 @@ func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	return best
 }
 
-// anyNewer is the sequence of some record whose key is in the range and that is
-// newer than after; 0 when there is none.
+// anyNewer returns the sequence of some record whose key is in the range and
+// that is newer than after; 0 when there is none.
 func (t *tree) anyNewer(g *Range, after base.SeqNum) base.SeqNum {
 	r := t.root
 	lo, hi := base.Head(g.Lo), base.Head(g.Hi)

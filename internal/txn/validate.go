@@ -30,7 +30,7 @@ const orderMax = 4096
 // rangeSteps is what one range costs, in records looked at.
 const rangeSteps = 16
 
-// Validate says whether a transaction whose set is sealed may commit. Last is
+// Validate reports whether a transaction whose set is sealed may commit. Last is
 // the last sequence given to any commit.
 func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	switch {
@@ -118,8 +118,8 @@ func (t *Tracker) check(x *Txn, after base.SeqNum) (Verdict, base.SeqNum) {
 	return Valid, 0
 }
 
-// deleted is the sequence after another one at which a range delete touched a
-// set, or 0.
+// deleted returns the sequence after another one at which a range delete
+// touched a set, or 0.
 func (rs *records) deleted(x *Txn, after base.SeqNum) base.SeqNum {
 	for i := range x.points {
 		p := &x.points[i]

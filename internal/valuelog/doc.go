@@ -37,7 +37,7 @@ const (
 	footerSize       = 8 + 8 + 8 + 8 + 4
 )
 
-// headerSize is the length of the header of a file.
+// headerSize returns the length of the header of a file.
 func headerSize(id base.Identity) int {
 	if id.Format() == base.FormatV1 {
 		return headerV1
@@ -45,7 +45,7 @@ func headerSize(id base.Identity) int {
 	return headerMax
 }
 
-// RecordSize is what one value takes in a file when it is stored as it is.
+// RecordSize returns what one value takes in a file when it is stored as it is.
 func RecordSize(keyLen, valueLen int) uint64 {
 	return recordHeaderSize + uint64(keyLen) + uint64(valueLen)
 }

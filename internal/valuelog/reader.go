@@ -120,7 +120,7 @@ func (r *Reader) readFooter(size int64) error {
 	return nil
 }
 
-// Info is what the file's footer says.
+// Info returns what the file's footer says.
 func (r *Reader) Info() Info { return r.info }
 
 // Close closes the file and lets the cache forget its values.
@@ -270,7 +270,7 @@ type recordHeader struct {
 
 func (h recordHeader) size() int { return recordHeaderSize + h.key + h.stored }
 
-// value is the stored value of rec.
+// value returns the stored value of rec.
 func (h recordHeader) value(rec []byte) []byte { return rec[recordHeaderSize+h.key : h.size()] }
 
 // decodeRecordHeader decodes b, of recordHeaderSize bytes or more, and checks

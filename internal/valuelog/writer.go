@@ -133,10 +133,10 @@ func (w *Writer) flush() {
 	w.buf = w.buf[:0]
 }
 
-// Size is the length that the file would have if it were finished now.
+// Size returns the length that the file would have if it were finished now.
 func (w *Writer) Size() uint64 { return w.off + footerSize }
 
-// Count is the number of values added.
+// Count returns the number of values added.
 func (w *Writer) Count() uint64 { return w.info.Count }
 
 // Finish writes what is left and the footer. It does not sync.

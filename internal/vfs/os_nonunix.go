@@ -18,7 +18,7 @@ var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
 // errTooManyFiles is what the system says when a process has no descriptor left.
 const errTooManyFiles = syscall.EMFILE
 
-// DescriptorLimit says that there is no limit to be known.
+// DescriptorLimit reports that there is no limit to be known.
 func DescriptorLimit() (n int, ok bool) { return 0, false }
 
 func openOSFile(name string, flag int) (*os.File, error) {

@@ -41,7 +41,7 @@ func mustBeDir(name string, info fs.FileInfo, err error) error {
 	return err
 }
 
-// local is a name as os.Root wants it.
+// local returns a name as os.Root wants it.
 func local(name string) string {
 	if name == "" {
 		return "."

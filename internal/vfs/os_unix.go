@@ -22,8 +22,9 @@ var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
 // errTooManyFiles has no other name than the usual ones.
 const errTooManyFiles = syscall.EMFILE
 
-// DescriptorLimit is how many descriptors the process may have: the soft limit
-// of RLIMIT_NOFILE, which the Go runtime raises to the hard one at its start.
+// DescriptorLimit returns how many descriptors the process may have: the soft
+// limit of RLIMIT_NOFILE, which the Go runtime raises to the hard one at its
+// start.
 func DescriptorLimit() (n int, ok bool) {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {

@@ -26,7 +26,7 @@ var errsNoSpace = []error{
 // errTooManyFiles is what the system says when a process has no descriptor left.
 const errTooManyFiles = windows.ERROR_TOO_MANY_OPEN_FILES
 
-// DescriptorLimit says that there is no limit to be known.
+// DescriptorLimit reports that there is no limit to be known.
 func DescriptorLimit() (n int, ok bool) { return 0, false }
 
 // openOSFile opens with FILE_SHARE_DELETE, which os.OpenFile does not: a table
@@ -46,7 +46,7 @@ func openLockFile(_ *osRoot, dir *os.File, name string, flag int) (*os.File, err
 	return createFile(path+`\`+name, flag, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE)
 }
 
-// pathOf is the path of an open directory.
+// pathOf returns the path of an open directory.
 func pathOf(dir *os.File) (string, error) {
 	raw, err := dir.SyscallConn()
 	if err != nil {

@@ -30,7 +30,7 @@ func NewSegment(fs vfs.FS, dir string, id base.Identity) (*Segment, error) {
 	return &Segment{fs: fs, path: path, id: id, file: file}, nil
 }
 
-// Num is the number of the segment.
+// Num returns the number of the segment.
 func (s *Segment) Num() base.FileNum { return s.id.Num }
 
 // Close closes the file and leaves it empty.

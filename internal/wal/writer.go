@@ -238,8 +238,9 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 	}
 }
 
-// outcomeLocked is what a waiter for lsn learns from a poisoned writer. With all
-// it waits for no commit of its own, of which something could be unknown.
+// outcomeLocked returns what a waiter for lsn learns from a poisoned writer.
+// With all it waits for no commit of its own, of which something could be
+// unknown.
 func (w *Writer) outcomeLocked(lsn int64, all bool) error {
 	if lsn <= w.attempted && !all {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, w.err)
@@ -247,30 +248,30 @@ func (w *Writer) outcomeLocked(lsn int64, all bool) error {
 	return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)
 }
 
-// Err is what poisoned the writer, or nil.
+// Err returns what poisoned the writer, or nil.
 func (w *Writer) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// Written is the LSN up to which everything is written or was dropped.
+// Written returns the LSN up to which everything is written or was dropped.
 func (w *Writer) Written() int64 { return w.written.Load() }
 
-// Synced is the LSN up to which everything is on the device or was dropped.
+// Synced returns the LSN up to which everything is on the device or was dropped.
 func (w *Writer) Synced() int64 { return w.synced.Load() }
 
-// Size is the length of the file.
+// Size returns the length of the file.
 func (w *Writer) Size() int64 { return w.fileWritten.Load() }
 
-// Num is the number of the segment.
+// Num returns the number of the segment.
 func (w *Writer) Num() base.FileNum { return w.id.Num }
 
-// Prev is what the header of the next segment says about this one, once it is
-// finished.
+// Prev returns what the header of the next segment says about this one, once it
+// is finished.
 func (w *Writer) Prev() Prev { return Prev{Num: w.id.Num, Size: w.fileSynced.Load()} }
 
-// Appended is how long the file would be with all records that were ever
+// Appended returns how long the file would be with all records that were ever
 // appended, those that wait, are being written, or were dropped.
 func (w *Writer) Appended() int64 {
 	w.mu.Lock()
@@ -278,7 +279,7 @@ func (w *Writer) Appended() int64 {
 	return w.end
 }
 
-// Pending is how many bytes wait in memory to be written.
+// Pending returns how many bytes wait in memory to be written.
 func (w *Writer) Pending() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

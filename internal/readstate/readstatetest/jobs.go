@@ -116,7 +116,7 @@ func (r *Rig) AddTable(level int, fill func(w *sstable.Writer), change func(*man
 	return m
 }
 
-// id is the identity of a new file.
+// id returns the identity of a new file.
 func (r *Rig) id(t base.FileType) base.Identity {
 	r.next++
 	return base.Identity{DB: DB, Type: t, Num: r.next - 1}

@@ -122,7 +122,7 @@ func (r *Rig) Check(err error) {
 	}
 }
 
-// Time is the time by which values expire.
+// Time returns the time by which values expire.
 func (r *Rig) Time() uint64 { return uint64(r.now.Load()) }
 
 // SetTime sets the clock.

@@ -16,15 +16,15 @@ type Entry struct {
 	ValLen  uint32
 }
 
-// Key is the user key of e.
+// Key returns the user key of e.
 func (e *Entry) Key(arena []byte) []byte { return arena[e.Off : e.Off+e.KeyLen] }
 
-// Value is the value of e.
+// Value returns the value of e.
 func (e *Entry) Value(arena []byte) []byte {
 	return arena[e.Off+e.KeyLen : e.Off+e.KeyLen+e.ValLen]
 }
 
-// CommonPrefix is the length of the longest common prefix.
+// CommonPrefix returns the length of the longest common prefix.
 func CommonPrefix(a, b []byte) int {
 	n := min(len(a), len(b))
 	i := 0

@@ -113,13 +113,13 @@ func (p *Page) Warm(data []byte, off int) {
 	}
 }
 
-// Len is the number of entries, at least 1 in an open page.
+// Len returns the number of entries, at least 1 in an open page.
 func (p *Page) Len() int { return p.n }
 
-// Unique says that no user key occurs twice in the page.
+// Unique reports that no user key occurs twice in the page.
 func (p *Page) Unique() bool { return p.unique }
 
-// Prefix is what all user keys of the page begin with.
+// Prefix returns what all user keys of the page begin with.
 func (p *Page) Prefix() []byte {
 	return p.data[headerSize : headerSize+p.prefixLen : headerSize+p.prefixLen]
 }
@@ -184,7 +184,7 @@ func (p *Page) tailOf(row []byte) (headLen int, tail, value []byte) {
 	return int(p.width), rest[:n], rest[n:]
 }
 
-// Trailer is the trailer of entry i.
+// Trailer returns the trailer of entry i.
 func (p *Page) Trailer(i int) base.Trailer { return p.trailerOf(p.row(i)) }
 
 // Entry returns the trailer and the value of entry i. The value points into

@@ -68,10 +68,10 @@ type Fired struct {
 	fired   atomic.Int64
 }
 
-// Count is how many calls the rule failed, or delayed.
+// Count returns how many calls the rule failed, or delayed.
 func (f *Fired) Count() int { return int(f.fired.Load()) }
 
-// Matched is how many calls the rule was asked about, failed or not.
+// Matched returns how many calls the rule was asked about, failed or not.
 func (f *Fired) Matched() int { return int(f.matched.Load()) }
 
 // Remove takes the rule away again, and wakes the calls that it delays.

@@ -19,7 +19,7 @@ var (
 	_ vfs.Root = (*faultRoot)(nil)
 )
 
-// full is a name as it is outside of the directory.
+// full returns a name as it is outside of the directory.
 func (v *faultView) full(name string) string {
 	if v.dir == "" {
 		return name

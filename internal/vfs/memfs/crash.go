@@ -99,7 +99,7 @@ func (m *FS) countLinks(dir *memNode) {
 	}
 }
 
-// Pending is the number of pieces that a crash now would decide about.
+// Pending returns the number of pieces that a crash now would decide about.
 func (m *FS) Pending() int {
 	n := 0
 	m.CrashClone(CrashOptions{Pick: func(int) bool { n++; return false }})

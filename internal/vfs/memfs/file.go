@@ -28,7 +28,7 @@ type fileOp struct {
 	bytes []byte // shared with fileState.live, never written again
 }
 
-// room is the number of bytes the file takes.
+// room returns the number of bytes the file takes.
 func (f *fileState) room() int64 { return max(int64(len(f.live)), f.reserved) }
 
 func (f *fileState) append(p []byte) {

@@ -17,7 +17,7 @@ var ErrFrozen = errors.New("memfs: the file system is frozen at its crash point"
 // unlimited is the room of a file system without a capacity.
 const unlimited = math.MaxInt64 / 2
 
-// Ops is the number of operations so far that changed something: a creation,
+// Ops returns the number of operations so far that changed something: a creation,
 // a directory made, an append, a truncation, a sync, a rename, a removal.
 // Those that failed are not counted.
 func (m *FS) Ops() int64 {
@@ -65,7 +65,7 @@ func (m *FS) SetCapacity(bytes int64) {
 	m.capacity = bytes
 }
 
-// Used is the bytes that all files together take.
+// Used returns the bytes that all files together take.
 func (m *FS) Used() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
