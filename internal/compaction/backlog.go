@@ -2,13 +2,15 @@ package compaction
 
 import "github.com/seerdb-go/seerdb/internal/manifest"
 
-// Backlogs returns how many bytes the tree of each keyspace is past its limits:
-// what lies above the last level beyond the room there is. values is how much
-// more garbage the value files of all hold than the space target allows. Both
-// are near 0 while compactions keep up; trees without a backlog are left out. A
-// pacer of writers that goes by it keeps the space that the database takes
-// bounded under overload too, which counting the runs of level 0 does not:
-// those can be merged away quickly, to where they still take space.
+// Backlogs returns by how many bytes the tree of each keyspace exceeds its
+// limits: the bytes above the last level less the room for them. Trees without
+// a backlog are left out. values is how much more garbage the value files of
+// all keyspaces hold than the space target allows. Both are near 0 while
+// compactions keep up.
+//
+// A pacer of writers that goes by these figures bounds the space of the
+// database under overload too. Counting the runs of level 0 does not: those are
+// quickly merged away, to a level where they still take space.
 func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uint64, values uint64) {
 	for _, of := range v.Trees() {
 		var upper extent
@@ -40,8 +42,8 @@ func Backlogs(v *manifest.Version, w Workload, cfg Config) (trees map[uint32]uin
 // tree before they count as a backlog.
 func Room(of *manifest.Tree, w Workload, cfg Config) uint64 { return uint64(roomOf(of, w, cfg)) }
 
-// roomOf is Room before rounding. What level 0 gathers before it is due is no
-// backlog.
+// roomOf is Room before rounding. What level 0 gathers before it is due does
+// not count as a backlog.
 func roomOf(of *manifest.Tree, w Workload, cfg Config) float64 {
 	t := tree{Tree: of, cfg: cfg}
 	t.plan(w)

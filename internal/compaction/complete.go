@@ -7,13 +7,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// joinBytes is how many times the size of a table a job may have that joins
-// value files as it passes: what a larger one writes is not sure to lie side by
+// joinBytes bounds, in table sizes, the jobs that join value files as they
+// pass: a larger job may not write the values of neighbouring tables side by
 // side.
 const joinBytes = 4
 
-// complete fills in what needs the whole picture: the value files to leave, and
-// where the outputs end.
+// complete sets the parts of a job that depend on the whole version: the value
+// files to rewrite, and where the outputs end.
 func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	if j.Drop {
 		return j
@@ -21,7 +21,8 @@ func (t *tree) complete(v *manifest.Version, j Job, w Workload) Job {
 	return t.completeWith(v, j, victimValues(v.Values, hiddenBy(&j, w), t.cfg))
 }
 
-// completeWith is complete for a caller that has chosen the value files to leave.
+// completeWith is complete for a caller that has chosen the value files to
+// rewrite.
 func (t *tree) completeWith(v *manifest.Version, j Job, victims map[base.FileNum]bool) Job {
 	if j.Drop {
 		return j
@@ -49,7 +50,7 @@ func (t *tree) completeWith(v *manifest.Version, j Job, victims map[base.FileNum
 	if len(rewrite) > 0 {
 		j.RewriteValues = rewrite
 	}
-	if j.Reason != ReasonJoin || j.OutputLevel == 0 { // it has none between its inputs
+	if j.Reason != ReasonJoin || j.OutputLevel == 0 { // a join below level 0 has no guards between its inputs
 		j.Guards = t.guards(j.OutputLevel, j.Size())
 	}
 	return j

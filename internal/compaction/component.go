@@ -10,44 +10,46 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Merging goes by components: the tables of neighbouring levels that hang
-// together by overlaps. A component moves as a whole, so no version passes
-// another one of its key (invariant I6), and the hull of its keys holds no
-// table that is not part of it (I5). Components are independent, so several
-// jobs may take different ones at once, and a job takes up no more extra space
-// than its component. Guards keep components small: keys that no table of the
+// Levels are merged by components: sets of tables of neighbouring levels that
+// are connected by overlaps. A component moves as a whole, so no version passes
+// another version of its key (I6), and no other table lies within the range of
+// its keys (I5). Components are independent, so several jobs may merge
+// different ones at once, and a job takes no more extra space than its
+// component. Guards keep components small: they are keys that no table of the
 // inner levels spans, because every table written ends there.
 
-// placed is a table, and where it is.
+// placed is a table and its position in the tree.
 type placed struct {
 	f     *manifest.FileMeta
 	level int
 	run   int // index into the runs of the level
 }
 
-// component is tables that hang together, or a group of neighbours.
+// component is a set of connected tables, or a group of neighbouring
+// components.
 type component struct {
 	tables      []placed // ascending by smallest key
 	end         base.End // where the keys end
 	bytes       uint64   // of all tables
-	upper       extent   // what lies above the lowest level
-	deletes     bool     // there are tombstones, or entries that have expired
+	upper       extent   // tables above the lowest level
+	deletes     bool     // it has tombstones or expired entries
 	depth       int      // runs of the uppermost level
 	busy        bool     // a running job has one of the tables
-	trivialMove bool     // one large table, or a group of such
-	apart       bool     // a table of the lowest level lies before it, after the one before
+	trivialMove bool     // one large table, or a group of such components
+	apart       bool     // a table of the lowest level lies between it and the component before it
 }
 
 func (c *component) lo() []byte { return c.tables[0].f.Smallest }
 
-// span is the levels that a merge takes its tables from and where it puts them.
+// span names the levels that a merge takes its tables from and the level where
+// it puts them.
 type span struct {
 	from, to int
 }
 
-// components lists those of the levels of s that have tables above the lowest
-// level. The lowest level takes part if it is leveled. It has most of the
-// tables, so only those that are met are looked at.
+// components lists the components of the levels of s that have tables above the
+// lowest level. The lowest level takes part if it is leveled. Since it has most
+// of the tables, only those that overlap tables above are visited.
 func (t *tree) components(s span) []component {
 	upper, lower := t.collect(s)
 	slices.SortStableFunc(upper, func(a, b placed) int { return bytes.Compare(a.f.Smallest, b.f.Smallest) })
@@ -59,7 +61,8 @@ func (t *tree) components(s span) []component {
 		at += skipped
 		start, end := len(all), base.End{}
 		for {
-			// The next table of either, if it begins within what there is.
+			// The next table of either list, if it begins before the component
+			// ends.
 			from := &upper
 			rest := lower[at:]
 			if len(upper) == 0 || len(rest) > 0 && bytes.Compare(rest[0].f.Smallest, upper[0].f.Smallest) <= 0 {
@@ -83,8 +86,9 @@ func (t *tree) components(s span) []component {
 	return out
 }
 
-// collect lists the tables above the lowest level of s, and if they can be told
-// apart those of the lowest level, ascending.
+// collect lists, ascending, the tables above the lowest level of s and, if that
+// is leveled, those of the lowest level. The latter go to lower if they are one
+// run, else to upper.
 func (t *tree) collect(s span) (upper, lower []placed) {
 	for level := s.from; level <= s.to; level++ {
 		into := &upper
@@ -128,12 +132,12 @@ func (t *tree) component(s span, tables []placed, end base.End) component {
 }
 
 // groups joins neighbouring components that have something to merge, so that
-// many small ones do not become as many small tables. Nothing that is left out
-// lies within a group. Components of one large table each are kept apart from
-// those that must be rewritten: they move.
+// many small components do not become as many small tables. No table outside a
+// group lies within it. Components of one large table each are not grouped with
+// components that must be rewritten, since they can move as they are.
 func (t *tree) groups(s span, cs []component) []component {
 	var out []component
-	joins := false // the last of out may be added to
+	joins := false // further components may join the last one of out
 	for _, c := range cs {
 		if c.upper.tables == 0 || c.busy {
 			joins = false
@@ -149,9 +153,9 @@ func (t *tree) groups(s span, cs []component) []component {
 	return out
 }
 
-// mayJoin reports whether a component is added to a group. Merging into a
-// leveled level goes by what each component gains, so only small ones are
-// joined; into a tiered one everything goes anyhow.
+// mayJoin reports whether a component may join a group. In a leveled target
+// only small components are joined, since each is merged for what it gains by
+// itself; in a tiered target all are merged at the same cost.
 func (t *tree) mayJoin(s span, group, c *component) bool {
 	switch {
 	case c.trivialMove:
@@ -173,7 +177,7 @@ func join(a, b component) component {
 	return a
 }
 
-// job makes a job of a group.
+// job returns the job that merges a group.
 func (t *tree) job(reason Reason, score float64, s span, g component) Job {
 	j := Job{
 		Reason: reason, Score: score, Keyspace: t.Keyspace,

@@ -14,13 +14,12 @@ const (
 	LazyLeveled              // several runs in the inner levels, one in the last
 )
 
-// Config are the numbers that Pick works with.
+// Config has the parameters of Pick.
 type Config struct {
 	Style Style
-	// L0Trigger is the number of runs in level 0 from which they are merged
-	// down.
+	// L0Trigger is the number of runs at which level 0 is merged down.
 	L0Trigger int
-	// BaseLevelBytes is about what level 0 holds when it is merged down: the
+	// BaseLevelBytes is roughly the size of level 0 when it is merged down: the
 	// trigger times the size of a flush.
 	BaseLevelBytes uint64
 	// MaxRuns is the number of runs that an inner level of a lazy-leveled tree
@@ -29,29 +28,30 @@ type Config struct {
 	// SizeRatio is how much larger an inner level of a leveled tree is than the
 	// one above it.
 	SizeRatio int
-	// SpaceTarget is the space that the tables may take for each byte of those
-	// in the last level: the bound of space amplification when everything
-	// written is overwritten.
+	// SpaceTarget is the space that all tables may take for each byte in the
+	// last level. It bounds the space amplification when every write
+	// overwrites.
 	SpaceTarget float64
-	// TableSize is the length at which a table ends.
+	// TableSize is the size at which a table ends.
 	TableSize uint64
-	// ValueFileSize is the length at which a value file ends; 0 joins none.
+	// ValueFileSize is the size at which a value file ends. If it is 0 value
+	// files are never joined.
 	ValueFileSize uint64
 	// TombstoneDensity is how many bytes tombstones must promise to free for
-	// each byte that their way down costs.
+	// each byte that merging them down costs.
 	TombstoneDensity float64
-	// PackFrom is how many keyspaces a job must write for to make packs: for fewer it
-	// is not worth that a table shares its file, and the space of it. PackedMax is
-	// the size beyond which a table gets a file of its own, and PackSlack how much of
-	// packs may be garbage besides as much as lives.
+	// PackFrom is the number of keyspaces from which a job writes packs; for
+	// fewer keyspaces the shared file is not worth its space. PackedMax is the
+	// size beyond which a table gets a file of its own. PackSlack is how much
+	// garbage packs may hold in addition to the size of their live tables.
 	PackFrom             int
 	PackedMax, PackSlack uint64
-	// ValueSpaceTarget is how many bytes value files may take for each byte
-	// that is referenced in them; 0 collects nothing.
+	// ValueSpaceTarget is how many bytes value files may take for each
+	// referenced byte in them; 0 collects no garbage.
 	ValueSpaceTarget float64
 }
 
-// DefaultConfig is for a memtable of 64 MiB.
+// DefaultConfig returns the parameters for a memtable of 64 MiB.
 func DefaultConfig() Config {
 	return Config{
 		Style:            LazyLeveled,
@@ -72,13 +72,13 @@ func DefaultConfig() Config {
 
 const lastLevel = base.NumLevels - 1
 
-// smallTable returns the size from which on a table is large enough to stay.
+// smallTable returns the size from which a table counts as large.
 func (c *Config) smallTable() uint64 { return c.TableSize / 4 }
 
-// smallValues returns the same of value files.
+// smallValues returns the size from which a value file counts as large.
 func (c *Config) smallValues() uint64 { return c.ValueFileSize / 4 }
 
-// isSmall reports whether a reference is to a small value file.
+// isSmall reports whether a reference points to a small value file.
 func (c *Config) isSmall(v *manifest.Version, ref manifest.ValueRef) bool {
 	f := v.Values[ref.File]
 	return f != nil && f.Bytes < c.smallValues()

@@ -8,16 +8,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Elider answers whether a key, or a range of keys, has nothing left below a
-// job: no table that is not an input, and not newer than all of them, covers it.
-// It is asked about what lies within the job's bounds, by one goroutine.
+// Elider reports whether a key, or a range of keys, has nothing below a job: no
+// table covers it that is neither an input nor newer than all inputs. It
+// answers for keys within the job's bounds, and is used by one goroutine.
 type Elider struct {
 	runs  [][]*manifest.FileMeta // immutable; ascending and disjoint each
-	ahead [][]*manifest.FileMeta // of runs, what Elidable has not passed
+	ahead [][]*manifest.FileMeta // the rest of runs that Elidable has not passed
 }
 
-// Elider makes an Elider for the job, which was picked from v. It stays right
-// while other jobs finish: what is deeper now can only go deeper or away.
+// Elider returns an Elider for the job, which was picked from v. It stays valid
+// while other jobs finish: tables below can only move further down or
+// disappear.
 func (j *Job) Elider(v *manifest.Version) *Elider {
 	e := &Elider{}
 	if len(j.Inputs) == 0 {
@@ -43,8 +44,8 @@ func (j *Job) Elider(v *manifest.Version) *Elider {
 	return e
 }
 
-// Elidable reports whether nothing below overlaps key. It must be asked about
-// ascending keys.
+// Elidable reports whether nothing below overlaps key. Callers pass ascending
+// keys.
 func (e *Elider) Elidable(key []byte) bool {
 	for i, files := range e.ahead {
 		for len(files) > 0 && files[0].EndsBefore(key) {
@@ -59,7 +60,7 @@ func (e *Elider) Elidable(key []byte) bool {
 }
 
 // ElidableRange reports whether nothing below overlaps [lo, hi); a nil hi is no
-// end. It may be asked in any order.
+// end. Callers may pass ranges in any order.
 func (e *Elider) ElidableRange(lo, hi []byte) bool {
 	end := base.EndAt(hi)
 	for _, files := range e.runs {
@@ -70,7 +71,7 @@ func (e *Elider) ElidableRange(lo, hi []byte) bool {
 	return true
 }
 
-// reaching returns the index of the first of a run's tables that does not end
+// reaching returns the index of the first table of a run that does not end
 // before key.
 func reaching(files []*manifest.FileMeta, key []byte) int {
 	return sort.Search(len(files), func(i int) bool { return !files[i].EndsBefore(key) })

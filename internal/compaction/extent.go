@@ -2,7 +2,7 @@ package compaction
 
 import "github.com/seerdb-go/seerdb/internal/manifest"
 
-// extent is the bytes of tables, and of the values they have in value files.
+// extent is the size of tables, and of their values in value files.
 type extent struct{ tables, values float64 }
 
 func (e *extent) add(f *manifest.FileMeta) {

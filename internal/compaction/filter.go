@@ -7,9 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// filterAndEmit writes a version that every snapshot sees, after the filter was
-// asked about it, if it may be: about values that nothing newer in the input
-// hides.
+// filterAndEmit writes a version that every snapshot sees. It first asks the
+// filter if it may: about values that nothing newer in the input hides.
 func (r *runner) filterAndEmit(kv *base.KV) error {
 	kind := kv.Trailer.Kind()
 	if !isValue(kind) || r.wrote || r.ranges.newest() > kv.Trailer.Seq() {

@@ -6,16 +6,16 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// FlushGuards are the guards of a flush: keys at which its tables have to end.
-// bytes is how much table it will write, or an estimate of it.
+// FlushGuards returns the guards of a flush: keys at which its tables must end.
+// bytes is the size of the tables that it will write, or an estimate.
 func FlushGuards(v *manifest.Version, keyspace uint32, bytes uint64, cfg Config) [][]byte {
 	return newTree(v.Tree(keyspace), nil, Workload{}, cfg).guards(0, bytes)
 }
 
-// guards are keys at which outputs of a number of bytes into a level have to
-// end, so that components stay small: where tables of the last level begin and
-// no table of an inner level spans. They are spread evenly, each part worth
-// about a table of the output.
+// guards returns keys at which outputs of a number of bytes into a level must
+// end, so that components stay small. They are keys where tables of the last
+// level begin and that no table of an inner level spans. They are spread
+// evenly, about one for each table of the output.
 func (t *tree) guards(level int, bytes uint64) [][]byte {
 	if level == lastLevel || len(t.Levels[lastLevel]) == 0 {
 		return nil
@@ -41,11 +41,11 @@ func (t *tree) guards(level int, bytes uint64) [][]byte {
 	return keys
 }
 
-// guardPieces is how many times more of the last level lies between two guards
-// than of the output, at the least.
+// guardPieces is the least ratio of the bytes of the last level between two
+// guards to the bytes of the output there.
 const guardPieces = 8
 
-// innerCursors are the runs of the inner levels.
+// innerCursors returns the runs of the inner levels.
 func (t *tree) innerCursors() [][]*manifest.FileMeta {
 	var out [][]*manifest.FileMeta
 	for level := t.base; level < lastLevel; level++ {
@@ -57,7 +57,7 @@ func (t *tree) innerCursors() [][]*manifest.FileMeta {
 }
 
 // spanned reports whether a table begins before key and does not end before it.
-// It advances the runs, and is asked about ascending keys.
+// It advances the runs, so callers pass ascending keys.
 func spanned(runs [][]*manifest.FileMeta, key []byte) bool {
 	for i, files := range runs {
 		for len(files) > 0 && files[0].EndsBefore(key) {

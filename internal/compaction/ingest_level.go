@@ -5,15 +5,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// IngestLevel chooses where tables go that came from outside, newer than everything
-// in the tree, with keys from lo to end: the deepest level in use down to which
-// nothing of the keyspace overlaps them and into which no running job writes
-// there; or level 0, in a run that is up to the caller.
+// IngestLevel returns the level for tables from outside the tree that are newer
+// than everything in it and have keys from lo to end. That is the deepest level
+// in use such that no table of the keyspace at or above it overlaps the keys,
+// and no running job writes there. If there is none it is level 0, in a run
+// that the caller chooses.
 //
-// Nothing newer than they are may reach the tables of v before they do.
+// The caller ensures that nothing newer than these tables is installed before
+// them.
 func IngestLevel(v *manifest.Version, busy Busy, keyspace uint32, lo []byte, end base.End, cfg Config) (level int, run uint64) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
-	free := 0 // levels above it have nothing there
+	free := 0 // levels above this one have nothing there
 	for free < base.NumLevels && !t.overlaps(free, lo, end) {
 		free++
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Reason says why a job was picked.
+// Reason is why a job was picked.
 type Reason uint8
 
 // The reasons.
@@ -19,7 +19,7 @@ const (
 	ReasonSize                     // too much lies above the last level
 	ReasonRuns                     // an inner level has too many runs
 	ReasonTombstones               // tombstones hide more than their way down costs
-	ReasonValues                   // value files hold too much garbage
+	ReasonValues                   // tombstones free more than merging them down costs
 	ReasonIdle                     // nothing else to do: fewer runs to read
 	ReasonManual                   // a caller asked
 	ReasonExpired                  // too much has expired
@@ -38,30 +38,30 @@ type Input struct {
 	Files []*manifest.FileMeta
 }
 
-// Job is a piece of work: the inputs go, and in their place come new tables, in
-// run OutputRun of level OutputLevel. It is immutable once picked.
+// Job is a piece of work: it removes its inputs and puts new tables in run
+// OutputRun of level OutputLevel. It is immutable once picked.
 type Job struct {
 	Reason   Reason
-	Score    float64 // how urgent; from 1 on it is due
+	Score    float64 // urgency; a job is due from 1 on
 	Keyspace uint32
 	// Inputs are listed from the newest run to the oldest.
 	Inputs      []Input
 	OutputLevel int
 	OutputRun   uint64
-	// Move means that the inputs' tables themselves go to the output run: they
-	// overlap nothing there. No byte is rewritten.
+	// Move is set if the input tables themselves move to the output run, where
+	// they overlap nothing. No byte is rewritten.
 	Move bool
-	// Drop means that the inputs go and nothing comes in their place: nothing is
-	// left in them. No byte is read.
+	// Drop is set if nothing in the inputs is live, so that they are removed
+	// without a replacement. No byte is read.
 	Drop bool
-	// RewriteValues are the value files whose values are copied out as their
-	// pointers pass by.
+	// RewriteValues are the value files whose values the job copies out when it
+	// meets pointers to them.
 	RewriteValues map[base.FileNum]bool
-	// Guards are keys, ascending, at which an output table has to end.
+	// Guards are ascending keys at which an output table must end.
 	Guards [][]byte
 }
 
-// Busy names the tables that running jobs have as inputs, with the job.
+// Busy maps the input tables of running jobs to their jobs.
 type Busy map[base.FileNum]*Job
 
 // Files calls fn for every input table.
@@ -80,7 +80,7 @@ func (j *Job) Size() uint64 {
 	return n
 }
 
-// Written is about how many bytes a job writes, at the most.
+// Written returns roughly how many bytes a job writes at most.
 func (j *Job) Written() uint64 {
 	if j.Move || j.Drop {
 		return 0
@@ -88,7 +88,7 @@ func (j *Job) Written() uint64 {
 	return j.Size()
 }
 
-// Bounds returns the smallest user key of the inputs, and where they end.
+// Bounds returns the smallest user key of the inputs and the end of their keys.
 func (j *Job) Bounds() (lo []byte, end base.End) {
 	first := true
 	j.Files(func(_ int, f *manifest.FileMeta) {
@@ -103,7 +103,7 @@ func (j *Job) Bounds() (lo []byte, end base.End) {
 	return lo, end
 }
 
-// Dropped returns what a job that drops its inputs did.
+// Dropped returns the statistics of a job with Drop set.
 func (j *Job) Dropped() (s Stats) {
 	n := &s.RangeCovered
 	if j.Reason == ReasonExpired {
@@ -113,9 +113,9 @@ func (j *Job) Dropped() (s Stats) {
 	return s
 }
 
-// Edit returns the change of the manifest that installs the job: outputs are the
-// tables and values the value files that Run made, none of them for a Move.
-// It sets the outputs' Keyspace and Run.
+// Edit returns the change of the manifest that installs the job. outputs and
+// values are the tables and value files that Run made, none of them for a Move.
+// Edit sets the outputs' Keyspace and Run.
 func (j *Job) Edit(outputs []*manifest.FileMeta, values []manifest.ValueMeta) *manifest.Edit {
 	e := &manifest.Edit{AddValues: values}
 	j.Files(func(level int, f *manifest.FileMeta) {

@@ -8,49 +8,49 @@ import (
 )
 
 const (
-	// maxCombined is the length beyond which operands are not combined with
-	// each other: what grows with each operand is copied each time, and it is
-	// the base under them that such operands wait for.
+	// maxCombined is the length beyond which operands are not combined. A
+	// result that grows with each operand is copied each time; such operands
+	// wait for the base under them.
 	maxCombined = 1 << 20
-	// maxHeld is how many bytes of operands that do not combine are held for
-	// the base under them. The newest leave when there are more; they collapse
-	// in a later job.
+	// maxHeld is how many bytes of operands that do not combine are held until
+	// the base under them comes. Beyond it the newest are written; a later job
+	// collapses them.
 	maxHeld = 32 << 20
-	// operandCost is what an operand takes in memory beside its bytes.
+	// operandCost is the memory that an operand takes besides its bytes.
 	operandCost = 64
-	// maxSpare is how many buffers wait for reuse. Combining needs one, and
-	// gives back two.
+	// maxSpare is how many buffers are kept for reuse. Combining takes one and
+	// frees two.
 	maxSpare = 4
 )
 
 // operand is one or several neighbouring operands combined.
 type operand struct {
 	data []byte
-	seq  base.SeqNum // of the newest
-	n    int         // how many it was
-	// apart means that it and the next newer one do not combine, so that
-	// they are not asked about again.
+	seq  base.SeqNum // of the newest operand
+	n    int         // how many operands were combined
+	// apart is set if this operand and the next newer one do not combine, so
+	// that the merger is not called for them again.
 	apart bool
 }
 
-// OperandMerger holds the operands of one stripe of one key, and combines them as they
-// come. Only those of equal weight are combined at first, as in a binary
-// counter: a million make twenty that are held, and each was copied twenty
+// OperandMerger holds the operands of one stripe of one key and combines them
+// as they come. It first combines only operands of equal weight, as in a binary
+// counter: of a million, twenty are held, and each byte was copied twenty
 // times.
 type OperandMerger struct {
 	merger base.Merger
 	ops    []operand // newest first
 	stripe int
-	oldest base.SeqNum // of those pushed
-	pushed int         // entries in ops
-	held   int         // bytes, with operandCost
+	oldest base.SeqNum // the oldest pushed
+	pushed int         // operands pushed
+	held   int         // bytes held, with operandCost
 
-	spare [][]byte // buffers that are free
+	spare [][]byte // free buffers
 	list  [][]byte // scratch of full
 	out   []byte   // scratch of full
 }
 
-// Reset forgets everything, and takes operands of another key.
+// Reset removes all operands and prepares for another key.
 func (f *OperandMerger) Reset(m base.Merger) {
 	f.drop(len(f.ops))
 	f.merger, f.pushed = m, 0
@@ -65,15 +65,15 @@ func (f *OperandMerger) Oldest() base.SeqNum { return f.oldest }
 // Push adds the next older operand of key. The bytes are copied.
 func (f *OperandMerger) Push(key, data []byte, s base.SeqNum) { f.push(key, data, s) }
 
-// Full returns the value that the operands make on top of existing. It is valid
-// until the next call of any method.
+// Full returns the value that the operands make of existing. It is valid until
+// the next method call.
 func (f *OperandMerger) Full(key, existing []byte, exists bool) ([]byte, error) {
 	return f.full(key, existing, exists)
 }
 
 func (f *OperandMerger) empty() bool { return len(f.ops) == 0 }
 
-// push adds the next older operand. The bytes are copied.
+// push adds the next older operand and copies its bytes.
 func (f *OperandMerger) push(key, data []byte, s base.SeqNum) {
 	f.ops = append(f.ops, operand{data: append(f.buffer(), data...), seq: s, n: 1})
 	f.oldest = s
@@ -87,9 +87,10 @@ func (f *OperandMerger) push(key, data []byte, s base.SeqNum) {
 	}
 }
 
-// combineAll combines what push left of different weights.
+// combineAll combines the operands that push left apart because their weights
+// differ.
 func (f *OperandMerger) combineAll(key []byte) {
-	last := 0 // the oldest of those done
+	last := 0 // the oldest operand that was tried
 	for i := 1; i < len(f.ops); i++ {
 		if f.combine(key, last, i) {
 			continue
@@ -103,9 +104,9 @@ func (f *OperandMerger) combineAll(key []byte) {
 	}
 }
 
-// combine puts operands newer and older, which are neighbours, into the place
-// of newer. It answers false when they stay two. An error of the merger is no
-// more than that: whether the operands make sense turns out over their base.
+// combine puts the combination of two neighbouring operands in the place of
+// newer. It returns false if they stay apart. An error of the merger also
+// leaves them apart: whether they make sense shows when they meet their base.
 func (f *OperandMerger) combine(key []byte, newer, older int) bool {
 	a, b := &f.ops[older], &f.ops[newer]
 	if a.apart || len(a.data)+len(b.data) > maxCombined {
@@ -119,7 +120,7 @@ func (f *OperandMerger) combine(key []byte, newer, older int) bool {
 		return false
 	}
 	if sharesArray(res, a.data) || sharesArray(res, b.data) {
-		res = append([]byte(nil), res...) // against the rules, but what it would ruin is data
+		res = append([]byte(nil), res...) // the merger broke the rules, but what that would ruin is data
 	}
 	if !sharesArray(res, dst) {
 		f.recycle(dst)
@@ -132,8 +133,8 @@ func (f *OperandMerger) combine(key []byte, newer, older int) bool {
 	return true
 }
 
-// full returns the value that the operands make on top of existing. It is valid
-// until the next call.
+// full returns the value that the operands make of existing. It is valid until
+// the next call.
 func (f *OperandMerger) full(key, existing []byte, exists bool) ([]byte, error) {
 	f.list = f.list[:0]
 	for i := len(f.ops) - 1; i >= 0; i-- {
@@ -148,7 +149,7 @@ func (f *OperandMerger) full(key, existing []byte, exists bool) ([]byte, error) 
 		return nil, err
 	}
 	if len(res) > base.MaxValueSize {
-		return nil, fmt.Errorf("%w: merging made %d bytes", base.ErrValueTooLarge, len(res))
+		return nil, fmt.Errorf("%w: the merge operator made a value of %d bytes", base.ErrValueTooLarge, len(res))
 	}
 	if !sharesArray(res, existing) && !slices.ContainsFunc(f.ops, func(o operand) bool { return sharesArray(res, o.data) }) {
 		f.out = res
@@ -156,10 +157,10 @@ func (f *OperandMerger) full(key, existing []byte, exists bool) ([]byte, error) 
 	return res, nil
 }
 
-// overflows reports whether more is held than should be.
+// overflows reports whether more than maxHeld bytes are held.
 func (f *OperandMerger) overflows() bool { return f.held > maxHeld }
 
-// drop forgets the newest n operands.
+// drop removes the newest n operands.
 func (f *OperandMerger) drop(n int) {
 	for i := range f.ops[:n] {
 		o := &f.ops[i]
@@ -192,8 +193,8 @@ func (f *OperandMerger) recycle(b []byte) {
 	}
 }
 
-// sharesArray reports whether two slices end in the same array, as slices of
-// one buffer do unless the merger took care that they do not.
+// sharesArray reports whether two slices end in the same array. Slices of one
+// buffer do, unless the merger limited their capacity.
 func sharesArray(a, b []byte) bool {
 	return cap(a) > 0 && cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }

@@ -2,10 +2,11 @@ package compaction
 
 import "github.com/seerdb-go/seerdb/internal/manifest"
 
-// Pick chooses the most urgent job that can run beside the busy ones, and, if that
-// is a small one, small jobs of other keyspaces that are due too, to be done with
-// it. There are none when nothing is due. It is pure: the answer depends on the
-// arguments alone. Repeating it on what the jobs leave behind comes to an end.
+// Pick returns the most urgent job that can run beside the busy ones. If that
+// is a small one, Pick adds small jobs of other keyspaces that are due, to be
+// done with it. It returns none when nothing is due. It is pure: the result
+// depends on the arguments alone. Repeated on what the jobs leave behind, it
+// ends.
 func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	due := dueJobs(v, busy, w, cfg)
 	if len(due) == 0 {
@@ -20,7 +21,7 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 		return jobs
 	}
 	size := jobs[0].Written()
-	victims := victimValues(v.Values, nil, cfg) // once for all of them, though it leaves out what each will uncover
+	victims := victimValues(v.Values, nil, cfg) // once for all jobs, although that ignores the garbage that each will uncover
 	for i, d := range due {
 		if i == first || !d.job.small(&cfg) {
 			continue
@@ -37,7 +38,7 @@ func Pick(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	return jobs
 }
 
-// due is a job of one keyspace, not yet complete.
+// due is a job of one keyspace that is not yet complete.
 type due struct {
 	job Job
 	of  *tree
@@ -59,7 +60,7 @@ func dueJobs(v *manifest.Version, busy Busy, w Workload, cfg Config) []due {
 	return all
 }
 
-// mostUrgent returns the index of the most urgent of some jobs.
+// mostUrgent returns the index of the most urgent job.
 func mostUrgent(all []due) int {
 	best := 0
 	for i := range all {
@@ -70,8 +71,8 @@ func mostUrgent(all []due) int {
 	return best
 }
 
-// pickElsewhere picks what is due because of value files, or of files that are
-// small; a nil tree is nothing.
+// pickElsewhere picks a job that is due because of value files or small files.
+// A nil tree means that there is none.
 func pickElsewhere(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job, *tree) {
 	if j, of := pickValues(v, busy, w, cfg); of != nil {
 		return j, of
@@ -79,8 +80,8 @@ func pickElsewhere(v *manifest.Version, busy Busy, w Workload, cfg Config) (Job,
 	return pickJoin(v, busy, w, cfg)
 }
 
-// moreUrgent puts what costs nothing before all else, and then level 0, since
-// writers wait for it.
+// moreUrgent orders jobs: those that cost nothing come first, then level 0,
+// since writers wait for it.
 func moreUrgent(a, b *Job) bool {
 	if a.Drop != b.Drop {
 		return a.Drop
@@ -91,8 +92,8 @@ func moreUrgent(a, b *Job) bool {
 	return a.Score > b.Score
 }
 
-// relieves reports whether a job leaves level 0 with fewer runs because they
-// were too many.
+// relieves reports whether a job reduces the runs of level 0 because there are
+// too many.
 func (j *Job) relieves() bool {
 	return j.Reason == ReasonL0 || j.Reason == ReasonJoin && j.OutputLevel == 0
 }
@@ -129,8 +130,8 @@ func (t *tree) pick(w Workload) (Job, bool) {
 	return t.pickIdle()
 }
 
-// pickRuns merges out of a level that has gathered too many runs: a group with
-// a component that is that deep.
+// pickRuns merges a group out of a level that has too many runs, one with a
+// component of that many runs.
 func (t *tree) pickRuns(level int) (Job, bool) {
 	if len(t.Levels[level]) == 0 {
 		return Job{}, false
@@ -161,9 +162,9 @@ func (t *tree) pickRuns(level int) (Job, bool) {
 	return t.job(reason, float64(depth)/float64(limit), s, best), true
 }
 
-// pickWide picks what to merge when level 0 has many runs, but nowhere many on
-// top of each other. From the limit on, what can move goes; from twice that
-// on, which costs writers and readers, what is largest.
+// pickWide picks from a level 0 that has many runs but few on top of each
+// other. From the limit on it picks a group that can move; from twice the limit
+// on, where runs cost writers and readers, the largest group.
 func (t *tree) pickWide(groups []component, limit int) (best component) {
 	runs := t.freeRuns(0)
 	for _, g := range groups {
@@ -176,8 +177,8 @@ func (t *tree) pickWide(groups []component, limit int) (best component) {
 	return best
 }
 
-// pickFull merges out of a leveled inner level that has its size what is
-// cheapest to merge. The lowest inner level is pickSpace's.
+// pickFull picks the group of a full leveled inner level that is cheapest to
+// merge. The lowest inner level is left to pickSpace.
 func (t *tree) pickFull(level int) (Job, bool) {
 	limit := float64(max(t.cfg.BaseLevelBytes, 1))
 	for l := t.base; l <= level; l++ {
@@ -199,11 +200,11 @@ func (t *tree) pickFull(level int) (Job, bool) {
 	return t.job(ReasonRuns, upper/limit, s, best), true
 }
 
-// pickSpace merges into the last level when more lies above it than there is
-// room for: the component where the most comes down for what it costs. With the
-// whole tree always just at its limit, components are merged when they are well
-// past theirs, which costs half as much as merging everything each time the
-// limit is reached, at the same space on average.
+// pickSpace merges into the last level when there is more above it than there
+// is room for. It picks the component that brings down the most for its cost.
+// The tree as a whole is then always just at its limit, and components are
+// merged when they are well past their share. That costs half as much as
+// merging everything each time the limit is reached, at the same average space.
 func (t *tree) pickSpace() (Job, bool) {
 	s := span{0, lastLevel}
 	var upper float64
@@ -237,12 +238,12 @@ func (t *tree) pickSpace() (Job, bool) {
 	return t.job(ReasonSize, max(upper/t.room, 1), s, best), true
 }
 
-// minIdleGain is what part of a job's bytes must come from above the last level
-// for it to be worth doing when there is nothing else to do: a pause in the
-// writes then costs at most ten bytes written for each that came before it.
+// minIdleGain is the part of an idle job's bytes that must come from above the
+// last level. A pause in the writes then costs at most ten bytes written for
+// each byte from above.
 const minIdleGain = 0.1
 
-// pickIdle merges what lies in several runs, for reads to come.
+// pickIdle merges data that lies in several runs, for later reads.
 func (t *tree) pickIdle() (Job, bool) {
 	s := span{0, lastLevel}
 	var best component

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// pickDrop takes out tables of which nothing is left: that costs one edit, and
-// may spare other jobs their reading, so it comes before everything else.
+// pickDrop removes tables in which nothing is live. That costs one edit and may
+// spare other jobs their reading, so it comes first.
 func (t *tree) pickDrop(w Workload) (Job, bool) {
 	if w.ExpireAt > 0 {
 		if j, ok := t.dropAll(ReasonExpired, func(f *manifest.FileMeta) (dead, bottom bool) {
@@ -26,9 +26,9 @@ func (t *tree) pickDrop(w Workload) (Job, bool) {
 	})
 }
 
-// dropAll makes one job of all tables that are dead. Those of which bottom is
-// said hide something yet, being tombstones in effect: they stay while an older
-// table that stays overlaps them.
+// dropAll makes one job of all dead tables. judge also returns bottom for
+// tables that still hide older entries, as tombstones do: such a table stays
+// while it overlaps an older table that stays.
 func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bottom bool)) (Job, bool) {
 	gone := make(map[base.FileNum]bool)
 	j := Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, Drop: true}
@@ -58,7 +58,7 @@ func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bott
 }
 
 // overOlder reports whether a table, of the i-th run of a level, overlaps an
-// older one that is not gone.
+// older one that is not in gone.
 func (t *tree) overOlder(level, i int, f *manifest.FileMeta, gone map[base.FileNum]bool) bool {
 	for l := level; l <= lastLevel; l++ {
 		runs := t.Levels[l]

@@ -8,20 +8,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// A job that only collects garbage takes at most maxGarbageTables tables, and
-// copies values of at most maxGarbageValues times the size of a table, if it
-// has more than one table. Such jobs are never urgent; small ones hold no others
-// up.
+// Limits of a job that only collects garbage: it takes at most maxGarbageTables
+// tables and, if it takes more than one, copies values of at most
+// maxGarbageValues table sizes. Such jobs are never urgent, and small ones
+// delay no others.
 const (
 	maxGarbageTables = 16
 	maxGarbageValues = 32
 )
 
-// victimValues are the value files to leave: the fewest, those with most
-// garbage first, without whose garbage the files would be back well within the
-// space target. It is empty while they are within it: until then dead values
-// cost space that was granted and no work at all. hidden is garbage that is not
-// known yet, by file.
+// victimValues returns the value files to rewrite: the fewest, by most garbage
+// first, without whose garbage the rest is well within the space target. It
+// returns none while all are within the target: until then dead values cost
+// space that was granted and no work. hidden is the estimated garbage, by file,
+// that is not known yet.
 func victimValues(values map[base.FileNum]*manifest.ValueFile, hidden map[base.FileNum]float64, cfg Config) map[base.FileNum]bool {
 	if cfg.ValueSpaceTarget <= 1 {
 		return nil
@@ -57,8 +57,8 @@ func victimValues(values map[base.FileNum]*manifest.ValueFile, hidden map[base.F
 }
 
 // hiddenBy estimates, by value file, the garbage that a job will uncover in the
-// last level. A job that reckons with it leaves the worst files at once;
-// otherwise the same tables would be written a second time right after it.
+// last level. With it the job rewrites the worst files at once; without it, the
+// same tables would be written again right after.
 func hiddenBy(j *Job, w Workload) map[base.FileNum]float64 {
 	hiding := w.hiding()
 	if hiding == 0 || j.OutputLevel != lastLevel {
@@ -83,12 +83,12 @@ func hiddenBy(j *Job, w Workload) map[base.FileNum]float64 {
 	return refs
 }
 
-// valueCalm is how far back into the space target, as a part of the granted
+// valueCalm is how far within the space target, as a part of the granted
 // garbage, the choice of victims aims. Aiming at the target itself would start
 // a job for every few bytes of garbage.
 const valueCalm = 0.9
 
-// pickValues rewrites tables in place to get their values out of victims. It
+// pickValues rewrites tables in place to copy their values out of victims. It
 // takes neighbours of one run, where there is most to gain.
 func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
 	victims := victimValues(v.Values, nil, cfg)
@@ -117,8 +117,8 @@ func pickValues(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Jo
 	return best, of
 }
 
-// mostVictimBytes finds the neighbouring tables of a run, each with references
-// to victims, that together have most of them.
+// mostVictimBytes returns the neighbouring tables of a run, each with
+// references to victims, that together have the most bytes in them.
 func (t *tree) mostVictimBytes(level int, r *manifest.Run, victims map[base.FileNum]bool) (files []*manifest.FileMeta, most uint64) {
 	begin, n := 0, uint64(0)
 	for i, f := range r.Files {

@@ -9,22 +9,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Joining keeps the number of files in proportion to the data. Every flush makes
-// files of its own, however little is in it, and where nothing overlaps or has
-// become garbage no other job would ever put them together.
+// Joining keeps the number of files in proportion to the data. Every flush
+// makes files, however little is in it, and where nothing overlaps or becomes
+// garbage no other job would ever merge them.
 //
-// A join rewrites what is small and lies side by side, into something at least
-// joinGrowth times as large as the largest of what it takes. So a byte is
-// rewritten by joins no more often than the logarithm, to that base, of how many
-// of the smallest make one that is not small any more; and of neighbours that
-// cannot be joined there are few, since their sizes grow as powers of it.
+// A join rewrites small neighbours into something at least joinGrowth times as
+// large as the largest of them. So joins rewrite a byte at most log(n) times,
+// to the base joinGrowth, where n of the smallest files make one that is not
+// small any more. Few neighbours that cannot be joined remain, since their
+// sizes grow as powers of joinGrowth.
 
-// joinGrowth is how many times larger than each of its inputs what a join makes
-// is, at the least.
+// joinGrowth is the least ratio of a join's output to each of its inputs.
 const joinGrowth = 3
 
 // pickJoin joins neighbouring tables of a run, or the value files that they
-// refer to, where it leaves the fewest files.
+// refer to, where that leaves the fewest files.
 func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job, of *tree) {
 	most := 0
 	jobs := running(busy)
@@ -37,7 +36,7 @@ func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job,
 			for i := range mt.Levels[level] {
 				r := &mt.Levels[level][i]
 				if len(r.Files) < joinGrowth && mt.Sums[level].Values == 0 {
-					continue // of ten thousand keyspaces most end here
+					continue // most of ten thousand keyspaces end here
 				}
 				if t == nil {
 					t = newTreeBeside(jobs, mt, busy, w, cfg)
@@ -51,8 +50,8 @@ func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job,
 	return best, of
 }
 
-// bestJoin chooses neighbouring tables of a run to be rewritten in place, and
-// says how many files that takes away.
+// bestJoin returns the neighbouring tables of a run that are best rewritten in
+// place, and how many files that removes.
 func (t *tree) bestJoin(v *manifest.Version, level int, r *manifest.Run) (best []*manifest.FileMeta, most int) {
 	t.neighbours(level, r.Files, func(f *manifest.FileMeta) bool { return f.Size < t.cfg.smallTable() }, func(files []*manifest.FileMeta) {
 		if files = growing(files, t.cfg.TableSize); len(files)-1 > most {
@@ -78,7 +77,7 @@ func (t *tree) bestJoin(v *manifest.Version, level int, r *manifest.Run) (best [
 }
 
 // fitting returns how many of the first tables of a list one job takes to join
-// their value files: one at the least.
+// their value files: at least one.
 func (t *tree) fitting(files []*manifest.FileMeta) int {
 	n, sum := 1, files[0].Size
 	for n < len(files) && sum+files[n].Size <= t.cfg.TableSize {
@@ -88,8 +87,8 @@ func (t *tree) fitting(files []*manifest.FileMeta) int {
 	return n
 }
 
-// neighbours calls fn for every longest row of neighbouring tables, ascending,
-// that pass is true of and that a job may rewrite as one.
+// neighbours calls fn for every maximal sequence of neighbouring tables,
+// ascending, that all satisfy pass and that one job may rewrite.
 func (t *tree) neighbours(level int, files []*manifest.FileMeta, pass func(*manifest.FileMeta) bool, fn func([]*manifest.FileMeta)) {
 	begin := 0
 	for i, f := range files {
@@ -107,9 +106,9 @@ func (t *tree) neighbours(level int, files []*manifest.FileMeta, pass func(*mani
 	}
 }
 
-// together reports whether two neighbouring tables of a level may become one: no
-// running job writes between them, and no deeper table begins there, where it
-// and its like would become part of a larger component.
+// together reports whether two neighbouring tables of a level may become one:
+// no running job writes between them, and no deeper table begins there, which
+// would make the result part of a larger component.
 func (t *tree) together(level int, a, b *manifest.FileMeta) bool {
 	if t.parted(level, a, b) {
 		return false
@@ -126,9 +125,9 @@ func (t *tree) together(level int, a, b *manifest.FileMeta) bool {
 	return true
 }
 
-// growing finds neighbours that are joinGrowth times as large as the largest of
-// them, as many as fit into a size, which is that many times larger than each
-// and one more. It answers nil if there are none.
+// growing returns neighbours that together are at least joinGrowth times as
+// large as the largest of them: as many as fit into limit, which is at least
+// joinGrowth+1 times the size of each. It returns nil if there are none.
 func growing(files []*manifest.FileMeta, limit uint64) []*manifest.FileMeta {
 	for len(files) >= joinGrowth {
 		total, largest := uint64(0), 0
@@ -144,7 +143,7 @@ func growing(files []*manifest.FileMeta, limit uint64) []*manifest.FileMeta {
 			}
 			return files
 		}
-		// None of those with the largest among them: on one side of it, then.
+		// None that include the largest, so look on one side of it.
 		less, more := files[:largest], files[largest+1:]
 		if len(less) > len(more) {
 			less, more = more, less
@@ -157,10 +156,10 @@ func growing(files []*manifest.FileMeta, limit uint64) []*manifest.FileMeta {
 	return nil
 }
 
-// joinValues chooses small value files that tables refer to, whose values become
-// one file that is growth times as large as the largest of those; and says how
-// many bytes there are to copy. Only what these tables refer to counts: the rest
-// stays where it is.
+// joinValues chooses small value files of some tables whose values become one
+// file, growth times as large as the largest of them, and returns how many
+// bytes that copies. Only values that these tables refer to count: the others
+// stay in their files.
 func joinValues(v *manifest.Version, tables []*manifest.FileMeta, growth uint64, cfg Config) (chosen []base.FileNum, bytes uint64) {
 	live := make(map[base.FileNum]uint64)
 	for _, f := range tables {
@@ -195,17 +194,17 @@ func joinValues(v *manifest.Version, tables []*manifest.FileMeta, growth uint64,
 	return files[:n], bytes
 }
 
-// A flush that is much smaller than a memtable makes a thin run of level 0. To
-// merge a few of those with what they overlap costs far more than they bring, so
-// they are joined where they are, as tables are, until they are worth it: some
-// thin runs take another one's place.
+// A flush much smaller than a memtable makes a thin run of level 0. Merging a
+// few of those with all that they overlap costs far more than it brings down,
+// so they are joined within level 0, as tables are, until it is worth it:
+// several thin runs become one.
 
-// thinCost is how many times more than what it brings down a job has to rewrite
-// for thin runs to be kept from it.
+// thinCost is the cost of a job, in bytes for each byte that it brings down,
+// from which thin runs are not merged down.
 const thinCost = 4
 
-// thin reports whether a job, which is about to merge runs of level 0 because
-// they are many, costs too much for what they are.
+// thin reports whether a job that merges runs of level 0 because they are many
+// costs too much for their size.
 func (t *tree) thin(j *Job) bool {
 	if j.Move || len(t.Levels[0]) < 2 || t.Sums[0].Bytes+t.Sums[0].Values >= t.cfg.BaseLevelBytes/2 {
 		return false
@@ -219,8 +218,9 @@ func (t *tree) thin(j *Job) bool {
 	return !t.leveled(j.OutputLevel) || j.Size() > thinCost*upper
 }
 
-// joinRuns joins neighbouring runs of level 0, those that grow most by it. Where
-// runs are so many that writers would soon be slowed, any growth will do.
+// joinRuns joins the neighbouring runs of level 0 that grow most by it. If
+// there are so many runs that writers would soon be slowed, it accepts any
+// growth.
 func (t *tree) joinRuns() (Job, bool) {
 	runs, limit := t.Levels[0], t.maxRuns(0)
 	most := float64(joinGrowth)

@@ -8,9 +8,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// PickManual chooses a job that takes tables of a keyspace, those that wanted
-// says, closer to lying in one run of the last level; neighbours among them go
-// together if they are small. It answers false when they are there, or when other
+// PickManual picks a job that brings tables of a keyspace, those for which
+// wanted is true, closer to one run of the last level. Small neighbours among
+// them are merged together. It returns false when they are there, or when other
 // jobs are in the way.
 func PickManual(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*manifest.FileMeta) bool, cfg Config) (j Job, ok bool) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
@@ -20,7 +20,7 @@ func PickManual(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*ma
 		c := &cs[i]
 		stacked := t.stacked(c)
 		if !slices.ContainsFunc(c.tables, func(p placed) bool { return (p.level < lastLevel || stacked) && wanted(p.f) }) {
-			c.busy = true // as good as: it is left alone, and nothing is joined across it
+			c.busy = true // left alone as if it were busy, and nothing is joined across it
 		} else if stacked && !c.busy {
 			return t.complete(v, t.job(ReasonManual, 1, s, *c), Workload{}), true
 		}
@@ -36,12 +36,12 @@ func (t *tree) stacked(c *component) bool {
 	return len(c.tables) > 1 && c.upper.tables == 0
 }
 
-// rewriteTables is how many tables a job of PickRewrite takes.
+// rewriteTables is how many tables a job of PickRewrite takes at most.
 const rewriteTables = 16
 
-// PickRewrite chooses neighbouring tables of the last level, of those that wanted
-// says, to be rewritten where they are. It answers false when there are none that
-// are free.
+// PickRewrite picks neighbouring tables of the last level, among those for
+// which wanted is true, to be rewritten in place. It returns false when none of
+// them are free.
 func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*manifest.FileMeta) bool, cfg Config) (j Job, ok bool) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
 	for i := range t.Levels[lastLevel] {
@@ -58,10 +58,10 @@ func PickRewrite(v *manifest.Version, busy Busy, keyspace uint32, wanted func(*m
 	return Job{}, false
 }
 
-// PickTidy chooses neighbouring tables of the last level, of a keyspace in
-// [lo, hi), that are small or have small value files, to be joined whether they
-// grow much by it or not. It takes those with numbers below before, so that what
-// it made is not chosen again. It answers false when there are none.
+// PickTidy picks neighbouring tables of the last level, of a keyspace in [lo,
+// hi), that are small or have small value files. It joins them however little
+// they grow by it. It takes only tables with numbers below before, so that it
+// never picks its own outputs. It returns false when there are none.
 func PickTidy(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, before base.FileNum, cfg Config) (Job, bool) {
 	t := newTree(v.Tree(keyspace), busy, Workload{}, cfg)
 	mine := func(f *manifest.FileMeta) bool {
@@ -97,6 +97,6 @@ func PickTidy(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, be
 	return Job{}, false
 }
 
-// tidyCost is how many bytes of tables PickTidy rewrites for each of the values
-// that it joins.
+// tidyCost is how many bytes of tables PickTidy rewrites at most for each byte
+// of the values that it joins.
 const tidyCost = 8

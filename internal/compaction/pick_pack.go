@@ -8,32 +8,32 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Many small keyspaces. What one job writes for thousands of them it writes into
-// packs, files that several tables share; so what is due in thousands of them is
-// picked together, and done with one sync and one edit.
+// Many small keyspaces. A job writes the tables of thousands of keyspaces into
+// packs, files that several tables share. So the jobs that are due in thousands
+// of keyspaces are picked together, and done with one sync and one edit.
 
 const (
-	// PackSize is when a pack is full. Its space is taken until the last of its
-	// tables is gone, or is written again with others.
+	// PackSize is the size at which a pack is full. Its space is freed when its
+	// last table is removed or rewritten elsewhere.
 	PackSize = 2 << 20
 
-	// maxTogether and maxTogetherBytes bound what is picked together.
+	// maxTogether and maxTogetherBytes bound the jobs that are picked together.
 	maxTogether      = 4096
 	maxTogetherBytes = 2 * PackSize
 	// looseTables is how many times Config.PackFrom small tables with files of
-	// their own are worth a job that packs them.
+	// their own justify a job that packs them.
 	looseTables = 32
 )
 
-// small reports whether a job is worth doing together with others: what it costs
-// are syncs, and not bytes.
+// small reports whether a job should be done together with others, because its
+// cost is in syncs and not in bytes.
 func (j *Job) small(cfg *Config) bool {
 	return j.Written() <= cfg.PackedMax && len(j.RewriteValues) == 0
 }
 
-// pickPacks looks after packs when nothing else is due: it writes again, together,
-// the tables of the packs that hold the most garbage if packs hold too much, or
-// else the small tables with files of their own, if there are many.
+// pickPacks maintains packs when nothing else is due. If packs hold too much
+// garbage it rewrites together the tables of the packs with the most; otherwise
+// it packs the small tables with files of their own, if there are many.
 func pickPacks(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	p := packPicker{busy: busy, w: w, cfg: cfg}
 	garbage, live := p.measure(v)
@@ -49,7 +49,7 @@ func pickPacks(v *manifest.Version, busy Busy, w Workload, cfg Config) []Job {
 	return nil
 }
 
-// packPicker is one look at the packs of a version.
+// packPicker examines the packs of a version once.
 type packPicker struct {
 	busy  Busy
 	w     Workload
@@ -58,8 +58,8 @@ type packPicker struct {
 	loose map[base.FileNum]bool // small tables with files of their own, alone in their keyspaces
 }
 
-// packUse is what tables take of a pack; all of it is free, as no job is busy with
-// any of them.
+// packUse is what tables use of a pack. free is set if no job is busy with one
+// of them.
 type packUse struct {
 	size, live uint64
 	free       bool
@@ -67,8 +67,8 @@ type packUse struct {
 
 func (u packUse) garbage() uint64 { return u.size - u.live }
 
-// lone reports whether a keyspace has one table, which is small: nothing of its own
-// will ever be done to it.
+// lone reports whether a keyspace has one table, which is small. No other job
+// will ever pick it.
 func (c *Config) lone(t *manifest.Tree) bool {
 	n, size := 0, uint64(0)
 	for l := range t.Sums {
@@ -77,7 +77,7 @@ func (c *Config) lone(t *manifest.Tree) bool {
 	return n == 1 && size <= c.PackedMax
 }
 
-// measure sums up what packs take, and what lives in them.
+// measure returns the bytes of garbage and of live tables in packs.
 func (p *packPicker) measure(v *manifest.Version) (garbage, live uint64) {
 	p.packs, p.loose = make(map[base.FileNum]packUse), make(map[base.FileNum]bool)
 	for _, t := range v.Trees() {
@@ -101,10 +101,10 @@ func (p *packPicker) measure(v *manifest.Version) (garbage, live uint64) {
 	return garbage, live
 }
 
-// worst chooses packs to be written again: of those in which no job is busy, and
-// that are mostly garbage, the ones with the most for each byte that lives, until
-// excess bytes of garbage go or they are enough for a job. One whose tables cannot
-// be read does not keep the others for ever.
+// worst chooses packs to be rewritten: among those that are mostly garbage and
+// in which no job is busy, the ones with the most garbage for each live byte,
+// until excess bytes are freed or the job is large enough. A pack whose tables
+// cannot be read does not hold up the others for ever.
 func (p *packPicker) worst(excess uint64) map[base.FileNum]bool {
 	var all []base.FileNum
 	for num, u := range p.packs {
@@ -127,7 +127,7 @@ func (p *packPicker) worst(excess uint64) map[base.FileNum]bool {
 	return chosen
 }
 
-// rewrite writes the wanted tables again, each in its place.
+// rewrite returns jobs that rewrite the wanted tables in place.
 func (p *packPicker) rewrite(v *manifest.Version, wanted func(f *manifest.FileMeta) bool) []Job {
 	var jobs []Job
 	size := uint64(0)

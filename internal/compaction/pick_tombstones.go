@@ -7,9 +7,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// pickTombstones takes tombstones, and entries that have expired, all the way
-// down where that frees enough for what it costs; and rewrites where they are
-// tables that have nothing under them.
+// pickTombstones merges tombstones and expired entries all the way down where
+// that frees enough for its cost. It rewrites in place tables that have nothing
+// under them.
 func (t *tree) pickTombstones(w Workload) (Job, bool) {
 	if t.cfg.TombstoneDensity <= 0 {
 		return Job{}, false
@@ -43,10 +43,9 @@ func (t *tree) hasTombstones(level int) bool {
 }
 
 // pickInPlace rewrites neighbouring tables that have nothing under them and are
-// full of what has expired, or in the last level of tombstones that a snapshot
-// had kept until now. That comes to an end: nothing that has expired outlives
-// its rewriting, but as a tombstone, and no tombstone that every snapshot sees
-// does.
+// full of expired entries, or, in the last level, of tombstones that a snapshot
+// kept until now. This ends: an expired entry outlives its rewriting at most as
+// a tombstone, and a tombstone that every snapshot sees does not.
 func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
 	for level := range t.Levels {
 		for i := range t.Levels[level] {
@@ -56,8 +55,8 @@ func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
 				if gain.sum() <= most*float64(r.Files[n].Size) {
 					continue
 				}
-				// As many of its neighbours as are due, lest each becomes a
-				// small table of its own.
+				// Take as many due neighbours as there are, so that they do not
+				// become one small table each.
 				begin := n
 				for n++; n < len(r.Files) && n-begin < maxGarbageTables; n++ {
 					more := t.gainInPlace(w, level, i, r.Files[n])
@@ -78,8 +77,8 @@ func (t *tree) pickInPlace(w Workload, most float64) (best Job, ok bool) {
 	return best, best.Inputs != nil
 }
 
-// gainInPlace returns what rewriting a table where it is frees, as far as it has
-// nothing under it.
+// gainInPlace returns what rewriting a table in place frees, counting only the
+// part that has nothing under it.
 func (t *tree) gainInPlace(w Workload, level, i int, f *manifest.FileMeta) (g gain) {
 	if t.busy[f.Num] != nil {
 		return gain{}
@@ -116,12 +115,13 @@ func (g gain) reason() Reason {
 	return ReasonTombstones
 }
 
-// tombstoneGain estimates how many bytes are freed when tables are merged, with
-// nothing under them: each tombstone of a key meets one other entry of average
+// tombstoneGain estimates how many bytes a merge of tables with nothing under
+// them frees. Each point tombstone is taken to meet one other entry of average
 // size, with its value in a value file, and both go. Expired entries count only
-// themselves: keys that expire are often put but once. What the range tombstones
-// beside entries free is not known, unless they cover the table: each is taken for
-// one of a key. Tables that others of them cover whole do not get here: see pickDrop.
+// themselves: such keys are usually written once. A range tombstone that does
+// not cover its table is taken for one point tombstone, since what it frees is
+// not known. Tables that tombstones of others cover are not counted here: see
+// pickDrop.
 func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	wipes := slices.DeleteFunc(slices.Clone(tables), func(p placed) bool {
 		return !isWipe(p.f) || !w.seen(p.f)
@@ -143,34 +143,34 @@ func (t *tree) tombstoneGain(w Workload, tables []placed) gain {
 	return gain{wiped + deleted, min(expired, rest-deleted)}
 }
 
-// extent returns what a table takes.
+// extent returns the size of a table.
 func (p *placed) extent() (e extent) {
 	e.add(p.f)
 	return e
 }
 
-// expiredPart is about the part of a table's entries that have expired.
+// expiredPart returns roughly the part of a table's entries that have expired.
 func (t *tree) expiredPart(f *manifest.FileMeta) float64 {
 	return t.expired(f) / float64(max(f.Entries, 1))
 }
 
-// seen reports whether every snapshot sees all of a table.
+// seen reports whether every snapshot sees all entries of a table.
 func (w *Workload) seen(f *manifest.FileMeta) bool { return f.LargestSeq <= w.OldestSnapshot }
 
-// cleared reports whether range tombstones of a table itself, which every
-// snapshot sees, lie over all its keys. They go when it is merged with nothing
-// under it, and so does what is older than they are. How much that is one cannot
-// tell: what was put since is taken to be little.
+// cleared reports whether a table's own range tombstones, which every snapshot
+// sees, cover all its keys. A merge with nothing under the table removes them
+// and everything older. How much that is, is not known: entries put since are
+// taken to be few.
 func (w *Workload) cleared(f *manifest.FileMeta) bool {
 	return w.RangeDeleted[f.Num] == RangeDeletedPart && f.SmallestSeq <= w.OldestSnapshot
 }
 
-// isWipe reports whether a table is one range tombstone and nothing else. From
-// its description alone one knows what it deletes.
+// isWipe reports whether a table is one range tombstone and nothing else. Its
+// description then says exactly what it deletes.
 func isWipe(f *manifest.FileMeta) bool { return f.Entries == 0 && f.Ranges == 1 }
 
-// wipes reports whether a table that is a wipe deletes all of another, as is
-// so if that is older. Of one key, what lies deeper is.
+// wipes reports whether p, a wipe, deletes all of another table. It does if the
+// other is older; of one key, entries in deeper levels are older.
 func (p *placed) wipes(o *placed) bool {
 	older := o.level > p.level || o.level == p.level && o.run > p.run
 	return older && bytes.Compare(p.f.Smallest, o.f.Smallest) <= 0 && o.f.End().Compare(p.f.End()) <= 0

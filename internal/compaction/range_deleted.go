@@ -8,31 +8,31 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// What range tombstones delete can often be told from descriptions alone. A
-// table is covered if tombstones lie over all its keys without a gap, each
-// newer than everything in the table and, with all of it, in one stripe. No
-// read, now or later, sees an entry of such a table but through the tombstone.
+// The descriptions of tables often show what range tombstones delete. A table
+// is covered if tombstones cover all its keys without a gap, each newer than
+// everything in the table and in one stripe with all of it. Then every read,
+// now or later, that sees an entry of the table also sees the tombstone over
+// it.
 //
-// It may be taken out of the tree by itself, while the tombstones stay where
-// they are: what its entries hid, being older entries of the same keys, the
-// tombstones hide as well, for the same readers, and they cannot go before that
-// is gone (see Elider). A table that is covered once stays so: a snapshot is
-// never taken before a sequence that was published.
+// A covered table may be dropped while the tombstones stay. They hide the older
+// entries that its entries hid, for the same readers, and they stay until those
+// are gone (see Elider). A table stays covered: no later snapshot is older than
+// a published sequence.
 
 // RangeDeleted says how much of a table range tombstones delete.
 type RangeDeleted uint8
 
-// The covers.
+// The degrees.
 const (
 	RangeDeletedNone RangeDeleted = iota
-	RangeDeletedPart              // the table's own lie over all its keys, but some entries may be newer
-	RangeDeletedOwn               // the table's own lie over all its keys and are newer than all its entries
-	RangeDeletedAll               // newer ones of other tables: it is covered
+	RangeDeletedPart              // the table's own cover all its keys, but some entries may be newer
+	RangeDeletedOwn               // the table's own cover all its keys and are newer than all its entries
+	RangeDeletedAll               // newer ones of other tables cover it
 )
 
-// RangeDeletedTables looks for tables that range tombstones delete: see Workload.RangeDeletedTables.
-// snapshots are as in RunOptions; ranges gives the range tombstones of a table
-// that has some, nil if it cannot.
+// RangeDeletedTables finds the tables that range tombstones delete: see
+// Workload.RangeDeleted. snapshots are as in RunOptions. ranges returns the
+// range tombstones of a table that has some, nil if it cannot.
 func RangeDeletedTables(v *manifest.Version, snapshots []base.SeqNum, ranges func(*manifest.FileMeta) *rangedel.List) map[base.FileNum]RangeDeleted {
 	var out map[base.FileNum]RangeDeleted
 	k := retention{snapshots: snapshots}
@@ -77,18 +77,19 @@ func rangesOf(t *manifest.Tree) (n uint64) {
 }
 
 // rangeDeleted returns how much of a table the tombstones of a list delete. If
-// they are not the table's own, only RangeDeletedAll means anything.
+// they are not the table's own, only RangeDeletedAll is meaningful.
 func (k *retention) rangeDeleted(f *manifest.FileMeta, l *rangedel.List) RangeDeleted {
 	stripe := k.stripeOf(f.SmallestSeq)
 	if l == nil || stripe >= len(k.snapshots) {
 		return RangeDeletedNone
 	}
 	c := RangeDeletedAll
-	at := f.Smallest // all before it is covered
+	at := f.Smallest // everything before it is covered
 	for i := l.Search(at); i < l.Len(); i++ {
 		frag := l.At(i)
-		// The newest that every read which sees the table's oldest entry sees. If it is
-		// newer than the newest entry as well, all are in one stripe.
+		// The newest tombstone visible to every read that sees the table's
+		// oldest entry. If it is newer than the newest entry too, all are in
+		// one stripe.
 		s := frag.Cover(k.snapshots[stripe])
 		if bytes.Compare(frag.Lo, at) > 0 || s == 0 {
 			return RangeDeletedNone
@@ -106,8 +107,8 @@ func (k *retention) rangeDeleted(f *manifest.FileMeta, l *rangedel.List) RangeDe
 	return RangeDeletedNone
 }
 
-// Unread are inputs that the job need not read: range tombstones among its
-// inputs, given as RunOptions.Ranges, delete all that is in them.
+// Unread returns the inputs that the job need not read because range tombstones
+// among its inputs, given as RunOptions.Ranges, delete all of them.
 func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.FileNum]bool {
 	if ranges.Len() == 0 {
 		return nil
@@ -122,8 +123,8 @@ func (j *Job) Unread(ranges *rangedel.List, snapshots []base.SeqNum) map[base.Fi
 	return out
 }
 
-// RangeDeletedBytes returns what goes, tables and values, when tombstones that
-// are newer than all tables of a keyspace join them.
+// RangeDeletedBytes returns the bytes of tables and values that can go once
+// tombstones newer than all tables of a keyspace are added to it.
 func RangeDeletedBytes(v *manifest.Version, keyspace uint32, snapshots []base.SeqNum, tombstones *rangedel.List) uint64 {
 	k := retention{snapshots: snapshots}
 	var e extent

@@ -8,20 +8,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// rangeWalker goes through the range tombstones twice, a short way apart: once
-// with the keys, to say what lies over the current one, and once with the ends
-// of the output tables, to say what goes into each.
+// rangeWalker walks the range tombstones with two cursors, a short way apart:
+// one follows the keys and finds the tombstones over the current key, the other
+// follows the ends of output tables and says what goes into each.
 type rangeWalker struct {
 	list   *rangedel.List
 	keep   *retention
 	elide  func(lo, hi []byte) bool
 	next   int           // the first fragment that ends beyond the current key
 	inside bool          // the current key is in it
-	seqs   []base.SeqNum // of the fragment next that stay: one a stripe, newest first
-	seqsOf int           // whose seqs they are; -1 none
-	last   bool          // the last of them is in stripe 0 and will not go
+	seqs   []base.SeqNum // the sequences of fragment next that stay: one for each stripe, newest first
+	seqsOf int           // the fragment of seqs; -1 for none
+	last   bool          // the last of seqs is in stripe 0 and cannot be elided
 
-	from  []byte // what lies before went into tables already
+	from  []byte // everything before it is in tables already
 	taken int    // the first fragment that ends beyond from
 }
 
@@ -32,10 +32,10 @@ func (w *rangeWalker) init(o *RunOptions, k *retention) {
 	}
 }
 
-// any reports whether there are range tombstones at all.
+// any reports whether there are range tombstones.
 func (w *rangeWalker) any() bool { return w.list.Len() > 0 }
 
-// enter moves on to a user key.
+// enter moves the first cursor to a user key.
 func (w *rangeWalker) enter(key []byte) {
 	if w.next >= w.list.Len() {
 		w.inside = false
@@ -55,9 +55,8 @@ func (w *rangeWalker) enter(key []byte) {
 	}
 }
 
-// staying appends those of a fragment's sequences that stay: the newest of each
-// stripe, and all that were not published. It says whether the last of them is
-// in stripe 0.
+// staying appends the sequences of a fragment that stay: the newest of each
+// stripe, and all unpublished ones. It returns whether the last is in stripe 0.
 func (w *rangeWalker) staying(dst, seqs []base.SeqNum) (out []base.SeqNum, last bool) {
 	stripe := -1
 	for _, s := range seqs {
@@ -68,10 +67,10 @@ func (w *rangeWalker) staying(dst, seqs []base.SeqNum) (out []base.SeqNum, last 
 	return dst, stripe == 0 && len(w.keep.snapshots) > 0
 }
 
-// over reports whether anything lies over the current key.
+// over reports whether a tombstone covers the current key.
 func (w *rangeWalker) over() bool { return w.inside }
 
-// newest returns the newest sequence over the current key, or 0.
+// newest returns the newest sequence of a tombstone over the current key, or 0.
 func (w *rangeWalker) newest() base.SeqNum {
 	if !w.inside {
 		return 0
@@ -79,31 +78,32 @@ func (w *rangeWalker) newest() base.SeqNum {
 	return w.seqs[0]
 }
 
-// covers reports whether a version of some stripe lies under a tombstone of
-// that stripe.
+// covers reports whether a version is deleted by a tombstone of its own stripe.
 func (w *rangeWalker) covers(stripe int, s base.SeqNum) bool {
 	return w.inside && slices.ContainsFunc(w.seqs, func(r base.SeqNum) bool { return r > s && w.keep.stripeOf(r) == stripe })
 }
 
-// beneath reports whether a tombstone of some stripe lies under a version of it.
+// beneath reports whether a tombstone of the stripe is older than a version of
+// it.
 func (w *rangeWalker) beneath(stripe int, s base.SeqNum) bool {
 	return w.inside && slices.ContainsFunc(w.seqs, func(r base.SeqNum) bool { return r < s && w.keep.stripeOf(r) == stripe })
 }
 
-// between reports whether a tombstone lies over one version and under another.
+// between reports whether a tombstone is newer than one version and older than
+// another.
 func (w *rangeWalker) between(older, newer base.SeqNum) bool {
 	return w.inside && slices.ContainsFunc(w.seqs, func(r base.SeqNum) bool { return older < r && r < newer })
 }
 
 // oldest reports whether a tombstone of stripe 0 stays over the current key.
-// Then no version may lose its sequence: it would come to lie under it.
+// Then no version may get sequence 0, which would put it under the tombstone.
 func (w *rangeWalker) oldest() bool { return w.inside && w.last }
 
-// take calls fn with the fragments of the next table, which ends before key hi;
-// nil is the end of all, and comes last. Tombstones of stripe 0 that have nothing deeper to hide
-// are gone.
+// take calls fn with the fragments of the next table, which ends before key hi.
+// A nil hi means no end and comes last. Tombstones of stripe 0 with nothing
+// deeper to hide are left out.
 func (w *rangeWalker) take(hi []byte, fn func(rangedel.Fragment) error) error {
-	var open rangedel.Fragment // not given to fn yet: it may become longer
+	var open rangedel.Fragment // not passed to fn yet: it may become longer
 	for w.taken < w.list.Len() {
 		f := w.list.At(w.taken)
 		piece := rangedel.Fragment{Lo: f.Lo, Hi: f.Hi}
@@ -142,11 +142,11 @@ func give(f rangedel.Fragment, fn func(rangedel.Fragment) error) error {
 	return fn(f)
 }
 
-// elides reports whether tombstones of stripe 0 over [lo, hi) may go. If so they
-// may over each part of it.
+// elides reports whether tombstones of stripe 0 over [lo, hi) may go. If so,
+// they may go over each part of it.
 func (w *rangeWalker) elides(lo, hi []byte) bool { return w.elide != nil && w.elide(lo, hi) }
 
-// pieceSeqs returns what stays of a fragment's sequences in a piece of it.
+// pieceSeqs returns the sequences of a fragment that stay in a piece of it.
 func (w *rangeWalker) pieceSeqs(lo, hi []byte, seqs []base.SeqNum) []base.SeqNum {
 	out, last := w.staying(nil, seqs)
 	if last && w.elides(lo, hi) {

@@ -9,12 +9,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// pollBytes is how much input passes between two looks at the context and calls
-// of Progress. A job of 100 MB/s looks 1600 times a second.
+// pollBytes is how much input passes between two checks of the context and
+// calls of Progress. A job of 100 MB/s checks 1600 times a second.
 const pollBytes = 64 << 10
 
-// Run streams the input into new tables, dropping what is dead. When it fails
-// it has called Abort on all outputs, and the result is empty.
+// Run streams the input into new tables and drops what is dead. If it fails, it
+// has called Abort on all outputs, and the result is empty.
 func Run(ctx context.Context, o RunOptions) (Result, error) {
 	begin := time.Now()
 	r := runner{o: o, keep: retention{snapshots: o.Snapshots}, split: splitter{guards: o.Guards}}
@@ -42,11 +42,11 @@ type runner struct {
 
 	key     []byte // the current user key; a copy
 	started bool   // key is valid
-	wrote   bool   // an entry of the current key
+	wrote   bool   // an entry of the current key was written
 	polled  int    // bytes of input since the last poll
 
 	table   *openTable    // nil between tables
-	tables  []TableOutput // all that were made
+	tables  []TableOutput // all tables made
 	waiting []TableOutput // finished, waiting for the value file to close
 	values  valueRouter
 }
@@ -88,8 +88,8 @@ func (r *runner) poll(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// enterKey notices a new user key, and ends the current table before it when
-// the table is full: the versions of one key are never in two tables.
+// enterKey notices a new user key. If the table is full it ends the table
+// before the key, since all versions of a key go into one table.
 func (r *runner) enterKey(kv *base.KV) error {
 	if r.started {
 		switch c := bytes.Compare(kv.Key, r.key); {
@@ -117,12 +117,12 @@ func (r *runner) enterKey(kv *base.KV) error {
 	return nil
 }
 
-// passGuards ends the current table at the first guard passed. What range
-// tombstones lie between one guard and the next makes a table of its own.
+// passGuards ends the current table at the first guard passed. Range tombstones
+// between two guards make a table of their own.
 func (r *runner) passGuards() error {
 	for _, g := range r.split.passed {
 		if len(g) == 0 {
-			continue // nothing lies before it
+			continue // the table has nothing before it
 		}
 		if err := r.endTable(g); err != nil {
 			return err
@@ -154,7 +154,7 @@ func (r *runner) finish() error {
 	return nil
 }
 
-// abort removes everything that was made.
+// abort removes all outputs.
 func (r *runner) abort() {
 	for _, t := range r.tables {
 		t.Abort()

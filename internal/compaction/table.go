@@ -10,8 +10,7 @@ import (
 )
 
 // maxWaiting is how many finished tables may wait for a value file to fill
-// before it is closed as it is: each holds an open file, and bytes that are not
-// synced.
+// before that is closed early: each holds an open file and unsynced bytes.
 const maxWaiting = 8
 
 // openTable is the table being written.
@@ -21,7 +20,7 @@ type openTable struct {
 	refs refCounts
 }
 
-// emit writes a version that lives. toAll is whether every snapshot sees it.
+// emit writes a live version. toAll is set if every snapshot sees it.
 func (r *runner) emit(kv *base.KV, toAll bool) error {
 	if r.table == nil {
 		if err := r.beginTable(); err != nil {
@@ -65,7 +64,7 @@ func (t *openTable) expires(at uint64) {
 	m.MinExpiry, m.MaxExpiry = min(m.MinExpiry, at), max(m.MaxExpiry, at)
 }
 
-// addRange gives a piece of a range tombstone to the current table.
+// addRange adds a piece of a range tombstone to the current table.
 func (r *runner) addRange(f rangedel.Fragment) error {
 	if r.table == nil {
 		if err := r.beginTable(); err != nil {
@@ -86,9 +85,9 @@ func (r *runner) beginTable() error {
 }
 
 // endTable finishes the current table, whose keys and range tombstones end
-// before the key end; nil is the end of all. It closes the table, or lets it
-// wait for the value file that it refers to. If there is none the range
-// tombstones up to end make one.
+// before the key end; a nil end is no end. It closes the table, or lets it wait
+// for the value file that it refers to. If there is no current table, range
+// tombstones before end make one.
 func (r *runner) endTable(end []byte) error {
 	if r.ranges.any() {
 		if err := r.ranges.take(bytes.Clone(end), r.addRange); err != nil {
@@ -124,8 +123,8 @@ func (r *runner) endTable(end []byte) error {
 	return nil
 }
 
-// closeValues makes the value file durable, then the tables that waited for
-// it.
+// closeValues makes the value file durable, and after it the tables that waited
+// for it.
 func (r *runner) closeValues() error {
 	if err := r.values.close(); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// tree is one keyspace's part of a version, as Pick works on it. Each keyspace
-// is a tree of its own: it has its own base level and its own scores.
+// tree is one keyspace's part of a version with what Pick needs. Each keyspace
+// is a tree of its own, with its own base level and scores.
 type tree struct {
 	*manifest.Tree
 	cfg      Config
@@ -16,31 +16,31 @@ type tree struct {
 	running  []runningJob // of this keyspace
 	expireAt uint64
 
-	// What plan decided.
+	// Set by plan.
 	base  int     // the level that level 0 is merged into
-	drain bool    // there are more inner levels than planned
+	drain bool    // there are more inner levels than plan wants
 	room  float64 // bytes that may lie above the last level
 	// lowestRuns is how many runs the lowest inner level of a lazy-leveled tree
-	// gathers: as many as it takes to fill the room.
+	// gathers: enough to fill the room.
 	lowestRuns int
 }
 
-// newTree plans a tree.
+// newTree returns a tree with its plan.
 func newTree(of *manifest.Tree, busy Busy, w Workload, cfg Config) *tree {
 	return newTreeBeside(running(busy), of, busy, w, cfg)
 }
 
-// newTreeBeside is newTree for a caller that plans many and knows what is running.
+// newTreeBeside is newTree for a caller that makes many trees and has listed
+// the running jobs.
 func newTreeBeside(jobs map[uint32][]runningJob, of *manifest.Tree, busy Busy, w Workload, cfg Config) *tree {
 	t := &tree{Tree: of, cfg: cfg, busy: busy, running: jobs[of.Keyspace], expireAt: w.ExpireAt}
 	t.plan(w)
 	return t
 }
 
-// isQuiescent reports whether no job but one that collects garbage in value files
-// can be found in a tree: all of it is in the last level, where nothing is
-// deleted and nothing expires. Of ten thousand keyspaces most are so
-// most of the time.
+// isQuiescent reports whether a tree needs no job except to collect garbage in
+// value files: all tables are in the last level, and have no tombstones and no
+// expiries. Of ten thousand keyspaces most are quiescent most of the time.
 func isQuiescent(t *manifest.Tree) bool {
 	for l := range lastLevel {
 		if len(t.Levels[l]) > 0 {
@@ -51,28 +51,29 @@ func isQuiescent(t *manifest.Tree) bool {
 	return s.Deletes == 0 && s.Ranges == 0 && s.Expiring == 0
 }
 
-// hiddenValues is the part of the values in the last level that those above it
-// may amount to. It is small beside SpaceTarget, because finding out which
-// values are dead takes merging tables of pointers only, while the space that
-// is left for known garbage sets the price of collecting it.
+// hiddenValues is how large the values above the last level may be, as a part
+// of those in it. It is small beside SpaceTarget: finding out which values are
+// dead only takes merging tables of pointers, while the space left for known
+// garbage sets the price of collecting it.
 const hiddenValues = 0.08
 
-// freshRoom bounds how much more room there is for writes that hide nothing.
-// What they were like is only known of those that reached the last level.
+// freshRoom bounds how much more room there is when writes hide nothing. How
+// much they hide is known only for writes that reached the last level.
 const freshRoom = 2
 
-// plan chooses how many levels lie between level 0 and the last.
+// plan decides how many levels lie between level 0 and the last.
 //
-// What lies above the last level may, in the worst case, all hide something
-// there, so it gets room for a part of it (Config.SpaceTarget); for more when
-// writes are known to hide little. Level 0 brings BaseLevelBytes, a batch, at a
-// time. If that takes all the room, it is merged into the last level directly.
+// In the worst case everything above the last level hides something there, so
+// its room is a part of the last level (Config.SpaceTarget), and more if writes
+// are known to hide little. Level 0 brings BaseLevelBytes, a batch, at a time.
+// If a batch takes all the room, level 0 is merged into the last level
+// directly.
 //
-// Otherwise an inner level gathers. That costs one more write, and lets each
-// component be merged with the last level when it has twice its share of the
-// room less one batch (see pickSpace), where without it is merged at every
-// batch: from 1.25 batches of room on that pays. With more than 1.5 MaxRuns
-// runs on top of each other it is time for another level.
+// Otherwise an inner level gathers batches. That costs one more write, but each
+// component is then merged with the last level when it has twice its share of
+// the room less one batch (see pickSpace), and not at every batch. That pays
+// from 1.25 batches of room on. When the inner level has more than 1.5 MaxRuns
+// runs on top of each other, another level is added.
 func (t *tree) plan(w Workload) {
 	var last extent
 	last.addAll(&t.Sums[lastLevel])
@@ -90,16 +91,16 @@ func (t *tree) plan(w Workload) {
 	t.lowestRuns = int(min(2*t.room/batch, 1e6)) + 1
 	for level := 1; level < t.base; level++ {
 		if len(t.Levels[level]) > 0 {
-			// The tree shrank, or its writes are not as fresh any more. Level
-			// 0 must not pass what is here, which goes away first.
+			// The tree shrank, or its writes hide more than before. Level 0
+			// must not pass the tables here, which are merged down first.
 			t.base, t.drain = level, true
 			break
 		}
 	}
 }
 
-// hold returns a threshold for having a level: the second number if it is
-// there, so that it does not come and go.
+// hold returns the threshold for having a level: keep if the level exists, else
+// add, so that it does not come and go.
 func (t *tree) hold(level int, add, keep float64) float64 {
 	if len(t.Levels[level]) > 0 {
 		return keep
@@ -107,8 +108,8 @@ func (t *tree) hold(level int, add, keep float64) float64 {
 	return add
 }
 
-// growth returns how many times more an inner level gathers than the one above
-// it.
+// growth returns the ratio of what an inner level gathers to what the level
+// above it gathers.
 func (t *tree) growth() float64 {
 	if t.cfg.Style == Leveled {
 		return float64(max(t.cfg.SizeRatio, 2))
@@ -116,7 +117,7 @@ func (t *tree) growth() float64 {
 	return float64(max(t.cfg.MaxRuns, 2))
 }
 
-// leveled reports whether a level holds one run, into which is merged.
+// leveled reports whether a level has one run, into which jobs merge.
 func (t *tree) leveled(level int) bool {
 	return level == lastLevel || level > 0 && t.cfg.Style == Leveled
 }
@@ -134,7 +135,7 @@ func (t *tree) maxRuns(level int) int {
 	return max(t.cfg.MaxRuns, 2)
 }
 
-// freeRuns returns how many runs of a level have a table that no job works on.
+// freeRuns returns how many runs of a level have a table that is not busy.
 func (t *tree) freeRuns(level int) int {
 	n := 0
 	for i := range t.Levels[level] {
@@ -145,7 +146,7 @@ func (t *tree) freeRuns(level int) int {
 	return n
 }
 
-// below returns the level into which a level is merged.
+// below returns the level that a level is merged into.
 func (t *tree) below(level int) int {
 	if level == 0 {
 		return t.base
@@ -153,11 +154,10 @@ func (t *tree) below(level int) int {
 	return min(level+1, lastLevel)
 }
 
-// outputRun returns the run that a merge of a component into a level goes to.
-// In a leveled level that is the newest there is, which is an input too. In a
-// tiered one it is a new run, or one of the newest as long as they have nothing
-// in the component's range: then the level has fewer runs and reads fewer to
-// ask.
+// outputRun returns the output run of a merge of a component into a level. In a
+// leveled level that is its newest run, which is an input too. In a tiered
+// level it is a new run, or one of the newest runs if none of those has tables
+// in the component's range: then reads search fewer runs.
 func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
 	runs := t.Levels[level]
 	if len(runs) == 0 {
@@ -176,14 +176,13 @@ func (t *tree) outputRun(level int, lo []byte, end base.End) uint64 {
 	return id
 }
 
-// hasGarbage reports whether a table has tombstones or entries that have
-// expired.
+// hasGarbage reports whether a table has tombstones or expired entries.
 func (t *tree) hasGarbage(f *manifest.FileMeta) bool {
 	return f.Deletes > 0 || f.Ranges > 0 || t.expired(f) > 0
 }
 
-// expired is about how many entries of a table have expired: their expiries are
-// taken to be spread evenly.
+// expired returns roughly how many entries of a table have expired, taking
+// their expiries to be spread evenly.
 func (t *tree) expired(f *manifest.FileMeta) float64 {
 	switch {
 	case f.Expiring == 0 || t.expireAt < f.MinExpiry:
@@ -194,36 +193,37 @@ func (t *tree) expired(f *manifest.FileMeta) float64 {
 	return float64(f.Expiring) * float64(t.expireAt-f.MinExpiry+1) / float64(f.MaxExpiry-f.MinExpiry+1)
 }
 
-// blocked reports whether a running job writes into a level from lo to end.
-// Its outputs may span keys between its inputs, where tables have come to lie
-// since.
+// blocked reports whether a running job writes into a level between lo and end.
+// The job's output may span gaps between its inputs in which tables were
+// installed after it was picked.
 func (t *tree) blocked(level int, lo []byte, end base.End) bool {
 	return slices.ContainsFunc(t.running, func(r runningJob) bool {
 		return r.level == level && !end.Before(r.lo) && !r.end.Before(lo)
 	})
 }
 
-// parted reports whether a running job writes between two neighbouring tables of
-// a level: a job that took both could write over what another job puts there.
+// parted reports whether a running job writes between two neighbouring tables
+// of a level. A job that took both could overlap the outputs of that one.
 func (t *tree) parted(level int, a, b *manifest.FileMeta) bool {
 	return t.blocked(level, a.Smallest, b.End())
 }
 
-// inPlace returns a job that rewrites neighbouring tables where they are.
+// inPlace returns a job that rewrites neighbouring tables in place.
 func (t *tree) inPlace(reason Reason, level int, id uint64, files []*manifest.FileMeta) Job {
 	return Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, OutputLevel: level, OutputRun: id,
 		Inputs: []Input{{level, id, files}}}
 }
 
-// runningJob is where a running job writes.
+// runningJob is the output range of a running job.
 type runningJob struct {
 	level int
 	lo    []byte
 	end   base.End
 }
 
-// running lists the running jobs by keyspace. It goes by the busy tables, since
-// those of a load that takes its place are in no version yet.
+// running lists the running jobs by keyspace. It derives them from the busy
+// tables, since the tables of a load that is being installed are in no version
+// yet.
 func running(busy Busy) map[uint32][]runningJob {
 	seen := make(map[*Job]bool)
 	jobs := make(map[uint32][]runningJob)

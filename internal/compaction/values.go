@@ -10,22 +10,22 @@ import (
 	"github.com/seerdb-go/seerdb/internal/valuelog"
 )
 
-// routed is a value on its way into the table.
+// routed is what a table stores for a value.
 type routed struct {
 	kind base.Kind
 	data []byte // what the table stores; valid until the next route
 	raw  int    // length of the user's value
 }
 
-// valueRouter decides for each value where it lives, and owns the value file
-// being written.
+// valueRouter decides for each value where it is stored, and owns the value
+// file being written.
 type valueRouter struct {
 	r   *runner
 	out *ValueOutput  // nil between files
-	all []ValueOutput // all that were made
+	all []ValueOutput // all value files made
 	ptr []byte        // scratch: an encoded pointer, behind its expiry
 	buf []byte        // scratch: a value to rewrite, behind its expiry
-	// scratch: a value for the merger or the filter
+	// Scratch: a value for the merger or the filter.
 	fetched []byte
 	last    struct { // the file asked about last, as neighbours often share one
 		num     base.FileNum
@@ -37,8 +37,8 @@ func (v *valueRouter) init(r *runner) { v.r = r }
 
 func (v *valueRouter) isOpen() bool { return v.out != nil }
 
-// route returns what the table stores for kv, which is of a kind that
-// effectiveKind passes.
+// route returns what the table stores for kv, whose kind effectiveKind
+// accepted.
 func (v *valueRouter) route(kv *base.KV) (routed, error) {
 	kind := kv.Trailer.Kind()
 	switch kind {
@@ -52,8 +52,8 @@ func (v *valueRouter) route(kv *base.KV) (routed, error) {
 	return routed{kind: kind, data: kv.Value, raw: len(kv.Value)}, nil
 }
 
-// place leaves a value inline or separates it. whole is the expiry and the
-// value as they are stored inline.
+// place leaves a value inline or moves it to a value file. whole is the expiry
+// and value as they are stored inline.
 func (v *valueRouter) place(key, expiry, value, whole []byte) (routed, error) {
 	if n := v.r.o.Values.Threshold; n > 0 && len(value) >= n {
 		v.r.res.Stats.Separated++
@@ -62,7 +62,7 @@ func (v *valueRouter) place(key, expiry, value, whole []byte) (routed, error) {
 	return routed{kind: kindOf(expiry, base.KindPut, base.KindPutTTL), data: whole, raw: len(value)}, nil
 }
 
-// kindOf returns one kind or the other, as there is no expiry or one.
+// kindOf returns never if there is no expiry, else ever.
 func kindOf(expiry []byte, never, ever base.Kind) base.Kind {
 	if len(expiry) == 0 {
 		return never
@@ -70,7 +70,7 @@ func kindOf(expiry []byte, never, ever base.Kind) base.Kind {
 	return ever
 }
 
-// follow keeps a pointer as it is, unless its file is to be left.
+// follow keeps a pointer as it is, unless its file is to be rewritten.
 func (v *valueRouter) follow(kv *base.KV) (routed, error) {
 	expiry, p, err := splitPointer(kv)
 	if err != nil {
@@ -95,7 +95,7 @@ func (v *valueRouter) follow(kv *base.KV) (routed, error) {
 	return v.separate(kv.Key, expiry, value)
 }
 
-// splitPointer takes the value of a pointer entry apart.
+// splitPointer splits the value of a pointer entry.
 func splitPointer(kv *base.KV) (expiry []byte, p valuelog.Pointer, err error) {
 	data := kv.Value
 	if kv.Trailer.Kind() == base.KindPutTTLPointer {
@@ -107,8 +107,8 @@ func splitPointer(kv *base.KV) (expiry []byte, p valuelog.Pointer, err error) {
 	return expiry, p, err
 }
 
-// plain returns the value of an entry as its user knows it. It is valid until the
-// next call.
+// plain returns the value of an entry as users know it, valid until the next
+// call.
 func (v *valueRouter) plain(kv *base.KV) ([]byte, error) {
 	switch kv.Trailer.Kind() {
 	case base.KindPut:
@@ -159,8 +159,8 @@ func (v *valueRouter) separate(key, expiry, value []byte) (routed, error) {
 	return routed{kind: kindOf(expiry, base.KindPutPointer, base.KindPutTTLPointer), data: v.ptr, raw: len(value)}, nil
 }
 
-// wantsClose reports whether the value file had better end with the table that
-// just ended: files that cover few tables are cheap to collect.
+// wantsClose reports whether the value file should end with the table that just
+// ended. Value files that cover few tables are cheap to collect.
 func (v *valueRouter) wantsClose() bool { return v.out.Writer.Size() >= v.r.o.Values.MaxFileSize/2 }
 
 // close finishes the value file and makes it durable.
@@ -184,8 +184,8 @@ func (v *valueRouter) abort() {
 	}
 }
 
-// refCounts sums up what one table references. Tables refer to few files, and
-// neighbours mostly to the same one.
+// refCounts sums up what one table refers to. Tables refer to few files, and
+// neighbouring entries mostly to the same one.
 type refCounts struct {
 	refs []manifest.ValueRef
 	last int

@@ -7,18 +7,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// pendingSingleDelete is a pendingSingleDelete delete that waits for the value under it.
+// pendingSingleDelete is a single delete that waits for the value under it.
 type pendingSingleDelete struct {
 	held   bool
 	under  bool // a newer value of its stripe hides it
-	met    bool // the value was there, and is dropped
+	met    bool // the value came and is dropped
 	stripe int
 	seq    base.SeqNum
 	metSeq base.SeqNum // of the value
 }
 
-// version takes the next older version of the current key. What does not wait
-// for older ones is decided at once.
+// version takes the next older version of the current key. It decides at once
+// about versions that need not wait for older ones.
 func (r *runner) version(kv *base.KV) error {
 	if !r.keep.enter(kv.Trailer.Seq()) {
 		r.res.Stats.Duplicates++
@@ -31,7 +31,8 @@ func (r *runner) version(kv *base.KV) error {
 	return r.settle(kv, kind)
 }
 
-// anyVersion is version for all kinds, with what is held and range tombstones.
+// anyVersion is version for all kinds, with pending versions and range
+// tombstones.
 func (r *runner) anyVersion(kv *base.KV, kind base.Kind) error {
 	kind, err := r.effectiveKind(kv, kind)
 	if err != nil {
@@ -59,15 +60,15 @@ func (r *runner) anyVersion(kv *base.KV, kind base.Kind) error {
 	return r.settle(kv, kind)
 }
 
-// effectiveKind checks the kind of an entry, and takes one that is expired for a
-// tombstone.
+// effectiveKind checks the kind of an entry, and returns KindDelete for an
+// expired one.
 func (r *runner) effectiveKind(kv *base.KV, kind base.Kind) (base.Kind, error) {
 	switch kind {
 	case base.KindDelete, base.KindPut, base.KindPutPointer, base.KindMerge, base.KindSingleDelete:
 		return kind, nil
 	case base.KindPutTTL, base.KindPutTTLPointer:
 		if len(kv.Value) < base.ExpirySize {
-			return 0, fmt.Errorf("%w: key %q: an expiry of %d bytes", base.ErrCorruption, kv.Key, len(kv.Value))
+			return 0, fmt.Errorf("%w: key %q: the value has %d bytes, too few for its expiry", base.ErrCorruption, kv.Key, len(kv.Value))
 		}
 		if expiryOf(kv.Value) <= r.o.ExpireAt {
 			r.res.Stats.Expired++
@@ -81,7 +82,7 @@ func (r *runner) effectiveKind(kv *base.KV, kind base.Kind) (base.Kind, error) {
 
 func expiryOf(value []byte) uint64 { return binary.LittleEndian.Uint64(value) }
 
-// settle decides about a version for itself.
+// settle decides about a version that needs no older one.
 func (r *runner) settle(kv *base.KV, kind base.Kind) error {
 	switch r.keep.decide(kind, r.elidable) {
 	case dropShadowed:
@@ -112,8 +113,8 @@ func isValue(kind base.Kind) bool {
 	return false
 }
 
-// meetSingle lets the current version meet the single delete that is held, if
-// any. It answers true when nothing is left of the version.
+// meetSingle handles the current version under a pending single delete, if
+// there is one. It returns true when nothing is left of the version.
 func (r *runner) meetSingle(kind base.Kind, covered bool) (gone bool, err error) {
 	sd, st := &r.pendingSingle, &r.res.Stats
 	if !sd.held {
@@ -132,7 +133,7 @@ func (r *runner) meetSingle(kind base.Kind, covered bool) (gone bool, err error)
 	case isValue(kind), kind == base.KindMerge:
 		st.SingleDeleteMisuse++
 		err = r.singleToDelete()
-	case sd.met: // a tombstone under the pair, which has its own to hide
+	case sd.met: // a tombstone under the pair hides versions of its own
 		return false, r.endSingle(false)
 	case kind == base.KindDelete:
 		err = r.singleToDelete()
@@ -141,9 +142,9 @@ func (r *runner) meetSingle(kind base.Kind, covered bool) (gone bool, err error)
 	return true, err
 }
 
-// endSingle decides about the single delete that is held when its stripe, or
-// what it could meet, is over. exposes is whether a value would come to light
-// if it vanished with that which it met.
+// endSingle decides about the pending single delete at the end of its stripe,
+// or when it can meet nothing more. exposes is set if older versions would
+// become visible should it vanish with the value that it met.
 func (r *runner) endSingle(exposes bool) error {
 	sd := r.pendingSingle
 	switch {
@@ -159,7 +160,7 @@ func (r *runner) endSingle(exposes bool) error {
 	return r.emit(&base.KV{Key: r.key, Trailer: base.MakeTrailer(sd.seq, base.KindSingleDelete)}, false)
 }
 
-// singleToDelete takes the single delete that is held for a tombstone.
+// singleToDelete turns the pending single delete into a tombstone.
 func (r *runner) singleToDelete() error {
 	sd := r.pendingSingle
 	r.pendingSingle = pendingSingleDelete{}
@@ -177,8 +178,8 @@ func (r *runner) singleToDelete() error {
 	return r.emitDelete(sd.seq)
 }
 
-// meetFold lets the current version meet the operands that are held, if any. It
-// answers true when nothing is left of the version.
+// meetFold handles the current version under pending operands, if there are
+// any. It returns true when nothing is left of the version.
 func (r *runner) meetFold(kv *base.KV, kind base.Kind, covered bool) (gone bool, err error) {
 	f, st := &r.fold, &r.res.Stats
 	switch {
@@ -218,8 +219,7 @@ func (r *runner) meetFold(kv *base.KV, kind base.Kind, covered bool) (gone bool,
 	return false, r.emitOperands() // a value that will expire
 }
 
-// endFold decides about the operands that are held when no older version of
-// their stripe is left.
+// endFold decides about the pending operands at the end of their stripe.
 func (r *runner) endFold() error {
 	s := r.fold.stripe
 	if r.ranges.beneath(s, r.fold.oldest) || s == 0 && r.elidable() {
@@ -229,9 +229,9 @@ func (r *runner) endFold() error {
 	return r.emitOperands()
 }
 
-// foldInto makes one value of what is under the operands that are held and
-// them. It answers false when the merger failed: then the operands are written
-// as they are, and what is under them has to stay.
+// foldInto merges the pending operands and existing, which is under them, into
+// one value. It returns false when the merger failed: then it has written the
+// operands unchanged, and existing has to stay.
 func (r *runner) foldInto(existing []byte, exists bool) (ok bool, err error) {
 	f := &r.fold
 	value, err := f.full(r.key, existing, exists)
@@ -252,14 +252,13 @@ func (r *runner) foldInto(existing []byte, exists bool) (ok bool, err error) {
 	return true, r.emit(&kv, f.stripe == 0)
 }
 
-// emitOperands writes the operands that are held, combined as far as they can
-// be.
+// emitOperands writes the pending operands, combined as far as possible.
 func (r *runner) emitOperands() error {
 	r.fold.combineAll(r.key)
 	return r.writeOperands(len(r.fold.ops))
 }
 
-// emitNewestOperands makes room for more.
+// emitNewestOperands writes the newest operands to make room for more.
 func (r *runner) emitNewestOperands() error {
 	n, held := 0, r.fold.held
 	for held > maxHeld/2 {
@@ -269,7 +268,7 @@ func (r *runner) emitNewestOperands() error {
 	return r.writeOperands(n)
 }
 
-// writeOperands writes the newest n of the operands that are held.
+// writeOperands writes the newest n of the pending operands.
 func (r *runner) writeOperands(n int) error {
 	for _, o := range r.fold.ops[:n] {
 		kv := base.KV{Key: r.key, Trailer: base.MakeTrailer(o.seq, base.KindMerge), Value: o.data}
@@ -282,7 +281,7 @@ func (r *runner) writeOperands(n int) error {
 	return nil
 }
 
-// endKey decides about what is held when the versions of a key are over.
+// endKey decides about the pending versions at the end of a key.
 func (r *runner) endKey() error {
 	switch {
 	case r.pendingSingle.held:

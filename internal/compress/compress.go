@@ -1,8 +1,7 @@
-// Package compress turns bytes into fewer bytes and back, by a codec that is
-// named by one tag byte of the format. It keeps no lengths: a caller that stores
-// compressed bytes stores the uncompressed length beside them, so that Decode
-// fills a buffer of a size that was checked before and can never be made to
-// allocate by what it reads.
+// Package compress compresses and decompresses bytes by a codec named by one
+// tag byte of the format. It stores no lengths: a caller that stores compressed
+// bytes stores the uncompressed length beside them. So Decode fills a buffer
+// whose size was checked before, and damaged input cannot make it allocate.
 package compress
 
 import (
@@ -54,12 +53,12 @@ func (c Codec) String() string {
 // Valid reports whether this build can encode and decode c.
 func (c Codec) Valid() bool { return int(c) < len(codecNames) }
 
-// errBadInput is what Decode says of bytes that are not the encoding of
-// len(dst) bytes. Callers wrap it with the file and the offset.
+// errBadInput is Decode's error for bytes that are not the encoding of len(dst)
+// bytes. Callers wrap it with the file and the offset.
 var errBadInput = errors.New("compress: input is damaged")
 
-// MaxEncodedLen bounds the length of what Encode appends for n bytes: an
-// Encode into a buffer with that much room does not allocate.
+// MaxEncodedLen bounds the length of what Encode appends for n bytes. With that
+// much room in its buffer, Encode does not allocate.
 func MaxEncodedLen(n int, c Codec) int {
 	switch c {
 	case LZ4:
@@ -72,11 +71,11 @@ func MaxEncodedLen(n int, c Codec) int {
 	return n
 }
 
-// Encode appends the encoding of src to dst and returns the longer slice. The
-// result may be longer than src: a caller that stores it compares, and stores src
-// itself under None when the gain is too small. dst and src must not overlap.
-// An invalid codec is a bug of the caller and panics. The encoding of nothing
-// is nothing, whatever the codec.
+// Encode appends the encoding of src to dst and returns the extended slice. The
+// encoding may be longer than src: a caller that stores it compares, and stores
+// src under None if the gain is too small. dst and src must not overlap. An
+// invalid codec is a bug of the caller and panics. The encoding of an empty src
+// is empty for every codec.
 func Encode(dst, src []byte, c Codec) []byte {
 	if !c.Valid() {
 		panic("compress: Encode with " + c.String())
@@ -105,11 +104,11 @@ func Encode(dst, src []byte, c Codec) []byte {
 	return append(dst, src...)
 }
 
-// Decode fills dst with what src encodes. It fails, without a panic and
-// without allocating in proportion to anything that src says, unless src
-// encodes exactly len(dst) bytes; dst then holds garbage. A bit that flipped in
-// src may also decode to len(dst) wrong bytes: the checksum over what is stored
-// is the caller's. dst and src must not overlap.
+// Decode fills dst with what src encodes. If src does not encode exactly
+// len(dst) bytes it returns an error, and dst holds garbage. It never panics,
+// nor allocates in proportion to lengths in src. A flipped bit in src may also
+// decode to len(dst) wrong bytes: checksums over what is stored are the
+// caller's. dst and src must not overlap.
 func Decode(dst, src []byte, c Codec) error {
 	if !c.Valid() {
 		return fmt.Errorf("compress: unknown codec %d", uint8(c))
@@ -144,9 +143,9 @@ func Decode(dst, src []byte, c Codec) error {
 	return nil
 }
 
-// decodeZstd demands that the frame states its size, as Encode's frames of 256
-// bytes and more do, before it lets the decoder near it. The decoder is also
-// held to cap(dst), so a frame that lies is stopped at the end of dst.
+// decodeZstd requires the frame to state its size, as Encode's frames of 256
+// bytes and more do, before it runs the decoder. It also limits the decoder to
+// cap(dst), so a frame with a false size stops at the end of dst.
 func decodeZstd(dst, src []byte) error {
 	var h zstd.Header
 	if err := h.Decode(src); err != nil || h.Skippable {
@@ -168,8 +167,8 @@ func decodeZstd(dst, src []byte) error {
 // lz4Encoders holds *lz4.Compressor: 136 KiB of hash table each.
 var lz4Encoders = sync.Pool{New: func() any { return new(lz4.Compressor) }}
 
-// The Zstandard coders are made at first use and shared; each holds a bounded
-// set of states, one per core, and starts no goroutine of its own.
+// The Zstandard coders are made at first use and shared. Each holds a bounded
+// set of states, one per core, and starts no goroutine.
 var (
 	zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil,
