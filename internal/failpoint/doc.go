@@ -1,13 +1,13 @@
 // Package failpoint names the steps of the engine's protocols at which a test
 // may make the process fail, die or wait. Without the build tag failpoints the
-// calls compile to nothing; with it they are set from Go, or from the
-// environment so that a child process can be killed at an exact step.
+// calls compile to nothing. With it, failpoints are set from Go, or from the
+// environment, so that a test can kill a child process at an exact step.
 package failpoint
 
 // Name is a step of a protocol, written package::step.
 type Name string
 
-// The steps. The first four are those of the original engine.
+// The steps. The first four are from the original engine.
 const (
 	FlushAfterTableWrite       Name = "flush::after_sstable_write"
 	FlushBeforeLogClear        Name = "flush::before_wal_clear"

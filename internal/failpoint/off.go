@@ -2,7 +2,7 @@
 
 package failpoint
 
-// Enabled says whether failpoints are compiled in.
+// Enabled reports whether failpoints are compiled in.
 const Enabled = false
 
 // Hit does nothing in this build.

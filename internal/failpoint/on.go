@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// Enabled says whether failpoints are compiled in.
+// Enabled reports whether failpoints are compiled in.
 const Enabled = true
 
-// EnvVar configures failpoints of a process from outside: a comma-separated
-// list of name=action[@n], where action is kill, error, panic, or sleep:ms,
-// and n is the hit (from 1) at which it acts; without @n it acts at each.
+// EnvVar configures the failpoints of a process: a comma-separated list of
+// name=action[@n], where action is kill, error, panic, or sleep:ms, and n is
+// the hit, counted from 1, at which it acts. Without @n it acts at every hit.
 const EnvVar = "SEERDB_FAILPOINTS"
 
 type point struct {
@@ -74,7 +74,7 @@ func Set(n Name, fn func() error) {
 	points[n] = &point{fn: fn}
 }
 
-// Hits returns how often a configured failpoint was reached.
+// Hits returns how often a configured failpoint was hit.
 func Hits(n Name) int64 {
 	mu.Lock()
 	defer mu.Unlock()
@@ -84,7 +84,7 @@ func Hits(n Name) int64 {
 	return 0
 }
 
-// Hit is called by the engine at the step that n names.
+// Hit is called by the engine at the step n.
 func Hit(n Name) error {
 	mu.Lock()
 	p := points[n]

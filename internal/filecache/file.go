@@ -8,35 +8,35 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// File is a file that is open only now and then. It is safe for concurrent use.
+// File is a file that is opened when it is read. It is safe for concurrent use.
 type File struct {
 	c     *Cache                   // immutable
-	again func() (vfs.File, error) // immutable; opens the file
+	again func() (vfs.File, error) // immutable; opens the file again
 
 	state atomic.Uint64 // see reads
 
-	opening sync.Mutex // one opener at a time, and none beside Close
+	opening sync.Mutex // held by one opener at a time, and by Close
 	closed  bool       // guarded by opening
 
 	// file is the open file. It is written with c.mu held while no read is
-	// counted, and read by reads that are.
+	// counted, and used by counted reads.
 	file       vfs.File
 	next, prev *File // in the ring; guarded by c.mu
 }
 
-// The state of a file: how many reads are under way, and
+// The state of a file: the number of reads under way, and
 const (
 	reads  = uint64(1)<<32 - 1
-	recent = uint64(1) << 32 // it was read since the hand came by
-	opened = uint64(1) << 33 // there is a file to read
+	recent = uint64(1) << 32 // read since the hand last passed
+	opened = uint64(1) << 33 // file can be read
 )
 
-// File returns a file that is not open yet. open opens it, each time that it
-// is needed, and must always lead to the same bytes.
+// File returns a File that is not open yet. It calls open each time that it
+// needs the file, which must always have the same bytes.
 func (c *Cache) File(open func() (vfs.File, error)) *File { return &File{c: c, again: open} }
 
-// ReadAt implements io.ReaderAt. An error of opening the file is returned as it
-// is.
+// ReadAt implements io.ReaderAt. It returns errors of opening the file
+// unchanged.
 func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if err := f.begin(); err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	return f.file.ReadAt(p, off)
 }
 
-// begin counts a read, and opens the file if it is not open.
+// begin counts a read, and opens the file if necessary.
 func (f *File) begin() error {
 	for {
 		s := f.state.Load()
@@ -60,7 +60,7 @@ func (f *File) begin() error {
 	}
 }
 
-// end ends a read.
+// end ends a counted read.
 func (f *File) end() {
 	f.state.Add(^uint64(0))
 	if f.c.waiting.Load() != 0 {
@@ -70,9 +70,9 @@ func (f *File) end() {
 	}
 }
 
-// reopen opens the file and counts the read that wants it, so that it is not
-// closed again before it was read. Both are left if another goroutine just
-// opened it.
+// reopen opens the file and counts the read that needs it, so that the file is
+// not closed before it is read. If another goroutine has just opened it, reopen
+// does neither.
 func (f *File) reopen() (counted bool, err error) {
 	f.opening.Lock()
 	defer f.opening.Unlock()
@@ -101,8 +101,8 @@ func (f *File) reopen() (counted bool, err error) {
 	return true, nil
 }
 
-// Close closes the file for good. The caller guarantees that no read is under
-// way; one that begins later gets fs.ErrClosed.
+// Close closes the file for good. The caller ensures that no read is under way;
+// later reads return fs.ErrClosed.
 func (f *File) Close() error {
 	f.opening.Lock()
 	defer f.opening.Unlock()

@@ -1,27 +1,28 @@
-// Package filecache keeps a bounded number of files open. A File is a name that
-// can be read at any time: it is opened when it is read, and closed again when
-// another one needs its descriptor.
+// Package filecache keeps a bounded number of files open. A File can be read at
+// any time: it is opened when it is read, and closed again when another one
+// needs its descriptor.
 //
 // # Terms
 //
 //   - slot: the right to have one file open. There are as many as the limit.
 //   - idle: open, and no read is under way. Only an idle file gives up its slot.
-//   - refused: the operating system had no descriptor left (EMFILE, ENFILE).
+//   - refused: an open failed because the system had no descriptor left
+//     (EMFILE, ENFILE).
 //
 // # How files take turns
 //
-// Open files stand in a ring. A hand goes round it: it passes over files that
-// were read since it last came by, and closes the first idle one that was not
+// Open files form a ring. A hand goes round it: it passes over files that were
+// read since it last passed, and closes the first idle file that was not
 // (CLOCK, the second chance). A read of an open file takes no lock: it counts
-// itself in the file's state by one compare-and-swap, and the hand closes a file
-// only by a swap of a state without reads. A read that finds no slot and no
-// idle file waits until another read ends. It cannot wait for ever: a read holds
-// one slot, and waits for none while it holds it.
+// itself in the file's state by one compare-and-swap, and the hand closes a
+// file only by a swap of a state without reads. A read that finds no slot and
+// no idle file waits until another read ends. It cannot wait for ever: a read
+// holds one slot, and waits for none while it holds it.
 //
-// When the system refuses a descriptor, to this package or to what is opened
-// beside it (see FS), half of the open files are closed, the limit falls to
-// what is left, and the open is tried again. The limit comes back, doubled every
-// growAfter without another refusal.
+// When the system refuses a descriptor, to this package or to a file opened
+// through FS, the cache closes half of its open files, lowers the limit to the
+// rest, and tries the open again. The limit doubles every growAfter without
+// another refusal, up to what it was.
 package filecache
 
 import (
@@ -32,9 +33,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// growAfter is how long the system must have refused nothing for the limit to
-// double. Asking for the last descriptors of a process makes other parts of it
-// fail, so it is done rarely.
+// growAfter is how long the system must have refused nothing before the limit
+// doubles. Taking the last descriptors of a process makes other parts of it
+// fail, so the cache tries rarely.
 const growAfter = 10 * time.Second
 
 // Cache holds the open files. It is safe for concurrent use.
@@ -45,11 +46,11 @@ type Cache struct {
 	freed   atomic.Uint64    // descriptors given back to the system; added to under mu
 
 	mu      sync.Mutex
-	changed sync.Cond // a slot came free, or a file became idle while some goroutine waits
+	changed sync.Cond // a slot was freed, or a file became idle while some goroutine waits
 	limit   int       // guarded by mu; 1..max
-	slots   int       // guarded by mu; taken: by files in the ring, and files being opened
-	stuck   int       // guarded by mu; of these, openers that were refused and wait
-	hand    *File     // guarded by mu; the next file to look at, or nil
+	slots   int       // guarded by mu; in use by files in the ring and files being opened
+	stuck   int       // guarded by mu; slots of openers that were refused and wait
+	hand    *File     // guarded by mu; the next file to examine, or nil
 	open    int       // guarded by mu; files in the ring
 	refusal time.Time // guarded by mu; when the system last refused
 	count   counters  // guarded by mu
@@ -57,7 +58,7 @@ type Cache struct {
 
 type counters struct{ opens, closes, refusals uint64 }
 
-// New makes a cache that keeps at most limit files open, and at least one.
+// New returns a cache that keeps at most limit files open, and at least one.
 func New(limit int) *Cache {
 	c := &Cache{max: max(limit, 1), now: time.Now}
 	c.limit = c.max
@@ -65,18 +66,18 @@ func New(limit int) *Cache {
 	return c
 }
 
-// Stats is what the cache holds and has done.
+// Stats are the figures of a cache.
 type Stats struct {
 	Open     int    // files open now
 	Limit    int    // files that may be open now
-	Max      int    // what Limit is when the system refuses nothing
+	Max      int    // the Limit while the system refuses nothing
 	Opens    uint64 // files opened
 	Closes   uint64 // files closed to make room for others
 	Refusals uint64 // opens that the system refused for lack of descriptors
-	Refused  bool   // one of them lately, or Limit is below Max for it
+	Refused  bool   // an open was refused lately, or Limit is still below Max after one
 }
 
-// Stats counts.
+// Stats returns the figures.
 func (c *Cache) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -87,7 +88,7 @@ func (c *Cache) Stats() Stats {
 	}
 }
 
-// grow raises the limit again if the system has refused nothing for long. The
+// grow raises the limit if the system has refused nothing for growAfter. The
 // caller holds mu.
 func (c *Cache) grow() {
 	for c.limit < c.max && c.now().Sub(c.refusal) >= growAfter {
@@ -96,7 +97,7 @@ func (c *Cache) grow() {
 	}
 }
 
-// take gets a slot, by closing an idle file or by waiting if there is none.
+// take takes a slot. If none is free it closes an idle file, or waits.
 func (c *Cache) take() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,18 +116,18 @@ func (c *Cache) give() {
 	c.changed.Broadcast()
 }
 
-// wait sleeps until something changed. The caller holds mu.
+// wait sleeps until something changes. The caller holds mu.
 func (c *Cache) wait() {
 	c.waiting.Add(1)
-	// A read that ends now sees waiting, and takes mu to wake us; one that
-	// ended before left an idle file behind.
+	// A read that ends from now on sees waiting, and takes mu to wake this
+	// goroutine; one that ended before left an idle file.
 	if !c.hasIdle() {
 		c.changed.Wait()
 	}
 	c.waiting.Add(-1)
 }
 
-// hasIdle reports whether a file could be closed. The caller holds mu.
+// hasIdle reports whether a file can be closed. The caller holds mu.
 func (c *Cache) hasIdle() bool {
 	f := c.hand
 	for range c.open {
@@ -138,10 +139,11 @@ func (c *Cache) hasIdle() bool {
 	return false
 }
 
-// closeIdle closes the file that the hand finds, and reports whether there was
-// one. The caller holds mu, which is let go while the file is closed.
+// closeIdle closes the first idle file that the hand finds, and reports whether
+// there was one. The caller holds mu, which is released while the file is
+// closed.
 func (c *Cache) closeIdle() bool {
-	for range 2 * c.open { // a round that cools, and one that closes
+	for range 2 * c.open { // one round clears the recent bits, one closes
 		f := c.hand
 		c.hand = f.next
 		s := f.state.Load()
@@ -176,8 +178,8 @@ func (c *Cache) link(f *File) {
 	c.count.opens++
 }
 
-// unlink takes a file out of the ring. The caller holds mu, and has made the
-// file's state say that it is closed.
+// unlink removes a file from the ring. The caller holds mu, and has cleared
+// opened in the file's state.
 func (c *Cache) unlink(f *File) vfs.File {
 	if c.open--; c.open == 0 {
 		c.hand = nil
@@ -194,8 +196,8 @@ func (c *Cache) unlink(f *File) vfs.File {
 }
 
 // retry calls open until the system does not refuse it for lack of descriptors,
-// giving up open files each time. slots is how many the caller has. The error
-// is that of the last call.
+// and closes open files before each new attempt. slots is how many the caller
+// has. It returns the last error.
 func (c *Cache) retry(slots int, open func() error) error {
 	for {
 		before := c.freed.Load()
@@ -207,10 +209,10 @@ func (c *Cache) retry(slots int, open func() error) error {
 }
 
 // shrink closes half of the open files after the system refused one more, and
-// lowers the limit to what is left. It waits if all are being read, until a
-// descriptor was given back, by whatever goroutine, since freed was before: the
-// one that was missing may have been on its way back when the system refused. It
-// is false when there is nothing left to give. slots is how many the caller has.
+// lowers the limit to the rest. If all of them are being read, it waits until
+// freed exceeds before: the missing descriptor may have been on its way back
+// when the system refused, whichever goroutine gave it back. It returns false
+// when there is nothing left to close. slots is how many the caller has.
 func (c *Cache) shrink(slots int, before uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -227,7 +229,7 @@ func (c *Cache) shrink(slots int, before uint64) bool {
 			return true
 		}
 		if c.slots == c.stuck {
-			c.changed.Broadcast() // others that wait for this one are as stuck
+			c.changed.Broadcast() // other openers that wait for this one are stuck too
 			return false
 		}
 	}

@@ -4,15 +4,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// FS is a file system whose opens, when the system refuses them for lack of
-// descriptors, are tried again after a Cache gave up some of its own: writing
-// the log comes before keeping tables open.
+// FS is a file system that retries opens refused for lack of descriptors after
+// a Cache has closed some of its files: writing the log is more important than
+// keeping tables open.
 type FS struct {
 	vfs.FS        // immutable
 	c      *Cache // immutable
 }
 
-// NewFS wraps a file system. What is opened through it directly takes no slot.
+// NewFS wraps a file system. Files opened through it take no slot.
 func NewFS(inner vfs.FS, c *Cache) *FS { return &FS{inner, c} }
 
 // Create implements vfs.FS.

@@ -1,6 +1,6 @@
-// Package filter answers "is this key possibly in that set" from about one
-// byte per key. An answer of false is certain; an answer of true is wrong for
-// a small share of the keys that are not in the set.
+// Package filter answers whether a key may be in a set, at about one byte per
+// key. If the answer is false the key is not in the set; it is true for a small
+// share of the keys that are not.
 //
 // A filter is built from 64-bit hashes of keys (base.Hash) and is one run of
 // bytes that means the same on every machine:
@@ -9,9 +9,8 @@
 //	parameters                  of the kind, fixed length
 //	kind                 u8     the last byte
 //
-// The parameters stand at the end so that the cells begin where the bytes
-// begin: kept at an address that is a multiple of 64, every Bloom probe touches
-// one cache line.
+// The parameters are at the end, so that the cells begin where the bytes begin:
+// if those are at a multiple of 64, every Bloom probe touches one cache line.
 //
 // # Which kind
 //
@@ -26,15 +25,15 @@
 //	Fuse    9.3-9.8          0.40 %              8 ns, 93 ns        120 ns/key
 //
 // (Fuse at 200 to 50 thousand keys; a thousand keys take 11.4 bits. The times
-// include the benchmark's own loop.) Bloom is the default of Builder:
-// it takes any number of bits, so that levels can differ, builds in a quarter
-// of the time and touches one line. Fuse gives the false positives of 12.5 bits
-// for 9.5 where memory is dearer than the time of compactions.
+// include the benchmark's own loop.) Builder defaults to Bloom: it takes any
+// number of bits, so that levels can differ, builds in a quarter of the time
+// and touches one line. Fuse gives the false positives of 12.5 bits for 9.5,
+// where memory is dearer than the time of compactions.
 package filter
 
 import "errors"
 
-// Kind is how a filter is laid out. The values are part of the format.
+// Kind is the layout of a filter. The values are part of the format.
 type Kind uint8
 
 // The kinds.
@@ -43,12 +42,12 @@ const (
 	Fuse  Kind = 2 // binary fuse filter, about 9 bits per key
 )
 
-// ErrDamaged is what Open says of bytes that are no filter. Callers wrap it
+// ErrDamaged is Open's error for bytes that are not a filter. Callers wrap it
 // with the file and the offset.
 var ErrDamaged = errors.New("filter: parameters are damaged")
 
 // Filter is an opened filter: a view of its bytes, which must outlive it. The
-// zero Filter contains everything. Safe for concurrent use.
+// zero Filter contains every key. Safe for concurrent use.
 type Filter struct {
 	// immutable after Open
 	cells []byte
@@ -58,7 +57,7 @@ type Filter struct {
 }
 
 // Open checks the parameters against the length of data, so that MayContain
-// stays within data whatever the cells hold. It allocates nothing.
+// stays within data whatever the cells hold. It does not allocate.
 func Open(data []byte) (Filter, error) {
 	if len(data) == 0 {
 		return Filter{}, ErrDamaged
@@ -72,7 +71,7 @@ func Open(data []byte) (Filter, error) {
 	return Filter{}, ErrDamaged
 }
 
-// Kind returns how the filter is laid out; 0 for the zero Filter.
+// Kind returns the layout of the filter, or 0 for the zero Filter.
 func (f *Filter) Kind() Kind { return f.kind }
 
 // MayContain reports whether the key with hash h may be in the set. It is true
@@ -87,8 +86,8 @@ func (f *Filter) MayContain(h uint64) bool {
 	return true
 }
 
-// Builder gathers the hashes of a set. The zero Builder is ready to use, and
-// Reset makes it ready again with its memory kept. Used by one goroutine.
+// Builder gathers the hashes of a set. The zero Builder is ready for use. Used
+// by one goroutine.
 type Builder struct {
 	hashes []uint64
 	fuse   fuseScratch
@@ -103,26 +102,27 @@ func (b *Builder) AddHash(h uint64) {
 	b.hashes = append(b.hashes, h)
 }
 
-// Len returns the number of hashes that a filter made now would be sized for.
+// Len returns the number of hashes that Finish would size a filter for.
 func (b *Builder) Len() int { return len(b.hashes) }
 
-// Reset forgets the hashes.
+// Reset removes the hashes and keeps the memory.
 func (b *Builder) Reset() { b.hashes = b.hashes[:0] }
 
-// EstimatedSize bounds the bytes that Finish would append now.
+// EstimatedSize returns an upper bound of the bytes that Finish would append
+// now.
 func (b *Builder) EstimatedSize(bitsPerKey float64) int {
 	return bloomSize(len(b.hashes), bitsPerKey)
 }
 
-// Finish appends a filter of the hashes to dst, sized for their real number,
-// and returns the longer slice. The builder keeps the hashes until Reset.
+// Finish appends a filter of the hashes to dst, sized for their number, and
+// returns the extended slice. The builder keeps the hashes until Reset.
 func (b *Builder) Finish(dst []byte, bitsPerKey float64) []byte {
 	return appendBloom(dst, b.hashes, bitsPerKey)
 }
 
-// FinishFuse appends a binary fuse filter, at about 9 bits per key for half of
-// the false positives of a Bloom filter of that size or fewer; a Bloom filter
-// of bitsPerKey if none can be built, as of an empty set.
+// FinishFuse appends a binary fuse filter, at about 9 bits per key with at most
+// half the false positives of a Bloom filter of that size. If none can be
+// built, as for an empty set, it appends a Bloom filter of bitsPerKey.
 func (b *Builder) FinishFuse(dst []byte, bitsPerKey float64) []byte {
 	if out, ok := b.fuse.appendFuse(dst, &b.hashes); ok {
 		return out

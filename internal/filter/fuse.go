@@ -35,7 +35,7 @@ type fuseParams struct {
 	shift uint8
 }
 
-// openFuse gets data without the kind.
+// openFuse opens data, which has no kind byte.
 func openFuse(data []byte) (Filter, error) {
 	cells := len(data) - (fuseTail - 1)
 	if cells < 0 {
@@ -51,7 +51,7 @@ func openFuse(data []byte) (Filter, error) {
 	}}, nil
 }
 
-// mixed returns the hash under a seed, by the finalizer of MurmurHash3.
+// mixed returns the hash mixed with a seed, by the finalizer of MurmurHash3.
 func mixed(h, seed uint64) uint64 {
 	h += seed
 	h ^= h >> 33
@@ -61,7 +61,7 @@ func mixed(h, seed uint64) uint64 {
 	return h ^ h>>33
 }
 
-// positions are the three cells of a mixed hash.
+// positions returns the three cells of a mixed hash.
 func (p *fuseParams) positions(x uint64) (uint32, uint32, uint32) {
 	hi, _ := bits.Mul64(x, p.span)
 	a := uint32(hi)
@@ -78,9 +78,9 @@ func (p *fuseParams) mayContain(cells []byte, h uint64) bool {
 	return fingerprint(x) == cells[a]^cells[b]^cells[c]
 }
 
-// fuseShape returns the shape that the authors found for n keys: segments as long
-// as lets the peeling succeed, and from 1.125 cells per key for many keys to
-// more for few.
+// fuseShape returns the shape that the authors found for n keys: the longest
+// segments for which peeling succeeds, and from 1.125 cells per key for many
+// keys to more for few.
 func fuseShape(n int) fuseParams {
 	size := float64(max(n, 2))
 	shift := int(math.Floor(math.Log(size)/math.Log(3.33) + 2.25))
@@ -94,18 +94,18 @@ func fuseShape(n int) fuseParams {
 
 func (p *fuseParams) cells() int { return int(p.span) + 2<<p.shift }
 
-// fuseScratch is what a build needs besides the hashes: about 30 bytes per key.
+// fuseScratch is the working memory of a build: about 30 bytes per key.
 type fuseScratch struct {
 	sorted []uint64 // mixed hashes in the order of their first cell, then of peeling
-	which  []uint8  // for each peeled key, which of its cells was alone
+	which  []uint8  // for each peeled key, which of its cells it was alone on
 	sum    []uint64 // for each cell, the xor of the keys on it
-	count  []uint8  // for each cell, keys on it times 4, xor of which of their cells it is
+	count  []uint8  // for each cell, 4 times its keys, xor which of their cells it is
 	alone  []uint32 // cells with one key
 	starts []uint32 // of the runs of sorted
 }
 
-// appendFuse builds from distinct hashes; when it finds that they are not, it
-// takes the duplicates out. It reports false if there is no filter to be had.
+// appendFuse builds a filter of distinct hashes; if it finds duplicates it
+// removes them. It reports false if no filter can be built.
 func (s *fuseScratch) appendFuse(dst []byte, all *[]uint64) ([]byte, bool) {
 	hashes := *all
 	if len(hashes) == 0 || len(hashes) > fuseMaxKeys {
@@ -114,8 +114,8 @@ func (s *fuseScratch) appendFuse(dst []byte, all *[]uint64) ([]byte, bool) {
 	var p fuseParams
 	for try := range fuseTries {
 		if try == 1 {
-			// Equal hashes fail under every seed. They are rare (Builder drops
-			// those in a row), so they are not looked for before it has failed once.
+			// Equal hashes fail under every seed. They are rare, since Builder
+			// drops those in a row, so remove them only after a failure.
 			slices.Sort(hashes)
 			hashes = slices.Compact(hashes)
 			*all = hashes
@@ -129,8 +129,8 @@ func (s *fuseScratch) appendFuse(dst []byte, all *[]uint64) ([]byte, bool) {
 	return dst, false
 }
 
-// sortByCell fills s.sorted with the mixed hashes, roughly in the order of their
-// first cell: then peeling walks through memory instead of jumping about in it.
+// sortByCell fills s.sorted with the mixed hashes, roughly in the order of
+// their first cell, so that peeling walks through memory in order.
 func (s *fuseScratch) sortByCell(p *fuseParams, hashes []uint64) {
 	n := len(hashes)
 	s.sorted = slices.Grow(s.sorted[:0], n)[:n]
@@ -151,9 +151,9 @@ func (s *fuseScratch) sortByCell(p *fuseParams, hashes []uint64) {
 	}
 }
 
-// peel puts all keys on their cells and takes away, again and again, a key that
-// is alone on a cell. It succeeds when none is left; s.sorted then holds the
-// keys in that order, and s.which the cells.
+// peel puts all keys on their cells and repeatedly removes a key that is alone
+// on a cell. It succeeds when none is left; s.sorted then holds the keys in
+// that order, and s.which the cells.
 func (s *fuseScratch) peel(p *fuseParams, hashes []uint64) bool {
 	s.sortByCell(p, hashes)
 	cells := p.cells()
@@ -204,8 +204,8 @@ func (s *fuseScratch) peel(p *fuseParams, hashes []uint64) bool {
 	return peeled == len(hashes)
 }
 
-// appendCells sets, in the reverse order of peeling, the cell on which each key
-// was alone, so that its three cells give its fingerprint: later keys do not
+// appendCells sets, in the reverse order of peeling, the cell that each key was
+// alone on, so that its three cells give its fingerprint. Later keys do not
 // touch that cell.
 func (s *fuseScratch) appendCells(dst []byte, p *fuseParams) []byte {
 	n := p.cells()

@@ -8,53 +8,54 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// applyAhead is how many operations an applier looks ahead. What an insert of
-// ascending keys waits for is one cache line, the bucket of the memtable's hash
-// index: 130 of its 370 ns, measured with 3 M deletes in order. It takes some 100
-// ns to come. A window of 8 leaves that time even to the first few, before
-// which only keys are hashed, at 10 to 20 ns each.
+// applyAhead is how many operations an applier looks ahead. An insert of
+// ascending keys waits for one cache line, a bucket of the hash index: 130 of
+// its 370 ns, measured with 3 M deletes in order. That line takes some 100 ns
+// to arrive. A window of 8 covers that even for the first operations, which are
+// preceded only by hashing, at 10 to 20 ns a key.
 const applyAhead = 8
 
-// applyKeys is how many bytes of prefixed keys an applier gathers, about.
+// applyKeys is roughly how many bytes of prefixed keys an applier gathers.
 const applyKeys = 4 << 10
 
-// applyRanges is how many range deletes an applier gathers at most: those of a batch
-// go in together, in the order of keys.
+// applyRanges is how many range deletes an applier gathers at most. It adds
+// those of a batch together, in key order.
 const applyRanges = 32 << 10
 
-// Applier adds the operations of a batch to a memtable, in order, but some
-// operations late: when it takes one, it asks memory for what adding it will
-// need. Init comes first, and Flush must be called at the end.
+// Applier adds the operations of a batch to a memtable, in order but some
+// operations late: when it takes one, it prefetches the memory that adding it
+// will need. Callers call Init first and Flush at the end.
 type Applier struct {
 	mem     *Memtable
-	stripes []base.SeqNum // those of rangedel.Set.Add
-	buf     []byte        // keys after their keyspaces' numbers
+	stripes []base.SeqNum // as for rangedel.Set.Add
+	buf     []byte        // keys with their keyspaces' prefixes
 
-	finger       [2]Finger // in the half of the default keyspace, and of the others
+	finger       [2]Finger // one for the default keyspace's half, one for the shared half
 	taken, added uint
 	pending      [applyAhead]pendingOp // operation i is at i%applyAhead
-	// Range deletes in a row go in together: one edit of the set copies each of
-	// its nodes once, however many there are.
+	// Consecutive range deletes are added together: one edit of the set copies
+	// each of its nodes once, however many there are.
 	ranges   [2][]rangedel.Tombstone
-	expected int // how many will come, if that is known
+	expected int // how many are expected, if known
 }
 
 type pendingOp struct {
-	op   batch.Op // with the key as the half has it, but for range deletes
-	half *half    // not of range deletes
-	hash uint64   // not of range deletes
+	op   batch.Op // its key is as the half stores it, except in range deletes
+	half *half    // nil for range deletes
+	hash uint64   // unused for range deletes
 	seq  base.SeqNum
 }
 
-// Init makes the applier ready for a batch with so many range deletes. stripes are
-// those of rangedel.Set.Add. buf is used for keys; Flush returns it, perhaps larger.
+// Init prepares the applier for a batch with that many range deletes. stripes
+// are as for rangedel.Set.Add. The applier keeps keys in buf; Flush returns it,
+// perhaps larger.
 func (a *Applier) Init(m *Memtable, stripes []base.SeqNum, buf []byte, rangeDeletes int) {
 	a.mem, a.stripes, a.buf, a.expected = m, stripes, buf[:0], rangeDeletes
 }
 
-// Add takes the next operation, with its sequence. Its key and value must stay until
-// Flush. There is a reservation for it, and Share was called if it is of a keyspace
-// other than the default one.
+// Add takes the next operation, with its sequence. Its key and value must stay
+// valid until Flush. The caller has a reservation for it and, for a keyspace
+// other than the default one, has called Share.
 func (a *Applier) Add(op *batch.Op, seq base.SeqNum) {
 	switch {
 	case len(a.buf) > applyKeys:
@@ -70,7 +71,7 @@ func (a *Applier) Add(op *batch.Op, seq base.SeqNum) {
 	}
 	p.half = a.mem.root
 	if op.Keyspace != 0 {
-		// If buf moves, the keys before this one stay where they were.
+		// If buf is reallocated, earlier keys stay in the old array.
 		from := len(a.buf)
 		a.buf = append(binary.BigEndian.AppendUint32(a.buf, op.Keyspace), op.Key...)
 		p.op.Key, p.half = a.buf[from:], a.mem.shared.Load()
@@ -99,7 +100,7 @@ func (a *Applier) addOldest() {
 	p.half.AddNear(&a.finger[own], p.op.Key, p.hash, base.MakeTrailer(p.seq, p.op.Kind), p.op.Value)
 }
 
-// addRanges adds the range deletes that came since the last other operation.
+// addRanges adds the range deletes gathered since the last other operation.
 func (a *Applier) addRanges() {
 	if len(a.ranges[0]) > 0 {
 		a.mem.root.AddRanges(a.ranges[0], a.stripes)
@@ -110,8 +111,8 @@ func (a *Applier) addRanges() {
 	a.ranges[0], a.ranges[1] = a.ranges[0][:0], a.ranges[1][:0]
 }
 
-// rangeOf returns the tombstone of a range delete. Among the keyspaces that
-// share a half a range without an end ends where the next keyspace begins.
+// rangeOf returns the tombstone of a range delete. In the shared half, a range
+// without an end ends where the next keyspace begins.
 func rangeOf(op *batch.Op, seq base.SeqNum) rangedel.Tombstone {
 	if op.Keyspace == 0 {
 		return rangedel.Tombstone{Lo: op.Key, Hi: op.Value, Seq: seq}
@@ -124,7 +125,7 @@ func rangeOf(op *batch.Op, seq base.SeqNum) rangedel.Tombstone {
 	return rangedel.Tombstone{Lo: prefixed(op.Keyspace, op.Key), Hi: hi, Seq: seq}
 }
 
-// Flush adds what was taken, and returns the buffer given to Init.
+// Flush adds the operations taken so far, and returns the buffer given to Init.
 func (a *Applier) Flush() (buf []byte) {
 	a.drain()
 	return a.buf

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// ref is an offset into an arena in words of 8 bytes, so that 32 bits reach
-// 32 GiB. Zero means none.
+// ref is an offset into an arena in words of 8 bytes, so that 32 bits reach 32
+// GiB. Zero is no ref.
 type ref uint32
 
 const (
@@ -14,11 +14,10 @@ const (
 	lineSize  = 64 // bytes in a cache line; blocks are aligned to it
 )
 
-// arena hands out memory of one fixed region from both ends: entries from the
-// bottom, packed to 8 bytes; blocks of whole cache lines (tree nodes, index
-// buckets) from the top, where they need no padding and lie close together,
-// which is kind to the TLB. Nothing is given back before free. All memory is
-// zero when handed out.
+// arena allocates from one fixed region at both ends: entries from the bottom,
+// aligned to 8 bytes; blocks of whole cache lines (tree nodes, index buckets)
+// from the top, where they need no padding and are close together, which helps
+// the TLB. Nothing is freed before free. Memory is zero when it is allocated.
 type arena struct {
 	// immutable after init
 	mem  []byte
@@ -26,9 +25,9 @@ type arena struct {
 	size uint64
 
 	_      [lineSize]byte
-	bottom atomic.Uint64 // bytes handed out from the bottom
+	bottom atomic.Uint64 // bytes allocated from the bottom
 	_      [lineSize - 8]byte
-	top    atomic.Uint64 // bytes handed out from the top
+	top    atomic.Uint64 // bytes allocated from the top
 	_      [lineSize - 8]byte
 }
 
@@ -52,7 +51,7 @@ func (a *arena) free() {
 // at returns the address of a ref.
 func (a *arena) at(r ref) unsafe.Pointer { return unsafe.Add(a.base, uintptr(r)<<wordShift) }
 
-// allocEntry hands out n bytes aligned to 8.
+// allocEntry allocates n bytes aligned to 8.
 func (a *arena) allocEntry(n int) ref {
 	size := (uint64(n) + 7) &^ 7
 	end := a.bottom.Add(size)
@@ -62,7 +61,7 @@ func (a *arena) allocEntry(n int) ref {
 	return ref((end - size) >> wordShift)
 }
 
-// allocBlock hands out n bytes, a multiple of lineSize, aligned to lineSize.
+// allocBlock allocates n bytes, a multiple of lineSize, aligned to lineSize.
 func (a *arena) allocBlock(n int) ref {
 	top := a.top.Add(uint64(n))
 	if top+a.bottom.Load() > a.size {

@@ -2,8 +2,8 @@
 
 package memtable
 
-// The race detector watches only memory of the Go heap, so its build takes the
-// arena from there; otherwise no race inside an arena would ever be seen.
+// The race detector watches only the Go heap, so under it the arena is
+// allocated there. Otherwise it would never see a race inside an arena.
 
 func allocate(n int) ([]byte, error) { return make([]byte, n), nil }
 

@@ -1,13 +1,15 @@
-// Package memtable is the part of the tree that still lives in memory: one
-// Memtable holds what was committed to all keyspaces since the last switch, sorted,
-// with all its versions, until a flush has made it durable. It knows nothing of logs.
+// Package memtable is the part of the tree that is in memory: one Memtable
+// holds all versions of the entries committed to all keyspaces since the last
+// switch, sorted, until a flush has made them durable. It knows nothing of
+// logs.
 //
 // # Terms
 //
-//   - half: one ordered set of entries. The default keyspace has one to itself; the
-//     others share the second, where a key comes after its keyspace's number.
-//   - record: a distinct user key, with its first version inline. Never
-//     removed, never moved.
+//   - half: one ordered set of entries. The default keyspace has a half to
+//     itself; the others share the second, where each key has its keyspace's
+//     number as a prefix.
+//   - record: a distinct user key, with its first version inline. Records are
+//     never removed or moved.
 //   - version: one entry of that key. The versions of a key are a chain from
 //     the newest to the oldest, with jump pointers.
 //   - ref: an offset into the arena, in units of 8 bytes. Zero is no ref.
@@ -16,7 +18,7 @@
 //   - tree: the one ordered set of all records of a half.
 //   - fence: a bound on the keys a tree node may hold, as a ref to a record.
 //   - ranges: the range tombstones, in a set of their own (package rangedel).
-//     They hide no entries here: a read asks for both.
+//     They hide no entries here: a read looks at both.
 //
 // # Shape
 //
@@ -35,8 +37,8 @@
 //
 //  1. Readers take no lock and never wait. A writer publishes everything with
 //     one atomic store after the bytes it leads to. (Len and Estimate, which are
-//     no reads, take locks for a moment.)
-//  2. A record or version that can be reached is immutable, but for its one
+//     not reads, take locks for a moment.)
+//  2. A record or version that can be reached is immutable except for its one
 //     chain link.
 //  3. A key is written by one goroutine at a time (its partition's lock), a
 //     leaf by one at a time (its lock bit), inner nodes by one at a time (the
@@ -45,6 +47,6 @@
 //     over the life of the memtable; so what Reserve granted always fits.
 //  5. Along a chain, trailers strictly descend; also along its jump pointers.
 //
-// All of it, but for the ranges, lies in one region outside the Go heap. Numbers
-// in it are in the machine's byte order: none of it is ever written to a file.
+// Everything except the ranges is in one region outside the Go heap. Numbers in
+// it are in the machine's byte order: none of it is ever written to a file.
 package memtable

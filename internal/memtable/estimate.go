@@ -5,18 +5,17 @@ import (
 	"slices"
 )
 
-// The tree has no ranks: a count in each node would have every insert write to all
-// nodes above it. So the keys of a range are counted in a sample of its leaves. Of the
-// nodes that lie wholly inside the range at most sampleNodes are looked at on each
-// level, evenly spread, and what is found under them stands for the others; the two
-// paths to the ends of the range, and what of their leaves lies inside, are counted as
-// they are. So a range of at most sampleNodes whole leaves is counted exactly: that is
-// 700 to 1300 keys.
+// The tree keeps no counts: a count in each node would make every insert write
+// to all nodes above it. So Estimate counts the keys of a range in a sample of
+// its leaves. Of the nodes on each level that are wholly inside the range it
+// visits at most sampleNodes, evenly spread, and scales what it finds under
+// them. It counts the leaves at the two ends exactly. So a range of at most
+// sampleNodes whole leaves, 700 to 1300 keys, is counted exactly.
 
 const (
 	sampleNodes = 96
-	// sampleRecords is how many records of a leaf are looked at that stands for
-	// others.
+	// sampleRecords is how many records of a leaf are visited if the leaf
+	// stands for others.
 	sampleRecords = 2
 	// sampleVersions is how many versions of a key are counted one by one.
 	sampleVersions = 32
@@ -28,25 +27,26 @@ type sampled struct {
 	weight float64
 }
 
-// estimate gathers what lies in a range.
+// estimate gathers figures about a range.
 type estimate struct {
 	a             *arena
 	entries, size float64
-	// beside are the nodes of each level inside the range that have their parent on
-	// a path to an end of it; the root has level 0. They were found under the tree's
-	// lock.
+	// beside are, by level with the root as level 0, the nodes inside the range
+	// whose parent is on a path to one of its ends. They are gathered under the
+	// tree's lock.
 	beside [maxHeight + 1][]ref
 	height int
-	ends   []ref // the records of the leaves at the ends that lie inside
+	ends   []ref // the records inside the range in the leaves at its ends
 }
 
-// Estimate is about how many entries with lo <= key < hi there are, and what they
-// take of the capacity, in bytes; a nil hi means no end. It is exact for some 600 keys
-// of at most 32 versions each that are at rest, and a few percent off for more; a few
-// keys with very many versions, among very many others, may be missed. Entries that are
-// added in that time may count. It looks at a few hundred nodes and records, however
-// many there are: that takes some tens of microseconds, and holds up writers that split
-// leaves for less than one.
+// Estimate returns roughly how many entries with lo <= key < hi there are and
+// how many bytes of the capacity they take; a nil hi means no end. It is exact
+// for some 600 keys of at most 32 versions each while there are no writers, and
+// a few percent off for more. It may miss a few keys with very many versions
+// among very many other keys, and may count entries added while it runs. It
+// visits a few hundred nodes and records, however many there are. That takes
+// some tens of microseconds, and delays writers that split leaves for less than
+// one.
 func (h *half) Estimate(lo, hi []byte) (entries, size uint64) {
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
 		return 0, 0
@@ -73,7 +73,8 @@ func (h *half) Estimate(lo, hi []byte) (entries, size uint64) {
 	return uint64(e.entries + 0.5), uint64(e.size + 0.5)
 }
 
-// findEnds walks to both ends of the range, and notes what lies between the paths.
+// findEnds walks to both ends of the range and notes the nodes between the
+// paths.
 func (e *estimate) findEnds(t *tree, lo, hi []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -104,9 +105,9 @@ func (e *estimate) findEnds(t *tree, lo, hi []byte) {
 	e.noteRecords(to, nil, hi)
 }
 
-// noteRecords notes the records of a leaf that lie inside the range, an end of which is
-// nil where it lies outside the leaf. The caller holds the tree's lock: no leaf is
-// split, so the ends lie within its fences.
+// noteRecords notes the records of a leaf that are inside the range. lo or hi
+// is nil if that end is outside the leaf. The caller holds the tree's lock: no
+// leaf is split, so the ends stay within its fences.
 func (e *estimate) noteRecords(at ref, lo, hi []byte) {
 	var refs [fanout]ref
 	l := e.a.leaf(at)
@@ -121,8 +122,8 @@ func (e *estimate) noteRecords(at ref, lo, hi []byte) {
 	e.ends = append(e.ends, refs[min(first, end):end]...)
 }
 
-// note notes the children of a node from position first up to end as nodes of a level
-// inside the range.
+// note notes the children of a node at positions first to end-1, which are
+// inside the range, for a level.
 func (e *estimate) note(level int, node ref, first, end int) {
 	n := e.a.inner(node)
 	ctl := n.ctl.Load()
@@ -131,8 +132,8 @@ func (e *estimate) note(level int, node ref, first, end int) {
 	}
 }
 
-// thinned leaves at most sampleNodes of the nodes of a level, evenly spread, each of
-// which stands for as many more.
+// thinned returns at most sampleNodes of the nodes of a level, evenly spread
+// and with their weights raised accordingly.
 func thinned(nodes []sampled) []sampled {
 	n := len(nodes)
 	if n <= sampleNodes {
@@ -146,8 +147,8 @@ func thinned(nodes []sampled) []sampled {
 	return nodes[:sampleNodes]
 }
 
-// children appends those of nodes above the leaves. A node may be replaced in that
-// time; what it led to stays.
+// children appends the children of inner nodes. A node may be replaced
+// concurrently; its old children stay valid.
 func (e *estimate) children(out, nodes []sampled) []sampled {
 	out = slices.Grow(out, (len(nodes)+2)*fanout)
 	for _, s := range nodes {
@@ -160,7 +161,7 @@ func (e *estimate) children(out, nodes []sampled) []sampled {
 	return out
 }
 
-// addLeaf counts a leaf that lies wholly inside.
+// addLeaf counts a leaf that is wholly inside the range.
 func (e *estimate) addLeaf(s sampled) {
 	var refs [fanout]ref
 	l := e.a.leaf(s.at)
@@ -174,9 +175,9 @@ func (e *estimate) addLeaf(s sampled) {
 	}
 }
 
-// addRecord counts the versions of a key, for weight keys. Of very many it goes by the
-// height of the newest, which is right when they came in order, and by the size of
-// those that it looked at.
+// addRecord counts the versions of a key, for weight keys. If there are very
+// many it uses the height of the newest, which is right if they came in order,
+// and the average size of those it visited.
 func (e *estimate) addRecord(r ref, weight float64) {
 	rec := e.a.record(r)
 	newest := e.a.newestOf(rec)

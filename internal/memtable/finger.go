@@ -7,58 +7,59 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Where a key goes, without a descent and without a look at the index.
+// This file finds where a key goes without a descent or a look at the index.
 //
-// Of keys in order the next one mostly goes to the leaf of the one before. A leaf
-// stays in the tree and keeps its place there for ever; what changes is that
-// splits narrow its fences, and raise its version after. So a writer that loads a
-// leaf's version, then its fences, and finds the key between them, knows where
-// the key belongs if the version is still the same under the leaf's lock: the
-// same that a descent's result has to pass.
+// In a sequence of ascending keys, the next key mostly goes to the same leaf. A
+// leaf keeps its position in the tree for ever; a split only narrows its fences
+// and raises its version afterwards. So a writer that loads a leaf's version,
+// then its fences, and finds the key between them, knows where the key belongs
+// if the version is still the same once it holds the leaf's lock. The result of
+// a descent passes the same check.
 //
-// Such a leaf also answers whether the tree holds the key, if its ctl is loaded
+// Such a leaf also shows whether the tree holds the key, if its ctl is loaded
 // after the version and before the fences. A split stores a fence, then the ctl
-// without what went elsewhere, then the version: so a ctl that lacks entries
-// comes with fences that keep away readers that look for them. (With the fences first,
-// a key that a split had just moved was taken for absent, and added again.) The
-// slots that a ctl says are in use are used for others only at a later version,
-// so what is read before the version is looked at again is what the leaf held
-// when its ctl was loaded; and while it still holds what a split has copied to
-// another leaf, nothing is added there. A key that is then absent stays so as long as the
-// lock of its partition is held, under which alone it can be added.
+// without the entries that it moved, then the version. So a ctl that lacks
+// entries comes with fences that exclude their keys. (With the fences loaded
+// first, a key that a split had just moved was taken for absent and added
+// again.) Slots in use in a ctl are reused only at a later version. So
+// everything read before the version is checked again is what the leaf held
+// when its ctl was loaded; and while the leaf still holds entries that a split
+// has copied to another leaf, nothing is added there. A key found absent stays
+// absent as long as the caller holds the lock of its partition, which every
+// writer of the key needs.
 //
-// Within a version entries only come, and each raises the count in ctl. So a
-// writer that has the leaf's lock and finds the version and the ctl as they were, finds also
-// the key's position as it was.
+// Within a version entries are only added, and each raises the count in ctl. So
+// a writer that holds the leaf's lock and finds version and ctl unchanged also
+// knows that the key's position is unchanged.
 
-// leafRef is where a key belongs: a leaf as it was at some version.
+// leafRef is where a key belongs: a leaf at some version.
 type leafRef struct {
 	leaf    *leaf
 	version uint32
 	absent  bool   // the tree does not hold the key
 	pos     int    // if absent: the key's position at this ctl
-	ctl     uint64 // likewise
+	ctl     uint64 // the ctl of pos
 }
 
-// Finger remembers where the last key of a sequence of keys went, so that the
-// next one, if it is near, gets there without a descent. The zero value
-// remembers nothing. It is for one generation and one goroutine.
+// Finger remembers the leaf of the last key of a sequence of keys, so that the
+// next key, if it is near, needs no descent. The zero value remembers nothing.
+// A finger is for one generation and one goroutine.
 type Finger struct {
 	leaf *leaf
-	// near says that two keys in a row went to the leaf, without which a look at
-	// it is not worth the misses on its fences.
+	// near is set after two consecutive keys in the leaf; otherwise looking at
+	// it is not worth the cache misses on its fences.
 	near bool
 }
 
-// note remembers where a key went.
+// note remembers the leaf of a key.
 func (f *Finger) note(l *leaf) {
 	f.near = f.leaf == l
 	f.leaf = l
 }
 
-// atEnd returns the last leaf, if the key belongs there: ascending inserts need
-// neither finger nor descent. If the key is greater than all in the tree, it
-// need not be searched either.
+// atEnd returns the last leaf if the key belongs there: ascending inserts need
+// neither finger nor descent. If the key is greater than all in the tree, the
+// leaf is not searched either.
 func (t *tree) atEnd(key []byte) (s leafRef) {
 	if base.Head(key) < t.lastHead.Load() {
 		return leafRef{}
@@ -84,8 +85,8 @@ func (t *tree) atEnd(key []byte) (s leafRef) {
 	return s
 }
 
-// near returns the leaf that the finger points to, if the key belongs there,
-// and the key's record, if it is there.
+// near returns the finger's leaf if the key belongs there, and the key's record
+// if it exists.
 func (t *tree) near(f *Finger, key []byte) (s leafRef, r ref) {
 	l := f.leaf
 	s.version = l.version.Load()

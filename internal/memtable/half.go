@@ -11,24 +11,24 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// fixedOverhead is what a half needs beside what was reserved: the first
-// nodes, a root for each level, and room for the amortization to start.
+// fixedOverhead is what a half needs besides reservations: the first nodes, a
+// root for each level, and slack until averages hold.
 const fixedOverhead = 16 << 10
 
-// maxPartitions is set by the hash bits that choose one.
+// maxPartitions is set by the number of hash bits that choose a partition.
 const maxPartitions = 1 << partitionBits
 
-// maxKeySize is that of a key of the longest, after the number of its keyspace.
+// maxKeySize is the size of the longest key with its prefix.
 const maxKeySize = base.MaxKeySize + prefixSize
 
 // EntryBound returns the most that an entry can take from a reservation.
 func EntryBound(keyLen, valueLen int) int64 { return int64(EntryOverhead + keyLen + valueLen) }
 
-// Options says how large a memtable is.
+// Options are the sizes of a memtable.
 type Options struct {
-	// Capacity is how many bytes Reserve hands out, at most MaxCapacity.
+	// Capacity is how many bytes can be reserved, at most MaxCapacity.
 	Capacity int64
-	// Partitions is how many locks writers share: a power of two, 1 to 64.
+	// Partitions is how many locks the writers share: a power of two, 1 to 64.
 	Partitions int
 }
 
@@ -48,14 +48,14 @@ type half struct {
 	_        [lineSize - 8]byte
 }
 
-// newHalf makes an empty half. The error is that of the system refusing
-// memory, or base.ErrInvalidOptions.
+// newHalf returns an empty half. Its error is base.ErrInvalidOptions, or the
+// system's if that has no memory.
 func newHalf(o Options) (*half, error) {
 	if o.Partitions < 1 || o.Partitions > maxPartitions || bits.OnesCount(uint(o.Partitions)) != 1 {
-		return nil, fmt.Errorf("%w: %d memtable partitions", base.ErrInvalidOptions, o.Partitions)
+		return nil, fmt.Errorf("%w: %d memtable partitions: want a power of two from 1 to 64", base.ErrInvalidOptions, o.Partitions)
 	}
 	if o.Capacity < 0 || o.Capacity > MaxCapacity {
-		return nil, fmt.Errorf("%w: memtable of %d bytes", base.ErrInvalidOptions, o.Capacity)
+		return nil, fmt.Errorf("%w: memtable capacity of %d bytes: want at most %d", base.ErrInvalidOptions, o.Capacity, int64(MaxCapacity))
 	}
 	h := &half{
 		capacity:   o.Capacity,
@@ -74,15 +74,14 @@ func newHalf(o Options) (*half, error) {
 	return h, nil
 }
 
-// maxArena is what refs can reach and int can count.
+// maxArena is what refs can reach and an int can count.
 const maxArena = min(32<<30, int64(^uint(0)>>1)) - 64
 
 // MaxCapacity is the largest Options.Capacity, with any number of partitions.
 const MaxCapacity = maxArena - fixedOverhead - maxPartitions*indexFixed
 
-// Reserve takes n bytes, the sum of EntryBound over the entries to come, out
-// of the capacity. It answers false when they do not fit, and then nothing is
-// taken.
+// Reserve takes n bytes, the sum of EntryBound over the entries to come, from
+// the capacity. If they do not fit it takes nothing and returns false.
 func (h *half) Reserve(n int64) bool {
 	for {
 		r := h.reserved.Load()
@@ -96,13 +95,13 @@ func (h *half) Reserve(n int64) bool {
 }
 
 // Add adds an entry, within a reservation and between BeginWrite and EndWrite.
-// It copies key and value. hash is base.Hash(key). No two entries of a key have
-// the same trailer.
+// It copies key and value. hash is base.Hash(key). No two entries of a key may
+// have the same trailer.
 func (h *half) Add(key []byte, hash uint64, t base.Trailer, value []byte) {
 	h.AddNear(new(Finger), key, hash, t, value)
 }
 
-// AddNear is Add for one of a sequence of keys that may be in order.
+// AddNear is Add for a key of a sequence that may be ascending.
 func (h *half) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer, value []byte) {
 	if len(key) > maxKeySize || len(value) > base.MaxValueSize {
 		panic("memtable: Add of an entry over the limits")
@@ -127,8 +126,8 @@ func (h *half) AddNear(f *Finger, key []byte, hash uint64, t base.Trailer, value
 		h.arena.addVersion(h.arena.record(r), t, value)
 	} else {
 		if at.leaf == nil {
-			// First find the place: this only reads, so the processor does it
-			// while the bucket is still on its way from memory. The allocation
+			// Find the leaf first: that only reads, so the processor does it
+			// while the bucket is still on its way from memory. An allocation
 			// would make it wait.
 			at = h.tree.inside(key)
 		}
@@ -153,9 +152,9 @@ func (h *half) record(p *partition, key []byte, hash uint64) ref {
 	return r
 }
 
-// Get returns the newest version of a key that a read at sequence s sees,
-// whatever its kind. The value lies in the arena: it is valid as long as the
-// half, and must not be written to.
+// Get returns the newest version of a key visible at sequence s, of whatever
+// kind. The value is in the arena: it is valid as long as the half, and must
+// not be written to.
 func (h *half) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
 	p := &h.partitions[hash&h.mask]
 	r := h.record(p, key, hash)
@@ -174,16 +173,16 @@ func (h *half) Get(key []byte, hash uint64, s base.SeqNum) (t base.Trailer, valu
 	return v.trailer, rec.value(v), true
 }
 
-// Prefetch asks memory for what Get or Add will need first. Called some 100 ns
-// ahead, as when a batch is applied or while a commit waits for its turn, it
-// saves them a cache miss.
+// Prefetch prefetches what Get or Add will need first. Called some 100 ns
+// ahead, as while a batch is applied or a commit waits for its turn, it saves
+// them a cache miss.
 func (h *half) Prefetch(hash uint64) {
 	p := &h.partitions[hash&h.mask]
 	state := p.state.Load()
 	prefetchLine(unsafe.Pointer(h.arena.bucket(state, bucketOf(hash, uint32(state)))))
 }
 
-// Len returns the number of entries. Range tombstones are none.
+// Len returns the number of entries, not counting range tombstones.
 func (h *half) Len() int {
 	n := 0
 	for i := range h.partitions {
@@ -203,10 +202,10 @@ func (h *half) Empty() bool {
 // Bytes returns how much of the capacity is reserved.
 func (h *half) Bytes() int64 { return h.reserved.Load() }
 
-// MemBytes returns the address space taken, reserved or not: the charge on the
-// memory budget.
+// MemBytes returns the address space taken, reserved or not, which is charged
+// to the memory budget.
 func (h *half) MemBytes() int { return int(h.arena.size) }
 
-// Free gives the memory back. No caller may use the half, its iterators or
-// any slice that came from them, any more.
+// Free frees the memory. The half, its iterators and slices from them must not
+// be used any more.
 func (h *half) Free() { h.arena.free() }

@@ -9,35 +9,35 @@ import (
 )
 
 // A hint says that at some sequence every key in a range was dead: deleted, in
-// this memtable and in all that is older, or expired by some time. It is what an
-// iterator found out by stepping over one tombstone after another, and spares the next one the way. It
-// is no tombstone: it deletes nothing, point reads and flushes do not look at
-// it, and it goes with the memtable.
+// this memtable and everything older, or expired by some time. An iterator that
+// stepped over one tombstone after another leaves a hint, which spares the next
+// iterator the same way. A hint is not a tombstone: it deletes nothing, point
+// reads and flushes ignore it, and it is freed with the memtable.
 //
 // As with range tombstones, an iterator of this memtable may jump over a
-// fragment of hints while it is clean, for which Add marks what it puts there.
-// But a hint is seen at once, even over entries that came before it and are
-// newer: it is not clean before AddHint has looked for them.
+// fragment of hints while it is clean; Add marks the fragments that it writes
+// into. But a hint becomes visible at once, even over entries that came before
+// it and are newer, so it is not clean until AddHint has looked for those.
 
-// maxHints and maxHintKeys bound the memory of the hints, at about 200 bytes each
-// and those of the keys.
+// maxHints and maxHintKeys bound the memory of the hints: about 200 bytes each,
+// and their keys.
 const (
 	maxHints    = 1 << 12
 	maxHintKeys = 1 << 10
 )
 
-// hints are those of a half. Runs of keys of which some are dead only
-// because their time is over are apart: a read at an earlier time does without.
+// hints are the hints of a half. Hints over keys of which some are expired and
+// not deleted are kept apart: reads at an earlier time ignore them.
 type hints struct {
 	deleted rangedel.Set
 	expired rangedel.Set
-	// expiredAt is the latest time at which a hint in expired was found. It is
-	// raised before the hint is added, so a reader that loads the view first
-	// never sees a hint without its time.
+	// expiredAt is the latest time of a hint in expired. It is raised before
+	// the hint is added, so a reader that loads the view first never sees a
+	// hint without its time.
 	expiredAt atomic.Uint64
 }
 
-// reuse notes an entry that was added.
+// reuse marks the hints over an entry that is added.
 func (h *hints) reuse(key []byte, seq base.SeqNum) {
 	if v := h.deleted.View(); v != nil {
 		v.MarkDirty(key, seq)
@@ -47,9 +47,9 @@ func (h *hints) reuse(key []byte, seq base.SeqNum) {
 	}
 }
 
-// AddHint notes that all entries in [lo, hi) up to a sequence, which is visible,
-// are dead; at is 0 if they all were deleted, and else the time at which they
-// are deleted or expired. It copies the keys, and passes over very long ones.
+// AddHint notes that all entries in [lo, hi) up to seq, which is visible, are
+// dead. at is 0 if all were deleted, else the time at which they are deleted or
+// expired. It copies the keys and ignores hints with very long ones.
 func (h *half) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
 	set := &h.hints.deleted
 	if at != 0 {
@@ -61,7 +61,7 @@ func (h *half) AddHint(lo, hi []byte, seq base.SeqNum, at uint64) {
 	if at != 0 {
 		raise(&h.hints.expiredAt, at)
 	}
-	// Of two hints the newer is enough: a read before it does without.
+	// Of two hints the newer is enough: a read at an older sequence ignores it.
 	v := set.AddSeen(lo, hi, seq, []base.SeqNum{base.SeqNumMax})
 	invariant.Yield()
 	v.MarkDirtyRange(lo, hi, h.newest())
@@ -72,12 +72,12 @@ func raise(a *atomic.Uint64, to uint64) {
 	}
 }
 
-// Hints returns the hints about deleted keys that there are now, as range
-// tombstones; nil when there are none.
+// Hints returns the current hints about deleted keys, as range tombstones; nil
+// when there are none.
 func (h *half) Hints() *rangedel.View { return h.hints.deleted.View() }
 
-// ExpiredHints returns the hints about keys of which some expired, for a read at
-// a time; nil when there are none, or some were found at a later time.
+// ExpiredHints returns the hints about keys of which some expired, for a read
+// at a time. It returns nil when there are none, or some have a later time.
 func (h *half) ExpiredHints(at uint64) *rangedel.View {
 	v := h.hints.expired.View()
 	if v == nil || at < h.hints.expiredAt.Load() {

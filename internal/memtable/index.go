@@ -10,11 +10,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// The hash index of a partition: which record holds a key. It is a linear
-// hash table (Litwin, VLDB 1980) of buckets of one cache line, which grows by
-// one bucket at a time: no pause to rehash everything, no old table left
-// behind in an arena that cannot take memory back. Bucket n+1 is split off one
-// older bucket; both are reached through a directory of segments.
+// The hash index of a partition maps keys to records. It is a linear hash table
+// (Litwin, VLDB 1980) of buckets of one cache line, which grows by one bucket
+// at a time: it never pauses to rehash everything and leaves no old table
+// behind in an arena that cannot free memory. Bucket n+1 is split off one older
+// bucket. Buckets are reached through a directory of segments.
 //
 //	directory  ref of segment 0 | of segment 1 | ...       (doubled when full)
 //	segment    segmentBuckets buckets
@@ -25,21 +25,20 @@ import (
 // compares the tags in registers and touches a record only when one matches,
 // so a miss costs one cache line and in 3 % of cases a second.
 //
-// A split must know one more bit of each hash. It is among those kept in the
-// slots, chosen so that they cover the last splits before the arena is full;
-// only for the first ones, when the table is small and in the cache, are keys
-// hashed again. (Hashing again each time was a fifth of an insert, for the
-// misses on cold records.)
+// A split needs one more bit of each hash. Slots keep some bits, those of the
+// last splits before the arena is full; keys are hashed again only for the
+// first splits, when the table is small and in the cache. (Hashing them at
+// every split was a fifth of an insert, for the misses on cold records.)
 //
-// Readers take no lock. A record present throughout a lookup lies in the same
-// slot throughout, but for a split, which copies it to the new bucket, then
-// publishes the new number of buckets, then clears the old slots: so a reader
-// that finds nothing looks whether its key now belongs elsewhere, and if so
-// tries again.
+// Readers take no lock. A record present throughout a lookup stays in its slot,
+// unless its bucket is split. A split copies it to the new bucket, publishes
+// the new number of buckets, then clears the old slots. So a reader that finds
+// nothing checks whether its key now belongs to another bucket, and if so tries
+// again.
 //
-// The index is only a shortcut to the tree. Where an adversary makes hashes
-// collide until the index would take more memory than its share, it leaves
-// keys out and says so (spilled); lookups that miss then ask the tree.
+// The index is only a shortcut to the tree. If an adversary makes hashes
+// collide until the index would take more memory than its share, it leaves keys
+// out and sets spilled; lookups that miss then ask the tree.
 
 const (
 	bucketSlots    = 12
@@ -48,23 +47,23 @@ const (
 	segmentSize    = segmentBuckets * bucketSize
 	firstDirectory = lineSize / 4 // refs in the first directory: one line
 
-	// bucketLoad is how many keys there are to a bucket. While buckets are
-	// being split, those not yet split hold up to twice as many as the rest,
+	// bucketLoad is the average number of keys in a bucket. While buckets are
+	// being split, those not yet split hold up to twice as many as the others,
 	// so 6 means 6 to 12 of the 12 slots.
 	bucketLoad = 6
 
-	// indexBytesPerKey bounds the index memory per key: a bucket for
-	// bucketLoad keys (10.7), its share of the directory and of the outgrown
-	// ones (0.4), and overflow buckets. Random keys need 11.5 in all.
+	// indexBytesPerKey bounds the index memory per key: a bucket for bucketLoad
+	// keys (10.7), its share of the directory and of outgrown directories
+	// (0.4), and overflow buckets. Random keys need 11.5 in all.
 	indexBytesPerKey = 16
 
-	// indexFixed is what the index of an empty partition takes, with room for
-	// a directory that has just been doubled.
+	// indexFixed is the size of the index of an empty partition, with room for
+	// a directory that has just doubled.
 	indexFixed = segmentSize + firstDirectory*4 + 3*lineSize
 )
 
-// EntryOverhead is the most bytes of the arena, averaged over a half,
-// that an entry takes beside its key and value:
+// EntryOverhead is the most bytes of the arena, averaged over a half, that an
+// entry takes besides its key and value:
 //
 //	record or version header    24
 //	alignment                    7
@@ -89,16 +88,16 @@ type bucket struct {
 	slots [bucketSlots]atomic.Uint32
 }
 
-// slotLayout says how slots of an arena are packed.
+// slotLayout is how slots of an arena are packed.
 type slotLayout struct {
 	refBits  int    // bits of a ref
 	firstBit uint32 // the lowest bucket bit of the hash that is kept
-	keptBits uint32 // how many are
-	kept     uint32 // mask for them
+	keptBits uint32 // how many bits are kept
+	kept     uint32 // mask for these bits
 }
 
-// maxKeptBits is enough: eight doublings before the arena is full the table is
-// a 256th of its last size.
+// maxKeptBits bounds the kept bits: eight doublings before the arena is full,
+// the table is a 256th of its last size.
 const maxKeptBits = 8
 
 func makeSlotLayout(arenaSize uint64, partitions int) slotLayout {
@@ -115,7 +114,7 @@ func (s *slotLayout) pack(r ref, hash uint64) uint32 {
 
 func (s *slotLayout) ref(slot uint32) ref { return ref(slot & (1<<s.refBits - 1)) }
 
-// partition is the share of the keys with one value of the low hash bits.
+// partition holds the keys with one value of the low hash bits.
 type partition struct {
 	mu       sync.Mutex    // held while a key of the partition is written
 	state    atomic.Uint64 // ref of the directory <<32 | number of buckets
@@ -188,10 +187,10 @@ const (
 )
 
 // zeroBytes has the high bit set in every byte of x that is zero, and perhaps
-// in bytes above one: its callers look at what they find.
+// in bytes above one; callers check each match.
 func zeroBytes(x uint64) uint64 { return (x - lowBits) &^ x & highBits }
 
-// searchChain looks for a key in a bucket and those that overflow from it.
+// searchChain looks for a key in a bucket and its overflow buckets.
 func (p *partition) searchChain(a *arena, b *bucket, tag uint8, key []byte) ref {
 	want := uint64(tag) * lowBits
 	for {
@@ -201,7 +200,7 @@ func (p *partition) searchChain(a *arena, b *bucket, tag uint8, key []byte) ref 
 				return r
 			}
 		}
-		// The upper half is all ones, so that it never looks like a match.
+		// The upper half is all ones, so that it never matches.
 		for m := zeroBytes(uint64(b.tags1.Load()) ^ want&(1<<32-1) | ^uint64(1<<32-1)); m != 0; m &= m - 1 {
 			r := p.layout.ref(b.slots[8+bits.TrailingZeros64(m)>>3&3].Load())
 			if r != 0 && a.equalKey(r, key) {
@@ -216,7 +215,7 @@ func (p *partition) searchChain(a *arena, b *bucket, tag uint8, key []byte) ref 
 	}
 }
 
-// insert adds a record whose key the index does not hold. The caller holds mu.
+// insert adds a record whose key is not in the index. The caller holds mu.
 func (p *partition) insert(a *arena, r ref, hash uint64) {
 	p.keys++
 	n := uint32(p.state.Load())
@@ -230,8 +229,9 @@ func (p *partition) insert(a *arena, r ref, hash uint64) {
 	}
 }
 
-// prefetchSplit asks for what the next insert, which makes bucket n, will need:
-// it waits for two cache misses otherwise, a fifth of an ascending insert.
+// prefetchSplit prefetches what the next insert, which makes bucket n, will
+// need. Otherwise that waits for two cache misses, a fifth of an ascending
+// insert.
 func (p *partition) prefetchSplit(a *arena, n uint32) {
 	state := p.state.Load()
 	prefetchLine(unsafe.Pointer(a.bucket(state, splitFrom(n))))
@@ -240,11 +240,10 @@ func (p *partition) prefetchSplit(a *arena, n uint32) {
 	}
 }
 
-// splitFrom returns the bucket from which bucket n is split off.
+// splitFrom returns the bucket that bucket n is split off from.
 func splitFrom(n uint32) uint32 { return n &^ (1 << (bits.Len32(n) - 1)) }
 
-// put writes into the first free slot of a chain, and then the tag that leads
-// to it.
+// put writes a slot, the first free one of a chain, and then its tag.
 func (p *partition) put(a *arena, b *bucket, tag uint8, slot uint32) {
 	for {
 		if m := zeroBytes(b.tags0.Load()); m != 0 {
@@ -272,8 +271,8 @@ func (p *partition) put(a *arena, b *bucket, tag uint8, slot uint32) {
 	}
 }
 
-// afford counts n more bytes of index memory, if they are within the share of
-// the keys there are.
+// afford counts n more bytes of index memory if they are within the share of
+// the current keys.
 func (p *partition) afford(n int) bool {
 	if p.memory+n > indexFixed+indexBytesPerKey*p.keys {
 		return false
@@ -282,8 +281,8 @@ func (p *partition) afford(n int) bool {
 	return true
 }
 
-// split makes bucket n from those keys of one older bucket that belong there
-// once there are n+1.
+// split makes bucket n out of the keys of one older bucket that belong there
+// once there are n+1 buckets.
 func (p *partition) split(a *arena, n uint32) {
 	if !p.growDirectory(a, n) {
 		return
@@ -312,13 +311,14 @@ func (p *partition) split(a *arena, n uint32) {
 	}
 }
 
-// leaving returns the slots of b, as bits, whose keys belong into bucket n once
-// there are n+1: those with a one where the number n has its highest.
+// leaving returns, as bits, the slots of b whose keys belong into bucket n once
+// there are n+1 buckets: those whose hash has a one where n has its highest
+// bit.
 func (p *partition) leaving(a *arena, b *bucket, n uint32) (moves uint16) {
 	bit := uint32(bits.Len32(n)) - 1
 	used := b.used()
 	if bit-p.layout.firstBit < p.layout.keptBits {
-		// No branch here: it would be taken at random, half of the times.
+		// No branch: it would be taken at random, half of the time.
 		shift := uint32(p.layout.refBits) + bit - p.layout.firstBit
 		for i := range bucketSlots {
 			moves |= uint16(b.slots[i].Load()>>(shift&31)&1) << i
@@ -333,7 +333,7 @@ func (p *partition) leaving(a *arena, b *bucket, n uint32) (moves uint16) {
 	return moves
 }
 
-// growDirectory makes sure that bucket n exists, empty.
+// growDirectory ensures that bucket n exists, empty.
 func (p *partition) growDirectory(a *arena, n uint32) bool {
 	if n%segmentBuckets != 0 {
 		return true
@@ -365,7 +365,7 @@ func (a *arena) overflow(b *bucket) *bucket {
 	return nil
 }
 
-// used returns the slots, as bits, that have a tag.
+// used returns, as bits, the slots that have a tag.
 func (b *bucket) used() uint16 {
 	return uint16(byteBits(b.tags0.Load())) | uint16(byteBits(uint64(b.tags1.Load())))<<8
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Iter walks a half in key order. It takes no lock and holds nothing:
-// the caller keeps the memtable alive. It sees every entry that was added
-// before it was made and is visible to it.
+// Iter walks a half in key order. It takes no lock and holds nothing: the
+// caller keeps the memtable alive. It returns every visible entry that was
+// added before the iterator was made.
 //
-// It copies the refs of a leaf when it comes to it, so writers do not disturb
-// it there; to leave the leaf it goes down the tree again with the fence. That
-// is one descent in about ten entries, and needs no stack and no links between
-// leaves that splits would have to keep right.
+// It copies the refs of a leaf on arrival, so writers do not disturb it there.
+// To leave the leaf it descends the tree again with the leaf's fence. That is
+// one descent in about ten entries, and needs no stack and no links between
+// leaves that splits would have to maintain.
 type Iter struct {
 	half  *half
 	limit base.Trailer // entries with a larger trailer are not visible
@@ -24,16 +24,16 @@ type Iter struct {
 
 	at      found       // the leaf
 	refs    [fanout]ref // of the leaf, in order
-	n, pos  int         // refs in use; where we are, or -1 or n beside them
+	n, pos  int         // refs in use; the current position, or -1 or n at the ends
 	lo, hi  ref         // fences of the leaf
 	touched bool        // touch has been called for the leaf
 	place   place
-	rec     *record  // current; kept at the ends, to come back
+	rec     *record  // current; kept at the ends for the way back
 	ver     *version // current
 	kv      base.KV
 }
 
-// place says where an iterator stands.
+// place is where an iterator stands.
 type place uint8
 
 const (
@@ -45,30 +45,30 @@ const (
 
 var _ base.Iterator = (*Iter)(nil)
 
-// Init makes the iterator ready to walk what a read at sequence s sees: of
-// each user key the newest visible version, whatever number lie above or below
-// it. Where that is a merge operand, Next goes on to what it lies on: older
-// operands, and the first version that is none. A walk back shows the newest
-// version alone, and Next from there goes to the next key.
+// Init prepares the iterator to walk what a read at sequence s sees: of each
+// user key the newest visible version, however many lie above or below it. If
+// that is a merge operand, Next continues with what is under it: older operands
+// and the first version of another kind. Prev returns the newest version alone,
+// and Next from there goes to the next key.
 func (i *Iter) Init(h *half, s base.SeqNum) {
 	i.half, i.limit, i.all = h, base.SeekTrailer(s), false
 	i.place = unpositioned
 }
 
-// InitAll makes the iterator ready to walk every version of every key.
+// InitAll prepares the iterator to walk every version of every key.
 func (i *Iter) InitAll(h *half) {
 	i.half, i.limit, i.all = h, base.TrailerMax, true
 	i.place = unpositioned
 }
 
-// NewIter makes an iterator over what a read at sequence s sees.
+// NewIter returns an iterator over what a read at sequence s sees.
 func (h *half) NewIter(s base.SeqNum) *Iter {
 	i := new(Iter)
 	i.Init(h, s)
 	return i
 }
 
-// NewAllIter makes an iterator over every version.
+// NewAllIter returns an iterator over every version.
 func (h *half) NewAllIter() *Iter {
 	i := new(Iter)
 	i.InitAll(h)
@@ -133,7 +133,7 @@ func (i *Iter) Next() *base.KV {
 	return i.forward()
 }
 
-// Prev goes to the entry before.
+// Prev goes to the previous entry.
 func (i *Iter) Prev() *base.KV {
 	switch i.place {
 	case unpositioned, afterLast:
@@ -157,7 +157,7 @@ func (i *Iter) Prev() *base.KV {
 // Err is always nil: memory does not fail.
 func (i *Iter) Err() error { return nil }
 
-// Close lets go of the half. Init makes the iterator usable again.
+// Close releases the half. Init makes the iterator usable again.
 func (i *Iter) Close() error {
 	i.half, i.rec, i.ver = nil, nil, nil
 	i.kv = base.KV{}
@@ -165,7 +165,7 @@ func (i *Iter) Close() error {
 	return nil
 }
 
-// forward shows the first visible entry from pos on.
+// forward returns the first visible entry from pos on.
 func (i *Iter) forward() *base.KV {
 	i.ahead = true
 	a := &i.half.arena
@@ -185,8 +185,8 @@ func (i *Iter) forward() *base.KV {
 	}
 }
 
-// cross goes to the leaf on the right and stands at its first key that was not
-// in this one.
+// cross goes to the leaf on the right, to its first key that was not in this
+// one.
 func (i *Iter) cross() {
 	t := &i.half.tree
 	if f, ok := t.neighbour(i.at, 1); ok && i.copy(f) {
@@ -209,8 +209,8 @@ func (i *Iter) cross() {
 	i.touch(i.pos, i.n, 1)
 }
 
-// crossBack goes to the leaf on the left and stands at its last key that was
-// not in this one.
+// crossBack goes to the leaf on the left, to its last key that was not in this
+// one.
 func (i *Iter) crossBack() {
 	t := &i.half.tree
 	if f, ok := t.neighbour(i.at, -1); ok && i.copy(f) {
@@ -229,7 +229,7 @@ func (i *Iter) crossBack() {
 	i.touch(0, i.pos+1, -1)
 }
 
-// backward shows the last visible entry from pos down.
+// backward returns the last visible entry from pos down.
 func (i *Iter) backward() *base.KV {
 	i.ahead = false
 	a := &i.half.arena
@@ -270,7 +270,7 @@ func (i *Iter) show(v *version) *base.KV {
 	return &i.kv
 }
 
-// load goes to the leaf of a key, and stands at the first key not less.
+// load goes to the leaf of a key, and to the first key >= it.
 func (i *Iter) load(key []byte, to target) {
 	t := &i.half.tree
 	i.touched = false
@@ -286,8 +286,8 @@ func (i *Iter) load(key []byte, to target) {
 	}
 }
 
-// copy makes f the leaf of the iterator. It answers false, and must be given
-// another, when the leaf was split in between.
+// copy makes f the leaf of the iterator. It returns false if the leaf was split
+// since f was found; the caller then finds another.
 func (i *Iter) copy(f found) bool {
 	invariant.Yield()
 	var refs [fanout]ref
@@ -301,10 +301,9 @@ func (i *Iter) copy(f found) bool {
 	return true
 }
 
-// touch asks for the records at positions first up to end, and for the leaf
-// that comes after in the direction of the walk, before the walk gets there:
-// else it would wait for each of them in turn. (To ask for the records of that
-// next leaf as well gained nothing.)
+// touch prefetches the records at positions first to end-1 and the next leaf in
+// the direction of the walk. Otherwise the walk would wait for each in turn.
+// (Prefetching the records of the next leaf as well gained nothing.)
 func (i *Iter) touch(first, end, by int) {
 	t := &i.half.tree
 	i.touched = true
@@ -316,7 +315,7 @@ func (i *Iter) touch(first, end, by int) {
 	}
 }
 
-// prefetchLeaf asks for the lines of a leaf that a walk needs.
+// prefetchLeaf prefetches the lines of a leaf that a walk needs.
 func (a *arena) prefetchLeaf(r ref) {
 	refs := r + ref(unsafe.Offsetof(leaf{}.refs)>>wordShift)
 	ahead := [2]ref{r, refs}

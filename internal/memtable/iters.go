@@ -2,16 +2,16 @@ package memtable
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// Iters are the iterators of one scan over the memtables that it reads, with room that
-// the next scan uses again. The zero value is ready for Reset.
+// Iters holds the iterators of one scan over the memtables that it reads, in
+// memory that the next scan reuses. The zero value is ready for Reset.
 type Iters struct {
 	keyspace uint32
 	n        int
-	root     []Iter       // of the default keyspace
-	others   []prefixIter // of another
+	root     []Iter       // for the default keyspace
+	others   []prefixIter // for another keyspace
 }
 
-// Reset forgets the iterators, and makes room for n of a keyspace.
+// Reset drops the iterators, and makes room for n iterators of a keyspace.
 func (r *Iters) Reset(keyspace uint32, n int) {
 	r.keyspace, r.n = keyspace, 0
 	if keyspace == 0 {
@@ -22,7 +22,7 @@ func (r *Iters) Reset(keyspace uint32, n int) {
 }
 
 // Add returns an iterator over what a read at sequence s sees of a memtable, as
-// Iter.Init says; nil when there is nothing. It is valid until Reset.
+// Iter.Init says, or nil when there is nothing. It is valid until Reset.
 func (r *Iters) Add(m *Memtable, s base.SeqNum) base.Iterator {
 	h := m.of(r.keyspace)
 	if h == nil || h.Empty() {

@@ -10,21 +10,22 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// Memtable is what all keyspaces wrote since the last switch. Keyspace 0, the
-// default one, has one half to itself, where keys are as the program gave them: it
-// pays nothing for there being others. These share the second half, in which a key
-// comes after the number of its keyspace: ten thousand of them cost no more than what
-// was written, and an idle one pins no memory.
+// Memtable holds the entries that all keyspaces wrote since the last switch.
+// Keyspace 0, the default one, has a half to itself with unprefixed keys, so
+// the existence of others costs it nothing. The others share the second half,
+// in which each key has its keyspace's number as a prefix: ten thousand
+// keyspaces cost no more than what was written to them, and an idle one pins no
+// memory.
 type Memtable struct {
 	o    Options // immutable
-	root *half   // immutable; its reservation and its writers are those of both
+	root *half   // immutable; its reservation and its writers cover both halves
 	// shared is nil until a keyspace other than the default one needs it. Share
-	// stores it, which one goroutine calls at a time.
+	// stores it; one goroutine calls that at a time.
 	shared atomic.Pointer[half]
 }
 
-// New makes an empty memtable. The error is that of the system refusing memory, or
-// base.ErrInvalidOptions.
+// New returns an empty memtable. Its error is base.ErrInvalidOptions, or the
+// system's if that has no memory.
 func New(o Options) (*Memtable, error) {
 	h, err := newHalf(o)
 	if err != nil {
@@ -33,8 +34,8 @@ func New(o Options) (*Memtable, error) {
 	return &Memtable{o: o, root: h}, nil
 }
 
-// Share makes the half for keyspaces other than the default one, if it is not there
-// yet. It comes before the first Add for one of them.
+// Share makes the half for keyspaces other than the default one if there is
+// none. Callers call it before the first Add for one of them.
 func (m *Memtable) Share() error {
 	if m.shared.Load() != nil {
 		return nil
@@ -47,7 +48,7 @@ func (m *Memtable) Share() error {
 	return nil
 }
 
-// of returns the half that a keyspace is in, or nil.
+// of returns the half of a keyspace, or nil.
 func (m *Memtable) of(keyspace uint32) *half {
 	if keyspace == 0 {
 		return m.root
@@ -55,36 +56,35 @@ func (m *Memtable) of(keyspace uint32) *half {
 	return m.shared.Load()
 }
 
-// Reserve takes n bytes, the sum of EntryBound over the entries to come, out
-// of the capacity. It answers false when they do not fit, and then nothing is
-// taken.
+// Reserve takes n bytes, the sum of EntryBound over the entries to come, from
+// the capacity. If they do not fit it takes nothing and returns false.
 func (m *Memtable) Reserve(n int64) bool { return m.root.Reserve(n) }
 
 // Bytes returns how much of the capacity is reserved.
 func (m *Memtable) Bytes() int64 { return m.root.Bytes() }
 
-// Capacity returns how many bytes Reserve hands out.
+// Capacity returns how many bytes can be reserved.
 func (m *Memtable) Capacity() int64 { return m.o.Capacity }
 
-// BeginWrite lets a writer in. It answers false once WaitWriters has begun: the
-// caller then holds an old memtable, must not add to it nor call EndWrite, and goes
-// to load the current one.
+// BeginWrite admits a writer. It returns false once WaitWriters has begun: the
+// caller then has an old memtable, must not add to it nor call EndWrite, and
+// loads the current one.
 func (m *Memtable) BeginWrite() bool { return m.root.BeginWrite() }
 
-// EndWrite lets a writer out.
+// EndWrite ends a write that BeginWrite admitted.
 func (m *Memtable) EndWrite() { m.root.EndWrite() }
 
-// WaitWriters refuses new writers and returns when the last one is out. From
-// then on the memtable does not change. It may be called more than once.
+// WaitWriters refuses new writers and waits for the last one to end. From then
+// on the memtable does not change. It may be called more than once.
 func (m *Memtable) WaitWriters() { m.root.WaitWriters() }
 
-// Empty reports whether nothing was added, to any keyspace.
+// Empty reports whether nothing was added to any keyspace.
 func (m *Memtable) Empty() bool {
 	h := m.shared.Load()
 	return m.root.Empty() && (h == nil || h.Empty())
 }
 
-// Len returns the number of entries. Range tombstones are none.
+// Len returns the number of entries, not counting range tombstones.
 func (m *Memtable) Len() int {
 	n := m.root.Len()
 	if h := m.shared.Load(); h != nil {
@@ -93,8 +93,8 @@ func (m *Memtable) Len() int {
 	return n
 }
 
-// Free gives the memory back. No caller may use the memtable, its iterators or any
-// slice that came from them, any more.
+// Free frees the memory. The memtable, its iterators and slices from them must
+// not be used any more.
 func (m *Memtable) Free() {
 	m.root.Free()
 	if h := m.shared.Load(); h != nil {
@@ -102,9 +102,9 @@ func (m *Memtable) Free() {
 	}
 }
 
-// Get returns the newest version of a key that a read at sequence s sees,
-// whatever its kind. The value lies in the memtable: it is valid as long as
-// that, and must not be written to.
+// Get returns the newest version of a key visible at sequence s, of whatever
+// kind. The value is in the memtable: it is valid as long as that, and must not
+// be written to.
 func (m *Memtable) Get(k *Key, s base.SeqNum) (t base.Trailer, value []byte, ok bool) {
 	h := m.root
 	if k.keyspace != 0 {
@@ -115,8 +115,8 @@ func (m *Memtable) Get(k *Key, s base.SeqNum) (t base.Trailer, value []byte, ok 
 	return h.Get(k.full, k.hash, s)
 }
 
-// Ranges returns the range tombstones of a keyspace that there are now. See
-// rangedel.Set.View for when to ask.
+// Ranges returns the current range tombstones of a keyspace. rangedel.Set.View
+// says when readers must call it.
 func (m *Memtable) Ranges(keyspace uint32) Ranges {
 	if h := m.of(keyspace); h != nil {
 		return rangesIn(h.Ranges(), keyspace)
@@ -124,7 +124,8 @@ func (m *Memtable) Ranges(keyspace uint32) Ranges {
 	return Ranges{}
 }
 
-// AllIter walks every version of a keyspace; nil when there is none.
+// AllIter returns an iterator over every version of a keyspace, or nil when it
+// has none.
 func (m *Memtable) AllIter(keyspace uint32) base.Iterator {
 	h := m.of(keyspace)
 	switch {
@@ -139,7 +140,7 @@ func (m *Memtable) AllIter(keyspace uint32) base.Iterator {
 	return p
 }
 
-// RangeList returns the range tombstones of a keyspace, nil if there are none.
+// RangeList returns the range tombstones of a keyspace, or nil.
 func (m *Memtable) RangeList(keyspace uint32) *rangedel.List {
 	v := m.Ranges(keyspace).view
 	if v == nil {
@@ -163,9 +164,9 @@ func (m *Memtable) RangeList(keyspace uint32) *rangedel.List {
 	return &l
 }
 
-// Estimate is about how many entries of a keyspace with lo <= key < hi there are, and
-// what they take of the capacity, in bytes; a nil hi means no end. It is exact for
-// some 600 keys, and costs some tens of microseconds.
+// Estimate returns roughly how many entries of a keyspace with lo <= key < hi
+// there are, and how many bytes of the capacity they take; a nil hi means no
+// end. It is exact for some 600 keys, and takes some tens of microseconds.
 func (m *Memtable) Estimate(keyspace uint32, lo, hi []byte) (entries, size uint64) {
 	h := m.of(keyspace)
 	if h == nil {
@@ -183,10 +184,10 @@ func (m *Memtable) Estimate(keyspace uint32, lo, hi []byte) (entries, size uint6
 	return h.Estimate(lo, hi)
 }
 
-// AddHint notes that all entries of a keyspace in [lo, hi) up to a sequence, which is
-// visible, are dead; at is 0 if they all were deleted, and else the time at which they
-// are deleted or expired. It copies the keys, and passes over very long ones. It
-// answers false, having done nothing, where Share has yet to be called.
+// AddHint notes that all entries of a keyspace in [lo, hi) up to seq, which is
+// visible, are dead. at is 0 if all were deleted, else the time at which they
+// are deleted or expired. It copies the keys and ignores hints with very long
+// ones. If Share must be called first, it does nothing and returns false.
 func (m *Memtable) AddHint(keyspace uint32, lo, hi []byte, seq base.SeqNum, at uint64) bool {
 	h := m.of(keyspace)
 	if h == nil {
@@ -199,7 +200,7 @@ func (m *Memtable) AddHint(keyspace uint32, lo, hi []byte, seq base.SeqNum, at u
 	return true
 }
 
-// Hints returns the hints about deleted keys of a keyspace that there are now.
+// Hints returns the current hints about deleted keys of a keyspace.
 func (m *Memtable) Hints(keyspace uint32) Ranges {
 	if h := m.of(keyspace); h != nil {
 		return rangesIn(h.Hints(), keyspace)
@@ -207,8 +208,8 @@ func (m *Memtable) Hints(keyspace uint32) Ranges {
 	return Ranges{}
 }
 
-// ExpiredHints returns the hints about keys of a keyspace of which some expired, for a
-// read at a time; none when some were found at a later time.
+// ExpiredHints returns the hints about keys of a keyspace of which some
+// expired, for a read at a time. It returns none if some have a later time.
 func (m *Memtable) ExpiredHints(keyspace uint32, at uint64) Ranges {
 	if h := m.of(keyspace); h != nil {
 		return rangesIn(h.ExpiredHints(at), keyspace)
@@ -216,8 +217,8 @@ func (m *Memtable) ExpiredHints(keyspace uint32, at uint64) Ranges {
 	return Ranges{}
 }
 
-// Keyspaces lists the numbers of the keyspaces other than the default one of which
-// there are entries or range tombstones, ascending.
+// Keyspaces returns, ascending, the numbers of the keyspaces other than the
+// default one that have entries or range tombstones.
 func (m *Memtable) Keyspaces() []uint32 {
 	h := m.shared.Load()
 	if h == nil {
@@ -233,7 +234,7 @@ func (m *Memtable) Keyspaces() []uint32 {
 	}
 	l := h.Ranges().List()
 	for i := range l.Len() {
-		// Neighbouring ranges of two keyspaces may have become one fragment.
+		// Neighbouring ranges of two keyspaces may be one fragment.
 		f := l.At(i)
 		id := binary.BigEndian.Uint32(f.Lo)
 		for p := prefixOf(id); bytes.Compare(p[:], f.Hi) < 0; p = prefixOf(id) {

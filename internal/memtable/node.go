@@ -14,39 +14,39 @@ import (
 //	leaf   ctl u64 | version u32 | skip u32 | heads 14 x u64 | refs 14 x u32 | lo u32 | hi u32
 //	inner  ctl u64 | level u32   | skip u32 | heads 14 x u64 | children 14 x u32 | lo u32 | hi u32 | refs 14 x u32
 //
-// that is, two cache lines to search and one more to go on from there. (An
-// inner node has a fourth, which is read only when heads are equal.)
+// A search reads the first two cache lines, and one more to continue from
+// there. (An inner node has a fourth, which is read only when heads are equal.)
 //
 // A slot holds a ref to a record and the head of its key: 8 bytes from offset
-// skip, big-endian, padded with zeros. All keys of a node lie between its
-// fences lo and hi, so they agree in their first skip bytes when the fences do,
-// and heads begin where keys begin to differ. Equal heads are told apart by
-// the keys themselves.
+// skip, big-endian, padded with zeros. All keys of a node are between its
+// fences lo and hi, so they share their first skip bytes if the fences do, and
+// heads begin where keys begin to differ. Keys with equal heads are compared in
+// full.
 //
-// Slots are unsorted. The word ctl says how many are in use and, in nibbles,
-// in which order; those after come the free ones (the permutation of Masstree:
-// Mao, Kohler, Morris, EuroSys 2012). An insert fills a free slot and then
-// publishes by one store of ctl, which also unlocks the leaf.
+// Slots are unsorted. The word ctl has the number of slots in use and, in
+// nibbles, their order, followed by the free slots (the permutation of
+// Masstree: Mao, Kohler, Morris, EuroSys 2012). An insert fills a free slot and
+// then publishes by one store of ctl, which also unlocks the leaf.
 //
-// In an inner node slot i leads to the keys from its own up to the next; the
-// first one's own key counts as minus infinity.
+// In an inner node slot i leads to the keys from its own up to the next slot's;
+// the first key counts as minus infinity.
 const (
 	fanout = 14
 
 	countMask  = 0xf
-	lockedBit  = 1 << 4 // leaf: a writer has it
-	frozenBit  = 1 << 5 // inner: replaced by two others
+	lockedBit  = 1 << 4 // leaf: a writer holds it
+	frozenBit  = 1 << 5 // inner: two others replaced it
 	permShift  = 8
 	nibbleBits = 4
 
-	// emptyCtl is the identity permutation with nothing in use.
+	// emptyCtl is the identity permutation with no slot in use.
 	emptyCtl = 0xdcba9876543210 << permShift
 
-	// splitAt is how many entries a full node keeps when it splits.
+	// splitAt is how many entries a full node keeps in a split.
 	splitAt = fanout / 2
 )
 
-// slots is how both kinds begin.
+// slots is the beginning of both kinds of nodes.
 type slots struct {
 	ctl     atomic.Uint64
 	version atomic.Uint32 // leaf: number of splits
@@ -57,11 +57,11 @@ type slots struct {
 type leaf struct {
 	slots
 	refs   [fanout]atomic.Uint32 // by slot, like heads
-	lo, hi atomic.Uint32         // fences; 0 is infinity; they close in at splits
+	lo, hi atomic.Uint32         // fences; 0 is infinity; splits narrow them
 }
 
-// inner is changed under the tree's lock only. At a split it is replaced, so
-// that the new nodes can have a longer skip; it is then frozen.
+// inner is changed only under the tree's lock. A split replaces it, so that the
+// new nodes can have a longer skip, and freezes it.
 type inner struct {
 	slots
 	children [fanout]atomic.Uint32 // by slot
@@ -79,14 +79,14 @@ func (a *arena) inner(r ref) *inner { return (*inner)(a.at(r)) }
 
 func countOf(ctl uint64) int { return int(ctl & countMask) }
 
-// slotAt returns the slot of the entry at a sorted position, or, from the count
-// on, a free one.
+// slotAt returns the slot of the entry at a sorted position; from the count on,
+// a free slot.
 func slotAt(ctl uint64, pos int) int {
 	return int(ctl >> (permShift + nibbleBits*uint(pos)) & 0xf)
 }
 
-// withInserted moves the first free slot to a sorted position and counts it.
-// The flags are cleared.
+// withInserted moves the first free slot to a sorted position, counts it, and
+// clears the flags.
 func withInserted(ctl uint64, pos int) uint64 {
 	n := uint(countOf(ctl))
 	perm := ctl >> permShift
@@ -99,8 +99,8 @@ func withInserted(ctl uint64, pos int) uint64 {
 	return perm<<permShift | uint64(n+1)
 }
 
-// withoutFirst makes free the slots of the first n entries of a full leaf. The
-// flags are cleared.
+// withoutFirst frees the slots of the first n entries of a full leaf, and
+// clears the flags.
 func withoutFirst(ctl uint64, n int) uint64 {
 	perm := ctl >> permShift
 	at := nibbleBits * uint(n)
@@ -108,14 +108,15 @@ func withoutFirst(ctl uint64, n int) uint64 {
 	return perm<<permShift | uint64(fanout-n)
 }
 
-// headAt returns the head at a slot. The slot comes from a ctl, so it is in
-// range.
+// headAt returns the head at a slot, which is in range because it comes from a
+// ctl.
 func (s *slots) headAt(slot int) uint64 {
 	p := unsafe.Add(unsafe.Pointer(&s.heads), uintptr(slot)*8)
 	return (*atomic.Uint64)(p).Load()
 }
 
-// sorted fills in the refs of the entries, in order, and counts them.
+// sorted writes the refs of the entries, in order, to refs and returns their
+// number.
 func (l *leaf) sorted(ctl uint64, refs *[fanout]ref) int {
 	perm := ctl >> permShift
 	n := countOf(ctl)
@@ -126,8 +127,8 @@ func (l *leaf) sorted(ctl uint64, refs *[fanout]ref) int {
 	return n
 }
 
-// search returns the number of entries that come before key, which lies within
-// the fences of the leaf.
+// search returns the number of entries before key, which is within the fences
+// of the leaf.
 func (l *leaf) search(a *arena, ctl uint64, key []byte) int {
 	h := base.HeadFrom(key, int(l.skip))
 	pos := l.rank(ctl, h)
@@ -137,7 +138,7 @@ func (l *leaf) search(a *arena, ctl uint64, key []byte) int {
 	return pos
 }
 
-// rank counts the entries whose head is less than h.
+// rank returns the number of entries whose head is less than h.
 func (l *leaf) rank(ctl, h uint64) int {
 	perm := ctl >> permShift
 	var less uint64
@@ -149,8 +150,8 @@ func (l *leaf) rank(ctl, h uint64) int {
 	return int(less)
 }
 
-// route returns the position of the child whose keys are the last that begin at
-// or before key (toBefore: before key).
+// route returns the position of the last child whose keys begin at or before
+// key; for toBefore, before key.
 func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
 	switch to {
 	case toFirst:
@@ -166,9 +167,9 @@ func (n *inner) route(a *arena, ctl uint64, key []byte, to target) int {
 	return pos - 1
 }
 
-// rank counts the entries whose head is less than h. Slots of an inner node
-// are filled in turn and never freed, so those in use are the first ones, and
-// counting needs neither the permutation nor a branch.
+// rank returns the number of entries whose head is less than h. Slots of an
+// inner node are filled in turn and never freed, so those in use are the first
+// ones, and counting needs neither the permutation nor a branch.
 func (n *inner) rank(ctl, h uint64) int {
 	var less uint64
 	for slot := range fanout {
@@ -178,8 +179,8 @@ func (n *inner) rank(ctl, h uint64) int {
 	return bits.OnesCount64(less & (1<<countOf(ctl) - 1))
 }
 
-// searchTies goes on from position lo, the first of those whose head is that
-// of the key: past the keys less than it, and if orEqual past the key itself.
+// searchTies continues a search at position lo, the first with the key's head.
+// It passes the keys less than key and, if orEqual, key itself.
 func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo int, key []byte, orEqual bool) int {
 	skip := int(s.skip)
 	h := base.HeadFrom(key, skip)
@@ -200,7 +201,7 @@ func (s *slots) searchTies(a *arena, refs *[fanout]atomic.Uint32, ctl uint64, lo
 }
 
 // commonPrefix returns how many leading bytes two fences share. A missing fence
-// is an infinity and shares none.
+// is infinity and shares none.
 func (a *arena) commonPrefix(lo, hi ref) int {
 	if lo == 0 || hi == 0 {
 		return 0
@@ -215,7 +216,7 @@ func (a *arena) commonPrefix(lo, hi ref) int {
 	return n
 }
 
-// target says where a descent goes.
+// target is where a descent goes.
 type target uint8
 
 const (

@@ -6,25 +6,26 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// prefixIter walks one keyspace's part of the shared half, and shows its keys without
-// the prefix.
+// prefixIter walks one keyspace's part of the shared half and removes the
+// prefix from keys.
 type prefixIter struct {
 	it     Iter
 	prefix [prefixSize]byte
-	end    [prefixSize]byte // the next prefix; there is always one
+	end    [prefixSize]byte // the next prefix, which always exists
 	place  place
 	kv     base.KV
-	buf    []byte // a key to seek, with its prefix
+	buf    []byte // a prefixed key to seek
 }
 
 var _ base.Iterator = (*prefixIter)(nil)
 
-// bound sets the keyspace. it must be initialised by the caller.
+// bound sets the keyspace. The caller initialises it.
 func (p *prefixIter) bound(keyspace uint32) {
 	p.prefix, p.end, p.place = prefixOf(keyspace), prefixOf(keyspace+1), unpositioned
 }
 
-// show passes on an entry of the keyspace; anything else is its end.
+// show returns an entry of the keyspace without its prefix; any other entry is
+// the end.
 func (p *prefixIter) show(kv *base.KV, otherwise place) *base.KV {
 	if kv == nil || !bytes.HasPrefix(kv.Key, p.prefix[:]) {
 		p.place = otherwise

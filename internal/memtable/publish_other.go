@@ -4,7 +4,7 @@ package memtable
 
 import "sync/atomic"
 
-// Stores that lock-free readers see; publish_amd64.go says why they have names.
+// Stores that lock-free readers see; publish_amd64.go explains them.
 
 func publish32(p *atomic.Uint32, v uint32) { p.Store(v) }
 

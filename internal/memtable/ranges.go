@@ -6,18 +6,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// rangeOverhead is what a range tombstone takes beside its keys: it cuts at most two
-// fragments in two, so there are two nodes more, each with its part of an inner node,
-// and one that is not in use any more, for which others may stay in memory.
+// rangeOverhead is what a range tombstone takes besides its keys. It cuts at
+// most two fragments in two, which makes two more nodes, each with its part of
+// an inner node, and one node garbage, for which others may stay in memory.
 const rangeOverhead = 3*112 + 2*48
 
-// RangeBound returns what a range tombstone takes from a reservation. It lies
-// on the Go heap, and leaves so much of the arena unused.
+// RangeBound returns what a range tombstone takes from a reservation. It is on
+// the Go heap and leaves as much of the arena unused.
 func RangeBound(loLen, hiLen int) int64 { return int64(rangeOverhead + loLen + hiLen) }
 
-// AddRanges adds range tombstones within a reservation and between BeginWrite and
-// EndWrite. An empty Hi is no end. It copies the keys, and puts the copies into the
-// slice. stripes are those of rangedel.Set.Add.
+// AddRanges adds range tombstones within a reservation and between BeginWrite
+// and EndWrite. An empty Hi is no end. It copies the keys, and puts the copies
+// into the slice. stripes are as for rangedel.Set.Add.
 func (h *half) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum) {
 	for i := range tombstones {
 		if len(tombstones[i].Lo) > maxKeySize || len(tombstones[i].Hi) > maxKeySize {
@@ -25,8 +25,8 @@ func (h *half) AddRanges(tombstones []rangedel.Tombstone, stripes []base.SeqNum)
 		}
 	}
 	h.ranges.AddAll(tombstones, stripes)
-	// Only now, when every Add that begins will see the tombstones, ask for the
-	// entries of those that did not.
+	// Every Add that begins from now on sees the tombstones. Look for entries
+	// of those that did not only after that.
 	invariant.Yield()
 	newest := h.newest()
 	var v *rangedel.View
@@ -53,6 +53,6 @@ func (h *half) newest() (s base.SeqNum) {
 	return s
 }
 
-// Ranges returns the range tombstones there are now; nil when there are none.
-// See rangedel.Set.View for when to ask.
+// Ranges returns the current range tombstones, or nil. rangedel.Set.View says
+// when readers must call it.
 func (h *half) Ranges() *rangedel.View { return h.ranges.View() }

@@ -14,15 +14,14 @@ import (
 //	version  trailer u64 | size u32 | older u32
 //	later    version | jump u32 | height u32 | value
 //
-// The first version of a key lies inside its record and has no jump pointer.
-// Later ones carry one, after Myers, "An applicative random-access stack"
-// (1983): a pointer to an older version chosen so that any version is reached
-// in O(log n) steps, and that never changes, unlike the links of a balanced
-// tree. A version that arrives late, with a smaller sequence than the newest,
-// is linked where it belongs. Jump pointers made before it stay valid: each
-// still leads to an older version, and a search follows one only when it lands
-// above the sequence it looks for. Only the even spread suffers, and only with
-// many late arrivals.
+// The first version of a key is inside its record and has no jump pointer.
+// Later ones have one, after Myers, "An applicative random-access stack"
+// (1983): a pointer to an older version, chosen so that any version is reached
+// in O(log n) steps. It never changes, unlike the links of a balanced tree. A
+// version that arrives late, with a smaller sequence than the newest, is linked
+// where it belongs. Jump pointers made before it stay valid: each still leads
+// to an older version, and a search follows one only if it lands above the
+// sequence it looks for. Many late arrivals only make their spread uneven.
 type record struct {
 	newest atomic.Uint32 // ref of the newest version
 	keyLen uint32        // immutable
@@ -38,7 +37,7 @@ type version struct {
 type laterVersion struct {
 	version
 	jump   ref    // immutable; an older version, or none
-	height uint32 // immutable; length of the chain below, when all came in order
+	height uint32 // immutable; length of the chain below if all came in order
 }
 
 const (
@@ -46,8 +45,8 @@ const (
 	laterVersionSize = int(unsafe.Sizeof(laterVersion{}))
 	firstVersionWord = ref(unsafe.Offsetof(record{}.first) >> wordShift)
 
-	// inlineFlag marks the version inside a record. Values reach 1 GiB, which
-	// leaves the top bit free.
+	// inlineFlag marks the version inside a record. Values have at most 1 GiB,
+	// which leaves the top bit free.
 	inlineFlag = 1 << 31
 )
 
@@ -112,7 +111,8 @@ func (a *arena) addVersion(rec *record, t base.Trailer, value []byte) {
 	publish32(&a.version(newer).older, uint32(r))
 }
 
-// jumpFor returns the jump pointer and height of a version put above below.
+// jumpFor returns the jump pointer and height of a version put above the
+// version below.
 func (a *arena) jumpFor(below ref) (ref, uint32) {
 	h := a.height(below)
 	j := a.jumpOrSelf(below)
@@ -162,7 +162,7 @@ func (a *arena) step(r ref, v *version, t base.Trailer) ref {
 }
 
 // newerThan returns the oldest version, from r down, whose trailer exceeds t.
-// That of r itself must.
+// The trailer of r itself must.
 func (a *arena) newerThan(r ref, t base.Trailer) ref {
 	for {
 		next := a.step(r, a.version(r), t)

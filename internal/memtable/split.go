@@ -5,7 +5,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// step is a node of the path from the root to a leaf, and the position of the
+// step is a node on the path from the root to a leaf, and the position of the
 // child taken.
 type step struct {
 	node ref
@@ -13,21 +13,21 @@ type step struct {
 }
 
 // splitLeaf adds a record to a full leaf, which the caller has locked, by
-// moving part of it to a new leaf. The record's position among the entries is
-// pos. It unlocks the leaf.
+// moving part of the leaf to a new one. pos is the record's position among the
+// entries. It unlocks the leaf.
 //
-// The new leaf is the right one; but of the last leaf of the tree it is the
-// left one. For the last leaf has no upper fence and thus no skip, and what
-// stays in it would be searched key by key for ever, as would all that an
+// The new leaf is the right one, except that the last leaf of the tree gets a
+// new left one. The last leaf has no upper fence and thus no skip, so whatever
+// stays in it would be searched key by key for ever, including all that an
 // ascending load leaves behind.
 //
-// The new leaf is locked until the old one has let go of what is in both. Were it
-// not, a writer could add a key to the new leaf, and a walk that began after that
-// could still come to the old leaf, go on through the half that has moved, and
-// miss the key.
+// The new leaf stays locked until the old one has given up the entries that are
+// in both. Otherwise a writer could add a key to the new leaf, and a walk that
+// began after that could still come to the old leaf, continue through the moved
+// half there, and miss the key.
 //
-// A leaf that is full at the very end of the tree hands on everything, so that
-// ascending inserts leave full leaves behind; at the very start likewise, for
+// A full leaf at the very end of the tree moves all its entries, so that
+// ascending inserts leave full leaves behind; likewise at the very start for
 // descending ones.
 func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	t.mu.Lock()
@@ -52,7 +52,7 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 		sep = ref(l.refs[slotAt(ctl, cut)].Load())
 	}
 	var fresh *leaf
-	var opened, rest uint64 // ctls of the fresh leaf and of l, once all is done
+	var opened, rest uint64 // final ctls of the fresh leaf and of l
 	if hi == 0 {
 		left := a.newLeaf(l, ctl, 0, cut, lo, sep)
 		fresh, rest = a.leaf(left), withoutFirst(ctl, cut)
@@ -84,8 +84,8 @@ func (t *tree) splitLeaf(l *leaf, ctl uint64, pos int, r ref, key []byte) {
 	publish64(&fresh.ctl, opened)
 }
 
-// prepare inserts into a leaf that no other writer knows, if the record belongs
-// there, and locks it. It returns the ctl to unlock it with.
+// prepare inserts into a leaf that no other writer can reach, if the record
+// belongs there, and locks it. It returns the ctl that unlocks it.
 func (l *leaf) prepare(insert bool, pos int, r ref, key []byte) (ctl uint64) {
 	if insert {
 		l.insert(l.ctl.Load(), pos, r, key)
@@ -95,7 +95,7 @@ func (l *leaf) prepare(insert bool, pos int, r ref, key []byte) (ctl uint64) {
 	return ctl
 }
 
-// pathTo walks to a leaf. The caller holds mu, so nothing above the leaves moves.
+// pathTo walks to a leaf. The caller holds mu, so no inner node changes.
 func (t *tree) pathTo(key []byte, to target, path *[maxHeight]step) (height int, leaf ref) {
 	root := t.root.Load()
 	height, at := int(root>>32), ref(root)
@@ -109,16 +109,16 @@ func (t *tree) pathTo(key []byte, to target, path *[maxHeight]step) (height int,
 	return height, at
 }
 
-// newLeaf makes a leaf between two fences, with the entries of another from
-// position first up to end.
+// newLeaf makes a leaf between two fences, with the entries of another at
+// positions first to end-1.
 func (a *arena) newLeaf(l *leaf, ctl uint64, first, end int, lo, hi ref) ref {
 	r := a.allocBlock(leafSize)
 	n := a.leaf(r)
 	publish32(&n.lo, uint32(lo))
 	publish32(&n.hi, uint32(hi))
 	n.skip = l.skip
-	// New heads cost a look at every record. Half a head lost is where that
-	// begins to pay.
+	// Computing new heads reads every record. That begins to pay when half a
+	// head is lost.
 	rehead := false
 	if skip := uint32(a.commonPrefix(lo, hi)); skip >= n.skip+4 {
 		n.skip, rehead = skip, true
@@ -139,9 +139,8 @@ func (a *arena) newLeaf(l *leaf, ctl uint64, first, end int, lo, hi ref) ref {
 	return r
 }
 
-// addChild puts two nodes, the second of which begins at sep, in the place of
-// the child at the end of a path, which may be one of them. The caller holds
-// mu.
+// addChild replaces the child at the end of a path by two nodes, one of which
+// may be that child. The second begins at sep. The caller holds mu.
 func (t *tree) addChild(path []step, left, sep, right ref) {
 	if len(path) == 0 {
 		t.growRoot(left, sep, right)
@@ -164,7 +163,7 @@ func (t *tree) addChild(path []step, left, sep, right ref) {
 	publish32(&n.children[slotAt(ctl, end.pos)], uint32(left))
 }
 
-// growRoot puts a new root above two nodes.
+// growRoot makes a new root above two nodes.
 func (t *tree) growRoot(left, sep, right ref) {
 	height := t.root.Load()>>32 + 1
 	b := innerBuilder{a: t.a}
@@ -173,8 +172,7 @@ func (t *tree) growRoot(left, sep, right ref) {
 	t.root.Store(height<<32 | uint64(b.finish(0, 0)))
 }
 
-// splitInner does what addChild does where the node is full: two new nodes
-// take its place.
+// splitInner is addChild for a full node, which it replaces by two new nodes.
 func (t *tree) splitInner(path []step, left, sep, right ref) {
 	a := t.a
 	end := path[len(path)-1]

@@ -11,35 +11,36 @@ import (
 
 // tree is the ordered set of the records of a generation.
 //
-// A reader goes down without locks, by optimistic coupling: it loads a child,
-// then looks whether the parent's ctl is still what led to it, and if not
-// starts again. What makes that enough, with S the splitter:
+// A reader descends without locks, by optimistic coupling: it loads a child,
+// then checks that the parent's ctl is still the one that led to it, and if not
+// starts again. This is why that is enough, where S is a splitter:
 //
 //   - inner: S puts the right half into the parent (ctl), then the left half
-//     in the child's place, then freezes the child. A frozen node's ctl differs
-//     from what a reader read before.
-//   - leaf: S builds a new leaf for one half, puts both halves into the parent
-//     (ctl, then the left child's place), moves the leaf's fence, cuts its ctl
-//     to the other half, and raises its version, all under the locks of both
-//     leaves; only later inserts reuse the slots. A reader loads version and
-//     ctl, then checks that the parent's ctl and child are what led it here,
-//     then reads slots, then checks the version. A cut ctl implies a changed parent; a
-//     reused slot implies a changed version. So what passes both checks was
-//     the whole content of the leaf at one moment after the reader began.
+//     in the child's place, then freezes the child. A frozen node's ctl
+//     differs from what any reader read before.
+//   - leaf: S builds a new leaf for one half, puts both halves into the
+//     parent (ctl, then the left child's place), moves the leaf's fence, cuts
+//     its ctl to the other half, and raises its version, all under the locks
+//     of both leaves; only later inserts reuse the slots. A reader loads
+//     version and ctl, then checks that the parent's ctl and child are those
+//     that led it here, then reads slots, then checks the version. A cut ctl
+//     implies a changed parent; a reused slot implies a changed version. So
+//     what passes both checks was the whole content of the leaf at one moment
+//     after the reader began.
 //
-// A retry means that a split went through, so the system as a whole never
-// stands still.
+// A retry means that a split succeeded, so some goroutine always makes
+// progress.
 type tree struct {
 	a        *arena        // immutable
 	root     atomic.Uint64 // height<<32 | ref; height 0 is a leaf
-	last     ref           // immutable; the last leaf, which its splits leave in place
+	last     ref           // immutable; the last leaf, which splits never replace
 	lastHead atomic.Uint64 // first bytes of its lower fence; a hint
 	_        [lineSize]byte
-	mu       sync.Mutex // held while inner nodes change; alone on its line
+	mu       sync.Mutex // held while inner nodes change; alone on its cache line
 	_        [lineSize - 8]byte
 }
 
-// maxHeight bounds the levels above the leaves: 7^12 leaves pass any arena.
+// maxHeight bounds the levels above the leaves: 7^12 leaves fit no arena.
 const maxHeight = 12
 
 func (t *tree) init(a *arena) {
@@ -50,13 +51,13 @@ func (t *tree) init(a *arena) {
 	t.last = r
 }
 
-// found is a leaf as a descent saw it, and the way to its neighbours.
+// found is a leaf as a descent saw it, with its parent.
 type found struct {
 	leaf      *leaf
 	version   uint32
 	pos       int // of the leaf in the parent
 	ctl       uint64
-	parent    *inner // nil above the only leaf
+	parent    *inner // nil if the leaf is the root
 	parentCtl uint64
 }
 
@@ -97,16 +98,16 @@ func (f *found) arrive(l *leaf) {
 	f.ctl = l.ctl.Load()
 }
 
-// ledHere reports whether the parent still has this leaf at the position.
+// ledHere reports whether the parent still has this leaf at the same position.
 func (f *found) ledHere(a *arena, at ref) bool {
 	return f.parent == nil || ref(f.parent.children[slotAt(f.parentCtl, f.pos)].Load()) == at
 }
 
-// neighbour returns the leaf one to the right (by = 1) or left (-1) of f, if it
-// has the same parent, that has not changed since f was found, and neither was
-// locked when its ctl was read. A locked leaf may be in the middle of a split,
-// when it still shows what its new neighbour shows too; a walk that sees one
-// has to compare keys with fences.
+// neighbour returns the leaf one to the right (by = 1) or left (-1) of f. It
+// does so only if both have the same parent, which has not changed since f was
+// found, and neither was locked when its ctl was read. A locked leaf may be in
+// the middle of a split and still hold entries that its new neighbour holds
+// too; a walk that sees one has to compare keys with fences.
 func (t *tree) neighbour(f found, by int) (found, bool) {
 	at := t.peek(&f, by)
 	if at == 0 || f.ctl&lockedBit != 0 || f.parent.ctl.Load() != f.parentCtl {
@@ -117,7 +118,7 @@ func (t *tree) neighbour(f found, by int) (found, bool) {
 	return f, f.ctl&lockedBit == 0 && f.parent.ctl.Load() == f.parentCtl && f.ledHere(t.a, at)
 }
 
-// peek returns the ref of what the neighbour would be, or 0.
+// peek returns the ref of the possible neighbour, or 0.
 func (t *tree) peek(f *found, by int) ref {
 	pos := f.pos + by
 	if f.parent == nil || pos < 0 || pos >= countOf(f.parentCtl) {
@@ -159,8 +160,8 @@ func (t *tree) inside(key []byte) leafRef {
 	return leafRef{leaf: f.leaf, version: f.version}
 }
 
-// insert adds a record whose key the tree does not hold, and which no other writer
-// is adding, to its place.
+// insert adds a record at its place. The tree does not hold its key, and no
+// other writer is adding it.
 func (t *tree) insert(s leafRef, r ref, key []byte) {
 	ctl, ok := s.leaf.lock(s.version)
 	for !ok {
@@ -178,8 +179,8 @@ func (t *tree) insert(s leafRef, r ref, key []byte) {
 	}
 }
 
-// lock takes the leaf for writing, unless it was split since the version was
-// read, and gives its ctl. Storing a ctl unlocks.
+// lock takes the leaf for writing and returns its ctl, or false if the leaf was
+// split since the version was read. Storing a ctl unlocks it.
 func (l *leaf) lock(version uint32) (uint64, bool) {
 	for spins := 0; ; spins++ {
 		ctl := l.ctl.Load()
@@ -196,8 +197,8 @@ func (l *leaf) lock(version uint32) (uint64, bool) {
 	}
 }
 
-// insert fills a free slot of the locked leaf, for the entry to be at a sorted
-// position, and unlocks it.
+// insert fills a free slot of the locked leaf, with the entry at a sorted
+// position, and unlocks the leaf.
 func (l *leaf) insert(ctl uint64, pos int, r ref, key []byte) {
 	slot := slotAt(ctl, countOf(ctl))
 	publish64(&l.heads[slot], base.HeadFrom(key, int(l.skip)))

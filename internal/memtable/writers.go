@@ -2,12 +2,12 @@ package memtable
 
 import "sync/atomic"
 
-// writers counts who is adding to a memtable, so that a flush begins only
-// when no writer is, and none begins after. (The original engine lost writes
-// here: a writer that had fetched a memtable and slept through the switch put
-// its entry into one that the flush had already read.)
+// writers counts the writers of a memtable, so that a flush begins only when
+// there are none and none can begin. (The original engine lost writes here: a
+// writer that had fetched a memtable and slept through the switch added its
+// entry after the flush had read the memtable.)
 type writers struct {
-	n    atomic.Int64  // writers inside, plus sealed when no more may come
+	n    atomic.Int64  // writers inside, plus sealed once no more may begin
 	idle chan struct{} // closed when sealed and no writer is inside
 }
 
@@ -15,9 +15,9 @@ const sealed = 1 << 40
 
 func (w *writers) init() { w.idle = make(chan struct{}) }
 
-// BeginWrite lets a writer in. It answers false once WaitWriters has begun:
-// the caller then holds an old memtable, must not add to it nor call
-// EndWrite, and goes to load the current one.
+// BeginWrite admits a writer. It returns false once WaitWriters has begun: the
+// caller then has an old memtable, must not add to it nor call EndWrite, and
+// loads the current one.
 func (h *half) BeginWrite() bool {
 	w := &h.writers
 	for {
@@ -31,15 +31,15 @@ func (h *half) BeginWrite() bool {
 	}
 }
 
-// EndWrite lets a writer out.
+// EndWrite ends a write that BeginWrite admitted.
 func (h *half) EndWrite() {
 	if h.writers.n.Add(-1) == sealed {
 		close(h.writers.idle)
 	}
 }
 
-// WaitWriters refuses new writers and returns when the last one is out. From
-// then on the memtable does not change. It may be called more than once.
+// WaitWriters refuses new writers and waits for the last one to end. From then
+// on the memtable does not change. It may be called more than once.
 func (h *half) WaitWriters() {
 	w := &h.writers
 	for {
