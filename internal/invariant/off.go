@@ -1,8 +1,8 @@
 //go:build !invariants
 
-// Package invariant says whether costly self-checks are compiled in. Build
-// with -tags invariants to turn them on; otherwise the compiler removes every
-// block under `if invariant.Enabled`.
+// Package invariant says whether costly self-checks are compiled in. Build with
+// -tags invariants to enable them; otherwise the compiler removes every block
+// under `if invariant.Enabled`.
 package invariant
 
 // Enabled is a constant, so that the checks it guards cost nothing when off.

@@ -1,6 +1,7 @@
-// Package latency records how long operations take, and tells how those times are
-// spread: a Histogram in logarithmic buckets, and a Sampler that times one operation
-// of many. Both are safe for concurrent use, and their zero values are ready.
+// Package latency measures how long operations take and summarises the
+// distribution: a Histogram in logarithmic buckets, and a Sampler that times
+// one operation in many. Both are safe for concurrent use, and their zero
+// values are ready.
 package latency
 
 import (
@@ -12,9 +13,9 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Histogram counts durations in log-linear buckets: 8 to each power of two, so a
-// quantile is at most an eighth above the right one, and never below. Recording is a
-// few atomic operations.
+// Histogram counts durations in log-linear buckets: 8 to each power of two, so
+// a quantile is at most an eighth too high, and never too low. Recording takes
+// a few atomic operations.
 type Histogram struct {
 	buckets [histBuckets]atomic.Int64
 	sum     atomic.Int64
@@ -22,11 +23,11 @@ type Histogram struct {
 }
 
 const (
-	histSub     = 3 // log2 of the buckets to a power of two
+	histSub     = 3 // log2 of the buckets per power of two
 	histBuckets = (64 - histSub) << histSub
 )
 
-// bucketOf returns the bucket of a duration, which an int64 can hold.
+// bucketOf returns the bucket of a duration, which must fit an int64.
 func bucketOf(ns uint64) int {
 	if ns < 1<<histSub {
 		return int(ns)
@@ -35,8 +36,8 @@ func bucketOf(ns uint64) int {
 	return (shift+1)<<histSub + int(ns>>shift)&(1<<histSub-1)
 }
 
-// bucketLow returns the smallest duration of a bucket, and what is above all
-// durations for the one after the last.
+// bucketLow returns the smallest duration of a bucket. For the index after the
+// last it returns a value above all durations.
 func bucketLow(i int) int64 {
 	switch {
 	case i < 1<<histSub:
@@ -48,7 +49,8 @@ func bucketLow(i int) int64 {
 	return int64(1<<histSub+i&(1<<histSub-1)) << shift
 }
 
-// Record counts one duration. One below zero, after a clock was set back, counts as zero.
+// Record counts one duration. A negative one, after a clock was set back,
+// counts as zero.
 func (h *Histogram) Record(d time.Duration) {
 	ns := max(int64(d), 0)
 	h.buckets[bucketOf(uint64(ns))].Add(1)
@@ -56,7 +58,7 @@ func (h *Histogram) Record(d time.Duration) {
 	h.raise(ns)
 }
 
-// raise makes the maximum at least ns.
+// raise raises the maximum to at least ns.
 func (h *Histogram) raise(ns int64) {
 	for {
 		m := h.max.Load()
@@ -66,7 +68,7 @@ func (h *Histogram) raise(ns int64) {
 	}
 }
 
-// Merge adds what o has counted, for histograms that were kept apart.
+// Merge adds the counts of o to h.
 func (h *Histogram) Merge(o *Histogram) {
 	for i := range o.buckets {
 		if n := o.buckets[i].Load(); n != 0 {
@@ -77,8 +79,8 @@ func (h *Histogram) Merge(o *Histogram) {
 	h.raise(o.max.Load())
 }
 
-// Latency describes the durations. sampled is for how many operations each of them
-// stands. What is recorded at the same time may count in part.
+// Latency summarises the durations. Each stands for sampled operations.
+// Durations recorded concurrently may be counted in part.
 func (h *Histogram) Latency(sampled int) observe.Latency {
 	var counts [histBuckets]int64
 	l := observe.Latency{Sampled: sampled, Max: time.Duration(h.max.Load())}
@@ -90,7 +92,8 @@ func (h *Histogram) Latency(sampled int) observe.Latency {
 		return l
 	}
 	l.Mean = time.Duration(h.sum.Load() / l.Count)
-	// The smallest duration that so many of a thousand do not exceed.
+	// quantile returns the smallest duration that at least perMille of a
+	// thousand do not exceed.
 	quantile := func(perMille int64) time.Duration {
 		rank, seen := (perMille*l.Count+999)/1000, int64(0)
 		for i, n := range counts {
@@ -107,14 +110,15 @@ func (h *Histogram) Latency(sampled int) observe.Latency {
 // Sampler times one of every 1<<sampleShift operations: reading the clock
 // twice costs 80 ns, a third of a cached point read.
 type Sampler struct {
-	Count     atomic.Int64 // operations begun
-	Histogram Histogram    // of those that were timed
+	Count     atomic.Int64 // operations that began
+	Histogram Histogram    // of the timed operations
 }
 
 const sampleShift = 6
 
-// Begin counts an operation, and returns the time for one that is sampled, else the
-// zero time. The first operation is sampled: what happened at all has a latency.
+// Begin counts an operation. It returns the current time if the operation is
+// sampled, else the zero time. The first operation is sampled, so that every
+// kind of operation that occurred has a latency.
 func (s *Sampler) Begin() (t time.Time) {
 	if s.Count.Add(1)&(1<<sampleShift-1) == 1 {
 		return time.Now()
@@ -122,14 +126,16 @@ func (s *Sampler) Begin() (t time.Time) {
 	return t
 }
 
-// End records how long the operation took for which Begin returned t, if it is sampled.
+// End records the duration of an operation since t, the result of Begin, if it
+// is sampled.
 func (s *Sampler) End(t time.Time) {
 	if !t.IsZero() {
 		s.Histogram.Record(time.Since(t))
 	}
 }
 
-// Latency describes the operations: Count is of all, the rest of those sampled.
+// Latency summarises the operations: Count is of all, the rest of the sampled
+// ones.
 func (s *Sampler) Latency() observe.Latency {
 	l := s.Histogram.Latency(1 << sampleShift)
 	l.Count = s.Count.Load()

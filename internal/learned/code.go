@@ -8,10 +8,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Classes of bytes, by number: part of the format, so only ever added to. A
-// position of a window that holds digits counts in base 10 instead of 256,
-// which makes numbers written as text as linear as binary ones. Class 0 is a
-// single byte, named by the code itself.
+// Classes of bytes, by number. They are part of the format, so classes are only
+// ever added. A position of a window that holds digits counts in base 10 rather
+// than 256, which makes decimal numbers as linear as binary ones. Class 0 is a
+// single byte, which the code itself names.
 const classConstant = 0
 
 var classes = [...]string{
@@ -45,8 +45,9 @@ func span(lo, hi int) string {
 	return b.String()
 }
 
-// rankTable gives for each byte how many symbols of a class are less than it,
-// plus notMember if it is not itself one, plus beyond if none is greater.
+// rankTable has, for each byte, how many symbols of a class are less than it,
+// plus notMember if it is not a symbol itself, plus beyond if no symbol is
+// greater.
 type rankTable [256]uint16
 
 const (
@@ -77,20 +78,20 @@ func makeRanks(symbols string) (t rankTable) {
 	return t
 }
 
-// Code is an order-preserving map from the bytes after a prefix to a number:
-// digits of a mixed radix, one per position, each with the symbols of a class.
-// Immutable; the nil Code reads 8 bytes as a big-endian number.
+// Code is an order-preserving map from the bytes after a prefix to a number in
+// a mixed radix, with one digit for each position: the rank among the symbols
+// of a class. Immutable; the nil Code reads 8 bytes as a big-endian number.
 type Code struct {
 	ranks   []*rankTable
-	weights []uint64 // what one rank counts at each position
+	weights []uint64 // value of one rank at each position
 	desc    []byte
 }
 
-// ErrBadCode says that bytes describe no code.
+// ErrBadCode is DecodeCode's error for bytes that describe no code.
 var ErrBadCode = errors.New("learned: not a code")
 
-// DecodeCode makes a code of its description: for each position the number of
-// its class, followed by the byte itself when the class is that of one byte.
+// DecodeCode makes a code from its description: for each position the number of
+// its class, followed by the byte itself if the class is that of one byte.
 func DecodeCode(desc []byte) (*Code, error) {
 	c := &Code{desc: append([]byte(nil), desc...)}
 	var radix []uint64
@@ -116,7 +117,7 @@ func DecodeCode(desc []byte) (*Code, error) {
 	for i := len(radix) - 1; i >= 0; i-- {
 		c.weights[i] = w
 		hi, lo := bits.Mul64(w, radix[i])
-		// The largest number is the product of all radices less one.
+		// The largest number is the product of all radices, less one.
 		if hi > 1 || hi == 1 && lo != 0 || hi == 1 && i > 0 {
 			return nil, ErrBadCode
 		}
@@ -125,7 +126,7 @@ func DecodeCode(desc []byte) (*Code, error) {
 	return c, nil
 }
 
-// Description returns what DecodeCode makes the code of again.
+// Description returns the description that DecodeCode accepts.
 func (c *Code) Description() []byte {
 	if c == nil {
 		return nil
@@ -133,11 +134,10 @@ func (c *Code) Description() []byte {
 	return c.desc
 }
 
-// MemBytes is about what the code occupies.
+// MemBytes returns roughly the memory of the code.
 func (c *Code) MemBytes() int { return 128 + 16*len(c.weights) + 3*len(c.desc) }
 
-// Number returns the number of the bytes of key from position from on, which may
-// lie beyond its end.
+// Number returns the number of key[from:]; from may be beyond the end of key.
 func (c *Code) Number(key []byte, from int) uint64 {
 	if c == nil {
 		return base.HeadFrom(key, from)
@@ -150,15 +150,16 @@ func (c *Code) Number(key []byte, from int) uint64 {
 	ranks := c.ranks
 	weights := c.weights[:len(ranks)]
 	if len(key) < len(ranks) {
-		ranks = ranks[:len(key)] // the end sorts before every byte: rank 0 from there
+		ranks = ranks[:len(key)] // the end of the key sorts before every byte: rank 0 from here
 	}
 	for i, t := range ranks {
 		r := t[key[i]]
 		x += uint64(r&rankMask) * weights[i]
 		if r&notMember != 0 {
-			// Between two symbols: the first number of the greater. Beyond
-			// all symbols: the last number that begins like this, one less
-			// than the sum (which may have wrapped around to 0).
+			// Between two symbols, return the first number of the greater one.
+			// Beyond all symbols, return the last number with the same
+			// beginning: one less than the sum (which may have wrapped around
+			// to 0).
 			if r&beyond != 0 {
 				x--
 			}

@@ -1,6 +1,6 @@
-// Package learned is pure arithmetic: it turns keys into numbers that order as
-// the keys do, and fits lines that say on which page of a sorted file a number
-// lies. It knows no files.
+// Package learned is pure arithmetic: it maps keys to numbers in the order of
+// the keys, and fits lines that map numbers to pages of a sorted file. It knows
+// no files.
 //
 // A key's window (the bytes after a prefix that all keys of interest share)
 // becomes a 64-bit number through a Code. Codes are weakly monotone over all
@@ -9,17 +9,17 @@
 //
 // A Model is a line in integers. It does not approximate where pages are: it
 // decides. The writer cuts pages exactly where the integer part of the line
-// changes, so that for a stored key the page is exact, with no error bound to
-// search through, and the fraction tells about where in the page the key lies.
-// (The idea of letting the model define the blocks is that of "Learned Indexes
-// for a Google-scale Disk-based Database", Abu-Libdeh et al., 2020.) What is
-// bounded is the weight of a page: as long as the keys' density keeps every
-// page between a smallest and a largest weight, the line goes on, however far
-// it drifts from the best fit. Uniform keys need one line for any number of
-// pages, where an index with an error bound needs one per eps^2 keys
-// (Ferragina, Lillo, Vinciguerra, ICML 2020).
+// changes. So for a stored key the page is exact, with no error bound to search
+// through, and the fraction shows roughly where in the page the key is.
+// (Letting the model define the blocks is the idea of "Learned Indexes for a
+// Google-scale Disk-based Database", Abu-Libdeh et al., 2020.) What is bounded
+// is the weight of a page: a line continues as long as the density of the keys
+// keeps every page between a smallest and a largest weight, however far it
+// drifts from the best fit. Uniform keys need one line for any number of pages,
+// where an index with an error bound needs one per eps^2 keys (Ferragina,
+// Lillo, Vinciguerra, ICML 2020).
 //
-// Everything is in integers, so that a table written on one machine is read
-// alike on any other: a compiler may fuse a floating multiply-add on some
+// All arithmetic is in integers, so that a table written on one machine is read
+// alike on any other: compilers fuse floating-point multiply-adds on some
 // architectures and not on others.
 package learned

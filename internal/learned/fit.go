@@ -1,31 +1,31 @@
 package learned
 
-// Limits bound the weight of a page, in whatever unit the caller weighs in.
+// Limits bound the weight of a page, in the caller's unit.
 type Limits struct {
 	Target, Min, Max uint64
 }
 
-// Fitter finds lines. It keeps its scratch memory between calls.
+// Fitter fits lines. It keeps its scratch memory between calls.
 type Fitter struct {
 	ends, best []int
 }
 
-// Fit finds a line for the numbers xs, which ascend weakly, beginning at
-// xs[0]. weights[i] is the weight of everything before i, with one more
-// element than xs. It returns the line that covers the most pages, and for
-// each page the index behind its last number; the slice is valid until the
-// next call. All equal numbers lie on one page. No line gives no pages.
+// Fit fits a line to the ascending numbers xs, which may repeat, beginning at
+// xs[0]. weights[i] is the weight of everything before i; it has one more
+// element than xs. Fit returns the line that covers the most pages, and for
+// each page the index after its last number; the slice is valid until the next
+// call. Equal numbers are on one page. If there is no line it returns no pages.
 //
-// Every page but the last weighs between lim.Min and lim.Max; the last is only
-// bounded from above, and complete only if more numbers follow it.
+// Every page but the last weighs between lim.Min and lim.Max. The last is only
+// bounded from above, and is complete only if more numbers follow it.
 func (f *Fitter) Fit(xs, weights []uint64, lim Limits) (Model, []int) {
 	n := len(xs)
 	f.best = f.best[:0]
 	var best Model
 	total := weights[n] - weights[0]
 	reach := xs[n-1] - xs[0]
-	// The densities to try: that of everything, then of ever shorter
-	// beginnings. The first is nearly always right for data that fits.
+	// Try densities: that of all numbers, then of ever shorter prefixes. For
+	// data that fits, the first is nearly always right.
 	for pages := max(total/lim.Target, 1); pages > 0; pages = pages / 2 {
 		at := search(weights, weights[0]+pages*lim.Target)
 		if at >= n {
@@ -42,13 +42,13 @@ func (f *Fitter) Fit(xs, weights []uint64, lim Limits) (Model, []int) {
 			best, f.best, f.ends = m, f.ends, f.best
 		}
 		if k := len(f.best); k > 0 && (f.best[k-1] == n || uint64(k) >= pages) {
-			break // all of it, or more than a shorter beginning would promise
+			break // it covers everything, or more than a shorter prefix can
 		}
 	}
 	return best, f.best
 }
 
-// run follows m until a page leaves the limits, filling f.ends.
+// run follows m until a page exceeds the limits, and fills f.ends.
 func (f *Fitter) run(m *Model, xs, weights []uint64, lim Limits) {
 	f.ends = f.ends[:0]
 	n, step := len(xs), 8
@@ -56,7 +56,7 @@ func (f *Fitter) run(m *Model, xs, weights []uint64, lim Limits) {
 		if m.Position(xs[i])>>32 != page {
 			return // a page without entries
 		}
-		// Gallop by the last page's length, then bisect, for the first
+		// Gallop by the last page's length, then bisect, to find the first
 		// number beyond this page.
 		lo, hi := i, min(i+step, n)
 		for hi < n && m.Position(xs[hi])>>32 == page {

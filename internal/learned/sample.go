@@ -2,17 +2,17 @@ package learned
 
 import "math/bits"
 
-// Sample collects which bytes occur at each position of some windows, to make
-// a code of them. It need not see every key: a code is right for all keys, and
-// only less even for those it did not expect.
+// Sample collects which bytes occur at each position of some windows, to
+// describe a code. It need not see every key: a code is correct for all keys,
+// and only less even for unexpected ones.
 type Sample struct {
 	seen [maxSymbols][4]uint64
 }
 
-// Reset forgets everything.
+// Reset empties the sample.
 func (s *Sample) Reset() { *s = Sample{} }
 
-// Add notes the bytes of key from position from on.
+// Add adds the bytes of key[from:].
 func (s *Sample) Add(key []byte, from int) {
 	if from >= len(key) {
 		return
@@ -32,13 +32,13 @@ var classMasks = func() (m [len(classes)][4]uint64) {
 	return m
 }()
 
-// resolution is how many numbers a code is to tell apart at least, if there are
-// enough bytes: 2^44 for some ten thousand keys leaves room for great
-// unevenness, at two thirds of the symbols that 64 bits could hold.
+// resolution is how many numbers a code distinguishes at least, if there are
+// enough bytes: 2^44 for some ten thousand keys leaves room for very uneven
+// keys, at two thirds of the symbols that 64 bits can hold.
 const resolution = 1 << 44
 
 // Describe appends to dst the description of a code that reads each position in
-// the narrowest class that holds what was seen there.
+// the narrowest class that holds the bytes seen there.
 func (s *Sample) Describe(dst []byte) []byte {
 	product, useful := uint64(1), len(dst)
 	for i := 0; i < len(s.seen) && product < resolution; i++ {
@@ -64,7 +64,7 @@ func (s *Sample) Describe(dst []byte) []byte {
 		}
 		product = lo
 		dst = append(dst, byte(class))
-		useful = len(dst) // a constant position at the end tells nothing
+		useful = len(dst) // constant positions at the end carry no information
 	}
 	return dst[:useful]
 }

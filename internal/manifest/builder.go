@@ -8,8 +8,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Apply returns the version after e. It is pure: v is unchanged. An edit that
-// cannot be true of v is an error, and no version.
+// Apply returns the version after e. It is pure: v is unchanged. If e does not
+// fit v, Apply returns an error and no version.
 func (v *Version) Apply(e *Edit) (*Version, error) {
 	if len(e.Add)+len(e.Remove)+len(e.AddValues) == 0 {
 		return v, nil
@@ -22,14 +22,14 @@ func (v *Version) Apply(e *Edit) (*Version, error) {
 }
 
 // builder applies edits to a private copy of a Version. It copies what it
-// changes once, so that recovery, which applies a whole log to one builder,
-// costs no more than the edits; Apply is a builder with one edit.
+// changes only once, so recovery, which applies a whole log to one builder,
+// pays only for the edits. Apply is a builder with one edit.
 type builder struct {
 	v       *Version
 	places  map[base.FileNum]place  // of every table that an edit may name
 	trees   map[uint32]*treeBuilder // those that were changed
-	ownedV  map[base.FileNum]bool   // the value file is ours to change
-	touched map[base.FileNum]bool   // value files that lost a reference by this edit
+	ownedV  map[base.FileNum]bool   // the builder may change the value file
+	touched map[base.FileNum]bool   // value files that lost a reference in this edit
 }
 
 // place is where a table is.
@@ -38,8 +38,8 @@ type place struct {
 	meta  *FileMeta
 }
 
-// newBuilder returns a builder for one edit to v. From an empty version, and
-// with no edit, it is a builder for any number of edits.
+// newBuilder returns a builder that applies e to v. With an empty version and
+// no edit, it applies any number of edits.
 func newBuilder(v *Version, e *Edit) *builder {
 	b := &builder{
 		v:      &Version{trees: v.trees, Values: maps.Clone(v.Values)},
@@ -53,8 +53,8 @@ func newBuilder(v *Version, e *Edit) *builder {
 	if e == nil {
 		return b
 	}
-	// One pass over all tables, and a map of a few, beats a map of all tables
-	// several times over.
+	// One pass over all tables with a small map is cheaper than a map of all
+	// tables.
 	named := e.named()
 	v.All(func(level int, f *FileMeta) bool {
 		if _, ok := slices.BinarySearch(named, f.Num); ok {
@@ -65,8 +65,8 @@ func newBuilder(v *Version, e *Edit) *builder {
 	return b
 }
 
-// apply changes the version by one edit. After an error the builder is in no
-// defined state.
+// apply changes the version by one edit. After an error the builder is
+// undefined.
 func (b *builder) apply(e *Edit) error {
 	b.touched = make(map[base.FileNum]bool)
 	for _, m := range e.AddValues {
@@ -90,7 +90,7 @@ func (b *builder) apply(e *Edit) error {
 	return b.checkL0(e)
 }
 
-// checkL0 looks at level 0 of the trees to which e adds there.
+// checkL0 checks level 0 of the trees to which e adds tables there.
 func (b *builder) checkL0(e *Edit) error {
 	checked := make(map[uint32]bool)
 	for _, n := range e.Add {
@@ -106,10 +106,10 @@ func (b *builder) checkL0(e *Edit) error {
 
 func (b *builder) addValues(m ValueMeta) error {
 	if m.Num == 0 || m.Count == 0 || m.Size == 0 {
-		return fmt.Errorf("value file %d: %d bytes, %d values", m.Num, m.Size, m.Count)
+		return fmt.Errorf("value file %d is described with %d bytes and %d values", m.Num, m.Size, m.Count)
 	}
 	if _, taken := b.places[m.Num]; taken || b.v.Values[m.Num] != nil {
-		return fmt.Errorf("value file %d: the number is taken", m.Num)
+		return fmt.Errorf("value file %d: a file with this number exists", m.Num)
 	}
 	b.v.Values[m.Num] = &ValueFile{ValueMeta: m}
 	b.ownedV[m.Num] = true
@@ -134,14 +134,14 @@ func (b *builder) remove(o OldFile) error {
 
 func (b *builder) add(n NewFile) error {
 	if n.Level < 0 || n.Level >= base.NumLevels || n.Meta == nil {
-		return fmt.Errorf("table added to level %d of %d", n.Level, base.NumLevels)
+		return fmt.Errorf("table added to level %d: there are %d levels", n.Level, base.NumLevels)
 	}
 	f := n.Meta
 	if err := f.check(); err != nil {
 		return err
 	}
 	if _, taken := b.places[f.Num]; taken || b.v.Values[f.Num] != nil {
-		return fmt.Errorf("table %d: the number is taken", f.Num)
+		return fmt.Errorf("table %d: a file with this number exists", f.Num)
 	}
 	b.places[f.Num] = place{n.Level, f}
 	if err := b.tree(f.Keyspace).add(n.Level, f); err != nil {
@@ -150,7 +150,7 @@ func (b *builder) add(n NewFile) error {
 	for _, ref := range f.ValueRefs {
 		vf := b.openValues(ref.File)
 		if vf == nil {
-			return fmt.Errorf("table %d references value file %d, which is not named", f.Num, ref.File)
+			return fmt.Errorf("table %d references value file %d, which does not exist", f.Num, ref.File)
 		}
 		if err := vf.add(f.Num, ref); err != nil {
 			return err
@@ -159,8 +159,8 @@ func (b *builder) add(n NewFile) error {
 	return nil
 }
 
-// dropUnreferenced removes the value files that e left without a reference. A
-// new one must have got some (invariant I10).
+// dropUnreferenced removes the value files that lost their last reference in e.
+// A new value file must have a reference (I10).
 func (b *builder) dropUnreferenced(e *Edit) error {
 	for _, m := range e.AddValues {
 		if b.v.Values[m.Num].Tables == 0 {
@@ -175,7 +175,8 @@ func (b *builder) dropUnreferenced(e *Edit) error {
 	return nil
 }
 
-// tree makes the tree of a keyspace ours to change.
+// tree returns the tree of a keyspace, copied so that the builder may change
+// it.
 func (b *builder) tree(keyspace uint32) *treeBuilder {
 	t := b.trees[keyspace]
 	if t == nil {
@@ -185,8 +186,8 @@ func (b *builder) tree(keyspace uint32) *treeBuilder {
 	return t
 }
 
-// openValues makes the accounts of a value file ours to change; nil when there
-// is no such file.
+// openValues returns the accounts of a value file, copied so that the builder
+// may change them, or nil if there is no such file.
 func (b *builder) openValues(num base.FileNum) *ValueFile {
 	vf := b.v.Values[num]
 	if vf != nil && !b.ownedV[num] {
@@ -198,7 +199,7 @@ func (b *builder) openValues(num base.FileNum) *ValueFile {
 	return vf
 }
 
-// finish hands the version over; the builder must not be used any more.
+// finish returns the version. The builder must not be used afterwards.
 func (b *builder) finish() *Version {
 	trees := make([]*Tree, 0, len(b.v.trees)+len(b.trees))
 	rest := b.v.trees

@@ -15,10 +15,10 @@ import (
 //	| tag uvarint | length uvarint | length bytes | ...
 //	+-------------+----------------+--------------+
 //
-// A reader that meets a tag it does not know skips the field if the tag is odd
-// and refuses the manifest if it is even: a developer who adds a field decides, by the
-// tag, whether an older program may overlook it. The same holds for the fields
-// at the end of a table's description.
+// A reader that meets an unknown tag skips the field if the tag is odd, and
+// refuses the manifest if it is even. So a developer who adds a field decides
+// by its tag whether older programs may ignore it. The same holds for the
+// fields at the end of a table's description.
 const (
 	tagLogNum      = 2  // uvarint
 	tagNextFile    = 4  // uvarint
@@ -34,14 +34,15 @@ const (
 	tagFirstFile   = 24 // uvarint
 )
 
-// counters are the fields that an edit has once at most.
+// counters are the tags of fields that an edit has at most once.
 var counters = []uint64{tagLogNum, tagNextFile, tagLastSeq, tagNextSpace, tagClock, tagLogOpening, tagFirstFile}
 
-// Fields at the end of a table's description, there when they are not all zero.
-// They are even: a program that does not know of range tombstones would find what
-// they delete; without expiries it would make files in which they are wrong; without
-// the one sequence it would take new values for the oldest; without incarnations it
-// could check no byte; and without packs it would look for files that are not there.
+// Fields at the end of a table's description, present unless they are all zero.
+// They are even, because a program that ignored them would fail: without range
+// tombstones it would find what they delete; without expiries it would write
+// wrong ones; without the one sequence it would take new values for the oldest;
+// without incarnations it could verify no checksum; and without packs it would
+// look for files that do not exist.
 const (
 	tagRanges  = 2  // uvarints: fragments, bound
 	tagExpiry  = 4  // uvarints: entries, earliest, latest
@@ -50,12 +51,12 @@ const (
 	tagPack    = 10 // uvarints: file, its size, offset
 )
 
-// tagValuesOpening is such a field at the end of a value file's description.
+// tagValuesOpening is such a field, at the end of a value file's description.
 const tagValuesOpening = 2 // uvarint
 
 func mayBeSkipped(tag uint64) bool { return tag&1 == 1 }
 
-// fileNumMax is far above any number in use, and leaves room to add one.
+// fileNumMax is far above any number in use, with room for arithmetic.
 const fileNumMax = 1 << 62
 
 // AppendEdit appends the encoding of e.
@@ -114,7 +115,8 @@ func appendField(dst []byte, tag uint64, body []byte) []byte {
 	return append(dst, body...)
 }
 
-// appendValues appends a value file's description. Fields may follow.
+// appendValues appends a value file's description, without the end of its
+// fields.
 func appendValues(dst []byte, m ValueMeta) []byte {
 	for _, v := range []uint64{uint64(m.Num), m.Size, m.Bytes, m.Count} {
 		dst = binary.AppendUvarint(dst, v)
@@ -125,8 +127,8 @@ func appendValues(dst []byte, m ValueMeta) []byte {
 	return dst
 }
 
-// appendTable appends a table's description: uvarints, but for the keys, which
-// are a length and bytes. Fields may follow.
+// appendTable appends a table's description: uvarints, and for keys a length
+// and bytes, without the end of its fields.
 func appendTable(dst []byte, n NewFile) []byte {
 	u := func(v uint64) { dst = binary.AppendUvarint(dst, v) }
 	key := func(k []byte) { u(uint64(len(k))); dst = append(dst, k...) }
@@ -171,7 +173,7 @@ func appendTable(dst []byte, n NewFile) []byte {
 	return dst
 }
 
-// appendKeyspace appends a keyspace: its number, and two strings, each a length
+// appendKeyspace appends a keyspace: its number and two strings, each a length
 // and bytes.
 func appendKeyspace(dst []byte, k Keyspace) []byte {
 	dst = binary.AppendUvarint(dst, uint64(k.ID))
@@ -182,8 +184,8 @@ func appendKeyspace(dst []byte, k Keyspace) []byte {
 }
 
 // DecodeEdit is the inverse of AppendEdit. It copies what it needs of p. Bytes
-// that no AppendEdit wrote are a *base.CorruptionError that names the offset in
-// p, and no file; a field of a later version is base.ErrFormatTooNew.
+// that AppendEdit never writes are a *base.CorruptionError with the offset in p
+// and no file name; a field of a later version is base.ErrFormatTooNew.
 func DecodeEdit(p []byte) (*Edit, error) {
 	d := decoder{p: p}
 	e := &Edit{}
@@ -195,7 +197,7 @@ func DecodeEdit(p []byte) (*Edit, error) {
 		}
 		if slices.Contains(counters, tag) {
 			if seen&(1<<tag) != 0 {
-				d.fail("field %d is there twice", tag)
+				d.fail("field %d occurs twice", tag)
 				break
 			}
 			seen |= 1 << tag
@@ -241,8 +243,7 @@ func (e *Edit) decodeField(tag uint64, d *decoder) {
 	}
 }
 
-// decoder reads the parts of an edit. After its first error everything it
-// returns is zero.
+// decoder reads the parts of an edit. After its first error it returns zeros.
 type decoder struct {
 	p    []byte
 	pos  int
@@ -259,7 +260,7 @@ func (d *decoder) fail(format string, args ...any) {
 	d.pos = len(d.p)
 }
 
-// end expects the end of what belongs to a field.
+// end checks that the body of a field ends here.
 func (d *decoder) end(tag uint64) error {
 	if d.more() {
 		d.fail("%d bytes after field %d", len(d.p)-d.pos, tag)
@@ -267,23 +268,24 @@ func (d *decoder) end(tag uint64) error {
 	return d.err
 }
 
-// unknown skips a field of a later version, or refuses it.
+// unknown skips a field of a later version if its tag is odd, and refuses an
+// even one.
 func (d *decoder) unknown(tag uint64) {
 	switch {
 	case tag == 0:
-		d.fail("tag 0")
+		d.fail("field with tag 0")
 	case !mayBeSkipped(tag):
 		d.err = fmt.Errorf("%w: the manifest has field %d, which this version does not know", base.ErrFormatTooNew, tag)
 	}
 	d.pos = len(d.p)
 }
 
-// field reads a tag and returns a decoder of what belongs to it.
+// field reads a tag, and returns it with a decoder of the field's body.
 func (d *decoder) field() (tag uint64, body decoder) {
 	tag = d.uvarint()
 	n := d.uvarint()
 	if n > uint64(len(d.p)-d.pos) {
-		d.fail("field %d has a length of %d", tag, n)
+		d.fail("field %d has length %d, past the end of the edit", tag, n)
 		return tag, body
 	}
 	body = decoder{p: d.p[d.pos : d.pos+int(n)], base: d.base + d.pos}
@@ -294,14 +296,14 @@ func (d *decoder) field() (tag uint64, body decoder) {
 func (d *decoder) uvarint() uint64 {
 	v, n := binary.Uvarint(d.p[d.pos:])
 	if n <= 0 {
-		d.fail("no number where one should be")
+		d.fail("expected a uvarint")
 		return 0
 	}
 	d.pos += n
 	return v
 }
 
-// limited reads a number that is at most limit.
+// limited reads a number, at most limit.
 func (d *decoder) limited(limit uint64, what string) uint64 {
 	v := d.uvarint()
 	if v > limit {
@@ -323,11 +325,11 @@ func (d *decoder) level() int { return int(d.limited(base.NumLevels-1, "level"))
 
 func (d *decoder) key() []byte { return d.bytes(base.MaxKeySize, "key") }
 
-// bytes reads a length, at most limit, and as many bytes.
+// bytes reads a length, at most limit, and that many bytes.
 func (d *decoder) bytes(limit uint64, what string) []byte {
 	n := int(d.limited(limit, "length of a "+what))
 	if n > len(d.p)-d.pos {
-		d.fail("a %s of %d bytes does not fit", what, n)
+		d.fail("%s of %d bytes is too long", what, n)
 		return nil
 	}
 	b := bytes.Clone(d.p[d.pos : d.pos+n])
@@ -363,7 +365,7 @@ func (d *decoder) table() NewFile {
 	f.Deletes = d.uvarint()
 	f.RawKeyBytes = d.uvarint()
 	f.RawValueBytes = d.uvarint()
-	// A reference takes three bytes at least.
+	// A reference takes at least three bytes.
 	if refs := d.limited(uint64(len(d.p)-d.pos)/3+1, "count of value references"); refs > 0 {
 		f.ValueRefs = make([]ValueRef, refs)
 		for i := range f.ValueRefs {
@@ -374,7 +376,7 @@ func (d *decoder) table() NewFile {
 	return n
 }
 
-// tableFields reads what follows in a table's description.
+// tableFields reads the fields at the end of a table's description.
 func (d *decoder) tableFields(f *FileMeta) {
 	known := []uint64{tagRanges, tagExpiry, tagOneSeq, tagOpening, tagPack}
 	d.fields("table", known, func(tag uint64, body *decoder) bool {
@@ -406,11 +408,11 @@ func (d *decoder) keyspace() Keyspace {
 
 func (d *decoder) keyspaceID() uint32 { return uint32(d.limited(maxKeyspace+1, "keyspace")) }
 
-// clock returns a time in Unix milliseconds.
+// clock reads a time in Unix milliseconds.
 func (d *decoder) clock() uint64 { return d.limited(uint64(base.SeqNumMax), "time") }
 
-// fields gives each field at the end of a description to fn, which answers
-// whether it knows it. Those in once may be there only once.
+// fields passes each field at the end of a description to fn, which returns
+// whether it knows the tag. Tags in once may occur only once.
 func (d *decoder) fields(what string, once []uint64, fn func(tag uint64, body *decoder) bool) {
 	seen := uint64(0)
 	for d.more() {
@@ -420,7 +422,7 @@ func (d *decoder) fields(what string, once []uint64, fn func(tag uint64, body *d
 		}
 		if slices.Contains(once, tag) {
 			if seen&(1<<tag) != 0 {
-				d.fail("field %d is there twice in a %s", tag, what)
+				d.fail("field %d occurs twice in a %s", tag, what)
 				return
 			}
 			seen |= 1 << tag

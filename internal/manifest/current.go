@@ -12,8 +12,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// current is the content of the file CURRENT, which says which manifest
-// counts. It is text, so that a person can read it, but exactly this text:
+// current is the content of the file CURRENT, which names the manifest in use.
+// It is text, for human readers, of exactly this form:
 //
 //	seerdb
 //	format 2
@@ -24,10 +24,10 @@ import (
 //	closed 000017.wal 1234
 //	checksum 89abcdef
 //
-// The first two lines and the last are those of every format; format 1 has no
-// incarnation. Synced is how long the manifest was, and durable, when this file
-// was written. There is a line closed for each log that is needed, with its
-// length, if the database was closed after that, and else none.
+// The first two lines and the last are part of every format; format 1 has no
+// incarnation. Synced is the length of the manifest, all durable, when CURRENT
+// was written. If the database was closed after that, there is one line
+// "closed" with the name and length of each log that is still needed.
 type current struct {
 	format      base.FormatVersion
 	db          uint64
@@ -37,13 +37,13 @@ type current struct {
 	closed      []ClosedLog
 }
 
-// ClosedLog is a log as Close left it.
+// ClosedLog is a log that Close left behind.
 type ClosedLog struct {
 	Num  base.FileNum
-	Size int64 // how long it is at least, and durable
+	Size int64 // the least length of the file, all durable
 }
 
-// currentSizeMax is more than the text can take.
+// currentSizeMax is more than any valid text takes.
 const currentSizeMax = 64 << 10
 
 // currentHead is the first line.
@@ -66,24 +66,24 @@ func (c *current) checksum(text []byte) uint32 {
 	return id.Checksum(0, text)
 }
 
-// parseCurrent accepts exactly what encode writes.
+// parseCurrent accepts exactly the text that encode writes.
 func parseCurrent(p []byte) (current, error) {
 	name := base.FileName(base.FileTypeCurrent, 0)
 	c, ok := readLines(p)
 	if !ok {
-		return current{}, base.Corruptf(name, 0, "not the text that it should be, or a bad checksum")
+		return current{}, base.Corruptf(name, 0, "the text is malformed or its checksum is wrong")
 	}
 	if c.format > base.FormatNewest {
 		return current{}, fmt.Errorf("%w: %s names format %d, the newest known is %d", base.ErrFormatTooNew, name, c.format, base.FormatNewest)
 	}
 	if c.format == 0 || c.synced < 0 || !bytes.Equal(p, c.encode()) {
-		return current{}, base.Corruptf(name, 0, "not the text that it should be")
+		return current{}, base.Corruptf(name, 0, "the text is malformed")
 	}
 	return c, nil
 }
 
-// readLines reads the lines that it knows of a CURRENT of any format, whose
-// checksum must be right.
+// readLines reads the known lines of a CURRENT of any format. The checksum must
+// be right.
 func readLines(p []byte) (c current, ok bool) {
 	rest, ok := bytes.CutPrefix(p, []byte(currentHead))
 	for ok && len(rest) > 0 {
@@ -118,7 +118,8 @@ func readLines(p []byte) (c current, ok bool) {
 	return c, false
 }
 
-// readCurrent returns base.ErrNotExist when there is no CURRENT.
+// readCurrent reads and parses CURRENT. Without a CURRENT it returns
+// base.ErrNotExist.
 func readCurrent(fsys vfs.FS, dir string) (current, error) {
 	return readCurrentAt(fsys, fsys.PathJoin(dir, base.FileName(base.FileTypeCurrent, 0)))
 }
@@ -138,7 +139,7 @@ func readCurrentAt(fsys vfs.FS, path string) (current, error) {
 		return current{}, err
 	}
 	if size > currentSizeMax {
-		return current{}, base.Corruptf(name, 0, "%d bytes long", size)
+		return current{}, base.Corruptf(name, 0, "the file has %d bytes, more than any valid text", size)
 	}
 	p := make([]byte, size)
 	if n, err := f.ReadAt(p, 0); n < len(p) {
@@ -150,14 +151,14 @@ func readCurrentAt(fsys vfs.FS, path string) (current, error) {
 	return parseCurrent(p)
 }
 
-// writeTemp makes a durable file beside CURRENT that is ready to replace it,
-// and returns its path. When it fails no file is left, as far as it can tell.
+// writeTemp writes a durable temporary file, ready to replace CURRENT, and
+// returns its path. If it fails it removes the file if it can.
 func (c *current) writeTemp(fsys vfs.FS, dir string) (string, error) {
 	num := c.manifest
 	path := fsys.PathJoin(dir, base.FileName(base.FileTypeTemp, num))
 	f, err := fsys.Create(path)
 	for errors.Is(err, fs.ErrExist) {
-		// Left by a crash at this very place, or not ours.
+		// Left by a crash at this point, or a foreign file.
 		num++
 		path = fsys.PathJoin(dir, base.FileName(base.FileTypeTemp, num))
 		f, err = fsys.Create(path)
@@ -178,8 +179,8 @@ func (c *current) writeTemp(fsys vfs.FS, dir string) (string, error) {
 	return path, nil
 }
 
-// IsCurrentOf reports whether the file at path is a CURRENT of a database, or one
-// that should have become it.
+// IsCurrentOf reports whether the file at path is a CURRENT of a database, or
+// was written to become one.
 func IsCurrentOf(fsys vfs.FS, path string, db uint64) bool {
 	c, err := readCurrentAt(fsys, path)
 	return err == nil && c.db == db

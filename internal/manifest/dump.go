@@ -10,8 +10,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Dump writes what the manifest at path says, edit by edit, and the version
-// that comes of it. It goes as far as it can; the error is what stopped it.
+// Dump writes the edits of the manifest at path and the resulting version. It
+// writes as much as it can, and returns the error that stopped it.
 func Dump(fsys vfs.FS, path string, out io.Writer) error {
 	f, err := fsys.Open(path)
 	if err != nil {
@@ -24,7 +24,7 @@ func Dump(fsys vfs.FS, path string, out io.Writer) error {
 	}
 	head, ok := record.Identify(f, size)
 	if !ok || head.ID.Type != base.FileTypeManifest {
-		return base.Corruptf(path, 0, "not a manifest")
+		return base.Corruptf(path, 0, "the file is not a manifest: its header is missing or damaged")
 	}
 	w := bufio.NewWriter(out)
 	fmt.Fprintf(w, "%s database %016x incarnation %016x format %d, %d bytes\n", head.ID.Name(), head.ID.DB, head.ID.Incarnation, head.Format, size)
@@ -34,7 +34,7 @@ func Dump(fsys vfs.FS, path string, out io.Writer) error {
 	err = eachEdit(r, head.ID, func(e *Edit, off int64) error {
 		fmt.Fprintf(w, "@%d %s\n", off, e)
 		if err := b.apply(e); err != nil {
-			return base.Corruptf(head.ID.Name(), off, "impossible edit: %v", err)
+			return base.Corruptf(head.ID.Name(), off, "the edit does not fit the edits before it: %v", err)
 		}
 		return s.advance(e)
 	})

@@ -7,32 +7,32 @@ import (
 )
 
 // Edit is a change from one Version to the next. It takes effect as a whole,
-// when it is durable in the manifest (invariant I4).
+// once it is durable in the manifest (I4).
 //
-// A table moves when one edit removes it from a level and adds it to another.
-// No edit removes value files: one that loses its last reference drops
-// out of the Version by itself, on replay exactly as it did at first.
+// To move a table, an edit removes it from one level and adds it to another. No
+// edit removes value files: a value file that loses its last reference leaves
+// the Version, on replay exactly as it did at first.
 type Edit struct {
 	Add       []NewFile
 	Remove    []OldFile
-	AddValues []ValueMeta // each referenced by some table in Add
+	AddValues []ValueMeta // each referenced by a table in Add
 
 	// LogNum is the oldest log segment that is still needed; nil leaves it
-	// unchanged. It never goes back.
+	// unchanged. It never decreases.
 	LogNum *base.FileNum
-	// LogIncarnation is the opening that wrote the logs that are needed, and
-	// FirstFile the first file number that the opening of this manifest may have
-	// handed out; 0 leaves them unchanged.
+	// LogIncarnation is the incarnation of the opening that wrote the needed
+	// logs. FirstFile is the first file number that the opening of this
+	// manifest may have assigned. 0 leaves them unchanged.
 	LogIncarnation uint64
 	FirstFile      base.FileNum
-	// NextFile is a number above every file number handed out so far, LastSeq
-	// the last sequence that may have been used. The largest ever recorded
-	// counts, so 0, or a value that is out of date, changes nothing.
+	// NextFile is above every assigned file number, and LastSeq is the last
+	// sequence that may have been used. The largest recorded values count, so 0
+	// and outdated values change nothing.
 	NextFile base.FileNum
 	LastSeq  base.SeqNum
 
-	// SetKeyspaces adds keyspaces, or replaces what is said of them;
-	// DropKeyspaces removes some, whose tables the same edit removes. Drops come
+	// SetKeyspaces adds or replaces descriptions of keyspaces. DropKeyspaces
+	// removes keyspaces, whose tables the same edit removes; drops are applied
 	// first. NextKeyspace and Clock follow the rule of NextFile.
 	SetKeyspaces  []Keyspace
 	DropKeyspaces []uint32
@@ -40,7 +40,7 @@ type Edit struct {
 	Clock         uint64
 }
 
-// NewFile places a table in a level.
+// NewFile is a table and the level it is added to.
 type NewFile struct {
 	Level int
 	Meta  *FileMeta
@@ -52,7 +52,7 @@ type OldFile struct {
 	Num   base.FileNum
 }
 
-// named returns the numbers of all files that e speaks of, sorted.
+// named returns the numbers of all files that e names, sorted.
 func (e *Edit) named() []base.FileNum {
 	var nums []base.FileNum
 	for _, m := range e.AddValues {
@@ -70,15 +70,15 @@ func (e *Edit) named() []base.FileNum {
 	return nums
 }
 
-// Dropped is a file that one version names and a later one does not.
+// Dropped is a file of one version that a later one lacks.
 type Dropped struct {
 	Type base.FileType
 	Num  base.FileNum
 }
 
-// DroppedBy lists the files of v that next, its successor by e, no longer
-// names: the tables that e removes for good, and the value files that lost
-// their last reference.
+// DroppedBy returns the files of v that next, its successor by e, lacks: the
+// tables that e removes for good, and the value files that lost their last
+// reference.
 func (v *Version) DroppedBy(e *Edit, next *Version) []Dropped {
 	var out []Dropped
 	for _, o := range e.Remove {

@@ -36,20 +36,20 @@ type Log struct {
 
 	file      vfs.File
 	id        base.Identity
-	lastNum   base.FileNum // of any manifest that was tried
+	lastNum   base.FileNum // of the last manifest that was attempted
 	size      int64        // of the file
-	synced    int64        // of these, durable
-	rotateAt  int64        // size that asks for rotation
-	rotateErr error        // of the last attempt
-	installed bool         // CURRENT names it, or may
+	synced    int64        // the durable part of size
+	rotateAt  int64        // the size at which the manifest is rotated
+	rotateErr error        // of the last rotation
+	installed bool         // CURRENT names this manifest, or may
 	buf       []byte
 	err       error // what poisoned the log
-	later     bool  // there are edits beyond synced, which nothing has promised yet
+	later     bool  // there are edits beyond synced that no caller relies on yet
 }
 
-// Create makes the manifest of a new, empty database. What a crash during an
-// earlier Create left behind does not matter; a directory that holds data but
-// no CURRENT is refused, because its CURRENT was lost.
+// Create makes the manifest of a new, empty database. It ignores what a crash
+// during an earlier Create left behind. It refuses a directory with data but no
+// CURRENT, because that CURRENT was lost.
 func Create(fsys vfs.FS, dir string, dbID, incarnation uint64) (*Log, error) {
 	switch _, err := readCurrent(fsys, dir); {
 	case err == nil:
@@ -74,8 +74,8 @@ func Create(fsys vfs.FS, dir string, dbID, incarnation uint64) (*Log, error) {
 	}, incarnation)
 }
 
-// Start is Begin and Install for a manifest that has no edit to come before
-// CURRENT names it.
+// Start is Begin and Install, for a manifest that needs no edit before CURRENT
+// names it.
 func Start(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) {
 	l, err := Begin(fsys, dir, s, incarnation)
 	if err != nil {
@@ -89,10 +89,10 @@ func Start(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) 
 	return l, nil
 }
 
-// Begin writes a new manifest with what Recover returned. Edits may be appended
-// to it, but until Install nothing counts on it: the manifest that CURRENT names
-// is the one before. No older file is changed or removed. The manifest is of the
-// newest format, whatever s was.
+// Begin writes a new manifest with the state that Recover returned. Edits may
+// be appended to it, but until Install, CURRENT names the manifest before it.
+// Begin changes and removes no older file. The manifest has the newest format,
+// whatever that of s.
 func Begin(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) {
 	l := &Log{fs: fsys, dir: dir}
 	next := *s
@@ -105,9 +105,9 @@ func Begin(fsys vfs.FS, dir string, s *State, incarnation uint64) (*Log, error) 
 	return l, nil
 }
 
-// Install makes CURRENT name the manifest that Begin wrote, with all edits since.
-// When it fails, unsure tells whether CURRENT may name it nevertheless; if not,
-// the manifest is removed.
+// Install makes CURRENT name the manifest that Begin wrote, with all edits
+// since. If it fails, unsure reports whether CURRENT may name it nevertheless;
+// if not, the manifest is removed.
 func (l *Log) Install() (unsure bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -116,8 +116,8 @@ func (l *Log) Install() (unsure bool, err error) {
 		return false, wrap(l.id, err)
 	}
 	defer dir.Close()
-	// The name of a manifest must not become durable after the name that points
-	// to it; nor may those of the files that it names.
+	// The names of the manifest, and of the files that it names, must be
+	// durable before CURRENT names it.
 	if err := dir.Sync(); err != nil {
 		return false, wrap(l.id, err)
 	}
@@ -126,8 +126,8 @@ func (l *Log) Install() (unsure bool, err error) {
 	return unsure, err
 }
 
-// Discard closes and removes a manifest that Install never named. It does
-// nothing to one that it did.
+// Discard closes and removes a manifest that Install has not installed.
+// Otherwise it does nothing.
 func (l *Log) Discard() {
 	l.mu.Lock()
 	file, installed := l.file, l.installed
@@ -139,7 +139,7 @@ func (l *Log) Discard() {
 	_ = l.fs.Remove(l.fs.PathJoin(l.dir, l.id.Name()))
 }
 
-// written is a manifest that write made.
+// written is a manifest made by write.
 type written struct {
 	state *State
 	file  vfs.File
@@ -147,10 +147,9 @@ type written struct {
 	size  int64
 }
 
-// write makes a manifest with a snapshot of s, durable but for its name. Its
-// number is num, or the first after it whose name is free: a file that is there
-// is not touched, whatever it is.
-// When it fails no file is left, as far as it can tell.
+// write makes a manifest with a snapshot of s, durable except for its name. Its
+// number is num, or the first number after it whose name is free: write touches
+// no existing file. If it fails it removes the file if it can.
 func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	next := *s
 	next.ManifestNum = num
@@ -185,9 +184,9 @@ func (l *Log) write(s *State, num base.FileNum) (*written, error) {
 	return m, nil
 }
 
-// install makes CURRENT name m, whose own name is durable in dir, the directory.
-// When it fails, unsure tells whether CURRENT may name m nevertheless; if not, m's
-// file is removed.
+// install makes CURRENT name m, whose own name is durable in dir, the database
+// directory. If it fails, unsure reports whether CURRENT may name m
+// nevertheless; if not, it removes m's file.
 func (l *Log) install(m *written, dir vfs.Dir) (unsure bool, err error) {
 	defer func() {
 		if err != nil && !unsure {
@@ -200,8 +199,8 @@ func (l *Log) install(m *written, dir vfs.Dir) (unsure bool, err error) {
 		return false, wrap(m.id, err)
 	}
 	if err := l.fs.Rename(temp, l.fs.PathJoin(l.dir, base.FileName(base.FileTypeCurrent, 0))); err != nil {
-		// A rename that failed has most likely not happened. If CURRENT still
-		// says so it cannot happen any more either.
+		// A rename that failed most likely did not happen. If CURRENT is still
+		// the old one, it will not happen any more.
 		old, rerr := readCurrent(l.fs, l.dir)
 		unsure = rerr != nil && !errors.Is(rerr, base.ErrNotExist) || rerr == nil && old.manifest == m.id.Num
 		if !unsure {
@@ -218,9 +217,9 @@ func (l *Log) install(m *written, dir vfs.Dir) (unsure bool, err error) {
 	return false, nil
 }
 
-// Seal makes CURRENT say that the database is closed, how long the manifest is,
-// and how long the logs are that are needed: when less is found later something
-// was lost. When it fails CURRENT says what it said, or this.
+// Seal makes CURRENT record that the database is closed, with the lengths of
+// the manifest and of the needed logs, so that a later opening notices a loss.
+// If it fails CURRENT has either its old content or the new.
 func (l *Log) Seal(logs []ClosedLog) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -246,7 +245,7 @@ func (l *Log) Seal(logs []ClosedLog) error {
 	return vfs.SyncDir(l.fs, l.dir)
 }
 
-// use makes m the manifest to append to.
+// use makes m the manifest that edits are appended to.
 func (l *Log) use(m *written) {
 	l.file, l.id, l.size, l.synced, l.later = m.file, m.id, m.size, m.size, false
 	l.lastNum = m.id.Num
@@ -254,33 +253,33 @@ func (l *Log) use(m *written) {
 	l.state.Store(m.state)
 }
 
-// State returns what the manifest says now.
+// State returns the current state.
 func (l *Log) State() *State { return l.state.Load() }
 
 // Version returns the version after the last edit.
 func (l *Log) Version() *Version { return l.state.Load().Version }
 
-// Err returns what poisoned the log, or nil.
+// Err returns the error that poisoned the log, or nil.
 func (l *Log) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
 }
 
-// RotateErr is why the last rotation failed, or nil. Such a failure costs
-// nothing but the length of the manifest.
+// RotateErr returns the error of the last rotation, or nil. A failed rotation
+// only leaves the manifest longer.
 func (l *Log) RotateErr() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.rotateErr
 }
 
-// Append makes an edit durable; then, and not before, it has happened. An edit
-// that cannot be true of the version is refused and nothing is written. On a
-// full disk the edit has not happened, the error wraps base.ErrNoSpace, and
-// Append may be tried again. Any other failure poisons the log: whether the
-// edit has happened is unknown until the manifest is read again, and every
-// later Append returns the cause.
+// Append makes an edit durable; the edit takes effect then and not before. It
+// refuses an edit that does not fit the version, and writes nothing. On a full
+// disk the edit has no effect, the error wraps base.ErrNoSpace, and Append may
+// be tried again. Any other failure poisons the log: whether the edit took
+// effect is unknown until the manifest is read again, and every later Append
+// returns the cause.
 func (l *Log) Append(e *Edit) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -291,8 +290,9 @@ func (l *Log) Append(e *Edit) error {
 	return l.settle(next)
 }
 
-// AppendLater is Append, but for the sync: the edit has happened for this process,
-// and survives a crash of the system from the next Append, Sync or Seal on.
+// AppendLater is Append without the sync: the edit takes effect in this
+// process, and survives a crash of the system from the next Append, Sync or
+// Seal on.
 func (l *Log) AppendLater(e *Edit) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -305,7 +305,7 @@ func (l *Log) AppendLater(e *Edit) error {
 	return nil
 }
 
-// Sync makes durable what AppendLater appended. Its errors are those of Append.
+// Sync makes the edits of AppendLater durable. Its errors are those of Append.
 func (l *Log) Sync() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -342,7 +342,7 @@ func (l *Log) put(e *Edit) (*State, error) {
 	return next, nil
 }
 
-// settle makes what was appended durable; next is the state after it. The caller
+// settle makes appended edits durable, and next the current state. The caller
 // holds mu.
 func (l *Log) settle(next *State) error {
 	if err := l.sync(); err != nil {
@@ -356,8 +356,8 @@ func (l *Log) settle(next *State) error {
 	return nil
 }
 
-// writeOrCut appends p to the file. When the disk is full it cuts the file
-// back to where it was.
+// writeOrCut appends p to the file. If the disk is full it truncates the file
+// to its old length.
 func (l *Log) writeOrCut(p []byte) error {
 	_, err := l.file.Write(p)
 	if err == nil {
@@ -368,7 +368,7 @@ func (l *Log) writeOrCut(p []byte) error {
 		return l.poison(err)
 	}
 	if cut := l.file.Truncate(l.size); cut != nil {
-		return l.poison(errors.Join(err, fmt.Errorf("cutting back: %w", cut)))
+		return l.poison(errors.Join(err, fmt.Errorf("truncating the manifest after a full disk: %w", cut)))
 	}
 	return wrap(l.id, err)
 }
@@ -378,18 +378,18 @@ func (l *Log) sync() error {
 		return err
 	}
 	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("sync: %w", err)
+		return fmt.Errorf("sync of the manifest: %w", err)
 	}
 	l.synced, l.later = l.size, false
 	return failpoint.Hit(failpoint.ManifestAfterSync)
 }
 
-// mark appends a record which states that the edit before it is durable, so
-// that damage to the last edit is not taken for a torn tail, by which the
-// tables it names would be lost. The mark itself is not synced.
+// mark appends a record that the edit before it is durable. Without it, damage
+// to the last edit would look like a torn tail, and recovery would drop the
+// edit and the tables it names. The mark itself is not synced.
 func (l *Log) mark() {
 	l.buf = record.Append(l.buf[:0], l.id, l.size, record.KindMark, l.synced, nil)
-	_ = l.writeOrCut(l.buf) // without room it is left out; otherwise the log is poisoned
+	_ = l.writeOrCut(l.buf) // if there is no room the mark is left out; other errors poison the log
 }
 
 func (l *Log) poison(cause error) error {
@@ -399,17 +399,17 @@ func (l *Log) poison(cause error) error {
 	return l.err
 }
 
-// rotate replaces the manifest by a snapshot. The edit that led to it is
-// durable already, whatever happens here.
+// rotate replaces the manifest by a snapshot. The edit that triggered it is
+// durable already, whether rotate succeeds or not.
 func (l *Log) rotate() {
-	// A number is not tried twice: the file of a failed attempt may be there.
+	// Use a new number for each attempt: the file of a failed one may exist.
 	l.lastNum++
 	m, unsure, err := l.replace()
 	l.rotateErr = err
 	switch {
 	case unsure:
-		// Either manifest may be the one that counts after a crash. Both hold
-		// every edit so far, but no further one must go to only one of them.
+		// Either manifest may be the one in use after a crash. Both hold every
+		// edit so far, but a further edit would go to only one of them.
 		_ = l.poison(err)
 	case err != nil:
 		l.rotateAt = 2 * l.size
@@ -421,9 +421,11 @@ func (l *Log) rotate() {
 	}
 }
 
-// replace is rotate up to the moment when CURRENT names the new manifest.
+// replace does rotate's work up to the point where CURRENT names the new
+// manifest.
 func (l *Log) replace() (m *written, unsure bool, err error) {
-	// Opened first: that no descriptor is left is known while nothing has changed.
+	// Open the directory first: if no descriptor is left, fail before anything
+	// has changed.
 	dir, err := l.fs.OpenDir(l.dir)
 	if err != nil {
 		return nil, false, err
@@ -433,7 +435,7 @@ func (l *Log) replace() (m *written, unsure bool, err error) {
 		return nil, false, err
 	}
 	if err = dir.Sync(); err != nil {
-		unsure = true // names of other files, too, may be lost when they do not sync
+		unsure = true // if the directory cannot be synced, names of other files may be lost too
 	} else {
 		unsure, err = l.install(m, dir)
 	}
@@ -443,8 +445,9 @@ func (l *Log) replace() (m *written, unsure bool, err error) {
 	return m, unsure, err
 }
 
-// Verify reads CURRENT and the manifest again, by their names, and compares them
-// with what was written. What is wrong is a *base.CorruptionError.
+// Verify reads CURRENT and the manifest again, by their names, and compares
+// them with what was written. It returns a *base.CorruptionError if they
+// differ.
 func (l *Log) Verify() error {
 	for {
 		l.mu.Lock()
@@ -457,7 +460,7 @@ func (l *Log) Verify() error {
 			return base.ErrClosed
 		}
 		err := verify(l.fs, l.dir, s, length)
-		// While it is rotated CURRENT names the new one before State does.
+		// During a rotation CURRENT names the new manifest before State does.
 		l.mu.Lock()
 		same := l.file == file
 		l.mu.Unlock()
@@ -474,19 +477,19 @@ func verify(fsys vfs.FS, dir string, want *State, length int64) error {
 	}
 	name := base.FileName(base.FileTypeCurrent, 0)
 	if got := (&State{DBID: c.db, Incarnation: c.incarnation, ManifestNum: c.manifest}).identity(); got != want.identity() {
-		return base.Corruptf(name, -1, "it names %v, expected %v", got, want.identity())
+		return base.Corruptf(name, -1, "the file names %v, expected %v", got, want.identity())
 	}
 	got, err := recoverFrom(fsys, dir, &c, length)
 	if err != nil {
 		return err
 	}
 	if got.Version.String() != want.Version.String() || got.LogNum != want.LogNum || got.NextKeyspace != want.NextKeyspace {
-		return base.Corruptf(want.identity().Name(), -1, "it says something else than what was written to it")
+		return base.Corruptf(want.identity().Name(), -1, "its edits differ from those that were written")
 	}
 	return nil
 }
 
-// Close closes the file. Everything appended is durable already.
+// Close closes the file, without a sync: appended edits are durable.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,9 +11,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Recover reads what CURRENT names, and changes nothing. A torn end is cut:
-// the edit there was never acknowledged. Damage to what was durable is a
-// *base.CorruptionError; no database is base.ErrNotExist.
+// Recover reads the manifest that CURRENT names, and changes nothing. It cuts
+// off a torn end, since the edit there was never acknowledged. It returns a
+// *base.CorruptionError for damage to durable bytes, and base.ErrNotExist if
+// there is no database.
 func Recover(fsys vfs.FS, dir string) (*State, error) {
 	c, err := readCurrent(fsys, dir)
 	if err != nil {
@@ -22,8 +23,8 @@ func Recover(fsys vfs.FS, dir string) (*State, error) {
 	return recoverFrom(fsys, dir, &c, 0)
 }
 
-// recoverFrom reads the manifest that c names, of which the first length bytes are
-// meant; 0 is all.
+// recoverFrom reads the first length bytes of the manifest that c names, or all
+// of it if length is 0.
 func recoverFrom(fsys vfs.FS, dir string, c *current, length int64) (*State, error) {
 	s := &State{DBID: c.db, Format: c.format, Incarnation: c.incarnation, ManifestNum: c.manifest, Closed: c.closed}
 	id := s.identity()
@@ -59,7 +60,7 @@ func (s *State) read(r *record.Reader, id base.Identity) error {
 			err = s.advance(e)
 		}
 		if err != nil && !errors.Is(err, base.ErrFormatTooNew) {
-			return base.Corruptf(id.Name(), off, "impossible edit: %v", err)
+			return base.Corruptf(id.Name(), off, "the edit does not fit the edits before it: %v", err)
 		}
 		return err
 	})
@@ -95,14 +96,13 @@ func eachEdit(r *record.Reader, id base.Identity, fn func(e *Edit, off int64) er
 	return err
 }
 
-// wrap names the file in an error.
+// wrap adds the file's name to an error.
 func wrap(id base.Identity, err error) error {
 	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }
 
-// FreeAbove returns a number above next and above those of all files among
-// names, so that the name of a file that a crash left half written is not used
-// again.
+// FreeAbove returns a number >= next and above those of all files in names, so
+// that no new file gets the name of a file that a crash left half written.
 func FreeAbove(names []string, next base.FileNum) base.FileNum {
 	for _, name := range names {
 		t, num, ok := base.ParseFileName(name)
@@ -113,19 +113,19 @@ func FreeAbove(names []string, next base.FileNum) base.FileNum {
 	return next
 }
 
-// foreignNumMax is so far below fileNumMax that a file which only looks like
-// ours does not use the numbers up.
+// foreignNumMax is far enough below fileNumMax that a foreign file with a
+// number in its name does not use the numbers up.
 const foreignNumMax = fileNumMax >> 8
 
-// Identify returns which manifest a file of size bytes was written as, whatever
-// it is called now, if its header is sound.
+// Identify returns the identity in the header of a manifest of size bytes,
+// whatever the file is called now, and false if the header is not sound.
 func Identify(f io.ReaderAt, size int64) (base.Identity, bool) {
 	h, ok := record.Identify(f, size)
 	return h.ID, ok && h.ID.Type == base.FileTypeManifest
 }
 
-// Reserved returns the file numbers that the opening which wrote the manifest id
-// may have handed out, as far as it can be read.
+// Reserved returns the range of file numbers that the opening that wrote
+// manifest id may have assigned, as far as the manifest can be read.
 func Reserved(fsys vfs.FS, dir string, id base.Identity) (first, next base.FileNum) {
 	f, err := fsys.Open(fsys.PathJoin(dir, id.Name()))
 	if err != nil {

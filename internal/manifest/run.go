@@ -10,12 +10,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Run is a sorted sequence of tables that do not overlap (invariant I5).
+// Run is a sorted sequence of tables that do not overlap (I5).
 type Run struct {
 	ID    uint64
 	Files []*FileMeta // ascending; of one keyspace
 
-	heads *runHeads // nil, or of exactly these Files
+	heads *runHeads // of exactly these Files, or nil
 }
 
 // Size returns the bytes of the run's tables.
@@ -27,7 +27,7 @@ func (r *Run) Size() uint64 {
 	return n
 }
 
-// Find returns the only table of the run that may hold key, or nil.
+// Find returns the one table of the run that may hold key, or nil.
 func (r *Run) Find(key []byte) *FileMeta {
 	if i := r.search(key); i < len(r.Files) && !r.Files[i].StartsAfter(key) {
 		return r.Files[i]
@@ -44,8 +44,8 @@ func (r *Run) search(key []byte) int {
 	return lo + sort.Search(hi-lo, func(i int) bool { return !r.Files[lo+i].EndsBefore(key) })
 }
 
-// Overlapping returns the tables of the run with keys from lo to an end. The
-// result is a part of r.Files.
+// Overlapping returns the tables of the run with keys from lo to end, as a
+// subslice of r.Files.
 func (r *Run) Overlapping(lo []byte, end base.End) []*FileMeta {
 	i := r.search(lo)
 	j := i
@@ -55,20 +55,20 @@ func (r *Run) Overlapping(lo []byte, end base.End) []*FileMeta {
 	return r.Files[i:j:j]
 }
 
-// runHeads makes finding a table cheap. A search over the tables themselves
-// takes three dependent cache misses a step; here the steps go over one array
-// of integers, and the tables are touched where those are equal.
+// runHeads makes Find cheap. Each step of a binary search over the tables takes
+// three dependent cache misses; runHeads searches one array of integers and
+// touches only the tables whose integers are equal.
 type runHeads struct {
-	prefix  []byte   // what the largest keys of all tables begin with
-	largest []uint64 // of each table: the next 8 bytes of its largest key
-	// A last table without an end has no part in them: what lies behind all
-	// others is in it.
+	prefix  []byte   // the common prefix of the largest keys of all tables
+	largest []uint64 // the next 8 bytes of each table's largest key
+	// A last table without an end is left out: it holds everything after the
+	// others.
 }
 
-// headsMin is the number of tables from which on heads are worth their memory.
+// headsMin is the number of tables from which heads are worth their memory.
 const headsMin = 4
 
-// newRunHeads returns nil for tables that are too few.
+// newRunHeads returns the heads of some tables, or nil if they are too few.
 func newRunHeads(files []*FileMeta) *runHeads {
 	if len(files) < headsMin {
 		return nil
@@ -94,8 +94,8 @@ func bounded(files []*FileMeta) []*FileMeta {
 	return files
 }
 
-// search returns the bounds of the first table that does not end before key:
-// every table before lo does, and the one at hi does not.
+// search returns bounds on the index of the first table that does not end
+// before key: every table before lo does, and the one at hi does not.
 func (h *runHeads) search(key []byte) (lo, hi int) {
 	n := len(h.prefix)
 	if c := bytes.Compare(key[:min(n, len(key))], h.prefix); c < 0 {
@@ -112,7 +112,7 @@ func (h *runHeads) search(key []byte) (lo, hi int) {
 	return lo, hi
 }
 
-// check validates the tables of one run.
+// check checks the tables of one run.
 func (r *Run) check(keyspace uint32, level int, seen map[base.FileNum]bool) error {
 	if len(r.Files) == 0 {
 		return fmt.Errorf("level %d: run %d is empty", level, r.ID)
@@ -138,7 +138,7 @@ func (r *Run) check(keyspace uint32, level int, seen map[base.FileNum]bool) erro
 	return r.heads.check(level, r)
 }
 
-// check compares the heads with the tables of their run.
+// check checks the heads against the tables of their run.
 func (h *runHeads) check(level int, r *Run) error {
 	if h == nil {
 		return nil
@@ -157,10 +157,11 @@ func overlapError(level int, f, g *FileMeta) error {
 		level, f.Run, f.Num, f.keys(), g.Num, g.keys())
 }
 
-// compareStart orders tables by where their keys begin.
+// compareStart orders tables by their smallest keys.
 func compareStart(a, b *FileMeta) int { return bytes.Compare(a.Smallest, b.Smallest) }
 
-// findRun returns the index of the run with an id, or where it belongs.
+// findRun returns the index of the run with an id, or where it would be
+// inserted.
 func findRun(runs []Run, id uint64) (int, bool) {
 	return slices.BinarySearchFunc(runs, id, func(r Run, id uint64) int { return cmp.Compare(id, r.ID) })
 }

@@ -6,47 +6,47 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// State is all that a manifest says (invariant I12: every counter that must
-// not start over is in it).
+// State is the content of a manifest. Every counter that must survive a restart
+// is in it (I12).
 type State struct {
 	Version *Version
 	DBID    uint64
 	Format  base.FormatVersion // of the manifest
-	// Incarnation is the opening that wrote the manifest.
+	// Incarnation is the incarnation of the opening that wrote the manifest.
 	Incarnation uint64
 
-	// NextFile is above the number of every file that the manifest ever named, and
-	// in format 2 above every number that its opening handed out. FirstFile is the
-	// first of these; 0 in format 1.
+	// NextFile is above the number of every file that the manifest ever named
+	// and, in format 2, above every number that its opening assigned. FirstFile
+	// is the first number that it may have assigned; 0 in format 1.
 	FirstFile, NextFile base.FileNum
 	LastSeq             base.SeqNum
 	// LogNum is the oldest log segment that is still needed.
 	LogNum base.FileNum
-	// LogIncarnation is the opening that wrote the segments that are needed: the
-	// one that wrote the manifest or, until it has made its first segment, the one
-	// before it.
+	// LogIncarnation is the incarnation of the opening that wrote the needed
+	// segments: the one that wrote the manifest or, until that has made its
+	// first segment, the one before it.
 	LogIncarnation uint64
 
 	Keyspaces    []Keyspace // ascending by number; immutable
-	NextKeyspace uint32     // above the number of every keyspace there ever was
-	// Clock is the latest time, in Unix milliseconds, at which something was
-	// seen to have expired. Time never goes back before it.
+	NextKeyspace uint32     // above the number of every keyspace that ever existed
+	// Clock is the latest time, in Unix milliseconds, at which a reader saw
+	// something expired. Time never goes back before it.
 	Clock uint64
 
-	// Closed is the logs that are needed, ascending by number, if the database was
+	// Closed are the needed logs, ascending by number, if the database was
 	// closed; else nil.
 	Closed []ClosedLog
 
-	// ManifestNum is the manifest that was read or is being written. Manifests
-	// are numbered by themselves.
+	// ManifestNum is the number of the manifest that was read or is being
+	// written. Manifests have numbers of their own.
 	ManifestNum base.FileNum
 }
 
-// advance takes over the counters of an edit.
+// advance takes the counters of an edit over.
 func (s *State) advance(e *Edit) error {
 	if e.LogNum != nil {
 		if *e.LogNum < s.LogNum {
-			return fmt.Errorf("oldest log goes back from %d to %d", s.LogNum, *e.LogNum)
+			return fmt.Errorf("the oldest needed log goes back from %d to %d", s.LogNum, *e.LogNum)
 		}
 		s.LogNum = *e.LogNum
 	}
@@ -70,7 +70,7 @@ func (s *State) advance(e *Edit) error {
 		return err
 	}
 	if s.NextFile > fileNumMax || s.LastSeq > base.SeqNumMax {
-		return fmt.Errorf("next file %d or last sequence %d is past the limit", s.NextFile, s.LastSeq)
+		return fmt.Errorf("next file number %d or last sequence %d is past its limit", s.NextFile, s.LastSeq)
 	}
 	return nil
 }
@@ -83,12 +83,12 @@ func (s *State) apply(e *Edit) (*State, error) {
 		err = next.advance(e)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("manifest: impossible edit: %w", err)
+		return nil, fmt.Errorf("manifest: the edit does not fit the current version: %w", err)
 	}
 	return &next, nil
 }
 
-// snapshot returns the edit that makes s from nothing.
+// snapshot returns the edit that makes s from an empty state.
 func (s *State) snapshot() *Edit {
 	e := &Edit{
 		LogNum: &s.LogNum, LogIncarnation: s.LogIncarnation, FirstFile: s.FirstFile, NextFile: s.NextFile, LastSeq: s.LastSeq,
@@ -104,7 +104,7 @@ func (s *State) snapshot() *Edit {
 	return e
 }
 
-// identity returns that of the manifest.
+// identity returns the identity of the manifest.
 func (s *State) identity() base.Identity {
 	return base.Identity{DB: s.DBID, Type: base.FileTypeManifest, Num: s.ManifestNum, Incarnation: s.Incarnation}
 }

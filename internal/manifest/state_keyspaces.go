@@ -15,11 +15,11 @@ func (s *State) FindKeyspace(id uint32) *Keyspace {
 	return &s.Keyspaces[i]
 }
 
-// advanceKeyspaces takes over what an edit says about keyspaces.
+// advanceKeyspaces applies the keyspaces of an edit.
 func (s *State) advanceKeyspaces(e *Edit) error {
 	for _, id := range e.DropKeyspaces {
 		if id == 0 || s.FindKeyspace(id) == nil {
-			return fmt.Errorf("keyspace %d is dropped, and is not there", id)
+			return fmt.Errorf("dropped keyspace %d does not exist", id)
 		}
 		s.Keyspaces = slices.DeleteFunc(slices.Clone(s.Keyspaces), func(k Keyspace) bool { return k.ID == id })
 	}
@@ -32,18 +32,19 @@ func (s *State) advanceKeyspaces(e *Edit) error {
 	s.NextKeyspace = max(s.NextKeyspace, e.NextKeyspace, 1)
 	for _, n := range e.Add {
 		if id := n.Meta.Keyspace; id != 0 && s.FindKeyspace(id) == nil {
-			return fmt.Errorf("table %d belongs to keyspace %d, which is not there", n.Meta.Num, id)
+			return fmt.Errorf("table %d belongs to keyspace %d, which does not exist", n.Meta.Num, id)
 		}
 	}
 	return nil
 }
 
-// fewKeyspaces is up to how many new names are looked for one by one. A manifest that
-// begins with ten thousand keyspaces would compare fifty million.
+// fewKeyspaces is the number of new names up to which each is compared with all
+// others. For a manifest with ten thousand keyspaces that would be fifty
+// million comparisons.
 const fewKeyspaces = 8
 
-// taken returns what reports whether a new keyspace's name is another's, for an edit
-// that sets n of them.
+// taken returns a func that reports whether another keyspace has a name, for an
+// edit that sets n keyspaces.
 func (s *State) taken(n int) func(name string) bool {
 	if n <= fewKeyspaces {
 		return func(name string) bool {
@@ -56,35 +57,35 @@ func (s *State) taken(n int) func(name string) bool {
 	}
 	return func(name string) bool {
 		taken := names[name]
-		names[name] = true // by the keyspace that asks
+		names[name] = true // taken from now on
 		return taken
 	}
 }
 
-// setKeyspace adds a keyspace, or says more about one.
+// setKeyspace adds a keyspace, or changes one.
 func (s *State) setKeyspace(k Keyspace, taken func(name string) bool) error {
 	switch {
 	case k.ID > maxKeyspace:
 		return fmt.Errorf("keyspace %d is past the limit", k.ID)
 	case len(k.Name) > MaxKeyspaceName || len(k.Merger) > MaxKeyspaceName:
-		return fmt.Errorf("keyspace %d: a name of %d bytes", k.ID, max(len(k.Name), len(k.Merger)))
+		return fmt.Errorf("keyspace %d: a name of %d bytes is too long", k.ID, max(len(k.Name), len(k.Merger)))
 	case (k.ID == 0) != (k.Name == ""):
-		return fmt.Errorf("keyspace %d has the name %q", k.ID, k.Name)
+		return fmt.Errorf("keyspace %d must have no name, and has %q", k.ID, k.Name)
 	}
 	if old := s.FindKeyspace(k.ID); old != nil {
 		if old.Name != k.Name {
-			return fmt.Errorf("keyspace %d is called %q, and not %q", k.ID, old.Name, k.Name)
+			return fmt.Errorf("keyspace %d is named %q and cannot be renamed to %q", k.ID, old.Name, k.Name)
 		}
 		s.Keyspaces = slices.Clone(s.Keyspaces)
 		*s.FindKeyspace(k.ID) = k
 		return nil
 	}
 	if taken(k.Name) {
-		return fmt.Errorf("there are two keyspaces %q", k.Name)
+		return fmt.Errorf("two keyspaces are named %q", k.Name)
 	}
 	if n := len(s.Keyspaces); n == 0 || s.Keyspaces[n-1].ID < k.ID {
-		// What older states see of the array does not change; there is one
-		// newest state.
+		// Older states do not see beyond their length of the array, and only
+		// the newest state appends to it.
 		s.Keyspaces = append(s.Keyspaces, k)
 	} else {
 		i, _ := slices.BinarySearchFunc(s.Keyspaces, k.ID, func(o Keyspace, id uint32) int { return cmp.Compare(o.ID, id) })

@@ -9,8 +9,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// String describes a version, one line for each run, table and value file. It
-// is for tests and the command-line tool, and not a format.
+// String describes a version, with one line for each run, table and value file.
+// The text is for tests and the command-line tool; it may change.
 func (v *Version) String() string {
 	var b strings.Builder
 	for _, t := range v.trees {
@@ -22,7 +22,7 @@ func (v *Version) String() string {
 	return b.String()
 }
 
-// String describes a tree, one line for each run and table.
+// String describes a tree, with one line for each run and table.
 func (t *Tree) String() string {
 	var b strings.Builder
 	for l := range t.Levels {
@@ -69,7 +69,7 @@ func (f *ValueFile) String() string {
 		f.Num, f.Size, f.LiveCount, f.Count, f.LiveBytes, f.Bytes, f.Tables)
 }
 
-// String describes an edit on one line.
+// String describes an edit in one line.
 func (e *Edit) String() string {
 	var parts []string
 	part := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }

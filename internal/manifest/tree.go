@@ -8,30 +8,31 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Tree is the tables of one keyspace. It is immutable once it is in a Version;
-// versions share the trees in which they do not differ.
+// Tree has the tables of one keyspace. It is immutable once it is in a Version;
+// versions share trees that do not differ.
 type Tree struct {
 	Keyspace uint32
-	// Levels hold runs, newest first. In level 0 each flush makes a run.
+	// Levels are the runs of each level, newest first. Each flush makes a run
+	// of level 0.
 	Levels [base.NumLevels][]Run
-	// Sums are over the tables of each level.
+	// Sums are the sums over the tables of each level.
 	Sums [base.NumLevels]Sum
 }
 
-// Sum is what a number of tables amount to.
+// Sum adds up some tables.
 type Sum struct {
 	Tables   int
-	Bytes    uint64 // of the tables
+	Bytes    uint64 // of the table files
 	Values   uint64 // bytes that they reference in value files
 	Deletes  uint64 // these three as in FileMeta
 	Ranges   uint64
 	Expiring uint64
 }
 
-// Add counts a table.
+// Add adds a table.
 func (s *Sum) Add(f *FileMeta) { s.change(f, 1) }
 
-// change counts a table n times, which may be -1.
+// change adds a table n times; n may be -1.
 func (s *Sum) change(f *FileMeta, n int) {
 	s.Tables += n
 	s.Bytes += uint64(n) * f.Size
@@ -41,8 +42,8 @@ func (s *Sum) change(f *FileMeta, n int) {
 	s.Values += uint64(n) * f.ValueBytes()
 }
 
-// All calls fn for every table, from the newest to the oldest run, until it
-// returns false. It reports whether it came to the end.
+// All calls fn for every table, from the newest to the oldest run, until fn
+// returns false. It returns whether fn saw all tables.
 func (t *Tree) All(fn func(level int, f *FileMeta) bool) bool {
 	for l := range t.Levels {
 		for r := range t.Levels[l] {
@@ -65,11 +66,11 @@ func (t *Tree) empty() bool {
 	return true
 }
 
-// check validates the tree: each table by itself, the order of runs and tables,
-// and the sums. It adds the numbers of its tables to seen.
+// check checks each table by itself, the order of runs and tables, and the
+// sums. It adds the numbers of the tables to seen.
 func (t *Tree) check(seen map[base.FileNum]bool) error {
 	if t.empty() {
-		return fmt.Errorf("the tree of keyspace %d is empty", t.Keyspace)
+		return fmt.Errorf("the tree of keyspace %d has no tables", t.Keyspace)
 	}
 	for l := range t.Levels {
 		var sum Sum
@@ -86,15 +87,15 @@ func (t *Tree) check(seen map[base.FileNum]bool) error {
 			}
 		}
 		if sum != t.Sums[l] {
-			return fmt.Errorf("level %d of keyspace %d: sums say %+v, the tables %+v", l, t.Keyspace, t.Sums[l], sum)
+			return fmt.Errorf("level %d of keyspace %d: the sums are %+v, the tables add up to %+v", l, t.Keyspace, t.Sums[l], sum)
 		}
 	}
 	return t.checkL0()
 }
 
-// checkL0 holds level 0 to I6: where tables of two runs overlap, every entry of
-// the newer run is newer. Deeper levels cannot be checked from descriptions
-// alone, since a table there spans many flushes.
+// checkL0 checks that level 0 satisfies I6: where tables of two runs overlap,
+// every entry of the newer run is newer. Deeper levels cannot be checked from
+// descriptions alone, since a table there spans many flushes.
 func (t *Tree) checkL0() error {
 	runs := t.Levels[0]
 	for i := range runs {
@@ -112,19 +113,21 @@ func (t *Tree) checkL0() error {
 	return nil
 }
 
-// findTree returns the index of the tree of a keyspace, or where it belongs.
+// findTree returns the index of the tree of a keyspace, or where it would be
+// inserted.
 func findTree(trees []*Tree, keyspace uint32) (int, bool) {
 	return slices.BinarySearchFunc(trees, keyspace, func(t *Tree, ks uint32) int { return cmp.Compare(t.Keyspace, ks) })
 }
 
-// treeBuilder is a tree that a builder may change, as far as it has copied it.
+// treeBuilder is a tree that a builder changes. It copies parts before it
+// changes them.
 type treeBuilder struct {
 	*Tree
-	ownedL [base.NumLevels]bool // Levels[i] is ours to change
-	ownedR map[runKey]bool      // the run's Files are ours to change
+	ownedL [base.NumLevels]bool // Levels[i] was copied
+	ownedR map[runKey]bool      // the run's Files were copied
 }
 
-// runKey names a run of a tree.
+// runKey identifies a run of a tree.
 type runKey struct {
 	level int
 	id    uint64
@@ -135,7 +138,7 @@ func newTreeBuilder(t *Tree) *treeBuilder {
 	return &treeBuilder{Tree: &c, ownedR: make(map[runKey]bool)}
 }
 
-// finish hands the tree over.
+// finish returns the tree.
 func (b *treeBuilder) finish() *Tree {
 	for k := range b.ownedR {
 		if i, found := findRun(b.Levels[k.level], k.id); found {
@@ -146,7 +149,7 @@ func (b *treeBuilder) finish() *Tree {
 	return b.Tree
 }
 
-// remove takes out a table of a level.
+// remove removes a table from a level.
 func (b *treeBuilder) remove(level int, f *FileMeta) error {
 	runs, i, found := b.openRun(level, f.Run)
 	if !found {
@@ -164,7 +167,7 @@ func (b *treeBuilder) remove(level int, f *FileMeta) error {
 	return nil
 }
 
-// add puts a table into a level.
+// add adds a table to a level.
 func (b *treeBuilder) add(level int, f *FileMeta) error {
 	runs, i, found := b.openRun(level, f.Run)
 	if !found { // the first table of a new run
@@ -185,8 +188,9 @@ func (b *treeBuilder) add(level int, f *FileMeta) error {
 	return nil
 }
 
-// openRun makes the runs of a level, and the files of one of them, ours to
-// change. When there is no such run the index is where it belongs.
+// openRun copies the runs of a level, and the files of one of them, so that the
+// builder may change them. If there is no such run it returns where the run
+// would be inserted.
 func (b *treeBuilder) openRun(level int, id uint64) (runs []Run, i int, found bool) {
 	if !b.ownedL[level] {
 		b.Levels[level] = slices.Clone(b.Levels[level])

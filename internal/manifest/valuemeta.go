@@ -6,30 +6,32 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// ValueMeta describes one value file as it was written. It is immutable.
+// ValueMeta describes a value file as it was written. It is immutable.
 type ValueMeta struct {
 	Num base.FileNum
-	// Incarnation is that of the opening that wrote the file.
+	// Incarnation is the incarnation of the opening that wrote the file.
 	Incarnation uint64
 	Size        uint64 // bytes of the file
-	Bytes       uint64 // of the records in it: the unit of ValueRef.Bytes
+	Bytes       uint64 // of its records, the unit of ValueRef.Bytes
 	Count       uint64 // records
 }
 
-// ValueFile is a value file and what the tables of one Version still reference
-// in it. It is immutable; a Version in which the sums differ has another.
+// ValueFile is a value file with sums of what the tables of one Version still
+// reference in it. It is immutable; a Version with other sums has another
+// ValueFile.
 type ValueFile struct {
 	ValueMeta
 	LiveBytes uint64 // sum over the tables' ValueRefs
 	LiveCount uint64
-	Tables    int // how many tables reference it; never 0 in a Version
+	Tables    int // tables that reference it; never 0 in a Version
 }
 
 // Garbage returns the bytes of records that no table references.
 func (f *ValueFile) Garbage() uint64 { return f.Bytes - f.LiveBytes }
 
-// add counts one table's reference. More references than records is an error:
-// a record belongs to one version of one key, and that to one table.
+// add adds one table's reference. It fails if there would be more references
+// than records, since each record belongs to one version of one key in one
+// table.
 func (f *ValueFile) add(table base.FileNum, ref ValueRef) error {
 	if ref.Bytes > f.Bytes-f.LiveBytes || ref.Count > f.Count-f.LiveCount {
 		return fmt.Errorf("table %d: its %d values (%d bytes) in value file %d exceed what is there: %d of %d values (%d of %d bytes) are referenced already",

@@ -8,17 +8,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Version is which files make up the database at one moment. It is immutable:
-// Apply makes the next one, which shares what did not change.
+// Version is the set of files that make up the database at one moment. It is
+// immutable: Apply returns the next one, which shares what did not change.
 type Version struct {
 	trees []*Tree // ascending by keyspace; none is empty
-	// Values are the value files that at least one table references, by
-	// number (invariant I10).
+	// Values are the value files, by number, that at least one table references
+	// (I10).
 	Values map[base.FileNum]*ValueFile
 }
 
-// Trees are those of the keyspaces that have tables, ascending by keyspace. The
-// caller must not change the slice.
+// Trees returns the trees of the keyspaces that have tables, ascending by
+// keyspace. Callers must not change the slice.
 func (v *Version) Trees() []*Tree { return v.trees }
 
 // Tree returns the tree of a keyspace, an empty one if it has no tables.
@@ -49,8 +49,8 @@ func (v *Version) LevelSize(level int) uint64 {
 	return n
 }
 
-// All calls fn for every table, keyspace by keyspace and there from the newest
-// to the oldest run, until it returns false.
+// All calls fn for every table, by keyspace and then from the newest to the
+// oldest run, until fn returns false.
 func (v *Version) All(fn func(level int, f *FileMeta) bool) {
 	for _, t := range v.trees {
 		if !t.All(fn) {
@@ -59,9 +59,9 @@ func (v *Version) All(fn func(level int, f *FileMeta) bool) {
 	}
 }
 
-// Check validates the whole version: each table by itself, the order of runs
-// and tables (I5), what can be seen of I6 from descriptions, numbers used once,
-// and that the accounts of value files agree with the tables (I10).
+// Check checks each table by itself, the order of runs and tables (I5), what
+// descriptions show of I6, that numbers are used once, and that the accounts of
+// value files agree with the tables (I10).
 func (v *Version) Check() error {
 	seen := make(map[base.FileNum]bool)
 	live := make(map[base.FileNum]*ValueFile, len(v.Values))
@@ -86,17 +86,17 @@ func (v *Version) Check() error {
 	}
 	for num, vf := range v.Values {
 		if seen[num] {
-			return fmt.Errorf("file number %d is a table and a value file", num)
+			return fmt.Errorf("file number %d is both a table and a value file", num)
 		}
 		if got := live[num]; got == nil || *got != *vf || vf.Num != num {
-			return fmt.Errorf("value file %d: accounts say %+v, the tables %+v", num, *vf, got)
+			return fmt.Errorf("value file %d: its accounts are %+v, the tables add up to %+v", num, *vf, got)
 		}
 	}
 	return nil
 }
 
-// checkPacks looks at the tables that share a file: all say the same of it, and no
-// two lie at the same place. It adds the files' numbers to seen.
+// checkPacks checks that the tables in one pack agree on its size and do not
+// overlap in it. It adds the packs' numbers to seen.
 func (v *Version) checkPacks(seen map[base.FileNum]bool) error {
 	packs := make(map[base.FileNum][]*FileMeta)
 	v.All(func(_ int, f *FileMeta) bool {
@@ -107,7 +107,7 @@ func (v *Version) checkPacks(seen map[base.FileNum]bool) error {
 	})
 	for num, tables := range packs {
 		if seen[num] {
-			return fmt.Errorf("file number %d is a table and a file of tables", num)
+			return fmt.Errorf("file number %d is both a table and a pack", num)
 		}
 		seen[num] = true
 		slices.SortFunc(tables, func(a, b *FileMeta) int { return cmp.Compare(a.Offset, b.Offset) })
@@ -129,7 +129,7 @@ func addRefs(live, known map[base.FileNum]*ValueFile, f *FileMeta) error {
 		if vf == nil {
 			k := known[ref.File]
 			if k == nil {
-				return fmt.Errorf("table %d references value file %d, which is not named", f.Num, ref.File)
+				return fmt.Errorf("table %d references value file %d, which does not exist", f.Num, ref.File)
 			}
 			vf = &ValueFile{ValueMeta: k.ValueMeta}
 			live[ref.File] = vf
@@ -141,7 +141,7 @@ func addRefs(live, known map[base.FileNum]*ValueFile, f *FileMeta) error {
 	return nil
 }
 
-// SortedValues lists the value files by number.
+// SortedValues returns the value files by ascending number.
 func (v *Version) SortedValues() []ValueMeta {
 	out := make([]ValueMeta, 0, len(v.Values))
 	for _, f := range v.Values {

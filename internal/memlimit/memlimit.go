@@ -1,8 +1,8 @@
-// Package memlimit finds out how much memory the process may take before it is
-// killed, or before the garbage collector fights for each byte: the limits of
-// its memory control groups (Linux, versions 1 and 2, each group above its own
-// included) and GOMEMLIMIT. It knows nothing of how much memory the machine
-// has, which the process shares with others.
+// Package memlimit finds how much memory the process may take before it is
+// killed, or before the garbage collector works for each byte: the limits of
+// its memory control groups (Linux, versions 1 and 2, including every parent
+// group) and GOMEMLIMIT. It ignores the memory of the machine, which the
+// process shares with others.
 package memlimit
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// Limit returns the smallest limit, in bytes, or 0 if there is none.
+// Limit returns the smallest limit in bytes, or 0 if there is none.
 func Limit() int64 {
 	limit := int64(math.MaxInt64)
 	if n := debug.SetMemoryLimit(-1); n > 0 { // a negative one changes nothing
@@ -30,14 +30,14 @@ func Limit() int64 {
 	return limit
 }
 
-// groups returns the smallest limit of the control groups of the process; 0 is
-// none. Whatever cannot be read or understood sets no limit: a program must run
-// where /proc looks different.
+// groups returns the smallest limit of the control groups of the process, or 0
+// if there is none. Files that cannot be read or parsed set no limit: a program
+// must run where /proc looks different.
 func groups(root fs.FS) int64 {
 	limit := int64(math.MaxInt64)
 	mounts := hierarchies(root)
 	for line := range strings.Lines(read(root, "proc/self/cgroup")) {
-		// hierarchy:controllers:path, with no controllers in version 2
+		// hierarchy:controllers:path, without controllers in version 2
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
 		if len(parts) != 3 {
 			continue
@@ -61,11 +61,11 @@ func groups(root fs.FS) int64 {
 // hierarchy is a mounted tree of control groups.
 type hierarchy struct {
 	top      string // the group that is mounted
-	at       string // where
+	at       string // its mount point
 	version2 bool
 }
 
-// hierarchies lists those that limit memory.
+// hierarchies lists the hierarchies that limit memory.
 func hierarchies(root fs.FS) (out []hierarchy) {
 	for line := range strings.Lines(read(root, "proc/self/mountinfo")) {
 		// id parent device root mountpoint options [tags] - type source super-options
@@ -82,9 +82,9 @@ func hierarchies(root fs.FS) (out []hierarchy) {
 	return out
 }
 
-// limit returns the smallest limit of a group and of those above it, up to the
-// one that is mounted. In a container the group may lie outside of what is
-// mounted; then the mounted one is its own.
+// limit returns the smallest limit of a group and its parents, up to the
+// mounted one. In a container the group may be outside the mounted tree; then
+// the mounted group is its own.
 func (h hierarchy) limit(root fs.FS, group string) int64 {
 	rel, inside := strings.CutPrefix(path.Clean("/"+group), strings.TrimSuffix(path.Clean("/"+h.top), "/"))
 	if !inside || rel != "" && rel[0] != '/' || strings.Contains(group, "..") {
@@ -92,14 +92,14 @@ func (h hierarchy) limit(root fs.FS, group string) int64 {
 	}
 	files := []string{"memory.limit_in_bytes"}
 	if h.version2 {
-		files = []string{"memory.max", "memory.high"} // above high the kernel takes memory back by force
+		files = []string{"memory.max", "memory.high"} // above high the kernel reclaims memory by force
 	}
 	limit := int64(math.MaxInt64)
 	for dir := path.Join(h.at, rel); ; dir = path.Dir(dir) {
 		for _, name := range files {
 			text := strings.TrimSpace(read(root, strings.TrimPrefix(path.Join(dir, name), "/")))
-			// "max" is none; so is what version 1 says then, the largest multiple
-			// of a page.
+			// "max" is no limit, and neither is what version 1 reports for
+			// none, the largest multiple of a page.
 			if n, err := strconv.ParseInt(text, 10, 64); err == nil && n > 0 && n < 1<<60 {
 				limit = min(limit, n)
 			}
@@ -118,7 +118,7 @@ func read(root fs.FS, name string) string {
 	return string(b)
 }
 
-// contains reports whether a list with commas has an element.
+// contains reports whether a comma-separated list has an element.
 func contains(list, elem string) bool {
 	for e := range strings.SplitSeq(list, ",") {
 		if e == elem {
@@ -128,7 +128,7 @@ func contains(list, elem string) bool {
 	return false
 }
 
-// unescape undoes what mountinfo does to blanks: a backslash and three octal
+// unescape replaces mountinfo's escapes of blanks: a backslash and three octal
 // digits.
 func unescape(s string) string {
 	var b strings.Builder

@@ -1,14 +1,16 @@
-// Package merge makes one sorted walk out of many. An Iter holds the next
-// entry of each of its children and shows the smallest (or, going backward,
-// the largest).
+// Package merge merges sorted iterators into one. An Iter holds the next entry
+// of each of its children and returns the smallest (or, going backward, the
+// largest).
 //
-// The children are kept in a binary heap. What makes it fast in a tree of
-// tables is that most of the entries lie in one child: after a step of the
-// child on top, one comparison with the best of the others says that it stays
-// there. Beside each child lie the first 8 bytes of its key as a number, which
+// The children are in a binary heap. It is fast in a tree of tables because
+// most entries are in one child: after a step of the child on top, one
+// comparison with the best of the others usually shows that it stays on top.
+// Each child's head, the first 8 bytes of its key as a number, decides most
+// comparisons.
 // decide most comparisons.
 //
-// Entries equal in key and trailer come out one after the other, that of the
-// child listed first before the others; backward in the opposite order. Which
+// Entries equal in key and trailer are returned one after the other, in the
+// order of their children's list; backward in the opposite order. Callers
+// decide which versions of a key to use.
 // versions of a key to show is not decided here.
 package merge

@@ -6,31 +6,31 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Iter merges its children. The zero value has none; Init gives it some. It
-// allocates only when it is given more children than ever before.
+// Iter merges its children. The zero value has none; Init sets them. It
+// allocates only when it has more children than ever before.
 type Iter struct {
 	children []child // as listed; never moved between Init and Close
 	heap     []*child
-	second   int    // place in the heap of the best child but the top; 0: none
-	flip     uint64 // all ones when going backward: turns the order of heads
+	second   int    // position in the heap of the best child but the top; 0 if there is none
+	flip     uint64 // all ones when going backward: reverses the order of heads
 	placed   bool   // positioned since Init
-	skipped  bool   // a child has passed entries that others have not come to
+	skipped  bool   // a child has skipped entries that others have not reached
 	err      error
 }
 
 // child is one of the merged iterators.
 type child struct {
 	head  uint64   // of kv.Key, flipped when going backward
-	kv    *base.KV // where it stands; nil at an end
+	kv    *base.KV // its current entry; nil at an end
 	iter  base.Iterator
-	order int // place in the list
+	order int // position in the list
 }
 
 var _ base.Iterator = (*Iter)(nil)
 
 const backward = ^uint64(0)
 
-// New merges iterators. One alone is given back as it is.
+// New returns a merge of iterators. It returns a single one unchanged.
 func New(iters ...base.Iterator) base.Iterator {
 	if len(iters) == 1 {
 		return iters[0]
@@ -40,8 +40,8 @@ func New(iters ...base.Iterator) base.Iterator {
 	return i
 }
 
-// Init makes the iterator a merge of others, which it closes when it is
-// closed. It keeps no reference to the slice. It must be new or closed.
+// Init makes i, which is new or closed, merge the iterators. Close closes them.
+// Init does not keep the slice.
 func (i *Iter) Init(iters []base.Iterator) {
 	if cap(i.children) < len(iters) {
 		i.children = make([]child, len(iters))
@@ -100,7 +100,7 @@ func (i *Iter) Next() *base.KV {
 	return i.replaceTop(top, top.iter.Next())
 }
 
-// Prev goes to the entry before.
+// Prev goes to the previous entry.
 func (i *Iter) Prev() *base.KV {
 	if len(i.heap) == 0 || i.flip == 0 {
 		return i.turnBackward()
@@ -126,9 +126,9 @@ func (i *Iter) Close() error {
 	return i.err
 }
 
-// turnForward is Next from anywhere but an entry reached going forward. Every
-// child stands at the last entry before those shown, so each one's next is the
-// first after.
+// turnForward is Next when the current entry was not reached going forward.
+// Every child stands at the last entry before those returned, so the next entry
+// of each is the first after.
 func (i *Iter) turnForward() *base.KV {
 	switch {
 	case !i.placed:
@@ -163,14 +163,14 @@ func (i *Iter) turnBackward() *base.KV {
 	return i.arrange()
 }
 
-// start begins to position all children for one direction.
+// start prepares for positioning all children in one direction.
 func (i *Iter) start(flip uint64) {
 	i.flip, i.placed, i.skipped, i.err = flip, true, false, nil
 	i.heap = i.heap[:0]
 }
 
-// enter notes where a child has come to, and appends it to the heap, which
-// arrange puts in order. A child that failed ends the walk.
+// enter records the new position of a child and appends it to the heap, which
+// arrange puts in order. An error of a child ends the walk.
 func (i *Iter) enter(c *child, kv *base.KV) {
 	if kv == nil {
 		if err := c.iter.Err(); err != nil && i.err == nil {
@@ -183,7 +183,7 @@ func (i *Iter) enter(c *child, kv *base.KV) {
 	i.heap = append(i.heap, c)
 }
 
-// arrange makes the heap and shows its top.
+// arrange orders the heap and returns its top.
 func (i *Iter) arrange() *base.KV {
 	if i.err != nil {
 		i.heap = i.heap[:0]
@@ -195,7 +195,7 @@ func (i *Iter) arrange() *base.KV {
 	return i.show()
 }
 
-// show finds the second and shows the top.
+// show finds the second-best child and returns the top.
 func (i *Iter) show() *base.KV {
 	switch len(i.heap) {
 	case 0:
@@ -213,7 +213,7 @@ func (i *Iter) show() *base.KV {
 	return i.heap[0].kv
 }
 
-// replaceTop puts the top child where it belongs after it has moved.
+// replaceTop restores the heap after the top child has moved.
 func (i *Iter) replaceTop(top *child, kv *base.KV) *base.KV {
 	if kv == nil {
 		return i.dropTop(top)
@@ -232,7 +232,7 @@ func (i *Iter) replaceTop(top *child, kv *base.KV) *base.KV {
 	return i.show()
 }
 
-// dropTop takes the top child out, at its end or failed.
+// dropTop removes the top child, which is at its end or failed.
 func (i *Iter) dropTop(top *child) *base.KV {
 	if i.err = top.iter.Err(); i.err != nil {
 		i.heap = i.heap[:0]
@@ -268,7 +268,7 @@ func (i *Iter) siftDown(at int) {
 	h[at] = c
 }
 
-// less reports whether a is shown before b.
+// less reports whether a comes before b.
 func (i *Iter) less(a, b *child) bool {
 	if a.head != b.head {
 		return a.head < b.head

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Order returns which child shows the current entry: its place in the list given
-// to Init. It is -1 when there is no current entry.
+// Order returns which child has the current entry: its position in the list
+// given to Init, or -1 when there is no current entry.
 func (i *Iter) Order() int {
 	if len(i.heap) == 0 {
 		return -1
@@ -16,10 +16,10 @@ func (i *Iter) Order() int {
 	return i.heap[0].order
 }
 
-// SkipTop lets the child that shows the current entry pass all its entries
-// before key, and shows what is next then: entries of other children may well
-// come before key. It may only be called going forward, with a key beyond the
-// current one. Entries that were skipped are shown again by a walk back.
+// SkipTop moves the child with the current entry past all its entries before
+// key, and returns the next entry, which may be another child's and before key.
+// It may be called only going forward, with a key beyond the current one. A
+// walk back returns the skipped entries.
 func (i *Iter) SkipTop(key []byte) *base.KV {
 	if len(i.heap) == 0 {
 		return nil
@@ -33,7 +33,7 @@ func (i *Iter) SkipTop(key []byte) *base.KV {
 }
 
 // SkipTopBack is SkipTop going backward: the child passes its entries at and
-// after key, which is not beyond the current one.
+// after key, which is not beyond the current key.
 func (i *Iter) SkipTopBack(key []byte) *base.KV {
 	if len(i.heap) == 0 {
 		return nil
@@ -46,9 +46,8 @@ func (i *Iter) SkipTopBack(key []byte) *base.KV {
 	return i.replaceTop(top, top.iter.SeekLT(key))
 }
 
-// turnAfterSkip goes one entry the other way from the current one when children
-// have skipped: a step back does not bring one that has to where the others
-// are, so all are sought.
+// turnAfterSkip changes direction after children have skipped: a step back
+// would not bring those to where the others are, so it seeks all children.
 func (i *Iter) turnAfterSkip(flip uint64) *base.KV {
 	top := i.heap[0]
 	key, t := bytes.Clone(top.kv.Key), top.kv.Trailer // the children overwrite it
@@ -60,7 +59,7 @@ func (i *Iter) turnAfterSkip(flip uint64) *base.KV {
 			i.enter(c, nil)
 			continue
 		}
-		// Of equal entries those of children listed before come before.
+		// Of equal entries those of earlier children come first.
 		same := kv != nil && kv.Trailer == t && bytes.Equal(kv.Key, key)
 		switch {
 		case flip == 0 && same && c.order <= top.order:

@@ -4,8 +4,8 @@ package offheap
 
 import "golang.org/x/sys/unix"
 
-// hugeMin is the smallest region worth huge pages: with fewer than a few of
-// them the rounding wastes more than the TLB saves.
+// hugeMin is the smallest region worth huge pages: below a few of them the
+// rounding wastes more than the TLB saves.
 const hugeMin = 8 << 20
 
 func adviseHuge(b []byte) {

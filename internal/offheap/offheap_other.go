@@ -18,12 +18,12 @@ func Alloc(n int) ([]byte, error) {
 	return make([]byte, n), nil
 }
 
-// Free gives the memory back. b must be exactly what Alloc returned.
+// Free frees b, which must be exactly what Alloc returned.
 func Free(b []byte) { mapped.Add(-int64(len(b))) }
 
-// Discard gives the memory behind b, a page-aligned part of what Alloc
-// returned, back to the system. b stays usable; its contents become arbitrary.
-// Here, on the Go heap, it keeps the memory.
+// Discard returns the memory behind b, a page-aligned part of what Alloc
+// returned, to the system. b stays usable; its contents become arbitrary. On
+// the Go heap Discard does nothing.
 func Discard([]byte) {}
 
 // Footprint returns the memory that Alloc of n bytes takes.

@@ -17,8 +17,8 @@ var mapped atomic.Int64
 // Mapped returns the number of bytes now allocated and not yet freed.
 func Mapped() int64 { return mapped.Load() }
 
-// Alloc returns n zeroed bytes, page aligned. It panics on n <= 0, a bug of
-// the caller, and returns an error when the system refuses.
+// Alloc returns n zeroed bytes, page aligned. It panics if n <= 0, a bug of the
+// caller, and returns an error if the system has no memory.
 func Alloc(n int) ([]byte, error) {
 	if n <= 0 {
 		panic("offheap: Alloc of a non-positive size")
@@ -32,7 +32,7 @@ func Alloc(n int) ([]byte, error) {
 	return b, nil
 }
 
-// Free gives the memory back. b must be exactly what Alloc returned.
+// Free frees b, which must be exactly what Alloc returned.
 func Free(b []byte) {
 	if b == nil {
 		return
@@ -49,11 +49,11 @@ func Free(b []byte) {
 // used.
 func Footprint(n int) int64 { return (int64(n) + pageSize - 1) &^ (pageSize - 1) }
 
-// pageSize is that of the system, a power of two.
+// pageSize is the page size of the system, a power of two.
 var pageSize = int64(unix.Getpagesize())
 
-// maxFreed bounds the address ranges that quarantine keeps: each may cost the
-// process one of the 65530 mappings that Linux allows by default.
+// maxFreed bounds the address ranges in quarantine: each may cost the process
+// one of the 65530 mappings that Linux allows by default.
 const maxFreed = 4096
 
 var freed struct {
@@ -63,8 +63,9 @@ var freed struct {
 }
 
 // quarantine keeps the address range of b and makes it inaccessible, so that a
-// stale reader faults instead of seeing the bytes of another owner; the memory
-// itself goes back to the system. The oldest range makes room for the newest.
+// stale reader faults and does not see the bytes of another owner. The memory
+// itself goes back to the system. When the ring is full the newest range
+// replaces the oldest.
 func quarantine(b []byte) {
 	_ = unix.Madvise(b, unix.MADV_DONTNEED)
 	_ = unix.Mprotect(b, unix.PROT_NONE)
@@ -79,8 +80,8 @@ func quarantine(b []byte) {
 	freed.oldest = (freed.oldest + 1) % maxFreed
 }
 
-// Discard gives the memory behind b, a page-aligned part of what Alloc
-// returned, back to the system. b stays usable; its contents become arbitrary.
+// Discard returns the memory behind b, a page-aligned part of what Alloc
+// returned, to the system. b stays usable; its contents become arbitrary.
 func Discard(b []byte) {
 	if len(b) > 0 {
 		discard(b)

@@ -1,5 +1,6 @@
-// Package outputs makes the files of jobs: tables, value files, and packs of small
-// tables. It makes them durable in the order of I4, and removes them when a job fails.
+// Package outputs makes the files of jobs: tables, value files, and packs of
+// small tables. It makes them durable in the order of I4, and removes them if a
+// job fails.
 package outputs
 
 import (
@@ -19,74 +20,73 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Env is what the Outputs of a database's jobs need of it. It is immutable.
+// Env is what Outputs needs from the database. It is immutable.
 type Env struct {
-	FS   vfs.FS  // the directory
+	FS   vfs.FS  // the database directory
 	Room vfs.FS  // the same, for files that may take the reserve
-	Dir  vfs.Dir // its names
-	// Reserve makes sure that numbers can be handed out which recovery takes for the
-	// database's own; NewIdentity hands one out.
+	Dir  vfs.Dir // for syncing the names in it
+	// Reserve ensures that NewIdentity can assign numbers which recovery
+	// recognises as the database's own.
 	Reserve     func() error
 	NewIdentity func(base.FileType) base.Identity
-	// Made, Created and Remove are called for a file that was created, is complete, and
-	// is not wanted.
+	// Made, Created and Remove are called for a file that was created, that is
+	// complete, and that is no longer wanted.
 	Made    func(base.Identity)
 	Created func(t base.FileType, n base.FileNum, size int64, job int)
 	Remove  func(t base.FileType, n base.FileNum, size int64)
-	// Poison is called where it is not known what of the directory is durable. Poisoned
-	// reports whether that happened.
+	// Poison is called if it is unknown what of the directory is durable.
+	// Poisoned reports whether that happened.
 	Poison   func(error)
 	Poisoned func() bool
-	Built    func(job int, s *compaction.Stats) // called for what complete jobs did
+	Built    func(job int, s *compaction.Stats) // called with the statistics of complete jobs
 	Logger   *slog.Logger
 
 	PageSize      int
 	FilterBits    float64
 	Index         sstable.IndexMode
 	ValueFileSize uint64
-	PackFrom      int // jobs for more keyspaces make packs
-	PackedMax     int // bytes of a table that goes into a pack
+	PackFrom      int // jobs that write for this many keyspaces make packs
+	PackedMax     int // largest size in bytes of a table in a pack
 }
 
-// Outputs makes the files of one job. compaction.Run decides when each is
-// complete; outputs makes it durable, and removes it when the job fails. The
-// order is I4: Run closes a value file before the tables that point into it,
-// syncDir follows when Run is done, and only then comes the edit.
+// Outputs makes the files of one job. compaction.Run decides when each file is
+// complete; Outputs makes it durable, and removes it if the job fails. The
+// order is that of I4: Run closes a value file before the tables that point
+// into it, syncDir follows when Run is done, and the edit comes last.
 type Outputs struct {
 	env     *Env
 	job     int
-	frees   bool // the files may take the reserve: once they are there others go
+	frees   bool // the files may take the reserve, because the job makes other files unnecessary
 	made    int
-	packs   *packer // nil: every table has a file of its own
+	packs   *packer // nil if every table gets a file of its own
 	scratch sstable.Scratch
 
-	level     int // where the tables go: filters are sized by level
+	level     int // the level of the tables, by which filters are sized
 	codec     compress.Codec
-	threshold int // of values that lie apart
+	threshold int // length from which values go to value files
 }
 
-// New makes the outputs of a job. frees says that its files may take the reserve,
-// since others go once they are there.
+// New returns the outputs of a job. frees says that its files may take the
+// reserve, because they make other files unnecessary.
 func New(env *Env, job int, frees bool) *Outputs {
 	return &Outputs{env: env, job: job, frees: frees}
 }
 
-// ForKeyspaces says for how many keyspaces the job writes: for many, small tables lie
-// together in packs.
+// ForKeyspaces sets the number of keyspaces that the job writes for. If there
+// are many, small tables go into packs.
 func (o *Outputs) ForKeyspaces(n int) {
 	if n > o.env.PackFrom {
 		o.packs = newPacker(o)
 	}
 }
 
-// Next says of which level, and with which options of a keyspace, the files are that
-// come next.
+// Next sets the level and the keyspace's options for the files that follow.
 func (o *Outputs) Next(level int, codec compress.Codec, threshold int) {
 	o.level, o.codec, o.threshold = level, codec, threshold
 }
 
-// file creates a file under a new number. Its number is not reused if the job
-// fails: a retry writes new files, and meets no half-written one.
+// file creates a file under a new number. The number is not reused if the job
+// fails: a retry writes new files and never meets half-written ones.
 func (o *Outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 	if err := o.env.Reserve(); err != nil {
 		return base.Identity{}, nil, err
@@ -96,7 +96,7 @@ func (o *Outputs) file(t base.FileType) (base.Identity, vfs.File, error) {
 	return id, f, err
 }
 
-// create creates a file under a number that was handed out.
+// create creates a file under an assigned number.
 func (o *Outputs) create(id base.Identity) (vfs.File, error) {
 	fs := o.env.FS
 	if o.frees {
@@ -111,7 +111,7 @@ func (o *Outputs) create(id base.Identity) (vfs.File, error) {
 	return f, nil
 }
 
-// NewTable makes a table: see compaction.RunOptions.
+// NewTable makes a table for compaction.RunOptions.
 func (o *Outputs) NewTable() (compaction.TableOutput, error) {
 	if o.packs != nil {
 		return o.packs.newTable()
@@ -132,7 +132,7 @@ func (o *Outputs) writer(w io.Writer, id base.Identity) *sstable.Writer {
 	})
 }
 
-// NewValues makes a value file: see compaction.RunOptions.
+// NewValues makes a value file for compaction.RunOptions.
 func (o *Outputs) NewValues() (compaction.ValueOutput, error) {
 	id, f, err := o.file(base.FileTypeValues)
 	if err != nil {
@@ -143,7 +143,7 @@ func (o *Outputs) NewValues() (compaction.ValueOutput, error) {
 	return out, nil
 }
 
-// closers returns what makes a file durable, and what undoes it.
+// closers returns a func that makes a file durable and one that removes it.
 func (o *Outputs) closers(id base.Identity, f vfs.File, point failpoint.Name) (finish func() error, abort func()) {
 	open := true
 	finish = func() error {
@@ -153,7 +153,7 @@ func (o *Outputs) closers(id base.Identity, f vfs.File, point failpoint.Name) (f
 			err = failpoint.Hit(point)
 		}
 		size, sizeErr := f.Size()
-		// A failed close after a sync loses nothing; the descriptor is gone
+		// A failed close after a sync loses nothing, and the descriptor is gone
 		// either way.
 		if cerr := f.Close(); cerr != nil {
 			o.env.Logger.Warn("seerdb: close after sync failed", "file", id.Name(), "err", cerr)
@@ -177,8 +177,8 @@ func (o *Outputs) closers(id base.Identity, f vfs.File, point failpoint.Name) (f
 	return finish, abort
 }
 
-// syncDir makes the names of the new files durable. A directory that does not
-// sync poisons: nothing says which names survived.
+// syncDir makes the names of the new files durable. If the directory cannot be
+// synced the engine is poisoned, since nothing says which names survive.
 func (o *Outputs) syncDir() error {
 	if o.made == 0 {
 		return nil
@@ -191,9 +191,9 @@ func (o *Outputs) syncDir() error {
 	return failpoint.Hit(failpoint.OutputAfterDirSync)
 }
 
-// Discard removes the files of a result that will not be installed. When
-// the engine is poisoned it is not known whether the edit that names them is
-// in the manifest, and they stay for the next Open to judge.
+// Discard removes the files of a result that will not be installed. If the
+// engine is poisoned it leaves them to the next Open, since the manifest may
+// contain the edit that names them.
 func (env *Env) Discard(r compaction.Result) {
 	if env.Poisoned() {
 		return
@@ -211,25 +211,26 @@ func (env *Env) Discard(r compaction.Result) {
 	}
 }
 
-// Broken reports whether a pack, which several runs share, is lost. The job can only fail then.
+// Broken reports whether a pack, which several runs share, was lost. The job
+// can then only fail.
 func (o *Outputs) Broken() bool { return o.packs != nil && o.packs.broken }
 
-// discard removes what a job has made that failed before its end; res is what its
-// complete runs made, and the others have undone theirs.
+// discard removes the files of a failed job: res has those of its complete
+// runs. Runs that failed have removed their own.
 func (o *Outputs) discard(res compaction.Result) {
 	if o.packs != nil {
 		o.packs.discard()
 		res.Tables = slices.DeleteFunc(res.Tables, func(m *manifest.FileMeta) bool {
-			_, packed := o.packs.places[m.Num] // it went with its pack
+			_, packed := o.packs.places[m.Num] // removed with its pack
 			return packed
 		})
 	}
 	o.env.Discard(res)
 }
 
-// filterBits gives the upper levels, which hold little and are asked by every
-// read, more bits than the last (Dayan, Athanassoulis, Idreos, "Monkey",
-// SIGMOD 2017).
+// filterBits returns the filter size of a level in bits per key. Upper levels,
+// which hold little and are asked by every read, get more than the last (Dayan,
+// Athanassoulis, Idreos, "Monkey", SIGMOD 2017).
 func (env *Env) filterBits(level int) float64 {
 	bits := env.FilterBits
 	if bits == 0 || level >= base.NumLevels-1 {
@@ -238,9 +239,9 @@ func (env *Env) filterBits(level int) float64 {
 	return bits + min(2*float64(base.NumLevels-1-level), 6)
 }
 
-// Finish returns the common end of flushes and compactions, with what their
-// runs made: the packs are completed, and the directory is synced. The files of
-// a failed job are gone when it returns.
+// Finish ends a flush or compaction, given the result and error of its runs: it
+// completes the packs and syncs the directory. If the job failed, its files are
+// removed when Finish returns.
 func (o *Outputs) Finish(res compaction.Result, err error) (compaction.Result, error) {
 	o.scratch.Release()
 	if err == nil && o.packs != nil {
@@ -261,8 +262,8 @@ func (o *Outputs) Finish(res compaction.Result, err error) (compaction.Result, e
 	return res, nil
 }
 
-// ValueOptions say where the values of a job go. What it rewrites is in value files of s,
-// which may be nil when there is none.
+// ValueOptions returns where the values of a job go. The values that it
+// rewrites are in value files of s, which may be nil if there are none.
 func (o *Outputs) ValueOptions(s *readstate.State, rewrite map[base.FileNum]bool) compaction.ValueOptions {
 	return compaction.ValueOptions{
 		Threshold:   o.threshold,

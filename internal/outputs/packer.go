@@ -15,9 +15,9 @@ import (
 type packer struct {
 	o      *Outputs
 	open   *openPack // nil between packs
-	broken bool      // a pack could not be written: the job fails
-	// Of every table that lies in a pack, which one and where; and of every pack,
-	// its size.
+	broken bool      // a pack could not be written, so the job fails
+	// places has the pack and position of every packed table. sizes has the
+	// size of every pack.
 	places map[base.FileNum]packPlace
 	sizes  map[base.FileNum]uint64
 }
@@ -39,7 +39,7 @@ func newPacker(o *Outputs) *packer {
 	return &packer{o: o, places: map[base.FileNum]packPlace{}, sizes: map[base.FileNum]uint64{}}
 }
 
-// add puts a finished table into a pack.
+// add writes a finished table into a pack.
 func (p *packer) add(num base.FileNum, table []byte) (err error) {
 	defer func() { p.broken = p.broken || err != nil }()
 	if p.open == nil {
@@ -82,8 +82,8 @@ func (p *packer) end() error {
 	return finish()
 }
 
-// place says in the descriptions of tables where they lie, when all packs are
-// complete.
+// place sets the position in a pack in the descriptions of tables, once all
+// packs are complete.
 func (p *packer) place(tables []*manifest.FileMeta) {
 	for _, m := range tables {
 		if at, ok := p.places[m.Num]; ok {
@@ -92,8 +92,8 @@ func (p *packer) place(tables []*manifest.FileMeta) {
 	}
 }
 
-// discardUnused removes the packs that have none of the tables: only runs that
-// failed afterwards put some into them.
+// discardUnused removes the packs without any of the tables: only runs that
+// failed later wrote to them.
 func (p *packer) discardUnused(tables []*manifest.FileMeta) {
 	used := packsIn(tables)
 	for num, size := range p.sizes {
@@ -104,7 +104,7 @@ func (p *packer) discardUnused(tables []*manifest.FileMeta) {
 	}
 }
 
-// discard removes the packs of a job that failed.
+// discard removes the packs of a failed job.
 func (p *packer) discard() {
 	if p.open != nil {
 		_ = p.open.f.Close()
@@ -125,7 +125,7 @@ func (p *packer) newTable() (compaction.TableOutput, error) {
 	return compaction.TableOutput{ID: f.id, Writer: p.o.writer(f, f.id), Close: f.close, Abort: f.abort}, nil
 }
 
-// packedFile is what a table is written to that may go into a pack: memory, as
+// packedFile is the file of a table that may go into a pack. It is in memory as
 // long as it is small.
 type packedFile struct {
 	p   *packer
@@ -151,7 +151,7 @@ func (f *packedFile) Write(b []byte) (int, error) {
 	return f.own.Write(b)
 }
 
-// leave moves a table that is no longer small to a file of its own.
+// leave moves a table that became too large to a file of its own.
 func (f *packedFile) leave() error {
 	file, err := f.p.o.create(f.id)
 	if err != nil {
@@ -164,8 +164,8 @@ func (f *packedFile) leave() error {
 	return err
 }
 
-// close ends the table, which is complete: I4 asks no more of one in a pack than
-// that the pack is durable before the edit.
+// close ends a complete table. For a table in a pack, I4 only requires that the
+// pack is durable before the edit.
 func (f *packedFile) close() error {
 	if f.own != nil {
 		return f.finish()
@@ -175,7 +175,7 @@ func (f *packedFile) close() error {
 	return f.p.add(f.id.Num, buf)
 }
 
-// abort undoes the table. What is in a pack goes with the pack.
+// abort removes the table's file. A table in a pack is removed with the pack.
 func (f *packedFile) abort() {
 	f.buf = nil
 	if f.own != nil {
@@ -183,7 +183,7 @@ func (f *packedFile) abort() {
 	}
 }
 
-// packsIn returns the numbers of the packs in which tables lie.
+// packsIn returns the numbers of the packs of some tables.
 func packsIn(tables []*manifest.FileMeta) map[base.FileNum]struct{} {
 	packs := map[base.FileNum]struct{}{}
 	for _, m := range tables {

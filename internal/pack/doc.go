@@ -8,9 +8,10 @@
 //	| table | table | ... | directory | footer |
 //	+-------+-------+-----+-----------+--------+
 //
-// Each table is as it is in a file of its own; offsets in it, which enter its
-// checksums, count from its first byte. The directory says where the tables lie;
-// the engine knows it from the manifest, and Verify compares the two. docs/FORMAT.md has the bytes.
+// Each table is as it would be in a file of its own; offsets in it, which enter
+// its checksums, count from its first byte. The directory says where the tables
+// are; the engine knows that from the manifest, and Verify compares the two.
+// docs/FORMAT.md specifies the bytes.
 //
-// The package does not know what a table is, nor which tables live.
+// The package does not know what a table is, nor which tables are live.
 package pack

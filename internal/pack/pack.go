@@ -14,12 +14,12 @@ var le = binary.LittleEndian
 const (
 	// magic ends every pack.
 	magic = "seerpak\x01"
-	// entrySize is that of a table's entry in the directory: u64 number, u64
-	// offset, u64 size.
+	// entrySize is the size of a table's entry in the directory: u64 number,
+	// u64 offset, u64 size.
 	entrySize = 24
 	sumSize   = 4
-	// footerSize is fixed for ever: a reader of any version finds the format
-	// version in it.
+	// footerSize never changes: a reader of any version finds the format
+	// version in the footer.
 	//
 	//	 0  u64 tables              how many entries the directory has
 	//	 8  u64 database            the identity, repeated for a better message
@@ -31,14 +31,13 @@ const (
 	footerSize = 48
 )
 
-// Table is where a table lies in a pack.
+// Table is the position of a table in a pack.
 type Table struct {
 	Num          base.FileNum
 	Offset, Size uint64
 }
 
-// Writer makes a pack. It is used by one goroutine. It writes straight to its
-// file: the caller chooses a buffer.
+// Writer writes a pack. It is used by one goroutine and does not buffer.
 type Writer struct {
 	w      io.Writer
 	id     base.Identity
@@ -46,11 +45,11 @@ type Writer struct {
 	tables []Table
 }
 
-// NewWriter makes a writer of the pack id to w, whose first byte will be at
-// offset 0 of its file.
+// NewWriter returns a writer of the pack id to w, whose first byte is at offset
+// 0 of its file.
 func NewWriter(w io.Writer, id base.Identity) *Writer { return &Writer{w: w, id: id} }
 
-// Add appends a whole table, and returns where it begins.
+// Add appends a whole table, and returns its offset.
 func (w *Writer) Add(num base.FileNum, table []byte) (offset uint64, err error) {
 	offset = w.size
 	if err := w.write(table); err != nil {
@@ -60,7 +59,7 @@ func (w *Writer) Add(num base.FileNum, table []byte) (offset uint64, err error) 
 	return offset, nil
 }
 
-// Size returns how many bytes were written so far.
+// Size returns how many bytes were written.
 func (w *Writer) Size() uint64 { return w.size }
 
 // Finish writes the directory and the footer, and returns the size of the file.
@@ -92,8 +91,8 @@ func appendFooter(dst []byte, id base.Identity, off int64, tables uint64) []byte
 	return append(dst, magic...)
 }
 
-// Read returns the directory of the pack id, whose file has size bytes. What is
-// wrong with it is a *base.CorruptionError.
+// Read returns the directory of the pack id, whose file has size bytes. If that
+// is damaged the error is a *base.CorruptionError.
 func Read(r io.ReaderAt, size int64, id base.Identity) ([]Table, error) {
 	name := id.Name()
 	end := size - footerSize
@@ -103,13 +102,13 @@ func Read(r io.ReaderAt, size int64, id base.Identity) ([]Table, error) {
 	}
 	switch other, ok := identify(b, end); {
 	case !ok:
-		return nil, base.Corruptf(name, end, "no file of small tables ends here, or its footer is damaged")
+		return nil, base.Corruptf(name, end, "the footer of the pack is missing or damaged")
 	case other != id:
 		return nil, id.Mistaken(end, other)
 	}
 	n := le.Uint64(b)
 	if n == 0 || n > uint64(end)/entrySize {
-		return nil, base.Corruptf(name, end, "a directory of %d tables in %d bytes", n, size)
+		return nil, base.Corruptf(name, end, "the footer claims %d tables, too many for a file of %d bytes", n, size)
 	}
 	at := end - sumSize - int64(n)*entrySize
 	if b, err = readAt(r, name, at, int(end-at)); err != nil {
@@ -122,27 +121,28 @@ func Read(r io.ReaderAt, size int64, id base.Identity) ([]Table, error) {
 	return parse(dir, name, uint64(at))
 }
 
-// parse reads a directory. The tables fill what is before it, end.
+// parse reads a directory, which begins at end. The tables fill the file up to
+// there.
 func parse(dir []byte, name string, end uint64) ([]Table, error) {
 	tables := make([]Table, 0, len(dir)/entrySize)
 	next := uint64(0)
 	for ; len(dir) > 0; dir = dir[entrySize:] {
 		t := Table{Num: base.FileNum(le.Uint64(dir)), Offset: le.Uint64(dir[8:]), Size: le.Uint64(dir[16:])}
 		if t.Offset != next || t.Size > end-next {
-			return nil, base.Corruptf(name, int64(end), "table %d of %d bytes is said to be at %d; expected at %d of %d", t.Num, t.Size, t.Offset, next, end)
+			return nil, base.Corruptf(name, int64(end), "table %d of %d bytes is listed at offset %d; expected %d, within %d bytes", t.Num, t.Size, t.Offset, next, end)
 		}
 		next += t.Size
 		tables = append(tables, t)
 	}
 	if next != end {
-		return nil, base.Corruptf(name, int64(end), "the directory begins at %d, and the tables end at %d", end, next)
+		return nil, base.Corruptf(name, int64(end), "the directory begins at offset %d, but the tables end at %d", end, next)
 	}
 	return tables, nil
 }
 
 func readAt(r io.ReaderAt, name string, off int64, n int) ([]byte, error) {
 	if off < 0 {
-		return nil, base.Corruptf(name, -1, "the file is too short for a file of small tables")
+		return nil, base.Corruptf(name, -1, "the file is too short for a pack")
 	}
 	b := make([]byte, n)
 	switch got, err := r.ReadAt(b, off); {
@@ -155,8 +155,8 @@ func readAt(r io.ReaderAt, name string, off int64, n int) ([]byte, error) {
 	}
 }
 
-// Identify returns which pack a file of size bytes was written as, whatever it is
-// called now, if it ends in a sound footer.
+// Identify returns the identity of a pack of size bytes, whatever the file is
+// called now. ok is false unless it ends in a sound footer.
 func Identify(r io.ReaderAt, size int64) (id base.Identity, ok bool) {
 	b, err := readAt(r, "", size-footerSize, footerSize)
 	if err != nil {
@@ -172,24 +172,25 @@ func identify(b []byte, off int64) (id base.Identity, ok bool) {
 	return id, string(b[40:]) == magic && le.Uint32(b[36:]) == id.Checksum(off, b[:36])
 }
 
-// Section is a table in a pack, as if it were a file of its own.
+// Section is a table in a pack, readable like a file of its own.
 type Section struct {
 	*io.SectionReader
 	io.Closer
 }
 
-// NewSection returns size bytes of f from offset on. Closing it closes f.
+// NewSection returns size bytes of f from offset on. Closing the section closes
+// f.
 func NewSection(f File, offset, size uint64) Section {
 	return Section{io.NewSectionReader(f, int64(offset), int64(size)), f}
 }
 
-// File is what a section needs of its file.
+// File is what a section needs from its file.
 type File interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// Shared is a file that several sections read, and none closes.
+// Shared is a file that several sections read and none closes.
 type Shared struct{ io.ReaderAt }
 
 // Close does nothing.

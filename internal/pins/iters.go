@@ -10,8 +10,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// States calls fn for the states that iterators read, once or more often for
-// each. fn must not open or close any.
+// States calls fn for the states that iterators read, at least once for each.
+// fn must not open or close iterators.
 func (l *List) States(fn func(*readstate.State)) {
 	for i := range l.shards {
 		list := &l.shards[i]
@@ -25,11 +25,11 @@ func (l *List) States(fn func(*readstate.State)) {
 	}
 }
 
-// maxPlaces is how many places Health names.
+// maxPlaces is how many places Health names at most.
 const maxPlaces = 5
 
-// Holders lists where iterators were made that read states with older memtables
-// than s, those that made most first.
+// Holders returns where the program opened iterators that read states with
+// older memtables than s, most frequent places first.
 func (l *List) Holders(s *readstate.State) []string {
 	count := map[string]int{}
 	for i := range l.shards {
@@ -58,17 +58,18 @@ func (l *List) Holders(s *readstate.State) []string {
 	return places
 }
 
-// What an iterator takes, in bytes: itself, and for each source. The page that a
-// source stands on is the cache's.
+// The memory of an iterator, in bytes: its own, and that of each source. The
+// current page of a source belongs to the cache.
 const (
 	iterBytes   = 2 << 10
 	sourceBytes = 768
-	// chargeIters is how far the iterators of a shard may be from what the budget
-	// knows of them: charging each one would make all meet at one counter.
+	// chargeIters is the largest difference, for a shard, between the memory of
+	// iterators and its charge to the budget. Charging each iterator would make
+	// all of them contend for one counter.
 	chargeIters = 32 << 10
 )
 
-// charge takes n bytes more for iterators. The caller holds mu.
+// charge adds n bytes to the memory of iterators. The caller holds mu.
 func (l *shard) charge(c *cache.Cache, n int64) {
 	l.bytes += n
 	if d := l.bytes - l.charged; d >= chargeIters || d <= -chargeIters {
@@ -77,8 +78,8 @@ func (l *shard) charge(c *cache.Cache, n int64) {
 	}
 }
 
-// Grown notes that the buffers of an iterator take n bytes more. A little is not worth
-// the lock.
+// Grown notes that the buffers of an iterator grew by n bytes. Small amounts
+// are not worth the lock.
 func (l *List) Grown(o *Pin, n int64) {
 	if n < chargeIters {
 		return
@@ -90,7 +91,7 @@ func (l *List) Grown(o *Pin, n int64) {
 	s.mu.Unlock()
 }
 
-// IterBytes returns what all iterators take.
+// IterBytes returns the memory of all iterators.
 func (l *List) IterBytes() (n int64) {
 	for i := range l.shards {
 		s := &l.shards[i]

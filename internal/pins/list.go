@@ -1,7 +1,7 @@
-// Package pins lists what the program has open and what keeps states alive: iterators,
-// snapshots and transactions, each with the place in the program where it was made. So
-// Close can name those that were forgotten, metrics can count them, and the memory
-// budget knows what iterators take.
+// Package pins lists what the program has open and what keeps states alive:
+// iterators, snapshots and transactions, each with the place in the program
+// that opened it. Close names those that were not closed, metrics count them,
+// and the memory budget is charged for iterators.
 package pins
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// pinKind says what was opened.
+// pinKind is the kind of an open object.
 type pinKind uint8
 
 const (
@@ -26,16 +26,16 @@ const (
 	pinTxn
 )
 
-// Pin is an open iterator, snapshot or transaction, and remembers where it was made, so
-// that Close can name those that were forgotten.
+// Pin is an open iterator, snapshot or transaction. It remembers where it was
+// opened, so that Close can name it if it was not closed.
 type Pin struct {
 	next, prev *Pin // guarded by the mu of its shard
 	kind       pinKind
 	opened     time.Time // of snapshots and transactions
 	shard      uint8
-	state      *readstate.State // that an iterator pins; immutable while it is listed
+	state      *readstate.State // pinned by an iterator; immutable while listed
 	bytes      int64            // of an iterator; guarded by the mu of its shard
-	own        bool             // made for the length of a call: the program cannot leak it
+	own        bool             // open only during a call, so the program cannot leak it
 	where      CallSite
 }
 
@@ -45,53 +45,55 @@ type CallSite struct {
 	n   int
 }
 
-// Zero reports whether w is no place.
+// Zero reports whether w is unset.
 func (w *CallSite) Zero() bool { return w.n == 0 }
 
-// Caller returns the caller of the function that calls Caller, or the one skip
-// calls further up, and those above, n in all. Each that is passed or kept
-// costs about 100 ns.
+// Caller returns the callers, n in all, of the function that calls Caller, or
+// of the one skip calls further up. Each caller skipped or kept costs about 100
+// ns.
 func Caller(skip, n int) (w CallSite) {
 	w.n = runtime.Callers(skip+3, w.pcs[:n])
 	return w
 }
 
-// List lists what is open; it is safe for concurrent use. It is sharded, since every scan passes here twice.
+// List lists open objects; it is safe for concurrent use. It is sharded, since
+// every scan adds and removes an entry.
 type List struct {
 	shards [readstate.Shards]shard
 	cache  *cache.Cache // immutable after init
 }
 
-// Init makes the list usable. Iterators are charged to the budget of c.
+// Init makes the list usable. The memory of iterators is charged to c.
 func (l *List) Init(c *cache.Cache) { l.cache = c }
 
 type shard struct {
 	mu    sync.Mutex
 	first *Pin // guarded by mu
 	iters int  // guarded by mu
-	// bytes are what iterators take, charged is what the budget knows of. Guarded
-	// by mu.
+	// bytes is the memory of iterators, charged the part that the budget knows.
+	// Guarded by mu.
 	bytes, charged int64
 	_              [24]byte
 }
 
-// AddIter lists an iterator over a state, with so many sources and bytes of buffers. own
-// says that it was made for the length of a call: the program cannot leak it.
+// AddIter adds an iterator over a state, with its number of sources and bytes
+// of buffers. own says that it is open only during a call, so the program
+// cannot leak it.
 func (l *List) AddIter(o *Pin, s *readstate.State, sources, buffers int, own bool, where CallSite) {
 	o.own, o.state, o.bytes = own, s, iterBytes+int64(sources)*sourceBytes+int64(buffers)
 	l.add(o, pinIter, where)
 }
 
-// AddSnapshot lists a snapshot.
+// AddSnapshot adds a snapshot.
 func (l *List) AddSnapshot(o *Pin, where CallSite) { l.add(o, pinSnapshot, where) }
 
-// AddTxn lists a transaction; own is as for AddIter.
+// AddTxn adds a transaction; own is as for AddIter.
 func (l *List) AddTxn(o *Pin, own bool, where CallSite) {
 	o.own = own
 	l.add(o, pinTxn, where)
 }
 
-// Site returns where the pin was made.
+// Site returns where the pin was opened.
 func (o *Pin) Site() CallSite { return o.where }
 
 func (l *List) add(o *Pin, kind pinKind, where CallSite) {
@@ -114,7 +116,7 @@ func (l *List) add(o *Pin, kind pinKind, where CallSite) {
 	s.mu.Unlock()
 }
 
-// Remove takes a pin out of the list.
+// Remove removes a pin from the list.
 func (l *List) Remove(o *Pin) {
 	s := &l.shards[o.shard]
 	s.mu.Lock()
@@ -135,7 +137,7 @@ func (l *List) Remove(o *Pin) {
 	o.next, o.prev = nil, nil
 }
 
-// Iterators counts the open iterators.
+// Iterators returns the number of open iterators.
 func (l *List) Iterators() int64 {
 	n := 0
 	for i := range l.shards {
@@ -147,11 +149,12 @@ func (l *List) Iterators() int64 {
 	return int64(n)
 }
 
-// oldAfter is for how long a snapshot or a transaction may be open before
-// Health speaks of it: as long as it is, nothing that it may read is dropped.
+// oldAfter is how long a snapshot or transaction may be open before Health
+// mentions it: nothing that it may read can be dropped.
 const oldAfter = 10 * time.Minute
 
-// Old describes the snapshots and transactions that have been open for long.
+// Old describes the snapshots and transactions that have been open for longer
+// than oldAfter.
 func (l *List) Old() (out []string) {
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -166,7 +169,7 @@ func (l *List) Old() (out []string) {
 	return out
 }
 
-// Transactions counts the open transactions.
+// Transactions returns the number of open transactions.
 func (l *List) Transactions() (n int64) {
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -181,8 +184,8 @@ func (l *List) Transactions() (n int64) {
 	return n
 }
 
-// Leaked describes what is still open: one line a place, with how many were
-// made there.
+// Leaked describes the objects that are still open: one line for each place,
+// with their number.
 func (l *List) Leaked() (n int, places []string) {
 	count := map[string]int{}
 	for i := range l.shards {
@@ -227,10 +230,10 @@ var ownRoot = func() string {
 	return path.Dir(path.Dir(path.Dir(file)))
 }()
 
-// ownFile reports whether a source file belongs to the public facade, which is the root
-// and package typed, or to what is under it, rather than to a caller. The name of the
-// function does not tell: what of the facade is inlined into a caller may have the
-// caller's.
+// ownFile reports whether a source file belongs to the public facade (the root
+// package and package typed) or to a package under it, and not to a caller. The
+// name of the function does not show that: facade code inlined into a caller
+// may have the caller's name.
 func ownFile(file string) bool {
 	dir := path.Dir(file)
 	own := dir == ownRoot || dir == path.Join(ownRoot, "typed") || strings.HasPrefix(dir, path.Join(ownRoot, "internal")+"/")
