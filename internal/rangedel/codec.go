@@ -15,11 +15,12 @@ import (
 //	| form uvarint | lo len  | lo   | hi len  | hi   | count uvarint | newest seq | ... |
 //	+--------------+---------+------+---------+------+---------------+------------+-----+
 //
-// form is a sum: 1, there is no lo, since the fragment begins where the one
-// before it ends; 2, there is no hi, since it has no end. Lengths and sequences
-// are uvarints. After the newest sequence come how much less each following one
-// is. Keys share nothing but whole keys, so that a list takes no more memory
-// than a small multiple of its bytes, whatever wrote them.
+// form is a sum: 1 if lo is left out, since the fragment begins where the one
+// before it ends; 2 if hi is left out, since there is no end. Lengths and
+// sequences are uvarints. Each sequence after the newest is stored as the
+// difference to the one before. Keys share nothing but whole keys, so a decoded
+// list never takes more memory than a small multiple of its bytes, however
+// malformed.
 const (
 	formAdjacent = 1
 	formEndless  = 2
@@ -58,16 +59,16 @@ func (l *List) Append(dst []byte) []byte {
 	return dst
 }
 
-// EncodedBound is at least what f takes in an encoded list.
+// EncodedBound returns an upper bound of the bytes of f in an encoded list.
 func EncodedBound(f *Fragment) int {
 	return len(f.Lo) + len(f.Hi) + 16 + 8*len(f.Seqs) // a sequence has 56 bits: 8 groups of 7
 }
 
-// ErrMalformed is what Decode finds wrong with bytes that Append did not write.
+// ErrMalformed is Decode's error for bytes that Append did not write.
 var ErrMalformed = errors.New("rangedel: malformed list")
 
-// Decode is the inverse of Append. It copies b. What it returns holds to all
-// that a List promises, whatever the bytes are.
+// Decode is the inverse of Append. It copies b. Whatever b is, a list that it
+// returns is valid.
 func Decode(b []byte) (List, error) {
 	d := decoder{rest: bytes.Clone(b)}
 	var l List
@@ -82,7 +83,7 @@ func Decode(b []byte) (List, error) {
 
 type decoder struct{ rest []byte }
 
-// fragment reads one more fragment.
+// fragment decodes one more fragment.
 func (d *decoder) fragment(l *List) bool {
 	form, ok := d.uvarint()
 	if !ok || form > formAdjacent+formEndless {
@@ -138,7 +139,7 @@ func (d *decoder) key() ([]byte, bool) {
 
 func (d *decoder) seqs() ([]base.SeqNum, bool) {
 	n, ok := d.uvarint()
-	if !ok || n == 0 || n > uint64(len(d.rest)) { // each takes a byte at least
+	if !ok || n == 0 || n > uint64(len(d.rest)) { // each takes at least a byte
 		return nil, false
 	}
 	seqs := make([]base.SeqNum, n)

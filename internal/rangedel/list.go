@@ -8,8 +8,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Tombstone deletes every key in [Lo, Hi) that is older than Seq. A nil Hi, or
-// an empty one, which no key is less than, is no end.
+// Tombstone deletes every key in [Lo, Hi) that is older than Seq. A nil or
+// empty Hi is no end, since no key is less than the empty one.
 type Tombstone struct {
 	Lo, Hi []byte
 	Seq    base.SeqNum
@@ -22,18 +22,18 @@ type Fragment struct {
 	Seqs   []base.SeqNum
 }
 
-// Contains reports whether key lies in the fragment.
+// Contains reports whether key is in the fragment.
 func (f *Fragment) Contains(key []byte) bool {
 	return bytes.Compare(f.Lo, key) <= 0 && !f.endsBefore(key)
 }
 
-// endsBefore reports whether all of the fragment lies before key.
+// endsBefore reports whether every key of the fragment is < key.
 func (f *Fragment) endsBefore(key []byte) bool {
 	return f.Hi != nil && bytes.Compare(f.Hi, key) <= 0
 }
 
-// Cover returns the newest sequence that a read at s sees, or 0. It deletes
-// what is older.
+// Cover returns the newest sequence of the fragment visible to a read at s, or
+// 0. Entries older than it are deleted.
 func (f *Fragment) Cover(s base.SeqNum) base.SeqNum {
 	if f.Seqs[0] <= s { // nearly always
 		return f.Seqs[0]
@@ -45,15 +45,15 @@ func (f *Fragment) Cover(s base.SeqNum) base.SeqNum {
 	return f.Seqs[i]
 }
 
-// List is fragments, ascending and disjoint. It is immutable; the zero List is
-// empty.
+// List is a list of fragments, ascending and disjoint. It is immutable; the
+// zero List is empty.
 type List struct{ frags []Fragment }
 
-// FromFragments makes a list of fragments that are ascending and disjoint. It
-// keeps them.
+// FromFragments returns a list of fragments, which must be ascending and
+// disjoint. It keeps the slice.
 func FromFragments(fs []Fragment) List { return List{fs} }
 
-// Build makes the list of some tombstones, in any order. It keeps their keys.
+// Build returns the list of some tombstones, in any order. It keeps their keys.
 func Build(ts []Tombstone) List {
 	pieces := make([]Fragment, 0, len(ts))
 	for _, t := range ts {
@@ -62,7 +62,7 @@ func Build(ts []Tombstone) List {
 	return fragment(pieces)
 }
 
-// Merge makes one list of all tombstones of several.
+// Merge returns a list of all tombstones of several lists.
 func Merge(lists ...*List) List {
 	var pieces []Fragment
 	for _, l := range lists {
@@ -71,7 +71,7 @@ func Merge(lists ...*List) List {
 	return fragment(pieces)
 }
 
-// fragment cuts pieces that may overlap where any of them begins or ends. It
+// fragment cuts overlapping pieces wherever one of them begins or ends. It
 // sorts the slice.
 func fragment(pieces []Fragment) List {
 	pieces = slices.DeleteFunc(pieces, func(f Fragment) bool {
@@ -79,7 +79,7 @@ func fragment(pieces []Fragment) List {
 	})
 	slices.SortStableFunc(pieces, func(a, b Fragment) int { return bytes.Compare(a.Lo, b.Lo) })
 	var out List
-	var active []Fragment // those at and after pos
+	var active []Fragment // the pieces at pos
 	var pos []byte
 	for len(pieces) > 0 || len(active) > 0 {
 		if len(active) == 0 {
@@ -134,7 +134,7 @@ func newestFirst(a, b base.SeqNum) int {
 	return 0
 }
 
-// append adds a fragment behind the last, or makes that one longer.
+// append adds a fragment at the end, or extends the last one.
 func (l *List) append(f Fragment) {
 	if n := len(l.frags); n > 0 && joins(&l.frags[n-1], &f) {
 		l.frags[n-1].Hi = f.Hi
@@ -151,7 +151,7 @@ func joins(a, b *Fragment) bool {
 // Len returns the number of fragments.
 func (l *List) Len() int { return len(l.frags) }
 
-// At is fragment i, from 0, in the order of keys.
+// At returns fragment i, from 0, in the order of keys.
 func (l *List) At(i int) *Fragment { return &l.frags[i] }
 
 // Search returns the index of the first fragment that ends after key, or Len.
@@ -177,7 +177,7 @@ func (l *List) Find(key []byte) *Fragment {
 	return &l.frags[i]
 }
 
-// Truncate returns what of the list lies in [lo, hi); a nil hi is no end. It
+// Truncate returns the part of the list in [lo, hi); a nil hi is no end. It
 // shares keys and sequences with l.
 func (l *List) Truncate(lo, hi []byte) List {
 	var out List
@@ -200,8 +200,8 @@ func (l *List) Truncate(lo, hi []byte) List {
 	return out
 }
 
-// Bounds are the first key of a list that is not empty, its end (nil: none),
-// and its oldest and newest sequence.
+// Bounds returns the first key of a non-empty list, its end (nil for none), and
+// its oldest and newest sequence.
 func (l *List) Bounds() (lo, hi []byte, oldest, newest base.SeqNum) {
 	lo, hi = l.frags[0].Lo, l.frags[len(l.frags)-1].Hi
 	oldest = base.SeqNumMax

@@ -7,33 +7,33 @@ import (
 	"sync"
 )
 
-// A batch of many range deletes changes nearly all of a tree. Then the tree is made
-// anew: one pass in the order of keys over what there is and what comes, and the
-// inner nodes from the bottom up. Of the time that a batch of 20,000 in a set of 80,000
-// takes with a walk down for each, that is four fifths, and two thirds where a second
-// processor is free.
+// A batch of many range deletes changes nearly all of a tree. Then it is
+// cheaper to build a new one: one pass in key order over the old fragments and
+// the new tombstones, and the inner nodes bottom-up. A batch of 20,000 in a set
+// of 80,000 takes four fifths of the time of a descent for each, and two thirds
+// when a second processor is free.
 
 const (
-	// rebuildShare is how many fragments a set may have for each tombstone of a batch
-	// that makes its tree anew. With 16 both ways take the same time.
+	// rebuildShare is how many fragments a set may have for each tombstone of a
+	// batch that rebuilds its tree. With 16, both ways take the same time.
 	rebuildShare = 8
-	// rebuildMin is how many tombstones such a batch has at least.
+	// rebuildMin is the smallest batch that rebuilds a tree.
 	rebuildMin = 8
-	// ahead is how many tombstones look takes at a time.
+	// ahead is how many tombstones look reads at a time.
 	ahead = 16
 )
 
-// splitFrom is from how many tombstones on two goroutines share the work. Tests lower it.
+// splitFrom is the number of tombstones from which two goroutines share the
+// work. Tests lower it.
 var splitFrom = 2048
 
-// rebuilds reports whether tombstones are so many that the tree is made anew for
-// them.
+// rebuilds reports whether there are enough tombstones to rebuild the tree.
 func rebuilds(fragments, tombstones int) bool {
 	return tombstones >= rebuildMin && fragments <= rebuildShare*tombstones
 }
 
-// rebuild returns what v, which may be nil, is with some tombstones. It changes nothing
-// of v, and no inner node is in both.
+// rebuild returns v, which may be nil, with some tombstones added. It does not
+// change v, and no inner node is in both.
 func (a *adder) rebuild(v *View, tombstones []Tombstone, order []ordered) *View {
 	r := rebuilder{adder: a}
 	if v != nil {
@@ -57,7 +57,7 @@ func (a *adder) rebuild(v *View, tombstones []Tombstone, order []ordered) *View 
 	return &View{n: r.n, root: r.rootOf(r.made)}
 }
 
-// parents appends the inner nodes so many levels down, in order.
+// parents appends the inner nodes that many levels down, in order.
 func (t *inner) parents(dst []*inner, down int) []*inner {
 	if down == 0 {
 		return append(dst, t)
@@ -68,27 +68,27 @@ func (t *inner) parents(dst []*inner, down int) []*inner {
 	return dst
 }
 
-// rebuilder makes a tree out of an old one and tombstones that come by their Lo.
+// rebuilder makes a new tree from an old one and tombstones ordered by Lo.
 type rebuilder struct {
 	*adder
-	// old are the lowest inner nodes of the old tree, and at the child of the first
-	// one that comes next.
+	// old are the remaining lowest inner nodes of the old tree, and at the next
+	// child of the first one.
 	old []*inner
 	at  int
-	// open are fragments that were made, and that a tombstone may still meet. They
-	// lie before what is in old; the first is the last of the slice.
+	// open are new fragments that a tombstone may still meet. They come before
+	// those in old; the first is the last of the slice.
 	open []*node
-	// made are the lowest inner nodes of the new tree, with n fragments. The last has
-	// no end yet.
+	// made are the lowest inner nodes of the new tree, with n fragments. The
+	// last has no end yet.
 	made []*node
 	n    int
 
-	looked byte // see look; it keeps the compiler from leaving the reads out
+	looked byte // see look; it keeps the compiler from removing the reads
 }
 
-// split finds where the work can be cut in two halves: between two of the lowest inner
-// nodes, before the p-th, and between two tombstones, before the k-th, so that no
-// tombstone is on both sides. k is 0 if there is no such place near the middle.
+// split finds where the work can be cut in half: before the p-th of the lowest
+// inner nodes and the k-th tombstone, so that no tombstone is on both sides. k
+// is 0 if there is no such position near the middle.
 func (r *rebuilder) split(tombstones []Tombstone, order []ordered) (p, k int) {
 	middle := tombstones[order[len(order)/2].i].Lo
 	p = sort.Search(len(r.old), func(i int) bool { return !r.old[i].endsBefore(middle) })
@@ -105,7 +105,7 @@ func (r *rebuilder) split(tombstones []Tombstone, order []ordered) (p, k int) {
 	return p, k
 }
 
-// merge makes the lowest inner nodes.
+// merge makes the lowest inner nodes of the new tree.
 func (r *rebuilder) merge(tombstones []Tombstone, order []ordered) {
 	for part := range slices.Chunk(order, ahead) {
 		r.look(tombstones, part)
@@ -126,10 +126,10 @@ func (r *rebuilder) merge(tombstones []Tombstone, order []ordered) {
 	r.endLast()
 }
 
-// look reads from memory what some tombstones will need: themselves, and the fragments
-// they begin in, each of which lies in two cache lines, and its key in another. All of
-// that is in as many places, and here the processor waits for all of it at once: a tenth
-// of the time.
+// look reads memory that some tombstones will need: themselves, and the
+// fragments in which they begin, each of which has two cache lines, and its key
+// another. They are in as many places; read here, the processor waits for all
+// of them at once. That is a tenth of the time.
 func (r *rebuilder) look(tombstones []Tombstone, part []ordered) {
 	old, at := r.old, r.at
 	var first [ahead]*node
@@ -153,13 +153,13 @@ func (r *rebuilder) look(tombstones []Tombstone, part []ordered) {
 	}
 }
 
-// keepBefore takes over the fragments that end at or before lo, which begins with head
-// h: no tombstone meets them any more.
+// keepBefore keeps the fragments that end at or before lo, which has head h: no
+// further tombstone meets them.
 func (r *rebuilder) keepBefore(lo []byte, h uint64) {
 	for n := len(r.open); n > 0 && r.open[n-1].endsBefore(lo); n-- {
 		r.keepOpen()
 	}
-	for len(r.old) > 0 { // those follow on what is in open
+	for len(r.old) > 0 { // these come after those in open
 		in, from := r.old[0], r.at
 		for r.at < in.n && (in.ends[r.at] < h || in.ends[r.at] == h && in.kids[r.at].endsBefore(lo)) {
 			r.at++
@@ -177,7 +177,7 @@ func (r *rebuilder) keepOpen() {
 	r.keep([]*node{n}, []uint64{endHead(n)})
 }
 
-// keep makes fragments part of the new tree. ends are the heads of their ends.
+// keep adds fragments to the new tree. ends are the heads of their ends.
 func (r *rebuilder) keep(fragments []*node, ends []uint64) {
 	for r.n += len(fragments); len(fragments) > 0; {
 		k := len(r.made) - 1
@@ -194,7 +194,7 @@ func (r *rebuilder) keep(fragments []*node, ends []uint64) {
 	}
 }
 
-// endLast gives the last inner node, if there is one, its end.
+// endLast sets the end of the last inner node, if there is one.
 func (r *rebuilder) endLast() {
 	if k := len(r.made) - 1; k >= 0 {
 		in := r.made[k].inner
@@ -213,7 +213,7 @@ func (r *rebuilder) next() *node {
 	return nil
 }
 
-// take is next, which then follows.
+// take returns the next fragment and advances.
 func (r *rebuilder) take() *node {
 	n := r.next()
 	if k := len(r.open); k > 0 {
@@ -224,7 +224,7 @@ func (r *rebuilder) take() *node {
 	return n
 }
 
-// meet puts the tombstone at hand over what comes next.
+// meet puts the current tombstone over the next fragments.
 func (r *rebuilder) meet() {
 	if n := r.next(); n != nil && r.beginsIn(n) {
 		r.meetFirst(r.take())

@@ -11,42 +11,43 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Set is tombstones that come one at a time, in any order of their sequences.
+// Set is a set of tombstones, added one at a time in any order of sequences.
 // The zero Set is empty. It is safe for concurrent use.
 type Set struct {
-	view   atomic.Pointer[View] // nil when empty, claimed for a moment; stored under adding
+	view   atomic.Pointer[View] // nil when empty, claimed during an edit in place; stored under adding
 	adding sync.Mutex           // held by edits
-	edits  edit                 // guarded by adding; how many copied what they changed
-	adder  *adder               // guarded by adding; for its memory
+	edits  edit                 // guarded by adding; number of edits that copied
+	adder  *adder               // guarded by adding; kept for its memory
 
-	// mu is held while the view is claimed: readers wait for it. It is locked after
-	// adding.
+	// mu is held while the view is claimed, and readers wait for it. It is
+	// locked after adding.
 	mu sync.Mutex
 }
 
-// View is a Set at one moment. Once a reader has it, only the marks of its fragments
-// change.
+// View is a Set at one moment. Once a reader has it, only the marks of its
+// fragments change.
 type View struct {
 	root *node
 	n    int         // fragments
 	seen atomic.Bool // a reader may have it
 }
 
-// claimed is the view of a Set while an edit changes one in place that no reader
-// has. Readers and edits meet as in Dekker's algorithm: a reader marks the view as
-// seen and then looks whether it is still there, an edit takes it away and then looks
-// whether it was seen. One of them at least notices the other.
+// claimed stands in for the view of a Set while an edit changes, in place, a
+// view that no reader has. Readers and edits meet as in Dekker's algorithm: a
+// reader marks the view as seen and then checks that it is still there; an edit
+// takes it away and then checks whether it was seen. At least one of them
+// notices the other.
 var claimed = new(View)
 
-// maxInPlace bounds how many tombstones an edit adds, and with it how long a reader
-// waits for the edit: less than a millisecond.
+// maxInPlace bounds how many tombstones an edit adds in place, and so how long
+// a reader waits for it: less than a millisecond.
 const maxInPlace = 512
 
-// View returns the set as it is now, or nil when it is empty.
+// View returns the current view of the set, or nil when it is empty.
 //
-// A read that must see every tombstone up to a sequence, and none of them
-// dropped, loads the view first, then takes its sequence from what is visible,
-// and then looks whether the view is still the current one.
+// A read that needs every tombstone up to its sequence loads the view first,
+// then takes the visible sequence, and then checks that the view is still the
+// current one. Otherwise an edit may have dropped sequences that it needs.
 func (s *Set) View() *View {
 	v := s.view.Load()
 	if v == nil {
@@ -70,23 +71,23 @@ func (s *Set) View() *View {
 }
 
 // Add adds a tombstone, copying the keys, and returns the view with it. An
-// empty hi is no end. Tombstones with no key between lo and hi are not added.
+// empty hi is no end. It ignores a tombstone with no key between lo and hi.
 //
-// stripes are the live snapshots, ascending, and last the visible sequence: all
-// at which there are reads that began before, and below all at which there will
-// be any. In the fragments it covers, Add drops each sequence for which there
-// is a newer one that all those reads see which see the older. A commit that
-// follows right on what is visible may add its own last sequence to stripes:
-// no read will ever be in the midst of it. Otherwise a batch that deletes one
-// range many times keeps them all until they are visible.
+// stripes are the sequences of the live snapshots, ascending, and then the
+// visible sequence: every earlier read is at one of them, and every later read
+// at or above the last. In the fragments it covers, Add drops a sequence if
+// every read that sees it also sees a newer one. A commit that directly follows
+// the visible sequence may add its own last sequence to stripes, since no read
+// will ever see a part of it. Otherwise a batch that deletes one range many
+// times keeps all its sequences until they are visible.
 func (s *Set) Add(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	return s.addOne(stripes, clean, Tombstone{lo, hi, seq})
 }
 
-// AddAll is Add for each of several tombstones, in the order of their keys: what
-// 20,000 in any order change lies in as many places, and waiting for these took half
-// of the time. It returns no view, and copies nothing as long as no reader asks for
-// one. In the slice it replaces the keys by its copies.
+// AddAll is Add for several tombstones. It adds them in key order: 20,000 in
+// any order change nodes in as many places, and waiting for those took half of
+// the time. It returns no view, and copies nothing as long as no reader asks
+// for one. It replaces the keys in the slice by its copies.
 func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
@@ -101,9 +102,9 @@ func (s *Set) AddAll(tombstones []Tombstone, stripes []base.SeqNum) {
 	}
 }
 
-// AddSeen is Add of a tombstone that reads see as soon as it is in the view: its
-// sequence is visible. The fragments that get it are not clean before ReuseRange
-// found nothing newer in them.
+// AddSeen is Add for a tombstone whose sequence is visible, so that reads see
+// it as soon as it is in the view. Fragments that get it are not clean until
+// MarkDirtyRange has found nothing newer in them.
 func (s *Set) AddSeen(lo, hi []byte, seq base.SeqNum, stripes []base.SeqNum) *View {
 	return s.addOne(stripes, unsure, Tombstone{lo, hi, seq})
 }
@@ -122,8 +123,8 @@ func (s *Set) addOne(stripes []base.SeqNum, mark uint32, t Tombstone) *View {
 	return v
 }
 
-// beginAdding returns what adds tombstones. It marks as given the fragments to which
-// one gives a new meaning. The caller holds adding.
+// beginAdding returns the set's adder. It gives mark to fragments whose mark
+// changes its meaning. The caller holds adding.
 func (s *Set) beginAdding(stripes []base.SeqNum, mark uint32) *adder {
 	if s.adder == nil {
 		s.adder = new(adder)
@@ -133,7 +134,7 @@ func (s *Set) beginAdding(stripes []base.SeqNum, mark uint32) *adder {
 	return a
 }
 
-// add adds some of several tombstones, one at least. The caller holds adding.
+// add adds a part of the tombstones, at least one. The caller holds adding.
 func (s *Set) add(a *adder, tombstones []Tombstone, part []ordered) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +154,8 @@ func (s *Set) add(a *adder, tombstones []Tombstone, part []ordered) {
 	s.view.Store(next)
 }
 
-// claim reports whether tombstones may go into a view in place. The caller holds mu,
-// and stores a view in the end.
+// claim reports whether tombstones may be added to a view in place. The caller
+// holds mu and stores a view in the end.
 func (s *Set) claim(v *View) bool {
 	if v == nil || v.seen.Load() {
 		return false
@@ -166,44 +167,45 @@ func (s *Set) claim(v *View) bool {
 }
 
 const (
-	// nodeRoom is how many fragments are allocated at once in the end: 2 KiB. While one
-	// is in use the others stay.
+	// nodeRoom is how many fragments are allocated at a time, after smaller
+	// first allocations: 2 KiB. While one is in use the others stay.
 	nodeRoom = 18
-	// keyRoom is how many bytes of keys are allocated at once in the end, but for those
-	// of long ones.
+	// keyRoom is how many bytes for keys are allocated at a time, likewise,
+	// except for long keys.
 	keyRoom = 2 << 10
 	longKey = keyRoom / 8
 )
 
-// adder puts tombstones over the fragments in their ranges, one by one.
+// adder adds tombstones to the fragments in their ranges, one by one.
 type adder struct {
 	splicer
 	stripes []base.SeqNum
-	mark    uint32 // of fragments to which a tombstone gives a new meaning
+	mark    uint32 // for fragments whose mark changes its meaning
 
-	// Room for what comes, each time twice of what the last was: most sets are small,
-	// but the garbage collector passed over 160,000 pieces for 80,000 tombstones.
+	// Memory for new nodes, sequences and keys, allocated twice as much each
+	// time: most sets are small, but the garbage collector had to visit 160,000
+	// pieces for 80,000 tombstones.
 	nodes []node
 	room  int // of nodes
 	keys  []byte
 
-	// Of the tombstone at hand.
+	// The current tombstone.
 	seq     base.SeqNum
 	lo, hi  []byte
-	pos     []byte // up to here it is done
-	endless bool   // all is done
-	met     int    // fragments that it meets
-	begun   int    // what is in with from here on is its own
+	pos     []byte // it has been applied up to here
+	endless bool   // it has been applied to everything
+	met     int    // number of fragments that it covers
+	begun   int    // entries of with from here on are its own
 }
 
-// ordered is a tombstone among several.
+// ordered is one of several tombstones.
 type ordered struct {
 	head uint64 // of Lo
 	i    int
 }
 
-// inOrder lists tombstones by Lo, but for those with no key between their ends. It
-// replaces their keys by copies, and the end of those that have none by nil.
+// inOrder orders tombstones by Lo and leaves out those with no key between
+// their ends. It replaces their keys by copies, and empty ends by nil.
 func (a *adder) inOrder(ts []Tombstone) []ordered {
 	order := make([]ordered, 0, len(ts))
 	for i := range ts {
@@ -239,14 +241,14 @@ func (a *adder) copyKey(key []byte) []byte {
 	return a.keys[n:len(a.keys):len(a.keys)]
 }
 
-// begin takes a tombstone, whose keys it keeps.
+// begin begins a tombstone and keeps its keys.
 func (a *adder) begin(t *Tombstone) {
 	a.lo, a.hi = t.Lo, t.Hi
 	a.seq, a.pos, a.endless = t.Seq, a.lo, false
 	a.met, a.begun, a.with = 0, 0, a.with[:0]
 }
 
-// over puts a tombstone into a view that no reader has.
+// over adds a tombstone to a view that no reader has.
 func (a *adder) over(v *View, t *Tombstone) {
 	a.begin(t)
 	if v.root != nil {
@@ -264,7 +266,8 @@ func (a *adder) over(v *View, t *Tombstone) {
 // beginsIn reports whether a fragment begins before the tombstone ends.
 func (a *adder) beginsIn(n *node) bool { return a.hi == nil || bytes.Compare(n.Lo, a.hi) < 0 }
 
-// overAll covers the fragments that the tombstone meets, and sets a.to behind them.
+// overAll covers the fragments that the tombstone meets, and sets a.to after
+// them.
 func (a *adder) overAll(root, first *node) {
 	a.meetFirst(first)
 	last := first
@@ -291,8 +294,8 @@ func (a *adder) overAll(root, first *node) {
 	}
 }
 
-// meetFirst covers the first fragment that the tombstone meets. What of it lies before
-// stays as it was.
+// meetFirst covers the first fragment that the tombstone meets. The part of it
+// before the tombstone stays.
 func (a *adder) meetFirst(n *node) {
 	if bytes.Compare(n.Lo, a.lo) < 0 {
 		a.with = append(a.with, a.piece(n, n.Lo, a.lo))
@@ -301,13 +304,12 @@ func (a *adder) meetFirst(n *node) {
 	a.cover(n)
 }
 
-// reachesBehind reports whether the tombstone may meet more fragments than those up to
-// n, which it met.
+// reachesBehind reports whether the tombstone may meet more fragments after n.
 func (a *adder) reachesBehind(n *node) bool {
 	return n.Hi != nil && (a.hi == nil || n.endsBefore(a.hi))
 }
 
-// leave keeps what of the last fragment that the tombstone met lies behind it.
+// leave keeps the part after the tombstone of the last fragment that it met.
 func (a *adder) leave(n *node) {
 	if a.hi != nil && (n.Hi == nil || bytes.Compare(a.hi, n.Hi) < 0) {
 		a.with = append(a.with, a.piece(n, a.hi, n.Hi))
@@ -321,8 +323,8 @@ func (a *adder) piece(n *node, lo, hi []byte) *node {
 	return p
 }
 
-// cover puts the tombstone over a fragment, as far as it reaches, and over what there
-// was before it.
+// cover adds the tombstone to a fragment, as far as it reaches, and fills the
+// gap before it.
 func (a *adder) cover(n *node) {
 	lo, hi := n.Lo, n.Hi
 	switch c := bytes.Compare(a.pos, lo); {
@@ -338,14 +340,15 @@ func (a *adder) cover(n *node) {
 	c.mark = n.mark
 	c.Seqs = a.withSeq(c.seq[:0], n.Seqs)
 	if c.Seqs[0] != n.Seqs[0] {
-		// Being newer than its newest sequence means something else now.
+		// The fragment has a new newest sequence, so its mark means something
+		// else.
 		c.setMark(a.mark)
 	}
 	a.put(c)
 	a.met++
 }
 
-// fill covers keys that no tombstone had covered, up to hi.
+// fill adds a fragment for keys up to hi that no tombstone had covered.
 func (a *adder) fill(hi []byte) {
 	n := a.newNode(a.pos, hi)
 	n.seq[0] = a.seq
@@ -354,7 +357,7 @@ func (a *adder) fill(hi []byte) {
 	a.put(n)
 }
 
-// fillRest covers the keys from where the tombstone is done to its end.
+// fillRest adds a fragment for the rest of the tombstone.
 func (a *adder) fillRest() {
 	if !a.endless && (a.hi == nil || bytes.Compare(a.pos, a.hi) < 0) {
 		a.fill(a.hi)
@@ -379,11 +382,11 @@ func (t *node) setMark(v uint32) {
 	t.mark = &t.own
 }
 
-// put appends a fragment, or makes the last one longer if they are alike. Then
-// it has a new mark: a commit may be about to set either of the old ones.
-// ReuseRange sets the new one if need be, and until it has no read is at the
-// newest sequence, which is that of a tombstone not yet visible, or finds it
-// clean (AddSeen).
+// put appends a fragment, or extends the last one if they are alike. The longer
+// one has a new mark, since a commit may be about to set either of the old
+// ones. MarkDirtyRange sets the new one if necessary. Until then no read is at
+// the newest sequence, which is that of a tombstone not yet visible, or it does
+// not find the fragment clean (AddSeen).
 func (a *adder) put(n *node) {
 	a.pos, a.endless = n.Hi, n.Hi == nil
 	if i := len(a.with) - 1; i >= a.begun && joins(&a.with[i].Fragment, &n.Fragment) {
@@ -397,8 +400,8 @@ func (a *adder) put(n *node) {
 	a.with = append(a.with, n)
 }
 
-// withSeq appends to dst, which is empty, the sequences of a fragment and that of
-// the tombstone, but for those that no read needs.
+// withSeq appends to dst, which is empty, the sequences of a fragment and that
+// of the tombstone, without those that no read needs.
 func (a *adder) withSeq(dst, old []base.SeqNum) []base.SeqNum {
 	last := len(a.stripes)
 	add := func(p base.SeqNum) {
@@ -421,8 +424,9 @@ func (a *adder) withSeq(dst, old []base.SeqNum) []base.SeqNum {
 	return dst
 }
 
-// Find returns the fragment that contains key, or nil. It is clean if no entry
-// in it is newer than its newest sequence, for a read that sees that sequence.
+// Find returns the fragment that contains key, or nil. clean means that, for a
+// read that sees the fragment's newest sequence, no entry in it is newer than
+// that.
 func (v *View) Find(key []byte) (f *Fragment, clean bool) {
 	f, clean = v.Next(key)
 	if f == nil || bytes.Compare(f.Lo, key) > 0 {
@@ -432,7 +436,7 @@ func (v *View) Find(key []byte) (f *Fragment, clean bool) {
 }
 
 // Next returns the first fragment that ends after key, or nil: the one that
-// contains key, or else the one that a walk forward from key meets.
+// contains key, or the next one forward.
 func (v *View) Next(key []byte) (f *Fragment, clean bool) {
 	if v == nil {
 		return nil, false
@@ -440,8 +444,8 @@ func (v *View) Next(key []byte) (f *Fragment, clean bool) {
 	return v.root.ending(key).found()
 }
 
-// Prev returns the last fragment that begins before key, or nil: the one that a
-// walk backward from key meets.
+// Prev returns the last fragment that begins before key, or nil: the next one
+// backward.
 func (v *View) Prev(key []byte) (f *Fragment, clean bool) {
 	if v == nil {
 		return nil, false
@@ -477,7 +481,8 @@ func (v *View) List() List {
 	return l
 }
 
-// MarkDirty reports an entry that can be found since before the view was loaded.
+// MarkDirty marks the fragment of an entry that became visible before the view
+// was loaded.
 func (v *View) MarkDirty(key []byte, s base.SeqNum) {
 	if v == nil {
 		return
@@ -488,9 +493,9 @@ func (v *View) MarkDirty(key []byte, s base.SeqNum) {
 	}
 }
 
-// MarkDirtyRange reports entries, none newer than s, some of which may lie in
-// [lo, hi) and may have been found before the view was published. An empty hi
-// is no end.
+// MarkDirtyRange marks fragments for entries, none newer than s, some of which
+// may be in [lo, hi) and may have become visible before the view was published.
+// An empty hi is no end.
 func (v *View) MarkDirtyRange(lo, hi []byte, s base.SeqNum) {
 	if v == nil {
 		return

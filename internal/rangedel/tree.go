@@ -9,50 +9,51 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// fan is how many children a node has at most, and few how many it has at least
-// where a neighbour could take them. What an edit copies is a node of each level,
-// of which a set of 80,000 fragments has five; the binary tree that was here
-// before had seventeen, and to delete a range took twice the time.
+// fan is the largest number of children of a node, few the smallest where a
+// neighbour could take them. An edit copies a node of each level, of which a
+// set of 80,000 fragments has five; the earlier binary tree had seventeen, and
+// deleting a range took twice the time.
 const (
 	fan = 16
 	few = fan / 4
-	// usual is how many children the nodes have that an edit makes of many: more find
-	// room without an edit that makes two of one.
+	// usual is how many children nodes get when an edit makes many: more fit
+	// later without another split.
 	usual = fan * 3 / 4
-	// maxLevels is more than there can be: nearly all nodes have few children or more.
+	// maxLevels is more than a tree can have: nearly all nodes have at least
+	// few children.
 	maxLevels = 24
 )
 
-// node is a fragment, or an inner node of a search tree over fragments, all of which
-// are equally deep in it. Nodes of a published tree never change; an edit makes new
-// ones from the root down to what it touches.
+// node is a fragment, or an inner node of a search tree whose fragments are all
+// at the same depth. Nodes of a published tree never change; an edit makes new
+// nodes from the root to what it touches.
 //
-// An edit changes the inner nodes that it made itself in place, since no reader has
-// them yet (Driscoll et al. call such structures partially persistent; Clojure
-// calls the trick transients): a batch of many range deletes copies each node
-// once for all of them.
+// An edit changes inner nodes of its own in place, since no reader has them yet
+// (Driscoll et al. call such structures partially persistent; Clojure calls the
+// technique transients). So a batch of many range deletes copies each node
+// once.
 type node struct {
-	Fragment        // of an inner node only Hi, that of the last fragment
-	mark     *mark  // of a fragment; shared by the pieces of one
-	inner    *inner // nil: a fragment
+	Fragment        // of an inner node only Hi, its last fragment's
+	mark     *mark  // of a fragment; shared by its pieces
+	inner    *inner // nil for a fragment
 
-	// Where mark and Seqs of a fragment mostly are.
+	// own and seq hold mark and Seqs of most fragments.
 	own mark
 	seq [2]base.SeqNum
 }
 
-// inner is the rest of an inner node, in one piece with it.
+// inner is the rest of an inner node, in the same allocation.
 type inner struct {
 	node
 	owner edit // the edit that made it
 	n     int  // children
-	// ends begins as the children's ends do, for a search that goes through the
-	// cache lines of the children themselves took half of the time.
+	// ends are the heads of the children's ends. A search that read the
+	// children instead took twice the time.
 	ends [fan]uint64
 	kids [fan]*node
 }
 
-// endHead returns the head of where a node ends.
+// endHead returns the head of a node's end.
 func endHead(t *node) uint64 {
 	if t.Hi == nil {
 		return math.MaxUint64
@@ -60,16 +61,17 @@ func endHead(t *node) uint64 {
 	return base.Head(t.Hi)
 }
 
-// edit numbers the edits of a Set; only the running one may change the nodes it
-// owns.
+// edit numbers the edits of a Set. Only the running edit may change the nodes
+// it owns.
 type edit uint64
 
-// mark says whether an entry in a fragment is newer than its newest sequence.
+// mark says whether an entry in a fragment is newer than the fragment's newest
+// sequence.
 type mark struct{ v atomic.Uint32 }
 
 const (
 	clean  uint32 = iota
-	unsure        // not looked at yet: see Set.AddSeen
+	unsure        // not checked yet: see Set.AddSeen
 	reused
 )
 
@@ -94,8 +96,8 @@ func newMark(v uint32) *mark {
 
 func (t *node) clean() bool { return t.mark.v.Load() == clean }
 
-// search returns the first child that ends after key, which begins with head h; there
-// is one.
+// search returns the first child that ends after key, which has head h. There
+// must be one.
 func (t *inner) search(key []byte, h uint64) int {
 	lo, hi := 0, t.n-1
 	for lo < hi {
@@ -125,7 +127,7 @@ func (t *node) starting(key []byte) *node {
 	if t == nil {
 		return nil
 	}
-	var before *node // all of it begins before key
+	var before *node // a node that begins before key
 	if t.endsBefore(key) {
 		before = t
 	} else {
@@ -184,12 +186,12 @@ func (t *node) tail(key []byte, h uint64, fn func(*node) bool) bool {
 	return t.inner.kids[i].tail(key, h, fn) && t.inner.walk(i+1, fn)
 }
 
-// place is a place between fragments: which child to take at each level, and
-// at the lowest, the one behind it.
+// place is a position between fragments: the child taken at each level, and at
+// the lowest level the child after it.
 type place [maxLevels]uint8
 
-// find sets p to the place before the first fragment that ends after key, and
-// returns that one, or nil at the end of the tree.
+// find sets p to the position before the first fragment that ends after key,
+// and returns that fragment, or nil at the end of the tree.
 func (t *node) find(p *place, key []byte) *node {
 	if t.endsBefore(key) {
 		t.end(p)
@@ -216,7 +218,7 @@ func (t *node) end(p *place) {
 	}
 }
 
-// lowest returns the last level of a tree.
+// lowest returns the number of the last level of a tree.
 func (t *node) lowest() (level int) {
 	for t = t.inner.kids[0]; t.inner != nil; t = t.inner.kids[0] {
 		level++
@@ -224,7 +226,7 @@ func (t *node) lowest() (level int) {
 	return level
 }
 
-// splicer replaces the fragments between two places.
+// splicer replaces the fragments between two positions.
 type splicer struct {
 	edit
 	from, to place
@@ -259,11 +261,11 @@ func (s *splicer) rootOf(nodes []*node) *node {
 	return nodes[0]
 }
 
-// inside appends to dst what becomes of t, a node of that level: nodes of the same
-// level, or none. left says that s.from lies in it, and not before it; right that
-// s.to does.
+// inside appends to dst the nodes that replace t, a node of that level; there
+// may be none. left says that s.from is in t, not before it; right that s.to
+// is.
 func (s *splicer) inside(dst []*node, t *inner, level int, left, right bool) []*node {
-	a, b := 0, t.n // children: those from a on, before b
+	a, b := 0, t.n // replace children a to b-1
 	if left {
 		a = int(s.from[level])
 	}
@@ -284,7 +286,7 @@ func (s *splicer) inside(dst []*node, t *inner, level int, left, right bool) []*
 		room = s.inside(room, t.kids[a].inner, level+1, left, right)
 	} else {
 		room = s.inside(room, t.kids[a].inner, level+1, left, false)
-		if right { // else nothing of the last one stays
+		if right { // else nothing of the last one is left
 			room = s.inside(room, t.kids[b-1].inner, level+1, false, true)
 		}
 	}
@@ -310,14 +312,14 @@ func (s *splicer) inside(dst []*node, t *inner, level int, left, right bool) []*
 	return s.replace(dst, t, a, b, room)
 }
 
-// replace appends to dst the nodes that t becomes when others are in place of its
-// children from i to j.
+// replace appends to dst the nodes that t becomes when others replace its
+// children i to j-1.
 func (s *splicer) replace(dst []*node, t *inner, i, j int, with []*node) []*node {
 	total := t.n - (j - i) + len(with)
 	switch {
 	case total == 0:
 		return dst
-	case total > fan && i == t.n && len(with) == 1: // ascending: full nodes stay behind
+	case total > fan && i == t.n && len(with) == 1: // ascending inserts leave full nodes behind
 		return append(dst, &t.node, s.parent(with))
 	case total > fan:
 		return s.group(dst, slices.Concat(t.kids[:i], with, t.kids[j:t.n]))
@@ -335,7 +337,7 @@ func (s *splicer) replace(dst []*node, t *inner, i, j int, with []*node) []*node
 		m.ends[i+k] = endHead(w)
 	}
 	clear(m.kids[total:])
-	if m.n, m.Hi = total, t.Hi; j == end { // else no child is touched: it is seldom in the processor's cache
+	if m.n, m.Hi = total, t.Hi; j == end { // else touch no child: it is seldom in the processor's cache
 		m.Hi = m.kids[total-1].Hi
 	}
 	return append(dst, &m.node)
@@ -346,14 +348,14 @@ func absorbs(neighbour, t *node) bool {
 	return t.inner.n < few && t.inner.n+neighbour.inner.n <= fan
 }
 
-// join returns a node with the children of two.
+// join returns a node with the children of two nodes.
 func (s *splicer) join(a, b *node) *node {
 	in := b.inner
 	var room [1]*node
 	return s.replace(room[:0], a.inner, a.inner.n, a.inner.n, in.kids[:in.n])[0]
 }
 
-// group appends to dst nodes with these children, about equally many each.
+// group appends to dst nodes over kids, with about equally many children each.
 func (s *splicer) group(dst []*node, kids []*node) []*node {
 	for parts := (len(kids) + usual - 1) / usual; parts > 0; parts-- {
 		n := (len(kids) + parts - 1) / parts
@@ -363,7 +365,7 @@ func (s *splicer) group(dst []*node, kids []*node) []*node {
 	return dst
 }
 
-// parent returns an inner node with these children.
+// parent returns an inner node over kids.
 func (s *splicer) parent(kids []*node) *node {
 	m := s.newInner()
 	m.n, m.Hi = copy(m.kids[:], kids), kids[len(kids)-1].Hi

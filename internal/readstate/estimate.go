@@ -6,14 +6,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// RangeEstimate is what lies in a range of keys, about.
+// RangeEstimate is an estimate of the entries in a range of keys.
 type RangeEstimate struct {
 	Entries                               uint64
 	TableBytes, ValueBytes, MemtableBytes uint64
 }
 
-// Estimate estimates what lies at lo <= key < hi in a keyspace; nil is unbounded. It
-// opens the tables that lo or hi cut, and reads nothing else. The caller keeps the state.
+// Estimate estimates the entries with lo <= key < hi in a keyspace; a nil bound
+// is none. It opens the tables that lo or hi cut, and reads nothing else. The
+// caller keeps the state.
 func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) {
 	var est RangeEstimate
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
@@ -35,7 +36,7 @@ func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) 
 	return est, nil
 }
 
-// estimate adds what the tables of a run have in a range.
+// estimate adds the entries of a run's tables in a range.
 func (r *Run) estimate(est *RangeEstimate, lo, hi []byte) error {
 	for _, t := range r.Tables[r.search(lo):] {
 		if hi != nil && bytes.Compare(t.Meta.Smallest, hi) >= 0 {
@@ -48,7 +49,7 @@ func (r *Run) estimate(est *RangeEstimate, lo, hi []byte) error {
 	return nil
 }
 
-// estimate adds what a table has in a range, which it meets.
+// estimate adds a table's entries in a range that overlaps it.
 func (t *Table) estimate(est *RangeEstimate, lo, hi []byte) error {
 	m := t.Meta
 	part := sstable.Rank{Entries: m.Entries, Bytes: m.Size}
@@ -66,7 +67,7 @@ func (t *Table) estimate(est *RangeEstimate, lo, hi []byte) error {
 			part.Entries -= min(before.Entries, part.Entries)
 			part.Bytes -= min(before.Bytes, part.Bytes)
 		}
-		_ = r.Close() // of a table that is gone, which nothing is lost with
+		_ = r.Close() // of a removed table; a failure loses nothing
 	}
 	est.Entries += part.Entries
 	est.TableBytes += part.Bytes

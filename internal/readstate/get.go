@@ -9,45 +9,46 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// Query is a point read: Begin pins what it reads, Get finds the answer, Done lets go.
-// One goroutine uses it, and Done comes after each Begin that answered true.
+// Query is a point read: Begin pins the state, Get finds the entry, Done
+// releases the state. It is used by one goroutine, which calls Done after each
+// Begin that returned true.
 type Query struct {
 	key      []byte
 	hash     uint64 // of key
 	keyspace uint32
 	at       Point
-	waited   bool // for room for tables
-	// newest is whether it reads at what is visible and not at a snapshot, for
-	// which range tombstones are kept.
+	waited   bool // the caller has waited for room for tables
+	// newest is set if it reads at the visible sequence and not at a snapshot,
+	// for which range tombstones are kept.
 	newest bool
 	inPage bool // Value lies in page, which is pinned
 
-	cur   *State // acquired, in shard
+	cur   *State // acquired, counted in shard
 	shard int
-	s     *State // that is read: cur, or what a snapshot keeps
+	s     *State // the state to read: cur, or the one that a snapshot keeps
 	st    *readStats
-	timed time.Time // when it began, if it is one that is timed
+	timed time.Time // when it began, if it is sampled for latency
 
-	Value []byte            // what Get found, where it lies: valid until Done
-	page  sstable.Result    // that it lies in, if inPage
-	views []memtable.Ranges // range tombstones of the generations, newest first, if they were pinned
+	Value []byte            // the result of Get, in place: valid until Done
+	page  sstable.Result    // contains Value, if inPage
+	views []memtable.Ranges // range tombstones of the generations, newest first, once they are pinned
 }
 
-// Outcome is what a point read found.
+// Outcome is the result of a point read.
 type Outcome uint8
 
 const (
-	Absent   Outcome = iota // nothing, or what is deleted or expired
+	Absent   Outcome = iota // no entry, or a deleted or expired one
 	Plain                   // Value is the value
 	Pointer                 // Value is a pointer to the value: see Fetch
-	Operand                 // there is a value, which an iterator has to put together
-	Crowded                 // memory has no room for a table: wait for it with nothing pinned, and Begin anew
+	Operand                 // an operand: an iterator has to compute the value
+	Crowded                 // memory has no room for a table: wait for room with nothing pinned, and Begin again
 	Failed                  // an error
-	unpinned                // Get does not return it: range tombstones have to be pinned
+	unpinned                // internal: range tombstones have to be pinned
 )
 
-// Begin pins the current state for a read of a key, and says whether there is one: a
-// closed database has none. With waited it reads tables into memory though that is
+// Begin pins the current state for a read of a key. It returns false if the
+// database is closed. With waited it reads tables into memory even if that is
 // crowded.
 func (q *Query) Begin(st *Store, keyspace uint32, key []byte, at Point, waited bool) bool {
 	q.keyspace, q.key, q.at, q.waited = keyspace, key, at, waited
@@ -59,13 +60,14 @@ func (q *Query) Begin(st *Store, keyspace uint32, key []byte, at Point, waited b
 	return true
 }
 
-// Ended measures the read, which Begin counted, and which may have gone on after Done.
+// Ended records the latency of the read, which Begin counted and which may have
+// continued after Done.
 func (q *Query) Ended() { q.st.End(q.timed) }
 
-// Uncounted takes back that the read was counted: another one takes its place.
+// Uncounted subtracts the read from the count, because another one replaces it.
 func (q *Query) Uncounted() { q.st.Count.Add(-1) }
 
-// Done lets go of what the read pins.
+// Done releases what the read has pinned.
 func (q *Query) Done() {
 	if q.inPage {
 		q.page.Release()
@@ -73,13 +75,13 @@ func (q *Query) Done() {
 	q.cur.Release(q.shard)
 }
 
-// Get finds the newest visible entry of the key, and says what that means. It takes no
-// lock, builds no iterator and allocates nothing.
+// Get finds the newest visible entry of the key and returns what it means. It
+// takes no lock, builds no iterator and allocates nothing.
 func (q *Query) Get() (Outcome, error) {
 	q.hash, q.newest = base.Hash(q.key), q.at.Seq == base.SeqNumMax
-	// The sequence is read after the state is pinned: what this state no
-	// longer holds was already shadowed when the state was made, and a commit
-	// that is newer than the state is simply not seen, as if it came later.
+	// Read the sequence after pinning the state: what this state no longer
+	// holds was shadowed when it was made, and a commit newer than the state is
+	// not seen, as if it came later.
 	if visible := q.s.Visible(); q.at.Seq > visible {
 		q.at.Seq = visible
 	}
@@ -97,8 +99,8 @@ func (q *Query) Get() (Outcome, error) {
 	return out, err
 }
 
-// pinRanges fixes the range tombstones of the generations together with the
-// newest sequence, as rangedel.Set.View says.
+// pinRanges takes the range tombstones of the generations together with the
+// newest sequence, as rangedel.Set.View requires.
 func (q *Query) pinRanges(room []memtable.Ranges) {
 	for {
 		q.views = room
@@ -116,7 +118,7 @@ func (q *Query) pinRanges(room []memtable.Ranges) {
 	}
 }
 
-// Generation returns the i-th newest one.
+// Generation returns the i-th newest generation.
 func (s *State) Generation(i int) *generation.Generation {
 	if i == 0 {
 		return s.Active
@@ -124,15 +126,15 @@ func (s *State) Generation(i int) *generation.Generation {
 	return s.Imm[i-1]
 }
 
-// find walks from the newest place to the oldest (I6): the first entry found,
-// or the first range tombstone that holds the key, is the answer. With Plain it is an
-// entry, and Value is what stands in it.
+// find searches the sources from newest to oldest (I6). The first entry of the
+// key, or the first range tombstone over it, is the answer. The outcome Plain
+// means an entry of any kind, with its stored value in Value.
 func (q *Query) find() (base.Trailer, Outcome, error) {
 	var key memtable.Key
 	if q.keyspace == 0 {
 		key = memtable.RootKey(q.key, q.hash)
 	} else {
-		var room [128]byte // clearing it costs some 5 ns: not where it is not needed
+		var room [128]byte // clearing it costs some 5 ns: only where it is needed
 		key = memtable.MakeKey(room[:], q.keyspace, q.key, q.hash)
 	}
 	for i := range 1 + len(q.s.Imm) {
@@ -211,7 +213,7 @@ func (q *Query) findInTables() (base.Trailer, Outcome, error) {
 	return 0, Absent, nil
 }
 
-// judge returns what the newest visible entry of the key means.
+// judge returns the meaning of the newest visible entry of the key.
 func (q *Query) judge(t base.Trailer) (Outcome, error) {
 	kind := t.Kind()
 	if kind.Expires() {
@@ -237,7 +239,7 @@ func (q *Query) judge(t base.Trailer) (Outcome, error) {
 	return Failed, base.UnknownKind(kind)
 }
 
-// time returns that by which values are expired.
+// time returns the time by which values are expired.
 func (q *Query) time() uint64 {
 	if q.at.Time != 0 {
 		return q.at.Time
@@ -245,7 +247,7 @@ func (q *Query) time() uint64 {
 	return q.s.st.clock.Now()
 }
 
-// Fetch appends the value behind the pointer that Get found to dst.
+// Fetch appends the value of the pointer that Get found to dst.
 func (q *Query) Fetch(dst []byte) ([]byte, error) {
 	q.st.values.Add(1)
 	dst, err := q.s.AppendValue(dst, q.Value, q.key)
@@ -255,7 +257,7 @@ func (q *Query) Fetch(dst []byte) ([]byte, error) {
 	return dst, err
 }
 
-// Show calls fn, which may panic, with the value, and is done.
+// Show calls fn, which may panic, with the value, and then Done.
 func (q *Query) Show(fn func([]byte) error) error {
 	defer q.Done()
 	return fn(q.Value)

@@ -7,7 +7,7 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// TableMetrics adds what there is to say about the tables and value files of a state.
+// TableMetrics adds the figures of the tables and value files of a state.
 // m.Levels has an element for each level.
 func (s *State) TableMetrics(m *observe.Metrics) {
 	for _, t := range s.v.trees {
@@ -33,8 +33,8 @@ func (s *State) TableMetrics(m *observe.Metrics) {
 	}
 }
 
-// IndexMetrics describes the indexes of all tables. It reads the ends of those that
-// were not read yet, and keeps nothing else of them in memory.
+// IndexMetrics describes the indexes of all tables. It reads the ends of tables
+// that were not read yet, and keeps only the figures in memory.
 func (s *State) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
 	s.v.eachTable(func(_ int, t *Table) {
 		if err == nil {
@@ -48,7 +48,7 @@ func (s *State) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err e
 	return m, err
 }
 
-// addIndex adds what a table's index is made of, if that is known.
+// addIndex adds the figures of a table's index, if known.
 func addIndex(m *observe.IndexMetrics, p *indexProps) {
 	if p == nil {
 		return
@@ -66,7 +66,7 @@ func addIndex(m *observe.IndexMetrics, p *indexProps) {
 	}
 }
 
-// Gets describes how long point reads take.
+// Gets returns the latency of point reads.
 func (st *Store) Gets() observe.Latency {
 	var all latency.Sampler
 	for i := range st.reads {
@@ -76,7 +76,7 @@ func (st *Store) Gets() observe.Latency {
 	return all.Latency()
 }
 
-// LevelReads adds what point reads counted for a level.
+// LevelReads adds the counts of point reads in a level.
 func (st *Store) LevelReads(l int, m *observe.LevelMetrics) {
 	for i := range st.reads {
 		c := &st.reads[i].levels[l]
@@ -88,7 +88,7 @@ func (st *Store) LevelReads(l int, m *observe.LevelMetrics) {
 	}
 }
 
-// ValueReads returns how many values point reads took out of value files.
+// ValueReads returns how many values point reads read from value files.
 func (st *Store) ValueReads() (n int64) {
 	for i := range st.reads {
 		n += st.reads[i].values.Load()

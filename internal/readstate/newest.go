@@ -63,8 +63,8 @@ func (t *Table) newestSeq(key []byte, hash uint64) (seq base.SeqNum, err error) 
 	return seq, err
 }
 
-// AnyNewer reports whether a key in [lo, hi) was written or deleted after a sequence.
-// Only memtables and tables with something newer are looked at.
+// AnyNewer reports whether a key in [lo, hi) was written or deleted after a
+// sequence. It reads only memtables and tables with something newer.
 func (s *State) AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error) {
 	for i := range 1 + len(s.Imm) {
 		g := s.Generation(i)
@@ -109,7 +109,8 @@ func (t *Table) anyNewer(lo, hi []byte, after base.SeqNum) (bool, error) {
 	return anyNewer(r.NewIter(sstable.IterOptions{Scan: true}), lo, hi, after)
 }
 
-// anyNewer closes the iterator.
+// anyNewer reports whether an entry in [lo, hi) is newer than after. It closes
+// the iterator.
 func anyNewer(it base.Iterator, lo, hi []byte, after base.SeqNum) (newer bool, err error) {
 	for kv := it.SeekGE(lo, base.TrailerMax); kv != nil && !newer; kv = it.Next() {
 		if hi != nil && bytes.Compare(kv.Key, hi) >= 0 {
@@ -120,7 +121,8 @@ func anyNewer(it base.Iterator, lo, hi []byte, after base.SeqNum) (newer bool, e
 	return newer, it.Close()
 }
 
-// rangesNewer reports whether a range tombstone newer than after meets [lo, hi).
+// rangesNewer reports whether a range tombstone newer than after overlaps [lo,
+// hi).
 func rangesNewer(l *rangedel.List, lo, hi []byte, after base.SeqNum) bool {
 	for i := l.Search(lo); i < l.Len(); i++ {
 		f := l.At(i)

@@ -6,23 +6,23 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Packs: small tables of many keyspaces that share a file. A job that writes for
-// more than a few keyspaces puts those of its tables that stay small into packs,
-// so that it makes and syncs a few files and not one for each keyspace. A pack
-// is removed when no version names a table in it any more, as the file of one
-// table is. Why: docs/adr/0014.
+// Packs are files that small tables of many keyspaces share. A job that writes
+// for more than a few keyspaces puts its small tables into packs, so that it
+// makes and syncs a few files and not one for each keyspace. Like the file of
+// one table, a pack is removed when no version names a table in it any more.
+// See docs/adr/0014.
 
-// packFile is the handle of a pack of which a view names a table.
+// packFile is the handle of a pack with a table that a view names.
 type packFile struct {
 	id      base.Identity
 	size    int64
 	file    *filecache.File
-	handles int                       // of tables in it; guarded by store.mu
+	handles int                       // tables in it that have a handle; guarded by store.mu
 	live    map[base.FileNum]struct{} // the tables in it that the newest version names; guarded by store.mu
 }
 
-// packOf makes or finds the handle of the pack in which a table lies, and counts
-// a handle of the table. The caller holds st.mu.
+// packOf returns the handle of the pack of a table, and counts a handle of the
+// table. The caller holds st.mu.
 func (st *Store) packOf(m *manifest.FileMeta) *packFile {
 	p := st.packs[m.Pack]
 	if p == nil {
@@ -45,7 +45,8 @@ func (t *Table) drop() {
 	}
 }
 
-// leavePack gives up the handle of a table in a pack. The caller holds st.mu.
+// leavePack removes the handle of a table from its pack. The caller holds
+// st.mu.
 func (st *Store) leavePack(t *Table) {
 	p := t.pack
 	if p == nil {
@@ -68,8 +69,8 @@ func (st *Store) closePack(p *packFile) {
 	}
 }
 
-// Packed returns by how many files, and by how many bytes of files, what packs
-// take differs from what the tables in them would take in files of their own.
+// Packed returns how many files packs save, and how many bytes more or less
+// their files take, compared with a file for each table.
 func (st *Store) Packed() (files int, bytes int64) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/latency"
 )
 
-// readStats is one shard of what point reads count: they are sharded like the reference
-// counters of the state.
+// readStats is one shard of the counts of point reads, which are sharded like
+// the reference counters of the state.
 type readStats struct {
 	latency.Sampler
 	values atomic.Int64

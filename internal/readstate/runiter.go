@@ -7,15 +7,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// RunIter walks one sorted run: the tables one after another through a single
-// table iterator that is pointed at each in turn.
+// RunIter walks one sorted run: table after table, through a single table
+// iterator.
 type RunIter struct {
 	tables []*Table
 	opts   sstable.IterOptions
-	upper  []byte // no table that begins at or after it is opened; nil = none
+	upper  []byte // tables that begin at or after it are not opened; nil for none
 	cur    sstable.Iter
 	rd     *sstable.Reader // in use while loaded
-	at     int             // index of the table that cur reads; -1 before all, len after all, unplaced
+	at     int             // index of the table of cur; -1 before all, len after all, or unplaced
 	loaded bool
 	err    error
 }
@@ -25,15 +25,17 @@ const unplaced = -2
 
 var _ base.Iterator = (*RunIter)(nil)
 
-// Init makes the iterator ready to walk tables, keeping its buffers. With upper no table
-// that begins at or after it is opened by First, SeekGE and Next; a walk back begins with
-// SeekLT of upper, or of a key before it. The caller keeps the state of the tables.
+// Init prepares the iterator to walk tables; it keeps its buffers. First,
+// SeekGE and Next do not open tables that begin at or after upper. A walk back
+// must begin with SeekLT of upper, or of a key before it. The caller keeps the
+// state of the tables.
 func (r *RunIter) Init(tables []*Table, o sstable.IterOptions, upper []byte) {
 	r.unload()
 	r.tables, r.opts, r.upper, r.at, r.err = tables, o, upper, unplaced, nil
 }
 
-// load points cur at table i; false when there is none or it does not open.
+// load makes table i current. It returns false if there is none or it cannot be
+// opened.
 func (r *RunIter) load(i int) bool {
 	if r.loaded && r.at == i {
 		return true
@@ -61,8 +63,7 @@ func (r *RunIter) unload() {
 	}
 }
 
-// settle passes on what the table iterator showed, going on to the following
-// tables while it shows nothing.
+// settle returns kv, or if that is nil the first entry of the following tables.
 func (r *RunIter) settle(kv *base.KV) *base.KV {
 	for kv == nil {
 		if r.err = r.cur.Err(); r.err != nil {

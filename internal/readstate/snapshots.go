@@ -9,21 +9,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// What a compaction filter changes would show at once at every snapshot that sees
-// the value. So the snapshots that are open when it takes effect keep the state
-// that was current before, and go on reading that: all that they see is in it.
-// None of them waits for the filter, nor it for them, but for those that are old,
-// which would keep files for long.
+// A change by a compaction filter would show at once in every snapshot that
+// sees the value. So the snapshots that are open when it takes effect keep the
+// state that was current before, and go on reading that: all that they see is
+// in it. Snapshots do not wait for filters, nor filters for snapshots, except
+// for old snapshots, which would keep files for long.
 
-// filterPatience is the age from which on an open snapshot keeps filters from
-// being asked.
+// filterPatience is the age at which an open snapshot stops filters from being
+// called.
 const filterPatience = 10 * time.Second
 
-// Hold is the place of one snapshot among the open ones.
+// Hold is the entry of one snapshot in the list of open ones.
 type Hold struct {
 	since time.Time // immutable once taken
-	// kept is the state that the snapshot reads, or nil if the current one will
-	// do. It is stored once, under snapshots.mu, before the state is replaced;
+	// kept is the state that the snapshot reads, or nil if it reads the current
+	// one. It is stored once, under snapshots.mu, before the state is replaced.
 	// shard is where it is counted.
 	kept  atomic.Pointer[State]
 	shard int
@@ -32,21 +32,22 @@ type Hold struct {
 // Apart reports whether the snapshot reads a state of its own.
 func (h *Hold) Apart() bool { return h.kept.Load() != nil }
 
-// Snapshots is the multiset of sequences that open snapshots hold (the
-// original kept a set, and two snapshots at one sequence shared a fate).
+// Snapshots is the multiset of the sequences of open snapshots. (The original
+// kept a set, in which closing one of two snapshots at one sequence closed
+// both.)
 type Snapshots struct {
 	st *Store // immutable
 
 	mu    sync.Mutex
 	seqs  []base.SeqNum // guarded by mu; ascending, with repetitions
 	holds []*Hold       // guarded by mu; beside seqs
-	// times are the times of those that care, ascending: time goes forward as
-	// sequences do. Guarded by mu.
+	// times are the times of snapshots that use them, ascending, since time
+	// grows with sequences. Guarded by mu.
 	times []uint64
 }
 
-// Take registers the newest visible sequence, with h, which is zero, for its
-// place. The caller asked the clock just before, without locks.
+// Take registers a snapshot at the newest visible sequence, with the zero h as
+// its entry. The caller asked the clock just before, without locks.
 func (s *Snapshots) Take(h *Hold) Point {
 	h.since = time.Now()
 	s.mu.Lock()
@@ -61,7 +62,8 @@ func (s *Snapshots) Take(h *Hold) Point {
 	return at
 }
 
-// Drop takes out what Take registered, and lets go of the state that was kept for it.
+// Drop removes a snapshot that Take registered, and releases the state that was
+// kept for it.
 func (s *Snapshots) Drop(at Point) {
 	s.mu.Lock()
 	if i := slices.Index(s.holds, at.Hold); i >= 0 {
@@ -77,15 +79,16 @@ func (s *Snapshots) Drop(at Point) {
 	}
 }
 
-// Patient reports whether no open snapshot is too old for a filter to be asked.
+// Patient reports whether all open snapshots are young enough for filters to be
+// called.
 func (s *Snapshots) Patient() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !slices.ContainsFunc(s.holds, func(h *Hold) bool { return time.Since(h.since) > filterPatience })
 }
 
-// keep makes the open snapshots go on reading cur, the current state, which is
-// replaced before mu is let go. The caller holds store.mu.
+// keep makes the open snapshots go on reading cur, the current state. The
+// caller holds store.mu, and replaces the state before it calls unlock.
 func (s *Snapshots) keep(cur *State) (unlock func()) {
 	s.mu.Lock()
 	for _, h := range s.holds {
@@ -97,37 +100,36 @@ func (s *Snapshots) keep(cur *State) (unlock func()) {
 	return s.mu.Unlock
 }
 
-// at returns the state that a read at a moment looks at. The caller has
-// acquired s, and for as long as it holds that the snapshot is open, which
-// keeps the other one.
+// at returns the state for a read at a point. The caller has acquired s, which
+// ensures that the snapshot is open, and that keeps the other state.
 func (s *State) at(at Point) *State {
 	if at.Hold == nil {
 		return s
 	}
-	// After the current state was pinned: if that is the one with which a filter
-	// took effect, what the snapshot keeps is known by now.
+	// After the current state is pinned: if a filter took effect with it, the
+	// state that the snapshot keeps is known by now.
 	if kept := at.Hold.kept.Load(); kept != nil {
 		return kept
 	}
 	return s
 }
 
-// KeepAt keeps the state that a read at a moment looks at.
+// KeepAt keeps the state for a read at a point.
 func (st *Store) KeepAt(at Point) (*State, int) {
 	s, shard := st.Keep()
 	if s == nil || s.at(at) == s {
 		return s, shard
 	}
 	s.LetGo(shard)
-	// In the shard in which the snapshot is counted, which is open during the
-	// call: so the count was never zero, and the state is not reclaimed.
+	// Count in the shard in which the snapshot is counted. That is open during
+	// the call, so the count was never zero and the state is not reclaimed.
 	kept := at.Hold.kept.Load()
 	kept.KeepAgain(at.Hold.shard)
 	return kept, at.Hold.shard
 }
 
-// Expired returns the latest time such that what expires by it is gone for every
-// open snapshot and every read to come.
+// Expired returns the latest time such that values that expire by it are gone
+// for every open snapshot and every later read.
 func (s *Snapshots) Expired() uint64 {
 	c := s.st.clock
 	c.Tick()
@@ -143,17 +145,17 @@ func (s *Snapshots) Expired() uint64 {
 	return t
 }
 
-// Stripes lists, ascending and without repetitions, the sequences at which a
-// job must keep what is visible: the open snapshots and the sequence visible
-// now. A snapshot taken later is at or above the last of them (I7).
+// Stripes returns, ascending and without repetitions, the sequences at which a
+// job must keep what is visible: those of the open snapshots and the visible
+// one. A snapshot taken later is at or above the last of them (I7).
 func (s *Snapshots) Stripes() []base.SeqNum {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Compact(append(slices.Clone(s.seqs), s.st.Visible()))
 }
 
-// Summary returns how many snapshots are open, and the sequence of the oldest,
-// 0 if none is.
+// Summary returns the number of open snapshots and the sequence of the oldest,
+// or 0.
 func (s *Snapshots) Summary() (n int, oldest base.SeqNum) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,13 +165,13 @@ func (s *Snapshots) Summary() (n int, oldest base.SeqNum) {
 	return len(s.seqs), s.seqs[0]
 }
 
-// Point is what a read sees: entries up to a sequence, and of those that
-// expire the ones that are left at a time.
+// Point is what a read sees: entries up to a sequence that are not expired at a
+// time.
 type Point struct {
-	Seq  base.SeqNum // base.SeqNumMax: the newest visible one
-	Time uint64      // 0: the time at which the read begins
-	Hold *Hold       // of the snapshot; nil where there is none
+	Seq  base.SeqNum // base.SeqNumMax for the newest visible one
+	Time uint64      // 0 for the time at which the read begins
+	Hold *Hold       // of the snapshot, or nil
 }
 
-// Newest is the moment at which a read begins.
+// Newest is the point of a read that is not at a snapshot.
 var Newest = Point{Seq: base.SeqNumMax}

@@ -12,58 +12,59 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Shards is how many reference counters a state has. Readers on different
-// cores mostly hit different cache lines.
+// Shards is the number of reference counters of a state. Readers on different
+// cores mostly use different cache lines.
 const Shards = 8
 
-// State is all that a read needs (I3): the active generation, the immutable
-// ones newest first, and the tables. It is immutable but for its counters.
+// State is everything that a read needs (I3): the active generation, the
+// immutable ones, newest first, and the tables. It is immutable except for its
+// counters.
 //
-// Point reads hold it by Acquire and Release. The counters are sharded; a reader
-// counts as holding only after it has seen that the state is still current,
-// so once a state is unlinked no shard can gain a holder any more, and a state
-// is quiet when each shard has been seen at zero after that.
+// Point reads hold it by Acquire and Release. The counters are sharded. A
+// reader counts as holding a state only after it has seen that the state is
+// still current. So once a state is replaced no shard gains a holder, and the
+// state is quiet when each shard has been seen at zero after that.
 //
-// What lasts longer than a call (iterators, jobs, what snapshots keep) holds it by
-// Keep and LetGo, which count apart: a quiet state may be kept for long, and it
-// is free when it is quiet and nothing keeps it.
+// Iterators, jobs and snapshots hold it by Keep and LetGo, which use other
+// counters: a quiet state may be kept for long, and is freed when it is quiet
+// and nothing keeps it.
 type State struct {
 	st     *Store
 	Active *generation.Generation
 	Imm    []*generation.Generation
 	v      *view
-	// limit is the newest sequence that is read here. It is short of what is
-	// visible only where a load takes its place: what follows the load goes to
-	// memtables of this state, and must not be seen without the load.
+	// limit is the newest sequence that may be read here. It is below the
+	// visible one only while a load is being installed: commits after the load
+	// go to memtables of this state, and must not be seen without the load.
 	limit base.SeqNum
-	// Filters is how many times a filter has taken effect.
+	// Filters is how many times a compaction filter had taken effect.
 	Filters uint64
 
 	refs     [Shards]paddedCount
-	retired  atomic.Bool // unlinked: releasers must look for the last one
-	silent   atomic.Bool // the release that sets it reports that the state is quiet
-	reclaims atomic.Bool // the release that sets it frees what the state held
+	retired  atomic.Bool // replaced: each release checks whether it is the last
+	silent   atomic.Bool // the release that sets it reports the state as quiet
+	reclaims atomic.Bool // the release that sets it frees the state's references
 
 	quiet   bool     // guarded by quietStates.mu; no point read holds it
-	younger *State   // guarded by quietStates.mu; the state that followed
-	dead    []func() // guarded by quietStates.mu; what quietStates.wait was given
+	younger *State   // guarded by quietStates.mu; the next state
+	dead    []func() // guarded by quietStates.mu; arguments of quietStates.wait
 }
 
 type paddedCount struct {
 	n    atomic.Int64 // point reads
-	kept atomic.Int64 // what lasts longer
+	kept atomic.Int64 // iterators, jobs and snapshots
 	_    [48]byte
 }
 
-// Generations lists them, newest first.
+// Generations returns the generations, newest first.
 func (s *State) Generations() []*generation.Generation {
 	return append([]*generation.Generation{s.Active}, s.Imm...)
 }
 
-// again returns a new state of what s has.
+// again returns a new state with the content of s.
 func (s *State) again() *State { return &State{Active: s.Active, Imm: s.Imm, v: s.v} }
 
-// Oldest returns the generation behind which there are only tables.
+// Oldest returns the oldest generation; older entries are in tables.
 func (s *State) Oldest() *generation.Generation {
 	if n := len(s.Imm); n > 0 {
 		return s.Imm[n-1]
@@ -71,10 +72,10 @@ func (s *State) Oldest() *generation.Generation {
 	return s.Active
 }
 
-// Visible returns the sequence that a read begun now sees.
+// Visible returns the sequence at which a read that begins now sees s.
 func (s *State) Visible() base.SeqNum { return min(s.st.Visible(), s.limit) }
 
-// Version returns that of the tables.
+// Version returns the version of the tables.
 func (s *State) Version() *manifest.Version { return s.v.version }
 
 // Levels returns the levels of a keyspace.
@@ -95,7 +96,7 @@ func (s *State) ValueBytes() (n int64) {
 	return n
 }
 
-// Acquire pins the current state; it answers nil when the database is closed.
+// Acquire pins the current state, or returns nil if the database is closed.
 func (st *Store) Acquire() (*State, int) {
 	shard := int(rand.Uint32() & (Shards - 1))
 	for {
@@ -111,14 +112,14 @@ func (st *Store) Acquire() (*State, int) {
 	}
 }
 
-// Release gives back what Acquire gave.
+// Release releases what Acquire pinned.
 func (s *State) Release(shard int) {
 	if s.refs[shard].n.Add(-1) == 0 && s.retired.Load() {
 		s.tryReclaim()
 	}
 }
 
-// Keep pins the current state as Acquire does, for longer than a call.
+// Keep pins the current state for longer than a call.
 func (st *Store) Keep() (*State, int) {
 	s, shard := st.Acquire()
 	if s != nil {
@@ -127,24 +128,24 @@ func (st *Store) Keep() (*State, int) {
 	return s, shard
 }
 
-// keepOn makes what Acquire pinned last longer than a call. It counts the one
-// before it gives up the other, so that the state is never without both.
+// keepOn turns Acquire's pin into one of Keep. It counts the new pin before it
+// releases the old one, so that the state always has one.
 func (s *State) keepOn(shard int) {
 	s.refs[shard].kept.Add(1)
 	s.Release(shard)
 }
 
-// KeepAgain pins once more what Keep pinned.
+// KeepAgain adds another pin to one of Keep.
 func (s *State) KeepAgain(shard int) { s.refs[shard].kept.Add(1) }
 
-// LetGo gives back what Keep gave.
+// LetGo releases a pin of Keep.
 func (s *State) LetGo(shard int) {
 	if s.refs[shard].kept.Add(-1) == 0 && s.retired.Load() {
 		s.tryReclaim()
 	}
 }
 
-// retire is called once, after the state pointer moved on.
+// retire is called once, after the state was replaced.
 func (s *State) retire() {
 	s.retired.Store(true)
 	s.tryReclaim()
@@ -159,7 +160,7 @@ func (s *State) tryReclaim() {
 	if s.silent.CompareAndSwap(false, true) {
 		s.st.quiet.note(s)
 	}
-	for i := range s.refs { // after the others: what is kept was acquired before
+	for i := range s.refs { // after the others: every kept state was acquired first
 		if s.refs[i].kept.Load() != 0 {
 			return
 		}
@@ -169,23 +170,23 @@ func (s *State) tryReclaim() {
 	}
 }
 
-// view is a version with the open files that belong to it. Several states
-// share one view while only memtables change, and views share the trees in which
-// their versions do not differ.
+// view is a version with the handles of its files. Several states share a view
+// while only memtables change, and views share the trees that do not differ
+// between their versions.
 type view struct {
 	version *manifest.Version
 	root    *Levels      // of the default keyspace
 	ids     []uint32     // of the keyspaces that have tables, ascending
-	trees   []*treeView  // beside ids
+	trees   []*treeView  // parallel to ids
 	values  []*valueFile // sorted by number
 	refs    int          // states that use it; guarded by store.mu
 }
 
-// treeView is the tree of one keyspace. It is immutable but for its counter.
+// treeView is the tree of one keyspace. It is immutable except for its counter.
 type treeView struct {
 	Levels
 	tree *manifest.Tree
-	refs int // views that have it; guarded by store.mu
+	refs int // views that share it; guarded by store.mu
 }
 
 // Levels are the runs of one keyspace, newest first.
@@ -228,15 +229,15 @@ type Run struct {
 	Ranges bool // some table has range tombstones
 }
 
-// setState makes s current and retires its predecessor. The caller holds st.mu;
-// the returned function must be called after it is let go.
+// setState makes s current and retires its predecessor. The caller holds st.mu
+// and calls the returned function after unlocking it.
 func (st *Store) setState(s *State) (retire func()) {
 	s.st, s.limit, s.Filters = st, st.readLimit(), st.filters
 	for _, g := range s.Generations() {
 		st.gens[g]++
 	}
 	s.v.refs++
-	st.lifetimes.Add() // reclaim gives it back
+	st.lifetimes.Add() // reclaim calls Done
 	st.quiet.add(s)
 	old := st.state.Swap(s)
 	return func() {
@@ -246,7 +247,7 @@ func (st *Store) setState(s *State) (retire func()) {
 	}
 }
 
-// readLimit returns the newest sequence that a read of a new state may see. The
+// readLimit returns the newest sequence that reads of a new state may see. The
 // caller holds mu.
 func (st *Store) readLimit() base.SeqNum {
 	if w := st.held; w != nil && st.tables[w.first] == nil {
@@ -255,7 +256,7 @@ func (st *Store) readLimit() base.SeqNum {
 	return base.SeqNumMax
 }
 
-// reclaim drops the references of a state that no reader can reach any more.
+// reclaim drops the references of a state that no reader can reach.
 func (st *Store) reclaim(s *State) {
 	st.mu.Lock()
 	var free []*generation.Generation
@@ -274,8 +275,8 @@ func (st *Store) reclaim(s *State) {
 	st.lifetimes.Done()
 }
 
-// releaseView drops one use of a view and collects the files that lost their
-// last one. The caller holds st.mu.
+// releaseView drops one use of a view and returns the files that lost their
+// last use. The caller holds st.mu.
 func (st *Store) releaseView(v *view) (tables []*Table, values []*valueFile) {
 	v.refs--
 	if v.refs > 0 {
@@ -305,9 +306,9 @@ func (st *Store) releaseView(v *view) (tables []*Table, values []*valueFile) {
 	return tables, values
 }
 
-// newView opens nothing: it makes or finds the handle of each file of a
-// version. The trees that the version shares with that of the current view are
-// taken from there. The caller holds st.mu.
+// newView returns the view of a version, with new or existing handles of its
+// files. It opens no file, and takes over the trees that the version shares
+// with that of cur. The caller holds st.mu.
 func (st *Store) newView(ver *manifest.Version, cur *view) *view {
 	trees := ver.Trees()
 	v := &view{version: ver, root: &noLevels, ids: make([]uint32, len(trees)), trees: make([]*treeView, len(trees))}
@@ -342,7 +343,7 @@ func (st *Store) newView(ver *manifest.Version, cur *view) *view {
 	return v
 }
 
-// newTreeView makes the runs of a tree. The caller holds st.mu.
+// newTreeView returns a tree with its runs. The caller holds st.mu.
 func (st *Store) newTreeView(t *manifest.Tree) *treeView {
 	tv := &treeView{tree: t}
 	for l := range t.Levels {
@@ -356,8 +357,8 @@ func (st *Store) newTreeView(t *manifest.Tree) *treeView {
 	return tv
 }
 
-// handles makes or finds the handles of tables, and counts a use of each. The
-// caller holds st.mu.
+// handles returns new or existing handles of tables, and counts a use of each.
+// The caller holds st.mu.
 func (st *Store) handles(files []*manifest.FileMeta) []*Table {
 	out := make([]*Table, len(files))
 	for i, m := range files {
@@ -379,8 +380,8 @@ func (st *Store) Table(n base.FileNum) *Table {
 	return st.tables[n]
 }
 
-// Names reports whether a state names a file: a table that has a file of its own, a pack,
-// or a value file.
+// Names reports whether a state names a file: a table with a file of its own, a
+// pack, or a value file.
 func (st *Store) Names(t base.FileType, n base.FileNum) bool {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -395,22 +396,22 @@ func (st *Store) Names(t base.FileType, n base.FileNum) bool {
 	return false
 }
 
-// lifetimes counts what must be gone before the memory can be: the
-// states, and Close itself. The last one to go frees the cache.
+// lifetimes counts the users of the memory: the states, and the database until
+// Close. The last one to end frees the cache.
 type lifetimes struct {
 	mu   sync.Mutex
 	n    int    // guarded by mu
 	last func() // called when n reaches zero; immutable after New
 }
 
-// Add counts one more.
+// Add adds a user.
 func (l *lifetimes) Add() {
 	l.mu.Lock()
 	l.n++
 	l.mu.Unlock()
 }
 
-// Done counts one less.
+// Done removes a user.
 func (l *lifetimes) Done() {
 	l.mu.Lock()
 	l.n--

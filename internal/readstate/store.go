@@ -16,7 +16,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Options are what a store works with. All are needed.
+// Options are the parameters of a store. All are required.
 type Options struct {
 	Dir          string // as the user gave it, for messages
 	FS           vfs.FS // the directory
@@ -25,34 +25,35 @@ type Options struct {
 	Clock        *clock.Clock
 	Logger       *slog.Logger
 	MemoryBudget int64
-	MemtableSize int64 // of those to come
+	MemtableSize int64 // of future memtables
 	Work         Work
-	// Damaged reports damage that a read met, Remove removes a file that nothing
-	// names any more. They may be called under any lock.
+	// Damaged reports damage that a read found. Remove removes a file that
+	// nothing names any more. They may be called under any lock.
 	Damaged func(error)
 	Remove  func(t base.FileType, n base.FileNum, size int64)
-	// Freed is called once after close, when no reader is left.
+	// Freed is called once after Close, when no reader is left.
 	Freed func()
 }
 
-// Work lets goroutines work beside the database until it is closed.
+// Work lets goroutines run until the database is closed.
 type Work interface {
-	// Enter lets a goroutine in, unless the database is closing, until Leave.
+	// Enter registers a goroutine until Leave. It returns false if the database
+	// is closing.
 	Enter() bool
 	Leave()
-	// Done is closed when the database is closing.
+	// Done is closed when the database closes.
 	Done() <-chan struct{}
 }
 
-// Store holds the states of a database, of which one is current, and the handles of
-// the files that they name.
+// Store holds the states of a database, one of which is current, and the
+// handles of their files.
 type Store struct {
 	o  Options // immutable
-	db uint64  // immutable after Begin; the number of the database
+	db uint64  // immutable after Begin; the id of the database
 
-	// Atomics. A point read touches only these.
+	// Point reads touch only these atomics.
 	state    atomic.Pointer[State]
-	seq      atomic.Uint64 // what is visible (I2)
+	seq      atomic.Uint64 // the visible sequence (I2)
 	isClosed atomic.Bool
 	reads    [Shards]readStats
 	Seeks    latency.Sampler
@@ -64,25 +65,25 @@ type Store struct {
 	quiet     quietStates
 	memory    tableMemory
 
-	mu         sync.Mutex                     // of changes of the state, and of files; never held over I/O
-	tables     map[base.FileNum]*Table        // guarded by mu; every table that a view names
-	packs      map[base.FileNum]*packFile     // guarded by mu; those in which these lie
+	mu         sync.Mutex                     // held to change the state, and for files; never held over I/O
+	tables     map[base.FileNum]*Table        // guarded by mu; every table of a view
+	packs      map[base.FileNum]*packFile     // guarded by mu; the packs of these tables
 	valueFiles map[base.FileNum]*valueFile    // guarded by mu
-	gens       map[*generation.Generation]int // guarded by mu; how many states name each
-	filters    uint64                         // guarded by mu; how often a filter took effect
+	gens       map[*generation.Generation]int // guarded by mu; number of states that name each
+	filters    uint64                         // guarded by mu; how often a compaction filter took effect
 	held       *window                        // guarded by mu
 
 	memtables memtableCharge
 }
 
-// window is the sequences of what is taking its place among the tables. What comes
-// behind them is not read before the first of its tables is there.
+// window is the range of sequences of tables that are being installed. Reads do
+// not see beyond it until its first table is installed.
 type window struct {
 	seq, end base.SeqNum
-	first    base.FileNum // 0: it stays until LetReads
+	first    base.FileNum // 0 if it stays until LetReads
 }
 
-// New makes a store without a state.
+// New returns a store without a state.
 func New(o Options) *Store {
 	st := &Store{
 		o: o, clock: o.Clock, cache: o.Cache,
@@ -104,23 +105,23 @@ func (st *Store) Begin(db uint64, active *generation.Generation, imm []*generati
 	st.db = db
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.setState(&State{Active: active, Imm: imm, v: st.newView(v, nil)}) // which replaces none
+	st.setState(&State{Active: active, Imm: imm, v: st.newView(v, nil)}) // it replaces none
 }
 
 // Rotate makes g the active generation, and the one before it immutable.
 func (st *Store) Rotate(g *generation.Generation) {
 	st.change(false, func(cur *State) *State {
 		if st.held != nil {
-			g.After = max(g.After, st.held.end) // its tables will lie below
+			g.After = max(g.After, st.held.end) // so that its tables go below
 		}
 		imm := make([]*generation.Generation, 0, len(cur.Imm)+1)
 		return &State{Active: g, Imm: append(append(imm, cur.Active), cur.Imm...), v: cur.v}
 	})
 }
 
-// Install makes a version current, from which files were dropped, and lets generations
-// go that were flushed to its tables. With filtered a filter took effect, and the open
-// snapshots go on reading what is current before.
+// Install makes a version current, from which files were dropped, and removes
+// the generations that were flushed to its tables. With filtered a compaction
+// filter took effect, and the open snapshots go on reading the state before.
 func (st *Store) Install(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
 	st.change(filtered, func(cur *State) *State {
 		v := st.newView(next, cur.v)
@@ -139,9 +140,9 @@ func (st *Store) Install(next *manifest.Version, flushed []*generation.Generatio
 	})
 }
 
-// change makes the state current that next, called with mu held, makes of the current
-// one; nil is no change. With filtered the open snapshots go on reading the current one.
-// It does nothing and is false if the database has been closed.
+// change replaces the current state by next's result, unless that is nil; next
+// is called with mu held. With filtered the open snapshots go on reading the
+// old state. If the database is closed, change does nothing and returns false.
 func (st *Store) change(filtered bool, next func(cur *State) *State) bool {
 	st.mu.Lock()
 	cur := st.state.Load()
@@ -164,28 +165,28 @@ func (st *Store) change(filtered bool, next func(cur *State) *State) bool {
 	return true
 }
 
-// FreeGeneration gives the memory of a generation back. Nothing reads or writes it any
-// more.
+// FreeGeneration frees the memory of a generation that is not used any more.
 func (st *Store) FreeGeneration(g *generation.Generation) {
 	g.Mem.Free()
 	st.ChargeMemtables(-g.Charge)
 }
 
-// ChargeMemtables takes memory for memtables from the budget, or gives it back.
+// ChargeMemtables charges n bytes for memtables to the budget; n may be
+// negative.
 func (st *Store) ChargeMemtables(n int64) {
 	st.memtables.add(n)
 	st.memory.squeezed()
 }
 
-// HoldReads keeps reads before the sequences from seq to end until first, a table, is
-// there, or LetReads is called.
+// HoldReads keeps reads below the sequences from seq to end until the table
+// first is installed or LetReads is called.
 func (st *Store) HoldReads(seq, end base.SeqNum, first base.FileNum) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.held = &window{seq, end, first}
 }
 
-// LetReads ends what HoldReads began, whether or not the tables came.
+// LetReads ends HoldReads, whether or not the tables were installed.
 func (st *Store) LetReads() {
 	st.change(false, func(cur *State) *State {
 		st.held = nil
@@ -196,8 +197,9 @@ func (st *Store) LetReads() {
 	})
 }
 
-// Close leaves no current state; readers of earlier ones go on. The caller calls retire
-// once it does not look at what was current any more, and Freed when all else is done.
+// Close removes the current state; readers of states go on. The caller calls
+// retire when it has finished with the last state, and Freed when everything
+// else has ended.
 func (st *Store) Close() (retire func()) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -207,30 +209,29 @@ func (st *Store) Close() (retire func()) {
 	return func() {}
 }
 
-// Freed reports that the database does not use the store any more.
+// Freed ends the database's use of the store.
 func (st *Store) Freed() { st.lifetimes.Done() }
 
-// Current returns the current state, which the caller has not pinned; nil if
-// there is none.
+// Current returns the current state without pinning it, or nil.
 func (st *Store) Current() *State { return st.state.Load() }
 
-// Visible returns the sequence that a read begun now sees.
+// Visible returns the newest visible sequence.
 func (st *Store) Visible() base.SeqNum { return base.SeqNum(st.seq.Load()) }
 
 // Publish makes a sequence visible.
 func (st *Store) Publish(seq base.SeqNum) { st.seq.Store(uint64(seq)) }
 
-// Closed reports whether the database was closed for iterators and snapshots.
+// Closed reports whether the database is closed to iterators and snapshots.
 func (st *Store) Closed() bool { return st.isClosed.Load() }
 
-// MarkClosed closes the database for iterators and snapshots.
+// MarkClosed closes the database to iterators and snapshots.
 func (st *Store) MarkClosed() { st.isClosed.Store(true) }
 
-// ReadTime returns the time by which a read that begins now finds values
+// ReadTime returns the time by which a read that begins now takes values for
 // expired, or 0 while nothing has an expiry.
 func (st *Store) ReadTime() uint64 { return st.clock.IfUsed() }
 
-// Damaged reports damage that a read met.
+// Damaged reports damage that a read found.
 func (st *Store) Damaged(err error) { st.o.Damaged(err) }
 
 // Runs calls fn for each keyspace that has tables, with its runs in level 0.

@@ -16,80 +16,82 @@ import (
 )
 
 // Open tables keep their indexes and filters in memory, within a part of the
-// budget. A filter is left out when there is no room for it: then a read looks
-// into a page in vain, and is right all the same. An index is needed by each
-// read of its table; when even the indexes do not fit, tables that were not
-// asked for a while are taken out of memory, and read again by the next read.
+// budget. If a filter has no room it is left out; reads then search a page in
+// vain but stay correct. Every read of a table needs its index. If even the
+// indexes do not fit, tables that were not read for a while are taken out of
+// memory, and the next read loads them again.
 //
 // Which filters are worth their memory: each point read asks one table of each
-// run, so a filter of a small run spares as many pages as one of a large run of
-// the same keyspace, for less memory; and what lies in the last run mostly is
-// what is looked for. So filters are kept from the smallest run to the largest.
+// run, so the filter of a small run saves as many page reads as that of a large
+// run of the same keyspace, for less memory; and most keys that are found are
+// in the last run. So filters are kept from the smallest run to the largest.
 //
-// Nothing of this is done by readers. A look at all open tables, in a goroutine
-// of its own, follows when memory ran short, and when reads missed a filter. A read
-// that finds memory crowded waits before it reads a table into memory, but not for
+// Readers do none of this. When memory ran short, or reads missed a filter, a
+// goroutine looks at all open tables. A read that finds memory crowded waits
+// before it loads a table, but not for long, and not at all if the tables in
+// memory are all in use.
 // long, and not at all if what takes the memory cannot be taken out.
 
 const (
-	// tablesShare is the part of the budget for indexes and filters, and
-	// leastShare what they get at least when memtables, iterators, transactions
-	// and loads take more than the rest; pagesShare is left to pages.
+	// tablesShare is the divisor for the budget of indexes and filters, and
+	// leastShare for what they get at least when memtables, iterators,
+	// transactions and loads take more than the rest. pagesShare is left to
+	// pages.
 	tablesShare = 2
 	pagesShare  = 8
 	leastShare  = 16
 	// patience is how long a read waits at most.
 	patience = 50 * time.Millisecond
-	// missedEach is after how many pages read in vain there is a look at whether
-	// other filters would be better.
+	// missedEach is the number of pages searched in vain after which the choice
+	// of filters is reconsidered.
 	missedEach = 1024
-	// askedFor is how long a table counts as in use after it was asked, at least.
+	// askedFor is how long a table counts as in use after a read, at least.
 	askedFor = time.Second
-	// gain is how many times smaller the run of a filter that is left out must be
-	// for the filter to take the place of another.
+	// gain is how many times smaller the run of a missing filter must be for
+	// the filter to replace another.
 	gain = 2
-	// unasked is the same for a filter that was not asked lately.
+	// unasked is gain for a filter that was not used recently.
 	unasked = 16
 )
 
-// tableMemory keeps what open tables have in memory within its limit. It is the
+// tableMemory keeps the memory of open tables within its limit. It is the
 // sstable.Memory of their readers.
 type tableMemory struct {
 	st *Store // immutable
 
-	admitting sync.Mutex   // makes one step of comparing and charging
+	admitting sync.Mutex   // held to compare and charge in one step
 	dying     atomic.Int64 // bytes taken out that point reads may still use
 	short     atomic.Bool  // some filter is left out
-	stuck     atomic.Bool  // waiting is in vain: what is too much is in use
-	due       atomic.Bool  // a look that has not begun
+	stuck     atomic.Bool  // waiting is in vain: the excess is in use
+	due       atomic.Bool  // a look is due and has not begun
 
-	looking sync.Mutex   // held by a look
-	hand    base.FileNum // guarded by looking; the table that was looked at last for a victim
-	aged    time.Time    // guarded by looking; when the marks were taken off
+	looking sync.Mutex   // held during a look
+	hand    base.FileNum // guarded by looking; the last table considered for removal
+	aged    time.Time    // guarded by looking; when the marks were cleared
 
 	waiting sync.Mutex
-	freed   chan struct{} // guarded by waiting; closed when a look has freed what it took out, or found that it can take out nothing
+	freed   chan struct{} // guarded by waiting; closed when a look has freed memory, or found nothing to free
 }
 
 func (m *tableMemory) init(st *Store) { m.st, m.freed = st, make(chan struct{}) }
 
-// limit returns what tables may take now.
+// limit returns the limit of tables' memory now.
 func (m *tableMemory) limit() int64 {
 	budget, c := m.st.o.MemoryBudget, m.st.cache
 	others := c.Others() - c.Charged(cache.Tables) + max(budget/pagesShare, c.Pinned())
 	return min(budget/tablesShare, max(budget-others, budget/leastShare))
 }
 
-// crowded reports whether tables take more than a look leaves them with.
+// crowded reports whether tables take more than a look leaves them.
 func (m *tableMemory) crowded() bool { return m.full() && !m.stuck.Load() }
 
 func (m *tableMemory) full() bool { return m.st.cache.Charged(cache.Tables) > m.limit()+m.slack() }
 
-// errCrowded ends a read that needs a table in memory while that is crowded.
+// errCrowded ends a read that needs to load a table while memory is crowded.
 var errCrowded = errors.New("readstate: too many tables are in memory")
 
-// wait waits while memory is crowded. The caller holds no state by Acquire: that
-// would be waited for.
+// wait waits while memory is crowded. The caller must hold no state by Acquire,
+// or the wait would include the caller itself.
 func (m *tableMemory) wait() {
 	end := time.NewTimer(patience)
 	defer end.Stop()
@@ -111,11 +113,12 @@ func (m *tableMemory) wait() {
 	}
 }
 
-// TablesLimit returns what indexes and filters may take now.
+// TablesLimit returns the limit of the memory of indexes and filters now.
 func (st *Store) TablesLimit() int64 { return st.memory.limit() }
 
-// WaitForRoom waits, for a short time at most, while memory is too crowded for a table.
-// The caller holds no state by Acquire: that would be waited for.
+// WaitForRoom waits, for a short time at most, while memory is too crowded to
+// load a table. The caller must hold no state by Acquire, or the wait would
+// include the caller itself.
 func (st *Store) WaitForRoom() { st.memory.wait() }
 
 // gaveBack notes that memory was freed.
@@ -124,7 +127,7 @@ func (m *tableMemory) gaveBack() {
 	m.wake()
 }
 
-// wake has those that wait look again.
+// wake makes waiting readers check again.
 func (m *tableMemory) wake() {
 	m.waiting.Lock()
 	close(m.freed)
@@ -132,10 +135,11 @@ func (m *tableMemory) wake() {
 	m.waiting.Unlock()
 }
 
-// charged returns what open tables take, without what is on its way out.
+// charged returns the memory of open tables, without what is being freed.
 func (m *tableMemory) charged() int64 { return m.st.cache.Charged(cache.Tables) - m.dying.Load() }
 
-// slack returns what a look leaves free, so that it need not be repeated at once.
+// slack returns how much a look leaves free, so that the next one is not due at
+// once.
 func (m *tableMemory) slack() int64 { return m.st.o.MemoryBudget / (tablesShare * 16) }
 
 // Take implements sstable.Memory.
@@ -166,22 +170,23 @@ func (m *tableMemory) Admit(n int64) bool {
 	return true
 }
 
-// missed is called with how many pages were read in vain for want of a filter.
+// missed is called with the number of pages searched in vain for lack of a
+// filter.
 func (m *tableMemory) missed(n int64) {
 	if n%missedEach == 0 {
 		m.lookSoon()
 	}
 }
 
-// lookSoon starts a look if none is due.
+// lookSoon starts a look unless one is due.
 func (m *tableMemory) lookSoon() {
 	if m.due.Swap(true) {
 		return
 	}
-	go func() { // enters by itself: the caller may hold any lock
+	go func() { // it calls Enter itself: the caller may hold any lock
 		w := m.st.o.Work
 		if !w.Enter() {
-			return // closing: all of it is about to be freed
+			return // closing: all memory is about to be freed
 		}
 		defer w.Leave()
 		m.looking.Lock()
@@ -197,13 +202,13 @@ type openTable struct {
 	r      *sstable.Reader
 	run    uint64 // entries of its run
 	size   int64  // without the filter
-	filter int64  // that of the filter, if it can be left out
-	has    bool   // that filter
+	filter int64  // of the filter, if it can be left out
+	has    bool   // the filter is in memory
 	asked  bool
-	want   bool // the filter is to be in memory
+	want   bool // the filter should be in memory
 }
 
-// rank returns which filters come first.
+// rank orders filters: those with the lowest come first.
 func (o *openTable) rank() uint64 {
 	n := o.run
 	if !o.has {
@@ -215,8 +220,8 @@ func (o *openTable) rank() uint64 {
 	return n
 }
 
-// look makes the tables fit, and brings filters back that do. The caller holds
-// looking.
+// look makes the tables fit the limit, and loads filters that fit again. The
+// caller holds looking.
 func (m *tableMemory) look() {
 	s, shard := m.st.Keep()
 	if s == nil {
@@ -225,7 +230,7 @@ func (m *tableMemory) look() {
 	defer s.LetGo(shard)
 	open := m.list(s)
 	var out removal
-	rest := m.charged() // what is not filters
+	rest := m.charged() // memory other than filters
 	for _, o := range open {
 		if o.has {
 			rest -= o.filter
@@ -256,7 +261,8 @@ func (m *tableMemory) look() {
 	m.remove(out, again)
 }
 
-// list lists the open tables of a state, and those that only older ones name.
+// list returns the open tables of a state, and those that only older states
+// name.
 func (m *tableMemory) list(s *State) (open []openTable) {
 	old := time.Since(m.aged) > askedFor
 	if old {
@@ -299,13 +305,13 @@ func (m *tableMemory) list(s *State) (open []openTable) {
 	}
 	m.st.mu.Unlock()
 	for _, t := range others {
-		add(t, 1<<48) // of no use to reads that begin now
+		add(t, 1<<48) // useless to reads that begin now
 	}
 	return open
 }
 
-// choose marks the filters that are wanted, given what the rest takes, and
-// reports whether some that were asked are left out.
+// choose sets want for the filters that fit, given the memory of everything
+// else. It reports whether filters that were asked for are left out.
 func (m *tableMemory) choose(open []openTable, rest, limit int64) (missing bool) {
 	order := make([]*openTable, 0, len(open))
 	sum := int64(0)
@@ -342,9 +348,9 @@ func (m *tableMemory) choose(open []openTable, rest, limit int64) (missing bool)
 	return missing
 }
 
-// closeTables takes out tables that were not asked since the hand came by, one
-// after another by their numbers, until the rest fits. Of those that are taken
-// out r is nil then. It returns what the rest takes then.
+// closeTables takes out tables not used since the last round, in the order of
+// their numbers, until the rest fits. It sets r to nil for each, and returns
+// the memory of the rest.
 func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *removal) int64 {
 	slices.SortFunc(open, func(a, b openTable) int { return cmp.Compare(a.t.Meta.Num, b.t.Meta.Num) })
 	at, _ := slices.BinarySearchFunc(open, m.hand+1, func(o openTable, n base.FileNum) int { return cmp.Compare(o.t.Meta.Num, n) })
@@ -356,7 +362,7 @@ func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *remo
 		at++
 		m.hand = o.t.Meta.Num
 		switch {
-		case o.r == nil || !o.r.Idle(): // an iterator stands in it: nothing would be freed
+		case o.r == nil || !o.r.Idle(): // an iterator uses it: nothing would be freed
 		case o.asked:
 			o.asked = false
 			o.t.asked.Store(false)
@@ -373,7 +379,7 @@ func (m *tableMemory) closeTables(open []openTable, rest, limit int64, out *remo
 	return rest
 }
 
-// load reads a filter, if there is room for it by now.
+// load reads a filter if there is room for it now.
 func (m *tableMemory) load(o *openTable) (done bool) {
 	select {
 	case <-m.st.o.Work.Done():
@@ -381,7 +387,7 @@ func (m *tableMemory) load(o *openTable) (done bool) {
 	default:
 	}
 	if m.st.cache.Charged(cache.Tables)+o.filter > m.limit() {
-		return false // until what is dying is freed
+		return false // until the memory being freed is free
 	}
 	if !o.r.Use() {
 		return true
@@ -396,13 +402,13 @@ func (m *tableMemory) load(o *openTable) (done bool) {
 	return done
 }
 
-// removal is what a look takes out.
+// removal is what a look takes out of memory.
 type removal struct {
 	bytes int64
 	free  []func()
 }
 
-// add adds what free gives back, if it is not nil.
+// add adds n bytes that free will free, unless free is nil.
 func (r *removal) add(n int64, free func()) {
 	if free != nil {
 		r.bytes += n
@@ -410,8 +416,8 @@ func (r *removal) add(n int64, free func()) {
 	}
 }
 
-// remove frees what no new read finds any more, once no read uses it; with again,
-// another look follows that.
+// remove frees what new reads cannot find any more, once no read uses it. With
+// again, another look follows.
 func (m *tableMemory) remove(out removal, again bool) {
 	if len(out.free) == 0 {
 		return
@@ -434,7 +440,7 @@ func (m *tableMemory) remove(out removal, again bool) {
 	waits := st.quiet.wait(free)
 	retire := func() {}
 	if cur := st.state.Load(); cur != nil {
-		// A read that begins in the new state finds nothing of it.
+		// A read that begins in the new state finds none of it.
 		retire = st.setState(cur.again())
 	}
 	st.mu.Unlock()
@@ -444,7 +450,7 @@ func (m *tableMemory) remove(out removal, again bool) {
 	}
 }
 
-// Unfiltered returns how many filters are left out, if any are.
+// Unfiltered describes how many filters are left out, if any are.
 func (st *Store) Unfiltered() string {
 	s, shard := st.Acquire()
 	if s == nil {

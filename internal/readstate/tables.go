@@ -25,15 +25,15 @@ import (
 type Table struct {
 	st   *Store
 	Meta *manifest.FileMeta // immutable
-	pack *packFile          // in which it lies; nil if it has a file of its own
-	// lastOf is pack if this was the last handle of a table in it; written with
-	// store.mu held, when no view names the table any more.
+	pack *packFile          // that contains it; nil if it has a file of its own
+	// lastOf is pack if this was the last handle of a table in it. It is
+	// written with store.mu held, when no view names the table any more.
 	lastOf *packFile
 	refs   int  // views that name it; guarded by store.mu
-	gone   bool // no version names it: remove with the last view; guarded by store.mu
+	gone   bool // no version names it: removed with the last view; guarded by store.mu
 
 	reader atomic.Pointer[sstable.Reader]
-	asked  atomic.Bool                // since the memory for tables was last looked at
+	asked  atomic.Bool                // used since the memory of tables was last looked at
 	broken atomic.Bool                // its filter could not be read
 	props  atomic.Pointer[indexProps] // nil until the table was read
 	openMu sync.Mutex                 // one opener at a time
@@ -41,13 +41,13 @@ type Table struct {
 	fileID uint64                     // immutable; the cache's name for the file
 }
 
-// tableFile is the file of a table, which stays when its reader goes.
+// tableFile is the file of a table, which stays open when its reader is closed.
 type tableFile struct{ *filecache.File }
 
 // Close leaves the file to the table.
 func (tableFile) Close() error { return nil }
 
-// indexProps is what metrics say of a table's index.
+// indexProps are the figures of a table's index for metrics.
 type indexProps struct {
 	pages, learnedPages, fencePages, segments, indexBytes, filterBytes, entries int64
 }
@@ -59,7 +59,7 @@ func newIndexProps(p *sstable.Properties) *indexProps {
 	}
 }
 
-// newTable makes a handle. The caller holds st.mu.
+// newTable returns a new handle. The caller holds st.mu.
 func newTable(st *Store, m *manifest.FileMeta) *Table {
 	t := &Table{st: st, Meta: m, fileID: cache.NewFileID()}
 	if m.Pack != 0 {
@@ -72,14 +72,14 @@ func (t *Table) identity() base.Identity {
 	return base.Identity{DB: t.st.db, Type: base.FileTypeTable, Num: t.Meta.Num, Incarnation: t.Meta.Incarnation}
 }
 
-// open returns the reader, reading the metadata if it is not in memory. A failed
-// open is not remembered: the next read tries again. The reader is the caller's
-// until it releases the state in which it found the table, which it has acquired;
-// what only keeps a state calls use. Where memory is crowded it is errCrowded,
-// unless the caller has waited for that.
+// open returns the reader, and reads the metadata if it is not in memory. A
+// failed open is not remembered: the next read tries again. The caller has
+// acquired a state with the table, and may use the reader until it releases the
+// state. Callers that only keep a state call Use. If memory is crowded, open
+// returns errCrowded unless the caller has waited.
 func (t *Table) open(waited bool) (*sstable.Reader, error) {
 	if r := t.reader.Load(); r != nil {
-		if !t.asked.Load() { // written rarely: the others read it all the time
+		if !t.asked.Load() { // read first: concurrent readers then share the cache line
 			t.asked.Store(true)
 		}
 		return r, nil
@@ -90,8 +90,7 @@ func (t *Table) open(waited bool) (*sstable.Reader, error) {
 	return t.openSlow()
 }
 
-// Use returns the reader for as long as the caller wants, which ends by closing it. It
-// waits for room.
+// Use returns a reader that the caller owns and closes. It waits for room.
 func (t *Table) Use() (*sstable.Reader, error) {
 	for waited := false; ; waited = true {
 		r, err := t.open(waited)
@@ -126,7 +125,7 @@ func (t *Table) openSlow() (*sstable.Reader, error) {
 	return r, nil
 }
 
-// readProps reads what metrics say of the index, and keeps nothing else.
+// readProps reads the figures of the index, and keeps nothing else.
 func (t *Table) readProps() error {
 	f := t.source()
 	defer func() { _ = closeSource(f) }()
@@ -141,8 +140,8 @@ func (t *Table) readProps() error {
 	return r.Close()
 }
 
-// source returns what the table is read from. It outlives its readers: see
-// closeSource.
+// source returns the file that the table is read from. It outlives its readers:
+// see closeSource.
 func (t *Table) source() sstable.File {
 	if t.pack != nil {
 		return pack.NewSection(pack.Shared{ReaderAt: t.pack.file}, t.Meta.Offset, t.Meta.Size)
@@ -150,7 +149,7 @@ func (t *Table) source() sstable.File {
 	return tableFile{t.st.file(t.Meta.FileName())}
 }
 
-// closeSource closes a file that no other table lies in.
+// closeSource closes a file unless it is shared with other tables.
 func closeSource(f sstable.File) error {
 	if own, ok := f.(tableFile); ok {
 		return own.File.Close()
@@ -158,14 +157,14 @@ func closeSource(f sstable.File) error {
 	return nil
 }
 
-// noFilters is the sstable.Memory of a reader that needs no filter, and is closed
-// at once.
+// noFilters is the sstable.Memory of a reader that needs no filter and is
+// closed at once.
 type noFilters struct{}
 
 func (noFilters) Take(int64)       {}
 func (noFilters) Admit(int64) bool { return false }
 
-// readerOptions are those of every reader of the table.
+// readerOptions returns the options of every reader of the table.
 func (t *Table) readerOptions() sstable.ReaderOptions {
 	o := sstable.ReaderOptions{ID: t.identity(), Seq: t.Meta.OneSeq}
 	if t.Meta.Pack != 0 {
@@ -190,8 +189,7 @@ func (t *Table) close() {
 	}
 }
 
-// Find returns the table of a run that can hold key, or a range tombstone over
-// it, or nil: the first that does not end before key, if it begins by then.
+// Find returns the only table of a run whose bounds contain key, or nil.
 func (r *Run) Find(key []byte) *Table {
 	i := r.search(key)
 	if i == len(r.Tables) || r.Tables[i].Meta.StartsAfter(key) {
@@ -260,7 +258,7 @@ func (f *valueFile) close() {
 	}
 }
 
-// AppendValue appends the value that an encoded pointer, which a key has, names.
+// AppendValue appends the value of an encoded pointer that is stored under key.
 func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
@@ -273,7 +271,7 @@ func (s *State) AppendValue(dst, pointer, key []byte) ([]byte, error) {
 	return r.AppendValue(dst, p)
 }
 
-// ValueLen returns the length of the value that a pointer stands for.
+// ValueLen returns the length of the value of an encoded pointer.
 func (s *State) ValueLen(pointer, key []byte) (int, error) {
 	p, err := valuelog.DecodePointer(pointer)
 	if err != nil {
@@ -282,7 +280,7 @@ func (s *State) ValueLen(pointer, key []byte) (int, error) {
 	return int(p.RawLength), nil
 }
 
-// Fetch is AppendValue for jobs: what it reads is not worth caching.
+// Fetch is AppendValue for jobs: it does not cache what it reads.
 func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	r, err := s.v.valueReader(p)
 	if err != nil {
@@ -291,23 +289,22 @@ func (s *State) Fetch(dst []byte, p valuelog.Pointer) ([]byte, error) {
 	return r.AppendUncached(dst, p)
 }
 
-// badPointer returns the error of a table in which a key has a pointer that is
-// none.
+// badPointer returns the error for an invalid pointer under a key of a table.
 func badPointer(file string, key []byte, cause error) error {
-	c := base.Corruptf(file, -1, "what stands in the place of a value is no pointer into a value file")
+	c := base.Corruptf(file, -1, "the stored pointer into a value file is invalid")
 	c.Lo, c.Hi, c.Err = bytes.Clone(key), bytes.Clone(key), cause
 	return c
 }
 
-// fileWith returns the file of the table in which a key has a value that ends
-// so; that of table 0 if none is found.
+// fileWith returns the file of the table in which key has a value that ends in
+// value, or the name for table 0 if none is found.
 func (v *view) fileWith(key, value []byte) string {
 	found := ""
 	v.eachTable(func(_ int, t *Table) {
 		if found != "" || t.Meta.EndsBefore(key) || t.Meta.StartsAfter(key) {
 			return
 		}
-		r, err := t.open(true) // its caller holds the state, and cannot wait
+		r, err := t.open(true) // the caller holds the state, and must not wait
 		if err != nil || !r.Use() {
 			return
 		}
@@ -342,7 +339,7 @@ func (v *view) valueFile(p valuelog.Pointer) (*valueFile, error) {
 	return v.values[i], nil
 }
 
-// closeFiles closes files that the last view let go, and removes those that
+// closeFiles closes files that the last view released, and removes those that
 // no version names any more.
 func (st *Store) closeFiles(tables []*Table, values []*valueFile) {
 	for _, t := range tables {
@@ -363,8 +360,8 @@ func (st *Store) closeFiles(tables []*Table, values []*valueFile) {
 }
 
 // file returns a file that the manifest names. It is opened by name whenever a
-// read finds it closed. The name leads to it for as long as a state names it
-// (I3), and no longer than the directory is ours.
+// read finds it closed. The name is valid as long as a state names the file
+// (I3) and the database owns the directory.
 func (st *Store) file(name string) *filecache.File {
 	return st.o.Files.File(func() (vfs.File, error) { return st.openNamed(name) })
 }
@@ -379,20 +376,22 @@ func (st *Store) openNamed(name string) (vfs.File, error) {
 	case errors.Is(err, fs.ErrNotExist) && st.Reach() != nil:
 		err = vfs.Cannot("open "+name+", for the directory "+st.o.Dir+" was removed while it was open, or cannot be reached", err)
 	case errors.Is(err, fs.ErrNotExist):
-		c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+		c := base.Corruptf(name, -1, "the file is missing, but the manifest names it")
 		c.Err, err = err, c
 	}
 	return f, err
 }
 
-// Reach is why no file of the directory can be found, or nil. That one cannot be
-// found says something about it only while others can.
+// Reach returns the error that makes every file of the directory unreachable,
+// or nil. Only while other files can be reached does a missing file mean that
+// it was removed.
 func (st *Store) Reach() error {
 	_, err := st.o.FS.List("")
 	return err
 }
 
-// addFilter adds the filter of an open table, if it is one that can be left out.
+// addFilter adds the filter of an open table if it is of a kind that can be
+// left out.
 func addFilter(m *observe.MemoryMetrics, r *sstable.Reader) {
 	switch n := r.FilterBytes(); {
 	case n == 0:

@@ -17,8 +17,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Verify reads all files that the state names, and checks them against each other and
-// the manifest. note gets what is wrong; an error of its own ends the check.
+// Verify reads all files of the state, and checks them against each other and
+// the manifest. It passes damage to note; an error of note ends the check.
 func (s *State) Verify(ctx context.Context, r *observe.Report, note func(error) error) error {
 	if err := s.v.version.Check(); err != nil {
 		r.Damage = append(r.Damage, err)
@@ -52,8 +52,8 @@ func (s *State) Verify(ctx context.Context, r *observe.Report, note func(error) 
 	return nil
 }
 
-// verify checks every page of a table, and what the manifest says of it:
-// bounds, counts and references to value files.
+// verify checks every page of a table, and the table's description in the
+// manifest: bounds, counts and references to value files.
 func (t *Table) verify(ctx context.Context, v *view, report *observe.Report) error {
 	r, err := t.openAgain()
 	if err != nil {
@@ -66,9 +66,9 @@ func (t *Table) verify(ctx context.Context, v *view, report *observe.Report) err
 	name := t.Meta.FileName()
 	p := r.Properties()
 	if ranges := uint64(p.Ranges.Len()); p.Entries != t.Meta.Entries || ranges != t.Meta.Ranges {
-		return base.Corruptf(name, -1, "the table has %d entries and %d ranges; the manifest says %d and %d", p.Entries, ranges, t.Meta.Entries, t.Meta.Ranges)
+		return base.Corruptf(name, -1, "the table has %d entries and %d range tombstones; the manifest says %d and %d", p.Entries, ranges, t.Meta.Entries, t.Meta.Ranges)
 	}
-	// That the properties are true of the entries has just been proved.
+	// The properties agree with the entries, as just verified.
 	if first, end := p.Bounds(); !bytes.Equal(first, t.Meta.Smallest) || end.Compare(t.Meta.End()) != 0 {
 		return base.Corruptf(name, -1, "the table holds keys %q to %q (bound %d); the manifest says %q to %q (bound %d)",
 			first, end.Key, end.Bound, t.Meta.Smallest, t.Meta.Largest, t.Meta.LargestBound)
@@ -86,13 +86,13 @@ func (t *Table) verify(ctx context.Context, v *view, report *observe.Report) err
 		delete(refs, want.File)
 	}
 	if len(refs) > 0 {
-		return base.Corruptf(name, -1, "the table refers to %d value files that the manifest does not count", len(refs))
+		return base.Corruptf(name, -1, "the table refers to %d value files that its description in the manifest lacks", len(refs))
 	}
 	return nil
 }
 
-// follow reads the value behind every pointer of a table, which has to be that of
-// the same key, and counts the pointers by file.
+// follow reads the value of every pointer of a table, which must belong to the
+// same key, and counts the pointers by file.
 func (t *Table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[base.FileNum]manifest.ValueRef, error) {
 	refs := map[base.FileNum]manifest.ValueRef{}
 	files := map[base.FileNum]*valuelog.Sequential{}
@@ -151,8 +151,8 @@ func (t *Table) follow(ctx context.Context, v *view, r *sstable.Reader) (map[bas
 	return refs, it.Err()
 }
 
-// openAgain opens the file by its name, as the next opening of the database will:
-// the reader in use may hold one that another file has replaced since.
+// openAgain opens the file by its name, as the next opening of the database
+// will: another file may have replaced the one that the reader in use has open.
 func (t *Table) openAgain() (*sstable.Reader, error) {
 	var f sstable.File
 	if t.pack != nil {
@@ -167,7 +167,7 @@ func (t *Table) openAgain() (*sstable.Reader, error) {
 	return r, err
 }
 
-// openAgain returns that of a table for a value file.
+// openAgain opens the file by its name, as for a table.
 func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	id := f.identity()
 	file := f.st.wholeFile(id.Name(), f.meta.Size)
@@ -178,9 +178,9 @@ func (f *valueFile) openAgain() (*valuelog.Reader, error) {
 	return r, err
 }
 
-// wholeFile returns a file that has to be size bytes long, of which the cache
-// of open files decides when it is open: a table may refer to more value files
-// than there are descriptors.
+// wholeFile returns a file that must be size bytes long. The cache of open
+// files decides when it is open: a table may refer to more value files than
+// there are descriptors.
 func (st *Store) wholeFile(name string, size uint64) *filecache.File {
 	return st.o.Files.File(func() (vfs.File, error) {
 		f, err := st.openNamed(name)
@@ -216,8 +216,8 @@ func (f *valueFile) verify(ctx context.Context) error {
 	return err
 }
 
-// verifyPack checks the directory of a pack, and that it has its live tables where
-// the manifest says they are.
+// verifyPack checks the directory of a pack, and that the live tables are where
+// the manifest says.
 func (st *Store) verifyPack(p *packFile, tables []*Table) error {
 	name := p.id.Name()
 	f := st.wholeFile(name, uint64(p.size))
@@ -240,7 +240,7 @@ func (st *Store) verifyPack(p *packFile, tables []*Table) error {
 	return nil
 }
 
-// byPack lists the tables that lie in each pack.
+// byPack groups tables by pack.
 func byPack(tables []*Table) map[*packFile][]*Table {
 	packs := map[*packFile][]*Table{}
 	for _, t := range tables {

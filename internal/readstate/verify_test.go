@@ -125,7 +125,7 @@ func TestVerifyFindsWrongManifest(t *testing.T) {
 	}{
 		{"sound", nil, nil, "", ""},
 		{"entries", func(m *manifest.FileMeta) { m.Entries++ }, nil, tab.FileName(), "entries"},
-		{"ranges", func(m *manifest.FileMeta) { m.Ranges++ }, nil, tab.FileName(), "ranges"},
+		{"ranges", func(m *manifest.FileMeta) { m.Ranges++ }, nil, tab.FileName(), "range tombstones"},
 		{"smallest", func(m *manifest.FileMeta) { m.Smallest = []byte("A") }, nil, tab.FileName(), "holds keys"},
 		{"largest", func(m *manifest.FileMeta) { m.Largest = []byte("c") }, nil, tab.FileName(), "holds keys"},
 		{"count of references", func(m *manifest.FileMeta) { m.ValueRefs[0].Count-- }, nil, tab.FileName(), "refers to"},
@@ -193,9 +193,9 @@ func TestVerifyFindsWrongPointers(t *testing.T) {
 		}
 		r.Install(&manifest.Edit{Remove: []manifest.OldFile{{Level: 2, Num: m.Num}}}, nil, false)
 	}
-	add("refers to 1 value files that the manifest does not count", "b", string(pointer))
+	add("refers to 1 value files that its description in the manifest lacks", "b", string(pointer))
 	add(`the pointer of key "a" leads to the value of key "b"`, "a", string(pointer))
-	add("no pointer into a value file", "a", "junk")
+	add("stored pointer into a value file is invalid", "a", "junk")
 	add("", "ttl", "1234")
 }
 

@@ -5,8 +5,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// RangeLists adds the range tombstones of the run's tables. Of a table that
-// does not open none are known, which only means that less can be done.
+// RangeLists adds the range tombstones of the run's tables to into. It skips
+// tables that cannot be opened, which only means that less can be dropped.
 func (r *Run) RangeLists(into map[base.FileNum]*rangedel.List) {
 	if !r.Ranges {
 		return
@@ -19,19 +19,19 @@ func (r *Run) RangeLists(into map[base.FileNum]*rangedel.List) {
 			if l := rd.Ranges(); l != nil {
 				into[t.Meta.Num] = l
 			}
-			_ = rd.Close() // the list stays
+			_ = rd.Close() // the list stays valid
 		}
 	}
 }
 
-// weighKeys is how many keys of a memtable, and of each keyspace, are looked up
-// to weigh it.
+// weighKeys is how many keys of a memtable, for each keyspace, are looked up to
+// weigh it.
 const weighKeys = 256
 
-// HiddenBytes estimates what the entries of the active memtable, as far as every
-// snapshot sees them, hide in the tables of a keyspace: of some of its keys it
-// asks the filters, and takes what they hide to be of the average size in that
-// table.
+// HiddenBytes estimates how many bytes in the tables of a keyspace are hidden
+// by entries of the active memtable that every snapshot sees. It asks the
+// filters for a sample of the keys, and takes hidden entries to have the
+// average size in their table.
 func (s *State) HiddenBytes(keyspace uint32, oldest base.SeqNum) uint64 {
 	if s.v.of(keyspace) == &noLevels {
 		return 0
@@ -52,8 +52,8 @@ func (s *State) HiddenBytes(keyspace uint32, oldest base.SeqNum) uint64 {
 	return uint64(hidden)
 }
 
-// entryBytes is about what the newest entry of a key takes in tables, with its
-// value.
+// entryBytes returns roughly the size of the newest entry of a key in tables,
+// with its value.
 func (s *State) entryBytes(keyspace uint32, key []byte) float64 {
 	hash := base.Hash(key)
 	ls := s.v.of(keyspace)

@@ -9,8 +9,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// The payload of the first record of a file says in clear what the file is, so
-// that one which was renamed, or copied from another database, is not taken for
+// The payload of the first record of a file names the file in plain form, so
+// that a renamed file, or one copied from another database, is not taken for
 // one whose first record is torn:
 //
 //	 0        7      8        12       16       24       32            40
@@ -19,14 +19,14 @@ import (
 //	| seerdb0| u8   | u32 LE | u32 LE | u64 LE | u64 LE | u64 LE      |       |
 //	+--------+------+--------+--------+--------+--------+-------------+-------+
 //
-// Flags are reserved; a reader refuses those it does not know. Format 1 has no
+// Flags are reserved; readers refuse those they do not know. Format 1 has no
 // incarnation.
 const (
 	magic          = "seerdb\x00"
 	fileHeaderV1   = 32
 	fileHeaderSize = 40
-	// extraMax bounds what a file may add, so that a foreign file is not read
-	// far to find out that it is foreign.
+	// extraMax bounds the extra part, so that little of a foreign file is read
+	// before it is recognised.
 	extraMax = 256
 )
 
@@ -45,7 +45,7 @@ func AppendFileHeader(dst []byte, id base.Identity, format base.FormatVersion, e
 	return Append(dst, id, 0, KindHeader, 0, append(p, extra...))
 }
 
-// FileHeader is what the first record of a file says.
+// FileHeader is the decoded first record of a file.
 type FileHeader struct {
 	ID     base.Identity
 	Format base.FormatVersion
@@ -74,9 +74,9 @@ func parseFileHeader(p []byte) (h FileHeader, ok bool) {
 	return h, true
 }
 
-// ReadFileHeader reads the first record, before any Next. Besides the errors
-// of Next there are base.ErrFormatTooNew, and a *base.CorruptionError for a
-// file that is intact but is not the one its name says.
+// ReadFileHeader reads the first record, before any Next. In addition to the
+// errors of Next it returns base.ErrFormatTooNew, and a *base.CorruptionError
+// for an intact file that is not the one its name says.
 func (r *Reader) ReadFileHeader() (FileHeader, error) {
 	p, _, err := r.Next()
 	if errors.Is(err, ErrTorn) || errors.Is(err, base.ErrCorruption) {
@@ -93,7 +93,7 @@ func (r *Reader) ReadFileHeader() (FileHeader, error) {
 	case ok && h.Format > base.FormatNewest:
 		err = fmt.Errorf("%w: %s has format %d, the newest known is %d", base.ErrFormatTooNew, r.id.Name(), h.Format, base.FormatNewest)
 	case !ok || h.Format == 0 || h.ID != r.id || binary.LittleEndian.Uint32(p[12:]) != 0:
-		err = base.Corruptf(r.id.Name(), 0, "file header makes no sense")
+		err = base.Corruptf(r.id.Name(), 0, "the file header is malformed")
 	default:
 		return h, nil
 	}
@@ -102,9 +102,8 @@ func (r *Reader) ReadFileHeader() (FileHeader, error) {
 	return FileHeader{}, err
 }
 
-// Identify tells which file some bytes were written as, from an intact first
-// record, whatever the file is called now. It is for tools, and for error
-// messages.
+// Identify returns the header of a file, if its first record is intact,
+// whatever the file is called now. It serves tools and error messages.
 func Identify(r io.ReaderAt, size int64) (FileHeader, bool) {
 	p := make([]byte, min(size, HeaderSize+fileHeaderSize+extraMax))
 	if n, _ := r.ReadAt(p, 0); n < len(p) || n < HeaderSize {

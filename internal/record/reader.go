@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// windowSize is how much is read at once.
+	// windowSize is how many bytes are read at a time.
 	windowSize = 256 << 10
 
 	// A scan for proof of damage may meet many plausible headers in bytes that
-	// an attacker chose, each with a long payload to sum. What it sums in all is
-	// bounded by scanFactor times what it scans, plus scanFree; then it gives
-	// up and reports damage, which loses nothing.
+	// an attacker chose, each with a long payload to sum. It sums at most
+	// scanFactor times the bytes that it scans, plus scanFree; then it gives up
+	// and reports damage, which loses nothing.
 	scanFactor = 16
 	scanFree   = 64 << 20
 )
@@ -41,25 +41,25 @@ func NewReader(r io.ReaderAt, size int64, id base.Identity) *Reader {
 	return &Reader{r: r, size: size, id: id}
 }
 
-// KnowDurable tells the reader that the first n bytes of the file were durable
-// once: a bad record, or an end, before n is damage.
+// KnowDurable sets that the first n bytes of the file were durable: a bad
+// record or an end before n is then damage.
 func (r *Reader) KnowDurable(n int64) { r.durable = max(r.durable, n) }
 
 // Kind returns the kind of the record that Next returned.
 func (r *Reader) Kind() Kind { return r.kind }
 
-// Durable returns how many bytes are known to have been durable, from KnowDurable
-// and the records read so far.
+// Durable returns how many bytes are known to have been durable, from
+// KnowDurable and the records read so far.
 func (r *Reader) Durable() int64 { return r.durable }
 
-// Offset returns where the last good record ends.
+// Offset returns the end of the last good record.
 func (r *Reader) Offset() int64 { return r.off }
 
-// Next returns the payload of the next record and the offset of the record.
-// The payload is valid until the next call. The error is io.EOF at a clean
-// end, ErrTorn at one that a crash may have left, a *base.CorruptionError where
-// bytes were damaged that had been durable, or an error of the file; the offset
-// then is that of the bad record. Errors are sticky.
+// Next returns the payload of the next record and the record's offset. The
+// payload is valid until the next call. The error is io.EOF at a clean end,
+// ErrTorn at an end that a crash may have left, a *base.CorruptionError where
+// durable bytes were damaged, or an error of the file; the offset is then that
+// of the bad record. Errors are sticky.
 func (r *Reader) Next() (payload []byte, off int64, err error) {
 	if r.err == nil {
 		payload, err = r.next()
@@ -82,7 +82,7 @@ func (r *Reader) next() ([]byte, error) {
 	left := r.size - r.off
 	if left == 0 {
 		if r.off < r.durable {
-			return nil, r.damaged("file ends, but %d bytes had been synced", r.durable)
+			return nil, r.damaged("the file ends early: %d bytes of it had been synced", r.durable)
 		}
 		return nil, io.EOF
 	}
@@ -97,7 +97,7 @@ func (r *Reader) next() ([]byte, error) {
 	if !h.plausible(r.off, r.size) {
 		return nil, r.bad("no record header")
 	}
-	// A long record is summed piece by piece before there is memory for it.
+	// A long record is summed piece by piece before memory is allocated for it.
 	if h.length > windowSize {
 		ok, err := r.sumMatches(h, r.off)
 		if err != nil {
@@ -119,8 +119,8 @@ func (r *Reader) next() ([]byte, error) {
 	return p[HeaderSize:], nil
 }
 
-// read returns n bytes at off, which the file has. They are valid until the
-// next read.
+// read returns n bytes at off, which must exist. They are valid until the next
+// read.
 func (r *Reader) read(off, n int64) ([]byte, error) {
 	if off < r.windowOff || off+n > r.windowOff+int64(len(r.window)) {
 		want := min(max(n, windowSize), r.size-off)
@@ -152,7 +152,7 @@ func (r *Reader) readFull(p []byte, off int64) error {
 	return err
 }
 
-// sumMatches checks a record in pieces, without the window.
+// sumMatches checks the sum of a record in pieces, without the window.
 func (r *Reader) sumMatches(h header, off int64) (bool, error) {
 	if r.scratch == nil {
 		r.scratch = make([]byte, min(windowSize, r.size))
@@ -178,7 +178,8 @@ func (r *Reader) damaged(format string, args ...any) error {
 	return base.Corruptf(r.id.Name(), r.off, format, args...)
 }
 
-// bad decides what a bad record at the current offset is.
+// bad returns the error for a bad record at the current offset: torn or
+// damaged.
 func (r *Reader) bad(format string, args ...any) error {
 	if r.off < r.durable {
 		return r.damaged(format, args...)
@@ -188,18 +189,18 @@ func (r *Reader) bad(format string, args ...any) error {
 		return err
 	}
 	if proof >= 0 {
-		return r.damaged(format+"; it had been synced, as the record at %d tells", append(args, proof)...)
+		return r.damaged(format+"; the record at %d says that it had been synced", append(args, proof)...)
 	}
 	return ErrTorn
 }
 
-// findProof looks behind a bad record for a good one which says that the bad
-// place had been synced, and returns its offset, or -1.
+// findProof looks after a bad record for a good one that says that the bad
+// one's offset had been synced, and returns its offset, or -1.
 func (r *Reader) findProof() (int64, error) {
 	budget := scanFree + scanFactor*(r.size-r.off)
 	buf := make([]byte, min(windowSize, r.size-r.off))
-	// Records are in no way aligned, so every offset is tried. A chunk overlaps
-	// the next by a header less a byte.
+	// Records are not aligned, so every offset is tried. A chunk overlaps the
+	// next by one byte less than a header.
 	for start := r.off + 1; start+HeaderSize <= r.size; {
 		p := buf[:min(int64(len(buf)), r.size-start)]
 		if err := r.readFull(p, start); err != nil {
@@ -214,7 +215,7 @@ func (r *Reader) findProof() (int64, error) {
 				continue
 			}
 			if budget -= HeaderSize + h.length; budget < 0 {
-				return -1, r.damaged("bad record, and too many behind it that may be good")
+				return -1, r.damaged("bad record, followed by too many that may be good")
 			}
 			if ok, err := r.matches(h, off, p[i:]); ok || err != nil {
 				return off, err
@@ -225,7 +226,7 @@ func (r *Reader) findProof() (int64, error) {
 	return -1, nil
 }
 
-// matches is sumMatches for a record of which p has the beginning at least.
+// matches is sumMatches for a record of which p has at least the beginning.
 func (r *Reader) matches(h header, off int64, p []byte) (bool, error) {
 	if n := HeaderSize + h.length; n <= int64(len(p)) {
 		return r.id.Checksum(off, p[lengthOffset:n]) == h.crc, nil

@@ -1,12 +1,13 @@
-// Package reserve keeps room on the disk. A disk that is full to the last byte takes no delete, no flush and no new
-// manifest: nothing by which space could come back. So the database keeps room
-// for itself, in a file that has blocks and no bytes: enough to write to tables
-// what is in the logs, and some more. When the disk is full that file is given
-// up to what frees space, or ends in files that do. Commits that only take space
-// are refused from then on, until the reserve has been taken again.
+// Package reserve keeps room on the disk. A full disk takes no delete, no flush
+// and no new manifest: nothing that would free space. So the database keeps a
+// file that has blocks allocated and no bytes, with enough room to write what
+// is in the logs to tables, and some more. When the disk is full the reserve is
+// given up to operations that free space, or whose files do in the end. From
+// then on commits that only take space are refused, until the reserve has been
+// taken again.
 //
-// A tiny database has none, and where the file system does not preallocate there
-// is none at all.
+// A tiny database has no reserve, and neither has one on a file system that
+// does not preallocate.
 package reserve
 
 import (
@@ -21,30 +22,32 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Reserve is the file of one database. It is safe for concurrent use after Init and Adopt.
+// Reserve is the reserve of one database. It is safe for concurrent use after
+// Init and Adopt.
 type Reserve struct {
-	root vfs.FS        // immutable once set in Open: the directory, without what counts, but with what gives descriptors up
-	kick chan struct{} // of one place; wakes the keeper. Immutable
+	root vfs.FS        // immutable once set in Open: the directory, without counting, but with giving up descriptors
+	kick chan struct{} // of capacity one; wakes the keeper. Immutable
 
-	// short is why commits that take space are refused, or nil. Stored under mu.
+	// short is why commits that take space are refused, or nil. Stored under
+	// mu.
 	short atomic.Pointer[error]
 
-	mu      sync.Mutex // leaf; held while the file is made, grown and removed
-	file    vfs.File   // guarded by mu; nil when there is none
-	size    int64      // guarded by mu; what it was given
-	uses    int        // guarded by mu; works in progress that may have been given it
-	left    bool       // guarded by mu; a former process left one
-	opening bool       // guarded by mu; Open goes on, which may take it for anything
-	off     bool       // guarded by mu; there is none and there will be none
+	mu      sync.Mutex // leaf lock; held while the file is made, grown or removed
+	file    vfs.File   // guarded by mu; nil if there is none
+	size    int64      // guarded by mu; the bytes allocated to it
+	uses    int        // guarded by mu; running operations that may have been given it
+	left    bool       // guarded by mu; an earlier process left one
+	opening bool       // guarded by mu; Open is running, and may take it for any purpose
+	off     bool       // guarded by mu; there can be no reserve
 }
 
 // Init makes the reserve usable.
 func (r *Reserve) Init() { r.kick = make(chan struct{}, 1) }
 
-// Due has something when the keeper is to call Keep.
+// Due returns a channel that receives when the keeper is to call Keep.
 func (r *Reserve) Due() <-chan struct{} { return r.kick }
 
-// Lacking is why commits that take space are refused, or nil.
+// Lacking returns why commits that take space are refused, or nil.
 func (r *Reserve) Lacking() error {
 	if err := r.short.Load(); err != nil {
 		return *err
@@ -54,16 +57,16 @@ func (r *Reserve) Lacking() error {
 
 func (r *Reserve) name() string { return base.FileName(base.FileTypeReserve, 0) }
 
-// Adopt notes a reserve that a former process left in root, and that Open begins.
+// Adopt notes a reserve that an earlier process left in root. Open has begun.
 func (r *Reserve) Adopt(root vfs.FS) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	info, err := root.Stat(r.name())
 	r.root, r.opening = root, true
-	r.left = err == nil && info.Size() == 0 && !info.IsDir() // what has bytes is not ours
+	r.left = err == nil && info.Size() == 0 && !info.IsDir() // a file with bytes is not a reserve
 }
 
-// Opened notes that Open is done.
+// Opened notes that Open has ended.
 func (r *Reserve) Opened() {
 	r.mu.Lock()
 	r.opening = false
@@ -71,7 +74,7 @@ func (r *Reserve) Opened() {
 	r.Wake()
 }
 
-// Wake makes the keeper look. It never waits.
+// Wake wakes the keeper. It never waits.
 func (r *Reserve) Wake() {
 	select {
 	case r.kick <- struct{}{}:
@@ -79,8 +82,9 @@ func (r *Reserve) Wake() {
 	}
 }
 
-// GiveUp removes the file, for cause, and reports whether there was one. Commits that take
-// space are refused from then on, unless Open still goes on.
+// GiveUp removes the file, because of cause, and reports whether there was one.
+// From then on commits that take space are refused, unless Open is still
+// running.
 func (r *Reserve) GiveUp(cause error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,8 +100,8 @@ func (r *Reserve) GiveUp(cause error) bool {
 	return true
 }
 
-// Use reports that something may need the reserve until done is called: what it
-// was given is not taken back before that.
+// Use protects what an operation was given of the reserve: it is not taken back
+// before done is called.
 func (r *Reserve) Use() (done func()) {
 	r.mu.Lock()
 	r.uses++
@@ -112,8 +116,8 @@ func (r *Reserve) Use() (done func()) {
 	}
 }
 
-// Lend gives the reserve up until done is called, and is nil where there is
-// neither a reserve nor what was left of one.
+// Lend gives the reserve up until done is called. It returns nil if there is no
+// reserve and nothing left of one.
 func (r *Reserve) Lend(cause error) (done func()) {
 	done = r.Use()
 	if r.GiveUp(cause) || r.short.Load() != nil {
@@ -133,10 +137,10 @@ func (r *Reserve) removeLocked() {
 	r.file, r.size, r.left = nil, 0, false
 }
 
-// Keep makes the reserve at least want, and smaller if it is larger than most.
-// An error is for lack of room, and then commits that take space are refused. For
-// any other reason the database works without a reserve: again says that the
-// reason may pass, and Keep is to be called again.
+// Keep makes the reserve at least want bytes, and shrinks it to most if it is
+// larger. If there is no room it returns an error, and commits that take space
+// are refused. If it fails for another reason, the database works without a
+// reserve: again says that the reason may pass and Keep is to be called again.
 func (r *Reserve) Keep(want, most int64) (again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,9 +158,9 @@ func (r *Reserve) Keep(want, most int64) (again bool, err error) {
 	return err != nil && !r.off, nil
 }
 
-// lasts reports whether a reserve that could not be made can never be: the name is
-// taken by a file that is not ours, or the file system does not preallocate. What
-// else fails, for lack of a descriptor say, may work later.
+// lasts reports whether err means that a reserve can never be made: its name is
+// taken by a foreign file, or the file system does not preallocate. Other
+// failures, such as a lack of descriptors, may pass.
 func lasts(err error) bool {
 	return errors.Is(err, fs.ErrExist) || errors.Is(err, errors.ErrUnsupported)
 }
@@ -187,7 +191,7 @@ func (r *Reserve) keepLocked(want, most int64) error {
 	return nil
 }
 
-// Close lets go of the file, which stays for the next opening.
+// Close closes the file, which stays for the next opening.
 func (r *Reserve) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,19 +201,19 @@ func (r *Reserve) Close() {
 	r.file, r.left, r.off = nil, false, true
 }
 
-// How large a reserve is, in bytes, but for Share.
+// The size of a reserve, in bytes except for Share.
 const (
-	// From is how much a database must hold to have a reserve: tiny ones
-	// stay tiny.
+	// From is the smallest database that has a reserve: tiny ones stay tiny.
 	From = 256 << 10
-	// Share is which part of its files a database keeps free besides, within
-	// Min and Max: room for logs, manifests, and small merges.
+	// Share is the divisor for the further part of its files that a database
+	// keeps free, within Min and Max: room for logs, manifests, and small
+	// merges.
 	Share = 16
 	Min   = 128 << 10
 	Max   = 16 << 20
 )
 
-// Refused is why a batch is refused while the reserve is short, or nil.
+// Refused returns why a batch is refused while the reserve is short, or nil.
 func (r *Reserve) Refused(b *batch.Batch) error {
 	if err := r.short.Load(); err != nil && !Frees(b) {
 		return *err
@@ -217,7 +221,7 @@ func (r *Reserve) Refused(b *batch.Batch) error {
 	return nil
 }
 
-// Frees reports whether a batch does nothing but delete.
+// Frees reports whether a batch only deletes.
 func Frees(b *batch.Batch) bool {
 	for r := b.Reader(); ; {
 		op, ok, err := r.Next()
@@ -230,19 +234,19 @@ func Frees(b *batch.Batch) bool {
 	}
 }
 
-// lendingFS is for files that may take the reserve when they do not fit: those
-// by which space comes back. Of a log that is the header; the keeper of the
-// reserve and the deletes see to what follows.
+// lendingFS gives the reserve to files that do not fit and that free space in
+// the end. For a log that is only the header; the keeper of the reserve and the
+// deletes take care of the rest.
 type lendingFS struct {
 	vfs.FS
 	r *Reserve
 }
 
-// Over returns a directory for files that may take the reserve.
+// Over returns a file system whose files may take the reserve.
 func (r *Reserve) Over(fs vfs.FS) vfs.FS { return &lendingFS{fs, r} }
 
-// again returns the outcome of another attempt at what failed with err, if that
-// was for lack of room and there may be some.
+// again repeats an attempt that failed with err, if that was for lack of room
+// and the reserve gives some. It returns the last error.
 func (f *lendingFS) again(err error, attempt func() error) error {
 	if err == nil || !vfs.IsNoSpace(err) {
 		return err
@@ -278,7 +282,7 @@ type lendingFile struct {
 	vfs.File
 	fs    *lendingFS
 	log   bool // immutable
-	begun bool // of a log: its header is written; owned by the one writer at a time
+	begun bool // of a log: its header is written; owned by the current writer
 }
 
 // Write implements vfs.File.

@@ -1,6 +1,7 @@
-// Package retry runs transactions again that lost to others. Those that lose over the
-// same thing try again one after the other: over a hot key all but one would lose
-// anyway. It knows that a try had a conflict, and not what a transaction is.
+// Package retry runs conflicting transactions again. Transactions that conflict
+// over the same key take turns: otherwise, over a hot key, all but one would
+// lose each round. The package knows that a try had a conflict, and not what a
+// transaction is.
 package retry
 
 import (
@@ -13,23 +14,23 @@ import (
 )
 
 const (
-	// maxTries is after how many tries Do gives up. Every try that fails lost to a
-	// commit, so no contention of a sensible program comes near it: it ends a
-	// function that conflicts with itself.
+	// maxTries is how many tries Do makes. Every try that fails lost to a
+	// commit, so no sensible program reaches it: it stops a function that
+	// conflicts with itself.
 	maxTries = 10_000
-	// soonTries is after how many of them Do begins to pause.
+	// soonTries is how many tries Do makes before it pauses between them.
 	soonTries = 16
-	// patience is for how long Do waits for its turn. A lane keeps order and is not
-	// needed for anything else, and a function that waits for another call of Do may
-	// hold it, so the wait has an end.
+	// patience is how long Do waits for its turn. A lane only keeps order, and
+	// a function that waits for another call of Do may hold one, so the wait
+	// must end.
 	patience = 2 * time.Second
 )
 
-// Lanes order the tries of one database. Each is a lock, of which the runtime serves
-// those that wait in the order in which they came.
+// Lanes order the tries of one database. Each is a lock that the runtime grants
+// in the order of waiting.
 type Lanes [64]chan struct{}
 
-// NewLanes returns lanes that are free.
+// NewLanes returns free lanes.
 func NewLanes() *Lanes {
 	l := new(Lanes)
 	for i := range l {
@@ -38,9 +39,9 @@ func NewLanes() *Lanes {
 	return l
 }
 
-// Do calls try until that returns anything but base.ErrConflict, which comes with a
-// number for what the conflict was over. It gives up with the error of ctx when that
-// ends, and with the conflict after 10,000 tries.
+// Do calls try until it returns anything but base.ErrConflict; with that error
+// it returns a number for what the conflict was over. Do gives up with the
+// error of ctx when that ends, and with the conflict after 10,000 tries.
 func (l *Lanes) Do(ctx context.Context, try func() (over uint64, err error)) error {
 	var p place
 	defer p.leave() // try may panic
@@ -74,9 +75,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// place is what a call of Do holds of a lane.
+// place is the lane that a call of Do holds.
 type place struct {
-	lane chan struct{} // nil: none
+	lane chan struct{} // nil if it holds none
 }
 
 // enter waits for the turn to try again over something. A caller that has the
@@ -99,7 +100,7 @@ func (p *place) enter(ctx context.Context, l *Lanes, over uint64) error {
 	return nil
 }
 
-// leave lets the next one try.
+// leave gives up the turn.
 func (p *place) leave() {
 	if p.lane != nil {
 		<-p.lane

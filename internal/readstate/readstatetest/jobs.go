@@ -20,7 +20,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Install makes the version after an edit current, as readstate.Store.Install says.
+// Install installs the version after an edit: see readstate.Store.Install.
 func (r *Rig) Install(e *manifest.Edit, flushed []*generation.Generation, filtered bool) {
 	r.Helper()
 	next, err := r.Version.Apply(e)
@@ -59,7 +59,7 @@ func (r *Rig) Flush() {
 	r.Install(&j.edit, gens, false)
 }
 
-// Compact merges the levels of a keyspace from one to another into a run of the latter.
+// Compact merges the levels from to to of a keyspace into a run of level to.
 func (r *Rig) Compact(keyspace uint32, from, to int) {
 	r.Helper()
 	s, shard := r.Store.Keep()
@@ -91,8 +91,8 @@ func (r *Rig) Compact(keyspace uint32, from, to int) {
 	r.Install(&j.edit, nil, j.filter != nil)
 }
 
-// AddTable puts a table that fill writes into a run of its own, and returns what the
-// version has of it. change, if not nil, makes that say something else first.
+// AddTable adds a table that fill writes, in a run of its own, and returns its
+// description. change, if not nil, falsifies that first.
 func (r *Rig) AddTable(level int, fill func(w *sstable.Writer), change func(*manifest.FileMeta)) *manifest.FileMeta {
 	r.Helper()
 	id := r.id(base.FileTypeTable)
@@ -133,8 +133,8 @@ func (r *Rig) writer(w interface{ Write([]byte) (int, error) }, id base.Identity
 	return sstable.NewWriter(w, sstable.WriterOptions{ID: id, PageSize: r.o.PageSize, FilterBits: r.o.FilterBits})
 }
 
-// stripes are the sequences at which what is visible has to stay. With Options.KeepAll
-// they are all up to one.
+// stripes returns the sequences at which what is visible must stay. With
+// Options.KeepAll those are all sequences up to end.
 func (r *Rig) stripes(end base.SeqNum) []base.SeqNum {
 	if !r.o.KeepAll {
 		return r.Store.Snapshots.Stripes()
@@ -205,7 +205,7 @@ func (j *job) values() (compaction.ValueOutput, error) {
 	return compaction.ValueOutput{ID: id, Writer: valuelog.NewWriter(f, id, compress.None), Close: f.Close, Abort: func() {}}, nil
 }
 
-// finish writes the pack of the tables that share one.
+// finish writes the pack of the packed tables.
 func (j *job) finish() {
 	j.Helper()
 	if len(j.packed) == 0 {

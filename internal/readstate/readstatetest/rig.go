@@ -1,9 +1,9 @@
-// Package readstatetest makes what package readstate reads: a Rig is a Store over a
-// directory in memory, with what a database does to one. Commits go to the active
-// generation, Rotate, Flush and Compact move them on, and AddTable writes what no commit
-// would. Only test files import it.
+// Package readstatetest provides a Rig for tests: a readstate.Store over a
+// directory in memory, driven as a database drives it. Commits go to the active
+// generation; Rotate, Flush and Compact move them on; AddTable writes tables
+// that no commit would. Only test files import it.
 //
-// One goroutine at a time changes a Rig; any number read its Store beside that.
+// One goroutine at a time changes a Rig, while any number read its Store.
 package readstatetest
 
 import (
@@ -30,27 +30,29 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
-// DB is the number of the database of every Rig.
+// DB is the database id of every Rig.
 const DB = 0x5eed
 
-// Options shape a Rig. Each has a default.
+// Options configure a Rig. Each has a default.
 type Options struct {
 	Budget     int64   // of memory; 64 MiB
 	Memtable   int64   // capacity of each; 1 MiB
-	OpenFiles  int     // 64
+	OpenFiles  int     // size at which tables end; 1 MiB
 	TableSize  uint64  // at which tables end; 1 MiB
-	PageSize   int     // that of package sstable
-	FilterBits float64 // 0: no filters
-	ValuesFrom int     // the length from which values go to value files; 0: none do
+	PageSize   int     // as in package sstable
+	FilterBits float64 // 0 for no filters
+	ValuesFrom int     // the length from which values go to value files; 0 for never
 	Packed     bool    // the tables of a job share a file
 	KeepAll    bool    // jobs keep every version, not only those that snapshots see
-	// Merger is of every keyspace: jobs make one operand of several.
+	// Merger is the merge operator of every keyspace, with which jobs merge
+	// operands.
 	Merger base.Merger
-	// Expire has jobs drop what expired for every snapshot and every read to come.
+	// Expire makes jobs drop values that have expired for every snapshot and
+	// every later read.
 	Expire bool
 }
 
-// Rig is a Store, and what it works with.
+// Rig is a Store with its surroundings.
 type Rig struct {
 	testing.TB
 	Store   *readstate.Store
@@ -59,7 +61,7 @@ type Rig struct {
 	Cache   *cache.Cache
 	Clock   *clock.Clock
 	Version *manifest.Version // the current one
-	Seq     base.SeqNum       // the newest that was applied
+	Seq     base.SeqNum       // the newest sequence applied
 	Filter  compaction.Filter // of Compact
 
 	o    Options
@@ -74,8 +76,8 @@ type Rig struct {
 	closed  bool
 }
 
-// New makes a Rig with an empty generation and no table. When the test ends it is
-// closed, and no State may be left.
+// New returns a Rig with an empty generation and no table. It is closed when
+// the test ends, and no State may be left then.
 func New(t testing.TB, o Options) *Rig {
 	t.Helper()
 	o.Budget = or(o.Budget, 64<<20)
@@ -106,7 +108,7 @@ func New(t testing.TB, o Options) *Rig {
 	return r
 }
 
-// or is a, or b if a is zero.
+// or returns a, or b if a is zero.
 func or[T comparable](a, b T) T {
 	if a == *new(T) {
 		return b
@@ -128,7 +130,7 @@ func (r *Rig) Time() uint64 { return uint64(r.now.Load()) }
 // SetTime sets the clock.
 func (r *Rig) SetTime(ms uint64) { r.now.Store(int64(ms)) }
 
-// Damage lists, and forgets, the damage that reads reported.
+// Damage returns the damage that reads reported since the last call.
 func (r *Rig) Damage() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,7 +139,7 @@ func (r *Rig) Damage() []error {
 	return d
 }
 
-// Removed lists the files that the Store had removed, in that order.
+// Removed returns the files that the Store had removed, in order.
 func (r *Rig) Removed() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,7 +169,7 @@ func (r *Rig) free() {
 	r.freed = true
 }
 
-// Close closes the Store as a database does. Readers go on.
+// Close closes the Store as a database does. Readers continue.
 func (r *Rig) Close() {
 	if r.closed {
 		return
@@ -179,7 +181,7 @@ func (r *Rig) Close() {
 	r.Store.Freed()
 }
 
-// work is the readstate.Work of a Rig.
+// work is the Work of a Rig.
 type work struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -209,7 +211,7 @@ func (w *work) close() {
 	w.wg.Wait()
 }
 
-// generation makes an empty one, which the memory budget is charged for.
+// generation returns an empty generation, charged to the memory budget.
 func (r *Rig) generation() *generation.Generation {
 	m, err := memtable.New(memtable.Options{Capacity: r.o.Memtable, Partitions: 4})
 	r.Check(err)
@@ -217,8 +219,8 @@ func (r *Rig) generation() *generation.Generation {
 	return &generation.Generation{Mem: m, After: r.Seq, Charge: r.o.Memtable}
 }
 
-// Apply gives a batch its sequences and adds it to the active generation. Reads do not
-// see it before Publish.
+// Apply assigns sequences to a batch and adds it to the active generation.
+// Reads do not see it before Publish.
 func (r *Rig) Apply(b *batch.Batch) {
 	r.Helper()
 	r.Check(b.Err())
@@ -248,11 +250,11 @@ func (r *Rig) Apply(b *batch.Batch) {
 	a.Flush()
 }
 
-// Publish makes visible all that was applied.
+// Publish makes visible everything that was applied.
 func (r *Rig) Publish() { r.Store.Publish(r.Seq) }
 
-// Write applies a batch, into a new memtable if the active one is half full, and publishes
-// it.
+// Write applies and publishes a batch, in a new generation if the active one is
+// half full.
 func (r *Rig) Write(b *batch.Batch) {
 	r.Helper()
 	if active := r.Store.Current().Active.Mem; active.Bytes() > active.Capacity()/2 {
@@ -272,7 +274,7 @@ func (r *Rig) Commit(fill func(b *batch.Batch)) base.SeqNum {
 	return r.Seq
 }
 
-// Put commits keys and values of the default keyspace in turns.
+// Put commits alternating keys and values of the default keyspace.
 func (r *Rig) Put(keysAndValues ...string) base.SeqNum {
 	r.Helper()
 	return r.Commit(func(b *batch.Batch) {
@@ -290,7 +292,7 @@ func (r *Rig) Rotate() {
 	r.Store.Rotate(r.generation())
 }
 
-// Rewrite puts another file in the place of one.
+// Rewrite replaces the content of a file.
 func (r *Rig) Rewrite(name string, change func([]byte) []byte) {
 	r.Helper()
 	data := change(r.read(name))
@@ -298,7 +300,7 @@ func (r *Rig) Rewrite(name string, change func([]byte) []byte) {
 	r.write(name, data)
 }
 
-// Adopt copies a file of another Rig.
+// Adopt copies a file of another Rig into this one.
 func (r *Rig) Adopt(from *Rig, name string) {
 	r.Helper()
 	r.write(name, from.read(name))
@@ -327,7 +329,7 @@ func (r *Rig) write(name string, data []byte) {
 	r.Check(f.Close())
 }
 
-// Flip changes a byte of a file; a negative place counts from its end.
+// Flip changes a byte of a file; a negative offset counts from its end.
 func (r *Rig) Flip(name string, at int) {
 	r.Helper()
 	r.Rewrite(name, func(data []byte) []byte {
