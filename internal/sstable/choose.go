@@ -6,14 +6,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/learned"
 )
 
-// tried is about how many entries a code is judged by. All of them would cost
-// as much as the rest of the writer on keys that take several codes; of a page
-// of 70 entries, 8 are enough to see whether a line fits.
+// tried is roughly how many entries a code is judged by. Using all of them
+// would cost as much as the rest of the writer on keys that take several codes;
+// of a page of 70 entries, 8 are enough to see whether a line fits.
 const tried = 1024
 
-// choose picks the code under which the entries lo to hi need the smallest
-// index, and leaves their numbers in xs. The code that served last is tried
-// first, and is taken unseen by the others if one line covers everything.
+// choose returns the code under which the entries lo to hi need the smallest
+// index, and leaves their numbers in xs. It tries the last used code first, and
+// tries no other if one line covers everything.
 func (p *planner) choose(lo, hi, prefix, least int) uint8 {
 	best, bestCost := p.favour, p.try(lo, hi, p.favour, prefix, least)
 	if bestCost > modelBytes && p.favour != 0 {
@@ -40,8 +40,8 @@ func (p *planner) choose(lo, hi, prefix, least int) uint8 {
 	return best
 }
 
-// try says about what the index of the entries lo to hi would take under a
-// code, in bytes, without looking deeper. It looks at a sample.
+// try returns roughly the index bytes of the entries lo to hi under a code,
+// without looking deeper. It uses a sample.
 func (p *planner) try(lo, hi int, code uint8, prefix, least int) int {
 	step := max((hi-lo)/tried, 1)
 	c := p.codes[code]
@@ -66,8 +66,8 @@ func (p *planner) try(lo, hi int, code uint8, prefix, least int) int {
 	return cost
 }
 
-// describe makes a code of some of the entries' keys, or finds the one that is
-// the same.
+// describe returns a code made from some of the entries' keys, an existing one
+// if that is the same.
 func (p *planner) describe(lo, hi, prefix int) (uint8, bool) {
 	p.sample.Reset()
 	step := max((hi-lo)/512, 1)

@@ -10,14 +10,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// DumpOptions choose what Dump writes besides the properties.
+// DumpOptions select what Dump writes besides the properties.
 type DumpOptions struct {
 	Index   bool // every segment
 	Pages   bool // every page
 	Entries bool // every entry
 }
 
-// Dump writes what the table holds as text, for people.
+// Dump writes the content of the table as text, for human readers.
 func (r *Reader) Dump(w io.Writer, o DumpOptions) error {
 	d := dumper{w: w}
 	p := r.props

@@ -5,33 +5,34 @@ import (
 	"github.com/seerdb-go/seerdb/internal/offheap"
 )
 
-// A table can be read without its filter: a read of a key that is not there
-// then looks into a page in vain. So a filter is the first thing to go when
-// memory is short. It lies in memory of its own, which can be given back while
-// the table is being read, and be read from the file again.
+// A table can be read without its filter; a read of an absent key then searches
+// a page in vain. So filters are the first to go when memory is short. A filter
+// has memory of its own, which can be freed while the table is in use, and can
+// be read from the file again.
 
-// Memory accounts for what readers keep in memory outside of the cache.
+// Memory accounts for what readers keep in memory outside the cache.
 type Memory interface {
-	// Take notes that n bytes more are kept, or that -n were given back.
+	// Take records n more bytes, or -n fewer if n is negative.
 	Take(n int64)
-	// Admit notes n bytes more for a filter if there is room for it.
+	// Admit records n more bytes for a filter if there is room for it, and
+	// reports whether there is.
 	Admit(n int64) bool
 }
 
-// unlimited is the Memory of readers that have none.
+// unlimited is the Memory of readers without one.
 type unlimited struct{}
 
 func (unlimited) Take(int64)       {}
 func (unlimited) Admit(int64) bool { return true }
 
-// smallFilter is the size up to which a filter lies with the index: apart from
-// it a page of the system's would be half empty, and be one more to map.
+// smallFilter is the size up to which a filter is stored with the index: on its
+// own it would leave a memory page half empty, and be one more to map.
 const smallFilter = 8 << 10
 
 // resident is a filter in memory. It is immutable.
 type resident struct {
 	filter.Filter
-	mem []byte // off-heap, of its own; nil if the filter lies in Reader.meta
+	mem []byte // off-heap, of its own; nil if the filter is in Reader.meta
 }
 
 func (f *resident) free(m Memory) {
@@ -44,8 +45,8 @@ func (f *resident) free(m Memory) {
 // filterApart reports whether the filter has memory of its own.
 func (r *Reader) filterApart() bool { return r.filterAt.len > smallFilter }
 
-// FilterBytes returns the memory of a filter that can be left out; 0 if the
-// table has none, or one that is too small for that.
+// FilterBytes returns the memory of a filter that can be left out, or 0 if the
+// table has none, or only a small one.
 func (r *Reader) FilterBytes() int64 {
 	if !r.filterApart() {
 		return 0
@@ -56,19 +57,19 @@ func (r *Reader) FilterBytes() int64 {
 // FilterLeftOut reports whether the table has a filter that is not in memory.
 func (r *Reader) FilterLeftOut() bool { return r.filterAt.len > 0 && r.filter.Load() == nil }
 
-// MemBytes returns the memory that the open table takes outside of the cache,
+// MemBytes returns the memory that the open table takes outside the cache,
 // without a filter that can be left out.
 func (r *Reader) MemBytes() int64 { return r.charged }
 
-// MayContain reports whether the table may hold the user key with this hash
-// (base.Hash). False is certain.
+// MayContain reports whether the table may have the user key with this hash
+// (base.Hash). If it returns false the key is not there.
 func (r *Reader) MayContain(hash uint64) bool {
 	f := r.filter.Load()
 	return f == nil || f.MayContain(hash)
 }
 
-// openFilter opens a filter that lies in meta, or reads one that lies apart if
-// there is room for it.
+// openFilter opens a filter in meta, or reads a separate one if there is room
+// for it.
 func (r *Reader) openFilter() error {
 	if r.filterApart() {
 		_, err := r.LoadFilter()
@@ -86,8 +87,8 @@ func (r *Reader) openFilter() error {
 	return nil
 }
 
-// LoadFilter reads the filter if it is left out and there is room for it, and
-// reports whether it is in memory now.
+// LoadFilter reads the filter if it was left out and there is room now. It
+// reports whether the filter is in memory.
 func (r *Reader) LoadFilter() (bool, error) {
 	switch n := r.FilterBytes(); {
 	case !r.FilterLeftOut():
@@ -116,9 +117,9 @@ func (r *Reader) LoadFilter() (bool, error) {
 	return err == nil, r.inPack(err)
 }
 
-// DropFilter takes the filter out of the reader, if it can be left out, and
-// returns what frees its memory, or nil. The caller calls that once no
-// MayContain runs any more that began before.
+// DropFilter removes the filter from memory if it can be left out. It returns a
+// func that frees the memory, or nil. The caller calls that once every
+// MayContain that began before has ended.
 func (r *Reader) DropFilter() (free func()) {
 	f := r.filter.Load()
 	if f == nil || f.mem == nil || !r.filter.CompareAndSwap(f, nil) {

@@ -12,8 +12,8 @@ import (
 const (
 	// magic ends every table.
 	magic = "seertbl\x01"
-	// footerSize is fixed for ever: a reader of any version finds the format
-	// version in it.
+	// footerSize never changes: a reader of any version finds the format
+	// version in the footer.
 	footerSize = 88
 	// A page ends with u8 codec, u32 length before compression (only if the
 	// codec is not none), u32 checksum.
@@ -21,15 +21,15 @@ const (
 	packedTrailer = 1 + 4 + 4
 	sumSize       = 4
 	minStoredPage = rawTrailer + 1
-	// maxPageSize is above the largest page: one entry of the largest size.
+	// maxPageSize is more than the largest page: one entry of the largest size.
 	maxPageSize = base.MaxValueSize + base.MaxKeySize + 4096
-	// maxRatio bounds what a page may grow to when it is read, so that a
-	// crafted file of a few bytes cannot ask for a lot of memory. The writer
-	// stores a page raw rather than exceed it.
+	// maxRatio bounds how much larger a page may be than it is in the file, so
+	// that a crafted file of a few bytes cannot make a reader allocate much
+	// memory. The writer stores a page uncompressed rather than exceed it.
 	maxRatio = 1 << 14
 )
 
-// section is where a part of the metadata lies; its checksum follows it.
+// section is the position of a part of the metadata; its checksum follows it.
 type section struct{ off, len uint64 }
 
 // footer is the end of a table file:
@@ -67,12 +67,12 @@ func footerSum(b []byte, id base.Identity, off int64) uint32 {
 	return base.ExtendChecksum(id.Checksum(off, b[:72]), b[76:])
 }
 
-// parseFooter checks the footer, which lies at off.
+// parseFooter decodes and checks the footer at off.
 func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 	var f footer
 	name := id.Name()
 	if string(b[80:]) != magic {
-		return f, base.Corruptf(name, off, "no table ends here: magic %x", b[80:])
+		return f, base.Corruptf(name, off, "the file does not end like a table: its magic is %x", b[80:])
 	}
 	if footerSum(b, id, off) != le.Uint32(b[72:]) {
 		if other, ok := identify(b, off); ok && other != id {
@@ -87,7 +87,8 @@ func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 	for i, s := range []*section{&f.filter, &f.index, &f.props} {
 		s.off, s.len = le.Uint64(b[i*16:]), le.Uint64(b[i*16+8:])
 	}
-	// The three lie back to back before the footer, each with its checksum.
+	// The three are contiguous before the footer, each followed by its
+	// checksum.
 	end := uint64(off)
 	for _, s := range []*section{&f.props, &f.index, &f.filter} {
 		if s.off > end || end-s.off < sumSize || end-s.off-sumSize != s.len {
@@ -96,12 +97,13 @@ func parseFooter(b []byte, id base.Identity, off int64) (footer, error) {
 		end = s.off
 	}
 	if said, _ := identify(b, off); f.format == 0 || said != id {
-		return f, base.Corruptf(name, off, "malformed footer")
+		return f, base.Corruptf(name, off, "the footer has a wrong identity or format")
 	}
 	return f, nil
 }
 
-// identify returns which table a footer at off says that it ends, if it is one.
+// identify returns the identity in the footer at off, and false if there is no
+// sound footer.
 func identify(b []byte, off int64) (id base.Identity, ok bool) {
 	id = base.Identity{
 		DB: le.Uint64(b[48:]), Type: base.FileTypeTable, Num: base.FileNum(le.Uint64(b[56:])),
@@ -110,8 +112,8 @@ func identify(b []byte, off int64) (id base.Identity, ok bool) {
 	return id, string(b[80:]) == magic && footerSum(b, id, off) == le.Uint32(b[72:])
 }
 
-// Identify returns which table a file of size bytes was written as, whatever it
-// is called now, if it ends in a sound footer.
+// Identify returns the identity in the footer of a table of size bytes,
+// whatever the file is called now. ok is false if there is no sound footer.
 func Identify(r io.ReaderAt, size int64) (id base.Identity, ok bool) {
 	var b [footerSize]byte
 	off := size - footerSize
@@ -124,9 +126,9 @@ func Identify(r io.ReaderAt, size int64) (id base.Identity, ok bool) {
 	return identify(b[:], off)
 }
 
-// Properties describe a table. They are filled by the writer and read back by
-// Open. What they say of keys and sequences is about entries; Bounds is about
-// range tombstones as well.
+// Properties describe a table. The writer fills them in and Open reads them
+// back. Keys and sequences in them are those of entries; Bounds covers range
+// tombstones as well.
 type Properties struct {
 	Entries       uint64
 	Keys          uint64 // distinct user keys
@@ -138,8 +140,8 @@ type Properties struct {
 	SmallestSeq   base.SeqNum
 	LargestSeq    base.SeqNum
 	Pages         uint64
-	LearnedPages  uint64 // pages that a model tells apart
-	FencePages    uint64 // pages with a separator of their own
+	LearnedPages  uint64 // pages found by a model
+	FencePages    uint64 // pages with a separator each
 	Segments      uint64 // models and fences together
 	RawBytes      uint64 // of pages before compression
 	DataBytes     uint64 // of pages in the file
@@ -177,7 +179,7 @@ const (
 )
 
 // append encodes the properties: uvarint tag, uvarint length, payload; numbers
-// are uvarints, and absent when zero. A reader skips tags it does not know.
+// are uvarints, and left out when zero. Readers skip tags they do not know.
 func (p *Properties) append(dst []byte) []byte {
 	for tag, v := range p.numbers() {
 		if v != nil {
@@ -197,7 +199,7 @@ func (p *Properties) append(dst []byte) []byte {
 	return dst
 }
 
-// bounds are those of all entries and range tombstones.
+// bounds are the bounds of all entries and range tombstones.
 type bounds struct {
 	smallest               []byte
 	end                    base.End
@@ -223,7 +225,7 @@ func (p *Properties) bounds() bounds {
 		}
 	}
 	if b.end.Bound == base.BoundNone {
-		// Name the largest key there is.
+		// Without an end, name the largest key there is.
 		b.end.Key = p.Ranges.At(p.Ranges.Len() - 1).Lo
 		if p.Entries > 0 && bytes.Compare(p.Largest, b.end.Key) > 0 {
 			b.end.Key = p.Largest
@@ -233,7 +235,8 @@ func (p *Properties) bounds() bounds {
 }
 
 // Bounds returns the smallest user key of all entries and range tombstones, and
-// where they end. If that is nowhere, its key is the largest that is named.
+// the end of their keys. If there is no end, its Key is the largest key in the
+// table.
 func (p *Properties) Bounds() (smallest []byte, end base.End) {
 	b := p.bounds()
 	return b.smallest, b.end
@@ -253,7 +256,7 @@ func appendBytes(dst []byte, tag int, b []byte) []byte {
 	return append(dst, b...)
 }
 
-// parseProperties answers false when b is not what append makes.
+// parseProperties is the inverse of append. It returns false for other bytes.
 func parseProperties(b []byte) (*Properties, bool) {
 	p := &Properties{}
 	numbers := p.numbers()

@@ -10,14 +10,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/learned"
 )
 
-// index says on which page a key lies. It is used as it lies in the file:
-// columns of little-endian numbers, resident, with nothing to decode.
+// index maps a key to its page. It is used as it is in the file: resident
+// columns of little-endian numbers, with nothing to decode.
 //
-// A segment is a stretch of pages behind one separator, a key s such that
-// everything before the segment is less than s and nothing in it is. A segment
-// is either a fence, a single page, or has a model that tells its pages apart.
-// A table of fences only is the classical index; the two live side by side in
-// one table, each where it is smaller.
+// A segment is one or more consecutive pages with one separator, a key s such
+// that everything before the segment is less than s and nothing in it is. A
+// segment is either a fence, a single page, or has a model that maps a key to
+// one of its pages. An index of fences only is the classical one; a table uses
+// both, each where it is smaller.
 //
 //	 0  u32 pages       4  u32 segments    8  u32 models   12  u32 extensions
 //	16  u32 length of the prefix          20  u32 length of the heap
@@ -37,17 +37,17 @@ import (
 //	    prefix       what all keys of the table begin with
 //	    heap         extensions and model prefixes
 //
-// words is segments/64 rounded up, and 0 when there are no models (or no
+// words is segments/64 rounded up, or 0 if there are no models (or no
 // extensions) at all, so that an index of fences pays nothing for models.
 //
-// A model: u64 X0, u64 slope, u32 pages beyond one of all models before it,
-// u32 and u32 offset and length in the heap of what its keys share behind the
+// A model: u64 X0, u64 slope, u32 pages beyond one of all models before it, u32
+// and u32 offset and length in the heap of what its keys share after the
 // table's prefix, u8 code (0: raw), u8 shift, u16 zero.
 //
-// An extension: u8, whose low 4 bits are the length of the head and whose bit
-// 4 says that a u64 trailer follows; then the rest of the separator. A
-// separator needs none if it has at most 8 bytes behind the prefix and its
-// last byte is not zero: then no key with an equal zero-padded head is less.
+// An extension: u8, whose low 4 bits are the length of the head and whose bit 4
+// says that a u64 trailer follows; then the rest of the separator. A separator
+// needs none if it has at most 8 bytes after the prefix and its last byte is
+// not zero: then no key with an equal zero-padded head is less.
 type index struct {
 	// Immutable after openIndex. The slices point into the table's metadata.
 	pages, segments, models, exts int
@@ -72,9 +72,9 @@ const (
 
 var le = binary.LittleEndian
 
-// find returns the page on which (key, t) lies or would lie: no entry of an
-// earlier page is at or after it, and no entry of a later page is before it.
-// hint is about where on the page, as a fraction of 2^31, or noHint.
+// find returns the page of (key, t): no entry of an earlier page is at or after
+// it, and no entry of a later page is before it. hint is the approximate
+// position on the page, as a fraction of 2^31, or noHint.
 func (x *index) find(key []byte, t base.Trailer) (page, hint int) {
 	rest := key
 	if n := len(x.prefix); n != 0 {
@@ -104,7 +104,8 @@ func (x *index) find(key []byte, t base.Trailer) (page, hint int) {
 	return x.predict(rank, first, key)
 }
 
-// predict asks model m, whose segment begins at page first.
+// predict returns the page and hint of model m, whose segment begins at page
+// first.
 func (x *index) predict(m, first int, key []byte) (page, hint int) {
 	b := x.model[m*modelSize : m*modelSize+modelSize : m*modelSize+modelSize]
 	last := first + x.extraBefore(m+1) - x.extraBefore(m)
@@ -128,8 +129,8 @@ func (x *index) predict(m, first int, key []byte) (page, hint int) {
 	return first + int(pos>>32), int(uint32(pos) >> 1)
 }
 
-// extraBefore returns how many pages beyond one the models before m have
-// together.
+// extraBefore returns how many pages beyond one each the models before m have
+// in total.
 func (x *index) extraBefore(m int) int {
 	if m >= x.models {
 		return x.pages - x.segments
@@ -137,9 +138,9 @@ func (x *index) extraBefore(m int) int {
 	return int(le.Uint32(x.model[m*modelSize+16:]))
 }
 
-// lastHead returns the last segment whose head is <= h. The first segment's
-// head is 0, so there is one. Which way a step goes is a coin toss, so it is
-// taken by arithmetic, not by a branch.
+// lastHead returns the last segment whose head is <= h. There is one, since the
+// first segment's head is 0. The direction of a step is a coin toss, so it is
+// computed by arithmetic and not by a branch.
 func (x *index) lastHead(h uint64) int {
 	seg, n := 0, x.segments
 	for n > 1 {
@@ -151,14 +152,14 @@ func (x *index) lastHead(h uint64) int {
 	return seg
 }
 
-// tie finds, among the segments whose head is h, seg being the last of them,
-// the last whose separator is at or before (prefix + rest, t). It may be one
-// before them all.
+// tie returns, among the segments with head h, the last of which is seg, the
+// last one whose separator is at or before (prefix + rest, t). If there is none
+// it returns the segment before them.
 func (x *index) tie(seg int, h uint64, rest []byte, t base.Trailer) int {
 	if x.separatorAtMost(seg, rest, t) {
 		return seg
 	}
-	lo, hi := 0, seg // hi: too large. lo: head < h, or at most
+	lo, hi := 0, seg // hi is too large; lo has a head < h, or is not too large
 	if h != 0 {
 		lo = x.lastHead(h - 1)
 	}
@@ -172,8 +173,8 @@ func (x *index) tie(seg int, h uint64, rest []byte, t base.Trailer) int {
 	return lo
 }
 
-// separatorAtMost compares the separator of a segment with a key whose head is
-// the same.
+// separatorAtMost reports whether the separator of a segment is at or before a
+// key with the same head.
 func (x *index) separatorAtMost(seg int, rest []byte, t base.Trailer) bool {
 	word, bit := seg>>6, uint64(1)<<(seg&63)
 	set := le.Uint64(x.extBits[word*8:])
@@ -197,7 +198,8 @@ func compareExtension(ext, rest []byte, t base.Trailer) int {
 	return base.Compare(tail, st, rest[tl:], t)
 }
 
-// offset returns where page i begins; offset(pages) is where the last one ends.
+// offset returns the offset of page i; offset(pages) is the end of the last
+// page.
 func (x *index) offset(i int) int64 {
 	k, j := i>>anchorShift, uint64(i&anchorMask)
 	a, b := le.Uint64(x.anchors[k*8:]), le.Uint64(x.anchors[k*8+8:])
@@ -214,8 +216,8 @@ func (x *index) residual(i int) int64 {
 	return int64(le.Uint64(x.residuals[i*8:]))
 }
 
-// extent returns where page i begins and how long it is: offset twice, mostly
-// from one pair of anchors.
+// extent returns the offset and length of page i: offset twice, mostly from one
+// pair of anchors.
 func (x *index) extent(i int) (off int64, stored int) {
 	k, j := i>>anchorShift, uint64(i&anchorMask)
 	if j == anchorMask {
@@ -230,7 +232,7 @@ func (x *index) extent(i int) (off int64, stored int) {
 	return off, int(next - off)
 }
 
-// rawLen returns the length of page i before compression, 0 if it is not
+// rawLen returns the length of page i before compression, or 0 if it is not
 // compressed.
 func (x *index) rawLen(i int) int {
 	switch x.rawWidth {
@@ -242,11 +244,11 @@ func (x *index) rawLen(i int) int {
 	return int(le.Uint32(x.rawLens[i*4:]))
 }
 
-var errBadIndex = errors.New("the index does not add up")
+var errBadIndex = errors.New("the parts of the index contradict each other")
 
-// openIndex makes an index of its bytes, which describe pages that lie back to
-// back in the first size bytes of the file. Everything that a lookup follows
-// blindly is proven here.
+// openIndex returns the index in b, which must describe contiguous pages in the
+// first size bytes of the file. It verifies everything that lookups rely on
+// without checks.
 func openIndex(b []byte, size int64) (*index, error) {
 	if len(b) < indexHeaderSize {
 		return nil, errBadIndex
@@ -255,7 +257,7 @@ func openIndex(b []byte, size int64) (*index, error) {
 	for i := range n {
 		u := le.Uint32(b[i*4:])
 		if uint64(u) > uint64(len(b)) {
-			return nil, errBadIndex // every count is of things that take a byte
+			return nil, errBadIndex // each counts things of at least a byte
 		}
 		n[i] = int(u)
 	}
@@ -318,7 +320,7 @@ func (x *index) openCodes(b []byte) bool {
 	return true
 }
 
-// checkSegments proves the ranks, the models and the extensions.
+// checkSegments verifies the ranks, the models and the extensions.
 func (x *index) checkSegments() bool {
 	if le.Uint64(x.heads) != 0 || !checkRanks(x.modelBits, x.modelRanks, x.segments, x.models) ||
 		!checkRanks(x.extBits, x.extRanks, x.segments, x.exts) || x.exts > 0 && x.extBits[0]&1 != 0 {
@@ -351,8 +353,8 @@ func (x *index) checkSegments() bool {
 	return true
 }
 
-// checkRanks proves that ranks count the bits, of which there are total, all
-// within the first n.
+// checkRanks verifies that ranks count the bits of set, and that there are
+// total bits, all within the first n.
 func checkRanks(set, ranks []byte, n, total int) bool {
 	sum := 0
 	for i := range len(set) / 8 {
@@ -367,7 +369,7 @@ func checkRanks(set, ranks []byte, n, total int) bool {
 	return sum == total
 }
 
-// checkOffsets proves that the pages fill the first size bytes, in order.
+// checkOffsets verifies that the pages fill the first size bytes, in order.
 func (x *index) checkOffsets(size int64) bool {
 	if x.offset(0) != 0 || x.offset(x.pages) != size {
 		return false
@@ -383,11 +385,11 @@ func (x *index) checkOffsets(size int64) bool {
 	return true
 }
 
-// memBytes returns what the index occupies besides its bytes.
+// memBytes returns the memory of the index besides its bytes.
 func (x *index) memBytes() int64 {
 	n := int64(256)
 	for _, c := range x.codes {
-		if c != nil { // the first is the raw one; a table without entries has none
+		if c != nil { // the first, for raw, is nil; a table without entries has none
 			n += int64(c.MemBytes())
 		}
 	}

@@ -9,20 +9,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// indexBuilder collects what an index consists of while pages are written.
+// indexBuilder collects the parts of an index while pages are written.
 type indexBuilder struct {
 	offsets []int64  // where each page begins
-	rawLens []uint32 // 0: stored as it is
+	rawLens []uint32 // 0 if not compressed
 	segs    []builtSegment
 	keys    []byte // separators and model prefixes
 	codes   []byte
 	packed  bool // a page is compressed
 }
 
-// builtSegment is a segment. Its strings lie in keys.
+// builtSegment is a segment. Its strings are in keys.
 type builtSegment struct {
 	sepOff, sepLen uint32
-	trailer        base.Trailer // TrailerMax: the separator has none
+	trailer        base.Trailer // TrailerMax if the separator has none
 	hasModel       bool
 	code           uint8
 	model          learned.Model
@@ -34,8 +34,8 @@ func (b *indexBuilder) reset() {
 	*b = indexBuilder{offsets: b.offsets[:0], rawLens: b.rawLens[:0], segs: b.segs[:0], keys: b.keys[:0], codes: b.codes[:0]}
 }
 
-// addSegment begins a segment at the next page. The first of a table has an
-// empty separator.
+// addSegment begins a segment at the next page. The first segment of a table
+// has an empty separator.
 func (b *indexBuilder) addSegment(sep []byte, t base.Trailer) *builtSegment {
 	b.segs = append(b.segs, builtSegment{
 		sepOff: uint32(len(b.keys)), sepLen: uint32(len(sep)), trailer: t, firstPage: uint32(len(b.offsets)),
@@ -44,8 +44,8 @@ func (b *indexBuilder) addSegment(sep []byte, t base.Trailer) *builtSegment {
 	return &b.segs[len(b.segs)-1]
 }
 
-// setModel gives s a model over keys that begin with prefix. Consecutive
-// models mostly share theirs, which is kept once.
+// setModel gives s a model over keys that begin with prefix. Consecutive models
+// mostly share a prefix, which is then stored once.
 func (b *indexBuilder) setModel(s *builtSegment, m learned.Model, code uint8, prefix []byte) {
 	s.hasModel, s.model, s.code = true, m, code
 	for i := len(b.segs) - 2; i >= 0 && i >= len(b.segs)-4; i-- {
@@ -65,20 +65,21 @@ func (b *indexBuilder) addPage(off int64, rawLen int) {
 	b.packed = b.packed || rawLen != 0
 }
 
-// estimate is about the size of the index so far.
+// estimate returns roughly the size of the index so far.
 func (b *indexBuilder) estimate() int { return 64 + 4*len(b.offsets) + 12*len(b.segs) + len(b.keys) }
 
-// separator returns the shortest string s with prev < s <= first; when both are
-// one user key, that key, and a trailer such that the two entries are parted.
+// separator returns the shortest string s with prev < s <= first. If both are
+// one user key it returns that key, with a trailer that separates the two
+// entries.
 func separator(prev []byte, prevT base.Trailer, first []byte) ([]byte, base.Trailer) {
 	n := block.CommonPrefix(prev, first)
 	if n == len(first) {
-		return first, prevT - 1 // trailers descend: the first that sorts after prevT
+		return first, prevT - 1 // trailers descend: this is the first after prevT
 	}
 	return first[:n+1], base.TrailerMax
 }
 
-// finish appends the index of a table whose keys all begin with prefix, and
+// finish appends the index of a table whose keys all begin with prefix and
 // whose last page ends at end.
 func (b *indexBuilder) finish(dst, prefix []byte, end int64) []byte {
 	var heads, models, modelBits, modelRanks, extBits, extRanks, extOffs, heap, shared []byte
@@ -129,7 +130,8 @@ func (b *indexBuilder) finish(dst, prefix []byte, end int64) []byte {
 		extBits, extRanks = rankColumns(extSet)
 		extOffs = le.AppendUint32(extOffs, uint32(len(heap)))
 	}
-	// Extensions end where the next begins, so what models share comes behind.
+	// Extensions end where the next one begins, so the models' prefixes come
+	// after all of them.
 	for m := range nModels {
 		off := models[m*modelSize+20:]
 		le.PutUint32(off, le.Uint32(off)+uint32(len(heap)))
@@ -171,7 +173,7 @@ func rankColumns(set []uint64) (words, ranks []byte) {
 	return words, ranks
 }
 
-// offsetColumns stores the offsets of the pages as the distance from the line
+// offsetColumns stores the offsets of the pages as distances from the line
 // between two anchors, mostly in 2 bytes a page.
 func (b *indexBuilder) offsetColumns(end int64) (anchors, residuals []byte, width int) {
 	offs := append(b.offsets, end)
@@ -183,7 +185,7 @@ func (b *indexBuilder) offsetColumns(end int64) (anchors, residuals []byte, widt
 		if i <= n {
 			a = uint64(offs[i])
 		} else if from := i - 1<<anchorShift; from < n {
-			// The last stretch is cut short: go on at its pace.
+			// The last stretch is shorter: continue its slope.
 			a = uint64(offs[from]) + uint64(end-offs[from])<<anchorShift/uint64(n-from)
 		} else {
 			a = uint64(end)

@@ -6,21 +6,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// IterOptions say how an iterator reads.
+// IterOptions configure how an iterator reads.
 type IterOptions struct {
-	// Scan says that pages are read in passing and are not worth keeping.
+	// Scan marks pages as read in passing, which are not worth keeping.
 	Scan bool
-	// Bypass reads ahead in large pieces into a buffer of the iterator's own
-	// and leaves the cache alone. For compactions.
+	// Bypass reads ahead in large pieces into a buffer of the iterator's own,
+	// and does not use the cache. For compactions.
 	Bypass bool
 }
 
 // Iter walks a table. It implements base.Iterator. The zero Iter is ready for
-// Init, and one that was closed can be initialised again, with its memory
-// kept. It pins one page at a time.
+// Init; a closed one can be initialised again and keeps its memory. It pins one
+// page at a time.
 //
 // The position is entry i of page n; n is -1 before the first page and pages
-// behind the last. The page of the position is open, unless n is outside.
+// after the last. The page of the position is open, unless n is outside.
 type Iter struct {
 	r    *Reader
 	o    IterOptions
@@ -31,14 +31,14 @@ type Iter struct {
 	open bool
 	used bool // positioned since Init
 	page block.Page
-	ref  cache.Handle // what keeps page alive, unless ahead does
-	key  []byte       // the page's prefix, and behind it the rest of the key
+	ref  cache.Handle // keeps page alive, unless ahead does
+	key  []byte       // the page's prefix, followed by the rest of the key
 	spans
 }
 
 var _ base.Iterator = (*Iter)(nil)
 
-// NewIter makes an iterator.
+// NewIter returns an iterator.
 func (r *Reader) NewIter(o IterOptions) *Iter {
 	it := &Iter{}
 	it.Init(r, o)
@@ -52,11 +52,11 @@ func (it *Iter) Init(r *Reader, o IterOptions) {
 	it.n, it.i, it.used = -1, 0, false
 	it.spans.reset()
 	if r.index.pages == 0 {
-		it.r = nil // there is nothing to walk
+		it.r = nil // the table has no entries
 	}
 }
 
-// leave gives up the open page.
+// leave releases the open page.
 func (it *Iter) leave() {
 	if it.open {
 		it.open = false
@@ -68,14 +68,14 @@ func (it *Iter) leave() {
 // Err returns the error that ended the walk, or nil.
 func (it *Iter) Err() error { return it.err }
 
-// Close releases what the iterator pins and returns Err. Idempotent.
+// Close releases what the iterator pins and returns Err. It is idempotent.
 func (it *Iter) Close() error {
 	it.leave()
 	it.r = nil
 	return it.err
 }
 
-// enter opens page n, if it is not open already.
+// enter opens page n if it is not open.
 func (it *Iter) enter(n, hint int) bool {
 	if it.open && it.n == n {
 		return true
@@ -96,8 +96,8 @@ func (it *Iter) enter(n, hint int) bool {
 	return true
 }
 
-// begin lands on entry i of the page just entered. Only now is the key buffer
-// overwritten: the key sought may lie in it.
+// begin lands on entry i of the page just entered. Only here is the key buffer
+// overwritten: the key sought may be in it.
 func (it *Iter) begin(i int) *base.KV {
 	it.i = i
 	it.key = append(it.key[:0], it.page.Prefix()...)
@@ -123,7 +123,7 @@ func (it *Iter) SeekGE(key []byte, t base.Trailer) *base.KV {
 	}
 	i, same := it.page.Search(key, t, scaleHint(hint, it.page.Len()))
 	if same && it.r.seq != 0 {
-		// What the file calls 0 may be newer than t.
+		// Entries with sequence 0 in the file may be newer than t.
 		if at, _ := it.page.Entry(i); at|it.r.seq > t {
 			i++
 		}
@@ -169,7 +169,7 @@ func (it *Iter) Last() *base.KV {
 	return it.begin(it.page.Len() - 1)
 }
 
-// Next moves on by one entry.
+// Next goes to the next entry.
 func (it *Iter) Next() *base.KV {
 	if it.open {
 		if it.i++; it.i < it.page.Len() {
@@ -186,7 +186,7 @@ func (it *Iter) Next() *base.KV {
 	return nil
 }
 
-// Prev moves back by one entry.
+// Prev goes to the previous entry.
 func (it *Iter) Prev() *base.KV {
 	if it.open {
 		if it.i--; it.i >= 0 {

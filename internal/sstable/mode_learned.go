@@ -2,5 +2,5 @@
 
 package sstable
 
-// AutoMode is what IndexAuto means: see mode_auto.go.
+// AutoMode is the meaning of IndexAuto: see mode_auto.go.
 const AutoMode = IndexLearned

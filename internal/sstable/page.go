@@ -13,12 +13,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// load makes p a view of page n, kept alive by ref, which must hold nothing.
-// hint is where on the page the caller will look, or noHint.
+// load makes p a view of page n, kept alive by ref, which must be empty. hint
+// is the position on the page that the caller will look at, or noHint.
 func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) error {
 	off, stored := r.index.extent(n)
-	// What is cached is the page before compression. One that is not
-	// compressed is read straight into the cache, its trailer included.
+	// The cache has pages as they were before compression. A page that is not
+	// compressed is read straight into the cache, with its trailer.
 	size := r.index.rawLen(n)
 	if size == 0 {
 		size = stored
@@ -53,8 +53,8 @@ func (r *Reader) load(n, hint int, scan bool, ref *cache.Handle, p *block.Page) 
 	return nil
 }
 
-// checkPlace panics if page n, whose checksum is good, does not hold together,
-// or if the index leads its keys elsewhere.
+// checkPlace panics if page n, whose checksum is good, is malformed, or if the
+// index leads its keys to another page.
 func (r *Reader) checkPlace(b []byte, n int) {
 	var p block.Page
 	if err := errors.Join(p.Open(b), p.Check()); err != nil {
@@ -97,21 +97,21 @@ func (r *Reader) fill(b []byte, n int, off int64, stored int) error {
 	return r.unpack(b, s, off)
 }
 
-// storedBuffers hold compressed pages between the read and the decompression.
+// storedBuffers holds buffers for compressed pages.
 var storedBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// unpack checks the stored bytes s of a compressed page, which lies at off,
-// and decompresses them into b, whose length the index gave.
+// unpack checks the stored bytes s of a compressed page at off, and
+// decompresses them into b, whose length the index gave.
 func (r *Reader) unpack(b, s []byte, off int64) error {
 	if len(s) < packedTrailer {
-		return base.Corruptf(r.id.Name(), off, "page of %d bytes", len(s))
+		return base.Corruptf(r.id.Name(), off, "page of %d bytes is too short", len(s))
 	}
 	codec := compress.Codec(s[len(s)-packedTrailer])
 	if err := r.checkPage(s, off, codec); err != nil {
 		return err
 	}
 	if rawLen := le.Uint32(s[len(s)-packedTrailer+1:]); uint64(rawLen) != uint64(len(b)) || codec == compress.None {
-		return base.Corruptf(r.id.Name(), off, "page says %d bytes before compression, the index %d", rawLen, len(b))
+		return base.Corruptf(r.id.Name(), off, "the page has %d bytes before compression, the index says %d", rawLen, len(b))
 	}
 	if err := compress.Decode(b, s[:len(s)-packedTrailer], codec); err != nil {
 		return damaged(r.id.Name(), off, "page", err)
@@ -119,19 +119,19 @@ func (r *Reader) unpack(b, s []byte, off int64) error {
 	return nil
 }
 
-// checkPage proves the checksum of a stored page.
+// checkPage verifies the checksum of a stored page.
 func (r *Reader) checkPage(s []byte, off int64, codec compress.Codec) error {
 	body := s[:len(s)-sumSize]
 	if r.id.Checksum(off, body) != le.Uint32(s[len(body):]) {
 		return base.Corruptf(r.id.Name(), off, "page checksum mismatch")
 	}
 	if codec == compress.None && compress.Codec(body[len(body)-1]) != compress.None {
-		return base.Corruptf(r.id.Name(), off, "page is compressed, the index says it is not")
+		return base.Corruptf(r.id.Name(), off, "the page is compressed, but the index says that it is not")
 	}
 	return nil
 }
 
-// scaleHint turns the index's hint into an entry.
+// scaleHint turns the index's hint into an entry number.
 func scaleHint(hint, n int) int {
 	if hint < 0 {
 		return block.NoHint

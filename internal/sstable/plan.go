@@ -6,48 +6,48 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// IndexMode chooses how a table's pages are found.
+// IndexMode is the kind of index of a table.
 type IndexMode uint8
 
 const (
-	// IndexAuto learns where that makes the index smaller, and uses fences
+	// IndexAuto uses models where they make the index smaller, and fences
 	// elsewhere.
 	IndexAuto IndexMode = iota
-	// IndexLearned learns wherever a line covers two pages.
+	// IndexLearned uses a model wherever a line covers two pages.
 	IndexLearned
-	// IndexFences never learns: the classical twin.
+	// IndexFences uses no models: the classical index.
 	IndexFences
 )
 
 const (
-	// maxDepth bounds how often a group of keys with one number is looked at
-	// through a deeper window. Each time costs a pass over the group.
+	// maxDepth bounds how often a group of keys with one number is planned with
+	// a deeper window. Each time costs a pass over the group.
 	maxDepth = 16
-	// entryOverhead is about what an entry costs in a page besides the bytes
+	// entryOverhead is roughly the cost of an entry in a page besides the bytes
 	// of its key and value: an offset and a trailer.
 	entryOverhead = 4
-	// pageOverhead is about what a page costs besides its entries.
+	// pageOverhead is roughly the cost of a page besides its entries.
 	pageOverhead = 40
 	maxCodes     = 64
 
-	// What the index pays, in bytes.
+	// Costs in the index, in bytes.
 	headBytes  = 8             // a separator's head
-	modelBytes = modelSize + 8 // a segment with a model: its head included
-	pageBytes  = 2             // a page, whatever its segment
-	extBytes   = 5             // a separator of more than a head, besides its tail
+	modelBytes = modelSize + 8 // a segment with a model, its head included
+	pageBytes  = 2             // a page of any segment
+	extBytes   = 5             // a separator that is more than a head, besides its tail
 )
 
-// segment is a run of pages, as planned.
+// segment is a planned segment.
 type segment struct {
 	pages    int
 	hasModel bool
 	code     uint8
-	prefix   int // length of what its keys share
+	prefix   int // length of the prefix that its keys share
 	model    learned.Model
 }
 
-// planner decides where pages end. It looks at a chunk of entries at a time
-// and keeps its scratch memory.
+// planner decides where pages end. It plans a chunk of entries at a time and
+// keeps its scratch memory.
 type planner struct {
 	mode   IndexMode
 	limits learned.Limits
@@ -63,15 +63,15 @@ type planner struct {
 
 	fitter learned.Fitter
 	desc   []byte
-	base   int   // what all keys of the table so far begin with
-	favour uint8 // the code that served last
-	failed int   // chunks in a row that did not fit
-	skip   int   // chunks to go before trying again
+	base   int   // length of the common prefix of all keys of the table so far
+	favour uint8 // the last used code
+	failed int   // consecutive chunks that did not fit a model
+	skip   int   // chunks to skip before trying again
 
-	// The plan: where each page ends, as an index into es, and the segments.
+	// The plan: the end of each page, as an index into es, and the segments.
 	ends []int
 	segs []segment
-	// The plan that lost, for its memory.
+	// The plan not taken, kept for its memory.
 	otherEnds []int
 	otherSegs []segment
 }
@@ -87,8 +87,8 @@ func (p *planner) reset(mode IndexMode, pageSize int) {
 	p.favour, p.failed, p.skip = 0, 0, 0
 }
 
-// plan cuts es into pages. base is the length of what all keys of the table so
-// far begin with.
+// plan cuts es into pages. base is the length of the common prefix of all keys
+// of the table so far.
 func (p *planner) plan(arena []byte, es []block.Entry, base int) {
 	p.arena, p.es, p.base = arena, es, base
 	p.ends, p.segs = p.ends[:0], p.segs[:0]
@@ -110,8 +110,8 @@ func (p *planner) plan(arena []byte, es []block.Entry, base int) {
 	p.judge()
 }
 
-// compare replaces the plan by one of fences only, should that take fewer
-// bytes after all. codes is how many codes there were before the plan.
+// compare replaces the plan by one of fences only if that takes fewer bytes.
+// codes is how many codes there were before the plan.
 func (p *planner) compare(codes int) {
 	learnedCost := p.cost()
 	for _, c := range p.codes[codes:] {
@@ -131,7 +131,7 @@ func (p *planner) compare(codes int) {
 	p.segs, p.otherSegs = p.otherSegs, p.segs
 }
 
-// cost returns what the index of the plan takes, in bytes.
+// cost returns the size of the plan's index in bytes.
 func (p *planner) cost() int {
 	sum, page, start := 0, 0, 0
 	for i := range p.segs {
@@ -146,7 +146,7 @@ func (p *planner) cost() int {
 	return sum
 }
 
-// separatorBytes returns what the separator before entry i takes.
+// separatorBytes returns the size of the separator before entry i.
 func (p *planner) separatorBytes(i int) int {
 	if i == 0 {
 		return headBytes
@@ -158,8 +158,9 @@ func (p *planner) separatorBytes(i int) int {
 	return headBytes + extBytes + n - 8
 }
 
-// judge gives up for a while on keys that do not fit: after the third chunk
-// in a row of which less than a quarter was learned, for 2, 4, 8, ... chunks.
+// judge stops trying models for keys that do not fit: after the third
+// consecutive chunk of which less than a quarter fitted, for 2, 4, 8, ...
+// chunks.
 func (p *planner) judge() {
 	learnedPages := 0
 	for i := range p.segs {
@@ -176,7 +177,7 @@ func (p *planner) judge() {
 	}
 }
 
-// weigh estimates what each entry will take in its page.
+// weigh estimates the size of each entry in its page.
 func (p *planner) weigh() {
 	first, last := p.es[0].Key(p.arena), p.es[len(p.es)-1].Key(p.arena)
 	shared := block.CommonPrefix(first, last)
@@ -189,7 +190,7 @@ func (p *planner) weigh() {
 	}
 }
 
-// number fills xs[lo:hi].
+// number sets xs[lo:hi].
 func (p *planner) number(lo, hi int, code uint8, prefix int) {
 	c := p.codes[code]
 	if c == nil {
@@ -203,9 +204,9 @@ func (p *planner) number(lo, hi int, code uint8, prefix int) {
 	}
 }
 
-// cut plans the entries lo to hi, which lie in the window behind what the
-// first and the last of them share. Inside another cut (depth > 0) it may leave
-// a small rest to that one, and returns where it begins.
+// cut plans the entries lo to hi with the window after the common prefix of the
+// first and the last of them. Inside another cut (depth > 0) it may leave a
+// small rest to that one, and returns where the rest begins.
 func (p *planner) cut(lo, hi, depth int) int {
 	prefix := block.CommonPrefix(p.es[lo].Key(p.arena), p.es[hi-1].Key(p.arena))
 	least := 2
@@ -226,7 +227,7 @@ func (p *planner) cut(lo, hi, depth int) int {
 		end := p.groupEnd(i, hi)
 		if w := p.weights[end] - p.weights[i]; w > p.limits.Max && w >= uint64(least)*p.limits.Target && depth < maxDepth &&
 			block.CommonPrefix(p.es[i].Key(p.arena), p.es[end-1].Key(p.arena)) > prefix {
-			// Pages full of keys with one number: look deeper.
+			// These pages are full of keys with one number: look deeper.
 			i = p.cut(i, end, depth+1)
 			p.number(i, end, code, prefix)
 			continue
@@ -239,8 +240,8 @@ func (p *planner) cut(lo, hi, depth int) int {
 	return hi
 }
 
-// giveBack takes the last page out of the plan if it is less than half full,
-// and not the only one since lo, and returns where what is planned ends.
+// giveBack removes the last page of the plan if it is less than half full and
+// not the only one since lo, and returns where the plan ends.
 func (p *planner) giveBack(lo, hi int) int {
 	n := len(p.ends)
 	if n < 2 || p.ends[n-2] <= lo || 2*(p.weights[hi]-p.weights[p.ends[n-2]]) >= p.limits.Target {
@@ -255,7 +256,7 @@ func (p *planner) giveBack(lo, hi int) int {
 	return p.ends[n-2]
 }
 
-// fenceBytes is about what a fence among the entries lo to hi takes.
+// fenceBytes returns roughly the size of a fence among the entries lo to hi.
 func (p *planner) fenceBytes(lo, hi int) int {
 	const samples = 8
 	sum := 0
@@ -283,8 +284,8 @@ func (p *planner) groupEnd(i, hi int) int {
 	return lo + 1
 }
 
-// pageEnd returns the end of a page of about the target weight, at least one
-// entry.
+// pageEnd returns the end of a page of roughly the target weight, with at least
+// one entry.
 func (p *planner) pageEnd(i, hi int) int {
 	limit := p.weights[i] + p.limits.Target
 	lo, end := i, hi+1 // weights[lo] is within the limit, weights[end] is not
@@ -306,7 +307,7 @@ func (p *planner) fence(i, hi int) int {
 	return end
 }
 
-// fences cuts by weight alone.
+// fences cuts pages by weight alone.
 func (p *planner) fences() {
 	for i := 0; i < len(p.es); {
 		i = p.fence(i, len(p.es))

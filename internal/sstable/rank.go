@@ -7,25 +7,25 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Rank is about how much of a table lies before a key.
+// Rank is roughly how much of a table is before a key.
 type Rank struct {
-	// Entries are versions and tombstones, without range tombstones.
+	// Entries counts versions and tombstones, but not range tombstones.
 	Entries uint64
-	// Bytes are those of the file: of the pages before the key, and as large a
-	// part of the metadata.
+	// Bytes is the size in the file: of the pages before the key, and of a
+	// proportional part of the metadata.
 	Bytes uint64
 }
 
-// Rank estimates how much of the table lies before key, all versions of which lie
-// behind it. It goes by the index and the properties alone, which are in memory,
-// and does not descend as keys ascend.
+// Rank estimates how much of the table is before key, all versions of which
+// come after it. It uses only the index and the properties, which are in
+// memory, and is monotone in key.
 //
-// The page is the one that has the key or would have it. Where on the page is
-// guessed: by the model's line, or by a line between the separators of the page
-// and of the next one. How many entries lie on the pages before is what those
-// pages take, before compression, of all the pages. So where entries take the
-// same everywhere the error is at most a page; where those at one end are larger
-// than those at the other it is as much more as they differ.
+// The page is the one where key belongs. The position on the page is guessed:
+// by the model's line, or by a line between the separators of the page and of
+// the next one. The number of entries on the pages before is proportional to
+// the size of those pages before compression. So if entries have the same size
+// everywhere the error is at most a page; otherwise it grows with the
+// difference in size between the two ends.
 func (r *Reader) Rank(key []byte) Rank {
 	p := r.props
 	switch {
@@ -43,10 +43,10 @@ func (r *Reader) Rank(key []byte) Rank {
 	}
 }
 
-// onePage is a whole page as a part of one.
+// onePage is a whole page in the unit of parts of a page.
 const onePage = 1 << 32
 
-// share is n*part/whole, and at most n.
+// share returns n*part/whole, and at most n.
 func share(n, part, whole uint64) uint64 {
 	if part >= whole {
 		return n
@@ -56,13 +56,13 @@ func share(n, part, whole uint64) uint64 {
 	return q
 }
 
-// weighed is how many pages weight looks at, about, of a table that is compressed.
-// A page takes some nanoseconds.
+// weighed is roughly how many pages weight visits in a compressed table. A page
+// takes some nanoseconds.
 const weighed = 2048
 
-// weight returns how many bytes before compression lie before a part of a page,
-// in parts of onePage, of how many in all. Of a table of very many pages it
-// looks at every so many of them. all is what the pages of the table are before
+// weight returns how many bytes before compression come before a part of a page
+// (in units of 1/onePage), and of how many in all. In a table of very many
+// pages it visits a sample. all is the size of the table's pages before
 // compression.
 func (x *index) weight(page int, part, all uint64) (before, of uint64) {
 	if x.rawWidth == 0 {
@@ -86,8 +86,8 @@ func (x *index) weight(page int, part, all uint64) (before, of uint64) {
 	return before, of
 }
 
-// lenBefore returns what the pages before one are before compression, of all.
-// It counts from the end that is nearer.
+// lenBefore returns the size of the pages before a page, before compression;
+// all is the size of all pages. It counts from the nearer end.
 func (x *index) lenBefore(page int, all uint64) (n uint64) {
 	if page <= x.pages/2 {
 		for i := range page {
@@ -101,7 +101,7 @@ func (x *index) lenBefore(page int, all uint64) (n uint64) {
 	return all - min(n, all)
 }
 
-// pageLen returns what a page is before compression.
+// pageLen returns the size of a page before compression.
 func (x *index) pageLen(i int) uint64 {
 	if n := x.rawLen(i); n != 0 {
 		return uint64(n)
@@ -110,15 +110,15 @@ func (x *index) pageLen(i int) uint64 {
 	return uint64(stored - rawTrailer)
 }
 
-// place returns the page that has the first entry of key, or would have it, and
-// about which part of it, in units of 1/onePage, lies before. key lies between the
-// keys of the table, of which largest is the last.
+// place returns the page where key belongs, and roughly which part of that
+// page, in units of 1/onePage, is before key. key is between the keys of the
+// table, of which largest is the last.
 func (x *index) place(key, largest []byte) (page int, part uint64) {
 	page, hint := x.find(key, base.TrailerMax)
 	if hint != noHint {
 		return page, uint64(hint) << 1
 	}
-	rest, _ := bytes.CutPrefix(key, x.prefix) // which it has, lying between two keys that do
+	rest, _ := bytes.CutPrefix(key, x.prefix) // key has the prefix, since it is between two keys that do
 	h := base.Head(rest)
 	seg := x.lastHead(h)
 	if x.exts != 0 && le.Uint64(x.heads[seg*8:]) == h {
@@ -134,13 +134,14 @@ func (x *index) place(key, largest []byte) (page int, part uint64) {
 		end = le.Uint64(x.heads[(seg+1)*8:])
 	}
 	start := le.Uint64(x.heads[seg*8:])
-	if start >= end { // separators that begin alike
+	if start >= end { // the separators have the same head
 		return page, onePage / 2
 	}
 	return page, share(onePage, h-start, end-start)
 }
 
-// modelled reports whether segment seg has a model, and which pages it has then.
+// modelled reports whether segment seg has a model, and if so returns its
+// pages.
 func (x *index) modelled(seg int) (first, pages int, ok bool) {
 	word, bit := seg>>6, uint64(1)<<(seg&63)
 	set := le.Uint64(x.modelBits[word*8:])
@@ -151,9 +152,8 @@ func (x *index) modelled(seg int) (first, pages int, ok bool) {
 	return seg + x.extraBefore(m), 1 + x.extraBefore(m+1) - x.extraBefore(m), true
 }
 
-// besideModel returns the part of page i of a model that lies before a key
-// which the model says nothing about: that is before its first page, or behind
-// its last.
+// besideModel returns the part of page i of a model that is before a key for
+// which the model predicts nothing: on its first page or on its last.
 func besideModel(i, pages int) uint64 {
 	switch {
 	case pages == 1:

@@ -16,25 +16,25 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// File is what a table needs of its file. vfs.File is one.
+// File is what a table needs from its file. vfs.File implements it.
 type File interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// ReaderOptions say which table is expected and where its pages are cached.
+// ReaderOptions describe the expected table and where its pages are cached.
 type ReaderOptions struct {
 	ID    base.Identity
-	Cache *cache.Cache // nil: every page is read into a buffer of its own
+	Cache *cache.Cache // nil reads every page into a buffer of its own
 	// FileID, if not 0, is the cache's name for the file, so that pages stay in
 	// the cache when a table is closed and opened again.
 	FileID uint64
-	Memory Memory // nil: nothing is accounted for, and every filter has room
-	// Seq, if not 0, is shown as the sequence of every entry. The file, whose
-	// keys all differ, says 0: it was written before the sequence was known.
+	Memory Memory // nil accounts for nothing and has room for every filter
+	// Seq, if not 0, is returned as the sequence of every entry. In the file,
+	// whose keys all differ, it is 0: the sequence was not known yet.
 	Seq base.SeqNum
-	// Pack, if not "", is the file in which the table lies from Offset on: errors
-	// name it.
+	// Pack, if not "", is the file that contains the table, from Offset on.
+	// Errors name it.
 	Pack   string
 	Offset int64
 }
@@ -51,22 +51,22 @@ type Reader struct {
 	offset   int64
 	size     int64
 	meta     []byte // off-heap: a small filter, index and properties as in the file
-	metaOff  int64  // where meta begins in the file
+	metaOff  int64  // offset of meta in the file
 	filterAt section
 	index    *index
 	props    *Properties
-	seq      base.Trailer // ReaderOptions.Seq, where a trailer has it
-	// headShare is about which part of a page its heads are, in 1/65536.
+	seq      base.Trailer // ReaderOptions.Seq, shifted to its position in a trailer
+	// headShare is roughly which part of a page its heads take, in 1/65536.
 	headShare uint64
-	charged   int64 // what Memory was told, without the filter
+	charged   int64 // bytes given to Memory, without the filter
 
-	filter atomic.Pointer[resident] // nil: none, or it is left out
+	filter atomic.Pointer[resident] // nil if there is none or it is left out
 	uses   atomic.Int32             // see Use
 }
 
 // Open reads the metadata of a table of the given size, in two reads, or three
-// if it has a large filter. On success it owns f, and the caller has the first
-// use of the reader.
+// if it has a large filter. If it succeeds the reader owns f, and the caller
+// has the first use of the reader.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	r := &Reader{f: f, id: o.ID, cache: o.Cache, memory: o.Memory, fileID: o.FileID, size: size, pack: o.Pack, offset: o.Offset}
 	if r.fileID == 0 {
@@ -79,7 +79,7 @@ func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	r.seq = base.MakeTrailer(o.Seq, 0)
 	err := r.openMeta()
 	if p := r.props; err == nil && r.seq != 0 && (p.LargestSeq != 0 || p.Keys != p.Entries || p.Ranges.Len() > 0) {
-		err = base.Corruptf(r.id.Name(), -1, "all entries are to have sequence %d; the table has sequences up to %d, %d entries of %d keys, %d ranges",
+		err = base.Corruptf(r.id.Name(), -1, "the manifest gives all entries sequence %d, but the table has sequences up to %d, %d entries of %d keys, %d range tombstones",
 			o.Seq, p.LargestSeq, p.Entries, p.Keys, p.Ranges.Len())
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	return r, nil
 }
 
-// inPack makes an error about the table one about the file in which it lies.
+// inPack makes an error about the table name the file that contains it.
 func (r *Reader) inPack(err error) error {
 	var c *base.CorruptionError
 	if r.pack == "" || !errors.As(err, &c) || c.File != r.id.Name() {
@@ -104,7 +104,7 @@ func (r *Reader) openMeta() error {
 	name := r.id.Name()
 	footOff := r.size - footerSize
 	if footOff < 0 {
-		return base.Corruptf(name, -1, "%d bytes are too few for a table", r.size)
+		return base.Corruptf(name, -1, "a file of %d bytes is too short for a table", r.size)
 	}
 	var b [footerSize]byte
 	if err := r.readAt(b[:], footOff); err != nil {
@@ -116,7 +116,7 @@ func (r *Reader) openMeta() error {
 	}
 	dataEnd := int64(foot.filter.off)
 	if footOff-dataEnd > math.MaxInt32 {
-		return base.Corruptf(name, dataEnd, "%d bytes of metadata", footOff-dataEnd)
+		return base.Corruptf(name, dataEnd, "%d bytes of metadata are too many", footOff-dataEnd)
 	}
 	r.filterAt, r.metaOff = foot.filter, dataEnd
 	if r.filterApart() {
@@ -135,7 +135,7 @@ func (r *Reader) openMeta() error {
 	if err != nil {
 		return err
 	}
-	r.index = &index{} // of a table without entries
+	r.index = &index{} // for a table without entries
 	if len(indexBytes) > 0 || dataEnd > 0 {
 		if r.index, err = openIndex(indexBytes, dataEnd); err != nil {
 			return damaged(name, int64(foot.index.off), "index", err)
@@ -156,16 +156,16 @@ func (r *Reader) openMeta() error {
 	return nil
 }
 
-// smallMeta is the size up to which metadata lies on the Go heap: of ten thousand
-// small tables each would take a page of the system's, and two system calls to
-// come and go.
+// smallMeta is the size up to which metadata is on the Go heap: off-heap, each
+// of ten thousand small tables would take a memory page, and two system calls
+// to allocate and free it.
 const smallMeta = 2 << 10
 
-// onHeap reports whether n bytes of metadata lie on the Go heap. Where the use of
-// freed memory is to be found none do.
+// onHeap reports whether n bytes of metadata go on the Go heap. None do in
+// builds that detect the use of freed memory.
 func onHeap(n int) bool { return n <= smallMeta && !invariant.Enabled }
 
-// allocMeta makes room for n bytes of metadata, and accounts for it.
+// allocMeta allocates n bytes for metadata, and accounts for them.
 func (r *Reader) allocMeta(n int) (err error) {
 	if onHeap(n) {
 		r.take(int64(n))
@@ -183,13 +183,13 @@ func (r *Reader) take(n int64) {
 	r.memory.Take(n)
 }
 
-// section checks a section that lies in meta and returns its bytes.
+// section checks a section in meta and returns its bytes.
 func (r *Reader) section(s section, what string) ([]byte, error) {
 	at := int64(s.off) - r.metaOff
 	return r.checked(s, r.meta[at:at+int64(s.len)+sumSize], what)
 }
 
-// checked checks the bytes of a section, with their checksum behind them.
+// checked checks the bytes of a section, which its checksum follows.
 func (r *Reader) checked(s section, b []byte, what string) ([]byte, error) {
 	n := int64(s.len)
 	if sum := le.Uint32(b[n:]); sum != r.id.Checksum(int64(s.off), b[:n]) {
@@ -198,7 +198,7 @@ func (r *Reader) checked(s section, b []byte, what string) ([]byte, error) {
 	return b[:n:n], nil
 }
 
-// readAt reads exactly len(b) bytes. A file that is shorter than its manifest
+// readAt reads exactly len(b) bytes. A file that is shorter than the manifest
 // says is damaged.
 func (r *Reader) readAt(b []byte, off int64) error {
 	n, err := r.f.ReadAt(b, off)
@@ -210,7 +210,7 @@ func (r *Reader) readAt(b []byte, off int64) error {
 	}
 	var c *base.CorruptionError
 	if errors.As(err, &c) {
-		return err // the file is gone, and the error says so
+		return err // the file is missing, and the error says so
 	}
 	return fmt.Errorf("seerdb: read %s at %d: %w", r.id.Name(), off, err)
 }
@@ -221,10 +221,10 @@ func damaged(name string, off int64, what string, err error) error {
 	return e
 }
 
-// Properties describe the table. The caller must not change them.
+// Properties returns the properties of the table. Callers must not change them.
 func (r *Reader) Properties() *Properties { return r.props }
 
-// heapBytes is about what the open table takes of the Go heap.
+// heapBytes returns roughly the memory of the open table on the Go heap.
 func (r *Reader) heapBytes() int64 {
 	n := r.index.memBytes() + 1024
 	for i := range r.props.Ranges.Len() {
@@ -233,8 +233,8 @@ func (r *Reader) heapBytes() int64 {
 	return n
 }
 
-// Ranges returns the range tombstones of the table, or nil when it has none.
-// They stay as long as the reader.
+// Ranges returns the range tombstones of the table, or nil. They are valid as
+// long as the reader.
 func (r *Reader) Ranges() *rangedel.List {
 	if r.props.Ranges.Len() == 0 {
 		return nil
@@ -242,8 +242,8 @@ func (r *Reader) Ranges() *rangedel.List {
 	return &r.props.Ranges
 }
 
-// Use counts one more use of the reader, which ends with Close. It is false when
-// the last use has ended, and the reader is gone.
+// Use adds a use of the reader, which ends with Close. It returns false if the
+// last use has ended and the reader is freed.
 func (r *Reader) Use() bool {
 	for {
 		n := r.uses.Load()
@@ -256,11 +256,11 @@ func (r *Reader) Use() bool {
 	}
 }
 
-// Idle reports whether there is no other use than the first.
+// Idle reports whether the first use is the only one.
 func (r *Reader) Idle() bool { return r.uses.Load() == 1 }
 
-// Close ends a use; the last one closes the file and frees the metadata. Pages
-// in the cache are left to it: see cache.Drop and FileID.
+// Close ends a use. The last one closes the file and frees the metadata. It
+// leaves pages in the cache: see cache.Drop and FileID.
 func (r *Reader) Close() error {
 	if r.uses.Add(-1) > 0 {
 		return nil
@@ -283,22 +283,22 @@ func (r *Reader) free() {
 // FileID returns the table's name in the cache.
 func (r *Reader) FileID() uint64 { return r.fileID }
 
-// Result is what Get found. The value is valid until Release.
+// Result is the result of Get. The value is valid until Release.
 type Result struct {
 	Trailer base.Trailer
 	Value   []byte
 	page    cache.Handle
 }
 
-// Release gives up what the result pins. Idempotent.
+// Release releases what the result pins. It is idempotent.
 func (res *Result) Release() {
 	res.page.Release()
 	*res = Result{}
 }
 
-// Get finds the newest version of key that a read at s sees. It is false when
-// the table has none. After true, res must be released. The caller has asked
-// MayContain, or does not care.
+// Get finds the newest version of key visible at s. It returns false if the
+// table has none; after true, res must be released. It does not ask the filter:
+// callers call MayContain first if they want to.
 func (r *Reader) Get(key []byte, s base.SeqNum, res *Result) (bool, error) {
 	if r.index.pages == 0 {
 		return false, nil

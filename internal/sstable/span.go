@@ -5,16 +5,16 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// spanSize is how much a bypassing iterator reads at once.
+// spanSize is how much an iterator with Bypass reads at a time.
 const spanSize = 256 << 10
 
 // spans reads pages in large pieces into memory of its own.
 type spans struct {
-	buf      []byte // the stored bytes of pages from first to before end
+	buf      []byte // the stored bytes of pages first to end-1
 	first    int
 	end      int
-	off      int64  // of buf in the file
-	unpacked []byte // the page last decompressed
+	off      int64  // offset of buf in the file
+	unpacked []byte // the page that was decompressed last
 }
 
 func (s *spans) reset() { s.first, s.end = 0, 0 }
@@ -46,8 +46,8 @@ func (s *spans) load(r *Reader, n int, p *block.Page) error {
 	return r.openPage(raw, off, p)
 }
 
-// read fetches page n and as many behind it as fit; walking backwards, as many
-// before it.
+// read reads page n and as many after it as fit; going backward, as many before
+// it.
 func (s *spans) read(r *Reader, n int) error {
 	x := r.index
 	first, end := n, n+1

@@ -10,10 +10,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// Verify reads the whole table past the cache and proves all of it: checksums,
-// the layout of every page, the order, that the index leads every key to its
-// page and the filter knows it, and that the properties count what is there.
-// progress, if not nil, gets how many bytes are done.
+// Verify reads the whole table, without the cache, and verifies all of it:
+// checksums, the layout of every page, the order, that the index leads every
+// key to its page and the filter contains it, and that the properties agree
+// with the entries. progress, if not nil, is called with the number of bytes
+// done.
 func (r *Reader) Verify(ctx context.Context, progress func(bytesDone int64)) error {
 	return r.inPack(r.verify(ctx, progress))
 }
@@ -40,7 +41,7 @@ func (r *Reader) verify(ctx context.Context, progress func(bytesDone int64)) err
 	return nil
 }
 
-// verifier counts what it sees, to compare it with the properties.
+// verifier counts the entries, to compare them with the properties.
 type verifier struct {
 	r         *Reader
 	spans     spans
@@ -71,10 +72,10 @@ func (v *verifier) page(n int) error {
 }
 
 var (
-	errOrder  = errors.New("out of order with the page before")
-	errLost   = errors.New("the index leads elsewhere")
-	errFilter = errors.New("the filter does not know it")
-	errKind   = errors.New("no entry has this kind")
+	errOrder  = errors.New("out of order with the previous page")
+	errLost   = errors.New("the index leads to another page")
+	errFilter = errors.New("the filter does not contain its key")
+	errKind   = errors.New("the kind is unknown")
 )
 
 func (v *verifier) entry(n int, key []byte, t base.Trailer, value []byte) error {
@@ -114,7 +115,7 @@ func (v *verifier) totals() error {
 		s.RawKeyBytes != p.RawKeyBytes || s.RawValueBytes != p.RawValueBytes ||
 		s.SmallestSeq != p.SmallestSeq || s.LargestSeq != p.LargestSeq ||
 		!bytes.Equal(s.Smallest, p.Smallest) || !bytes.Equal(s.Largest, p.Largest) {
-		return base.Corruptf(v.r.id.Name(), -1, "properties say %d entries of %d keys, found %d of %d; or their sizes or bounds differ",
+		return base.Corruptf(v.r.id.Name(), -1, "the properties say %d entries of %d keys, the pages have %d of %d; or their sizes or bounds differ",
 			p.Entries, p.Keys, s.Entries, s.Keys)
 	}
 	return nil

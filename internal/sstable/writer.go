@@ -17,70 +17,68 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable/block"
 )
 
-// DefaultPageSize is what pages aim for before compression. Measured in
-// index_bench_test.go.
+// DefaultPageSize is the target size of pages before compression, as measured
+// in index_bench_test.go.
 const DefaultPageSize = 8 << 10
 
-// WriterOptions say what a table is to be like.
+// WriterOptions configure a table.
 type WriterOptions struct {
 	ID         base.Identity
-	PageSize   int // 0: DefaultPageSize
+	PageSize   int // 0 means DefaultPageSize
 	Codec      compress.Codec
-	FilterBits float64 // per distinct user key; 0: no filter
+	FilterBits float64 // per distinct user key; 0 for no filter
 	Index      IndexMode
-	Scratch    *Scratch // of the job; nil: the writer finds memory itself
+	Scratch    *Scratch // of the job; nil if the writer allocates its own
 }
 
 const (
-	// chunkPages is how many pages are planned at once: enough that a model's
-	// 40 bytes vanish among them, few enough that the entries waiting stay in
-	// the cache.
+	// chunkPages is how many pages are planned at a time: enough that a model's
+	// 40 bytes are negligible, few enough that the waiting entries stay in the
+	// cache.
 	chunkPages = 128
-	// writeSize is how much is gathered before it is handed to the file.
+	// writeSize is how many bytes are gathered for a write.
 	writeSize = 256 << 10
 )
 
-// Writer makes a table of entries that come in order. It is used by one
-// goroutine.
+// Writer makes a table from sorted entries. It is used by one goroutine.
 type Writer struct {
 	w   io.Writer
 	o   WriterOptions
-	err error // sticky; errFinished in the end
+	err error // sticky; errFinished after Finish
 
 	chunkSize int
-	planAt    int // size of the arena at which to lay out
+	planAt    int // size of the arena at which pages are laid out
 	props     Properties
 	ranges    []rangedel.Fragment
-	rangeSize int   // about what ranges take in the file
-	off       int64 // written so far, including what waits in out
+	rangeSize int   // rough size of ranges in the file
+	off       int64 // bytes written so far, including those in out
 	prevT     base.Trailer
 	*scratch
 }
 
-// scratch is the memory of a writer. It goes from one to the next: a
-// compaction makes a table every few megabytes, and growing all this anew took
-// four times the table's size from the collector.
+// scratch is the memory of a writer. It passes from one writer to the next: a
+// compaction makes a table every few megabytes, and allocating all this for
+// each cost the collector four times the table's size.
 type scratch struct {
-	// Entries not yet laid out. The key of the last one is what the next is
-	// compared with.
+	// Entries not yet laid out. The next key is compared with the last one's.
 	arena []byte
 	es    []block.Entry
 
 	planner planner
 	index   indexBuilder
 	filter  filter.Builder
-	out     []byte // waiting to be handed to w
+	out     []byte // bytes waiting to be written to w
 	raw     []byte // the page being laid out
-	prevKey []byte // last key laid out, when the arena has lost it
+	prevKey []byte // last key laid out, once it is not in the arena any more
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Scratch is the memory that the writers of a job use one after another. The zero
-// value is ready. Used by one goroutine. Without it memory goes from one writer to
-// the next by way of a sync.Pool, and while a table is synced the collector may
-// empty that: filters of 100 million keys, built in a small heap, grew anew for
-// each table, by 1.9 GB.
+// Scratch is memory that the writers of a job use one after another. The zero
+// value is ready. Used by one goroutine. Without it memory passes between
+// writers through a sync.Pool, which the collector may empty while a table is
+// synced: filters of 100 million keys, built in a small heap, were then
+// allocated anew for each table, 1.9 GB in all.
 type Scratch struct{ idle *scratch }
 
 func (s *Scratch) get() *scratch {
@@ -100,7 +98,7 @@ func (s *Scratch) put(x *scratch) {
 	s.idle = x
 }
 
-// Release lets other jobs have the memory.
+// Release makes the memory available to other jobs.
 func (s *Scratch) Release() {
 	if s.idle != nil {
 		scratches.Put(s.idle)
@@ -110,8 +108,8 @@ func (s *Scratch) Release() {
 
 var errFinished = errors.New("sstable: the table is finished")
 
-// NewWriter makes a writer of a table to w, whose first byte will be at offset
-// 0 of its file.
+// NewWriter returns a writer of a table to w, whose first byte is at offset 0
+// of its file.
 func NewWriter(w io.Writer, o WriterOptions) *Writer {
 	if o.PageSize <= 0 {
 		o.PageSize = DefaultPageSize
@@ -126,24 +124,24 @@ func NewWriter(w io.Writer, o WriterOptions) *Writer {
 	return wr
 }
 
-// Add appends an entry, which must sort after all before it. The bytes are
-// copied. An error is sticky.
+// Add appends an entry, which must sort after all before it. It copies the
+// bytes. Errors are sticky.
 func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
 	if w.err != nil {
 		return w.err
 	}
 	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
-		return w.fail(fmt.Errorf("sstable: entry of %d + %d bytes is too large", len(key), len(value)))
+		return w.fail(fmt.Errorf("sstable: entry with a key of %d and a value of %d bytes is too large", len(key), len(value)))
 	}
 	if t.Kind() > base.KindMax || t.Kind() == base.KindRangeDelete {
-		return w.fail(fmt.Errorf("sstable: no entry has kind %d", t.Kind()))
+		return w.fail(fmt.Errorf("sstable: an entry cannot have kind %d", t.Kind()))
 	}
 	newKey := true
 	if n := len(w.es); n > 0 {
 		last := &w.es[n-1]
 		c := base.Compare(last.Key(w.arena), last.Trailer, key, t)
 		if c >= 0 {
-			return w.fail(fmt.Errorf("sstable: %q %v comes after %q %v", key, t, last.Key(w.arena), last.Trailer))
+			return w.fail(fmt.Errorf("sstable: entry %q %v is out of order after %q %v", key, t, last.Key(w.arena), last.Trailer))
 		}
 		newKey = len(key) != int(last.KeyLen) || string(key) != string(last.Key(w.arena))
 	}
@@ -164,15 +162,15 @@ func (w *Writer) Add(key []byte, t base.Trailer, value []byte) error {
 	return nil
 }
 
-// AddRange adds a fragment of range tombstones, which must lie behind all before
-// it; its place among the entries does not matter. The bytes are copied. An
-// error is sticky.
+// AddRange adds a fragment of range tombstones, which must come after all
+// fragments before it; its order among the entries does not matter. It copies
+// the bytes. Errors are sticky.
 func (w *Writer) AddRange(f rangedel.Fragment) error {
 	if w.err != nil {
 		return w.err
 	}
 	if len(f.Lo) > base.MaxKeySize || len(f.Hi) > base.MaxKeySize || len(f.Seqs) == 0 {
-		return w.fail(fmt.Errorf("sstable: bad range from %d bytes of key to %d, of %d sequences", len(f.Lo), len(f.Hi), len(f.Seqs)))
+		return w.fail(fmt.Errorf("sstable: invalid range tombstone with keys of %d and %d bytes and %d sequences", len(f.Lo), len(f.Hi), len(f.Seqs)))
 	}
 	ordered := f.Hi == nil || bytes.Compare(f.Lo, f.Hi) < 0
 	if n := len(w.ranges); n > 0 && ordered {
@@ -183,7 +181,7 @@ func (w *Writer) AddRange(f rangedel.Fragment) error {
 		ordered = ordered && f.Seqs[i-1] > f.Seqs[i]
 	}
 	if !ordered || f.Seqs[0] > base.SeqNumMax || f.Seqs[len(f.Seqs)-1] == 0 {
-		return w.fail(fmt.Errorf("sstable: range %q to %q of %d is out of order", f.Lo, f.Hi, f.Seqs))
+		return w.fail(fmt.Errorf("sstable: range tombstone from %q to %q at sequences %d is out of order", f.Lo, f.Hi, f.Seqs))
 	}
 	w.ranges = append(w.ranges, rangedel.Fragment{Lo: bytes.Clone(f.Lo), Hi: bytes.Clone(f.Hi), Seqs: slices.Clone(f.Seqs)})
 	w.rangeSize += rangedel.EncodedBound(&f)
@@ -214,8 +212,8 @@ func (w *Writer) fail(err error) error {
 	return w.err
 }
 
-// layOut plans the waiting entries and writes their pages. Unless it is the
-// last time, the last page, likely incomplete, stays behind with its entries.
+// layOut plans the waiting entries and writes their pages. Unless last is set
+// it keeps the entries of the last page, which is likely incomplete.
 func (w *Writer) layOut(last bool) error {
 	begin := time.Now()
 	shared := block.CommonPrefix(w.props.Smallest, w.es[len(w.es)-1].Key(w.arena))
@@ -242,7 +240,7 @@ func (w *Writer) layOut(last bool) error {
 		}
 	}
 	if start == 0 {
-		// Long keys that differ little: a page holds more than a chunk.
+		// The keys are long and differ little: a page holds more than a chunk.
 		w.planAt = len(w.arena) + w.chunkSize
 		return nil
 	}
@@ -253,8 +251,8 @@ func (w *Writer) layOut(last bool) error {
 	return nil
 }
 
-// drop forgets the first n entries. The largest key is kept by the last one,
-// which is only dropped by Finish.
+// drop removes the first n entries. The last entry, which only Finish drops,
+// holds the largest key.
 func (w *Writer) drop(n int) {
 	if n == len(w.es) {
 		w.arena, w.es = w.arena[:0], w.es[:0]
@@ -263,7 +261,7 @@ func (w *Writer) drop(n int) {
 	cut := w.es[n].Off
 	rest := w.arena[cut:]
 	if cap(w.arena) > 4*w.chunkSize && len(rest) <= w.chunkSize {
-		w.arena = slices.Grow([]byte(nil), 2*w.chunkSize) // do not keep what one huge value took
+		w.arena = slices.Grow([]byte(nil), 2*w.chunkSize) // do not keep the memory of one huge value
 	}
 	w.arena = append(w.arena[:0], rest...)
 	w.es = append(w.es[:0], w.es[n:]...)
@@ -272,8 +270,8 @@ func (w *Writer) drop(n int) {
 	}
 }
 
-// beginSegment notes the separator and the model of a segment whose first
-// entry is es[start].
+// beginSegment adds the separator and the model of a segment whose first entry
+// is es[start].
 func (w *Writer) beginSegment(s *segment, start int) {
 	first := &w.es[start]
 	key := first.Key(w.arena)
@@ -296,7 +294,7 @@ func (w *Writer) beginSegment(s *segment, start int) {
 	}
 }
 
-// writePage lays out a page and compresses it if that saves an eighth.
+// writePage lays out a page, and compresses it if that saves an eighth.
 func (w *Writer) writePage(es []block.Entry) error {
 	w.raw = block.Encode(w.raw[:0], w.arena, es)
 	if invariant.Enabled {
@@ -346,18 +344,19 @@ func (w *Writer) flush() error {
 	return nil
 }
 
-// EstimatedSize is about how long the file would be if finished now; rather
-// more, since what waits to be compressed counts in full.
+// EstimatedSize returns roughly the length that the file would have if it were
+// finished now. It is rather too high, since waiting entries count
+// uncompressed.
 func (w *Writer) EstimatedSize() uint64 {
 	if w.scratch == nil {
 		return uint64(w.off)
 	}
-	const perEntry = 16 // more than a head and a row take besides the bytes themselves
+	const perEntry = 16 // more than the head and row of an entry take besides its bytes
 	return uint64(w.off) + uint64(len(w.arena)+perEntry*len(w.es)) +
 		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)+w.rangeSize) + footerSize + 256
 }
 
-// Info is what the manifest wants to know of a table.
+// Info describes a finished table for the manifest.
 type Info struct {
 	Size                    uint64
 	Smallest, Largest       []byte // user keys of entries and range tombstones
@@ -367,8 +366,8 @@ type Info struct {
 	Props                   Properties
 }
 
-// Finish writes what is left. It does not sync or close the file. A table has
-// an entry or a range tombstone at least; Finish of an empty one is an error.
+// Finish writes the rest of the table. It neither syncs nor closes the file. It
+// fails if the table has neither an entry nor a range tombstone.
 func (w *Writer) Finish() (Info, error) {
 	if w.err != nil {
 		return Info{}, w.err
@@ -423,7 +422,7 @@ func (w *Writer) Finish() (Info, error) {
 	}, nil
 }
 
-// section writes what fn appends, and its checksum.
+// section writes what fn appends, followed by its checksum.
 func (w *Writer) section(fn func(dst []byte) []byte) section {
 	start := len(w.out)
 	w.out = fn(w.out)

@@ -2,48 +2,47 @@ package txn
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// Keys that were asked for with the intent to write. Of two transactions that
-// overlap, one of which asked for a key that the other writes, the second to
-// commit fails, whichever of them that is: else two transactions that each ask
-// for what the other writes, and nothing more, could both commit. The one that
-// asked and commits second is validated like one that wrote the key; for the
-// one that wrote and commits second, what was asked for is kept here.
+// Keys read with the intent to write. If two transactions overlap, and one
+// asked for a key that the other writes, the second to commit fails, whichever
+// it is. Otherwise two transactions that each ask only for what the other
+// writes could both commit. If the one that asked commits second, validation
+// treats the key as one that it wrote; if the one that wrote commits second, it
+// needs the record of asked keys that is kept here.
 //
-// That looks only at transactions under snapshot isolation: to a serializable
-// one it makes no difference that a key was looked at. Two that both asked do
-// not conflict, and one that wrote nothing leaves no trace, for it is as if it
-// had run at its snapshot.
+// Only transactions under snapshot isolation look at it: a serializable one
+// does not mind that another read a key. Two transactions that both asked do
+// not conflict, and one that wrote nothing leaves no trace, since it is as if
+// it had run at its snapshot.
 //
-// A key that was asked for has no version of its own, so the tree knows nothing
-// of it. What does not fit into memory is forgotten, the oldest first, and a
-// transaction that is older than that and writes anything conflicts with it.
+// A key that was asked for gets no version, so the tree does not know about it.
+// If the records exceed their memory the oldest are dropped, and a transaction
+// older than those that writes anything conflicts.
 type asked struct {
-	onTheWay []asking    // of commits whose outcome is open, in their order
-	rs       records     // of those that committed while transactions were open
-	floor    base.SeqNum // what was asked for up to it may be missing in rs
+	onTheWay []asking    // commits whose outcome is open, in order
+	rs       records     // of transactions that committed while others were open
+	floor    base.SeqNum // keys asked for up to it may be missing in rs
 }
 
-// asking is what a transaction asked for that has got its sequence.
+// asking has the keys that a transaction with a sequence asked for.
 type asking struct {
 	set *ReadSet
 	seq base.SeqNum // the last one of its commit
 }
 
-// askedMin is what the keys that were asked for may take in any case.
+// askedMin is the memory that asked keys may take in any case.
 const askedMin = 64 << 10
 
-// Asks reports whether the set has keys that were asked for: then Asking and
+// Asks reports whether the set has keys that were asked for. If so, Asking and
 // Asked must be called for its commit.
 func (s *ReadSet) Asks() bool { return s.asks > 0 }
 
-// Asking notes what a transaction asked for that has just got its sequences, the
-// last of which is seq.
+// Asking records the keys that a transaction asked for. It has just got its
+// sequences, the last of which is seq.
 func (t *Tracker) Asking(s *ReadSet, seq base.SeqNum) {
 	t.asked.onTheWay = append(t.asked.onTheWay, asking{s, seq})
 }
 
-// Asked ends what Asking began, in the same order: the commit became visible, or
-// failed for good.
+// Asked ends the oldest Asking: its commit became visible, or failed for good.
 func (t *Tracker) Asked(committed bool) {
 	a := &t.asked
 	s, seq := a.onTheWay[0].set, a.onTheWay[0].seq
@@ -68,9 +67,9 @@ func (t *Tracker) Asked(committed bool) {
 	}
 }
 
-// askedFor looks for a key that a transaction writes and another one, which has
-// its sequence and is newer than the snapshot, asked for. It returns the last
-// sequence of that one's commit, which may still fail.
+// askedFor looks for a key that x writes and that another transaction, which
+// has a sequence newer than x's snapshot, asked for. It returns the last
+// sequence of that transaction's commit, which may still fail.
 func (t *Tracker) askedFor(x *Txn) (found bool, by base.SeqNum) {
 	a := &t.asked
 	switch {
@@ -105,8 +104,8 @@ func (t *Tracker) askedFor(x *Txn) (found bool, by base.SeqNum) {
 	return false, 0
 }
 
-// writes reports whether the sealed set, of a transaction under snapshot
-// isolation, says that a key is written.
+// writes reports whether a key is written by the transaction, under snapshot
+// isolation, of the sealed set.
 func (s *ReadSet) writes(p *point) bool {
 	q := s.point(p.hash, p.keyspace, p.key)
 	return q != nil && q.written || s.inRange(p.keyspace, p.key)

@@ -1,20 +1,20 @@
 // Package txn decides whether an optimistic transaction may commit. It knows
-// sequences, keys and ranges of keys; it knows no files, no versions and no
-// locks: all methods of Tracker are called under the mutex of the commit
-// pipeline, in whose order sequences are given.
+// sequences, keys and ranges of keys; it knows no files, versions or locks: all
+// methods of Tracker are called under the mutex of the commit pipeline, in
+// whose order sequences are assigned.
 //
 // # Terms
 //
 //   - snapshot: the sequence that a transaction reads at; everything up to it
 //     was visible when the transaction began.
 //   - set: the keys and ranges that a transaction depends on: what it read
-//     (serializable), or what it writes and asked for with the intent to write
-//     (snapshot isolation). Keys that were not there are in it, and ranges reach
+//     (serializable), or what it writes and asked for with the intent to
+//     write (snapshot isolation). It includes absent keys, and ranges extend
 //     as far as an iterator really went, so phantoms are seen.
-//   - record: the last sequence at which a key, or a span of keys that a range
-//     delete covered, was written since some open transaction began.
-//   - floor: every commit after it is in the records. A transaction whose
-//     snapshot is older has lost its history.
+//   - record: the last sequence at which a key, or a span of keys in a range
+//     delete, was written since some open transaction began.
+//   - floor: the records have every commit after it. A transaction with an
+//     older snapshot has lost its history.
 //
 // # Why this is serializable
 //
@@ -35,32 +35,33 @@
 //
 // It is strict: a commit that returned before T began is visible, hence at or
 // below S, hence before T. The order agrees with real time, which is also why
-// no reader can see the anomaly of Fekete, O'Neil and O'Neil (2004).
+// no reader sees the anomaly of Fekete, O'Neil and O'Neil (2004).
 //
-// Expiry is no write: the time of a transaction is fixed with its snapshot. A put
-// and the single delete that takes it back are two, though the state is what it
-// was: snapshot isolation asks for writers, and the tree keeps the second.
+// Expiry is not a write: the time of a transaction is fixed with its snapshot.
+// A put and the single delete that undoes it are two writes, though the state
+// is what it was: snapshot isolation asks for writers, and the tree keeps the
+// second.
 //
 // # Snapshot isolation
 //
-// Only the set of what is written is validated: of two transactions that
-// overlap and write the same key the first to commit wins. Each may still read
-// what the other overwrites (two antidependencies in a row, Cahill, Röhm and
-// Fekete, SIGMOD 2008), which is write skew. Serializable isolation allows no
-// antidependency to a commit before it: that fails some transactions which a
-// search for the dangerous structure would spare, and in return nothing is
-// remembered of what a finished transaction read.
+// Only the written keys are validated: of two transactions that overlap and
+// write the same key the first to commit wins. Each may still read what the
+// other overwrites (two antidependencies in a row, Cahill, Röhm and Fekete,
+// SIGMOD 2008), which is write skew. Serializable isolation allows no
+// antidependency to an earlier commit. That fails some transactions that a
+// search for the dangerous structure would spare; in return nothing is kept of
+// what a finished transaction read.
 //
-// # History that was thrown away
+// # History that was dropped
 //
-// Records take bounded memory. When they pass it the oldest are forgotten and
-// the floor rises. A transaction that lost its history is neither refused nor
-// failed for it: Validate answers NeedTree, and the tree, which keeps every
-// version newer than the snapshot of an open transaction, is asked for what
-// happened up to the sequence of that moment, outside the mutex. From that
-// moment on the transaction is watched: each new commit is compared with its set
-// as it comes. One round therefore always suffices, however slow the tree and
-// however fast the commits. The caller does, with x sealed:
+// Records take bounded memory. When they exceed it the oldest are dropped and
+// the floor rises. A transaction that lost its history does not fail for that:
+// Validate returns NeedTree, and the caller asks the tree, outside the mutex,
+// what happened up to the sequence of that moment; the tree keeps every version
+// newer than the snapshot of an open transaction. From that moment on the
+// transaction is watched: each new commit is compared with its set. So one
+// round always suffices, however slow the tree and however fast the commits.
+// With x sealed, the caller does:
 //
 //	lock
 //	a := tracker.Validate(x, last)          // last: the last sequence given
@@ -76,10 +77,10 @@
 //	give sequences, tracker.Record(batch)   // if a.Verdict is Valid
 //	unlock
 //
-// A commit that fails for good after it was recorded is taken back (Retract) before
-// it is passed over: it makes no conflicts.
+// A commit that fails for good after it was recorded is removed again (Retract)
+// before later commits become visible: it causes no conflicts.
 //
-// A caller that lets the mutex go between Validate and the sequence (to wait for
-// room, say) validates again. Waiting for Upto costs little: a commit becomes
-// visible after those before it anyway.
+// A caller that releases the mutex between Validate and the sequence (to wait
+// for room, say) validates again. Waiting for Upto costs little: a commit
+// becomes visible after those before it anyway.
 package txn

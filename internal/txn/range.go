@@ -19,7 +19,7 @@ func (g *Range) contains(o *Range) bool {
 		(g.Hi == nil || o.Hi != nil && bytes.Compare(o.Hi, g.Hi) <= 0)
 }
 
-// upper returns the end of a range delete: empty is none.
+// upper returns the end of a range delete; an empty hi is no end.
 func upper(hi []byte) []byte {
 	if len(hi) == 0 {
 		return nil

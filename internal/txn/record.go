@@ -8,11 +8,11 @@ import (
 
 // record is the last write of a key, or of a span of keys.
 //
-// It hangs in up to three places: in the list of all records, from the oldest
-// to the newest sequence; in the chain of its hash, when it is a key; and in
-// the tree of its kind, a key only once a range was asked for (ordered).
+// It is linked in up to three structures: the list of all records, from the
+// oldest to the newest sequence; the chain of its hash, if it is a key; and the
+// tree of its kind, for a key only once a range was asked for (ordered).
 type record struct {
-	key      []byte // of a span its lower end; the buffer is the record's own
+	key      []byte // of a span its lower end; the record owns the buffer
 	hi       []byte // upper end of a span, exclusive
 	keyspace uint32
 	span     bool
@@ -30,16 +30,16 @@ type record struct {
 }
 
 const (
-	// recordSize is what a record is counted with, besides its keys: itself and
+	// recordSize is what a record counts in addition to its keys: itself and
 	// its share of the hash table.
 	recordSize = 192
-	// keepKey is the largest buffer that a free record keeps; shorter keys are
-	// counted as if they had this length, so that the limit also bounds what is
-	// free.
+	// keepKey is the largest buffer that a free record keeps. Shorter keys
+	// count as if they had this length, so that the limit also bounds free
+	// records.
 	keepKey = 64
-	// chunkLen is how many records are allocated at once.
+	// chunkLen is how many records are allocated at a time.
 	chunkLen = 32
-	// tableMin is the first size of the hash table.
+	// tableMin is the initial size of the hash table.
 	tableMin = 256
 	// keepBytes is what stays allocated while no transaction is open.
 	keepBytes = 256 << 10
@@ -55,7 +55,7 @@ func (r *record) setKey(keyspace uint32, key []byte) {
 	r.key = append(r.key[:0], key...)
 }
 
-// size returns what the record is counted with.
+// size returns what the record counts towards the limit.
 func (r *record) size() int { return recordSize + max(cap(r.key), keepKey) + max(cap(r.hi), keepKey) }
 
 // compare orders the record relative to a key.
@@ -80,11 +80,11 @@ type records struct {
 	oldest, newest *record
 	n              int
 	bytes          int
-	table          []*record // its length is a power of two
+	table          []*record // has a length that is a power of two
 	keys           tree      // of the keys that are ordered
 	spans          tree
-	unordered      *record // no key before it in the list is out of the tree
-	free           *record // linked by newer
+	unordered      *record // every key before it in the list is in the tree
+	free           *record // list of free records, linked by newer
 	rng            uint64
 }
 
@@ -101,7 +101,7 @@ func (rs *records) find(hash uint64, keyspace uint32, key []byte) *record {
 	return nil
 }
 
-// put notes that a key was written at seq, which is the newest sequence yet.
+// put records that a key was written at seq, the newest sequence so far.
 func (rs *records) put(keyspace uint32, key []byte, seq base.SeqNum) {
 	hash := keyHash(keyspace, key)
 	if r := rs.find(hash, keyspace, key); r != nil {
@@ -124,7 +124,7 @@ func (rs *records) put(keyspace uint32, key []byte, seq base.SeqNum) {
 	r.chain, *slot = *slot, r
 }
 
-// touch gives a key's record a newer sequence.
+// touch sets a newer sequence in a key's record.
 func (rs *records) touch(r *record, seq base.SeqNum) {
 	if r.newer != nil {
 		rs.unlink(r)
@@ -136,8 +136,8 @@ func (rs *records) touch(r *record, seq base.SeqNum) {
 	}
 }
 
-// link puts a record behind another one in the list; behind nil it is the
-// oldest.
+// link inserts a record after another in the list, or as the oldest if that is
+// nil.
 func (rs *records) link(r, behind *record) {
 	rs.n++
 	r.older = behind
@@ -171,7 +171,7 @@ func (rs *records) unlink(r *record) {
 	r.older, r.newer = nil, nil
 }
 
-// drop forgets a record.
+// drop frees a record.
 func (rs *records) drop(r *record) {
 	rs.unlink(r)
 	rs.bytes -= r.size()
@@ -199,7 +199,7 @@ func (rs *records) drop(r *record) {
 	rs.free = r
 }
 
-// grow doubles the hash table and chains all keys anew.
+// grow doubles the hash table.
 func (rs *records) grow() {
 	rs.table = make([]*record, max(tableMin, 2*len(rs.table)))
 	for r := rs.oldest; r != nil; r = r.newer {
@@ -225,8 +225,8 @@ func (rs *records) alloc() *record {
 	return r
 }
 
-// reset forgets everything, one by one where there is little, so that small
-// records are used again.
+// reset removes all records; if there are few it frees each, so that they are
+// reused.
 func (rs *records) reset() {
 	if rs.bytes > keepBytes || len(rs.table) > keepBytes/8 {
 		*rs = records{rng: rs.rng}
@@ -237,8 +237,8 @@ func (rs *records) reset() {
 	}
 }
 
-// order brings keys into the tree, at most limit of them; it reports whether
-// all are.
+// order adds keys to the tree, at most limit of them, and reports whether all
+// are in it.
 func (rs *records) order(limit int) bool {
 	r := rs.unordered
 	for ; r != nil && limit > 0; r = r.newer {

@@ -14,41 +14,41 @@ type point struct {
 	hash     uint64
 	key      []byte
 	keyspace uint32
-	asked    bool // it was read with the intent to write
-	written  bool // snapshot isolation: it is written
+	asked    bool // read with the intent to write
+	written  bool // under snapshot isolation: written
 }
 
-// ReadSet is what a transaction depends on. One goroutine adds to it; once it is
-// sealed it does not change any more, and any may read it.
+// ReadSet is what a transaction depends on. One goroutine adds to it. Once
+// sealed it does not change, and any goroutine may read it.
 type ReadSet struct {
 	points  []point
-	table   []uint32 // index+1 into points by hash, open addressing; nil while there are few
-	ranges  []Range  // the first tidy are sorted and apart, the rest as it came
+	table   []uint32 // index+1 into points by hash, open addressing; nil for few points
+	ranges  []Range  // the first tidy are sorted and disjoint, the rest are in order of arrival
 	tidy    int
-	walks   []*ReadRange // that are still open
+	walks   []*ReadRange // the open ones
 	bytes   int
 	limit   int
 	asks    int  // points that were asked for
-	writer  bool // what is not asked for is written
+	writer  bool // points that were not asked for are written
 	sealed  bool
-	ordered bool  // points are sorted, since the tree or a watcher wants them so
-	err     error // sticky: a set that lacks something must not be validated
+	ordered bool  // points are sorted, for the tree or a watcher
+	err     error // sticky: an incomplete set must not be validated
 
 	pointKeys, rangeKeys arena
 }
 
-// KeySize is what a key or a range takes of the limit of a set besides its
-// bytes.
+// KeySize is what a key or a range counts towards the limit of a set in
+// addition to its bytes.
 const KeySize = 96
 
 const (
-	// pointSize and rangeSize are what a key and a range are counted with
-	// besides their bytes: the struct, the table, and the slack of both.
+	// pointSize and rangeSize are what a key and a range count in addition to
+	// their bytes: the struct, the table, and the slack of both.
 	pointSize = KeySize
 	rangeSize = KeySize
-	// fewPoints is up to how many points are compared one by one.
+	// fewPoints is up to how many points are searched without a table.
 	fewPoints = 8
-	// untidyMin is how many ranges may wait before they are merged.
+	// untidyMin is how many unmerged ranges may accumulate at least.
 	untidyMin  = 32
 	pointsKeep = 128
 	arenaMin   = 512
@@ -56,11 +56,11 @@ const (
 	arenaKeep  = 8 << 10
 )
 
-// arena is the chunk that keys are copied to. It lets go of full chunks: they
+// arena is the chunk that keys are copied to. It keeps no full chunks, which
 // live as long as a key in them.
 type arena []byte
 
-// copy puts bytes where they do not move.
+// copy copies b to memory that does not move.
 func (a *arena) copy(b []byte) []byte {
 	if len(b) > cap(*a)-len(*a) {
 		*a = make(arena, 0, max(len(b), min(arenaMax, max(arenaMin, 2*cap(*a)))))
@@ -70,7 +70,7 @@ func (a *arena) copy(b []byte) []byte {
 	return (*a)[n:len(*a):len(*a)]
 }
 
-// again returns the arena for reuse, when nothing in it is needed.
+// again returns the arena for reuse when nothing in it is needed.
 func (a arena) again() arena {
 	if cap(a) > arenaKeep {
 		return nil
@@ -78,15 +78,15 @@ func (a arena) again() arena {
 	return a[:0]
 }
 
-// Key adds a key: it was read, whether or not it was there. It fails with
-// base.ErrTxnTooLarge when the set would pass its limit, and then always.
+// Key adds a key that was read, whether it exists or not. If the set would
+// exceed its limit, this and all later calls return base.ErrTxnTooLarge.
 func (s *ReadSet) Key(keyspace uint32, key []byte) error {
 	_, err := s.add(keyspace, key)
 	return err
 }
 
-// Ask is Key for a key that was read with the intent to write: under snapshot
-// isolation the two go together.
+// Ask is Key for a key that was read with the intent to write, which is
+// validated under snapshot isolation too.
 func (s *ReadSet) Ask(keyspace uint32, key []byte) error {
 	p, err := s.add(keyspace, key)
 	if err == nil && !p.asked {
@@ -96,7 +96,7 @@ func (s *ReadSet) Ask(keyspace uint32, key []byte) error {
 	return err
 }
 
-// add returns the point of a key, which is valid until the next one is added.
+// add returns the point of a key, which is valid until the next add.
 func (s *ReadSet) add(keyspace uint32, key []byte) (*point, error) {
 	hash := keyHash(keyspace, key)
 	if p := s.point(hash, keyspace, key); p != nil {
@@ -116,8 +116,8 @@ func (s *ReadSet) add(keyspace uint32, key []byte) (*point, error) {
 	return &s.points[len(s.points)-1], nil
 }
 
-// Range adds the keys in [lo, hi), those that are not there included. A nil hi
-// is no end.
+// Range adds all keys in [lo, hi), whether they exist or not. A nil hi is no
+// end.
 func (s *ReadSet) Range(keyspace uint32, lo, hi []byte) error {
 	if hi != nil && bytes.Compare(lo, hi) >= 0 {
 		return s.err
@@ -126,7 +126,7 @@ func (s *ReadSet) Range(keyspace uint32, lo, hi []byte) error {
 		return s.err
 	}
 	if err := s.charge(rangeSize + len(lo) + len(hi)); err != nil {
-		// What was read twice is counted twice until it is merged.
+		// Ranges that were read twice count twice until they are merged.
 		if s.err != nil || s.tidy == len(s.ranges) {
 			return s.fail(err)
 		}
@@ -146,7 +146,7 @@ func (s *ReadSet) Range(keyspace uint32, lo, hi []byte) error {
 	return nil
 }
 
-// Batch adds what a batch writes, as snapshot isolation wants it.
+// Batch adds the keys that a batch writes, for snapshot isolation.
 func (s *ReadSet) Batch(b *batch.Batch) error {
 	s.writer = true
 	for r := b.Reader(); ; {
@@ -168,7 +168,7 @@ func (s *ReadSet) Batch(b *batch.Batch) error {
 	}
 }
 
-// Bytes returns what the set is counted with.
+// Bytes returns what the set counts towards its limit.
 func (s *ReadSet) Bytes() int { return s.bytes }
 
 // Empty reports whether nothing was added.
@@ -194,7 +194,7 @@ func (s *ReadSet) fail(err error) error {
 	return err
 }
 
-// index makes the table anew.
+// index rebuilds the table.
 func (s *ReadSet) index(size int) {
 	s.table = make([]uint32, max(4*fewPoints, size))
 	for i := range s.points {
@@ -242,7 +242,7 @@ func (s *ReadSet) has(hash uint64, keyspace uint32, key []byte) bool {
 	return s.inRange(keyspace, key)
 }
 
-// inRange reports whether a range of the sealed set holds a key.
+// inRange reports whether a range of the sealed set contains a key.
 func (s *ReadSet) inRange(keyspace uint32, key []byte) bool {
 	if len(s.ranges) == 0 {
 		return false
@@ -285,8 +285,8 @@ func comparePoints(a, b point) int {
 	return bytes.Compare(a.key, b.key)
 }
 
-// merge sorts the ranges and joins those that overlap or touch. Where that
-// leaves few, they are copied, so that the chunks of the others become free.
+// merge sorts the ranges and joins those that overlap or touch. If few are left
+// it copies them, so that the chunks of the others become free.
 func (s *ReadSet) merge() {
 	was := len(s.ranges)
 	slices.SortFunc(s.ranges, func(a, b Range) int {
@@ -323,7 +323,7 @@ func (s *ReadSet) merge() {
 	}
 }
 
-// seal ends the set.
+// seal completes the set.
 func (s *ReadSet) seal() error {
 	for len(s.walks) > 0 {
 		if err := s.walks[0].Close(); err != nil {
@@ -340,8 +340,8 @@ func (s *ReadSet) seal() error {
 	return nil
 }
 
-// order sorts the points of a set that is about to be compared with the tree,
-// where neighbours are cheaper, or against range deletes.
+// order sorts the points of a set before it is compared with the tree, where
+// neighbours are cheaper, or with range deletes.
 func (s *ReadSet) order() {
 	if s.ordered {
 		return

@@ -7,21 +7,21 @@ import (
 )
 
 // A span is a range that a range delete covered. The spans of a keyspace are
-// disjoint: where they would overlap the newer one, which is the one that
-// counts, cuts away the older. A queue that deletes from its front again and
-// again leaves one span.
+// disjoint: where they would overlap the newer one cuts away the older, since
+// only the newer counts. A queue that deletes from its front over and over
+// leaves one span.
 
-// covers reports whether a span holds a key of its keyspace that is not before
-// it.
+// covers reports whether a span of this keyspace, which does not begin after
+// key, contains key.
 func (r *record) covers(keyspace uint32, key []byte) bool {
 	return r.keyspace == keyspace && (r.endless || bytes.Compare(key, r.hi) < 0)
 }
 
-// putSpan notes that [lo, hi) was deleted at seq, which is the newest sequence
-// yet. A nil hi is no end.
+// putSpan records that [lo, hi) was deleted at seq, the newest sequence so far.
+// A nil hi is no end.
 func (rs *records) putSpan(keyspace uint32, lo, hi []byte, seq base.SeqNum) {
 	if p := rs.spans.atMost(keyspace, lo); p != nil && p.covers(keyspace, lo) && !bytes.Equal(p.key, lo) {
-		if hi != nil && p.covers(keyspace, hi) { // what remains of it behind the new one
+		if hi != nil && p.covers(keyspace, hi) { // the part of it after the new one stays
 			rs.addSpan(keyspace, hi, p.hi, p.endless, p.seq, p)
 		}
 		rs.bytes -= p.size()
@@ -34,7 +34,7 @@ func (rs *records) putSpan(keyspace uint32, lo, hi []byte, seq base.SeqNum) {
 			break
 		}
 		if hi != nil && n.covers(keyspace, hi) {
-			// It begins later now, and still before the next one.
+			// It begins later now, still before the next span.
 			rs.bytes -= n.size()
 			n.setKey(keyspace, hi)
 			rs.bytes += n.size()
@@ -55,8 +55,8 @@ func (rs *records) addSpan(keyspace uint32, lo, hi []byte, endless bool, seq bas
 	rs.spans.insert(r)
 }
 
-// spanNewer returns the sequence at which a key was in a range deleted after
-// another sequence, or 0.
+// spanNewer returns the sequence, newer than after, of a range delete over a
+// key, or 0.
 func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) base.SeqNum {
 	if r := rs.spans.atMost(keyspace, key); r != nil && r.seq > after && r.covers(keyspace, key) {
 		return r.seq
@@ -64,8 +64,8 @@ func (rs *records) spanNewer(keyspace uint32, key []byte, after base.SeqNum) bas
 	return 0
 }
 
-// spanOverlaps returns a sequence at which a range deleted after another sequence
-// overlaps a range, or 0.
+// spanOverlaps returns the sequence, newer than after, of a range delete that
+// overlaps g, or 0.
 func (rs *records) spanOverlaps(g *Range, after base.SeqNum) base.SeqNum {
 	if seq := rs.spanNewer(g.Keyspace, g.Lo, after); seq != 0 {
 		return seq

@@ -11,40 +11,40 @@ import (
 	"github.com/seerdb-go/seerdb/internal/invariant"
 )
 
-// Txn is an open transaction, as far as conflicts go. The zero value is one
-// that has not begun. It may begin again after it ended.
+// Txn is the Tracker's part of an open transaction. The zero value has not
+// begun. It may begin again after it ended.
 type Txn struct {
 	ReadSet
 	snapshot base.SeqNum
 
 	// Guarded by the mutex of the pipeline.
 	phase        phase
-	hit          base.SeqNum // while watched: the end of the first commit that touched the set, or 0
-	over         uint64      // the hash of a key over which it has a conflict, 0 if that is not known
-	older, newer *Txn        // among those of its phase
+	hit          base.SeqNum // while watched: the last sequence of the first commit that touched the set, or 0
+	over         uint64      // the hash of a key with a conflict, or 0 if unknown
+	older, newer *Txn        // list of its phase
 
-	lost  atomic.Bool // its history is gone; only a hint to the caller that seals
-	found uint64      // as over, of CheckTree; owned by the goroutine that commits
+	lost  atomic.Bool // its history is gone; only a hint for the caller that seals
+	found uint64      // like over, of CheckTree; owned by the goroutine that commits
 }
 
-// phase says what the tracker does for a transaction.
+// phase is what the tracker does for a transaction.
 type phase uint8
 
 const (
 	idle    phase = iota // not open
-	tracked              // all commits after its snapshot are in the records
-	lost                 // some are not; nothing is kept for it
+	tracked              // the records have all commits after its snapshot
+	lost                 // the records lack some; nothing is kept for it
 	watched              // each new commit is compared with its set
 )
 
-// Over is, after a conflict, the same number for transactions that have theirs
-// over the same key, as far as that is known. The transaction must have ended.
+// Over returns a number that is the same for conflicts over the same key, as
+// far as that is known. The transaction must have ended with a conflict.
 func (x *Txn) Over() uint64 { return cmp.Or(x.found, x.over) }
 
 // Snapshot returns the sequence that the transaction reads at.
 func (x *Txn) Snapshot() base.SeqNum { return x.snapshot }
 
-// Seal ends the set before it is validated. It fails when the set passed its
+// Seal completes the set before validation. It fails if the set exceeded its
 // limit. It needs no mutex.
 func (x *Txn) Seal() error {
 	if err := x.seal(); err != nil {
@@ -56,16 +56,16 @@ func (x *Txn) Seal() error {
 	return nil
 }
 
-// Tracker remembers what was written since the oldest open transaction began.
-// All methods are called under the mutex of the commit pipeline.
+// Tracker records what was written since the oldest open transaction began. All
+// methods are called under the mutex of the commit pipeline.
 type Tracker struct {
 	rs    records
 	limit int
-	floor base.SeqNum // every later commit is in rs, while any transaction is tracked
+	floor base.SeqNum // rs has every later commit while any transaction is tracked
 	last  base.SeqNum // the newest sequence recorded
 
-	// active counts the transactions for whose sake commits must be looked at:
-	// tracked and watched ones.
+	// active counts the transactions that need new commits: tracked and watched
+	// ones.
 	active  int
 	tracked txnList // ascending by snapshot
 	watched txnList
@@ -104,11 +104,10 @@ func (l *txnList) remove(x *Txn) {
 	x.older, x.newer = nil, nil
 }
 
-// Begin opens a transaction that reads at the sequence that is visible now,
-// and whose set may take limit bytes. Pending yields, in order, the commits
-// that have sequences and are not visible yet: they are newer than the
-// snapshot, and when nothing was recorded until now they must be. It may be
-// nil when there are none.
+// Begin opens a transaction that reads at the visible sequence, and whose set
+// may take limit bytes. pending yields, in order, the commits that have
+// sequences and are not visible yet: they are newer than the snapshot, and must
+// be recorded if no other transaction is open. It may be nil if there are none.
 func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq[*batch.Batch]) {
 	if x.phase != idle {
 		panic("txn: a transaction begins twice")
@@ -131,21 +130,23 @@ func (t *Tracker) Begin(x *Txn, visible base.SeqNum, limit int, pending iter.Seq
 	}
 }
 
-// keepPending records commits for a transaction that is alone. It is apart from
-// Begin because what a loop over a function refers to is allocated.
+// keepPending records pending commits for a transaction that is alone. It is
+// separate from Begin because a loop over a func makes the variables it refers
+// to escape.
 func (t *Tracker) keepPending(x *Txn, pending iter.Seq[*batch.Batch]) {
 	for b := range pending {
 		if b == nil {
-			continue // it failed
+			continue // the commit failed
 		}
 		if t.keep(b); x.phase == lost {
-			return // to one of those: the others are not needed
+			return // x lost its history: the rest is not needed
 		}
 	}
 }
 
-// End closes a transaction, however it ended. A transaction that commits ends
-// before its own commit is recorded, which saves recording it when it is alone.
+// End closes a transaction, whatever its outcome. A transaction that commits
+// ends before its own commit is recorded, which need not be recorded if no
+// other is open.
 func (t *Tracker) End(x *Txn) {
 	switch x.phase {
 	case idle:
@@ -173,17 +174,17 @@ func (t *Tracker) Oldest() (oldest base.SeqNum, open bool) {
 		for x := l.oldest; x != nil; x = x.newer {
 			oldest, open = min(oldest, x.snapshot), true
 			if l == &t.tracked {
-				break // they are in order
+				break // the list is sorted
 			}
 		}
 	}
 	return oldest, open
 }
 
-// Retract takes back a commit that was recorded, got no further, and failed for
-// good; end is its last sequence. Its keys may have records that are gone now,
-// of commits that did not fail: open transactions lose their history up to
-// there, and ask the tree, which has never heard of the commit.
+// Retract removes a commit that was recorded, failed for good and never became
+// visible; end is its last sequence. It may have replaced records of commits
+// that did not fail: open transactions lose their history up to there, and ask
+// the tree, which never contained the commit.
 func (t *Tracker) Retract(end base.SeqNum) {
 	t.forget(end)
 	for x := t.watched.oldest; x != nil; {
@@ -198,15 +199,15 @@ func (t *Tracker) Retract(end base.SeqNum) {
 	}
 }
 
-// lose is for a transaction that has just left its list.
+// lose moves a transaction that has just left its list to the lost ones.
 func (t *Tracker) lose(x *Txn) {
 	t.lost.add(x)
 	x.phase = lost
 	x.lost.Store(true)
 }
 
-// Record notes a commit that has just got its sequences, plain or not. One that
-// fails later is taken back with Retract.
+// Record records a commit, of a transaction or not, that has just got its
+// sequences. If it fails later, Retract removes it.
 func (t *Tracker) Record(b *batch.Batch) {
 	if t.active != 0 {
 		t.record(b)
@@ -224,8 +225,8 @@ func (t *Tracker) record(b *batch.Batch) {
 	}
 }
 
-// RecordRange notes that everything in [lo, hi) of a keyspace may have changed
-// at seq, as when the keyspace is dropped or tables are put in from outside.
+// RecordRange records that everything in [lo, hi) of a keyspace may have
+// changed at seq, as when the keyspace is dropped or tables are loaded.
 func (t *Tracker) RecordRange(keyspace uint32, lo, hi []byte, seq base.SeqNum) {
 	if t.active == 0 || hi != nil && string(lo) >= string(hi) {
 		return
@@ -250,14 +251,14 @@ func (t *Tracker) advance(seq base.SeqNum) {
 	t.last = seq
 }
 
-// keep puts a commit into the records.
+// keep adds a commit to the records.
 func (t *Tracker) keep(b *batch.Batch) {
 	seq := b.Seq()
 	t.advance(seq)
 	end := seq + base.SeqNum(b.Count()) - 1
 	if b.Count() > t.limit/recordSize/2 {
-		// It would push out most of what is there, and itself. The mutex is not
-		// held for that: what it wrote will be asked of the tree.
+		// The batch would push out most records, and itself. The mutex is not
+		// held that long: what the batch wrote will be asked of the tree.
 		t.forget(end)
 		t.last = end
 		return
@@ -306,16 +307,16 @@ func (x *Txn) touched(b *batch.Batch) bool {
 	}
 }
 
-// shrink brings the records below their limit.
+// shrink reduces the records to their limit.
 func (t *Tracker) shrink() {
 	for t.rs.bytes > t.limit {
 		t.forget(t.rs.oldest.seq)
 	}
 }
 
-// forget lets go of all records up to seq. Transactions that need them are
-// lost, and what is then not needed goes too: one transaction that stays open for an hour
-// costs the others nothing.
+// forget drops all records up to seq. Transactions that need them are lost, and
+// records that then nothing needs are dropped too: a transaction that stays
+// open for an hour costs the others nothing.
 func (t *Tracker) forget(seq base.SeqNum) {
 	t.floor = max(t.floor, seq)
 	for x := t.tracked.oldest; x != nil && x.snapshot < t.floor; x = t.tracked.oldest {
@@ -338,14 +339,14 @@ func (t *Tracker) prune() {
 	}
 }
 
-// Stats is how a tracker stands.
+// Stats are figures of a tracker.
 type Stats struct {
-	Tracked, Lost, Watched int // open transactions, by what is done for them
+	Tracked, Lost, Watched int // open transactions by phase
 	Records, Bytes         int
-	Oldest                 base.SeqNum // snapshot of the oldest tracked one, 0 when there is none
+	Oldest                 base.SeqNum // snapshot of the oldest tracked one, or 0
 }
 
-// Stats tells how the tracker stands.
+// Stats returns the figures of the tracker.
 func (t *Tracker) Stats() Stats {
 	s := Stats{Records: t.rs.n, Bytes: t.rs.bytes + t.asked.rs.bytes}
 	for x := t.lost.oldest; x != nil; x = x.newer {

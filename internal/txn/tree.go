@@ -3,11 +3,11 @@ package txn
 import "github.com/seerdb-go/seerdb/internal/base"
 
 // tree is a treap (Seidel and Aragon, Algorithmica 1996) of records by keyspace
-// and key, in which each record knows the newest sequence of its subtree: so
-// whether anything in a range is newer than some sequence is answered in
-// O(log n), however many older keys the range holds. A B-tree would miss the
-// cache less often; but its nodes would need memory of their own, and keys
-// enter the tree only when a range is asked for among many.
+// and key, in which each record has the newest sequence of its subtree. So
+// whether anything in a range is newer than some sequence takes O(log n),
+// however many older keys the range has. A B-tree would miss the cache less
+// often; but its nodes would need memory of their own, and keys enter the tree
+// only when a range is asked for among many.
 type tree struct{ root *record }
 
 func (r *record) newestBelow() base.SeqNum {
@@ -22,7 +22,8 @@ func (r *record) newest() base.SeqNum {
 	return r.max
 }
 
-// raise tells the way up that the record has the newest sequence of all.
+// raise records, in all parents, that the record has the newest sequence of
+// all.
 func (r *record) raise() {
 	for n := r; n != nil && n.max < r.seq; n = n.up {
 		n.max = r.seq
@@ -67,7 +68,7 @@ func (t *tree) rotate(r *record) {
 	r.max, p.max = p.max, p.newestBelow()
 }
 
-// replace hangs with, which may be nil, where r hangs.
+// replace puts with, which may be nil, in the place of r.
 func (t *tree) replace(r, with *record) {
 	switch {
 	case r.up == nil:
@@ -105,7 +106,7 @@ func (t *tree) remove(r *record) {
 	r.left, r.right, r.up, r.ordered = nil, nil, nil, false
 }
 
-// atMost returns the last record at or before a key, in whatever keyspace.
+// atMost returns the last record at or before a key, of any keyspace.
 func (t *tree) atMost(keyspace uint32, key []byte) *record {
 	var best *record
 	prefix := base.Head(key)
@@ -119,7 +120,7 @@ func (t *tree) atMost(keyspace uint32, key []byte) *record {
 	return best
 }
 
-// atLeast returns the first record at or after a key, in whatever keyspace.
+// atLeast returns the first record at or after a key, of any keyspace.
 func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	var best *record
 	prefix := base.Head(key)
@@ -133,12 +134,12 @@ func (t *tree) atLeast(keyspace uint32, key []byte) *record {
 	return best
 }
 
-// anyNewer returns the sequence of some record whose key is in the range and
-// that is newer than after; 0 when there is none.
+// anyNewer returns the sequence of some record that is newer than after and
+// whose key is in the range, or 0.
 func (t *tree) anyNewer(g *Range, after base.SeqNum) base.SeqNum {
 	r := t.root
 	lo, hi := base.Head(g.Lo), base.Head(g.Hi)
-	for r != nil && r.max > after { // to the first record inside
+	for r != nil && r.max > after { // descend to the first record inside
 		switch {
 		case r.compare(g.Keyspace, lo, g.Lo) < 0:
 			r = r.right
@@ -153,7 +154,7 @@ func (t *tree) anyNewer(g *Range, after base.SeqNum) base.SeqNum {
 	return 0
 }
 
-// newerFrom is anyNewer of a subtree that lies before the range's end.
+// newerFrom is anyNewer for a subtree that is before the range's end.
 func (r *record) newerFrom(g *Range, lo uint64, after base.SeqNum) base.SeqNum {
 	for r != nil && r.max > after {
 		if r.compare(g.Keyspace, lo, g.Lo) < 0 {
@@ -168,7 +169,7 @@ func (r *record) newerFrom(g *Range, lo uint64, after base.SeqNum) base.SeqNum {
 	return 0
 }
 
-// newerTo is anyNewer of a subtree that lies after the range's beginning.
+// newerTo is anyNewer for a subtree that is after the range's beginning.
 func (r *record) newerTo(g *Range, hi uint64, after base.SeqNum) base.SeqNum {
 	for r != nil && r.max > after {
 		if !r.below(g, hi) {

@@ -4,7 +4,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Verdict is what Validate says.
+// Verdict is the result of Validate.
 type Verdict uint8
 
 // The verdicts.
@@ -14,24 +14,25 @@ const (
 	NeedTree                // the tree must be asked up to Answer.Upto, then Validate again
 )
 
-// Answer is a verdict. Upto is the sequence that must be visible before the tree
-// is asked; of a conflict it is the end of the commit that made it. While that is
-// not visible it may yet fail, and take the conflict with it.
+// Answer is a verdict. For NeedTree, Upto is the sequence that must be visible
+// before the tree is asked. For Conflict it is the last sequence of the
+// conflicting commit; while that is not visible the commit may still fail, and
+// with it the conflict goes away.
 type Answer struct {
 	Verdict Verdict
 	Upto    base.SeqNum
 }
 
-// orderMax is how many keys one validation brings into the tree of keys, which
-// takes about a millisecond. With more to do the versions are asked of the
-// tree instead of holding up all commits.
+// orderMax is how many keys one validation adds to the tree of keys, which
+// takes about a millisecond. If there are more, the caller asks the LSM tree,
+// which does not hold up all commits.
 const orderMax = 4096
 
-// rangeSteps is what one range costs, in records looked at.
+// rangeSteps is the cost of one range, in records visited.
 const rangeSteps = 16
 
-// Validate reports whether a transaction whose set is sealed may commit. Last is
-// the last sequence given to any commit.
+// Validate reports whether a transaction whose set is sealed may commit. last
+// is the last sequence assigned to any commit.
 func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	switch {
 	case x.phase == idle:
@@ -39,7 +40,7 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	case !x.sealed:
 		panic("txn: a set that is not sealed is validated")
 	case len(x.points)+len(x.ranges) == 0:
-		return Answer{Verdict: Valid} // blind writes meet no other
+		return Answer{Verdict: Valid} // nothing to validate
 	}
 	if found, by := t.askedFor(x); found {
 		return Answer{Conflict, by}
@@ -61,7 +62,7 @@ func (t *Tracker) Validate(x *Txn, last base.SeqNum) Answer {
 	return Answer{NeedTree, last}
 }
 
-// watch has every commit from now on compared with the set.
+// watch makes the tracker compare every later commit with the set.
 func (t *Tracker) watch(x *Txn) {
 	if x.phase == lost {
 		t.lost.remove(x)
@@ -75,8 +76,9 @@ func (t *Tracker) watch(x *Txn) {
 	t.active++
 }
 
-// check holds a set against the records after a sequence, and returns that of a
-// conflict. It costs the lesser of what was written since and what the set holds.
+// check compares a set with the records newer than after, and returns the
+// sequence of a conflict. Its cost is the lesser of the number of records and
+// the size of the set.
 func (t *Tracker) check(x *Txn, after base.SeqNum) (Verdict, base.SeqNum) {
 	rs := &t.rs
 	if rs.newest == nil || rs.newest.seq <= after {
@@ -118,7 +120,7 @@ func (t *Tracker) check(x *Txn, after base.SeqNum) (Verdict, base.SeqNum) {
 	return Valid, 0
 }
 
-// deleted returns the sequence after another one at which a range delete
+// deleted returns the sequence, newer than after, of a range delete that
 // touched a set, or 0.
 func (rs *records) deleted(x *Txn, after base.SeqNum) base.SeqNum {
 	for i := range x.points {
@@ -136,10 +138,10 @@ func (rs *records) deleted(x *Txn, after base.SeqNum) base.SeqNum {
 	return 0
 }
 
-// Tree answers from the stored versions. What range deletes covered counts as
+// Tree answers from the stored versions. Keys in range deletes count as
 // written.
 type Tree interface {
-	// NewestSeq is the sequence of the newest version of a key, deletions
+	// NewestSeq returns the sequence of the newest version of a key, deletions
 	// included, or 0.
 	NewestSeq(keyspace uint32, key []byte) (base.SeqNum, error)
 	// AnyNewer reports whether any version in [lo, hi) is newer than after. A
@@ -147,10 +149,10 @@ type Tree interface {
 	AnyNewer(keyspace uint32, lo, hi []byte, after base.SeqNum) (bool, error)
 }
 
-// CheckTree holds the sealed set against the tree: it reports whether anything
-// in it was written after the snapshot. Everything up to the answer's Upto
-// must be visible; that newer commits are there too does no harm, for they are
-// conflicts as well.
+// CheckTree compares the sealed set with the tree: it reports whether anything
+// in it was written after the snapshot. Everything up to the answer's Upto must
+// be visible. Newer commits may be visible too, since those are conflicts as
+// well.
 func (x *Txn) CheckTree(t Tree) (newer bool, err error) {
 	for i := range x.points {
 		p := &x.points[i]

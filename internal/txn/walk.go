@@ -6,27 +6,27 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// ReadRange is the trail of one iterator: how far it really went. Steps extend one
-// range; only a jump elsewhere begins another. What it covered enters the set
-// when it jumps, when it is closed and when the transaction commits.
+// ReadRange records how far an iterator really went. Steps extend one range;
+// only a jump elsewhere begins another. The range enters the set when the
+// iterator jumps, when it is closed and when the transaction commits.
 type ReadRange struct {
 	set      *ReadSet
 	keyspace uint32
-	lo, hi   []byte // [lo, hi), or from lo on when endless
+	lo, hi   []byte // [lo, hi), or all from lo on if endless
 	step     []byte // buffer
 	endless  bool
 	any      bool
 }
 
-// Start begins the trail of an iterator over a keyspace.
+// Start begins the range of an iterator over a keyspace.
 func (w *ReadRange) Start(s *ReadSet, keyspace uint32) {
 	*w = ReadRange{set: s, keyspace: keyspace, lo: w.lo[:0], hi: w.hi[:0], step: w.step[:0]}
 	s.walks = append(s.walks, w)
 }
 
-// Forward notes a step to the first key at or after from: to found, or, when
-// ok is false, to the upper bound of the iterator, nil being no end. For a
-// step from one key to the next, from is the one left.
+// Forward records a step to the first key at or after from. That is found, or
+// if ok is false the upper bound of the iterator, nil being none. For a step
+// from one key to the next, from is the first of them.
 func (w *ReadRange) Forward(from, found []byte, ok bool, end []byte) error {
 	if !ok {
 		return w.cover(from, end, end == nil)
@@ -35,8 +35,8 @@ func (w *ReadRange) Forward(from, found []byte, ok bool, end []byte) error {
 	return w.cover(from, w.step, false)
 }
 
-// Backward notes a step to the last key before from, nil being the end: to
-// found, or, when ok is false, to the lower bound of the iterator.
+// Backward records a step to the last key before from, nil being the end. That
+// is found, or if ok is false the lower bound of the iterator.
 func (w *ReadRange) Backward(from, found []byte, ok bool, begin []byte) error {
 	if !ok {
 		found = begin
@@ -48,7 +48,7 @@ func (w *ReadRange) Backward(from, found []byte, ok bool, begin []byte) error {
 func (w *ReadRange) cover(lo, hi []byte, endless bool) error {
 	switch {
 	case w.set == nil:
-		return base.ErrTxnDone // the transaction ended under the iterator
+		return base.ErrTxnDone // the transaction has ended
 	case !endless && bytes.Compare(lo, hi) >= 0:
 		return w.set.err
 	}
@@ -69,7 +69,7 @@ func (w *ReadRange) cover(lo, hi []byte, endless bool) error {
 	return w.set.err
 }
 
-// flush gives what was covered to the set.
+// flush adds the range to the set.
 func (w *ReadRange) flush() error {
 	if !w.any {
 		return w.set.err
@@ -81,7 +81,7 @@ func (w *ReadRange) flush() error {
 	return w.set.Range(w.keyspace, w.lo, w.hi)
 }
 
-// Close ends the trail. A second Close does nothing.
+// Close ends the recording. A second Close does nothing.
 func (w *ReadRange) Close() error {
 	if w.set == nil {
 		return nil

@@ -1,12 +1,11 @@
-// Package valuelog holds the value files: where values live that are too large
-// to be copied by every compaction (Lu et al., "WiscKey", FAST 2016). A table
-// then stores a Pointer in the place of the value.
+// Package valuelog implements value files, for values that are too large to be
+// copied by every compaction (Lu et al., "WiscKey", FAST 2016). A table then
+// stores a Pointer in place of the value.
 //
-// A value file is written once, front to back, by a flush or a compaction, and
-// never changes. There is no tail to collect and no head to append to: garbage
-// goes away when a compaction copies what is still alive to a new file and the
-// last table that points into the old one is gone. The manifest knows for each
-// file how much of it is alive.
+// A flush or a compaction writes a value file once, front to back; it never
+// changes. Garbage is collected when a compaction copies live values to a new
+// file and the last table that points into the old one is gone. The manifest
+// records for each file how much of it is live.
 //
 // # Format
 //
@@ -18,10 +17,10 @@
 //	  ...   one after another, without gaps
 //	footer  count u64 | bytes u64 | raw u64 | magic u64 | crc u32
 //
-// stored is the length of the value as it lies in the file and raw its length
-// once decompressed by codec. The footer's count and bytes are those of all
-// records, raw the sum of their raw lengths. Format 1 has no incarnation. The key is there for checking and
-// repair; reads do not need it.
+// stored is the length of the value in the file, raw its length once
+// decompressed by codec. The footer's count and bytes are the totals of all
+// records, raw the sum of their raw lengths. Format 1 has no incarnation. The
+// key is for verification and repair; reads do not need it.
 package valuelog
 
 import "github.com/seerdb-go/seerdb/internal/base"
@@ -45,7 +44,7 @@ func headerSize(id base.Identity) int {
 	return headerMax
 }
 
-// RecordSize returns what one value takes in a file when it is stored as it is.
+// RecordSize returns the size in a file of one value that is not compressed.
 func RecordSize(keyLen, valueLen int) uint64 {
 	return recordHeaderSize + uint64(keyLen) + uint64(valueLen)
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Pointer says where a value lies. Its encoding is the value of a table entry
-// of kind base.KindPutPointer:
+// Pointer is the position of a value. Its encoding is the value of a table
+// entry of kind base.KindPutPointer:
 //
 //	file uvarint | offset uvarint | length uvarint | raw uvarint | checksum u32 | check u16
 //
-// Fields of varying length make it 15 to 18 bytes in practice. With fixed ones
-// it would be 28, which a tree of 1 KiB values under 16-byte keys would pay for
-// with a tenth of its write amplification.
+// Varints make it 15 to 18 bytes in practice. With fixed fields it would have
+// 28, which a tree of 1 KiB values under 16-byte keys would pay for with a
+// tenth of its write amplification.
 type Pointer struct {
 	File   base.FileNum
 	Offset uint64 // of the record
 	Length uint32 // of the record, with its header and its key
-	// RawLength is the length of the value.
+	// RawLength is the length of the decompressed value.
 	RawLength uint32
-	// Checksum is the record's: a record that is sound but not the one that
-	// was pointed to fails too.
+	// Checksum is the record's checksum, so that a sound record that is not the
+	// one pointed to fails too.
 	Checksum uint32
 }
 
@@ -35,9 +35,9 @@ var errBadPointer = errors.New("valuelog: bad pointer")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// pointerCheck folds a CRC to two bytes. The pointer lies in a page that has a
-// checksum of its own; this one is against an inline value being taken for a
-// pointer, and against a compaction counting references of a torn one.
+// pointerCheck folds a CRC to two bytes. The pointer is in a page with a
+// checksum of its own; this one detects an inline value that is taken for a
+// pointer, and keeps a compaction from counting references of a torn pointer.
 func pointerCheck(b []byte) uint16 {
 	sum := crc32.Checksum(b, castagnoli)
 	return uint16(sum>>16) ^ uint16(sum)
@@ -54,8 +54,8 @@ func AppendPointer(dst []byte, p Pointer) []byte {
 	return binary.LittleEndian.AppendUint16(dst, pointerCheck(dst[n:]))
 }
 
-// DecodePointer decodes what AppendPointer made, all of b. The error does not
-// say where b came from; the caller knows, and wraps it.
+// DecodePointer decodes all of b, a result of AppendPointer. The error does not
+// say where b came from; callers add that.
 func DecodePointer(b []byte) (Pointer, error) {
 	var p Pointer
 	n := len(b) - 2

@@ -13,21 +13,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 )
 
-// File is what a Reader needs of an open file. ReadAt may be called
+// File is what a Reader needs from an open file. ReadAt may be called
 // concurrently.
 type File interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// ReaderOptions says whose file it is and where its values are cached.
+// ReaderOptions say which file it is and where its values are cached.
 type ReaderOptions struct {
 	ID base.Identity
-	// Cache keeps values that were read; nil keeps none.
+	// Cache keeps values that were read, unless it is nil.
 	Cache *cache.Cache
 }
 
-// Reader reads values out of one file. It is safe for concurrent use.
+// Reader reads values from one file. It is safe for concurrent use.
 type Reader struct {
 	// Immutable after Open.
 	f       File
@@ -39,12 +39,12 @@ type Reader struct {
 	end     uint64 // of the records
 }
 
-// Open checks header and footer of the file, which has size bytes, and returns
-// a Reader that owns f. When it fails f is left open.
+// Open checks the header and footer of the file, which has size bytes, and
+// returns a Reader that owns f. If it fails f stays open.
 func Open(f File, size int64, o ReaderOptions) (*Reader, error) {
 	r := &Reader{f: f, id: o.ID, cache: o.Cache, begin: uint64(headerSize(o.ID))}
 	if uint64(size) < r.begin+footerSize {
-		return nil, r.corrupt(-1, "%d bytes are too few for a value file", size)
+		return nil, r.corrupt(-1, "a file of %d bytes is too short for a value file", size)
 	}
 	r.end = uint64(size) - footerSize
 	if err := r.readHeader(); err != nil {
@@ -67,10 +67,11 @@ func (r *Reader) readHeader() error {
 	le := binary.LittleEndian
 	switch {
 	case le.Uint64(h[0:]) != headerMagic:
-		return r.corrupt(0, "not a value file")
+		return r.corrupt(0, "the file is not a value file: its magic is wrong")
 	case le.Uint32(h[8:]) != r.id.Checksum(0, h[12:]):
-		// The checksum is salted with the identity that the file should have, so a file that
-		// is sound but of another owner fails it: say so when it looks that way.
+		// The checksum covers the identity that the file should have, so a
+		// sound file with another identity fails it. Report that if it looks
+		// like one.
 		if other, ok := Identify(r.f, int64(r.end)); ok && other != r.id {
 			return r.id.Mistaken(0, other)
 		}
@@ -82,9 +83,9 @@ func (r *Reader) readHeader() error {
 	return nil
 }
 
-// Identify returns which value file a file of size bytes was written as,
-// whatever it is called now, if it begins with a sound header. Whether the rest
-// of it is sound does not matter.
+// Identify returns the identity in the header of a value file of size bytes,
+// whatever the file is called now. ok is false if the header is not sound; the
+// rest of the file does not matter.
 func Identify(f io.ReaderAt, size int64) (id base.Identity, ok bool) {
 	h := make([]byte, min(max(size, 0), headerMax))
 	if n, _ := f.ReadAt(h, 0); n < len(h) || n < headerV1 {
@@ -108,7 +109,7 @@ func (r *Reader) readFooter(size int64) error {
 	}
 	le := binary.LittleEndian
 	if le.Uint64(f[24:]) != footerMagic {
-		return r.corrupt(off, "no footer")
+		return r.corrupt(off, "the footer is missing")
 	}
 	if le.Uint32(f[32:]) != r.id.Checksum(off, f[:32]) {
 		return r.corrupt(off, "footer checksum mismatch")
@@ -120,10 +121,10 @@ func (r *Reader) readFooter(size int64) error {
 	return nil
 }
 
-// Info returns what the file's footer says.
+// Info returns the content of the file's footer.
 func (r *Reader) Info() Info { return r.info }
 
-// Close closes the file and lets the cache forget its values.
+// Close closes the file and drops its values from the cache.
 func (r *Reader) Close() error {
 	if r.cache != nil {
 		r.cache.Drop(r.cacheID)
@@ -132,8 +133,8 @@ func (r *Reader) Close() error {
 }
 
 // maxCached is the largest value that is cached. Reading a larger one takes so
-// long (256 KiB: 40 µs from the page cache of the system) that finding it is no
-// matter, and a few of them would push out thousands of pages.
+// long (256 KiB: 40 µs from the page cache of the system) that finding it
+// hardly matters, and a few of them would push out thousands of pages.
 const maxCached = 256 << 10
 
 // AppendValue appends the value that p points to, through the cache. It
@@ -153,12 +154,12 @@ func (r *Reader) AppendValue(dst []byte, p Pointer) ([]byte, error) {
 			h.Abort()
 			return dst, err
 		}
-		_ = out // exactly fills frame: checkRecord compared the lengths
+		_ = out // out exactly fills frame: checkRecord compared the lengths
 		h.Publish()
 	}
 	if len(h.Bytes()) != int(p.RawLength) {
-		// Two pointers to one offset that disagree about the length: one of
-		// them is not of this file's making.
+		// Two pointers to one offset disagree about the length: one of them was
+		// not made for this file.
 		h.Release()
 		return dst, r.corrupt(int64(p.Offset), "pointer and cached value differ in length")
 	}
@@ -173,8 +174,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // maxScratch is the largest buffer that goes back to the pool.
 const maxScratch = 1 << 20
 
-// AppendUncached is AppendValue past the cache: for compactions, which would
-// fill it with what they read once.
+// AppendUncached is AppendValue without the cache: for compactions, which would
+// fill it with values they read once.
 func (r *Reader) AppendUncached(dst []byte, p Pointer) ([]byte, error) {
 	if err := r.checkPointer(p); err != nil {
 		return dst, err
@@ -192,8 +193,8 @@ func (r *Reader) AppendUncached(dst []byte, p Pointer) ([]byte, error) {
 	return dst, err
 }
 
-// appendLarge reads the record of a large value to where the value shall be,
-// rather than hold it twice.
+// appendLarge reads the record of a large value straight into its destination,
+// so that memory does not hold it twice.
 func (r *Reader) appendLarge(dst []byte, p Pointer) ([]byte, error) {
 	n := len(dst)
 	dst = slices.Grow(dst, int(p.Length))
@@ -215,14 +216,14 @@ func (r *Reader) appendLarge(dst []byte, p Pointer) ([]byte, error) {
 	return append(dst[:n], out...), nil
 }
 
-// checkPointer refuses a pointer that does not lie in this file.
+// checkPointer returns an error for a pointer that is not inside this file.
 func (r *Reader) checkPointer(p Pointer) error {
 	if p.File != r.id.Num {
 		panic(fmt.Sprintf("valuelog: pointer %v followed into %s", p, r.id.Name()))
 	}
 	if p.Length < recordHeaderSize || p.Length > maxRecordSize || p.RawLength > base.MaxValueSize ||
 		p.Offset < r.begin || p.Offset > r.end || uint64(p.Length) > r.end-p.Offset {
-		return r.corrupt(int64(min(p.Offset, 1<<62)), "a pointer to %d bytes does not lie in the %d bytes of records", p.Length, r.end)
+		return r.corrupt(int64(min(p.Offset, 1<<62)), "a pointer to %d bytes is not within the %d bytes of records", p.Length, r.end)
 	}
 	return nil
 }
@@ -261,7 +262,7 @@ func (r *Reader) appendDecoded(dst, rec []byte, h recordHeader, off int64) ([]by
 	return dst, nil
 }
 
-// recordHeader is the decoded head of a record.
+// recordHeader is the decoded header of a record.
 type recordHeader struct {
 	sum              uint32
 	key, stored, raw int // lengths; each within the limits of package base
@@ -273,8 +274,8 @@ func (h recordHeader) size() int { return recordHeaderSize + h.key + h.stored }
 // value returns the stored value of rec.
 func (h recordHeader) value(rec []byte) []byte { return rec[recordHeaderSize+h.key : h.size()] }
 
-// decodeRecordHeader decodes b, of recordHeaderSize bytes or more, and checks
-// what can be checked without the rest.
+// decodeRecordHeader decodes b, of at least recordHeaderSize bytes, and checks
+// it as far as possible without the rest.
 func decodeRecordHeader(b []byte) (recordHeader, error) {
 	le := binary.LittleEndian
 	kc, stored, raw := le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])
@@ -289,14 +290,15 @@ func decodeRecordHeader(b []byte) (recordHeader, error) {
 	return h, nil
 }
 
-// checkRecord checks the record at the start of rec, which lies at off.
+// checkRecord checks the record at the start of rec, which is at off in the
+// file.
 func (r *Reader) checkRecord(rec []byte, off int64) (recordHeader, error) {
 	h, err := decodeRecordHeader(rec)
 	if err != nil {
 		return h, r.corrupt(off, "%v", err)
 	}
 	if h.size() > len(rec) {
-		return h, r.corrupt(off, "record of %d bytes where there are %d", h.size(), len(rec))
+		return h, r.corrupt(off, "the record claims %d bytes, more than the %d read", h.size(), len(rec))
 	}
 	if r.id.Checksum(off, rec[4:h.size()]) != h.sum {
 		return h, r.corrupt(off, "record checksum mismatch")
@@ -304,7 +306,7 @@ func (r *Reader) checkRecord(rec []byte, off int64) (recordHeader, error) {
 	return h, nil
 }
 
-// readAt fills b. A file that ends too early is damaged: its length was
+// readAt fills b. A file that ends too early is damaged, since its length was
 // checked when it was opened.
 func (r *Reader) readAt(b []byte, off int64) error {
 	n, err := r.f.ReadAt(b, off)
@@ -312,11 +314,11 @@ func (r *Reader) readAt(b []byte, off int64) error {
 		return nil
 	}
 	if err == nil || errors.Is(err, io.EOF) {
-		return r.corrupt(off+int64(n), "file ends before byte %d", off+int64(len(b)))
+		return r.corrupt(off+int64(n), "the file ends before byte %d", off+int64(len(b)))
 	}
 	var c *base.CorruptionError
 	if errors.As(err, &c) {
-		return err // the file is gone, and the error says so
+		return err // the file is missing, and the error says so
 	}
 	return fmt.Errorf("read %s: %w", r.id.Name(), err)
 }

@@ -2,7 +2,7 @@ package valuelog
 
 import "context"
 
-// Record is one value as Scan shows it. The slices are valid during the call.
+// Record is one value of a Scan. The slices are valid during the call.
 type Record struct {
 	Pointer Pointer
 	Key     []byte
@@ -13,8 +13,8 @@ type Record struct {
 const scanSize = 256 << 10
 
 // Scan reads the whole file in order and checks every byte of it: each record,
-// and the footer against the sum of them. It stops at the first error, of fn
-// or of the file, or when ctx ends. A nil fn only checks.
+// and the footer against their totals. It stops at the first error of fn or of
+// the file, or when ctx ends. A nil fn only checks.
 func (r *Reader) Scan(ctx context.Context, fn func(Record) error) error {
 	var (
 		w     = window{r: r, off: r.begin}
@@ -47,15 +47,15 @@ func (r *Reader) Scan(ctx context.Context, fn func(Record) error) error {
 	return nil
 }
 
-// window is the part of a file that a scan has read and not yet shown.
+// window is the part of a file that a scan has read and not yet passed to fn.
 type window struct {
 	r    *Reader
 	off  uint64 // file offset of rest
 	rest []byte
-	buf  []byte // what rest lies in
+	buf  []byte // contains rest
 }
 
-// next returns the record at off, checked, and moves past it. The record is
+// next returns the record at off, checked, and advances past it. The record is
 // valid until the next call.
 func (w *window) next() ([]byte, recordHeader, error) {
 	if err := w.fill(recordHeaderSize); err != nil {

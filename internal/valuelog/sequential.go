@@ -2,24 +2,24 @@ package valuelog
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// Sequential reads values that are wanted in about the order in which they lie
-// in the file, as a compaction or a long scan over what one job wrote does. It
-// reads ahead, more the longer the order holds, and past the cache. One
-// goroutine uses it. The zero value with a Reader set is ready.
+// Sequential reads values in roughly their order in the file, as a compaction
+// or a long scan over the output of one job does. It reads ahead, further the
+// longer the order holds, and without the cache. It is used by one goroutine.
+// The zero value with a Reader is ready.
 type Sequential struct {
 	Reader *Reader
 
 	buf   []byte
 	off   uint64 // file offset of buf
 	next  uint64 // where the last record ended
-	ahead int    // how much to read when the order holds
+	ahead int    // how much to read while the order holds
 }
 
 const (
-	// minAhead to maxAhead is how much Sequential reads ahead.
+	// minAhead and maxAhead bound how much Sequential reads ahead.
 	minAhead = 16 << 10
 	maxAhead = 256 << 10
-	// maxGap is how much unwanted data it reads to save a call: about what a
+	// maxGap is how much unwanted data it reads to save a call: roughly what a
 	// device reads in the time of one more request.
 	maxGap = 32 << 10
 )
@@ -51,8 +51,8 @@ func (s *Sequential) holds(p Pointer) bool {
 }
 
 // Key returns the key of the record that p points to, whose value AppendValue
-// returned just before: the record is known to be sound. It is valid until the next
-// call.
+// has just returned, so that the record is known to be sound. It is valid until
+// the next call.
 func (s *Sequential) Key(p Pointer) ([]byte, error) {
 	r := s.Reader
 	if err := r.checkPointer(p); err != nil {

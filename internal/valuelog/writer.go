@@ -9,17 +9,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 )
 
-// writeSize is how much a Writer gathers before it writes: large enough that
-// the cost of the call vanishes, small enough to stay in the second-level
+// writeSize is how much a Writer gathers before it writes: large enough to make
+// the cost of the call negligible, small enough to stay in the second-level
 // cache.
 const writeSize = 256 << 10
 
-// minSaving is the share of a value that compression must save to be kept, as
-// a divisor: an eighth. Less is not worth the time of every read.
+// minSaving is the share of a value that compression must save, as a divisor:
+// an eighth. Less is not worth the time of every read.
 const minSaving = 8
 
-// maxCompressed is the largest value that is compressed, so that the scratch
-// buffer of the codec stays within memory that no budget counts.
+// maxCompressed is the largest value that is compressed. It bounds the codec's
+// scratch buffer, which no budget counts.
 const maxCompressed = 16 << 20
 
 // Writer writes one value file. It is used by one goroutine.
@@ -28,7 +28,7 @@ type Writer struct {
 	id    base.Identity
 	codec compress.Codec
 
-	buf    []byte                 // gathered, not yet written; record heads are in it whole
+	buf    []byte                 // gathered, not yet written; record headers are in it whole
 	off    uint64                 // file offset of the end of buf
 	packed []byte                 // scratch of the codec
 	head   [recordHeaderSize]byte // scratch
@@ -45,7 +45,7 @@ type Info struct {
 	Raw   uint64 // sum of the lengths of the values
 }
 
-// NewWriter starts a value file on w. Values are compressed with codec where
+// NewWriter starts a value file on w. It compresses values with codec where
 // that pays.
 func NewWriter(w io.Writer, id base.Identity, codec compress.Codec) *Writer {
 	vw := &Writer{w: w, id: id, codec: codec, buf: make([]byte, 0, writeSize)}
@@ -57,7 +57,7 @@ func NewWriter(w io.Writer, id base.Identity, codec compress.Codec) *Writer {
 func appendHeader(dst []byte, id base.Identity) []byte {
 	n := len(dst)
 	dst = binary.LittleEndian.AppendUint64(dst, headerMagic)
-	dst = binary.LittleEndian.AppendUint32(dst, 0) // the checksum, below
+	dst = binary.LittleEndian.AppendUint32(dst, 0) // placeholder for the checksum
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(id.Format()))
 	dst = binary.LittleEndian.AppendUint64(dst, id.DB)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(id.Num))
@@ -68,8 +68,7 @@ func appendHeader(dst []byte, id base.Identity) []byte {
 	return dst
 }
 
-// Add appends a value and returns where it is. After an error every call
-// returns that error.
+// Add appends a value and returns its position. Errors are sticky.
 func (w *Writer) Add(key, value []byte) (Pointer, error) {
 	if len(key) > base.MaxKeySize || len(value) > base.MaxValueSize {
 		return Pointer{}, fmt.Errorf("valuelog: key of %d or value of %d bytes is over the limit", len(key), len(value))
@@ -84,7 +83,7 @@ func (w *Writer) Add(key, value []byte) (Pointer, error) {
 	return w.addStored(key, stored, codec, len(value))
 }
 
-// addStored appends a record whose value is encoded already.
+// addStored appends a record whose value is already encoded.
 func (w *Writer) addStored(key, stored []byte, codec compress.Codec, raw int) (Pointer, error) {
 	if w.err != nil {
 		return Pointer{}, w.err
@@ -112,7 +111,7 @@ func (w *Writer) addStored(key, stored []byte, codec compress.Codec, raw int) (P
 	return p, w.err
 }
 
-// write gathers b. What is larger than the buffer goes past it.
+// write gathers b. It writes what is larger than the buffer directly.
 func (w *Writer) write(b []byte) {
 	if len(w.buf)+len(b) > cap(w.buf) {
 		w.flush()
@@ -139,7 +138,7 @@ func (w *Writer) Size() uint64 { return w.off + footerSize }
 // Count returns the number of values added.
 func (w *Writer) Count() uint64 { return w.info.Count }
 
-// Finish writes what is left and the footer. It does not sync.
+// Finish writes the rest and the footer. It does not sync.
 func (w *Writer) Finish() (Info, error) {
 	if w.err != nil {
 		return Info{}, w.err

@@ -8,9 +8,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Check proves everything that Open leaves to the reader: rows lie back to
-// back and hold what they say, padding is zero, and the entries are in
-// strictly ascending order. It allocates, and is for verification and tests.
+// Check verifies everything that Open does not: rows are contiguous and well
+// formed, padding is zero, and the entries are in strictly ascending order. It
+// allocates; it is for verification and tests.
 func (p *Page) Check() error {
 	if err := p.checkOffsets(); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (p *Page) Check() error {
 			return fmt.Errorf("entry %d: the key is longer than its row", i)
 		}
 		if n < 8 && p.head(i)<<(8*n) != 0 || n > int(p.width) && p.width < 8 {
-			return fmt.Errorf("entry %d: the head is not that of a key of %d bytes behind the prefix", i, n)
+			return fmt.Errorf("entry %d: the head is wrong for a key of %d bytes after the prefix", i, n)
 		}
 		cur = p.Load(i, &kv, cur)
 		if i > 0 && base.Compare(prev, prevT, kv.Key, kv.Trailer) >= 0 {
@@ -40,7 +40,7 @@ func (p *Page) Check() error {
 		prev, prevT = append(prev[:0], kv.Key...), kv.Trailer
 	}
 	if unique != p.unique {
-		return errors.New("the flag for user keys that occur once is wrong")
+		return errors.New("the flag for distinct user keys is wrong")
 	}
 	return nil
 }
@@ -56,7 +56,7 @@ func (p *Page) checkOffsets() error {
 		return int64(le.Uint16(p.data[p.offs+i*2:]))
 	}
 	if off(0) != 0 || off(p.n) != int64(len(p.data)-p.rows) {
-		return errors.New("the rows do not fill their place")
+		return errors.New("the rows do not fill their part of the page")
 	}
 	for i := range p.n {
 		if off(i)+int64(p.rowHeader) > off(i+1) {

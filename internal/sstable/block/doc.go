@@ -1,10 +1,10 @@
-// Package block is the bytes of one page of a table: sorted entries laid out
-// so that a search touches few cache lines and an entry is reached
-// by arithmetic, without decoding its neighbours.
+// Package block defines the bytes of one page of a table: sorted entries laid
+// out so that a search touches few cache lines and reaches an entry by
+// arithmetic, without decoding its neighbours.
 //
-// All numbers are little-endian. A key is cut in three: the prefix common to
-// all user keys of the page, the head (the next 8 bytes or fewer, as a
-// number), and the tail (the rest).
+// All numbers are little-endian. A key has three parts: the prefix common to
+// all user keys of the page, the head (the next 8 bytes or fewer, as a number),
+// and the tail (the rest).
 //
 //	 0  u8  flags       bit 0: no user key occurs twice
 //	 1  u8  head width  W: 0, 2, 4 or 8 bytes
@@ -23,17 +23,17 @@
 //	    rows            each: trailer less the smallest; key length behind the
 //	                    prefix; tail; value
 //
-// The heads alone are searched; then one row has all that is left to know of
-// an entry. So a point read touches the line of the header, one or two of
-// heads, and that of the row: were tails, trailers and values columns of their
-// own, each would be one more line from memory (about 100 ns when the page is
-// not in a processor's cache, which is the normal case).
+// A search uses the heads alone; everything else about an entry is in one row.
+// So a point read touches the line of the header, one or two of heads, and that
+// of the row. If tails, trailers and values were columns of their own, each
+// would be one more line from memory (about 100 ns when the page is not in a
+// processor's cache, which is the normal case).
 //
 // A head is the big-endian value of its bytes, so that numbers order as keys
-// do. "ab" and "ab\x00" have one head: their lengths tell them apart.
+// do. "ab" and "ab\x00" have the same head; their lengths tell them apart.
 //
-// Open checks that the parts fit the bytes, in constant time. Offsets and
-// lengths of rows are checked where they are used: a page under its checksum never
-// fails there, a crafted one yields empty slices, never a panic. Check is the
-// full proof.
+// Open checks in constant time that the parts fit the bytes. Offsets and
+// lengths of rows are checked where they are used: in a page with a good
+// checksum these checks never fail, in a crafted one they yield empty slices
+// and never a panic. Check verifies everything.
 package block

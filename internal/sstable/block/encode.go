@@ -6,8 +6,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Entry is an entry waiting to be laid out: its key is at arena[Off:] and its
-// value right behind. It holds no pointer, so that a writer's pending entries
+// Entry is an entry to be laid out: its key is at arena[Off:], directly
+// followed by its value. It has no pointers, so that a writer's pending entries
 // cost the garbage collector nothing.
 type Entry struct {
 	Trailer base.Trailer
@@ -37,8 +37,7 @@ func CommonPrefix(a, b []byte) int {
 	return i
 }
 
-// shape is what an encoder has to know about the entries before it can lay
-// them out.
+// shape is what an encoder must know about all entries before it lays them out.
 type shape struct {
 	prefix             int
 	minKey, maxKey     uint32
@@ -113,7 +112,7 @@ func Encode(dst, arena []byte, es []Entry) []byte {
 	if s.minKey != s.maxKey {
 		lenW = deltaWidth(uint64(s.maxKey) - prefix)
 	}
-	rows := n*(trailW+lenW) + s.valBytes // and the tails
+	rows := n*(trailW+lenW) + s.valBytes // without the tails
 	if s.maxKey == s.minKey {
 		rows += s.keyBytes - n*(prefix+min(width, uint64(s.maxKey)-prefix))
 	} else {

@@ -10,28 +10,28 @@ import (
 const (
 	headerSize = 32
 	flagUnique = 1
-	scaled     = 0x80 // trailers: stored divided by 256, the kind being common
+	scaled     = 0x80 // trailers: stored divided by 256, since all have the same kind
 )
 
-// ErrBad says that bytes are not a page. The caller, which knows the file and
-// the offset, turns it into a CorruptionError.
+// ErrBad is the error for bytes that are not a page. The caller, which knows
+// the file and the offset, turns it into a CorruptionError.
 var ErrBad = errors.New("block: not a page")
 
 var le = binary.LittleEndian
 
-// Page is a view of a page's bytes. The zero Page is empty; Open fills it. It
-// is valid as long as the bytes are, immutable after Open. It keeps positions
-// rather than slices of the parts: a point read opens a page for one search,
-// and making the slices took longer than the search.
+// Page is a view of a page's bytes. The zero Page is empty; Open sets it. It is
+// valid as long as the bytes, and immutable after Open. It has positions rather
+// than slices of the parts: a point read opens a page for one search, and
+// making the slices took longer than the search.
 type Page struct {
-	data       []byte // as far as the page goes
+	data       []byte // without bytes after the page
 	n          int
 	prefixLen  int
-	heads      int // where they begin in data
+	heads      int // offset of the heads in data
 	offs       int
 	rows       int
-	stride     int // of rows of one length
-	keyLen     int // behind the prefix, when common
+	stride     int // of rows, if they have equal lengths
+	keyLen     int // after the prefix, if all keys have the same length
 	trailBase  base.Trailer
 	width      uint8 // of a head
 	offWidth   uint8
@@ -40,10 +40,10 @@ type Page struct {
 	lenWidth   uint8
 	rowHeader  uint8 // trailWidth + lenWidth
 	unique     bool
-	warmed     byte // keeps the compiler from dropping a load
+	warmed     byte // keeps the compiler from removing a load
 }
 
-// layout is where the parts of a page begin. All in bytes.
+// layout has the offsets of the parts of a page, in bytes.
 type layout struct{ heads, offs, rows, end uint64 }
 
 func (l *layout) set(n, prefix, width, offW, rows uint64) {
@@ -58,7 +58,7 @@ func (l *layout) set(n, prefix, width, offW, rows uint64) {
 	l.end = l.rows + rows
 }
 
-// Bit w says that w is a width.
+// Bit w is set if w is a valid width.
 const (
 	headWidths  = 1<<0 | 1<<2 | 1<<4 | 1<<8
 	trailWidths = 1<<0 | 1<<1 | 1<<2 | 1<<4 | 1<<8
@@ -67,7 +67,7 @@ const (
 )
 
 // Open makes p a view of data, which may be longer than the page. It takes
-// constant time and checks that every part lies inside data.
+// constant time and checks that every part is inside data.
 func (p *Page) Open(data []byte) error {
 	if len(data) < headerSize {
 		return ErrBad
@@ -76,20 +76,20 @@ func (p *Page) Open(data []byte) error {
 	n, prefix, rows := le.Uint32(h[8:]), le.Uint32(h[12:]), le.Uint32(h[20:])
 	form := le.Uint64(h)
 	width, trail, lenW, offW := uint8(form>>8), uint8(form>>16)&15, uint8(form>>24), uint8(form>>32)
-	// Widths are below 16: a larger one shifts its set to nothing.
+	// Widths are below 16: a larger one shifts the set to nothing.
 	if (headWidths>>width)&(trailWidths>>trail)&(lenWidths>>lenW)&(offWidths>>offW)&1 == 0 ||
 		form&0xffffff_00_00_70_00_fe != 0 || n == 0 {
 		return ErrBad
 	}
 	var l layout
 	l.set(uint64(n), uint64(prefix), uint64(width), uint64(offW), uint64(rows))
-	// What comes before the rows stays below 2^37, the rows below 2^64: the
-	// sum may wrap around once, which makes the end lie before the beginning.
+	// Everything before the rows is below 2^37, the rows below 2^64: the sum
+	// wraps around at most once, which makes the end precede the beginning.
 	if l.end > uint64(len(data)) || l.rows > l.end {
 		return ErrBad
 	}
-	// Rows of one length must hold what precedes their tails; and n entries
-	// of nothing at all would be a page without end.
+	// Rows of equal length must hold what precedes their tails; and n entries
+	// of no bytes would make a page of any number of entries.
 	if rowHeader := trail + lenW; offW == 0 && (rows < uint32(rowHeader) || rows == 0 && width == 0 && n > 1) {
 		return ErrBad
 	}
@@ -104,9 +104,9 @@ func (p *Page) Open(data []byte) error {
 	return nil
 }
 
-// Warm touches the byte that lies at about off behind the prefix. The load does
-// not depend on the header's, so that the two come from memory at the same
-// time; nothing waits for it.
+// Warm touches the byte at about off after the prefix. The load does not depend
+// on the header's load, so that both lines come from memory at the same time;
+// nothing waits for it.
 func (p *Page) Warm(data []byte, off int) {
 	if off += headerSize + 8; off < len(data) {
 		p.warmed = data[off]
@@ -116,16 +116,16 @@ func (p *Page) Warm(data []byte, off int) {
 // Len returns the number of entries, at least 1 in an open page.
 func (p *Page) Len() int { return p.n }
 
-// Unique reports that no user key occurs twice in the page.
+// Unique reports whether no user key occurs twice in the page.
 func (p *Page) Unique() bool { return p.unique }
 
-// Prefix returns what all user keys of the page begin with.
+// Prefix returns the common prefix of all user keys of the page.
 func (p *Page) Prefix() []byte {
 	return p.data[headerSize : headerSize+p.prefixLen : headerSize+p.prefixLen]
 }
 
-// noRow stands for a row that does not lie in the page: the longest header,
-// an empty key, an empty value.
+// noRow stands in for a row outside the page: it has the longest header, an
+// empty key and an empty value.
 var noRow [16]byte
 
 // row returns the bytes of row i, at least a row header long.
@@ -167,7 +167,7 @@ func (p *Page) trailerOf(row []byte) base.Trailer {
 	return p.trailBase + base.Trailer(uintAt(row, p.trailWidth)<<p.trailShift)
 }
 
-// tailOf returns the length of the head in the row's key, and the tail and the
+// tailOf returns the length of the head in the row's key, the tail and the
 // value.
 func (p *Page) tailOf(row []byte) (headLen int, tail, value []byte) {
 	n := uint(p.keyLen)
@@ -187,16 +187,16 @@ func (p *Page) tailOf(row []byte) (headLen int, tail, value []byte) {
 // Trailer returns the trailer of entry i.
 func (p *Page) Trailer(i int) base.Trailer { return p.trailerOf(p.row(i)) }
 
-// Entry returns the trailer and the value of entry i. The value points into
-// the page.
+// Entry returns the trailer and the value of entry i. The value points into the
+// page.
 func (p *Page) Entry(i int) (base.Trailer, []byte) {
 	row := p.row(i)
 	_, _, value := p.tailOf(row)
 	return p.trailerOf(row), value
 }
 
-// Load fills kv with entry i. buf begins with the prefix and is overwritten
-// behind it with the rest of the key; it is returned as it grew.
+// Load sets kv to entry i. buf begins with the prefix; Load writes the rest of
+// the key after it and returns buf as extended.
 func (p *Page) Load(i int, kv *base.KV, buf []byte) []byte {
 	row := p.row(i)
 	n, tail, value := p.tailOf(row)
@@ -206,7 +206,7 @@ func (p *Page) Load(i int, kv *base.KV, buf []byte) []byte {
 	return buf
 }
 
-// head returns the head of entry i, moved to the top of the number.
+// head returns the head of entry i, in the high bytes of the number.
 func (p *Page) head(i int) uint64 {
 	heads := p.data[p.heads:p.offs]
 	switch p.width {

@@ -7,12 +7,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// NoHint tells Search that nothing is known about where the key lies.
+// NoHint is the hint for Search if nothing is known about the key's position.
 const NoHint = -1
 
-// Search returns the first entry at or after (key, t), Len if there is none,
-// and whether that entry has this user key. hint is a guess of the answer, or
-// NoHint: a bad one costs time, never the answer.
+// Search returns the first entry at or after (key, t), or Len if there is none,
+// and whether that entry has this user key. hint is a guess of the result, or
+// NoHint: a bad one costs time, but the result is the same.
 func (p *Page) Search(key []byte, t base.Trailer, hint int) (i int, same bool) {
 	rest := key
 	if pl := p.prefixLen; pl != 0 {
@@ -56,15 +56,16 @@ func (p *Page) Search(key []byte, t base.Trailer, hint int) (i int, same bool) {
 	return p.group(i, h, rest, t)
 }
 
-// warmOffset touches the offset of row i, so that its line and that of the heads
-// come from memory at the same time. Nothing waits for it.
+// warmOffset touches the offset of row i, so that its line and the line of the
+// heads come from memory at the same time. Nothing waits for it.
 func (p *Page) warmOffset(i int) {
 	if at := p.offs + i*int(p.offWidth); p.offWidth != 0 && at < len(p.data) {
 		p.warmed = p.data[at]
 	}
 }
 
-// single decides for entry i, the only one whose head is that of rest.
+// single returns the result of Search if entry i is the only one with the key's
+// head.
 func (p *Page) single(i int, rest []byte, t base.Trailer) (int, bool) {
 	row := p.row(i)
 	c := p.compareRest(row, rest)
@@ -80,10 +81,10 @@ func (p *Page) single(i int, rest []byte, t base.Trailer) (int, bool) {
 	return i, false
 }
 
-// group decides among the entries from i on that have head h. They are
-// ordered by the rest of the key, then by descending trailer.
+// group returns the result of Search among the entries from i on that have head
+// h. They are ordered by the rest of the key, then by descending trailer.
 func (p *Page) group(i int, h uint64, rest []byte, t base.Trailer) (int, bool) {
-	// Gallop, then bisect: last is inside the group, end is beyond it.
+	// Gallop, then bisect: last is inside the group, end is after it.
 	last, end := i, i+1
 	for step := 1; end < p.n && p.head(end) == h; step *= 2 {
 		last, end = end, end+step
@@ -109,8 +110,8 @@ func (p *Page) group(i int, h uint64, rest []byte, t base.Trailer) (int, bool) {
 	return lo, same
 }
 
-// compareRest compares the user key of a row with a key whose prefix and head
-// are the same and that goes on with rest after the prefix.
+// compareRest compares the user key of a row with a key that has the same
+// prefix and head, and whose bytes after the prefix are rest.
 func (p *Page) compareRest(row, rest []byte) int {
 	hl, tail, _ := p.tailOf(row)
 	tl := min(len(rest), int(p.width))
@@ -120,8 +121,8 @@ func (p *Page) compareRest(row, rest []byte) int {
 	return bytes.Compare(tail, rest[tl:])
 }
 
-// The searches below add a borrow instead of branching: which way a step goes
-// is a coin toss, and a mispredicted branch costs as much as three steps.
+// The searches below add a borrow and do not branch: the direction of a step is
+// a coin toss, and a mispredicted branch costs as much as three steps.
 
 // lower64 returns the first of the n heads from lo on that is >= h, or lo+n.
 func lower64(heads []byte, lo, n int, h uint64) int {
@@ -138,15 +139,15 @@ func lower64(heads []byte, lo, n int, h uint64) int {
 	return lo
 }
 
-// near is how many heads are looked at around a hint, two or three lines of
-// memory. Of uniform keys, 70 to a page, the hint misses by 3.4 on average
+// near is how many heads around a hint are examined, two or three lines of
+// memory. For uniform keys, 70 to a page, the hint is off by 3.4 on average
 // (the mean deviation of a Brownian bridge), and by more than 8 in 2 % of the
 // searches.
 const near = 16
 
-// near64 is lower64 over all n heads for a caller that knows about where the
-// answer is. It counts the lesser ones among those around the hint: the loads
-// do not wait for each other, as those of a binary search do.
+// near64 is lower64 over all n heads for a caller that knows the approximate
+// result. It counts the lesser heads among those around the hint: unlike in a
+// binary search, the loads do not wait for each other.
 func near64(heads []byte, n int, h uint64, hint int) int {
 	if n <= near {
 		return lower64(heads, 0, n, h)
