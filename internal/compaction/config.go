@@ -40,7 +40,7 @@ type Config struct {
 	// TombstoneDensity is how many bytes tombstones must promise to free for
 	// each byte that merging them down costs.
 	TombstoneDensity float64
-	// PackFrom is the number of keyspaces from which a job writes packs; for
+	// PackFrom is the number of keyspaces above which a job writes packs; for
 	// fewer keyspaces the shared file is not worth its space. PackedMax is the
 	// size beyond which a table gets a file of its own. PackSlack is how much
 	// garbage packs may hold in addition to the size of their live tables.

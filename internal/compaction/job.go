@@ -18,8 +18,8 @@ const (
 	ReasonL0         Reason = iota // too many runs in level 0
 	ReasonSize                     // too much lies above the last level
 	ReasonRuns                     // an inner level has too many runs
-	ReasonTombstones               // tombstones hide more than their way down costs
-	ReasonValues                   // tombstones free more than merging them down costs
+	ReasonTombstones               // tombstones free more than merging them down costs
+	ReasonValues                   // value files hold too much garbage
 	ReasonIdle                     // nothing else to do: fewer runs to read
 	ReasonManual                   // a caller asked
 	ReasonExpired                  // too much has expired

@@ -42,7 +42,7 @@ type OperandMerger struct {
 	ops    []operand // newest first
 	stripe int
 	oldest base.SeqNum // the oldest pushed
-	pushed int         // operands pushed
+	pushed int         // operands in ops, before combining
 	held   int         // bytes held, with operandCost
 
 	spare [][]byte // free buffers

@@ -45,7 +45,7 @@ type Env struct {
 	FilterBits    float64
 	Index         sstable.IndexMode
 	ValueFileSize uint64
-	PackFrom      int // jobs that write for this many keyspaces make packs
+	PackFrom      int // jobs that write for more keyspaces make packs
 	PackedMax     int // largest size in bytes of a table in a pack
 }
 

@@ -37,8 +37,8 @@ const DB = 0x5eed
 type Options struct {
 	Budget     int64   // of memory; 64 MiB
 	Memtable   int64   // capacity of each; 1 MiB
-	OpenFiles  int     // size at which tables end; 1 MiB
-	TableSize  uint64  // at which tables end; 1 MiB
+	OpenFiles  int     // 64
+	TableSize  uint64  // size at which tables end; 1 MiB
 	PageSize   int     // as in package sstable
 	FilterBits float64 // 0 for no filters
 	ValuesFrom int     // the length from which values go to value files; 0 for never
