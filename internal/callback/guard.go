@@ -21,7 +21,7 @@ type Callers struct{ m sync.Map } // goroutine number to calling
 type calling uint8
 
 const (
-	// The callbacks that calls wait for.
+	// CallingRows and CallingJob are the callbacks that calls wait for.
 	CallingRows calling = iota + 1 // the rows of a bulk load: Close waits for them
 	CallingJob                     // a merge operator or filter of a job: flushes, compactions and stopped writers wait too
 )

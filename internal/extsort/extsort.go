@@ -1,17 +1,17 @@
-// Package extsort sorts rows by key in bounded memory. What does not fit is
-// spilled, sorted, to temporary files, and these are merged. Of rows with the
-// same key the one that was added last wins.
+// Package extsort sorts rows by key in bounded memory. It spills sorted rows
+// that do not fit to temporary files, and merges these. Of rows with the same
+// key the last one added wins.
 //
-// A spill file is blocks back to back, which only the Sorter reads that
-// wrote them:
+// A spill file is a sequence of blocks. Only the Sorter that wrote it reads it:
 //
 //	+------------+----------------+---------+--------+--------------+
 //	| stored u32 | before as u32  | codec u8| bytes  | checksum u32 |
 //	+------------+----------------+---------+--------+--------------+
 //
 // stored is the length of the bytes, before is their length before compression.
-// They hold rows: the lengths of key and value, uvarints, and the two. The
-// checksum covers the rest, with the identity of the file and the offset.
+// They contain rows: the lengths of key and value as uvarints, then both. The
+// checksum covers everything else, with the identity of the file and the
+// offset.
 package extsort
 
 import (
@@ -26,32 +26,32 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Options say where a Sorter spills, and when.
+// Options say where and when a Sorter spills.
 type Options struct {
 	FS  vfs.FS
 	Dir string
-	// Open returns a spill file that was written, to be read. It is called once for
-	// each; that there may be thousands is for it to see to.
+	// Open opens a finished spill file for reading. It is called once for each
+	// file, and must cope with thousands of open files.
 	Open  func(path string) (File, error)
-	NewID func() (base.Identity, error) // of the next spill file
-	// Memory is about how many bytes the rows in memory, or the buffers of the
-	// merge, may take. A row that is larger is held all the same.
+	NewID func() (base.Identity, error) // returns the identity of the next spill file
+	// Memory is roughly how many bytes the rows in memory, or the buffers of
+	// the merge, may take. A larger row is held nevertheless.
 	Memory int64
 	Codec  compress.Codec
-	// Poll, if set, is asked now and then; an error ends the sort.
+	// Poll, if set, is called now and then; an error ends the sort.
 	Poll func() error
 }
 
-// File is a spill file that is read.
+// File is an open spill file.
 type File interface {
 	io.ReaderAt
 	io.Closer
 }
 
-// Stats counts what a Sorter did.
+// Stats counts the work of a Sorter.
 type Stats struct {
-	Rows       uint64 // added
-	Duplicates uint64 // rows that a later one replaced, as far as met
+	Rows       uint64 // rows added
+	Duplicates uint64 // rows that a later one replaced, as far as seen
 	Runs       int    // files written
 	Spilled    uint64 // bytes written
 }
@@ -60,15 +60,15 @@ const (
 	blockMax = 64 << 10
 	blockMin = 1 << 10
 	chunkMax = 1 << 20
-	// maxFanIn bounds the files that are read at once.
+	// maxFanIn bounds the files that are read at the same time.
 	maxFanIn = 128
-	// entryCost is what a row costs beside its bytes: an entry, and as much
-	// again while the slice of them grows.
+	// entryCost is the cost of a row besides its bytes: an entry, and as much
+	// again while their slice grows.
 	entryCost = 48
 )
 
-// Sorter sorts. It is used by one goroutine: Add, then Sort, then Next until
-// there is nothing more; and Close in every case.
+// Sorter sorts rows. It is used by one goroutine: Add, then Sort, then Next
+// until it returns false; and Close in every case.
 type Sorter struct {
 	o         Options
 	blockSize int
@@ -78,26 +78,26 @@ type Sorter struct {
 	stats     Stats
 
 	chunks [][]byte
-	spare  [][]byte // of chunkSize, for reuse
+	spare  [][]byte // free chunks of chunkSize
 	es     []entry
 	used   int64
 
 	runs     []*run // oldest first
-	merging  []*run // merged into one of runs, to be removed
+	merging  []*run // being merged into one of runs, then removed
 	maxBlock int    // the largest block written, before compression
 	merged   *merger
-	at       int // the entry that Next looks at, without runs
+	at       int // the entry of the next Next, if there are no runs
 }
 
 // entry is a row in memory.
 type entry struct {
-	prefix uint64 // the first 8 bytes of the key, in its order
-	pos    uint64 // chunk << 32 | offset; grows as rows are added
+	prefix uint64 // the first 8 bytes of the key as a number
+	pos    uint64 // chunk << 32 | offset; grows with each row added
 	keyLen uint32
 	valLen uint32
 }
 
-// New makes a Sorter.
+// New returns a Sorter.
 func New(o Options) *Sorter {
 	s := &Sorter{o: o}
 	s.blockSize = int(min(max(o.Memory/64, blockMin), blockMax))
@@ -105,10 +105,10 @@ func New(o Options) *Sorter {
 	return s
 }
 
-// Stats tells what was done so far.
+// Stats returns the counts so far.
 func (s *Sorter) Stats() Stats { return s.stats }
 
-// Add adds a row. Both slices are copied. An error is sticky.
+// Add adds a row. It copies both slices. Errors are sticky.
 func (s *Sorter) Add(key, value []byte) error {
 	switch {
 	case s.err != nil:
@@ -134,7 +134,7 @@ func (s *Sorter) Add(key, value []byte) error {
 	return nil
 }
 
-// addChunk makes room for n bytes in one piece.
+// addChunk makes room for n contiguous bytes.
 func (s *Sorter) addChunk(n int) {
 	var c []byte
 	if i := len(s.spare) - 1; n <= s.chunkSize && i >= 0 {
@@ -151,7 +151,7 @@ func (s *Sorter) row(e *entry) (key, value []byte) {
 	return b[:e.keyLen:e.keyLen], b[e.keyLen : e.keyLen+e.valLen : e.keyLen+e.valLen]
 }
 
-// order sorts the rows in memory; of those with one key only the newest stays.
+// order sorts the rows in memory and keeps only the newest of each key.
 func (s *Sorter) order() {
 	slices.SortFunc(s.es, func(a, b entry) int {
 		if c := cmp.Compare(a.prefix, b.prefix); c != 0 {
@@ -162,7 +162,8 @@ func (s *Sorter) order() {
 		if c := bytes.Compare(ka, kb); c != 0 {
 			return c
 		}
-		// An empty row takes no room, and has the place of the row after it.
+		// An empty row takes no room, and has the same position as the row
+		// after it.
 		return cmp.Or(cmp.Compare(b.pos, a.pos), cmp.Compare(b.valLen, a.valLen))
 	})
 	all := len(s.es)
@@ -207,10 +208,10 @@ func (s *Sorter) fail(err error) error {
 	return s.err
 }
 
-// errSorted is what comes of an Add after Sort.
+// errSorted is the error of an Add after Sort.
 var errSorted = errors.New("extsort: Add after Sort")
 
-// Sort ends the adding of rows. Next yields them then.
+// Sort ends the adding of rows. Then Next returns them.
 func (s *Sorter) Sort() error {
 	if s.err != nil {
 		return s.err
@@ -227,8 +228,8 @@ func (s *Sorter) Sort() error {
 	}
 	s.chunks, s.spare, s.es = nil, nil, nil
 	fanIn := int(min(max(s.o.Memory/int64(2*max(s.maxBlock, s.blockSize)), 2), maxFanIn))
-	// In passes over all runs, so that none is written again before the others
-	// were; but no more than it takes.
+	// Merge in passes over all runs, so that none is rewritten again before the
+	// others were; but no more than necessary.
 	for at := 0; len(s.runs) > fanIn; at++ {
 		n := min(fanIn, len(s.runs)-fanIn+1, len(s.runs)-at)
 		if n < 2 {
@@ -247,7 +248,7 @@ func (s *Sorter) Sort() error {
 	return nil
 }
 
-// mergeRuns makes one run of n neighbours.
+// mergeRuns merges n neighbouring runs into one.
 func (s *Sorter) mergeRuns(at, n int) error {
 	m, err := s.newMerger(s.runs[at : at+n])
 	if err != nil {
@@ -262,8 +263,8 @@ func (s *Sorter) mergeRuns(at, n int) error {
 	return s.dropMerged()
 }
 
-// dropMerged removes the files of runs that were merged. What cannot be removed
-// is tried again by Close.
+// dropMerged removes the files of merged runs. Close tries those again that
+// could not be removed.
 func (s *Sorter) dropMerged() error {
 	for len(s.merging) > 0 {
 		if err := s.merging[0].remove(); err != nil {
@@ -274,8 +275,8 @@ func (s *Sorter) dropMerged() error {
 	return nil
 }
 
-// Next yields the rows in order, each key once. The slices are valid until the
-// next call. An error is sticky.
+// Next returns the rows in order, each key once. The slices are valid until the
+// next call. Errors are sticky.
 func (s *Sorter) Next() (key, value []byte, ok bool, err error) {
 	switch {
 	case s.err != nil:

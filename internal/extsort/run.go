@@ -14,14 +14,14 @@ import (
 const (
 	headSize = 4 + 4 + 1
 	sumSize  = 4
-	// maxCompressed is the largest block that is compressed: a huge value does
-	// not get a buffer of its size twice.
+	// maxCompressed is the largest block that is compressed, so that a huge
+	// value does not take a second buffer of its size.
 	maxCompressed = 16 << 20
 )
 
 var le = binary.LittleEndian
 
-// run is sorted rows in a file.
+// run is a file of sorted rows.
 type run struct {
 	s    *Sorter
 	id   base.Identity
@@ -29,7 +29,7 @@ type run struct {
 	size int64
 }
 
-// remove closes the file, in which nothing is left to lose, and removes it.
+// remove closes the file, where a failure loses nothing, and removes it.
 func (r *run) remove() error {
 	if r.f != nil {
 		_ = r.f.Close()
@@ -50,7 +50,7 @@ type runWriter struct {
 	out  []byte
 }
 
-// writeRun writes the rows that next yields. If it fails the file is gone.
+// writeRun writes the rows that next returns. If it fails it removes the file.
 func (s *Sorter) writeRun(next func() (key, value []byte, ok bool, err error)) (*run, error) {
 	id, err := s.o.NewID()
 	if err != nil {
@@ -102,7 +102,8 @@ func (w *runWriter) write(next func() (key, value []byte, ok bool, err error)) e
 	return w.flush()
 }
 
-// flush writes a block. The file is not synced: it is of no use after a crash.
+// flush writes a block. It does not sync the file, which is useless after a
+// crash.
 func (w *runWriter) flush() error {
 	s := w.s
 	s.maxBlock = max(s.maxBlock, len(w.raw))
@@ -135,7 +136,7 @@ func (w *runWriter) flush() error {
 // runReader reads a run from its beginning.
 type runReader struct {
 	*run
-	age        int // larger is newer
+	age        int // larger means newer
 	off        int64
 	stored     []byte
 	raw        []byte
@@ -143,7 +144,7 @@ type runReader struct {
 	key, value []byte
 }
 
-// next moves to the next row; false is the end.
+// next goes to the next row, or returns false at the end.
 func (r *runReader) next() (bool, error) {
 	if len(r.rest) == 0 {
 		if r.off == r.size {
@@ -156,7 +157,7 @@ func (r *runReader) next() (bool, error) {
 	kn, n := binary.Uvarint(r.rest)
 	vn, m := binary.Uvarint(r.rest[max(n, 0):])
 	if n <= 0 || m <= 0 || kn > base.MaxKeySize || vn > base.MaxValueSize || kn+vn > uint64(len(r.rest)-n-m) {
-		return false, base.Corruptf(r.id.Name(), r.off, "malformed row before here")
+		return false, base.Corruptf(r.id.Name(), r.off, "malformed row before this offset")
 	}
 	b := r.rest[n+m:]
 	r.key, r.value, r.rest = b[:kn:kn], b[kn:kn+vn:kn+vn], b[kn+vn:]
@@ -171,7 +172,7 @@ func (r *runReader) load() error {
 	}
 	n, raw, codec := int64(le.Uint32(head[:])), le.Uint32(head[4:]), compress.Codec(head[8])
 	if r.size-r.off < headSize+n+sumSize {
-		return base.Corruptf(r.id.Name(), r.off, "block of %d bytes, %d are left", n, r.size-r.off)
+		return base.Corruptf(r.id.Name(), r.off, "block of %d bytes, but only %d are left", n, r.size-r.off)
 	}
 	r.stored = grown(r.stored, int(n)+sumSize)
 	if err := r.read(r.stored, r.off+headSize); err != nil {
@@ -185,7 +186,7 @@ func (r *runReader) load() error {
 		r.rest = data
 	} else {
 		if int64(raw) > int64(r.s.maxBlock) {
-			return base.Corruptf(r.id.Name(), r.off, "block of %d bytes, uncompressed, where %d were the most", raw, r.s.maxBlock)
+			return base.Corruptf(r.id.Name(), r.off, "block of %d bytes before compression, more than the largest that was written, %d", raw, r.s.maxBlock)
 		}
 		r.raw = grown(r.raw, int(raw))
 		if err := compress.Decode(r.raw, data, codec); err != nil {
@@ -212,13 +213,13 @@ func (r *runReader) read(b []byte, off int64) error {
 	return fileError("read", r.id, err)
 }
 
-// merger merges runs: a heap of readers, the smallest key on top, the newest
-// run first among equals.
+// merger merges runs: a heap of readers, the smallest key on top, and the
+// newest run first among equals.
 type merger struct {
 	s     *Sorter
 	heap  []*runReader
 	begun bool
-	last  []byte // the key yielded last
+	last  []byte // the key returned last
 }
 
 func (s *Sorter) newMerger(runs []*run) (*merger, error) {
@@ -237,7 +238,7 @@ func (s *Sorter) newMerger(runs []*run) (*merger, error) {
 	return m, nil
 }
 
-// next yields the next key, once.
+// next returns the next key, each once.
 func (m *merger) next() (key, value []byte, ok bool, err error) {
 	for len(m.heap) > 0 {
 		top := m.heap[0]
@@ -245,7 +246,7 @@ func (m *merger) next() (key, value []byte, ok bool, err error) {
 			m.begun = true
 			return top.key, top.value, true, nil
 		}
-		// The top was yielded, or is older than what was.
+		// The top was returned, or is older than a row that was.
 		m.last = append(m.last[:0], top.key...)
 		if err := m.advance(); err != nil {
 			return nil, nil, false, err
@@ -263,7 +264,7 @@ func (m *merger) next() (key, value []byte, ok bool, err error) {
 	return nil, nil, false, nil
 }
 
-// advance moves the reader on top.
+// advance moves the reader on top to its next row.
 func (m *merger) advance() error {
 	ok, err := m.heap[0].next()
 	if err != nil {

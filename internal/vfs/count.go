@@ -9,19 +9,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// CountingFS counts what goes through it, by type of file. Amplification is
-// computed from these figures: counted higher up, something is forgotten. For
-// the same reason it is what makes errors for lack of room base.ErrNoSpace.
+// CountingFS counts operations by type of file. Amplification is computed from
+// these figures: counts at a higher level would miss some. It also turns errors
+// for lack of room into base.ErrNoSpace, so that none is missed.
 type CountingFS struct {
-	FS                          // immutable; everything but files passes through
+	FS                          // immutable; operations other than on files pass through
 	counts *[numTypes]ioCounter // immutable; atomic
 }
 
 const numTypes = base.NumFileTypes
 
-// IOStats is what was done with the files of one type. A call that failed half
-// way is counted with the bytes it moved. Directories are not files: their
-// syncs are counted with base.FileTypeUnknown.
+// IOStats are the operations on files of one type. A call that failed half way
+// counts with the bytes it moved. Directories are not files: their syncs count
+// for base.FileTypeUnknown.
 type IOStats struct {
 	BytesWritten uint64
 	BytesRead    uint64
@@ -30,9 +30,8 @@ type IOStats struct {
 	Syncs        uint64 // calls of Sync
 }
 
-// ioCounter is an IOStats that is being counted. It fills a cache line of
-// common size, so that readers of tables and writers of the log do not slow
-// each other down.
+// ioCounter counts for an IOStats. It fills a cache line of common size, so
+// that readers of tables and writers of the log do not slow each other down.
 type ioCounter struct {
 	bytesWritten, bytesRead, writes, reads, syncs atomic.Uint64
 	_                                             [64 - 5*8]byte
@@ -56,7 +55,7 @@ func (c *CountingFS) Stats(t base.FileType) IOStats {
 	}
 }
 
-// Total returns the counts of all types together.
+// Total returns the sum of the counts of all types.
 func (c *CountingFS) Total() IOStats {
 	var sum IOStats
 	for t := range numTypes {
@@ -103,7 +102,7 @@ func (c *CountingFS) OpenDir(name string) (Dir, error) {
 	return &countingDir{Dir: d, n: &c.counts[base.FileTypeUnknown]}, nil
 }
 
-// OpenRoot implements FS. The root counts into the same figures.
+// OpenRoot implements FS. The root shares the counters.
 func (c *CountingFS) OpenRoot(name string) (Root, error) {
 	r, err := c.FS.OpenRoot(name)
 	if err != nil {

@@ -15,15 +15,15 @@ func SyncDir(fsys FS, dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// MkdirAllDurable makes a directory and its parents, and returns when those it
-// made would survive a crash: each new name is synced in its parent.
+// MkdirAllDurable makes a directory and its parents, and returns once those
+// that it made would survive a crash: it syncs each new name in its parent.
 //
-// A directory that exists may have been made by a process that was killed
-// before it came to the sync, so its name is synced too, if its parent lets us;
-// the directories above are trusted.
+// An existing directory may have been made by a process that was killed before
+// it synced, so its name is synced too, if its parent permits; the directories
+// above are trusted.
 func MkdirAllDurable(fsys FS, name string) error {
 	name = filepath.Clean(name)
-	var parents []string // of the directories to make, innermost first
+	var parents []string // parents of the directories to make, innermost first
 	for dir := name; ; {
 		_, err := fsys.Stat(dir)
 		if err == nil {

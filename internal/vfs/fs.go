@@ -1,11 +1,11 @@
-// Package vfs is the file system as the engine sees it. All I/O of a database
-// goes through an FS, which makes every promise about crashes and errors
-// testable: besides the operating system there is an in-memory file system
-// that knows what would survive a power cut (memfs), and a wrapper that injects
-// faults (faultfs), which only tests import. There is no writable memory mapping:
-// a store to a mapped page cannot report a full disk.
+// Package vfs is the engine's file system. All I/O of a database goes through
+// an FS, so every promise about crashes and errors can be tested: besides the
+// operating system's there is an in-memory file system that knows what would
+// survive a power cut (memfs), and a wrapper that injects faults (faultfs);
+// only tests import those. There is no writable memory mapping: a store to a
+// mapped page cannot report a full disk.
 //
-// Ordering rules that callers rely on, and that the implementations keep:
+// Callers rely on these ordering rules, and the implementations follow them:
 //
 //   - File.Sync makes the file's bytes and size durable, not its name.
 //   - Dir.Sync makes the creations, renames and removals in that directory
@@ -30,8 +30,8 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenDir opens a directory, to sync it.
 	OpenDir(name string) (Dir, error)
-	// OpenRoot opens a directory as a file system of its own. A symbolic link
-	// may lead to it: where a database lies is for the user to say.
+	// OpenRoot opens a directory as a file system of its own. The name may be a
+	// symbolic link, since users choose where a database is.
 	OpenRoot(name string) (Root, error)
 	// Rename replaces newName atomically.
 	Rename(oldName, newName string) error
@@ -43,68 +43,68 @@ type FS interface {
 	List(dir string) ([]string, error)
 	// Stat describes a file without following a symbolic link.
 	Stat(name string) (fs.FileInfo, error)
-	// Usage returns the bytes free to this user and the size of the file
-	// system that a directory lies on.
+	// Usage returns the bytes free to this user and the size of the file system
+	// of a directory.
 	Usage(dir string) (free, total uint64, err error)
-	// PathJoin joins path elements as this file system writes them.
+	// PathJoin joins path elements with this file system's separator.
 	PathJoin(elem ...string) string
 }
 
 // Top names the directory itself in its Root.
 const Top = ""
 
-// Root is an open directory as a file system: names are relative to it, and
-// cannot lead out of it; "" is the directory itself. What is done through a
-// Root happens in the directory that was opened, wherever it is moved to and
-// whatever else takes its name, and whatever becomes of the working directory.
-// After Close everything fails with fs.ErrClosed; files that are open stay so.
+// Root is an open directory as a file system: names are relative to it and
+// cannot lead out of it; "" is the directory itself. A Root keeps working in
+// the directory that was opened, even if that is moved, another takes its name,
+// or the working directory changes. After Close all calls fail with
+// fs.ErrClosed; open files stay open.
 //
-// A type that wraps an FS wraps its Roots too, or sees nothing of what is done
-// through them.
+// A type that wraps an FS must wrap its Roots too, or it does not see what is
+// done through them.
 type Root interface {
 	FS
 	// Lock takes the exclusive lock of the directory, whose lock file is name
 	// (created if missing). While any other lock is held, in this process or
-	// another, through whatever path, it fails with base.ErrLocked.
+	// another, through any path, it fails with base.ErrLocked.
 	Lock(name string) (io.Closer, error)
-	// LockShared takes a lock that excludes Lock and not LockShared. It
-	// changes nothing in the directory: where the lock file is missing it does
-	// without, and where nothing can be locked it succeeds.
+	// LockShared takes a lock that excludes Lock and not LockShared. It changes
+	// nothing in the directory: without a lock file it uses the other locks,
+	// and where nothing can be locked it succeeds.
 	LockShared(name string) (io.Closer, error)
 	// Close closes the directory. It is idempotent.
 	Close() error
 }
 
-// File is an open file. ReadAt and Sync may be called concurrently with everything;
-// the other methods by one goroutine at a time.
+// File is an open file. ReadAt and Sync may be called concurrently with any
+// method; the other methods by one goroutine at a time.
 type File interface {
 	io.ReaderAt
 	// Write appends. It loops over short writes and EINTR; when it returns an
 	// error, n bytes were appended.
 	io.Writer
-	// Sync makes the bytes and the size durable (fdatasync where there is
-	// one). After an error nothing is known about what is durable, and a
-	// later Sync proves nothing (Rebello et al., "Can Applications Recover
-	// from fsync Failures?", ATC 2020): callers never retry it.
+	// Sync makes the bytes and the size durable (fdatasync where it exists).
+	// After an error nothing is known about what is durable, and a later Sync
+	// proves nothing (Rebello et al., "Can Applications Recover from fsync
+	// Failures?", ATC 2020): callers never retry it.
 	Sync() error
 	// Truncate cuts the file to size, which must not exceed its length.
 	Truncate(size int64) error
-	// Preallocate asks for room up to size bytes without changing the length.
+	// Preallocate reserves room up to size bytes without changing the length.
 	// It is a hint where the system cannot do it.
 	Preallocate(size int64) error
-	// Size is the current length.
+	// Size returns the current length.
 	Size() (int64, error)
 	Close() error
 }
 
 // Dir is an open directory.
 type Dir interface {
-	// Sync makes the entries durable.
+	// Sync makes the directory's entries durable.
 	Sync() error
 	Close() error
 }
 
-// ErrNotRegular is the error of Open for what is no regular file.
+// ErrNotRegular is Open's error for anything but a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
 // PathError returns err with the operation and the name, or nil if it is nil.

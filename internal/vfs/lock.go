@@ -13,19 +13,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// A database directory is locked three times over, since each lock alone has a
+// A database directory is locked in three ways, since each of them alone has a
 // hole:
 //
 //   - in this process, by the identity of the directory (device and inode):
-//     locks of the system do not always tell two users in one process apart;
-//   - the directory itself, by flock where there is one: a lock file can be
-//     removed and made anew while it is held;
-//   - the lock file, which also names the process with the exclusive lock: not every
-//     file system can lock a directory.
+//     locks of the system do not always tell apart two users in one process;
+//   - the directory itself, by flock where it exists: a lock file can be
+//     removed and recreated while it is held;
+//   - the lock file, which also contains the id of the process with the
+//     exclusive lock: not every file system can lock a directory.
 //
-// Each is exclusive or shared. All go with the process, however it ends; the
-// lock file stays. A shared lock makes no lock file: where there is none, or it
-// may not be opened, the other two have to do.
+// Each lock is exclusive or shared. All are released when the process ends,
+// however it ends; the lock file stays. A shared lock makes no lock file: if
+// there is none, or it may not be opened, the other two have to do.
 
 // lockedDirs are the directories locked by this process.
 var lockedDirs struct {
@@ -43,7 +43,7 @@ type lockedDir struct {
 type osLock struct {
 	once sync.Once
 	dir  *os.File  // immutable; holds the directory's lock
-	file *os.File  // immutable after take; holds the lock file's; nil if a shared lock does without
+	file *os.File  // immutable after take; holds the lock file's; nil if a shared lock has none
 	held lockedDir // immutable; in lockedDirs
 }
 
@@ -72,7 +72,7 @@ func (o *osRoot) lock(name string, shared bool) (io.Closer, error) {
 	return l, nil
 }
 
-// take gets the locks of the system.
+// take takes the locks of the system.
 func (l *osLock) take(o *osRoot, name string) error {
 	if err := l.hold(o, name, l.dir, lockDir); err != nil {
 		return err
@@ -98,7 +98,8 @@ func (l *osLock) take(o *osRoot, name string) error {
 	return l.writeHolder()
 }
 
-// hold takes one lock of the system, or says what holds it.
+// hold takes one lock of the system. If another process has it, the error names
+// that.
 func (l *osLock) hold(o *osRoot, name string, f *os.File, lock func(f *os.File, shared bool) (bool, error)) error {
 	ok, err := lock(f, l.held.shared)
 	switch {
@@ -108,7 +109,8 @@ func (l *osLock) hold(o *osRoot, name string, f *os.File, lock func(f *os.File, 
 		return nil
 	}
 	if !l.held.shared {
-		// What a reader could share is held by readers, or not held any more.
+		// If this reader can share the lock, only readers hold it, or it was
+		// released.
 		if readers, err := lock(f, true); err == nil && readers {
 			if ok, err := lock(f, false); err == nil && ok {
 				return nil
@@ -119,8 +121,8 @@ func (l *osLock) hold(o *osRoot, name string, f *os.File, lock func(f *os.File, 
 	return o.lockedError("process " + o.readHolder(name))
 }
 
-// writeHolder puts our process number into the lock file. It is news for
-// people, not part of the lock, so a full disk is no reason to refuse.
+// writeHolder writes this process's id into the lock file. It is information
+// for people and not part of the lock, so a full disk is no reason to refuse.
 func (l *osLock) writeHolder() error {
 	if err := exactMode(l.file, fileMode); err != nil {
 		return err
@@ -139,7 +141,8 @@ func (l *osLock) writeHolder() error {
 func (l *osLock) Close() error {
 	var err error
 	l.once.Do(func() {
-		// The lock file first: where the directory is found free, it is too.
+		// Release the lock file first: if the directory is found free, the file
+		// is free too.
 		if l.file != nil {
 			err = l.file.Close()
 		}
@@ -172,8 +175,8 @@ func leaveLockedDir(l lockedDir) {
 	}
 }
 
-// readHolder returns the number of the process that holds the exclusive lock,
-// or "unknown".
+// readHolder returns the id of the process with the exclusive lock, or
+// "unknown".
 func (o *osRoot) readHolder(name string) string {
 	f, err := regular(o.open(name, os.O_RDONLY))
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lockDir locks a directory. Where the file system cannot do that it answers
-// true, and the lock file has to do.
+// lockDir locks a directory. If the file system cannot do that it returns true,
+// and the lock file has to do.
 func lockDir(f *os.File, shared bool) (bool, error) {
 	ok, err := flock(f, shared)
 	if errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) || noLocks(err) {
@@ -18,8 +18,8 @@ func lockDir(f *os.File, shared bool) (bool, error) {
 	return ok, err
 }
 
-// lockFile locks the lock file. A reader goes without where the file system has
-// no locks, since no writer can have one there.
+// lockFile locks the lock file. On a file system without locks a reader
+// succeeds, since no writer can have a lock there.
 func lockFile(f *os.File, shared bool) (bool, error) {
 	ok, err := flock(f, shared)
 	if shared && noLocks(err) {
@@ -33,9 +33,9 @@ func noLocks(err error) bool {
 		errors.Is(err, syscall.ENOLCK)
 }
 
-// flock answers false when another open file holds a lock that excludes this
-// one. Unlike a lock of fcntl, this one belongs to the open file: another
-// descriptor of this process does not release it by closing.
+// flock returns false if another open file holds a lock that excludes this one.
+// Unlike a lock of fcntl, it belongs to the open file: closing another
+// descriptor of this process does not release it.
 func flock(f *os.File, shared bool) (bool, error) {
 	how := syscall.LOCK_EX
 	if shared {

@@ -4,7 +4,7 @@ package vfs
 
 import "os"
 
-// Without flock only this process is kept out.
+// Without flock only users in this process are kept out.
 
 func lockDir(*os.File, bool) (bool, error) { return true, nil }
 

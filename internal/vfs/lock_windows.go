@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockDir has nothing to do: the lock file is enough, since it cannot be
-// removed or replaced while it is open (see openLockFile).
+// lockDir does nothing: the lock file is enough, since it cannot be removed or
+// replaced while it is open (see openLockFile).
 func lockDir(*os.File, bool) (bool, error) { return true, nil }
 
-// lockFile locks a byte far behind the content: locks are mandatory there, and
-// the process number must stay readable.
+// lockFile locks a byte far beyond the content: locks are mandatory there, and
+// the process id must stay readable.
 func lockFile(f *os.File, shared bool) (bool, error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

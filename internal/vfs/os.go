@@ -13,13 +13,13 @@ import (
 
 // OS is the file system of the operating system.
 //
-// Files are made with mode 0600 and directories with 0700 whatever the umask
-// says, are closed on exec, and are never opened through a symbolic link as
-// the last element of a name. The os package underneath loops over EINTR and
-// short reads and writes.
+// Files are made with mode 0600 and directories with 0700, whatever the umask.
+// They are closed on exec, and never opened through a symbolic link as the last
+// element of a name. The os package underneath loops over EINTR and short reads
+// and writes.
 var OS FS = osFS{}
 
-// osFS implements FS. What differs between systems is in os_<system>.go and
+// osFS implements FS. The differences between systems are in os_<system>.go and
 // lock_<system>.go.
 type osFS struct{}
 
@@ -35,17 +35,17 @@ func (osFS) Create(name string) (File, error) {
 		return nil, err
 	}
 	if err := exactMode(f, fileMode); err != nil {
-		// The name is ours alone as yet: the creation was exclusive.
+		// Only this process knows the name: the creation was exclusive.
 		return nil, errors.Join(err, f.Close(), os.Remove(name))
 	}
 	return newOSFile(f)
 }
 
-// exactMode undoes what the umask took away. The umask cannot add anything, so
-// a file system without such modes (FAT) is left in peace.
+// exactMode restores what the umask took away. The umask cannot add anything,
+// so nothing is done on a file system without such modes (FAT).
 func exactMode(f *os.File, want fs.FileMode) error {
 	if runtime.GOOS == "windows" {
-		return nil // access is inherited from the directory's list there
+		return nil // access is inherited from the directory's list on Windows
 	}
 	info, err := f.Stat()
 	if err != nil || info.Mode().Perm()&want == want {
@@ -63,7 +63,7 @@ func (osFS) Open(name string) (File, error) {
 	return newOSFile(f)
 }
 
-// regular closes an open file that is not regular, and says so.
+// regular closes an open file that is not regular, and returns an error.
 func regular(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
@@ -87,13 +87,13 @@ func (osFS) OpenDir(name string) (Dir, error) {
 	return osDir{f}, nil
 }
 
-// openOSDir opens a directory. Its own name may be a symbolic link: where the
-// database lies is for the user to say.
+// openOSDir opens a directory. Its own name may be a symbolic link, since users
+// choose where a database is.
 func openOSDir(name string) (*os.File, error) {
 	return directory(os.OpenFile(name, os.O_RDONLY|openDirFlags, 0))
 }
 
-// directory closes an open file that is not a directory, and says so.
+// directory closes an open file that is not a directory, and returns an error.
 func directory(f *os.File, err error) (*os.File, error) {
 	if err != nil {
 		return nil, err
@@ -121,14 +121,14 @@ func (osFS) MkdirAll(name string) error {
 	return mkdirAll(dirMaker{os.Stat, os.Mkdir, os.Chmod}, name)
 }
 
-// dirMaker is what mkdirAll is made of.
+// dirMaker has the operations that mkdirAll needs.
 type dirMaker struct {
 	stat  func(name string) (fs.FileInfo, error)
 	mkdir func(name string, mode fs.FileMode) error
 	chmod func(name string, mode fs.FileMode) error
 }
 
-// mkdirAll makes a directory and its parents. Those that exist keep their mode.
+// mkdirAll makes a directory and its parents. Existing ones keep their mode.
 func mkdirAll(d dirMaker, name string) error {
 	name = filepath.Clean(name)
 	if done, err := d.isDir(name); done || err != nil {
@@ -140,14 +140,14 @@ func mkdirAll(d dirMaker, name string) error {
 		}
 	}
 	if err := d.mkdir(name, dirMode); err != nil {
-		// Another process may have been quicker.
+		// Another process may have made it first.
 		if done, statErr := d.isDir(name); done || statErr != nil {
 			return statErr
 		}
 		return err
 	}
-	// The mode first, the children then: a umask that takes away the owner's
-	// bits would keep us out.
+	// Set the mode before making children: a umask that takes away the owner's
+	// bits would keep this process out.
 	info, err := d.stat(name)
 	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&dirMode == dirMode {
 		return err
@@ -155,8 +155,8 @@ func mkdirAll(d dirMaker, name string) error {
 	return d.chmod(name, dirMode)
 }
 
-// isDir reports whether name is a directory, or leads to one. That it is
-// something else is an error.
+// isDir reports whether name is a directory, or leads to one. If it is
+// something else that is an error.
 func (d dirMaker) isDir(name string) (bool, error) {
 	info, err := d.stat(name)
 	switch {
@@ -199,13 +199,13 @@ func (osFS) Usage(name string) (free, total uint64, err error) {
 // PathJoin implements FS.
 func (osFS) PathJoin(elem ...string) string { return filepath.Join(elem...) }
 
-// patience is how long an operation is repeated that fails for a reason which
-// passes by itself.
+// patience is how long an operation is repeated that fails for a reason that
+// passes.
 const patience = 2 * time.Second
 
-// patiently repeats an operation while it fails for a reason that passes by
-// itself, and for a bounded time: a signal, or, on Windows, another program
-// (a virus scanner, an indexer, a backup) that has the file open just now.
+// patiently repeats an operation, for a bounded time, while it fails for a
+// reason that passes: a signal or, on Windows, another program (a virus
+// scanner, an indexer, a backup) that has the file open.
 func patiently(call func() error) error {
 	var waited time.Duration
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
@@ -236,8 +236,8 @@ func newOSFile(f *os.File) (File, error) {
 func (o *osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
 
 // Write implements File. The descriptor's own offset is the end of the file:
-// only this handle writes, and Truncate moves it. O_APPEND would do the same
-// on Unix, but on Windows it takes away the right to truncate.
+// only this handle writes, and Truncate moves the offset. O_APPEND would do the
+// same on Unix, but on Windows it takes away the right to truncate.
 func (o *osFile) Write(p []byte) (int, error) { return o.f.Write(p) }
 
 // Sync implements File.
@@ -279,7 +279,7 @@ func (o *osFile) Close() error { return o.f.Close() }
 // control runs a system call on the descriptor.
 func (o *osFile) control(call func(fd uintptr) error) error { return control(o.raw, call) }
 
-// control runs a system call on a descriptor, again as long as a signal
+// control runs a system call on a descriptor, and repeats it when a signal
 // interrupts it.
 func control(raw syscall.RawConn, call func(fd uintptr) error) error {
 	var callErr error
@@ -291,7 +291,7 @@ func control(raw syscall.RawConn, call func(fd uintptr) error) error {
 		}
 	})
 	if err != nil {
-		return fs.ErrClosed // the one reason there is
+		return fs.ErrClosed // the only possible reason
 	}
 	return callErr
 }
@@ -305,8 +305,8 @@ func (d osDir) Sync() error { return syncOSDir(d.f) }
 // Close implements Dir.
 func (d osDir) Close() error { return d.f.Close() }
 
-// IsTooManyFiles reports whether something could not be opened because the
-// process, or the machine, has no descriptor left.
+// IsTooManyFiles reports whether an open failed because the process, or the
+// machine, has no descriptor left.
 func IsTooManyFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, errTooManyFiles)
 }

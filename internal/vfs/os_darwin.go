@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sync is F_FULLFSYNC, by way of os.File.Sync: fsync alone leaves the data in
-// the drive's cache there.
+// sync does F_FULLFSYNC, through os.File.Sync: fsync alone leaves the data in
+// the drive's cache on Darwin.
 func (o *osFile) sync() error { return o.f.Sync() }
 
 func (o *osFile) preallocate(size int64) error {
@@ -26,7 +26,7 @@ func (o *osFile) preallocate(size int64) error {
 	return err
 }
 
-// usage is about the file system that an open directory lies on.
+// usage returns the usage of the file system of an open directory.
 func usage(f *os.File) (free, total uint64, err error) {
 	st, err := fstatfs(f)
 	unit := uint64(st.Bsize)

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sync is fdatasync: the bytes, and of the metadata what is needed to read them
-// back, which the size is.
+// sync does fdatasync: it syncs the bytes, and the metadata that is needed to
+// read them back, which includes the size.
 func (o *osFile) sync() error {
 	return o.control(func(fd uintptr) error { return unix.Fdatasync(int(fd)) })
 }
@@ -26,7 +26,7 @@ func (o *osFile) preallocate(size int64) error {
 	return err
 }
 
-// usage is about the file system that an open directory lies on.
+// usage returns the usage of the file system of an open directory.
 func usage(f *os.File) (free, total uint64, err error) {
 	st, err := fstatfs(f)
 	unit := uint64(st.Frsize)

@@ -12,13 +12,13 @@ const (
 	openDirFlags  = 0
 )
 
-// errsNoSpace are, besides ENOSPC, the errors of a full device.
+// errsNoSpace are the errors of a full device besides ENOSPC.
 var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
 
-// errTooManyFiles is what the system says when a process has no descriptor left.
+// errTooManyFiles is the error of a process that has no descriptor left.
 const errTooManyFiles = syscall.EMFILE
 
-// DescriptorLimit reports that there is no limit to be known.
+// DescriptorLimit returns false: there is no known limit.
 func DescriptorLimit() (n int, ok bool) { return 0, false }
 
 func openOSFile(name string, flag int) (*os.File, error) {
@@ -32,5 +32,5 @@ func openLockFile(o *osRoot, _ *os.File, name string, flag int) (*os.File, error
 
 func syncOSDir(f *os.File) error { return f.Sync() }
 
-// passing: nothing passes by itself here.
+// passing returns false: no errors pass on these systems.
 func passing(error) bool { return false }

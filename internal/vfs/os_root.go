@@ -9,12 +9,12 @@ import (
 	"syscall"
 )
 
-// osRoot implements Root by os.Root, which works relative to an open directory
-// where the system can (openat and the like, and NtCreateFile on Windows). On
-// Plan 9 and js it goes by the path.
+// osRoot implements Root with os.Root, which works relative to an open
+// directory where the system can (openat and the like, NtCreateFile on
+// Windows). On Plan 9 and js it uses the path.
 //
-// os.Root follows symbolic links as long as they stay inside; we follow none
-// as the last element of a name.
+// os.Root follows symbolic links that stay inside; osRoot follows none as the
+// last element of a name.
 type osRoot struct {
 	r *os.Root // immutable
 }
@@ -32,8 +32,9 @@ func (osFS) OpenRoot(name string) (Root, error) {
 	return &osRoot{r}, nil
 }
 
-// mustBeDir is asked before os.Root is: its own error has no number, and to
-// open a FIFO it would wait for the other end.
+// mustBeDir returns an error unless name is a directory. It is called before
+// os.Root, whose own error has no errno, and which would wait for the other end
+// of a FIFO.
 func mustBeDir(name string, info fs.FileInfo, err error) error {
 	if err == nil && !info.IsDir() {
 		err = PathError("open", name, syscall.ENOTDIR)
@@ -41,7 +42,7 @@ func mustBeDir(name string, info fs.FileInfo, err error) error {
 	return err
 }
 
-// local returns a name as os.Root wants it.
+// local returns a name in os.Root's form.
 func local(name string) string {
 	if name == "" {
 		return "."
@@ -49,7 +50,7 @@ func local(name string) string {
 	return name
 }
 
-// err gives an error of os.Root the names that the user knows.
+// err replaces the names in an error of os.Root by those that the user knows.
 func (o *osRoot) err(op, name string, err error) error {
 	var p *fs.PathError
 	var l *os.LinkError
@@ -62,8 +63,8 @@ func (o *osRoot) err(op, name string, err error) error {
 	return PathError(op, filepath.Join(o.r.Name(), name), err)
 }
 
-// open opens a file that is no symbolic link. That one takes its place at this
-// very moment is of no consequence: os.Root does not leave the directory.
+// open opens a file that is not a symbolic link. If one takes its place at this
+// very moment that does no harm: os.Root does not leave the directory.
 func (o *osRoot) open(name string, flag int) (*os.File, error) {
 	info, err := o.r.Lstat(name)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
@@ -84,7 +85,7 @@ func (o *osRoot) Create(name string) (File, error) {
 	if err != nil {
 		err = o.err("create", name, err)
 		if errors.Is(err, fs.ErrNotExist) && filepath.Base(name) == name {
-			// A plain name needs nothing but the directory.
+			// A plain name needs only the directory.
 			err = fmt.Errorf("the directory %s was removed while it was open: %w", o.r.Name(), err)
 		}
 		return nil, err
@@ -104,7 +105,7 @@ func (o *osRoot) Open(name string) (File, error) {
 	return newOSFile(f)
 }
 
-// openDir opens a directory, itself or one inside.
+// openDir opens the directory itself or one inside.
 func (o *osRoot) openDir(name string) (*os.File, error) {
 	f, err := o.r.OpenFile(local(name), os.O_RDONLY|openDirFlags, 0)
 	if err != nil {
@@ -158,8 +159,8 @@ func (o *osRoot) Stat(name string) (fs.FileInfo, error) {
 	return info, o.err("stat", name, err)
 }
 
-// Usage implements FS, for the directory itself: all that is inside lies on
-// the same file system.
+// Usage implements FS for the directory itself: everything inside is on the
+// same file system.
 func (o *osRoot) Usage(string) (free, total uint64, err error) {
 	f, err := o.openDir("")
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fstatfs describes the file system that an open file lies on. An error of the
-// call has no path yet.
+// fstatfs describes the file system of an open file. Its error has no path yet.
 func fstatfs(f *os.File) (st unix.Statfs_t, err error) {
 	raw, err := f.SyscallConn()
 	if err != nil {

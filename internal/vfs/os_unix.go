@@ -10,21 +10,21 @@ import (
 )
 
 // O_NONBLOCK keeps the open of a FIFO from waiting for its other end; on a
-// regular file it means nothing.
+// regular file it has no effect.
 const openFileFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK | syscall.O_CLOEXEC | syscall.O_NOCTTY
 
 const openDirFlags = syscall.O_NONBLOCK | syscall.O_CLOEXEC
 
-// errsNoSpace are, besides ENOSPC, the errors of a full device. EFBIG is what
-// RLIMIT_FSIZE gives; the Go runtime ignores the SIGXFSZ that comes with it.
+// errsNoSpace are the errors of a full device besides ENOSPC. RLIMIT_FSIZE
+// causes EFBIG; the Go runtime ignores the SIGXFSZ that comes with it.
 var errsNoSpace = []error{syscall.EDQUOT, syscall.EFBIG}
 
-// errTooManyFiles has no other name than the usual ones.
+// errTooManyFiles is the error of a process that has no descriptor left.
 const errTooManyFiles = syscall.EMFILE
 
 // DescriptorLimit returns how many descriptors the process may have: the soft
-// limit of RLIMIT_NOFILE, which the Go runtime raises to the hard one at its
-// start.
+// limit of RLIMIT_NOFILE, which the Go runtime raises to the hard limit when it
+// starts.
 func DescriptorLimit() (n int, ok bool) {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
@@ -44,6 +44,6 @@ func openLockFile(o *osRoot, _ *os.File, name string, flag int) (*os.File, error
 
 func syncOSDir(f *os.File) error { return f.Sync() }
 
-// passing recognises an interruption by a signal, from which the os package
-// does not shield each call.
+// passing reports whether err is an interruption by a signal, which the os
+// package does not hide in every call.
 func passing(err error) bool { return errors.Is(err, syscall.EINTR) }

@@ -8,36 +8,36 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// FILE_FLAG_BACKUP_SEMANTICS, which a directory needs, is what os.OpenFile
-// adds by itself to an open for reading.
+// openDirFlags are empty: os.OpenFile adds FILE_FLAG_BACKUP_SEMANTICS, which a
+// directory needs, to an open for reading.
 const openDirFlags = 0
 
-// openFileFlags are for os.Root, which by itself shares deletion and opens no
-// reparse point.
+// openFileFlags are for os.Root, which shares deletion and opens no reparse
+// point by default.
 const openFileFlags = 0
 
-// errsNoSpace are, besides ENOSPC, the errors of a full device. Windows itself
-// gives the ERROR ones, a fault injector those of Unix.
+// errsNoSpace are the errors of a full device besides ENOSPC. Windows returns
+// the ERROR ones, a fault injector those of Unix.
 var errsNoSpace = []error{
 	windows.ERROR_DISK_FULL, windows.ERROR_HANDLE_DISK_FULL, windows.ERROR_DISK_QUOTA_EXCEEDED,
 	windows.ERROR_FILE_TOO_LARGE, syscall.EDQUOT, syscall.EFBIG,
 }
 
-// errTooManyFiles is what the system says when a process has no descriptor left.
+// errTooManyFiles is the error of a process that has no descriptor left.
 const errTooManyFiles = windows.ERROR_TOO_MANY_OPEN_FILES
 
-// DescriptorLimit reports that there is no limit to be known.
+// DescriptorLimit returns false: there is no known limit.
 func DescriptorLimit() (n int, ok bool) { return 0, false }
 
 // openOSFile opens with FILE_SHARE_DELETE, which os.OpenFile does not: a table
-// may be removed while a reader of an older state still has it open.
+// may be removed while a reader of an older state has it open.
 func openOSFile(name string, flag int) (*os.File, error) {
 	return createFile(name, flag, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE|windows.FILE_SHARE_DELETE)
 }
 
-// openLockFile opens without FILE_SHARE_DELETE, so that the file can be
-// neither removed nor renamed while it is open: a lock file made anew would let
-// a second writer in. The path is that which the open directory has now.
+// openLockFile opens without FILE_SHARE_DELETE, so that the file can be neither
+// removed nor renamed while it is open: a recreated lock file would let a
+// second writer in. It uses the current path of the open directory.
 func openLockFile(_ *osRoot, dir *os.File, name string, flag int) (*os.File, error) {
 	path, err := pathOf(dir)
 	if err != nil {
@@ -84,8 +84,8 @@ func createFile(name string, flag int, share uint32) (*os.File, error) {
 	case flag&os.O_CREATE != 0:
 		create = windows.OPEN_ALWAYS
 	}
-	// The reparse point itself is opened, not what it leads to; it is then
-	// refused as not regular.
+	// Open the reparse point itself, not what it leads to; it is then refused
+	// as not regular.
 	const attrs = windows.FILE_ATTRIBUTE_NORMAL | windows.FILE_FLAG_OPEN_REPARSE_POINT
 	h, err := windows.CreateFile(path, access, share, nil, create, attrs, 0)
 	if err != nil {
@@ -94,15 +94,15 @@ func createFile(name string, flag int, share uint32) (*os.File, error) {
 	return os.NewFile(uintptr(h), name), nil
 }
 
-// syncOSDir has nothing to do: NTFS journals names, and there is no call to
-// hurry it. A power cut may lose the newest ones.
+// syncOSDir does nothing: NTFS journals names, and no call makes it do so
+// sooner. A power cut may lose the newest ones.
 func syncOSDir(*os.File) error { return nil }
 
 func (o *osFile) sync() error { return o.f.Sync() }
 
 func (o *osFile) preallocate(int64) error { return nil }
 
-// usage is about the volume that an open directory lies on.
+// usage returns the usage of the volume of an open directory.
 func usage(f *os.File) (free, total uint64, err error) {
 	name, err := pathOf(f)
 	if err != nil {
@@ -115,9 +115,9 @@ func usage(f *os.File) (free, total uint64, err error) {
 	return free, total, PathError("usage", f.Name(), err)
 }
 
-// passing recognises that another program has the file open just now without
-// sharing what we want to do with it. ERROR_ACCESS_DENIED is what a rename over
-// such a file gives, and one that is being deleted.
+// passing reports whether another program has the file open without sharing the
+// access that was asked for. ERROR_ACCESS_DENIED is the error of a rename over
+// such a file, and over one that is being deleted.
 func passing(err error) bool {
 	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_LOCK_VIOLATION) ||
 		errors.Is(err, windows.ERROR_ACCESS_DENIED)

@@ -9,15 +9,15 @@ import (
 // full.
 const retryMax = time.Second
 
-// background keeps the promises that Options make about time: one goroutine
-// for each of them that is asked for. Both sleep while there is nothing to do.
+// background keeps the time limits of Options: with one goroutine for each that
+// is set. The goroutines sleep while there is nothing to do.
 type background struct {
 	flushKick, syncKick chan struct{}
 	done                chan struct{}
 	wg                  sync.WaitGroup
 }
 
-// startBackground returns nil when the options need no goroutine.
+// startBackground returns nil if the options need no goroutine.
 func startBackground(w *Writer) *background {
 	if w.opts.FlushEvery <= 0 && w.opts.SyncEvery <= 0 {
 		return nil
@@ -36,14 +36,14 @@ func startBackground(w *Writer) *background {
 	return b
 }
 
-// pending tells that bytes wait to be written.
+// pending reports that bytes wait to be written.
 func (b *background) pending(every time.Duration) {
 	if every > 0 {
 		kick(b.flushKick)
 	}
 }
 
-// written tells that bytes wait to be synced.
+// written reports that bytes wait to be synced.
 func (b *background) written(every time.Duration) {
 	if every > 0 {
 		kick(b.syncKick)
@@ -58,8 +58,8 @@ func kick(c chan struct{}) {
 	}
 }
 
-// run does work at most d after each kick, and after an error again, more and
-// more seldom. An error that is the end is found by the next Append.
+// run calls work at most d after each kick, and again after an error, less and
+// less often. If an error is final, the next Append finds it.
 func (b *background) run(kicked chan struct{}, d time.Duration, work func() error) {
 	pause := d
 	for {

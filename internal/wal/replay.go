@@ -10,30 +10,30 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Info is what Replay found in a segment.
+// Info describes a segment that Replay read.
 type Info struct {
-	Prev    Prev  // from the header; zero when the header is torn
-	Records int64 // payloads passed on
-	Bytes   int64 // where the last good record ends
+	Prev    Prev  // from the header; zero if the header is torn
+	Records int64 // payloads passed to fn
+	Bytes   int64 // end of the last good record
 	Size    int64 // of the file
-	Synced  int64 // the file offset up to which the segment itself tells that it was synced
-	Torn    bool  // the file ends in something that is no record
+	Synced  int64 // the file offset up to which the segment's records say that it was synced
+	Torn    bool  // the file ends in something that is not a record
 	TornAt  int64 // where that begins
 }
 
-// Holds reports whether the segment that i describes is as long as its
-// successor says that it was when it was finished.
+// Holds reports whether the segment is as long as its successor says that it
+// was when it was finished.
 func (i *Info) Holds(successor Prev) bool { return i.Bytes >= successor.Size }
 
-// Replay reads the segment id.Num, which is at path and of which the first
-// durable bytes are known to have been on the device, and passes each payload to
-// fn with the offset of its record. The payload is valid until fn returns. An
-// error of fn ends the replay and is returned; if it is a *base.CorruptionError
-// that names no file, it is taken to be about the payload, and completed.
+// Replay reads the segment id.Num, which is at path and whose first durable
+// bytes are known to have been on the device. It passes each payload to fn with
+// the offset of its record. The payload is valid until fn returns. An error of
+// fn ends the replay and is returned; if it is a *base.CorruptionError that
+// names no file, Replay adds the file and the offset.
 //
-// A file that a crash cut short is no error here, even one without a header:
-// Info tells, and the caller knows whether this segment may end so. Damage to
-// bytes that had been synced is a *base.CorruptionError.
+// A file that a crash cut short is not an error, even one without a header:
+// Info says so, and the caller knows whether this segment may end like that.
+// Damage to synced bytes is a *base.CorruptionError.
 func Replay(fs vfs.FS, path string, id base.Identity, durable int64, fn func(payload []byte, off int64) error) (Info, error) {
 	id.Type = base.FileTypeLog
 	file, err := fs.Open(path)
@@ -63,14 +63,14 @@ func Replay(fs vfs.FS, path string, id base.Identity, durable int64, fn func(pay
 	return info, err
 }
 
-// replay reads until an error, which at a clean end is io.EOF.
+// replay reads until an error, which is io.EOF at a clean end.
 func replay(r *record.Reader, info *Info, id base.Identity, fn func(payload []byte, off int64) error) error {
 	h, err := r.ReadFileHeader()
 	if err != nil {
 		return err
 	}
 	if len(h.Extra) < prevSize {
-		return base.Corruptf(id.Name(), 0, "file header of a log is %d bytes short", prevSize-len(h.Extra))
+		return base.Corruptf(id.Name(), 0, "the file header is %d bytes too short for a log", prevSize-len(h.Extra))
 	}
 	info.Prev.Num = base.FileNum(binary.LittleEndian.Uint64(h.Extra))
 	info.Prev.Size = int64(binary.LittleEndian.Uint64(h.Extra[8:]))
@@ -89,8 +89,7 @@ func replay(r *record.Reader, info *Info, id base.Identity, fn func(payload []by
 	}
 }
 
-// locate completes an error about a payload, which knows neither file nor
-// offset.
+// locate adds file and offset to an error about a payload.
 func locate(err error, id base.Identity, off int64) error {
 	var c *base.CorruptionError
 	if errors.As(err, &c) && c.File == "" {
@@ -100,8 +99,8 @@ func locate(err error, id base.Identity, off int64) error {
 	return err
 }
 
-// Identify returns which segment a file of size bytes was written as, whatever
-// it is called now, if its header is sound.
+// Identify returns the identity in the header of a segment of size bytes,
+// whatever the file is called now, and false if the header is not sound.
 func Identify(f io.ReaderAt, size int64) (base.Identity, bool) {
 	h, ok := record.Identify(f, size)
 	return h.ID, ok && h.ID.Type == base.FileTypeLog

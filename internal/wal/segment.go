@@ -8,9 +8,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Segment is the empty file of a segment that is not in use yet. It can be made
-// long before it is known what its header says. After a crash it is a log
-// without a header, which holds nothing.
+// Segment is the empty file of a segment that is not yet in use. It can be made
+// long before the content of its header is known. After a crash it is a log
+// without a header, which has no records.
 type Segment struct {
 	fs   vfs.FS
 	path string
@@ -47,14 +47,14 @@ func (s *Segment) Discard() {
 	_ = s.fs.Remove(s.path)
 }
 
-// Begin writes the header and returns what appends to the segment. When it fails
-// no file is left.
+// Begin writes the header and returns a Writer for the segment. If it fails it
+// removes the file.
 func (s *Segment) Begin(prev Prev, o Options) (*Writer, error) {
 	if o.BufferMax <= 0 {
 		o.BufferMax = bufferMaxDefault
 	}
 	if o.Preallocate > 0 {
-		// Only a hint: without it blocks are found one by one.
+		// Only a hint: without it the file system allocates blocks one by one.
 		_ = s.file.Preallocate(o.Preallocate)
 	}
 	var extra [prevSize]byte

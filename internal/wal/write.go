@@ -18,7 +18,7 @@ type span struct {
 	err    error
 }
 
-// droppedLocked is why the record at lsn was dropped, or nil.
+// droppedLocked returns why the record at lsn was dropped, or nil.
 func (w *Writer) droppedLocked(lsn int64) error {
 	for i := len(w.dropped) - 1; i >= 0; i-- {
 		if s := &w.dropped[i]; lsn > s.lo {
@@ -31,9 +31,9 @@ func (w *Writer) droppedLocked(lsn int64) error {
 	return nil
 }
 
-// writeLocked hands everything in the buffer to the file. It is called with mu
-// held and no other goroutine writing, and lets go of mu while it works. The error is that of
-// the write; w.err tells whether it was the end.
+// writeLocked writes everything in the buffer to the file. It is called with mu
+// held and no other goroutine writing, and releases mu while it writes. It
+// returns the error of the write; if that is final, w.err is set.
 func (w *Writer) writeLocked() error {
 	data, marks, end := w.buf, w.marks, w.end
 	w.buf, w.marks = w.spare[:0], w.spareMarks[:0]
@@ -87,8 +87,8 @@ func (w *Writer) writeFile(data []byte) (int, error) {
 	return n, err
 }
 
-// writeFailedLocked deals with a failed write of data, of which the first n
-// bytes are in the file, and returns the error for the committers that wait.
+// writeFailedLocked handles a failed write of data, of which the first n bytes
+// are in the file. It returns the error for the committers that wait.
 func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error) error {
 	if !vfs.IsNoSpace(cause) {
 		return w.poisonLocked(cause)
@@ -96,12 +96,12 @@ func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error
 	good, whole := wholeRecords(data, n)
 	size := w.fileWritten.Load() + int64(good)
 	if err := w.file.Truncate(size); err != nil {
-		return w.poisonLocked(errors.Join(cause, fmt.Errorf("cutting the log back: %w", err)))
+		return w.poisonLocked(errors.Join(cause, fmt.Errorf("truncating the log after a failed write: %w", err)))
 	}
 	w.fileWritten.Store(size)
 
-	// What was not written comes before what was appended since. All of it
-	// gets new offsets, so the records that stay are framed anew.
+	// Unwritten records precede those appended since. All of them get new
+	// offsets, so the records that stay are framed again.
 	pending, pendingMarks := w.buf, w.marks
 	w.buf, w.marks, w.bufOffset = nil, nil, size
 	err := wrap(w.id, cause)
@@ -122,7 +122,7 @@ func (w *Writer) writeFailedLocked(data []byte, marks []mark, n int, cause error
 }
 
 // wholeRecords returns how many bytes of data, of which n are in the file, are
-// whole records there, and how many records.
+// whole records there, and how many records they are.
 func wholeRecords(data []byte, n int) (good, count int) {
 	for good < len(data) {
 		next := good + int(record.Size(record.PayloadLen(data[good:])))
@@ -135,8 +135,8 @@ func wholeRecords(data []byte, n int) (good, count int) {
 	return good, count
 }
 
-// requeueLocked puts the records that must be kept back into the buffer, and
-// drops the others.
+// requeueLocked puts records that must be kept back into the buffer, and drops
+// the others.
 func (w *Writer) requeueLocked(data []byte, marks []mark, err error) {
 	for _, m := range marks {
 		n := record.PayloadLen(data)
@@ -154,14 +154,14 @@ func (w *Writer) requeueLocked(data []byte, marks []mark, err error) {
 			w.dropped[k-1].err = err
 			continue
 		}
-		// Nothing that could be dropped outlives the attempt that failed, so
+		// No record that could be dropped outlives the attempt that failed, so
 		// later drops have larger LSNs and the list is ordered.
 		w.dropped = append(w.dropped, span{lo, m.lsn, err})
 	}
 }
 
-// syncLocked makes everything written durable. It is called with mu held and
-// no other goroutine syncing, and lets go of mu while it works.
+// syncLocked makes everything written durable. It is called with mu held and no
+// other goroutine syncing, and releases mu while it syncs.
 func (w *Writer) syncLocked() {
 	lsn, size, records := w.written.Load(), w.fileWritten.Load(), w.gather.written
 	w.syncing = true
@@ -194,7 +194,7 @@ func (w *Writer) syncFile() error {
 	return failpoint.Hit(failpoint.LogAfterSync)
 }
 
-// poisonLocked makes the writer useless. The first cause stays.
+// poisonLocked poisons the writer. The first cause stays.
 func (w *Writer) poisonLocked(cause error) error {
 	if w.err == nil {
 		w.err = &PoisonError{File: w.id.Name(), Err: base.Lasting(cause)}
@@ -203,7 +203,7 @@ func (w *Writer) poisonLocked(cause error) error {
 	return w.err
 }
 
-// PoisonError is why a log takes no more records.
+// PoisonError is the error of a log that takes no more records.
 type PoisonError struct {
 	File string
 	Err  error
@@ -211,6 +211,6 @@ type PoisonError struct {
 
 func (e *PoisonError) Error() string { return fmt.Sprintf("%s is unusable: %v", e.File, e.Err) }
 
-// Unwrap gives the cause. It may be a full disk, reported by a sync: that is not
-// base.ErrNoSpace, for it does not go away.
+// Unwrap returns the cause. That may be a full disk, if a sync reported it, but
+// it is not base.ErrNoSpace, since it does not pass.
 func (e *PoisonError) Unwrap() error { return e.Err }

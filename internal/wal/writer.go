@@ -11,37 +11,37 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// bufferMaxDefault is Options.BufferMax when it is zero: large enough that a
-// group is never split on a device that writes 1 GiB/s and syncs in 1 ms, small
-// beside any memtable.
+// bufferMaxDefault replaces a zero Options.BufferMax. It is large enough that a
+// group is never split on a device that writes 1 GiB/s and syncs in 1 ms, and
+// small compared with any memtable.
 const bufferMaxDefault = 1 << 20
 
-// Prev names the segment before a new one, in which the recovery of the older
-// one finds out whether it is whole.
+// Prev names the segment before a new one. The new segment's header records it,
+// so that recovery can check that the older one is whole.
 type Prev struct {
-	Num  base.FileNum // 0 when there is none
+	Num  base.FileNum // 0 if there is none
 	Size int64        // its synced length
 }
 
-// prevSize is the bytes of Prev in the file header: number and size, u64 LE.
+// prevSize is the length of Prev in the file header: number and size, u64 LE.
 const prevSize = 16
 
-// Options of a Writer.
+// Options configure a Writer.
 type Options struct {
-	// FlushEvery makes records of AppendRelaxed reach the operating system
-	// within about this long. 0 leaves that to Flush.
+	// FlushEvery is the time within which records of AppendRelaxed reach the
+	// operating system. 0 leaves that to Flush.
 	FlushEvery time.Duration
-	// SyncEvery makes what is written reach the device within about this long.
-	// 0 leaves that to Sync.
+	// SyncEvery is the time within which written records reach the device. 0
+	// leaves that to Sync.
 	SyncEvery time.Duration
 	// BufferMax is how many bytes may wait to be written before an Append
 	// writes them itself. 0 means a default.
 	BufferMax int
-	// OnFull, if it is not nil, is called when records of AppendRelaxed do not
-	// fit on the disk. If it made room for another attempt it returns what is to
-	// be called when that is over, else nil.
+	// OnFull, if not nil, is called when records of AppendRelaxed do not fit on
+	// the disk. If it has made room for another attempt it returns a func to be
+	// called after that, else nil.
 	OnFull func(cause error) (done func())
-	// Preallocate asks the file system for room for this many bytes.
+	// Preallocate is the room, in bytes, to ask the file system for.
 	Preallocate int64
 }
 
@@ -52,27 +52,27 @@ type Writer struct {
 	file vfs.File
 	id   base.Identity
 	opts Options
-	work *background // nil when Options ask for none
+	work *background // nil if Options need none
 
 	mu   sync.Mutex
-	cond sync.Cond // signalled when any of the fields below changes to what a waiter may wait for
+	cond sync.Cond // signalled when one of the fields below changes in a way that a caller may wait for
 
 	// Guarded by mu.
 
-	buf        []byte // framed records, to be written next
+	buf        []byte // framed records that are written next
 	marks      []mark // one for each record in buf
-	bufOffset  int64  // where in the file buf will begin
-	spare      []byte // the other buffer and marks, while nothing is being written
+	bufOffset  int64  // offset of buf in the file
+	spare      []byte // the other buffer and marks, while no write is running
 	spareMarks []mark
 
 	end       int64 // LSN of the last record appended
-	attempted int64 // LSN of the last record that was handed to file.Write
+	attempted int64 // LSN of the last record passed to file.Write
 	dropped   []span
 	full      error // why records of AppendRelaxed could not be written; nil once they are
 	writing   bool
 	syncing   bool
-	closing   bool  // no Append any more
-	closed    bool  // no use of file any more
+	closing   bool  // no Append is admitted any more
+	closed    bool  // file is not used any more
 	err       error // what poisoned the writer
 	stats     Stats
 	gather    gather
@@ -81,8 +81,8 @@ type Writer struct {
 	// finds out, for callers that must not wait in Append. Stored under mu.
 	crowded atomic.Bool
 
-	// Atomic; stored under mu. An LSN, when every record up to it is written or
-	// synced, or was dropped; and the file offsets to match.
+	// Atomic; stored under mu. The LSN up to which every record is written, or
+	// synced, or was dropped; and the matching file offsets.
 
 	written, synced         atomic.Int64
 	fileWritten, fileSynced atomic.Int64
@@ -91,16 +91,16 @@ type Writer struct {
 // mark describes a record in a buffer.
 type mark struct {
 	lsn  int64
-	keep bool // not to be dropped
+	keep bool // must not be dropped
 }
 
-// Stats counts what a writer did to its file.
+// Stats counts operations of a writer on its file.
 type Stats struct {
 	Writes, Syncs int64
 }
 
-// Append adds a record for a caller that will wait for its LSN with Flush or
-// Sync before it acknowledges the commit. The payload is copied.
+// Append adds a record for a caller that waits for its LSN with Flush or Sync
+// before it acknowledges the commit. It copies the payload.
 func (w *Writer) Append(payload []byte) (lsn int64, err error) { return w.append(payload, false) }
 
 // AppendRelaxed adds a record for a caller that acknowledges the commit at
@@ -132,7 +132,7 @@ func (w *Writer) append(payload []byte, keep bool) (int64, error) {
 	return lsn, nil
 }
 
-// noteCrowdLocked keeps crowded true to what append looks at.
+// noteCrowdLocked sets crowded from the fields that append looks at.
 func (w *Writer) noteCrowdLocked() {
 	if c := len(w.buf) > w.opts.BufferMax || w.full != nil; c != w.crowded.Load() {
 		w.crowded.Store(c)
@@ -142,22 +142,23 @@ func (w *Writer) noteCrowdLocked() {
 // Crowded reports whether an Append might wait for the file.
 func (w *Writer) Crowded() bool { return w.crowded.Load() }
 
-// Full is why no record is taken for now, or nil: what was acknowledged waits for
-// room on the disk.
+// Full returns why no record is taken for now, or nil: acknowledged records
+// wait for room on the disk.
 func (w *Writer) Full() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.full
 }
 
-// MakeRoom waits until an Append need not, or says why none will be taken.
+// MakeRoom waits until an Append need not wait, or returns why none will be
+// taken.
 func (w *Writer) MakeRoom() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.makeRoomLocked()
 }
 
-// makeRoomLocked waits until the buffer can take a record, or says why none
+// makeRoomLocked waits until the buffer can take a record, or returns why none
 // can be taken.
 func (w *Writer) makeRoomLocked() error {
 	for {
@@ -167,8 +168,8 @@ func (w *Writer) makeRoomLocked() error {
 		case w.closing:
 			return base.ErrClosed
 		case w.full != nil:
-			// What was acknowledged comes first. It is tried again in the
-			// background; more of it would be lost by a kill.
+			// Acknowledged records come first. They are tried again in the
+			// background; if more were taken, a kill would lose more.
 			return w.full
 		case len(w.buf) <= w.opts.BufferMax:
 			return nil
@@ -182,14 +183,14 @@ func (w *Writer) makeRoomLocked() error {
 	}
 }
 
-// Flush returns once the record at lsn is written. On an error wrapping
-// base.ErrNoSpace it was dropped and will never appear, unless it came from
-// AppendRelaxed: then it waits in memory. An error wrapping
-// base.ErrCommitUnknown leaves the outcome open until the log is replayed.
+// Flush returns once the record at lsn is written. If the error wraps
+// base.ErrNoSpace the record was dropped and will never appear, unless it came
+// from AppendRelaxed: then it waits in memory. If the error wraps
+// base.ErrCommitUnknown the outcome is open until the log is replayed.
 func (w *Writer) Flush(lsn int64) error { return w.wait(lsn, false, false) }
 
-// Sync returns once the record at lsn, and all before it, is on the device.
-// Errors are those of Flush.
+// Sync returns once the record at lsn, and all before it, are on the device.
+// Its errors are those of Flush.
 func (w *Writer) Sync(lsn int64) error { return w.wait(lsn, true, false) }
 
 // FlushAll returns once everything appended so far is written or was dropped.
@@ -199,8 +200,8 @@ func (w *Writer) FlushAll() error { return w.wait(0, false, true) }
 // dropped.
 func (w *Writer) SyncAll() error { return w.wait(0, true, true) }
 
-// wait is Flush and Sync. With all it waits for whatever has been appended,
-// and a dropped record, which is some other caller's, is no error.
+// wait does Flush and Sync. With all it waits for everything appended so far;
+// dropped records, which are other callers', are then not errors.
 func (w *Writer) wait(lsn int64, durable, all bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -222,15 +223,15 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 		case w.closed:
 			return base.ErrClosed
 		case durable && (w.syncing || w.gather.gathering), unwritten && w.writing:
-			// A caller that waits for a sync does not write while another sync runs:
-			// what gathers until then goes out in one write.
+			// A caller that waits for a sync does not write while another sync
+			// runs: everything that gathers until then goes out in one write.
 			w.cond.Wait()
 		case durable && !all && w.gather.wanted():
 			w.gatherLocked()
 		case unwritten:
 			err := w.writeLocked()
 			if err != nil && w.err == nil && w.written.Load() < lsn && (all || w.droppedLocked(lsn) == nil) {
-				return err // what was waited for is kept in memory
+				return err // the records are kept in memory
 			}
 		default:
 			w.syncLocked()
@@ -238,9 +239,9 @@ func (w *Writer) wait(lsn int64, durable, all bool) error {
 	}
 }
 
-// outcomeLocked returns what a waiter for lsn learns from a poisoned writer.
-// With all it waits for no commit of its own, of which something could be
-// unknown.
+// outcomeLocked returns the error for a caller that waits for lsn when the
+// writer is poisoned. With all the caller has no commit of its own whose
+// outcome could be unknown.
 func (w *Writer) outcomeLocked(lsn int64, all bool) error {
 	if lsn <= w.attempted && !all {
 		return fmt.Errorf("%w: %w", base.ErrCommitUnknown, w.err)
@@ -248,17 +249,18 @@ func (w *Writer) outcomeLocked(lsn int64, all bool) error {
 	return fmt.Errorf("%w: %w", base.ErrReadOnly, w.err)
 }
 
-// Err returns what poisoned the writer, or nil.
+// Err returns the error that poisoned the writer, or nil.
 func (w *Writer) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// Written returns the LSN up to which everything is written or was dropped.
+// Written returns the LSN up to which every record is written or was dropped.
 func (w *Writer) Written() int64 { return w.written.Load() }
 
-// Synced returns the LSN up to which everything is on the device or was dropped.
+// Synced returns the LSN up to which every record is on the device or was
+// dropped.
 func (w *Writer) Synced() int64 { return w.synced.Load() }
 
 // Size returns the length of the file.
@@ -267,12 +269,12 @@ func (w *Writer) Size() int64 { return w.fileWritten.Load() }
 // Num returns the number of the segment.
 func (w *Writer) Num() base.FileNum { return w.id.Num }
 
-// Prev returns what the header of the next segment says about this one, once it
-// is finished.
+// Prev returns what the header of the next segment records about this one, once
+// it is finished.
 func (w *Writer) Prev() Prev { return Prev{Num: w.id.Num, Size: w.fileSynced.Load()} }
 
-// Appended returns how long the file would be with all records that were ever
-// appended, those that wait, are being written, or were dropped.
+// Appended returns how long the file would be with all records ever appended,
+// including those that wait, are being written, or were dropped.
 func (w *Writer) Appended() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -293,9 +295,9 @@ func (w *Writer) Stats() Stats {
 	return w.stats
 }
 
-// Finish writes and syncs everything, and closes the file. When the disk is
-// full and records of AppendRelaxed are left in memory, the writer stays open
-// and Finish may be tried again.
+// Finish writes and syncs everything, and closes the file. If the disk is full
+// and records of AppendRelaxed are left in memory, the writer stays open and
+// Finish may be tried again.
 func (w *Writer) Finish() error {
 	if err := w.SyncAll(); err != nil {
 		if w.Err() != nil {
@@ -306,8 +308,8 @@ func (w *Writer) Finish() error {
 	return w.Close(true)
 }
 
-// Close writes everything, syncs it if asked, and closes the file whatever
-// happens. Records that could not be written are lost. A second Close does
+// Close writes everything, syncs it if asked to, and closes the file in any
+// case. Records that could not be written are lost. A second Close does
 // nothing.
 func (w *Writer) Close(durable bool) error {
 	w.mu.Lock()
@@ -331,15 +333,15 @@ func (w *Writer) Close(durable bool) error {
 	w.cond.Broadcast()
 	w.mu.Unlock()
 	if cerr := w.file.Close(); err == nil && cerr != nil && !durable {
-		// After a sync nothing can be lost by a failing close.
+		// After a sync a failing close loses nothing.
 		err = wrap(w.id, cerr)
 	}
 	return err
 }
 
-// markEndLocked states in the file that all of it is durable, so that damage
-// to its last records is never taken for a torn tail. It is not synced, and
-// may fail: without it nothing is lost but that.
+// markEndLocked appends a mark that all of the file is durable, so that damage
+// to its last records is never taken for a torn tail. The mark is not synced,
+// and may fail without further loss.
 func (w *Writer) markEndLocked() {
 	m := record.Append(nil, w.id, w.fileWritten.Load(), record.KindMark, w.fileSynced.Load(), nil)
 	if n, err := w.file.Write(m); err == nil {
@@ -347,7 +349,7 @@ func (w *Writer) markEndLocked() {
 	}
 }
 
-// wrap names the file in an error.
+// wrap adds the file's name to an error.
 func wrap(id base.Identity, err error) error {
 	return fmt.Errorf("%s: %w", id.Name(), vfs.NoSpace(err))
 }

@@ -1,6 +1,6 @@
-// Package writeset finds the operations of an open transaction by key: what a read in
-// it sees on top of its snapshot. The operations are in the batch that will be
-// committed; here are only references.
+// Package writeset finds the operations of an open transaction by key: what
+// reads in it see on top of its snapshot. The operations are in the batch that
+// will be committed; the set has only references.
 package writeset
 
 import (
@@ -11,45 +11,46 @@ import (
 	"github.com/seerdb-go/seerdb/internal/rangedel"
 )
 
-// FirstSeq is the sequence that the first operation of an open transaction has
-// for the transaction itself. It is above every sequence of a commit.
+// FirstSeq is the sequence of the first operation of an open transaction for
+// the transaction's own reads. It is above every sequence of a commit.
 const FirstSeq base.SeqNum = 1 << 55
 
-// Set is the operations of one transaction. Operation i has sequence FirstSeq+i. One
-// goroutine uses it, at a time. An iterator, like a View, shows the operations that there
-// were when it was made, whatever is added or undone later, as long as their batch does
-// not write over their keys and values. The zero value is empty.
+// Set is the set of operations of one transaction. Operation i has sequence
+// FirstSeq+i. It is used by one goroutine at a time. An iterator, like a View,
+// returns the operations that existed when it was made, whatever is added or
+// undone later, as long as the batch does not overwrite their keys and values.
+// The zero value is empty.
 type Set struct {
-	refs     []Op             // in the order of the operations; range deletes left out
-	last     map[string]int32 // the newest ref by keyspace and key; nil while there are few
+	refs     []Op             // in the order of the operations, without range deletes
+	last     map[string]int32 // the newest ref by keyspace and key; nil for few refs
 	sorted   tree             // the first inTree of refs
 	inTree   int
 	ranges   map[uint32]*rangedel.Set
-	rangeOps []int  // which operations are range deletes
+	rangeOps []int  // indexes of the range deletes
 	count    int    // operations, range deletes included
-	buf      []byte // a key of last
+	buf      []byte // scratch for a key of last
 }
 
-// Op is one operation. Its slices lie in the batch. When that grows it moves, and
-// what they point to stays.
+// Op is one operation. Its slices point into the batch. When the batch grows it
+// moves, and its old memory stays.
 type Op struct {
 	keyspace uint32
-	older    int32 // ref of the same key before it, or -1; valid once last is there
+	older    int32 // the previous ref of the same key, or -1; valid once last exists
 	Trailer  base.Trailer
 	key      []byte
 	Value    []byte
 }
 
-// refBytes is what an operation takes, about, here and again in the tree. A range
-// delete takes twice as much.
+// refBytes is roughly the memory of an operation here, and again in the tree. A
+// range delete takes twice as much.
 const refBytes = 96
 
-// fewRefs is up to how many operations are searched one by one.
+// fewRefs is up to how many operations are searched linearly.
 const fewRefs = 16
 
-// Add adds an operation, which was just added to the batch. It keeps the key and the
-// value of op, but not op. A range delete deletes what is in [op.Key, op.Value), or all
-// from op.Key on if op.Value is empty.
+// Add adds an operation that was just added to the batch. It keeps the key and
+// the value of op, but not op. A range delete deletes [op.Key, op.Value), or
+// everything from op.Key on if op.Value is empty.
 func (o *Set) Add(op *batch.Op) {
 	seq := FirstSeq + base.SeqNum(o.count)
 	o.count++
@@ -78,7 +79,7 @@ func (o *Set) Add(op *batch.Op) {
 	}
 }
 
-// index enters a ref into last.
+// index adds a ref to last.
 func (o *Set) index(i int) {
 	r := &o.refs[i]
 	key := o.mapKey(r.keyspace, r.key)
@@ -94,8 +95,9 @@ func (o *Set) mapKey(keyspace uint32, key []byte) []byte {
 	return o.buf
 }
 
-// Get returns the newest operation on a key other than a range delete, or nil, and
-// whether a range delete came after it. The Op is valid until the set changes.
+// Get returns the newest operation on a key other than a range delete, or nil,
+// and whether a later range delete covers the key. The Op is valid until the
+// set changes.
 func (o *Set) Get(keyspace uint32, key []byte) (r *Op, deleted bool) {
 	if o.last == nil {
 		for i := len(o.refs) - 1; i >= 0; i-- {
@@ -117,7 +119,7 @@ func (o *Set) Get(keyspace uint32, key []byte) (r *Op, deleted bool) {
 	return r, deleted
 }
 
-// View returns the range deletes of a keyspace, or nil where there are none.
+// View returns the range deletes of a keyspace, or nil if there are none.
 func (o *Set) View(keyspace uint32) *rangedel.View {
 	if set := o.ranges[keyspace]; set != nil {
 		return set.View()
@@ -128,21 +130,21 @@ func (o *Set) View(keyspace uint32) *rangedel.View {
 // Writes reports whether there are operations other than range deletes.
 func (o *Set) Writes() bool { return len(o.refs) > 0 }
 
-// Bytes returns how much memory the set takes, about, without the batch.
+// Bytes returns roughly the memory of the set, without the batch.
 func (o *Set) Bytes() int64 { return int64(len(o.refs)+o.inTree+2*len(o.rangeOps)) * refBytes }
 
-// Room returns how many operations other than range deletes the set has room for
-// without growing.
+// Room returns how many operations other than range deletes fit in the set
+// without growing it.
 func (o *Set) Room() int { return cap(o.refs) }
 
-// Reset forgets everything but the room. Iterators made earlier stay as they are.
+// Reset empties the set and keeps its memory. Earlier iterators stay valid.
 func (o *Set) Reset() {
-	clear(o.refs) // behind them nothing was left
+	clear(o.refs) // beyond them it was cleared before
 	*o = Set{refs: o.refs[:0], buf: o.buf}
 }
 
-// tree returns the root of the operations so far, under which nothing changes any
-// more; nil while there are none.
+// tree returns the root of the current operations, which never changes; nil if
+// there are none.
 func (o *Set) tree() *node {
 	for ; o.inTree < len(o.refs); o.inTree++ {
 		o.sorted.insert(o.refs[o.inTree])
@@ -150,9 +152,9 @@ func (o *Set) tree() *node {
 	return o.sorted.share()
 }
 
-// Rollback forgets the operations behind the first count. It returns false,
-// having done nothing, if there are range deletes among them: then the caller
-// resets the set and adds what is left anew.
+// Rollback removes all operations after the first count. If there are range
+// deletes among them it does nothing and returns false: the caller then resets
+// the set and adds the rest again.
 func (o *Set) Rollback(count int) bool {
 	if n := len(o.rangeOps); n > 0 && o.rangeOps[n-1] >= count {
 		return false

@@ -9,15 +9,14 @@ import (
 )
 
 // node is a node of a treap (Seidel and Aragon, Algorithmica 1996) of the
-// operations of an open transaction, in the order of entries. An iterator holds a
-// root, and nothing under that changes any more: what is added or undone later
-// copies the few nodes on its way, once for all that is done between two
-// iterators.
+// operations of an open transaction, in the order of entries. An iterator holds
+// a root, under which nothing changes any more: later additions and rollbacks
+// copy the few nodes on their path, once for all changes between two iterators.
 type node struct {
 	ref         Op
 	left, right *node
 	prio        uint32
-	epoch       uint32 // nodes of the write set's epoch are not shared yet
+	epoch       uint32 // nodes of the tree's current epoch are not shared yet
 }
 
 // tree is the treap of a write set.
@@ -62,7 +61,7 @@ func (t *tree) insertAt(at, n *node) *node {
 	return at
 }
 
-// split parts a subtree into what is before r and what is after.
+// split splits a subtree into the nodes before r and those after.
 func (t *tree) split(at *node, r *Op) (before, after *node) {
 	if at == nil {
 		return nil, nil
@@ -95,7 +94,7 @@ func (t *tree) removeAt(at *node, r *Op) *node {
 	return at
 }
 
-// join makes one subtree of two, the first of which is before the second.
+// join joins two subtrees, the first of which is before the second.
 func (t *tree) join(a, b *node) *node {
 	switch {
 	case a == nil:
@@ -116,26 +115,26 @@ func compare(a, b *Op) int {
 	return cmp.Or(cmp.Compare(a.keyspace, b.keyspace), base.Compare(a.key, a.Trailer, b.key, b.Trailer))
 }
 
-// Iter walks the operations on a keyspace, but for range deletes, as entries. It shows
-// those that there were at Init. The zero value shows nothing.
+// Iter walks the operations on a keyspace, without range deletes, as entries.
+// It returns those that existed at Init. The zero value is empty.
 type Iter struct {
 	root     *node
 	keyspace uint32
-	path     []*node // to the node it stands on
+	path     []*node // to the current node
 	used     bool
-	after    bool // while it stands nowhere: behind all, and not before
+	after    bool // without a current node: after all, not before
 	kv       base.KV
 }
 
 var _ base.Iterator = (*Iter)(nil)
 
-// Init makes the iterator ready to walk the operations on a keyspace that there are
-// now. It may have been used before.
+// Init prepares the iterator to walk the current operations on a keyspace. It
+// may have been used before.
 func (i *Iter) Init(o *Set, keyspace uint32) {
 	*i = Iter{root: o.tree(), keyspace: keyspace, path: i.path[:0]}
 }
 
-// first goes to the first node that is not before something, as less says.
+// first goes to the first node for which less is false.
 func (i *Iter) first(less func(*Op) bool) *base.KV {
 	i.path = i.path[:0]
 	keep := 0
@@ -151,7 +150,7 @@ func (i *Iter) first(less func(*Op) bool) *base.KV {
 	return i.show(true)
 }
 
-// last goes to the last node that is before something.
+// last goes to the last node for which less is true.
 func (i *Iter) last(less func(*Op) bool) *base.KV {
 	i.path = i.path[:0]
 	keep := 0
@@ -167,8 +166,8 @@ func (i *Iter) last(less func(*Op) bool) *base.KV {
 	return i.show(false)
 }
 
-// show returns the entry that the iterator stands on, after a move in a
-// direction. Beyond the keyspace it stands nowhere.
+// show returns the current entry after a move in a direction. Outside the
+// keyspace there is none.
 func (i *Iter) show(ahead bool) *base.KV {
 	i.used = true
 	if n := len(i.path); n > 0 && i.path[n-1].ref.keyspace == i.keyspace {
@@ -233,7 +232,7 @@ func (i *Iter) Prev() *base.KV {
 	return i.show(false)
 }
 
-// pop leaves a node for the one above it.
+// pop goes from a node to its parent.
 func (i *Iter) pop() *node {
 	c := i.path[len(i.path)-1]
 	i.path = i.path[:len(i.path)-1]
@@ -243,7 +242,7 @@ func (i *Iter) pop() *node {
 // Err is nil: memory does not fail.
 func (i *Iter) Err() error { return nil }
 
-// Close lets go of the operations. Init makes the iterator usable again.
+// Close releases the operations. Init makes the iterator usable again.
 func (i *Iter) Close() error {
 	i.root, i.kv = nil, base.KV{}
 	clear(i.path[:cap(i.path)])

@@ -37,28 +37,28 @@ const (
 	OpPreallocate
 	OpClose
 
-	// OpAll is every operation.
+	// OpAll has every operation.
 	OpAll = OpClose<<1 - 1
-	// OpMutations are those that change what is stored.
+	// OpMutations has the operations that change what is stored.
 	OpMutations = OpCreate | OpWrite | OpSync | OpDirSync | OpRename | OpRemove | OpTruncate | OpMkdir | OpPreallocate
 )
 
 // Rule says which calls fail, and how. A rule without an effect of its own
-// (Err, Short, Flip, Delay) fails with EIO.
+// (Err, Short, Flip, Delay) makes them fail with EIO.
 type Rule struct {
-	Op    OpKind        // the operations meant
-	Path  string        // a pattern of path.Match for the base name; "" is any
-	Skip  int           // how many matching calls to let pass first
-	Count int           // how many to fail then; 0 is all
-	Every int           // of those, only each Every-th fails; 0 is each
-	Err   error         // what to return, wrapped in a *fs.PathError
+	Op    OpKind        // the operations that match
+	Path  string        // a pattern of path.Match for the base name; "" matches any
+	Skip  int           // matching calls to let pass first
+	Count int           // calls to fail then; 0 means all
+	Every int           // of these, only each Every-th fails; 0 means each
+	Err   error         // the error to return, wrapped in a *fs.PathError
 	Short bool          // do half of a read or a write, then fail
-	After bool          // do the whole operation, then fail all the same
-	Flip  bool          // flip one bit of what is read; without Err the read succeeds
+	After bool          // do the whole operation, then fail nevertheless
+	Flip  bool          // flip one bit of the data read; without Err the read succeeds
 	Delay time.Duration // wait first; Clear ends the wait; without Err the call then succeeds
 }
 
-// Fired tells how a rule did. A test asserts that its fault fired: one that
+// Fired is the state of a rule. Tests check that their fault fired: one that
 // never did has tested nothing.
 type Fired struct {
 	rule    Rule          // immutable
@@ -68,32 +68,32 @@ type Fired struct {
 	fired   atomic.Int64
 }
 
-// Count returns how many calls the rule failed, or delayed.
+// Count returns how many calls the rule failed or delayed.
 func (f *Fired) Count() int { return int(f.fired.Load()) }
 
-// Matched returns how many calls the rule was asked about, failed or not.
+// Matched returns how many calls matched the rule, failed or not.
 func (f *Fired) Matched() int { return int(f.matched.Load()) }
 
-// Remove takes the rule away again, and wakes the calls that it delays.
+// Remove removes the rule, and wakes the calls that it delays.
 func (f *Fired) Remove() { f.fs.remove(f) }
 
-// FS passes everything to another file system, but for the calls that its
-// rules make fail. Every rule counts every call that matches it; of several
-// that are due, the one that was injected first acts.
+// FS passes every call to another file system, except for those that its rules
+// make fail. Each rule counts each call that matches it. If several rules are
+// due for a call, the one injected first acts.
 type FS struct {
 	faultView
 	mu    sync.Mutex
 	rules atomic.Pointer[[]*Fired] // replaced under mu
 }
 
-// New wraps a file system. Without rules it changes nothing.
+// New wraps a file system. Without rules the result behaves like it.
 func New(inner vfs.FS) *FS {
 	f := &FS{}
 	f.faultView = faultView{f: f, inner: inner}
 	return f
 }
 
-// Inject adds a rule. A malformed pattern is a bug of the caller.
+// Inject adds a rule. A malformed pattern is a bug of the caller, and panics.
 func (f *FS) Inject(r Rule) *Fired {
 	if _, err := path.Match(r.Path, ""); err != nil {
 		panic(fmt.Sprintf("vfs: rule with the pattern %q: %v", r.Path, err))
@@ -142,8 +142,8 @@ func (f *FS) store(rules []*Fired) {
 	f.rules.Store(&rules)
 }
 
-// due counts a call with every rule and returns the first that acts, after its
-// delay.
+// due counts a call for every rule and returns the first rule that acts, after
+// its delay.
 func (f *FS) due(op OpKind, name string) *Fired {
 	var acting *Fired
 	for _, r := range f.load() {
@@ -173,8 +173,8 @@ func (r *Rule) matches(op OpKind, name string) bool {
 	return ok
 }
 
-// count counts a matching call, and reports whether the rule acts on it, which
-// it may only when free.
+// count counts a matching call, and reports whether the rule acts on it. It may
+// act only if free is set.
 func (f *Fired) count(free bool) bool {
 	n := f.matched.Add(1) - int64(f.rule.Skip)
 	if n <= 0 || !free || f.rule.Every > 0 && n%int64(f.rule.Every) != 0 {
@@ -193,7 +193,7 @@ func (f *FS) do(op OpKind, verb, name string, call func() error) error {
 	if r == nil || r.rule.Err == nil {
 		return call()
 	}
-	if r.rule.After || op == OpClose { // what is not closed would leak
+	if r.rule.After || op == OpClose { // a file that is not closed would leak
 		if err := call(); err != nil {
 			return err
 		}

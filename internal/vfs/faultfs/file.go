@@ -2,8 +2,8 @@ package faultfs
 
 import "github.com/seerdb-go/seerdb/internal/vfs"
 
-// faultFile is a file of an FS. Its rules go by the name it was opened
-// with, whatever it is called now.
+// faultFile is a file of an FS. Rules match the name that it was opened with,
+// whatever it is called now.
 type faultFile struct {
 	fs    *FS      // immutable
 	inner vfs.File // immutable
@@ -24,7 +24,7 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, err := f.inner.ReadAt(p, off)
 	if r.rule.Flip && n > 0 {
-		// Another bit each time, in a way that repeats from run to run; 2^64
+		// Flip another bit each time, in the same sequence in every run; 2^64
 		// over the golden ratio spreads them.
 		bit := uint64(r.fired.Load()) * 0x9e3779b97f4a7c15 % uint64(8*n)
 		p[bit/8] ^= 1 << (bit % 8)
@@ -79,8 +79,7 @@ func (f *faultFile) Size() (size int64, err error) {
 	return size, nil
 }
 
-// Close implements File. The file is closed even when a rule says that closing
-// failed.
+// Close implements File. The file is closed even if a rule makes Close fail.
 func (f *faultFile) Close() error { return f.fs.do(OpClose, "close", f.name, f.inner.Close) }
 
 // faultDir is a directory of an FS.

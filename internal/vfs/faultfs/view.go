@@ -7,11 +7,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// faultView is an FS as seen from one of its directories.
+// faultView is an FS seen from one of its directories.
 type faultView struct {
 	f     *FS    // immutable
 	inner vfs.FS // immutable
-	dir   string // immutable; what the directory was called, for rules and errors
+	dir   string // immutable; the directory's name when it was opened, for rules and errors
 }
 
 var (
@@ -19,7 +19,7 @@ var (
 	_ vfs.Root = (*faultRoot)(nil)
 )
 
-// full returns a name as it is outside of the directory.
+// full returns a name as seen from outside the directory.
 func (v *faultView) full(name string) string {
 	if v.dir == "" {
 		return name

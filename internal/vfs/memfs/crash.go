@@ -7,32 +7,32 @@ import (
 	"slices"
 )
 
-// SectorSize is what a device writes as a whole: after a crash a sector holds
-// what it held after some write, never a mixture.
+// SectorSize is the unit in which a device writes: after a crash a sector has
+// its content after some write, never a mixture.
 const SectorSize = 512
 
-// CrashOptions say which of the pieces that were not synced survive. The
-// pieces are: each sector of each write, each change of a file's size, each
-// change of a directory entry.
+// CrashOptions say which of the unsynced pieces survive. The pieces are: each
+// sector of each write, each change of a file's size, each change of a
+// directory entry.
 type CrashOptions struct {
-	// Keep is the probability that a piece survives: 0 none, 1 all.
+	// Keep is the probability that a piece survives: 0 for none, 1 for all.
 	Keep float64
-	// Rand draws; nil draws from a fixed seed.
+	// Rand is the source of randomness; nil means a fixed seed.
 	Rand *rand.Rand
-	// Pick decides instead of Keep when it is set. Pieces are numbered from 0
-	// in an order that does not depend on the decisions, so that a test can
-	// try every subset of the Pending pieces.
+	// Pick, if set, decides instead of Keep. Pieces are numbered from 0 in an
+	// order that does not depend on the decisions, so that a test can try every
+	// subset of the Pending pieces.
 	Pick func(piece int) bool
-	// Fill writes what the device shows in the sectors that a file's surviving
-	// size covers and no surviving write did; nil leaves zeros. Real disks
-	// have been seen to show zeros, and the content of deleted files.
+	// Fill writes what the device shows in sectors that a file's surviving size
+	// covers and no surviving write does; nil leaves zeros. Real disks have
+	// been seen to show zeros, and the content of deleted files.
 	Fill func(sector []byte)
-	// SplitRename lets the two halves of a rename survive on their own, so that
+	// SplitRename lets each half of a rename survive independently, so that
 	// both names, or neither, may be left.
 	SplitRename bool
 }
 
-// picker returns the function that decides the next piece.
+// picker returns the func that decides about the next piece.
 func (o CrashOptions) picker() func() bool {
 	piece := -1
 	switch {
@@ -50,10 +50,10 @@ func (o CrashOptions) picker() func() bool {
 	return func() bool { return r.Float64() < o.Keep }
 }
 
-// CrashClone returns what a machine that lost power at this moment would find
-// when it starts again. It may be called at any time, also on a frozen file
-// system, and does not change it. In the clone everything is durable, nothing
-// is locked, the capacity is the same, and the fault switches are off.
+// CrashClone returns what a machine that loses power now would find when it
+// restarts. It may be called at any time, also on a frozen file system, and
+// does not change it. In the clone everything is durable, nothing is locked,
+// the capacity is the same, and the fault switches are off.
 func (m *FS) CrashClone(o CrashOptions) *FS {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -84,8 +84,8 @@ func (m *FS) CrashClone(o CrashOptions) *FS {
 	return c
 }
 
-// countLinks counts the names below a directory, and the room of the files.
-// A directory that a split rename left under two names is counted once.
+// countLinks counts the names below a directory, and the room of the files. A
+// directory that a split rename left under two names counts once.
 func (m *FS) countLinks(dir *memNode) {
 	for _, child := range dir.dir.live {
 		child.links++
@@ -106,7 +106,7 @@ func (m *FS) Pending() int {
 	return n
 }
 
-// nodesLocked lists every node that is live or may come back, by id.
+// nodesLocked returns every node that is live or may come back, by id.
 func (m *FS) nodesLocked() []*memNode {
 	seen := map[*memNode]bool{m.root: true}
 	nodes := []*memNode{m.root}
@@ -146,8 +146,8 @@ func (d *dirState) crash(keep func() bool, splitRename bool) map[string]*memNode
 		if added {
 			left[op.newName] = op.node
 		}
-		// The name may hold another file by now, when what came before did
-		// not survive: the removal was of this one.
+		// The name may be another file's by now, if what came before did not
+		// survive: the removal was of op.node.
 		if removed && left[op.oldName] == op.node {
 			delete(left, op.oldName)
 		}
@@ -156,9 +156,8 @@ func (d *dirState) crash(keep func() bool, splitRename bool) map[string]*memNode
 }
 
 // crash returns the content of a file after a crash. A sector that survives is
-// the sector as the page cache had it after that write, with whatever earlier
-// writes put there: a later piece of a sector never survives without the
-// earlier ones.
+// the sector in the page cache after that write, including earlier writes: a
+// later piece of a sector never survives without the earlier ones.
 func (f *fileState) crash(keep func() bool, fill func([]byte)) []byte {
 	if len(f.pending) == 0 {
 		return f.disk[:len(f.disk):len(f.disk)]
@@ -188,7 +187,7 @@ func (f *fileState) crash(keep func() bool, fill func([]byte)) []byte {
 	return image.read(size, fill)
 }
 
-// sectorImage is the device under one file.
+// sectorImage is the part of the device under one file.
 type sectorImage struct {
 	data    []byte // whole sectors
 	written []bool // whether a sector holds data
@@ -212,15 +211,15 @@ func (im *sectorImage) grow(size int64) {
 	}
 }
 
-// write replaces the sector at off; the page cache pads the last one of a file
-// with zeros.
+// write replaces the sector at off. The last sector of a file is padded with
+// zeros, as in the page cache.
 func (im *sectorImage) write(off int64, b []byte) {
 	im.grow(off + SectorSize)
 	clear(im.data[off+int64(copy(im.data[off:], b)) : off+SectorSize])
 	im.written[off/SectorSize] = true
 }
 
-// cut drops what lies at and after size.
+// cut drops everything from size on.
 func (im *sectorImage) cut(size int64) {
 	if size < int64(len(im.data)) {
 		clear(im.data[size:])

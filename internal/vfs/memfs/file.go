@@ -9,26 +9,26 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// fileState is the content of a file: what a process sees, what the device
-// holds, and the operations between the two. Guarded by FS.mu.
+// fileState is the content of a file: what processes see, what the device
+// holds, and the operations in between. Guarded by FS.mu.
 type fileState struct {
 	live     []byte // what a reader sees
 	disk     []byte // what survives for certain
-	synced   []byte // what a reader saw at the last sync; is disk unless diverged
+	synced   []byte // what a reader saw at the last sync; equals disk unless diverged
 	pending  []fileOp
 	reserved int64 // preallocated up to here
-	diverged bool  // a sync failed and disk is not what a reader saw then
+	diverged bool  // a sync failed, and disk is not what a reader saw then
 }
 
 // fileOp is one operation since the last sync.
 type fileOp struct {
 	cut   bool // a truncation to off, else an append of bytes at off
-	lost  bool // a failed sync dropped the data: it will not reach the device by itself
+	lost  bool // a failed sync dropped the data: it will not reach the device unless written again
 	off   int64
 	bytes []byte // shared with fileState.live, never written again
 }
 
-// room returns the number of bytes the file takes.
+// room returns how many bytes the file takes.
 func (f *fileState) room() int64 { return max(int64(len(f.live)), f.reserved) }
 
 func (f *fileState) append(p []byte) {
@@ -43,18 +43,18 @@ func (f *fileState) truncate(size int64) {
 	f.pending = append(f.pending, fileOp{cut: true, off: size})
 }
 
-// settle makes the device hold all that was not lost.
+// settle makes the device hold everything that was not lost.
 func (f *fileState) settle() {
 	f.synced = f.live[:len(f.live):len(f.live)]
 	if f.diverged {
 		f.disk = f.crash(func() bool { return true }, nil)
 	} else {
-		f.disk = f.synced // and no copy: a log is synced after each append
+		f.disk = f.synced // without a copy: a log is synced after each append
 	}
 	f.pending = nil
 }
 
-// forget makes the next sync answer success without the data.
+// forget makes the next sync return success without writing the data.
 func (f *fileState) forget() {
 	for i := range f.pending {
 		f.pending[i].lost = true
@@ -62,7 +62,7 @@ func (f *fileState) forget() {
 	f.diverged = f.diverged || len(f.pending) > 0
 }
 
-// revert makes a reader see what the device holds.
+// revert makes readers see what the device holds.
 func (f *fileState) revert() {
 	f.live = f.disk[:len(f.disk):len(f.disk)]
 	f.synced, f.pending, f.diverged = f.live, nil, false
@@ -70,13 +70,13 @@ func (f *fileState) revert() {
 
 // dirState is the content of a directory. Guarded by FS.mu.
 type dirState struct {
-	live    map[string]*memNode // what a process sees
+	live    map[string]*memNode // what processes see
 	disk    map[string]*memNode // what survives for certain
 	pending []dirOp
 }
 
-// dirOp is one operation since the last sync: a name that appeared (newName),
-// one that went (oldName), or, with both, a rename.
+// dirOp is one operation since the last sync: a name that was added (newName),
+// one that was removed (oldName), or, with both, a rename.
 type dirOp struct {
 	oldName, newName string
 	node             *memNode
@@ -152,7 +152,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Write implements File. On a full file system what fits is written.
+// Write implements File. On a full file system it writes what fits.
 func (f *memFile) Write(p []byte) (int, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -160,7 +160,7 @@ func (f *memFile) Write(p []byte) (int, error) {
 		return 0, vfs.PathError("write", f.name, err)
 	}
 	file := &f.node.file
-	// What is preallocated but not yet used is room of the file's own.
+	// Unused preallocated room belongs to the file.
 	fits := max(0, f.fs.freeLocked()) + file.room() - int64(len(file.live))
 	var full error
 	if int64(len(p)) > fits {
@@ -210,8 +210,8 @@ func (f *memFile) Truncate(size int64) error {
 	return vfs.PathError("truncate", f.name, err)
 }
 
-// Preallocate implements File. It does not survive a crash, and is not counted
-// as an operation, since a crash cannot tell.
+// Preallocate implements File. Its effect does not survive a crash. It does not
+// count as an operation, since a crash cannot tell.
 func (f *memFile) Preallocate(size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -238,8 +238,8 @@ func (f *memFile) Size() (int64, error) {
 	return int64(len(f.node.file.live)), nil
 }
 
-// Close implements File. It works on a frozen file system too: closing leaves
-// nothing on the device.
+// Close implements File. It works on a frozen file system too, since it has no
+// effect on the device.
 func (f *memFile) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()

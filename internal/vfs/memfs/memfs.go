@@ -1,5 +1,5 @@
-// Package memfs is a file system in memory for tests, with which the power can fail at
-// any operation.
+// Package memfs is an in-memory file system for tests, in which the power can
+// fail at any operation.
 package memfs
 
 import (
@@ -16,21 +16,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// FS is a file system in memory that knows, besides what a process sees,
-// what a power cut would leave (see CrashClone). It promises the least that
-// POSIX does:
+// FS is an in-memory file system that knows both what processes see and what a
+// power cut would leave (see CrashClone). It promises the least that POSIX
+// does:
 //
-//   - File.Sync settles the bytes and the size of that file, Dir.Sync the
-//     names in that directory. Nothing else settles anything.
+//   - File.Sync makes the bytes and the size of that file durable, Dir.Sync
+//     the names in that directory. Nothing else makes anything durable.
 //   - Until then every 512-byte sector written, every change of size, and
-//     every change of a name survives or not on its own, in any order.
+//     every change of a name survives or not independently, in any order.
 //
-// A file that was synced but whose name was not is therefore gone after a
-// crash, and so is a new directory whose parent was not synced. Only the root
-// needs no sync. Names are slash-separated; a relative name starts at the root.
+// So a file that was synced but whose name was not is gone after a crash, and
+// so is a new directory whose parent was not synced. Only the root needs no
+// sync. Names are slash-separated; a relative name starts at the root.
 //
-// Bytes once written are never changed in place (files only grow at the end,
-// and a cut drops the spare capacity), so clones and pending operations share
+// Written bytes are never changed in place (files only grow at the end, and a
+// truncation drops the spare capacity), so clones and pending operations share
 // them.
 type FS struct {
 	memView  // from the root
@@ -43,31 +43,31 @@ type FS struct {
 	failSync []syncFault      // guarded by mu
 	capacity int64            // guarded by mu; 0 = unlimited
 	used     int64            // guarded by mu: Σ memNode.room
-	locks    map[*memNode]int // guarded by mu; of a locked directory: -1, or how many share it
+	locks    map[*memNode]int // guarded by mu; of a locked directory: -1, or the number of shared locks
 }
 
 // memView is the file system as seen from one of its directories.
 type memView struct {
 	m    *FS      // immutable
 	root *memNode // immutable; where names begin; its content guarded by m.mu
-	dir  string   // immutable; what root was called when it was opened
-	shut bool     // guarded by m.mu; a Root that was closed
+	dir  string   // immutable; the name of root when it was opened
+	shut bool     // guarded by m.mu; a closed Root
 }
 
-// memNode is a file or a directory. All of it is guarded by FS.mu, but for
+// memNode is a file or a directory. All of it is guarded by FS.mu, except for
 // id and isDir, which are immutable.
 type memNode struct {
 	id    uint64
 	isDir bool
-	links int // names in live directories
-	opens int // open handles
+	links int // number of names in live directories
+	opens int // number of open handles
 	file  fileState
 	dir   dirState
 }
 
 var _ vfs.FS = (*FS)(nil)
 
-// New makes an empty file system.
+// New returns an empty file system.
 func New() *FS {
 	m := &FS{locks: map[*memNode]int{}}
 	m.memView = memView{m: m, root: m.newNode(true)}
@@ -84,7 +84,7 @@ func (m *FS) newNode(isDir bool) *memNode {
 	return n
 }
 
-// split turns a name into its elements.
+// split splits a name into its elements.
 func split(name string) []string {
 	p := path.Clean("/" + filepath.ToSlash(name))
 	if p == "/" {
@@ -113,8 +113,8 @@ func (v *memView) walk(elems []string) (*memNode, error) {
 	return n, nil
 }
 
-// find returns the directory that holds name, its last element, and the node
-// it names, which is nil if there is none.
+// find returns the directory of name, its last element, and the node that it
+// names, or nil if there is none.
 func (v *memView) find(name string) (dir *memNode, last string, n *memNode, err error) {
 	elems := split(name)
 	if len(elems) == 0 || strings.ContainsRune(name, 0) {
@@ -128,12 +128,12 @@ func (v *memView) find(name string) (dir *memNode, last string, n *memNode, err 
 	case !dir.isDir:
 		return nil, "", nil, syscall.ENOTDIR
 	case dir.links == 0:
-		return nil, "", nil, fs.ErrNotExist // it was removed, and takes no names
+		return nil, "", nil, fs.ErrNotExist // the directory was removed, and takes no names
 	}
 	return dir, last, dir.dir.live[last], nil
 }
 
-// err gives an error the name that the user knows.
+// err adds the operation and the name that the user knows to an error.
 func (v *memView) err(op, name string, err error) error {
 	return vfs.PathError(op, path.Join(v.dir, name), err)
 }
@@ -155,7 +155,7 @@ func (v *memView) createLocked(name string) (*memNode, error) {
 		err = fs.ErrExist
 	}
 	if err == nil && v.m.freeLocked() <= 0 {
-		err = syscall.ENOSPC // the directory might need a block
+		err = syscall.ENOSPC // the directory may need a block
 	}
 	if err == nil {
 		err = v.m.stepLocked()
@@ -271,14 +271,14 @@ func (v *memView) Remove(name string) error {
 	return v.err("remove", name, err)
 }
 
-// releaseLocked gives back the room of a node that nothing can reach.
+// releaseLocked frees the room of a node that nothing can reach.
 func (m *FS) releaseLocked(n *memNode) {
 	if n.links == 0 && n.opens == 0 {
 		m.used -= n.file.room()
 	}
 }
 
-// MkdirAll implements FS. Each directory made is one operation.
+// MkdirAll implements FS. Each directory made counts as one operation.
 func (v *memView) MkdirAll(name string) error {
 	v.m.mu.Lock()
 	defer v.m.mu.Unlock()
@@ -340,7 +340,7 @@ func (v *memView) Stat(name string) (fs.FileInfo, error) {
 	return info, nil
 }
 
-// Usage implements FS. Without a capacity it claims to be huge.
+// Usage implements FS. Without a capacity it reports a huge one.
 func (v *memView) Usage(string) (free, total uint64, err error) {
 	v.m.mu.RLock()
 	defer v.m.mu.RUnlock()

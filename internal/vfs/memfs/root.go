@@ -9,8 +9,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// memRoot implements Root. It goes by the node, so it does not matter what the
-// directory is called now, nor whether it still has a name.
+// memRoot implements Root. It holds the node, so the directory's name does not
+// matter, nor whether it still has one.
 type memRoot struct{ memView }
 
 var _ vfs.Root = (*memRoot)(nil)
@@ -34,8 +34,8 @@ func (r *memRoot) Close() error {
 	return nil
 }
 
-// Lock implements Root. The locks of a file system are not those of its
-// clones: the process that held them died in the crash.
+// Lock implements Root. Clones do not inherit locks: the process that held them
+// died in the crash.
 func (r *memRoot) Lock(name string) (io.Closer, error) {
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()

@@ -7,29 +7,29 @@ import (
 	"path/filepath"
 )
 
-// The switches with which a test makes an FS fail: the power goes (FreezeAt),
-// the device is full (SetCapacity), the device lies (SetLyingSync), a sync
-// fails and takes the data with it (FailSync).
+// These switches make an FS fail: the power goes (FreezeAt), the device is full
+// (SetCapacity), the device lies (SetLyingSync), a sync fails and takes the
+// data with it (FailSync).
 
-// ErrFrozen is what everything on an FS returns after its crash point.
+// ErrFrozen is the error of every operation on an FS after its crash point.
 var ErrFrozen = errors.New("memfs: the file system is frozen at its crash point")
 
 // unlimited is the room of a file system without a capacity.
 const unlimited = math.MaxInt64 / 2
 
-// Ops returns the number of operations so far that changed something: a creation,
-// a directory made, an append, a truncation, a sync, a rename, a removal.
-// Those that failed are not counted.
+// Ops returns the number of successful operations so far that changed
+// something: the creation of a file or directory, an append, a truncation, a
+// sync, a rename, a removal.
 func (m *FS) Ops() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.ops
 }
 
-// FreezeAt makes the operation number k of Ops, and everything after it, reads
+// FreezeAt makes operation number k of Ops, and everything after it, reads
 // included, fail with ErrFrozen and have no effect. A test that repeats its
 // scenario with k = 1, 2, ... until Frozen stays false has crashed at every
-// point there is. A k that has passed freezes at once; 0 never freezes.
+// possible point. A k in the past freezes at once; 0 never freezes.
 func (m *FS) FreezeAt(k int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,18 +54,17 @@ func (m *FS) stepLocked() error {
 	return nil
 }
 
-// SetCapacity limits the bytes that all files together may take, preallocated
-// room included; 0 means no limit. A capacity below what is used already just
-// means that nothing can be added. On a full file system writes append what
-// fits and fail with ENOSPC, and nothing can be created; everything else
-// works.
+// SetCapacity limits the bytes of all files together, including preallocated
+// room; 0 means no limit. If the capacity is below what is used, nothing can be
+// added. On a full file system writes append what fits and fail with ENOSPC,
+// and nothing can be created; everything else works.
 func (m *FS) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.capacity = bytes
 }
 
-// Used returns the bytes that all files together take.
+// Used returns the bytes of all files together.
 func (m *FS) Used() int64 {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -79,7 +78,7 @@ func (m *FS) freeLocked() int64 {
 	return m.capacity - m.used
 }
 
-// SetLyingSync makes every sync answer success and do nothing, as some devices
+// SetLyingSync makes every sync return success and do nothing, as some devices
 // do. It is the negative control of a crash test: with it the test must fail.
 func (m *FS) SetLyingSync(lying bool) {
 	m.mu.Lock()
@@ -87,15 +86,15 @@ func (m *FS) SetLyingSync(lying bool) {
 	m.lying = lying
 }
 
-// SyncFailure is what a failed sync does to the data; file systems differ
+// SyncFailure is the effect of a failed sync on the data; file systems differ
 // (Rebello et al., ATC 2020).
 type SyncFailure int
 
 const (
-	// SyncKeepsDirty leaves the data waiting: a second sync would write it.
+	// SyncKeepsDirty keeps the data dirty: a second sync would write it.
 	SyncKeepsDirty SyncFailure = iota
-	// SyncForgets leaves the data readable but marks it clean: a second sync
-	// answers success, and after a crash the bytes are zeros (ext4, XFS).
+	// SyncForgets keeps the data readable but marks it clean: a second sync
+	// returns success, and after a crash the bytes are zeros (ext4, XFS).
 	SyncForgets
 	// SyncReverts makes the file what the device holds (Btrfs).
 	SyncReverts
@@ -109,15 +108,15 @@ type syncFault struct {
 }
 
 // FailSync makes the next sync of a file or directory whose base name matches
-// the pattern (path.Match) fail with err. Several may be armed; each acts
-// once. For directories the model is always SyncKeepsDirty.
+// the pattern (path.Match) fail with err. Several failures may be armed; each
+// acts once. For directories the model is always SyncKeepsDirty.
 func (m *FS) FailSync(pattern string, model SyncFailure, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.failSync = append(m.failSync, syncFault{pattern, model, err})
 }
 
-// takeSyncFaultLocked returns the first armed failure for a name, disarmed.
+// takeSyncFaultLocked disarms and returns the first armed failure for a name.
 func (m *FS) takeSyncFaultLocked(name string) (syncFault, bool) {
 	for i, f := range m.failSync {
 		if ok, _ := path.Match(f.pattern, path.Base(filepath.ToSlash(name))); ok {

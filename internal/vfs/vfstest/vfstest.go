@@ -1,4 +1,5 @@
-// Package vfstest checks implementations of vfs.FS, and has what their tests share.
+// Package vfstest checks implementations of vfs.FS, and has helpers for their
+// tests.
 package vfstest
 
 import (
@@ -15,9 +16,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Conform checks that a file system behaves as vfs.FS says: what the engine's tests
-// show on the memory file system has to hold on the real one. open returns one, with a
-// directory in it that is empty.
+// Conform checks that a file system behaves as vfs.FS requires: what the
+// engine's tests show on the memory file system must hold on the real one. open
+// returns a file system with an empty directory in it.
 func Conform(t *testing.T, open func(t *testing.T) (vfs.FS, string)) {
 	for name, run := range map[string]func(t *testing.T, fsys vfs.FS, dir string){
 		"file":    conformFile,
@@ -38,7 +39,7 @@ func Conform(t *testing.T, open func(t *testing.T) (vfs.FS, string)) {
 	}
 }
 
-// TB is what the helpers need of a *testing.T or a *rapid.T.
+// TB is what the helpers need from a *testing.T or a *rapid.T.
 type TB interface {
 	Helper()
 	Fatal(args ...any)
@@ -77,7 +78,7 @@ func Write(t TB, fsys vfs.FS, name, content string, sync bool) {
 	Check(t, f.Close())
 }
 
-// Read returns what is in a file.
+// Read returns the content of a file.
 func Read(t TB, fsys vfs.FS, name string) string {
 	t.Helper()
 	f, err := fsys.Open(name)
@@ -86,7 +87,7 @@ func Read(t TB, fsys vfs.FS, name string) string {
 	return ReadFile(t, f)
 }
 
-// ReadFile returns what is in an open file.
+// ReadFile returns the content of an open file.
 func ReadFile(t TB, f vfs.File) string {
 	t.Helper()
 	size, err := f.Size()
@@ -106,7 +107,7 @@ func List(t TB, fsys vfs.FS, dir string) []string {
 	return names
 }
 
-// Dump shows a whole file system as one line: directories with a slash, files
+// Dump returns a whole file system as one line: directories with a slash, files
 // with their content.
 func Dump(t TB, fsys vfs.FS) string {
 	t.Helper()
@@ -289,7 +290,7 @@ func conformClosed(t *testing.T, fsys vfs.FS, dir string) {
 	WantIs(t, d.Close(), fs.ErrClosed)
 }
 
-// A table that a reader has open may be removed.
+// conformUnlinked checks that a table which a reader has open may be removed.
 func conformUnlinked(t *testing.T, fsys vfs.FS, dir string) {
 	name := fsys.PathJoin(dir, "a")
 	Write(t, fsys, name, "old", true)
@@ -331,7 +332,7 @@ func conformLock(t *testing.T, fsys vfs.FS, dir string) {
 			_, err = r.LockShared("LOCK")
 			WantIs(t, err, base.ErrLocked)
 			_, err = r.Lock("OTHER")
-			WantIs(t, err, base.ErrLocked) // it is the directory that is locked
+			WantIs(t, err, base.ErrLocked) // the directory is locked, not the name
 		}
 		Check(t, l.Close())
 		Check(t, l.Close())
@@ -350,7 +351,8 @@ func conformLock(t *testing.T, fsys vfs.FS, dir string) {
 	}
 }
 
-// A root goes on working in its directory, whatever its name leads to.
+// conformRoot checks that a root keeps working in its directory, whatever its
+// name leads to.
 func conformRoot(t *testing.T, fsys vfs.FS, dir string) {
 	db, moved := fsys.PathJoin(dir, "db"), fsys.PathJoin(dir, "moved")
 	_, err := fsys.OpenRoot(db)
@@ -396,7 +398,7 @@ func conformRoot(t *testing.T, fsys vfs.FS, dir string) {
 			t.Errorf("%s leads out of the root", name)
 		}
 	}
-	// A directory that was removed takes no names any more.
+	// A removed directory takes no names.
 	Check(t, r.Remove("LOCK"))
 	Check(t, r.Remove("c"))
 	Check(t, fsys.Remove(moved))
