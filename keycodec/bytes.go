@@ -3,9 +3,9 @@ package keycodec
 import "bytes"
 
 // Strings of bytes, ordered bytewise. As the last element of a key they are
-// their own bytes. As an inner one they end with a byte 0, and their bytes 0 and
-// 1 are written as 1 1 and 1 2: text costs one byte more, and random bytes one
-// in 128 on top.
+// stored unchanged. As an inner one they end with a byte 0, and their bytes 0
+// and 1 are written as 1 1 and 1 2: text takes one byte more, and random bytes
+// one in 128 on top.
 var (
 	String = StringOf[string]()
 	// Bytes has the encodings of String. It decodes to fresh slices, never nil;
@@ -13,10 +13,10 @@ var (
 	Bytes BytesCodec
 )
 
-// The bytes of the inner form that mean something are part of the format.
+// These bytes of the inner form are part of the format.
 const (
 	terminator = 0
-	escape     = 1 // and then the escaped byte + 1
+	escape     = 1 // followed by the escaped byte + 1
 )
 
 type text interface{ ~string | ~[]byte }
@@ -33,8 +33,8 @@ func appendInner[T text](dst []byte, s T) []byte {
 	return append(append(dst, s[from:]...), terminator)
 }
 
-// splitInner finds the end of the inner form that b begins with: body is what
-// is before the terminator.
+// splitInner finds the end of the inner form at the start of b: body is
+// everything before the terminator.
 func splitInner(b []byte) (body, rest []byte, err error) {
 	end := bytes.IndexByte(b, terminator)
 	if end < 0 {
@@ -62,10 +62,11 @@ func appendUnescaped(dst, body []byte) ([]byte, error) {
 // StringOf returns the codec String of another string type.
 func StringOf[K ~string]() StringCodec[K] { return StringCodec[K]{} }
 
-// StringCodec is the codec of strings, of whatever bytes.
+// StringCodec is the codec of strings of any bytes.
 type StringCodec[K ~string] struct{}
 
-// Prefix is shared by the keys, made with this codec, that begin with s.
+// Prefix returns the prefix of the keys, made with this codec, that begin with
+// s.
 func (StringCodec[K]) Prefix(s K) Prefix[K] { return Prefix[K]{[]byte(s)} }
 
 // Append implements Codec.
@@ -84,7 +85,7 @@ func (StringCodec[K]) DecodeInner(b []byte) (K, []byte, error) {
 		return "", nil, err
 	}
 	if bytes.IndexByte(body, escape) < 0 {
-		return K(body), rest, nil // the one copy
+		return K(body), rest, nil // the only copy
 	}
 	body, err = appendUnescaped(make([]byte, 0, len(body)), body)
 	if err != nil {
@@ -96,7 +97,8 @@ func (StringCodec[K]) DecodeInner(b []byte) (K, []byte, error) {
 // BytesCodec is the type of Bytes.
 type BytesCodec struct{}
 
-// Prefix is shared by the keys, made with this codec, that begin with s.
+// Prefix returns the prefix of the keys, made with this codec, that begin with
+// s.
 func (BytesCodec) Prefix(s []byte) Prefix[[]byte] { return Prefix[[]byte]{bytes.Clone(s)} }
 
 // Append implements Codec.
@@ -121,13 +123,14 @@ func (BytesCodec) DecodeInner(b []byte) (k, rest []byte, err error) {
 	return k, rest, nil
 }
 
-// Arrays are the types with a codec ArrayOf: hashes, addresses, identifiers.
+// Arrays are the types for which ArrayOf has a codec: hashes, addresses,
+// identifiers.
 type Arrays interface {
 	~[4]byte | ~[6]byte | ~[8]byte | ~[12]byte | ~[16]byte | ~[20]byte | ~[24]byte | ~[28]byte | ~[32]byte | ~[48]byte | ~[64]byte
 }
 
-// ArrayOf returns the codec of an array of bytes, such as a UUID: the bytes,
-// nothing else, ordered bytewise.
+// ArrayOf returns the codec of an array of bytes, such as a UUID: the bytes
+// themselves, ordered bytewise.
 func ArrayOf[K Arrays]() ArrayCodec[K] { return ArrayCodec[K]{} }
 
 // ArrayCodec is the codec of arrays of bytes.

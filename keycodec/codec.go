@@ -2,25 +2,25 @@
 // integers, floats, strings, times, and tuples of them, for the keys of an
 // ordered store.
 //
-// A [Codec] has two forms of one value. The last form ends where the key ends,
-// so a string is its own bytes. The inner form is followed by more of the key
-// and says itself where it ends. Tuples choose by position: of
+// A [Codec] has two forms of each value. The last form ends where the key ends,
+// so a string is stored unchanged. The inner form can be followed by more of
+// the key and marks its own end. Tuples choose by position: in
 //
 //	PairOf(String, Int64)
 //
 // the string is in the inner form and the number in the last one.
 //
-// What all codecs here hold to, and a codec of your own must:
+// All codecs here satisfy these rules, and a codec of your own must:
 //
 //  1. In either form, bytes.Compare of two encodings is the order of the values.
-//  2. No inner form is the beginning of another one of the same codec.
-//  3. Decoding takes what encoding makes and nothing else: a value has one
-//     encoding in each form. Anything else is an error that wraps [ErrInvalid],
-//     never a panic.
-//  4. What decoding returns does not point into the bytes it was given.
+//  2. No inner form is a prefix of another one of the same codec.
+//  3. Decoding accepts only what encoding makes: a value has one encoding in
+//     each form. Anything else is an error that wraps [ErrInvalid], never a
+//     panic.
+//  4. A decoded value does not point into the bytes it was decoded from.
 //
 // The encodings do not depend on the machine, and never change: docs/FORMAT.md
-// has them byte by byte.
+// specifies them byte by byte.
 package keycodec
 
 import (
@@ -44,20 +44,20 @@ type Codec[K any] interface {
 	Decode(b []byte) (K, error)
 	// AppendInner appends the inner form of k.
 	AppendInner(dst []byte, k K) []byte
-	// DecodeInner decodes the inner form that b begins with, and returns what
-	// follows it. After an error the rest is nil.
+	// DecodeInner decodes the inner form at the start of b, and returns the
+	// bytes after it. After an error rest is nil.
 	DecodeInner(b []byte) (k K, rest []byte, err error)
 }
 
-// Prefix is a beginning that keys of type K may share. The methods that make
+// Prefix is a prefix that keys of type K may share. The methods that return
 // one, such as PairCodec.First, say which keys those are.
 type Prefix[K any] struct{ bytes []byte }
 
-// Bytes returns what the keys begin with. It must not be modified.
+// Bytes returns the prefix. It must not be modified.
 func (p Prefix[K]) Bytes() []byte { return p.bytes }
 
-// Bounds gives the keys with the prefix as the range lo <= key < hi. A nil hi
-// means that the range has no upper end.
+// Bounds returns the range lo <= key < hi of the keys with the prefix. A nil hi
+// means no upper bound.
 func (p Prefix[K]) Bounds() (lo, hi []byte) {
 	lo = p.bytes
 	for i := len(lo) - 1; i >= 0; i-- {
@@ -70,7 +70,7 @@ func (p Prefix[K]) Bounds() (lo, hi []byte) {
 	return lo, nil
 }
 
-// whole makes a Decode of a DecodeInner, for codecs whose forms are the same.
+// whole turns a DecodeInner into a Decode, for codecs whose forms are the same.
 func whole[K any](k K, rest []byte, err error) (K, error) {
 	if err == nil && len(rest) > 0 {
 		var zero K
@@ -79,9 +79,9 @@ func whole[K any](k K, rest []byte, err error) (K, error) {
 	return k, err
 }
 
-// Convert encodes a K as the T that to makes of it. The order of the keys is
-// that of the Ts; to must give different values different Ts, and from is its
-// inverse, which may refuse a T that no K is converted to.
+// Convert returns a codec that encodes a K as the T that to returns. Keys are
+// ordered as their Ts; to must map different values to different Ts, and from
+// is its inverse, which may refuse a T that to never returns.
 func Convert[K, T any](c Codec[T], to func(K) T, from func(T) (K, error)) Codec[K] {
 	return converted[K, T]{c, to, from}
 }

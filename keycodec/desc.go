@@ -2,9 +2,9 @@ package keycodec
 
 import "sync"
 
-// Desc reverses the order of a codec: what is greater sorts first. Both forms
-// are the inner form of c with every bit flipped, since only what is no
-// beginning of another one is reversed by that.
+// Desc returns a codec with the reverse order of c. Both forms are the inner
+// form of c with every bit flipped: flipping reverses the order only of
+// encodings of which none is a prefix of another.
 func Desc[K any](c Codec[K]) Codec[K] { return desc[K]{c} }
 
 type desc[K any] struct{ c Codec[K] }
@@ -20,10 +20,11 @@ func (d desc[K]) Append(dst []byte, k K) []byte { return d.AppendInner(dst, k) }
 
 func (d desc[K]) Decode(b []byte) (K, error) { return whole(d.DecodeInner(b)) }
 
-// flipped has the buffers of decoding: nothing decoded points into them.
+// flipped has buffers for decoding: decoded values do not point into them.
 var flipped = sync.Pool{New: func() any { return new([]byte) }}
 
-// flippedMax keeps a rare huge key from staying in memory for ever.
+// flippedMax bounds the buffers that are kept, so that a rare huge key does not
+// stay in memory for ever.
 const flippedMax = 64 << 10
 
 func (d desc[K]) DecodeInner(b []byte) (K, []byte, error) {

@@ -2,9 +2,9 @@ package keycodec
 
 import "math/bits"
 
-// Integers of a fixed size: big-endian, the sign bit of signed ones flipped. An
-// int or uint takes 8 bytes on every machine; decoding on one where it has 32
-// bits refuses what does not fit.
+// Integers of a fixed size are stored big-endian, with the sign bit of signed
+// ones flipped. An int or uint takes 8 bytes on every machine; a machine where
+// it has 32 bits refuses to decode values that do not fit.
 var (
 	Int    = Integer[int]{8, 1 << 63}
 	Int8   = IntOf[int8]()
@@ -18,17 +18,17 @@ var (
 	Uint64 = UintOf[uint64]()
 )
 
-// Integers of as many bytes as they need: one for -120 to 119 (Varint) or 0 to
-// 247 (Uvarint), up to nine for the largest. They are for small numbers in many
-// keys; times and hashes are better off with a fixed size.
+// Integers of variable size take one byte for -120 to 119 (Varint) or 0 to 247
+// (Uvarint), and up to nine for the largest. They are for numbers that are
+// mostly small; for times and hashes a fixed size is better.
 var (
 	Varint  = VarintOf[int64]()
 	Uvarint = UvarintOf[uint64]()
 )
 
-// Signed and Unsigned are the types with codecs of integers. An int and a uint,
-// and types made of them, have no codec by their size, which differs between
-// machines.
+// Signed and Unsigned are the types that have integer codecs. An int and a
+// uint, and types derived from them, have no codec by size, since their size
+// differs between machines.
 type (
 	Signed   interface{ ~int | sizedSigned }
 	Unsigned interface{ ~uint | sizedUnsigned }
@@ -50,9 +50,9 @@ func IntOf[K sizedSigned]() Integer[K] {
 // UintOf returns the codec of an unsigned integer type by its size.
 func UintOf[K sizedUnsigned]() Integer[K] { return Integer[K]{sizeOf[K](), 0} }
 
-// sizeOf counts the bytes of an integer type, without package unsafe.
+// sizeOf returns the size of an integer type in bytes, without package unsafe.
 func sizeOf[K Signed | Unsigned]() (n uint8) {
-	for k := K(1); k != 0; k <<= 4 { // a shift of a byte by 8 is refused by vet
+	for k := K(1); k != 0; k <<= 4 { // vet refuses to shift a byte by 8
 		n++
 	}
 	return n / 2
@@ -89,7 +89,7 @@ func (c Integer[K]) DecodeInner(b []byte) (K, []byte, error) {
 	return k, b[n:], nil
 }
 
-// appendLow appends the n low bytes of u, the highest first.
+// appendLow appends the n low bytes of u, highest first.
 func appendLow(dst []byte, u uint64, n int) []byte {
 	for n > 0 {
 		n--
@@ -105,9 +105,9 @@ func bigEndian(b []byte) (u uint64) {
 	return u
 }
 
-// The first byte of a varint is the number itself when that is small. From
-// varintPos on it says that the number has one to eight bytes, which follow, and
-// below varintNeg the same of a negative one, the more bytes the lower. The
+// The first byte of a varint is the number itself if that is small. From
+// varintPos on it means that one to eight bytes of the number follow; below
+// varintNeg it means the same for a negative one, the lower the more bytes. The
 // limits are part of the format.
 const (
 	varintPos  = 0xf8
@@ -137,7 +137,7 @@ func (UvarintCodec[K]) Append(dst []byte, k K) []byte {
 	return appendLong(dst, u)
 }
 
-// appendLong appends how many bytes of u count, and those.
+// appendLong appends the number of significant bytes of u, and these bytes.
 func appendLong(dst []byte, u uint64) []byte {
 	n := (bits.Len64(u) + 7) / 8
 	return appendLow(append(dst, byte(varintPos-1+n)), u, n)
@@ -172,7 +172,7 @@ func (UvarintCodec[K]) DecodeInner(b []byte) (K, []byte, error) {
 	return k, rest, nil
 }
 
-// decodeLong reads the n bytes of a long varint, of which the first counts.
+// decodeLong decodes the n bytes of a long varint, the first of which counts.
 func decodeLong(b []byte, n int) (u uint64, rest []byte, err error) {
 	if len(b) < n {
 		return 0, nil, invalid("%d bytes for a varint of %d", len(b), n)
@@ -187,8 +187,8 @@ func decodeLong(b []byte, n int) (u uint64, rest []byte, err error) {
 // VarintCodec is the codec of signed integers of variable length.
 type VarintCodec[K Signed] struct{}
 
-// Append implements Codec. A negative k has as many bytes as ^k, and they are
-// its own, so that they grow towards zero.
+// Append implements Codec. A negative k has as many bytes as ^k, but they are
+// those of k, so that they grow towards zero.
 func (VarintCodec[K]) Append(dst []byte, k K) []byte {
 	v := int64(k)
 	switch {

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Codecs of other values of a fixed size.
+// These are the codecs of other values of a fixed size.
 var (
 	// Bool is one byte, 0 or 1: false sorts before true.
 	Bool BoolCodec
 	// Float64 is 8 bytes and Float32 is 4, in the order of cmp.Compare: NaN is
-	// less than everything, also than the infinity below zero. As in Go, there
-	// is one zero: -0 is encoded as 0, so that they are the same key; and all
-	// NaNs are one key.
+	// less than everything, even negative infinity. As in Go, there is one
+	// zero: -0 is encoded as 0, so that they are the same key. All NaNs are one
+	// key.
 	Float64 Float64Codec
-	// Float32 is as Float64.
+	// Float32 is like Float64.
 	Float32 Float32Codec
-	// Time is 12 bytes: the moment, to the nanosecond, in the order of
-	// time.Time.Compare, for every time.Time there is. The location and the
-	// monotonic clock are not in it; what is decoded is in UTC.
+	// Time is 12 bytes: the instant, to the nanosecond, in the order of
+	// time.Time.Compare, for every possible time.Time. It omits the location
+	// and the monotonic clock; decoded times are in UTC.
 	Time TimeCodec
 )
 
@@ -48,9 +48,9 @@ func (BoolCodec) DecodeInner(b []byte) (bool, []byte, error) {
 	return b[0] == 1, b[1:], nil
 }
 
-// The order of floats is that of their bits as sign and magnitude: those of
-// negative ones are flipped, others get their sign bit set. NaN is all zeros,
-// which no other float gets. The encodings of other NaNs, and of -0, are errors.
+// Floats are ordered as their bits are as sign and magnitude, so negative ones
+// have all bits flipped, and others their sign bit set. NaN is all zeros, which
+// no other float gets. The encodings of other NaNs, and of -0, are errors.
 
 // Float64Codec is the type of Float64.
 type Float64Codec struct{}
@@ -143,8 +143,8 @@ func (Float32Codec) DecodeInner(b []byte) (float32, []byte, error) {
 const (
 	timeSize = 12
 	// secondsToUnix is what package time adds to the seconds since year 1 to
-	// make them Unix seconds, with overflow: seconds since year 1 are what
-	// times are compared by, and the sum wraps for times far in the past.
+	// get Unix seconds, with overflow: times compare by seconds since year 1,
+	// and the sum wraps around for times far in the past.
 	secondsToUnix = -62135596800
 )
 

@@ -1,7 +1,7 @@
 package keycodec
 
-// Pair, Triple and Quad are keys of several elements, ordered by the first in
-// which they differ.
+// Pair, Triple and Quad are keys of several elements. They are ordered by the
+// first element that differs.
 type (
 	Pair[A, B any] struct {
 		First  A
@@ -20,8 +20,8 @@ type (
 	}
 )
 
-// A tuple is the concatenation of its elements, all but the last in the inner
-// form; in its own inner form the last one too.
+// A tuple is the concatenation of its elements, all except the last in the
+// inner form; in its own inner form the last one too.
 
 // PairOf returns the codec of pairs.
 func PairOf[A, B any](a Codec[A], b Codec[B]) PairCodec[A, B] { return PairCodec[A, B]{a, b} }
@@ -31,7 +31,8 @@ func TripleOf[A, B, C any](a Codec[A], b Codec[B], c Codec[C]) TripleCodec[A, B,
 	return TripleCodec[A, B, C]{a, b, c}
 }
 
-// QuadOf returns the codec of quads. For longer tuples, make a tuple an element.
+// QuadOf returns the codec of quads. For longer tuples, make a tuple an
+// element.
 func QuadOf[A, B, C, D any](a Codec[A], b Codec[B], c Codec[C], d Codec[D]) QuadCodec[A, B, C, D] {
 	return QuadCodec[A, B, C, D]{a, b, c, d}
 }
@@ -42,7 +43,7 @@ type PairCodec[A, B any] struct {
 	b Codec[B]
 }
 
-// First is shared by the pairs with this first element.
+// First returns the prefix of the pairs with this first element.
 func (c PairCodec[A, B]) First(a A) Prefix[Pair[A, B]] {
 	return Prefix[Pair[A, B]]{c.a.AppendInner(nil, a)}
 }
@@ -74,7 +75,8 @@ func (c PairCodec[A, B]) DecodeInner(b []byte) (k Pair[A, B], rest []byte, err e
 	return k, rest, err
 }
 
-// orZero gives no half-decoded tuples.
+// orZero returns the zero K if err is not nil, so that no tuple is half
+// decoded.
 func orZero[K any](k K, err error) (K, error) {
 	if err != nil {
 		var zero K
@@ -90,12 +92,12 @@ type TripleCodec[A, B, C any] struct {
 	c Codec[C]
 }
 
-// First is shared by the triples with this first element.
+// First returns the prefix of the triples with this first element.
 func (c TripleCodec[A, B, C]) First(a A) Prefix[Triple[A, B, C]] {
 	return Prefix[Triple[A, B, C]]{c.a.AppendInner(nil, a)}
 }
 
-// FirstTwo is shared by the triples with these first two elements.
+// FirstTwo returns the prefix of the triples with these first two elements.
 func (c TripleCodec[A, B, C]) FirstTwo(a A, b B) Prefix[Triple[A, B, C]] {
 	return Prefix[Triple[A, B, C]]{c.b.AppendInner(c.a.AppendInner(nil, a), b)}
 }
@@ -143,17 +145,17 @@ type QuadCodec[A, B, C, D any] struct {
 	d Codec[D]
 }
 
-// First is shared by the quads with this first element.
+// First returns the prefix of the quads with this first element.
 func (c QuadCodec[A, B, C, D]) First(a A) Prefix[Quad[A, B, C, D]] {
 	return Prefix[Quad[A, B, C, D]]{c.a.AppendInner(nil, a)}
 }
 
-// FirstTwo is shared by the quads with these first two elements.
+// FirstTwo returns the prefix of the quads with these first two elements.
 func (c QuadCodec[A, B, C, D]) FirstTwo(a A, b B) Prefix[Quad[A, B, C, D]] {
 	return Prefix[Quad[A, B, C, D]]{c.b.AppendInner(c.a.AppendInner(nil, a), b)}
 }
 
-// FirstThree is shared by the quads with these first three elements.
+// FirstThree returns the prefix of the quads with these first three elements.
 func (c QuadCodec[A, B, C, D]) FirstThree(x A, y B, z C) Prefix[Quad[A, B, C, D]] {
 	return Prefix[Quad[A, B, C, D]]{c.c.AppendInner(c.FirstTwo(x, y).bytes, z)}
 }

@@ -1,15 +1,15 @@
-// Package merger has merge operators: what a database makes of the operands of
-// Merge. They are counters, appending with a separator, the largest and smallest
-// value, and the union of sets.
+// Package merger has merge operators, which turn the operands of Merge into a
+// value: counters, appending with a separator, the largest and smallest value,
+// and the union of sets.
 //
-// An operator is chosen when a database or a keyspace is made, and its name is
-// stored there. Values and operands of one operator have the same form, so a
-// value may be put as well as merged, and one that has another form is an error
-// that wraps [ErrForm] when an operand meets it. How operands are grouped, and
-// in how many steps they are merged, makes no difference to the result. The
-// forms are part of the format and in docs/FORMAT.md.
+// An operator is chosen when a database or a keyspace is created, and its name
+// is stored there. Values and operands of one operator have the same form, so
+// values may be put as well as merged; a value of another form causes an error
+// that wraps [ErrForm] when an operand is merged onto it. The result does not
+// depend on how operands are grouped, nor in how many steps they are merged.
+// The forms are part of the format, and docs/FORMAT.md specifies them.
 //
-// An operator of one's own has the same three methods.
+// Operators of your own implement the same three methods.
 package merger
 
 import (
@@ -22,15 +22,17 @@ import (
 )
 
 var (
-	// ErrForm: a value or an operand is not of the form of its operator.
+	// ErrForm is returned if a value or an operand does not have its operator's
+	// form.
 	ErrForm = errors.New("merger: wrong form")
-	// ErrOverflow: a counter would not fit in an int64.
+	// ErrOverflow is returned if a counter does not fit in an int64.
 	ErrOverflow = errors.New("merger: counter overflows")
 )
 
-// Counter adds: values and operands are int64, as AppendInt64 writes them, and
-// no value counts as 0. A sum that does not fit is ErrOverflow for those that read
-// it; no operand is lost by that, and further ones may bring it back into range.
+// Counter adds: values and operands are int64, in the form of AppendInt64, and
+// a missing value counts as 0. If the sum does not fit, reading it returns
+// ErrOverflow. No operand is lost by that, and later ones may bring the sum
+// back into range.
 type Counter struct{}
 
 const counterSize = 8
@@ -40,7 +42,7 @@ func AppendInt64(dst []byte, n int64) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(n))
 }
 
-// Int64 reads a counter. Its error wraps ErrForm.
+// Int64 decodes a counter. Its error wraps ErrForm.
 func Int64(b []byte) (int64, error) {
 	if len(b) != counterSize {
 		return 0, fmt.Errorf("%w: a counter of %d bytes", ErrForm, len(b))
@@ -48,11 +50,11 @@ func Int64(b []byte) (int64, error) {
 	return int64(binary.LittleEndian.Uint64(b)), nil
 }
 
-// Name identifies the operator: seerdb.counter.
+// Name returns "seerdb.counter".
 func (Counter) Name() string { return "seerdb.counter" }
 
-// sum is an integer of 128 bits: what it adds up cannot overflow it, so it does
-// not matter in which order operands come that overflow a counter on the way.
+// sum is a 128-bit integer, which cannot overflow here, so the order of
+// operands does not matter even if some of their sums overflow a counter.
 type sum struct{ hi, lo uint64 }
 
 func (s *sum) add(b []byte) error {
@@ -66,7 +68,7 @@ func (s *sum) add(b []byte) error {
 	return nil
 }
 
-// int64 answers false when the sum does not fit.
+// int64 returns false if the sum does not fit.
 func (s *sum) int64() (int64, bool) {
 	n := int64(s.lo)
 	return n, s.hi == uint64(n>>63)
@@ -92,8 +94,8 @@ func (Counter) Full(dst, key, existing []byte, exists bool, operands [][]byte) (
 	return AppendInt64(dst, n), nil
 }
 
-// Partial adds two operands. It leaves those that overflow: with what else
-// there is, the sum may fit.
+// Partial adds two operands. It keeps them apart if they overflow: with the
+// others the sum may fit.
 func (Counter) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	var s sum
 	if err := errors.Join(s.add(older), s.add(newer)); err != nil {
@@ -106,16 +108,16 @@ func (Counter) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return AppendInt64(dst, n), true, nil
 }
 
-// Append puts operands behind the value, with Sep between each two. The first
-// operand on a key without a value is the value, without Sep; an empty value is
-// a value. Values and operands are any bytes.
+// Append appends operands to the value, with Sep between any two. The first
+// operand on a key without a value becomes the value, without Sep; an empty
+// value is a value. Values and operands are any bytes.
 type Append struct{ Sep string }
 
 const appendPrefix = "seerdb.append/"
 
-// Name identifies the operator and its separator, as a Go string literal:
-// seerdb.append/",". What is not ASCII is escaped: what else Go takes for
-// printable changes with Unicode.
+// Name returns the operator with its separator as a Go string literal:
+// seerdb.append/",". All but ASCII is escaped, since which other characters Go
+// considers printable changes with Unicode.
 func (a Append) Name() string { return appendPrefix + strconv.QuoteToASCII(a.Sep) }
 
 // Full appends operands to existing.
@@ -139,10 +141,10 @@ func (a Append) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 }
 
 // Max keeps the largest, bytewise, of the value and all operands. Numbers and
-// times compare as they should when they are encoded with package keycodec.
+// times encoded with package keycodec are compared by value.
 type Max struct{}
 
-// Name identifies the operator: seerdb.max.
+// Name returns "seerdb.max".
 func (Max) Name() string { return "seerdb.max" }
 
 // Full returns the largest of existing and operands.
@@ -155,10 +157,10 @@ func (Max) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return extreme(dst, older, true, [][]byte{newer}, 1), true, nil
 }
 
-// Min keeps the smallest, as Max does the largest.
+// Min keeps the smallest of the value and all operands: see Max.
 type Min struct{}
 
-// Name identifies the operator: seerdb.min.
+// Name returns "seerdb.min".
 func (Min) Name() string { return "seerdb.min" }
 
 // Full returns the smallest of existing and operands.
@@ -171,7 +173,7 @@ func (Min) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return extreme(dst, older, true, [][]byte{newer}, -1), true, nil
 }
 
-// extreme returns what compares to all others as sign says.
+// extreme returns the value that compares to all others with this sign.
 func extreme(dst, best []byte, exists bool, operands [][]byte, sign int) []byte {
 	for _, o := range operands {
 		if !exists || bytes.Compare(o, best) == sign {

@@ -8,14 +8,14 @@ import (
 	"slices"
 )
 
-// Union puts the elements of operands into a set. Values and operands are sets,
-// as AppendSet writes them: distinct byte strings in bytewise order, each a
-// uvarint of its length and its bytes. The empty set has no bytes; no value
-// counts as the empty set.
+// Union adds operands to a set. Values and operands are sets in the form of
+// AppendSet: distinct byte strings in bytewise order, each a uvarint of its
+// length and its bytes. The empty set has no bytes; a missing value counts as
+// the empty set.
 type Union struct{}
 
 // AppendSet appends the form of a set with these elements, which may come in
-// any order and repeat. They are not modified.
+// any order and repeat. It does not modify them.
 func AppendSet(dst []byte, elements ...[]byte) []byte {
 	for i := 1; i < len(elements); i++ {
 		if bytes.Compare(elements[i-1], elements[i]) >= 0 {
@@ -28,7 +28,7 @@ func AppendSet(dst []byte, elements ...[]byte) []byte {
 	return dst
 }
 
-// appendSorted brings elements in order.
+// appendSorted appends a set of elements, which it sorts.
 func appendSorted(dst []byte, elements [][]byte) []byte {
 	slices.SortFunc(elements, bytes.Compare)
 	for i, e := range elements {
@@ -43,8 +43,8 @@ func appendElement(dst, e []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(e))), e...)
 }
 
-// Set lists the elements of a set, in order. They point into b. Its error wraps
-// ErrForm.
+// Set returns the elements of a set, in order. They point into b. Its error
+// wraps ErrForm.
 func Set(b []byte) ([][]byte, error) {
 	s := setReader{rest: b}
 	var elements [][]byte
@@ -57,7 +57,7 @@ func Set(b []byte) ([][]byte, error) {
 	return elements, nil
 }
 
-// Contains reports whether e is in a set. It looks only as far as it must.
+// Contains reports whether e is in a set. It reads no further than necessary.
 func Contains(set, e []byte) (bool, error) {
 	s := setReader{rest: set}
 	for s.next() {
@@ -68,14 +68,14 @@ func Contains(set, e []byte) (bool, error) {
 	return false, s.err
 }
 
-// setReader walks over a set and checks its form.
+// setReader walks a set and checks its form.
 type setReader struct {
 	element, rest []byte
 	begun         bool
 	err           error
 }
 
-// next moves to the next element; when there is none, err says whether that is
+// next moves to the next element. When it returns false, err is nil if that is
 // the end.
 func (s *setReader) next() bool {
 	if s.err != nil || len(s.rest) == 0 {
@@ -83,7 +83,7 @@ func (s *setReader) next() bool {
 	}
 	n, size := binary.Uvarint(s.rest)
 	if size <= 0 || size > 1 && s.rest[size-1] == 0 || n > uint64(len(s.rest)-size) {
-		s.err = fmt.Errorf("%w: a set with a bad length of an element", ErrForm)
+		s.err = fmt.Errorf("%w: a set in which the length of an element is malformed", ErrForm)
 		return false
 	}
 	end := size + int(n)
@@ -96,7 +96,7 @@ func (s *setReader) next() bool {
 	return true
 }
 
-// Name identifies the operator: seerdb.union.
+// Name returns "seerdb.union".
 func (Union) Name() string { return "seerdb.union" }
 
 // Full returns the union of existing and operands.
@@ -110,8 +110,8 @@ func (Union) Full(dst, _, existing []byte, exists bool, operands [][]byte) ([]by
 	case !exists && len(operands) == 2:
 		return union(dst, operands[0], operands[1])
 	}
-	// Sorting everything beats merging one after another, which would walk over
-	// a large set once for each operand.
+	// Sorting everything is faster than merging one operand after another,
+	// which would walk a large set once for each.
 	all, err := Set(existing)
 	for _, o := range operands {
 		s := setReader{rest: o}
@@ -134,7 +134,7 @@ func (Union) Partial(dst, _, older, newer []byte) ([]byte, bool, error) {
 	return b, err == nil, err
 }
 
-// union merges two sets.
+// union returns the union of two sets.
 func union(dst, a, b []byte) ([]byte, error) {
 	x, y := setReader{rest: a}, setReader{rest: b}
 	inX, inY := x.next(), y.next()

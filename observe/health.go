@@ -1,16 +1,16 @@
 package observe
 
-// Status is how well a database is.
+// Status is the condition of a database.
 type Status uint8
 
 // The statuses, from best to worst.
 const (
-	// OK: everything works.
+	// OK means that everything works.
 	OK Status = iota
-	// Degraded: everything works, something needs attention (a job that keeps
-	// failing, writers that are held back).
+	// Degraded means that everything works, but something needs attention (a
+	// job that keeps failing, writers that are slowed or stopped).
 	Degraded
-	// ReadOnly: reads work, commits fail.
+	// ReadOnly means that reads work and commits fail.
 	ReadOnly
 )
 
@@ -24,12 +24,12 @@ func (s Status) String() string {
 	return "read-only"
 }
 
-// Health is the answer of DB.Health.
+// Health is the result of DB.Health.
 type Health struct {
 	Status Status
-	// Reasons says in plain sentences what is wrong; empty when OK.
+	// Reasons explains in plain sentences what is wrong; empty when OK.
 	Reasons []string
-	// Err is the error that commits would meet now, or nil.
+	// Err is the error that commits would return now, or nil.
 	Err error
 }
 
@@ -39,11 +39,11 @@ type Report struct {
 	Pages, Entries     int64
 	Bytes              int64
 	// Damage lists what is wrong. In most of it errors.As finds a
-	// *seerdb.CorruptionError, which names the file and the place.
+	// *seerdb.CorruptionError, which names the file and the offset.
 	Damage []error
-	// Foreign lists files in the directory that are not the database's.
+	// Foreign lists files in the directory that do not belong to the database.
 	Foreign []string
 }
 
-// Clean reports whether nothing was found.
+// Clean reports whether no damage was found.
 func (r *Report) Clean() bool { return len(r.Damage) == 0 }

@@ -2,12 +2,13 @@ package observe
 
 import "time"
 
-// Metrics is a consistent-enough picture of a database: every counter is read
-// atomically, though not all at one instant. Counters run since Open.
+// Metrics describes a database. Each counter is read atomically, but not all at
+// the same instant. Counters start at Open.
 type Metrics struct {
 	// Levels describes L0 and deeper, in order.
 	Levels []LevelMetrics
-	// Memtable, Log, Cache, Values, Memory, Files, IO: see each type.
+	// Memtable, Log, Cache, Values, Memory, Files and IO are described at their
+	// types.
 	Memtable MemtableMetrics
 	Log      LogMetrics
 	Cache    CacheMetrics
@@ -18,33 +19,32 @@ type Metrics struct {
 	// Flushes and Compactions count finished jobs and their bytes.
 	Flushes     JobMetrics
 	Compactions JobMetrics
-	// CompactionsByReason counts finished compactions by why they were picked.
+	// CompactionsByReason counts finished compactions by the reason why they
+	// were picked.
 	CompactionsByReason map[string]int64
-	// What flushes and compactions did with entries that are more than a key
-	// and its value. Expired counts values whose time was over; RangeCovered
-	// entries that a range delete removed; Merged operands, and values under
-	// them, that became part of another entry; MergeFailures how often a merge
-	// operator refused; Filtered what a compaction filter removed or changed;
-	// SingleDeleteMisuse single deletes of keys that had been put more than
-	// once.
+	// What flushes and compactions did to entries. Expired counts values that
+	// had expired; RangeCovered entries that a range delete removed; Merged
+	// operands, and values under them, that became part of another entry;
+	// MergeFailures calls in which a merge operator failed; Filtered values
+	// that a compaction filter removed or changed; SingleDeleteMisuse single
+	// deletes of keys that had been put more than once.
 	Expired, RangeCovered, Merged, MergeFailures, Filtered, SingleDeleteMisuse int64
-	// Index says what the learned indexes are made of, of the tables that were
-	// read since Open; DB.IndexMetrics reads the others too.
+	// Index describes the learned indexes of the tables that were read since
+	// Open; DB.IndexMetrics reads the others too.
 	Index IndexMetrics
 	// Ops are the latency histograms of public operations. Frequent ones are
 	// sampled (see Latency.Sampled); jobs are complete.
 	Ops OpMetrics
-	// Stalls counts commits that were slowed or stopped, and for how long.
+	// Stalls counts commits that were slowed or stopped, and the time they
+	// waited.
 	Stalls StallMetrics
 	// VisibleSeq and DurableSeq are the newest visible and durable sequences.
 	VisibleSeq, DurableSeq uint64
-	// Snapshots, Transactions and Iterators are now open. OldestSnapshotSeq is
-	// the oldest sequence that a snapshot or a transaction reads at, zero
-	// without any.
+	// Snapshots, Transactions and Iterators are open now. OldestSnapshotSeq is
+	// the oldest sequence that a snapshot or a transaction reads at, or zero.
 	Snapshots, Transactions, Iterators int64
 	OldestSnapshotSeq                  uint64
-	// UserBytes is the sum of key and value bytes of all commits and
-	// loads.
+	// UserBytes is the number of key and value bytes in all commits and loads.
 	UserBytes int64
 	// Uptime is the time since Open.
 	Uptime time.Duration
@@ -58,13 +58,13 @@ type LevelMetrics struct {
 	Bytes       int64
 	// Entries counts versions, Deletes the tombstones among them.
 	Entries, Deletes int64
-	// Reads counts tables asked by point reads; FilterNegatives those that
-	// the filter answered with no; FilterFalsePositives those that it let
-	// through in vain; UnfilteredReads those looked into in vain for want of
-	// the filter, which was left out of memory; PageReads the pages looked into.
+	// Reads counts tables asked by point reads. Of these, FilterNegatives were
+	// answered by the filter, FilterFalsePositives were searched in vain after
+	// the filter said yes, and UnfilteredReads were searched in vain because
+	// the filter was left out of memory. PageReads counts the pages searched.
 	Reads, FilterNegatives, FilterFalsePositives, UnfilteredReads, PageReads int64
 	// BytesIn and BytesOut were read and written by compactions into this
-	// level; Compactions counts them.
+	// level, which Compactions counts.
 	BytesIn, BytesOut, Compactions int64
 }
 
@@ -81,7 +81,7 @@ type MemtableMetrics struct {
 type LogMetrics struct {
 	Segments int
 	Bytes    int64
-	// BytesWritten, Writes and Syncs count what reached the file layer.
+	// BytesWritten, Writes and Syncs count operations of the file layer.
 	BytesWritten, Writes, Syncs int64
 }
 
@@ -96,10 +96,10 @@ type CacheMetrics struct {
 // ValueMetrics describes the value files.
 type ValueMetrics struct {
 	Files int
-	// Bytes are stored in the files; Garbage is the part that no table refers
+	// Bytes is the size of the files; Garbage is the part that no table refers
 	// to any more.
 	Bytes, Garbage int64
-	// Rewritten counts bytes moved out of files full of garbage.
+	// Rewritten counts bytes copied out of files full of garbage.
 	Rewritten int64
 }
 
@@ -107,49 +107,50 @@ type ValueMetrics struct {
 type MemoryMetrics struct {
 	Budget                                                         int64
 	Pages, Memtables, Tables, Iterators, Transactions, Loads, Used int64
-	// Heap is set aside for buffers of jobs on the Go heap, and for the garbage
-	// that the collector lets lie. It is not measured.
+	// Heap is reserved for buffers of jobs on the Go heap, and for garbage that
+	// is not collected yet. It is not measured.
 	Heap int64
-	// Pinned is the part of Memtables that was flushed and that open iterators
-	// keep. Health names where they were made.
+	// Pinned is the part of Memtables that was flushed but is kept by open
+	// iterators. Health names where those were opened.
 	Pinned int64
-	// Of the tables that are open, Filters is the part of Tables that could be
-	// given up: filters that are not tiny. FiltersLeftOut counts those that are
-	// not in memory, because they do not fit into TablesLimit with the rest, and
-	// FilterBytesLeftOut is what they would take.
+	// Filters is the part of Tables that could be freed: the filters in memory
+	// that are not tiny. FiltersLeftOut counts filters of open tables that are
+	// not in memory, because they do not fit into TablesLimit with the rest,
+	// and FilterBytesLeftOut is the memory that they would take.
 	Filters, FiltersLeftOut, FilterBytesLeftOut int64
-	// TablesLimit is the part of Budget that Tables may take. What is on top of
-	// it is being given back.
+	// TablesLimit is the part of Budget that Tables may take. The excess is
+	// being freed.
 	TablesLimit int64
 }
 
-// FileMetrics describes which tables and value files are open.
+// FileMetrics describes the open tables and value files.
 type FileMetrics struct {
-	// Open are open now, of at most Limit. Limit is below Most, which is
+	// Open files are open now, of at most Limit. Limit is below Most, which is
 	// Options.OpenFiles, for a while after the system refused to open a file.
 	Open, Limit, Most int
 	// Opens counts files opened, Closes files closed to make room for others,
-	// Refusals how often the system had no descriptor left.
+	// Refusals opens that failed for lack of descriptors.
 	Opens, Closes, Refusals int64
 }
 
-// IOMetrics counts bytes at the file layer, so that no write is forgotten.
+// IOMetrics counts bytes at the file layer, so that every write is counted.
 type IOMetrics struct {
 	Log, Tables, Values, Manifest FileIO
-	// WriteAmplification is bytes written to tables and value files over
-	// UserBytes; WithLog adds the log.
+	// WriteAmplification is bytes written to tables and value files divided by
+	// UserBytes; WriteAmplificationWithLog includes the log.
 	WriteAmplification, WriteAmplificationWithLog float64
-	// SpaceAmplification is bytes on disk over an estimate of the live user
-	// bytes (entries of the last level plus what is above it).
+	// SpaceAmplification is bytes on disk divided by an estimate of the live
+	// user bytes (entries of the last level plus those above it).
 	SpaceAmplification float64
-	// ReadAmplification is pages and values read from files per point read.
+	// ReadAmplification is pages and values read from files for each point
+	// read.
 	ReadAmplification float64
 }
 
 // FileIO counts operations on one type of file.
 type FileIO struct {
 	BytesWritten, BytesRead, Writes, Reads, Syncs int64
-	// Files and Bytes are there now.
+	// Files and Bytes are current.
 	Files int
 	Bytes int64
 }
@@ -161,18 +162,18 @@ type JobMetrics struct {
 	Running                            int
 }
 
-// IndexMetrics sums up the indexes of tables.
+// IndexMetrics are sums over the indexes of tables.
 type IndexMetrics struct {
-	// Pages in all; LearnedPages lie in windows that a model covers,
-	// FencePages have a separator of their own.
+	// Pages counts all pages, LearnedPages those that a model finds, FencePages
+	// those with a separator each.
 	Pages, LearnedPages, FencePages int64
 	// Windows is the number of models.
 	Windows int64
-	// Bytes of resident index, and of filters.
+	// Bytes is the memory of indexes, FilterBytes that of filters.
 	Bytes, FilterBytes int64
-	// Entries in these tables.
+	// Entries counts the entries of these tables.
 	Entries int64
-	// FallbackTables fit no model at all.
+	// FallbackTables counts tables that no model fits.
 	Tables, FallbackTables int64
 	// BuildTime is how long jobs have merged and written tables since Open, and
 	// Training how long of that they fitted models to decide where pages end.
@@ -187,40 +188,41 @@ type OpMetrics struct {
 // Latency summarises a histogram.
 type Latency struct {
 	Count                          int64
-	Sampled                        int // one of this many was measured
+	Sampled                        int // one operation in this many was measured
 	Mean, P50, P95, P99, P999, Max time.Duration
 }
 
-// StallMetrics counts how writers were held back.
+// StallMetrics counts delays of writers.
 type StallMetrics struct {
 	Slowdowns, Stops       int64
 	SlowdownTime, StopTime time.Duration
-	// Stopped says why commits are stopped now; empty when they are not.
+	// Stopped is the reason why commits are stopped now, or "".
 	Stopped string
 }
 
-// KeyspaceMetrics describes what one keyspace has in tables. What was written and
-// not flushed yet is not in it: keyspaces share the memtables.
+// KeyspaceMetrics describes the tables of one keyspace. Entries in memtables
+// are not included, since keyspaces share those.
 type KeyspaceMetrics struct {
-	// Name is that of the keyspace; that of the default one is empty.
+	// Name is the name of the keyspace, "" for the default one.
 	Name string
-	// Levels describes L0 and deeper, in order, down to the last that has tables.
+	// Levels describes L0 and deeper, in order, down to the last level with
+	// tables.
 	Levels []KeyspaceLevel
-	// Total sums them up. Its Level is that of the last.
+	// Total is the sum over Levels. Its Level is that of the last.
 	Total KeyspaceLevel
 }
 
 // KeyspaceLevel describes one level of the tree of a keyspace.
 type KeyspaceLevel struct {
 	Level int
-	// Runs is the number of sorted runs; Files and Bytes are their tables. Tables
-	// that share a file count one by one, with their own bytes.
+	// Runs is the number of sorted runs; Files and Bytes are their tables.
+	// Tables that share a file count separately, with their own bytes.
 	Runs, Files int
 	Bytes       int64
-	// Values is the bytes in value files that the tables refer to.
+	// Values is the number of bytes in value files that the tables refer to.
 	Values int64
-	// Entries counts versions; Deletes the tombstones among them, and Expiring those
-	// that have an expiry. RangeDeletes counts pieces of range deletes.
+	// Entries counts versions; of these, Deletes counts tombstones and Expiring
+	// entries with an expiry. RangeDeletes counts fragments of range deletes.
 	Entries, Deletes, Expiring, RangeDeletes int64
 }
 

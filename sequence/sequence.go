@@ -1,25 +1,27 @@
-// Package sequence gives numbers that only grow, as ids of rows: no number
-// twice, however many goroutines, sequences and openings of the database take
-// them from one key.
+// Package sequence provides unique, growing numbers, for ids of rows: no number
+// is returned twice, however many goroutines, sequences and openings of the
+// database take them from one key.
 //
-// A sequence takes numbers in leases: a lease is one commit, which moves the
-// number under the key past it, and then its numbers are given from memory. So
-// the numbers of several sequences on one key are not in one order, and those
-// that a lease has left when the program ends are never given, unless Release
-// gave them back: a crash leaves a gap of at most a lease for each sequence.
+// A sequence takes numbers in leases. A lease is one commit, which moves the
+// number under the key past the lease; its numbers are then returned from
+// memory. So the numbers of several sequences on one key are not in one order.
+// Numbers left in a lease when the program ends are never returned, unless
+// Release gave them back: a crash leaves a gap of at most a lease for each
+// sequence.
 //
-// A lease is as durable as any commit of the database. With [seerdb.Sync] a number
-// is never given again. In the other modes a crash may lose the newest commits. If
-// a lease is among them, its numbers are given again; but the rows that were
-// written to the database with them are lost with it, since a log is lost from its
-// end. What left the database by then is not: numbers that others get to know
-// want a database with Sync.
+// A lease is as durable as any commit of the database. With [seerdb.Sync] a
+// number is never returned twice. In the other modes a crash may lose the
+// newest commits. If a lease is among them, its numbers are returned again; but
+// rows that were written to the database with them are lost too, since a log
+// loses its end. Numbers that left the database before the crash are repeated:
+// use Sync for numbers that others see.
 //
 // The key belongs to its sequences: nothing else may write or delete it once
-// numbers were given. Under it are 8 bytes, big-endian: the next number that no
-// lease covers. No key means 1, so that a program can use 0 for no number. To begin
-// elsewhere, put these bytes before the first sequence is made. A keyspace with a TTL
-// can have no sequence, for its key would expire.
+// numbers were returned. Its value has 8 bytes, big-endian: the next number
+// that no lease covers. A missing key means 1, so programs can use 0 for no
+// number. To begin elsewhere, put these bytes before the first sequence is
+// made. A keyspace with a TTL cannot have a sequence, since its key would
+// expire.
 package sequence
 
 import (
@@ -35,16 +37,17 @@ import (
 )
 
 var (
-	// ErrForm: the key has a value that is not of a sequence.
+	// ErrForm is returned if the value of the key is not that of a sequence.
 	ErrForm = errors.New("sequence: wrong form")
-	// ErrUsedUp: all numbers were given. The last one is math.MaxUint64 - 1.
+	// ErrUsedUp is returned when no numbers are left. The last one is
+	// math.MaxUint64 - 1.
 	ErrUsedUp = errors.New("sequence: all numbers are used up")
 )
 
-// first is the number of a key without a value.
+// first is the first number of a key without a value.
 const first = 1
 
-// Store is what a sequence needs of a tree of keys: a [seerdb.DB] or a
+// Store is what a sequence needs from a store: a [seerdb.DB] or a
 // [seerdb.Keyspace].
 type Store interface {
 	Get(key []byte) ([]byte, error)
@@ -52,23 +55,25 @@ type Store interface {
 	Expiry(key []byte) (at time.Time, expires bool, err error)
 }
 
-// Sequence gives numbers. Its methods are safe for concurrent use.
+// Sequence returns unique numbers. Its methods are safe for concurrent use.
 type Sequence struct {
 	store Store
 	key   []byte
 	lease uint64
 
 	mu        sync.Mutex
-	next, end uint64 // guarded by mu; what is left of the lease: next <= n < end
+	next, end uint64 // guarded by mu; the rest of the lease: next <= n < end
 }
 
-// New makes a sequence of the numbers under a key, which is copied; any number of
-// sequences may share it. lease is how many numbers one commit takes: 1 leaves no
-// gaps and makes each Next a commit; a program that takes many a second wants
-// hundreds or more. New reads the key and writes nothing.
+// New returns a sequence of the numbers under a key, which it copies. Any
+// number of sequences may share a key. lease is how many numbers one commit
+// takes: 1 leaves no gaps and makes each Next a commit; a program that takes
+// many a second should use hundreds or more. New reads the key and writes
+// nothing.
 //
-// The error wraps [seerdb.ErrInvalidOptions] for a lease of 0 and for a keyspace with
-// a TTL, [ErrForm] if the key has another value, or is what the store returned.
+// The error wraps [seerdb.ErrInvalidOptions] for a lease of 0 and for a
+// keyspace with a TTL, and [ErrForm] if the key has another value. Otherwise it
+// is the store's.
 func New(store Store, key []byte, lease uint64) (*Sequence, error) {
 	switch {
 	case store == nil:
@@ -88,12 +93,12 @@ func New(store Store, key []byte, lease uint64) (*Sequence, error) {
 	return s, nil
 }
 
-// Next gives the next number of the lease. When there is none left it takes another
-// lease first, which is a commit, and callers beside it wait for that. An error
-// gives no number; a later call tries again. It wraps [ErrUsedUp], [ErrForm],
-// [seerdb.ErrInvalidOptions] where the key expires, since its keyspace has a TTL, or
-// is what the store returned. After one that is [seerdb.ErrCommitUnknown] the lease
-// that was being taken may turn out to be a gap.
+// Next returns the next number of the lease. If none is left it first takes
+// another lease, which is a commit, and concurrent callers wait for that. After
+// an error a later call tries again. The error wraps [ErrUsedUp], [ErrForm], or
+// [seerdb.ErrInvalidOptions] if the keyspace has a TTL, so that the key would
+// expire; otherwise it is the store's. After [seerdb.ErrCommitUnknown] the
+// lease that was being taken may become a gap.
 func (s *Sequence) Next() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +112,8 @@ func (s *Sequence) Next() (uint64, error) {
 	return n, nil
 }
 
-// take takes a lease, a short one where numbers end. The caller holds mu.
+// take takes a lease, a shorter one at the end of the numbers. The caller holds
+// mu.
 func (s *Sequence) take() error {
 	for {
 		next, stored, err := s.read()
@@ -118,7 +124,7 @@ func (s *Sequence) take() error {
 		if n == 0 {
 			return fmt.Errorf("%w: key %.200q", ErrUsedUp, s.key)
 		}
-		// What wins the race for the key is another lease, or gives one back.
+		// Another lease, or a Release, may have changed the key in between.
 		switch did, err := s.store.CompareAndSwap(s.key, stored, encode(next+n)); {
 		case err != nil:
 			return err
@@ -132,8 +138,8 @@ func (s *Sequence) take() error {
 	}
 }
 
-// read returns the next number that no lease covers, and what says so: nil
-// where the key has no value.
+// read returns the next number that no lease covers, and the stored value, nil
+// if the key has none.
 func (s *Sequence) read() (next uint64, stored []byte, err error) {
 	stored, err = s.store.Get(s.key)
 	switch {
@@ -147,8 +153,7 @@ func (s *Sequence) read() (next uint64, stored []byte, err error) {
 	return binary.BigEndian.Uint64(stored), stored, nil
 }
 
-// checkExpiry refuses a lease that would be forgotten: the numbers would begin
-// anew.
+// checkExpiry refuses a lease that would expire: the numbers would start over.
 func (s *Sequence) checkExpiry() error {
 	switch _, expires, err := s.store.Expiry(s.key); {
 	case errors.Is(err, seerdb.ErrNotFound) || expires:
@@ -158,15 +163,15 @@ func (s *Sequence) checkExpiry() error {
 	}
 }
 
-// Release gives back what is left of the lease, with a commit, if no other
-// lease was taken from the key since; else it stays a gap. The sequence has no lease
-// then, whatever Release returns, and Next takes a new one.
+// Release gives the rest of the lease back, with a commit, if no other lease
+// was taken from the key since; otherwise it becomes a gap. Either way the
+// sequence then has no lease, and Next takes a new one.
 func (s *Sequence) Release() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	next, end := s.next, s.end
-	// The numbers must not be given any more once another sequence may take them,
-	// which is so after some errors too.
+	// Once another sequence may take the numbers this one must not return them,
+	// and that can be so even after an error.
 	s.next, s.end = 0, 0
 	if next == end {
 		return nil

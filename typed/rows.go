@@ -18,46 +18,46 @@ import (
 //	}
 //	if err := rows.Err(); err != nil { ... }
 //
-// Every loop opens an iterator of its own and closes it at its end. What it
-// yields belongs to the caller.
+// Every loop opens an iterator and closes it when it ends. Yielded keys and
+// values belong to the caller.
 type Rows[K, V any] struct {
 	r      seerdb.Reader
 	c      codecs[K, V]
-	lo, hi []byte       // hi nil = no end
-	limit  int          // of the rows of a loop; negative = none
-	at     *seerdb.Rows // of the innermost loop that runs
+	lo, hi []byte       // nil hi means no end
+	limit  int          // of the rows in a loop; negative for none
+	at     *seerdb.Rows // of the innermost running loop
 	err    error
 }
 
-// again returns the same rows, outside of loops.
+// again returns the same rows for another loop.
 func (r *Rows[K, V]) again() *Rows[K, V] {
 	return &Rows[K, V]{r: r.r, c: r.c, lo: r.lo, hi: r.hi, limit: r.limit}
 }
 
-// rows are the rows beneath, for one loop.
+// rows returns the underlying rows for one loop.
 func (r *Rows[K, V]) rows() *seerdb.Rows { return r.r.Range(r.lo, r.hi).Limit(r.limit) }
 
-// After returns those of the rows with a key > k: the next page of results,
-// behind the last key of one.
+// After returns the rows with key > k: the next page of results, if k is the
+// last key of a page.
 func (r *Rows[K, V]) After(k K) *Rows[K, V] {
 	out := r.again()
-	// Between the two there is no key.
+	// There is no key between the two.
 	if b := append(r.c.key.Append([]byte{}, k), 0); bytes.Compare(b, r.lo) > 0 {
 		out.lo = b
 	}
 	return out
 }
 
-// Limit returns the first n of the rows, in the order of the loop: the last n
-// keys for Backward. Of several limits the least holds. A negative n leaves
-// none out.
+// Limit returns the first n rows in the order of the loop: for Backward the
+// rows with the last n keys. The smallest of several limits applies. A negative
+// n is no limit.
 func (r *Rows[K, V]) Limit(n int) *Rows[K, V] {
 	out := r.again()
-	out.limit = int(min(uint(r.limit), uint(n))) // a negative one is the largest
+	out.limit = int(min(uint(r.limit), uint(n))) // a negative one becomes the largest
 	return out
 }
 
-// From returns those of the rows with lo <= key.
+// From returns the rows with lo <= key.
 func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
 	out := r.again()
 	if b := r.c.key.Append([]byte{}, lo); bytes.Compare(b, r.lo) > 0 {
@@ -66,10 +66,10 @@ func (r *Rows[K, V]) From(lo K) *Rows[K, V] {
 	return out
 }
 
-// Before returns those of the rows with key < hi.
+// Before returns the rows with key < hi.
 func (r *Rows[K, V]) Before(hi K) *Rows[K, V] {
 	out := r.again()
-	// The key may have no bytes, and must not become no bound.
+	// An empty encoding must not become nil, which is no bound.
 	if b := notNil(r.c.key.Append(nil, hi)); r.hi == nil || bytes.Compare(b, r.hi) < 0 {
 		out.hi = b
 	}
@@ -98,7 +98,7 @@ func (r *Rows[K, V]) Keys() iter.Seq[K] {
 	}
 }
 
-// Expiry is when the row that the loop is at is gone, if it has an expiry: see
+// Expiry returns when the loop's current row expires, if it has an expiry: see
 // seerdb.Rows.Expiry.
 func (r *Rows[K, V]) Expiry() (at time.Time, expires bool) {
 	if r.at == nil {
@@ -107,7 +107,7 @@ func (r *Rows[K, V]) Expiry() (at time.Time, expires bool) {
 	return r.at.Expiry()
 }
 
-// Err returns what ended the last loop early, or nil.
+// Err returns the error that ended the last loop early, or nil.
 func (r *Rows[K, V]) Err() error { return r.err }
 
 func (r *Rows[K, V]) seq(order func(*seerdb.Rows) iter.Seq2[[]byte, []byte]) iter.Seq2[K, V] {
@@ -132,7 +132,7 @@ func (r *Rows[K, V]) seq(order func(*seerdb.Rows) iter.Seq2[[]byte, []byte]) ite
 func (r *Rows[K, V]) decodeKey(key []byte) (K, error) {
 	k, err := r.c.key.Decode(key)
 	if err != nil {
-		return k, fmt.Errorf("seerdb: key %q is not of this keyspace's codec: %w", key, err)
+		return k, fmt.Errorf("seerdb: key %q does not decode with this keyspace's codec: %w", key, err)
 	}
 	return k, nil
 }

@@ -1,16 +1,16 @@
-// Package typed gives a seerdb database keys and values of Go types:
+// Package typed provides keys and values of Go types for a seerdb database:
 //
 //	users := typed.New(db, keycodec.Uint64, valuecodec.JSON[User]())
 //	err := users.Put(7, User{Name: "Ada"})
 //	u, err := users.Get(7)
 //
-// A Store is a view of a DB or a Keyspace, whose every key and value it encodes and
-// decodes. From it come views of the same keyspace in a transaction (Store.In), at a
-// snapshot (Store.At) and in a batch (Store.Into). A view costs no memory beyond that
-// of the encodings, which it uses again.
+// A Store is a view of a DB or a Keyspace that encodes and decodes keys and
+// values. It has views of the same keyspace in a transaction (Store.In), at a
+// snapshot (Store.At) and in a batch (Store.Into). A view takes no memory
+// besides the encodings, which it reuses.
 //
-// Packages keycodec and valuecodec have the codecs. Errors are those of the database,
-// and those of codecs, wrapped with the key that they are about.
+// Packages keycodec and valuecodec have the codecs. Errors are those of the
+// database, and those of codecs, wrapped with the key that they concern.
 package typed
 
 import (
@@ -25,20 +25,20 @@ import (
 )
 
 // Store is a store of keys of type K and values of type V: a view of a DB or a
-// Keyspace. It has the methods of Reader and of Writer, and holds nothing of its
+// Keyspace. It has the methods of Reader and of Writer. It has no state of its
 // own: it is cheap to make, needs no closing, and is as safe for concurrent use
-// as the store is. Keys sort as their codec says.
+// as the store is. Keys are ordered by their codec.
 //
-// The codecs are part of what is stored: the same ones must be used for as long
-// as the data lives, and nothing else may be kept among its keys.
+// The codecs are part of what is stored: use the same ones for as long as the
+// data lives, and store nothing else among its keys.
 type Store[K, V any] struct {
 	Reader[K, V]
 	Writer[K, V]
 	store seerdb.Store
-	k     *seerdb.Keyspace // of store; nil is the default one
+	k     *seerdb.Keyspace // of store; nil for the default one
 }
 
-// New makes a view of a store.
+// New returns a view of a store.
 func New[K, V any](store seerdb.Store, key keycodec.Codec[K], value valuecodec.Codec[V]) *Store[K, V] {
 	c := codecs[K, V]{key, value}
 	return &Store[K, V]{Reader[K, V]{store, c}, Writer[K, V]{store, c}, store, private.KeyspaceOf(store).(*seerdb.Keyspace)}
@@ -49,8 +49,8 @@ func (t *Store[K, V]) With(store seerdb.Store) *Store[K, V] {
 	return New(store, t.Reader.c.key, t.Reader.c.value)
 }
 
-// In reads and writes in a transaction, in the keyspace that this is a view of.
-// What Txn.In and Txn.Keyspace give is taken as it is, whichever keyspace that is on.
+// In returns the view in a transaction, in the same keyspace. Results of Txn.In
+// and Txn.Keyspace are used as they are, whatever their keyspace.
 //
 //	err := db.Update(ctx, func(t *seerdb.Txn) error {
 //		users := users.In(t)
@@ -62,18 +62,19 @@ func (t *Store[K, V]) In(txn *seerdb.Txn) *Txn[K, V] {
 	return &Txn[K, V]{Reader[K, V]{txn, c}, Writer[K, V]{txn, c}, txn}
 }
 
-// At reads from a snapshot or a transaction, in the keyspace that this is a view of.
-// What is about one keyspace is taken as it is: what Snapshot.In or Txn.In give, a
-// Keyspace, and a DB, which is its default one. Of a type that embeds a snapshot or a
-// transaction, methods of its own are passed over, unless the view is of the default
-// keyspace.
+// At returns the view at a snapshot or in a transaction, in the same keyspace.
+// Readers of one keyspace are used as they are: results of Snapshot.In and
+// Txn.In, a Keyspace, and a DB, which is its default keyspace. For a type that
+// embeds one of these, the type's own methods are bypassed unless the view is of
+// the default keyspace.
 func (t *Store[K, V]) At(r seerdb.Reader) *Reader[K, V] {
 	return &Reader[K, V]{private.At(r, t.k).(seerdb.Reader), t.Reader.c}
 }
 
-// Into writes to a batch or a transaction, in the keyspace that this is a view of.
-// What is about one keyspace is taken as it is: what Batch.In or Txn.In give, a
-// Keyspace, and a DB, which is its default one. Of types that embed some see At.
+// Into returns the view in a batch or a transaction, in the same keyspace.
+// Writers to one keyspace are used as they are: results of Batch.In and Txn.In,
+// a Keyspace, and a DB, which is its default keyspace. For types that embed
+// these see At.
 func (t *Store[K, V]) Into(w seerdb.Writer) *Writer[K, V] {
 	return &Writer[K, V]{private.Into(w, t.k).(seerdb.Writer), t.Writer.c}
 }
@@ -89,8 +90,8 @@ func (t *Store[K, V]) PutIfAbsent(k K, v V) (done bool, err error) {
 }
 
 // CompareAndSwap sets k to v if its value is old, and reports whether it did.
-// What is compared is the encodings, so the codec of the values must encode equal
-// values alike: all those of package valuecodec do that whose types do.
+// It compares encodings, so the codec must encode equal values alike: all
+// codecs of package valuecodec do if their types do.
 func (t *Store[K, V]) CompareAndSwap(k K, old, v V) (done bool, err error) {
 	c := &t.Writer.c
 	b, err := c.encode(k, old)
@@ -103,8 +104,8 @@ func (t *Store[K, V]) CompareAndSwap(k K, old, v V) (done bool, err error) {
 	return done, err
 }
 
-// CompareAndDelete removes k if its value is old, as CompareAndSwap compares, and
-// reports whether it did.
+// CompareAndDelete removes k if its value is old, compared as in
+// CompareAndSwap, and reports whether it did.
 func (t *Store[K, V]) CompareAndDelete(k K, old V) (done bool, err error) {
 	b, err := t.Writer.c.encode(k, old)
 	if err == nil {
@@ -114,7 +115,7 @@ func (t *Store[K, V]) CompareAndDelete(k K, old V) (done bool, err error) {
 	return done, err
 }
 
-// Txn is a Store in a transaction, with which it ends. It has the methods of
+// Txn is a Store in a transaction, and ends with it. It has the methods of
 // Reader and of Writer.
 type Txn[K, V any] struct {
 	Reader[K, V]
@@ -122,8 +123,8 @@ type Txn[K, V any] struct {
 	txn *seerdb.Txn
 }
 
-// GetForUpdate is Get, and the transaction will not commit if another client
-// writes the key in between. See seerdb.Txn.GetForUpdate.
+// GetForUpdate is Get that makes the commit of the transaction fail if another
+// client writes the key in between. See seerdb.Txn.GetForUpdate.
 func (t *Txn[K, V]) GetForUpdate(k K) (v V, err error) {
 	b := t.Reader.c.encodeKey(k)
 	value, err := t.txn.GetForUpdate(b.key)
@@ -134,13 +135,14 @@ func (t *Txn[K, V]) GetForUpdate(k K) (v V, err error) {
 	return v, err
 }
 
-// codecs are those of a view.
+// codecs are the codecs of a view.
 type codecs[K, V any] struct {
 	key   keycodec.Codec[K]
 	value valuecodec.Codec[V]
 }
 
-// pooledMax keeps a rare huge value from staying in memory for ever.
+// pooledMax bounds the buffers that are kept, so that a rare huge value does
+// not stay in memory for ever.
 const pooledMax = 1 << 20
 
 // buffer has the encodings of one operation.
@@ -148,7 +150,7 @@ type buffer struct{ key, value []byte }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// free gives the buffer back, unless it has become too large to keep.
+// free returns the buffer to the pool, unless it is too large to keep.
 func (b *buffer) free() {
 	if cap(b.key)+cap(b.value) <= pooledMax {
 		buffers.Put(b)
@@ -180,7 +182,8 @@ func (t *Reader[K, V]) Has(k K) (bool, error) {
 	return has, err
 }
 
-// Expiry tells when k is gone, if it has an expiry, or ErrNotFound. See seerdb.DB.Expiry.
+// Expiry returns when k expires, if it has an expiry, or ErrNotFound. See
+// seerdb.DB.Expiry.
 func (t *Reader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
 	b := t.c.encodeKey(k)
 	at, expires, err = t.r.Expiry(b.key)
@@ -188,14 +191,15 @@ func (t *Reader[K, V]) Expiry(k K) (at time.Time, expires bool, err error) {
 	return at, expires, err
 }
 
-// Rows is everything there is. Its methods From and Before narrow it.
+// Rows returns all rows. Its methods From and Before narrow them.
 func (t *Reader[K, V]) Rows() *Rows[K, V] { return &Rows[K, V]{r: t.r, c: t.c, limit: -1} }
 
-// Range returns the keys lo <= key < hi.
+// Range returns the rows with lo <= key < hi.
 func (t *Reader[K, V]) Range(lo, hi K) *Rows[K, V] { return t.Rows().From(lo).Before(hi) }
 
-// Prefix returns the keys that begin with p: strings with a common beginning, or
-// tuples with the same first elements. The codec of the keys makes prefixes.
+// Prefix returns the rows whose keys begin with p: strings with a common
+// prefix, or tuples with the same first elements. The codec of the keys makes
+// prefixes.
 func (t *Reader[K, V]) Prefix(p keycodec.Prefix[K]) *Rows[K, V] {
 	rows := t.Rows()
 	rows.lo, rows.hi = p.Bounds()
@@ -259,7 +263,7 @@ func (t *Writer[K, V]) PutTTL(k K, v V, d time.Duration) error {
 	return err
 }
 
-// PutUntil sets k to v up to a moment. See seerdb.DB.PutUntil.
+// PutUntil sets k to v until at. See seerdb.DB.PutUntil.
 func (t *Writer[K, V]) PutUntil(k K, v V, at time.Time) error {
 	b, err := t.c.encode(k, v)
 	if err == nil {
@@ -271,11 +275,11 @@ func (t *Writer[K, V]) PutUntil(k K, v V, at time.Time) error {
 
 // Merge adds an operand to the value of k, without reading it. See seerdb.DB.Merge.
 //
-// The operand is encoded as values are. The operators of package merger take
-// that, with a codec that writes their form: valuecodec.Int64 for a counter,
-// valuecodec.Set for a union. For an operator of your own whose operands are of
-// another type than its values make a second view, with a codec of operands, and
-// use it to merge and for nothing else.
+// The operand is encoded as a value. The operators of package merger accept
+// that with a codec that writes their form: valuecodec.Int64 for a counter,
+// valuecodec.Set for a union. For an operator of your own whose operands have
+// another type than its values make a second view, with a codec of operands,
+// and use it only to merge.
 func (t *Writer[K, V]) Merge(k K, operand V) error {
 	b, err := t.c.encode(k, operand)
 	if err == nil {
@@ -285,7 +289,7 @@ func (t *Writer[K, V]) Merge(k K, operand V) error {
 	return err
 }
 
-// Delete removes k. Deleting a key that is not there is no error.
+// Delete removes k. Deleting an absent key is not an error.
 func (t *Writer[K, V]) Delete(k K) error {
 	b := t.c.encodeKey(k)
 	err := t.w.Delete(b.key)
@@ -293,8 +297,8 @@ func (t *Writer[K, V]) Delete(k K) error {
 	return err
 }
 
-// SingleDelete removes k, of which the caller promises that it was put at most
-// once. See seerdb.DB.SingleDelete.
+// SingleDelete removes k. The caller promises that k was put at most once. See
+// seerdb.DB.SingleDelete.
 func (t *Writer[K, V]) SingleDelete(k K) error {
 	b := t.c.encodeKey(k)
 	err := t.w.SingleDelete(b.key)
@@ -303,7 +307,7 @@ func (t *Writer[K, V]) SingleDelete(k K) error {
 }
 
 // DeleteRange removes the keys lo <= key < hi, at the same cost however many
-// there are. A range in which hi is not above lo is empty.
+// there are. If hi <= lo it removes none.
 func (t *Writer[K, V]) DeleteRange(lo, hi K) error {
 	b := t.c.encodeKey(lo)
 	b.value = t.c.key.Append(b.value[:0], hi)
@@ -312,24 +316,24 @@ func (t *Writer[K, V]) DeleteRange(lo, hi K) error {
 	return err
 }
 
-// DeleteRows removes every key of a range that may be open at its ends:
+// DeleteRows removes every key of a range that may have no bounds:
 //
 //	err := users.DeleteRows(users.Rows().From(1000))
 //	err := posts.DeleteRows(posts.Prefix(byUser.First("ada")))
 //
-// The rows say no more than which range that is, and are not read: what is
-// removed is what the store of t has there, whichever they are rows of. That
-// costs what DeleteRange costs. Rows with a Limit are no range, and refused with
+// The rows only define the range, and are not read: DeleteRows removes the keys
+// that the store of t has there, whichever store rows is of. It costs what
+// DeleteRange costs. It refuses rows with a Limit with
 // seerdb.ErrInvalidOptions.
 func (t *Writer[K, V]) DeleteRows(rows *Rows[K, V]) error {
 	if rows.limit >= 0 {
-		return fmt.Errorf("%w: rows with a limit of %d are no range that can be deleted; without a limit all keys of the range are", seerdb.ErrInvalidOptions, rows.limit)
+		return fmt.Errorf("%w: DeleteRows cannot delete rows with a limit of %d; without a limit it deletes all keys of their range", seerdb.ErrInvalidOptions, rows.limit)
 	}
 	return t.w.DeleteRange(rows.lo, rows.hi)
 }
 
-// notNil makes the encoding of a value or of an end, which is no bytes, not be
-// taken for none.
+// notNil maps nil to an empty slice: nil would mean that there is no value or
+// no end.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}

@@ -1,11 +1,11 @@
-// Package valuecodec turns Go values into byte strings and back, for the values
-// of a key-value store: strings, JSON, types that marshal themselves, and pairs
-// of functions for all others. For keys, whose order matters, there is package
+// Package valuecodec encodes Go values as byte strings, for the values of a
+// key-value store: strings, JSON, types that marshal themselves, and pairs of
+// functions for all others. For keys, whose order matters, use package
 // keycodec.
 //
-// Three write what the operators of package merger read, so that typed values can
-// be merged: [Int64] for merger.Counter, [Ordered] for merger.Max and merger.Min,
-// and [Set] for merger.Union. [String] and [Bytes] do for merger.Append.
+// Three codecs write the forms of package merger, so that typed values can be
+// merged: [Int64] for merger.Counter, [Ordered] for merger.Max and merger.Min,
+// and [Set] for merger.Union. [String] and [Bytes] suit merger.Append.
 package valuecodec
 
 import (
@@ -17,19 +17,19 @@ import (
 // Codec encodes values of type V. Implementations are immutable and safe for
 // concurrent use.
 type Codec[V any] interface {
-	// Append appends the encoding of v to dst. When it fails it returns dst.
+	// Append appends the encoding of v to dst. If it fails it returns dst.
 	Append(dst []byte, v V) ([]byte, error)
-	// Decode decodes all of b. What it returns does not point into b.
+	// Decode decodes all of b. The result does not point into b.
 	Decode(b []byte) (V, error)
 }
 
 var (
-	// Bytes stores byte strings as they are. It decodes to fresh slices, never
-	// nil; nil is stored as the empty string.
+	// Bytes stores byte strings unchanged. It decodes to new slices, never nil;
+	// nil is stored as the empty string.
 	Bytes Codec[[]byte] = bytesCodec{}
-	// String stores strings as they are.
+	// String stores strings unchanged.
 	String Codec[string] = stringCodec{}
-	// Empty stores nothing, for keys that say it all: sets, and indexes. It
+	// Empty stores nothing, for keys without values: sets, and indexes. It
 	// refuses to decode anything else.
 	Empty Codec[struct{}] = emptyCodec{}
 )
@@ -50,12 +50,12 @@ func (emptyCodec) Append(dst []byte, _ struct{}) ([]byte, error) { return dst, n
 
 func (emptyCodec) Decode(b []byte) (struct{}, error) {
 	if len(b) > 0 {
-		return struct{}{}, fmt.Errorf("valuecodec: %d bytes where nothing is stored", len(b))
+		return struct{}{}, fmt.Errorf("valuecodec: Empty cannot decode %d bytes", len(b))
 	}
 	return struct{}{}, nil
 }
 
-// JSON stores values as package encoding/json writes them.
+// JSON stores values in the form of package encoding/json.
 func JSON[V any]() Codec[V] { return jsonCodec[V]{} }
 
 type jsonCodec[V any] struct{}
@@ -70,15 +70,14 @@ func (jsonCodec[V]) Append(dst []byte, v V) ([]byte, error) {
 
 func (jsonCodec[V]) Decode(b []byte) (v V, err error) {
 	if err := json.Unmarshal(b, &v); err != nil {
-		var zero V // not one that is half decoded
+		var zero V // not a half-decoded value
 		return zero, err
 	}
 	return v, nil
 }
 
-// Binary stores values as they marshal themselves: Binary[time.Time]() does it
-// with the methods of *time.Time. Where there is an AppendBinary it is used,
-// and spares a copy.
+// Binary stores values in their own binary form: Binary[time.Time]() uses the
+// methods of *time.Time. If there is an AppendBinary method, it avoids a copy.
 func Binary[V any, P interface {
 	*V
 	encoding.BinaryMarshaler
@@ -117,7 +116,8 @@ func (binaryCodec[V, P]) Decode(b []byte) (v V, err error) {
 	return v, nil
 }
 
-// Func makes a codec of two functions, which do what the methods of Codec say.
+// Func returns a codec of two functions, which do what the methods of Codec
+// say.
 func Func[V any](appendTo func(dst []byte, v V) ([]byte, error), decode func(b []byte) (V, error)) Codec[V] {
 	return funcCodec[V]{appendTo, decode}
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// Int64 stores integers as merger.Counter has them, in 8 bytes.
+// Int64 stores integers in the form of merger.Counter, in 8 bytes.
 var Int64 Codec[int64] = int64Codec{}
 
 type int64Codec struct{}
@@ -13,9 +13,9 @@ type int64Codec struct{}
 func (int64Codec) Append(dst []byte, v int64) ([]byte, error) { return merger.AppendInt64(dst, v), nil }
 func (int64Codec) Decode(b []byte) (int64, error)             { return merger.Int64(b) }
 
-// Ordered stores values as a codec of keys does. Their encodings sort like the
-// values, so that merger.Max and merger.Min keep the largest and the smallest:
-// Ordered(keycodec.Time) for when something was last seen.
+// Ordered stores values with a codec of keys. Their encodings are ordered like
+// the values, so that merger.Max and merger.Min keep the largest and the
+// smallest: Ordered(keycodec.Time), say, for when something was last seen.
 func Ordered[V any](c keycodec.Codec[V]) Codec[V] { return orderedCodec[V]{c} }
 
 type orderedCodec[V any] struct{ c keycodec.Codec[V] }
@@ -23,10 +23,10 @@ type orderedCodec[V any] struct{ c keycodec.Codec[V] }
 func (o orderedCodec[V]) Append(dst []byte, v V) ([]byte, error) { return o.c.Append(dst, v), nil }
 func (o orderedCodec[V]) Decode(b []byte) (V, error)             { return o.c.Decode(b) }
 
-// Set stores sets as merger.Union has them. The elements of a slice may come in
-// any order and repeat; it decodes to each of them once, in the order of their
-// encodings, and to an empty slice that is not nil if there are none. Merges
-// give the elements to add.
+// Set stores sets in the form of merger.Union. The elements of a slice may come
+// in any order and repeat; it decodes to each of them once, in the order of
+// their encodings, and to an empty slice, not nil, if there are none. Merge
+// operands are the elements to add.
 func Set[E any](element Codec[E]) Codec[[]E] { return setCodec[E]{element} }
 
 type setCodec[E any] struct{ element Codec[E] }

@@ -14,8 +14,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// BulkRows yields rows in the order given. Like a careful caller it reuses its
-// buffers: what BulkLoad keeps without copying is overwritten.
+// BulkRows yields rows in the order of keys. It reuses its buffers, as callers
+// may, so rows that BulkLoad keeps without a copy are overwritten.
 func BulkRows(keys []string, value func(i int) string) iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		var kb, vb []byte
@@ -34,7 +34,7 @@ func BulkRows(keys []string, value func(i int) string) iter.Seq2[[]byte, []byte]
 	}
 }
 
-// BulkKeys are n keys, ascending, from the first on, step apart.
+// BulkKeys returns n ascending keys from first on, step apart.
 func BulkKeys(first, n, step int) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -43,7 +43,8 @@ func BulkKeys(first, n, step int) []string {
 	return out
 }
 
-// BulkValue is small for most rows, and goes to a value file for the others.
+// BulkValue returns values that are small for most rows and go to value files
+// for the others.
 func BulkValue(tag string) func(i int) string {
 	return func(i int) string {
 		if i%5 == 0 {
@@ -62,7 +63,7 @@ func BulkMap(keys []string, value func(i int) string) map[string]string {
 	return m
 }
 
-// BulkSmall opens a database with tiny tables, some of them in memory.
+// BulkSmall opens a database with tiny tables, some of its rows in memory.
 func BulkSmall(t testing.TB, fs vfs.FS) *seerdb.DB {
 	t.Helper()
 	o, to := Tiny()
@@ -73,8 +74,8 @@ func BulkSmall(t testing.TB, fs vfs.FS) *seerdb.DB {
 	return db
 }
 
-// BulkCheck compares what a reader has, by iteration both ways and by point
-// reads.
+// BulkCheck compares the rows of a reader with want, by iteration in both
+// directions and by point reads.
 func BulkCheck(t testing.TB, when string, r bulkReader, want map[string]string) {
 	t.Helper()
 	it, err := r.NewIter(nil)
@@ -128,7 +129,7 @@ func BulkVerify(t testing.TB, db *seerdb.DB) {
 	}
 }
 
-// BulkNoLeftovers looks for temporary files.
+// BulkNoLeftovers checks that there are no temporary files.
 func BulkNoLeftovers(t testing.TB, fs vfs.FS) {
 	t.Helper()
 	names, err := fs.List("db")

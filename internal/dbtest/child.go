@@ -10,10 +10,10 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// childEnv makes the test binary do a job as another process: "job dir".
+// childEnv makes the test binary do a job as a child process: "job dir".
 const childEnv = "SEERDB_TEST_CHILD"
 
-// ChildJobs are the jobs.
+// ChildJobs are the jobs of child processes.
 var ChildJobs = map[string]func(dir string) error{
 	"open": func(dir string) error {
 		db, err := seerdb.Open(dir, nil)
@@ -24,7 +24,7 @@ var ChildJobs = map[string]func(dir string) error{
 	},
 }
 
-// RunChild does the job of a child process, if this is one.
+// RunChild does its job if this is a child process.
 func RunChild() {
 	job, arg, ok := strings.Cut(os.Getenv(childEnv), " ")
 	if !ok {
@@ -37,7 +37,7 @@ func RunChild() {
 	os.Exit(0)
 }
 
-// Child prepares a process that does a job.
+// Child returns a command that does a job in a child process.
 func Child(t testing.TB, job, dir string, env ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()

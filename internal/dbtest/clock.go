@@ -8,44 +8,44 @@ import (
 // Epoch is the time at which models begin, in Unix milliseconds.
 const Epoch = 1_000_000
 
-// Clock is a clock that stands still until it is set. The engine asks it
-// from many goroutines.
+// Clock is a clock that stands still until it is set. It may be used by many
+// goroutines.
 type Clock struct {
 	ms      atomic.Int64
-	elapsed atomic.Int64 // ms; what SetBack takes from ms has elapsed all the same
+	elapsed atomic.Int64 // ms; it includes the time that SetBack takes from ms
 }
 
-// NewClock returns a clock at the time at which models begin.
+// NewClock returns a clock at Epoch.
 func NewClock() *Clock {
 	c := &Clock{}
 	c.Set(0)
 	return c
 }
 
-// Set makes it the time of a model.
+// Set sets the clock to the time of a model.
 func (c *Clock) Set(model int64) {
 	c.ms.Store(Epoch + model)
 	c.elapsed.Store(model)
 }
 
-// SetBack makes it show an earlier time than that of a model.
+// SetBack sets the clock to a time before that of a model.
 func (c *Clock) SetBack(model, by int64) {
 	c.Set(model)
 	c.ms.Add(-by)
 }
 
-// Since returns how much has elapsed, for the option Elapsed of tests.
+// Since returns the elapsed time, for the test option Elapsed.
 func (c *Clock) Since(time.Time) time.Duration {
 	return time.Duration(c.elapsed.Load()) * time.Millisecond
 }
 
-// Add makes it later, or earlier.
+// Add moves the clock forward or back.
 func (c *Clock) Add(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 
-// Now is for the option Clock of tests.
+// Now returns the time, for the test option Clock.
 func (c *Clock) Now() time.Time { return time.UnixMilli(c.ms.Load()) }
 
-// ModelTime returns an expiry in the time of a model.
+// ModelTime converts an expiry to the time of a model.
 func ModelTime(at time.Time, expires bool) int64 {
 	if !expires {
 		return 0

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Crowd runs workers until the test has had enough of them.
+// Crowd runs workers until the test stops them.
 type Crowd struct {
 	testing.TB
 	stop    atomic.Bool
 	Workers sync.WaitGroup
 }
 
-// Each calls f again and again, beside the others.
+// Each calls f over and over, concurrently with the other workers.
 func (c *Crowd) Each(f func(i int)) {
 	c.Workers.Go(func() {
 		for i := 1; !c.stop.Load() && !c.Failed(); i++ {
@@ -23,8 +23,8 @@ func (c *Crowd) Each(f func(i int)) {
 	})
 }
 
-// Run lets them go on for a while, which on a busy machine is longer: until
-// enough has happened.
+// Run runs the workers for a while, and on a busy machine until enough has
+// happened.
 func (c *Crowd) Run(d time.Duration, enough func() bool) {
 	for range 100 {
 		if time.Sleep(d); enough() || c.Failed() {
@@ -35,7 +35,7 @@ func (c *Crowd) Run(d time.Duration, enough func() bool) {
 	c.Workers.Wait()
 }
 
-// OK reports an error; Must ends only the goroutine of the test.
+// OK reports an error to the test. Unlike Must it may be called by workers.
 func (c *Crowd) OK(err error) bool {
 	if err != nil {
 		c.Error(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Open opens a database for a test and closes it at its end.
+// Open opens a database for a test, and closes it when the test ends.
 func Open(t testing.TB, dir string, o *seerdb.Options) *seerdb.DB {
 	t.Helper()
 	db, err := seerdb.Open(dir, o)
@@ -28,7 +28,7 @@ func Open(t testing.TB, dir string, o *seerdb.Options) *seerdb.DB {
 	return db
 }
 
-// Must ends the test if there is an error.
+// Must ends the test if err is not nil.
 func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -36,8 +36,8 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Contents lists a database as "key=value" lines, forward, after checking
-// that backward gives the same.
+// Contents returns a database as "key=value" lines in ascending order, after
+// checking that backward iteration returns the same.
 func Contents(t testing.TB, db interface {
 	Range(lo, hi []byte) *seerdb.Rows
 }) []string {
@@ -61,7 +61,7 @@ func Contents(t testing.TB, db interface {
 	return fwd
 }
 
-// Keyspace opens a keyspace with the options of its database.
+// Keyspace opens a keyspace with the database's options.
 func Keyspace(t testing.TB, db *seerdb.DB, name string) *seerdb.Keyspace {
 	t.Helper()
 	k, err := db.Keyspace(name, nil)
@@ -69,7 +69,7 @@ func Keyspace(t testing.TB, db *seerdb.DB, name string) *seerdb.Keyspace {
 	return k
 }
 
-// Begin begins a transaction, and rolls it back at the end of the test.
+// Begin begins a transaction, which is rolled back when the test ends.
 func Begin(t *testing.T, db *seerdb.DB, o *seerdb.TxnOptions) *seerdb.Txn {
 	t.Helper()
 	x, err := db.Begin(o)
@@ -78,14 +78,14 @@ func Begin(t *testing.T, db *seerdb.DB, o *seerdb.TxnOptions) *seerdb.Txn {
 	return x
 }
 
-// Reader is what DB and Snapshot have in common.
+// Reader has the methods that DB and Snapshot share.
 type Reader interface {
 	AppendGet(dst, key []byte) ([]byte, error)
 	Has(key []byte) (bool, error)
 	NewIter(*seerdb.IterOptions) (*seerdb.Iter, error)
 }
 
-// Tree is what a database and a keyspace have in common.
+// Tree has the methods that a database and a keyspace share.
 type Tree interface {
 	Reader
 	Put(key, value []byte) error
@@ -93,7 +93,7 @@ type Tree interface {
 	Range(lo, hi []byte) *seerdb.Rows
 }
 
-// Eventually waits for a condition that a background job brings about.
+// Eventually waits for a condition that a background job makes true.
 func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(within); !ok(); time.Sleep(time.Millisecond) {
@@ -103,7 +103,7 @@ func Eventually(t testing.TB, within time.Duration, what string, ok func() bool)
 	}
 }
 
-// Async runs f beside the test.
+// Async runs f in a goroutine.
 func Async(f func() error) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
@@ -124,14 +124,14 @@ func Allocs(t *testing.T, f func()) float64 {
 	if RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // pools keep what they have
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // so that pools keep their content
 	f()
 	return testing.AllocsPerRun(300, f)
 }
 
-// LiveFiles are the names in the directory, once it holds the live files and no
-// others. What was replaced goes when the last reader of it has gone, so it may
-// take a moment.
+// LiveFiles returns the names in the directory, once it has only live files. A
+// replaced file is removed when its last reader ends, so that may take a
+// moment.
 func LiveFiles(t testing.TB, db *seerdb.DB, fs vfs.FS) (names []string) {
 	t.Helper()
 	Eventually(t, 10*time.Second, "only live files are in the directory", func() bool {
@@ -148,5 +148,5 @@ func LiveFiles(t testing.TB, db *seerdb.DB, fs vfs.FS) (names []string) {
 	return names
 }
 
-// TableFiles is a pattern of the files in which tables lie, packs among them.
+// TableFiles is a pattern of files that contain tables, packs included.
 const TableFiles = "*.[sp]*"

@@ -20,13 +20,14 @@ type DescriptorFS struct {
 
 	Mu      sync.Mutex
 	open    int            // guarded by mu
-	Peak    int            // guarded by mu; of open
+	Peak    int            // guarded by mu; the maximum of open
 	refused int            // guarded by mu
-	Uses    map[string]int // guarded by mu; what has how many
-	Most    map[string]int // guarded by mu; of uses
+	Uses    map[string]int // guarded by mu; descriptors by use
+	Most    map[string]int // guarded by mu; the maxima of Uses
 }
 
-// NewDescriptorFS returns a file system that opens no more than limit files at once.
+// NewDescriptorFS returns a file system that opens at most limit files at a
+// time.
 func NewDescriptorFS(inner vfs.FS, limit int) *DescriptorFS {
 	return &DescriptorFS{FS: inner, Limit: limit, Uses: map[string]int{}, Most: map[string]int{}}
 }
@@ -52,14 +53,15 @@ func (d *DescriptorFS) give(use string, n int) {
 	d.Mu.Unlock()
 }
 
-// Counts returns how many descriptors are in use, and how many were refused.
+// Counts returns how many descriptors are in use, and how many opens were
+// refused.
 func (d *DescriptorFS) Counts() (open, refused int) {
 	d.Mu.Lock()
 	defer d.Mu.Unlock()
 	return d.open, d.refused
 }
 
-// Has checks what a use had at most.
+// Has checks the most descriptors that a use had.
 func (d *DescriptorFS) Has(t *testing.T, use string, want int) {
 	t.Helper()
 	d.Mu.Lock()
@@ -69,8 +71,8 @@ func (d *DescriptorFS) Has(t *testing.T, use string, want int) {
 	}
 }
 
-// written returns what a file that is written takes its descriptor for: outputs
-// of jobs, logs, or what else has its name.
+// written returns the use of a file that is written: the output of a job, a
+// log, or another, by its name.
 func written(name string) string {
 	switch t, _, _ := base.ParseFileName(path.Base(name)); t {
 	case base.FileTypeTable, base.FileTypePack, base.FileTypeValues:
@@ -106,7 +108,7 @@ func (d *DescriptorFS) OpenRoot(name string) (vfs.Root, error) {
 	return &descriptorRoot{descriptorView{root, d}, root, c}, nil
 }
 
-// descriptorView is what is opened below a root; it takes from the same
+// descriptorView is a root of a DescriptorFS; it takes from the same
 // descriptors.
 type descriptorView struct {
 	vfs.FS
@@ -159,7 +161,7 @@ type descriptorRoot struct {
 	closing
 }
 
-// Lock takes two, as it does where directories can be locked.
+// Lock takes two descriptors, as on systems where directories can be locked.
 func (r *descriptorRoot) Lock(name string) (io.Closer, error) {
 	f, c, err := opened(r.d, name, "lock", 2, r.root.Lock)
 	if err != nil {
@@ -205,12 +207,13 @@ type descriptorLock struct {
 func (f *descriptorLock) Close() error { return f.close(f.c) }
 
 const (
-	// OutputsOfJob is how many a job has for what it writes: a value file, eight
-	// tables that wait for it, and a file of small tables.
+	// OutputsOfJob is how many descriptors a job needs to write: for a value
+	// file, eight tables that wait for it, and a pack.
 	OutputsOfJob = 10
-	// FewestDescriptors is what docs/GUARANTEES.md says that a database with one
-	// compaction at a time can do everything with but loads: what it has at most, three
-	// jobs (a flush, a compaction and a Compact), and two to read.
+	// FewestDescriptors is the limit with which, as docs/GUARANTEES.md says, a
+	// database with one compaction at a time can do everything except bulk
+	// loads: its own, those of three jobs (a flush, a compaction and a
+	// Compact), and two to read.
 	FewestDescriptors = 19 + 3*OutputsOfJob + 2
 	// OneAtATime is enough for the model test, which does one thing at a time.
 	OneAtATime = 16

@@ -9,28 +9,28 @@ import (
 	"github.com/seerdb-go/seerdb/internal/testkit"
 )
 
-// filterWatch is a filter that changes nothing, and knows what it may be shown:
-// a value that its key has had after some commit that every snapshot sees, and
-// that was not expired for all readers when the compaction began. A tombstone,
-// an operand, a value with its expiry before it, half a merge, or a version that
-// a snapshot separates from the rest are none.
+// filterWatch is a filter that changes nothing and checks what it is called
+// with. That must be a value that its key had after some commit that every
+// snapshot sees, and that was not expired for all readers when the compaction
+// began. It must not be a tombstone, an operand, a value with its expiry before
+// it, a partial merge, or a version that a snapshot separates from the others.
 type filterWatch struct {
 	mu     sync.Mutex
 	values map[string]*filterValue // by keyspace, key and value
 	oldest int                     // the commit of the oldest snapshot
 	floor  int64                   // the time of the reader that is furthest behind
-	began  int64                   // that time when the oldest running job began, or before
+	began  int64                   // floor when the oldest running job began, or before
 	Asked  int
 	err    error // the first violation
 }
 
-// filterValue is what is known of a value of a key.
+// filterValue is a value that a key had.
 type filterValue struct {
-	commit int   // the first after which the key had it
-	expiry int64 // the last time at which it ends
+	commit int   // the first commit after which the key had it
+	expiry int64 // the latest expiry that it had
 }
 
-// NewFilterWatch returns a filter that was shown nothing.
+// NewFilterWatch returns a filter that was not called yet.
 func NewFilterWatch() *filterWatch {
 	return &filterWatch{values: map[string]*filterValue{}, oldest: math.MaxInt, began: math.MaxInt64}
 }
@@ -47,7 +47,7 @@ func (w *filterWatch) Filter(id int) seerdb.CompactionFilter {
 		v := w.values[filterName(id, string(key), string(value))]
 		switch {
 		case v == nil:
-			w.fail("keyspace %d: the filter was shown %q=%q, which was never so", id, key, value)
+			w.fail("keyspace %d: the filter was shown %q=%q, which the key never had", id, key, value)
 		case v.commit > w.oldest:
 			w.fail("keyspace %d: the filter was shown %q=%q of commit %d, which the snapshot at %d does not see", id, key, value, v.commit, w.oldest)
 		case v.expiry <= floor:
@@ -63,8 +63,8 @@ func (w *filterWatch) fail(format string, args ...any) {
 	}
 }
 
-// Committed notes what the keys of a commit are after it. It comes before the
-// engine has the commit.
+// Committed records the values of a commit's keys after it. It is called before
+// the engine gets the commit.
 func (w *filterWatch) Committed(m *testkit.Model, ops []testkit.Op) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -78,8 +78,8 @@ func (w *filterWatch) Committed(m *testkit.Model, ops []testkit.Op) {
 		if left && laterErr == nil {
 			w.note(m, op, later, math.MaxInt64)
 		}
-		// Operands on what expires are kept apart from it until it has, so their
-		// sum is never a value.
+		// Operands are not merged with a value that expires until it has
+		// expired, so their sum is never a value.
 		if there && err == nil && !left && op.Kind == testkit.PutTTL {
 			w.note(m, op, now, op.Expiry)
 		}
@@ -95,14 +95,14 @@ func (w *filterWatch) note(m *testkit.Model, op *testkit.Op, value string, expir
 	}
 }
 
-// Readers notes which snapshots there are: a new one after it was taken, one
-// that goes before. idle is whether no job runs, so that one that does later began
-// after this.
+// Readers records the open snapshots: a new one after it was taken, a closed
+// one before it is closed. idle says that no job runs, so that later jobs begin
+// after this call.
 func (w *filterWatch) Readers(now int64, snaps []testkit.View, idle bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if idle {
-		w.began = w.floor // until what is about to change has
+		w.began = w.floor // the floor before this change
 	}
 	w.oldest, w.floor = math.MaxInt, now
 	for _, s := range snaps {
@@ -111,16 +111,17 @@ func (w *filterWatch) Readers(now int64, snaps []testkit.View, idle bool) {
 	w.began = min(w.began, w.floor)
 }
 
-// Violation returns what the filter was shown that it should not have been.
+// Violation returns the first call that the filter should not have had, as an
+// error.
 func (w *filterWatch) Violation() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
 
-// FilteredName is a keyspace whose filter does something: it removes values
-// that begin with X and changes those that begin with Y. When is not known, so
-// the test accepts a value as it was put and as the filter leaves it. It has a
-// model of its own, with the same commits; its default keyspace stands for this
-// one.
+// FilteredName is a keyspace whose filter has an effect: it removes values that
+// begin with X and changes those that begin with Y. When it does so is not
+// known, so tests accept a value as it was put and as the filter leaves it. The
+// keyspace has a model of its own, with the same commits, in the default
+// keyspace of that model.
 const FilteredName = "filtered"

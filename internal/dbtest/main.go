@@ -6,8 +6,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests of a package: it checks that none leaves a goroutine behind, and
-// lets the test binary stand in for other processes (see Child).
+// Main runs the tests of a package. It checks that no goroutine is left behind,
+// and lets the test binary run as a child process (see Child).
 func Main(m *testing.M) {
 	RunChild()
 	goleak.VerifyTestMain(m)

@@ -16,16 +16,16 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// CounterKey holds the number of the commit that wrote it. Every commit does,
-// so that after a crash the database says itself which prefix it is.
+// CounterKey holds the number of the commit that wrote it. Every commit writes
+// it, so after a crash the database itself says how many commits it has.
 const CounterKey = "\x00commit"
 
-// IsMergeError reports whether an error is a merge operator's own.
+// IsMergeError reports whether an error comes from a merge operator.
 func IsMergeError(err error) bool {
 	return errors.Is(err, merger.ErrForm) || errors.Is(err, merger.ErrOverflow)
 }
 
-// Taker takes operations: a batch, or a tree at once.
+// Taker takes operations: a batch, or a tree directly.
 type Taker interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error
@@ -36,7 +36,7 @@ type Taker interface {
 	PutUntil(key, value []byte, at time.Time) error
 }
 
-// FullTree is a database, which is its default keyspace, or another keyspace.
+// FullTree is a keyspace; a database is its default one.
 type FullTree interface {
 	Reader
 	Taker
@@ -46,7 +46,7 @@ type FullTree interface {
 	BulkLoad(ctx context.Context, rows iter.Seq2[[]byte, []byte], o *seerdb.BulkOptions) (seerdb.BulkStats, error)
 }
 
-// Do performs an operation, when the time of the model is now.
+// Do performs an operation at the model's time now.
 func Do(to Taker, op *testkit.Op, now int64) error {
 	key, value := []byte(op.Key), []byte(op.Value)
 	switch {
@@ -66,21 +66,21 @@ func Do(to Taker, op *testkit.Op, now int64) error {
 	return to.Put(key, value)
 }
 
-// ModelDB is an open database beside the model of what is in it.
+// ModelDB is an open database beside a model of its content.
 type ModelDB struct {
 	DB    *seerdb.DB
 	Model *testkit.Model
-	Trees map[int]FullTree // of those opened, by the number in the model
-	Watch *filterWatch     // nil: no filter
+	Trees map[int]FullTree // the open ones, by their number in the model
+	Watch *filterWatch     // nil for no filter
 }
 
-// Options are those of a keyspace. They hang on nothing but its number, so they
-// are the same after reopening.
+// Options returns the options of a keyspace. They depend only on its number, so
+// they are the same after reopening.
 func (w *ModelDB) Options(id int) *seerdb.KeyspaceOptions {
 	return w.OptionsOf(id, w.Model.Merger(id))
 }
 
-// OptionsOf is options for a keyspace that the model need not know yet.
+// OptionsOf is Options for a keyspace that the model may not have yet.
 func (w *ModelDB) OptionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 	o := &seerdb.KeyspaceOptions{
 		ValueThreshold: []int{0, 1, -1, 30, 200}[id%5],
@@ -93,7 +93,7 @@ func (w *ModelDB) OptionsOf(id int, m *testkit.Merger) *seerdb.KeyspaceOptions {
 	return o
 }
 
-// Tree returns a keyspace, and opens it if it is not open.
+// Tree returns a keyspace, and opens it if necessary.
 func (w *ModelDB) Tree(id int) (FullTree, error) {
 	if id == testkit.Default {
 		return w.DB, nil
@@ -111,7 +111,7 @@ func (w *ModelDB) Tree(id int) (FullTree, error) {
 	return k, nil
 }
 
-// At returns what reads a keyspace at a snapshot; nil is no snapshot.
+// At returns a reader of a keyspace at a snapshot; nil is no snapshot.
 func (w *ModelDB) At(s *seerdb.Snapshot, id int) (Reader, error) {
 	t, err := w.Tree(id)
 	switch {
@@ -123,7 +123,7 @@ func (w *ModelDB) At(s *seerdb.Snapshot, id int) (Reader, error) {
 	return s.In(t.(*seerdb.Keyspace)), nil
 }
 
-// Batch makes a batch of operations.
+// Batch returns a batch of operations.
 func (w *ModelDB) Batch(ops []testkit.Op) (*seerdb.Batch, error) {
 	b := w.DB.NewBatch()
 	for i := range ops {
@@ -142,7 +142,7 @@ func (w *ModelDB) Batch(ops []testkit.Op) (*seerdb.Batch, error) {
 	return b, nil
 }
 
-// Names compares the keyspaces there are with those of the model.
+// Names compares the names of the keyspaces with those of the model.
 func (w *ModelDB) Names() error {
 	var want []string
 	for _, id := range w.Model.Keyspaces() {
@@ -159,7 +159,7 @@ func (w *ModelDB) Names() error {
 	return err
 }
 
-// Check compares everything in a keyspace, both ways.
+// Check compares everything in a keyspace, in both directions.
 func (w *ModelDB) Check(s *seerdb.Snapshot, v testkit.View, id int) error {
 	src, err := w.At(s, id)
 	if err != nil {
@@ -176,11 +176,11 @@ func (w *ModelDB) Check(s *seerdb.Snapshot, v testkit.View, id int) error {
 	if err != nil {
 		err = fmt.Errorf("keyspace %d at %+v: %w", id, v, err)
 	}
-	_ = it.Close() // a row that could not be merged is reported here again
+	_ = it.Close() // reports the row that could not be merged again
 	return err
 }
 
-// Counter reads the number of the newest commit that is in the database.
+// Counter returns the number of the newest commit in the database.
 func (w *ModelDB) Counter() (int, error) {
 	v, err := w.DB.Get([]byte(CounterKey))
 	switch {
@@ -194,13 +194,13 @@ func (w *ModelDB) Counter() (int, error) {
 	return int(binary.BigEndian.Uint64(v)), nil
 }
 
-// CounterOp returns what each commit ends with.
+// CounterOp returns the last operation of each commit.
 func CounterOp(commit int) testkit.Op {
 	return testkit.Op{Key: CounterKey, Value: string(binary.BigEndian.AppendUint64(nil, uint64(commit)))}
 }
 
-// compareRows compares what an iterator shows, in one direction, with rows. A row
-// that cannot be read has to stop it, and is then passed by a seek.
+// compareRows compares the rows of an iterator, in one direction, with rows. A
+// row that cannot be read must stop it; a seek then passes the row.
 func compareRows(it *seerdb.Iter, rows []testkit.Row, back bool) error {
 	start, step := it.First, it.Next
 	past := func(key string) bool { return it.SeekGE([]byte(key + "\x00")) }
@@ -232,8 +232,8 @@ func compareRows(it *seerdb.Iter, rows []testkit.Row, back bool) error {
 	return nil
 }
 
-// CompareSeq compares a sequence of rows, which ends at the first that cannot be
-// read, up to a number of them.
+// CompareSeq compares a sequence of rows, up to a limit, with want. The
+// sequence ends at the first row that cannot be read.
 func CompareSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) error {
 	seq := rows.All()
 	if back {
@@ -260,16 +260,16 @@ func CompareSeq(rows *seerdb.Rows, want []testkit.Row, back bool, limit int) err
 	return nil
 }
 
-// ModelIter is an iterator that stays open over several steps, beside a cursor of
-// the model.
+// ModelIter is an iterator that stays open over several steps, beside a cursor
+// of the model.
 type ModelIter struct {
 	Iter   *seerdb.Iter
 	Cursor Cursor
 	What   string
-	Path   []string // the moves so far
+	Path   []string // the moves made
 }
 
-// Cursor is what a model's cursors have in common.
+// Cursor has the methods that the model's cursors share.
 type Cursor interface {
 	First() bool
 	Last() bool
@@ -282,7 +282,7 @@ type Cursor interface {
 }
 
 // Step makes a move with both: from 4 on it is Next, and from prev on Prev. It
-// says how they differ after it, or nothing.
+// returns how they differ after it, or "".
 func (w *ModelIter) Step(move, prev int, key string) (diff string) {
 	it, c := w.Iter, w.Cursor
 	var got, want bool
@@ -294,7 +294,7 @@ func (w *ModelIter) Step(move, prev int, key string) (diff string) {
 		name, got, want = "Last", it.Last(), c.Last()
 	case move == 2:
 		name, got, want = fmt.Sprintf("SeekGE(%q)", key), it.SeekGE([]byte(key)), c.SeekGE(key)
-	case move == 3 && len(w.Path)%2 == 0: // there is no key between
+	case move == 3 && len(w.Path)%2 == 0: // with no key in between
 		name, got, want = fmt.Sprintf("SeekLE(%q)", key), it.SeekLE([]byte(key)), c.SeekLT(key+"\x00")
 	case move == 3:
 		name, got, want = fmt.Sprintf("SeekLT(%q)", key), it.SeekLT([]byte(key)), c.SeekLT(key)

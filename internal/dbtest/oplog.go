@@ -8,7 +8,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// opLog notes what passes, in order, and counts the bytes by extension.
+// opLog records the operations on a file system, in order, and counts bytes by
+// extension.
 type opLog struct {
 	vfs.FS
 	*opNotes
@@ -16,7 +17,7 @@ type opLog struct {
 
 func newOpLog(fs vfs.FS) *opLog { return &opLog{fs, &opNotes{}} }
 
-// opNotes are the notes of an opLog and of its roots.
+// opNotes are the records of an opLog and of its roots.
 type opNotes struct {
 	mu      sync.Mutex
 	ops     []string         // guarded by mu; "sync 000001.sst", "dirsync db"
@@ -39,14 +40,15 @@ func (l *opNotes) count(m *map[string]int64, name string, n int) {
 	(*m)[path.Ext(name)] += int64(n)
 }
 
-// Since returns the operations noted after the first n.
+// Since returns the operations after the first n.
 func (l *opNotes) Since(n int) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.ops[n:])
 }
 
-// Bytes returns how many bytes of an extension were written and read.
+// Bytes returns how many bytes of files with an extension were written and
+// read.
 func (l *opNotes) Bytes(ext string) (written, read int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +98,7 @@ func (l *opLog) Remove(name string) error {
 	return l.FS.Remove(name)
 }
 
-// loggedRoot does with the log what changes something.
+// loggedRoot records the operations that change something.
 type loggedRoot struct {
 	vfs.Root
 	log  opLog

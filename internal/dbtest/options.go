@@ -10,7 +10,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// TestOptions are the options that only tests set.
+// TestOptions are options that only tests set.
 type TestOptions struct {
 	FS         vfs.FS
 	Index      sstable.IndexMode
@@ -20,7 +20,7 @@ type TestOptions struct {
 	NoCache    bool
 	ManualOnly bool // no compactions in the background
 	Clock      func() time.Time
-	Elapsed    func(time.Time) time.Duration // nil: what readings of Clock are apart
+	Elapsed    func(time.Time) time.Duration // nil for the difference between readings of Clock
 	DeadMin    int
 	PackFrom   int   // keyspaces for which a job makes packs
 	PackedMax  int   // bytes of a table that goes into a pack

@@ -2,6 +2,6 @@
 
 package dbtest
 
-// RaceEnabled says whether the race detector is on: it makes sync.Pool forget
-// at random, and everything several times slower.
+// RaceEnabled reports whether the race detector is on: it makes sync.Pool drop
+// items at random, and everything several times slower.
 const RaceEnabled = false

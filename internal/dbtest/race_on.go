@@ -2,5 +2,5 @@
 
 package dbtest
 
-// RaceEnabled says whether the race detector is on.
+// RaceEnabled reports whether the race detector is on.
 const RaceEnabled = true

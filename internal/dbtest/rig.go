@@ -18,7 +18,7 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// Rig is a database on a disk that can crash, behind a layer that can fail.
+// Rig is a database on a disk that can crash, with a file system that can fail.
 type Rig struct {
 	testing.TB
 	Mem     *memfs.FS
@@ -29,7 +29,7 @@ type Rig struct {
 	DB      *seerdb.DB
 }
 
-// NewRig opens a new database with tiny options, changed.
+// NewRig opens a new database with tiny options, modified by changes.
 func NewRig(t testing.TB, changes ...Change) *Rig {
 	t.Helper()
 	r := &Rig{TB: t, Mem: memfs.New()}
@@ -61,21 +61,21 @@ func (r *Rig) TryOpen() (err error) {
 	return err
 }
 
-// ReopenAs opens the database of a rig for another test.
+// ReopenAs opens the database of a rig in another test.
 func (r *Rig) ReopenAs(t testing.TB) *Rig {
 	r.TB = t
 	Must(t, r.TryOpen())
 	return r
 }
 
-// Crash returns a database on what the disk would hold if the power failed
-// now; keep is the share of what was not synced that survives.
+// Crash returns a database on what the disk holds if the power fails now; keep
+// is the share of unsynced pieces that survives.
 func (r *Rig) Crash(keep float64) *Rig {
 	r.Helper()
 	return r.Disk(keep).Open()
 }
 
-// Disk is Crash without opening what is left.
+// Disk is Crash without opening the database.
 func (r *Rig) Disk(keep float64) *Rig {
 	o := memfs.CrashOptions{Keep: keep, Rand: rand.New(rand.NewPCG(uint64(r.Mem.Ops()), 7))}
 	return &Rig{TB: r.TB, Mem: r.Mem.CrashClone(o), Options: r.Options, Test: r.Test}
@@ -88,7 +88,7 @@ func (r *Rig) Reopen() *Rig {
 	return (&Rig{TB: r.TB, Mem: r.Mem, Options: r.Options, Test: r.Test}).Open()
 }
 
-// Put commits "key=value" pairs, each on its own.
+// Put commits "key=value" pairs, each in its own commit.
 func (r *Rig) Put(rows ...string) {
 	r.Helper()
 	for _, row := range rows {
@@ -97,7 +97,7 @@ func (r *Rig) Put(rows ...string) {
 	}
 }
 
-// Delete deletes keys, each on its own.
+// Delete deletes keys, each in its own commit.
 func (r *Rig) Delete(keys ...string) {
 	r.Helper()
 	for _, k := range keys {
@@ -105,7 +105,7 @@ func (r *Rig) Delete(keys ...string) {
 	}
 }
 
-// Merge commits "key=operand" pairs, each on its own.
+// Merge commits "key=operand" pairs, each in its own commit.
 func (r *Rig) Merge(rows ...string) {
 	r.Helper()
 	for _, row := range rows {
@@ -114,14 +114,14 @@ func (r *Rig) Merge(rows ...string) {
 	}
 }
 
-// WithMerger gives the database a merge operator.
+// WithMerger reopens the database with a merge operator.
 func (r *Rig) WithMerger() {
 	r.Options.Merger = merger.Counter{}
 	Must(r, r.TryOpen())
 	Must(r, errors.Join(r.DB.Merge([]byte("counter"), make([]byte, 8)), r.DB.Close()))
 }
 
-// Flush makes tables of the memtables.
+// Flush flushes the memtables.
 func (r *Rig) Flush() error { return r.DB.Flush(context.Background()) }
 
 // Compact merges everything into the last level.
@@ -130,8 +130,8 @@ func (r *Rig) Compact() {
 	Must(r, r.DB.Compact(context.Background(), nil, nil))
 }
 
-// Places moves what was written to where it may be read from: the memtable,
-// then level 0, then the last level. check is called in each.
+// Places calls check with the data in each place that reads may find it: in the
+// memtable, in level 0, in the last level.
 func (r *Rig) Places(check func(place string)) {
 	r.Helper()
 	check("memtable")
@@ -141,7 +141,7 @@ func (r *Rig) Places(check func(place string)) {
 	check("last level")
 }
 
-// Want checks that the database holds exactly these rows, by scans in both
+// Want checks that the database has exactly these rows, by scans in both
 // directions and by point reads.
 func (r *Rig) Want(rows ...string) *Rig {
 	r.Helper()
@@ -158,7 +158,7 @@ func (r *Rig) Want(rows ...string) *Rig {
 	return r
 }
 
-// Gone checks that keys are not there.
+// Gone checks that keys do not exist.
 func (r *Rig) Gone(keys ...string) {
 	r.Helper()
 	for _, k := range keys {
@@ -168,7 +168,7 @@ func (r *Rig) Gone(keys ...string) {
 	}
 }
 
-// Clean checks every file.
+// Clean verifies every file.
 func (r *Rig) Clean() *Rig {
 	r.Helper()
 	report, err := r.DB.Verify(context.Background())
@@ -179,7 +179,7 @@ func (r *Rig) Clean() *Rig {
 	return r
 }
 
-// Entries counts the versions in memtables and tables together.
+// Entries returns the number of versions in memtables and tables.
 func (r *Rig) Entries() (n int64) {
 	m := r.DB.Metrics()
 	n = m.Memtable.Entries
@@ -189,7 +189,7 @@ func (r *Rig) Entries() (n int64) {
 	return n
 }
 
-// ErrDisk is what a failing disk returns.
+// ErrDisk is the error of a failing disk.
 var ErrDisk = syscall.EIO
 
 // Inject makes operations fail until the rule is removed.
@@ -197,27 +197,27 @@ func (r *Rig) Inject(op faultfs.OpKind, pattern string, err error) *faultfs.Fire
 	return r.Fault.Inject(faultfs.Rule{Op: op, Path: pattern, Err: err})
 }
 
-// Hold stops operations until Release.
+// Hold blocks operations until Release.
 func (r *Rig) Hold(op faultfs.OpKind, pattern string) *held {
 	return &held{r: r, f: r.Fault.Inject(faultfs.Rule{Op: op, Path: pattern, Delay: time.Hour})}
 }
 
-// held is an operation that does not go on until Release.
+// held is a rule that blocks operations until Release.
 type held struct {
 	r *Rig
 	f *faultfs.Fired
 }
 
-// Wait returns once something is held.
+// Wait returns once an operation is blocked.
 func (h *held) Wait() {
 	h.r.Helper()
 	Eventually(h.r, 20*time.Second, "the operation to be held is reached", func() bool { return h.f.Count() > 0 })
 }
 
-// Release lets the operation go on.
+// Release lets the operations go on.
 func (h *held) Release() { h.f.Remove() }
 
-// Finish waits for what Async began.
+// Finish waits for a func that Async runs.
 func (r *Rig) Finish(done <-chan error) error {
 	r.Helper()
 	select {
@@ -229,7 +229,7 @@ func (r *Rig) Finish(done <-chan error) error {
 	}
 }
 
-// Blocked checks that what Async began does not end by itself.
+// Blocked checks that a func that Async runs does not end by itself.
 func (r *Rig) Blocked(done <-chan error, why string) {
 	r.Helper()
 	select {

@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// Files lists what the directory holds of an extension.
+// Files returns the names in the directory with an extension.
 func (r *Rig) Files(ext string) []string {
 	r.Helper()
 	names, err := r.Mem.List("db")
@@ -17,7 +17,7 @@ func (r *Rig) Files(ext string) []string {
 	return slices.DeleteFunc(names, func(n string) bool { return path.Ext(n) != ext })
 }
 
-// TidyDir checks that the directory holds the live files and no others.
+// TidyDir checks that the directory has only live files.
 func (r *Rig) TidyDir() {
 	r.Helper()
 	LiveFiles(r, r.DB, r.Mem)
@@ -38,7 +38,7 @@ func (r *Rig) Read(name string) []byte {
 	return b
 }
 
-// Rewrite replaces the bytes of a file, durably.
+// Rewrite replaces the content of a file, durably.
 func (r *Rig) Rewrite(name string, edit func([]byte) []byte) {
 	r.Helper()
 	name = r.Mem.PathJoin("db", name)
@@ -50,7 +50,7 @@ func (r *Rig) Rewrite(name string, edit func([]byte) []byte) {
 	Must(r, errors.Join(err, f.Sync(), f.Close(), vfs.SyncDir(r.Mem, "db")))
 }
 
-// RewriteTo makes a file what it is given.
+// RewriteTo sets the content of a file.
 func (r *Rig) RewriteTo(name, b string) {
 	if _, err := r.Mem.Stat("db/" + name); err == nil {
 		Must(r, r.Mem.Remove("db/"+name))
@@ -61,7 +61,7 @@ func (r *Rig) RewriteTo(name, b string) {
 	Must(r, errors.Join(err, f.Close()))
 }
 
-// SnapshotOfDir is every file but the lock.
+// SnapshotOfDir returns the content of every file except the lock.
 func SnapshotOfDir(r *Rig) map[string]string {
 	r.Helper()
 	out := map[string]string{}

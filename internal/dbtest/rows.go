@@ -8,7 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// Rows makes n rows "<prefix><i>=<value>".
+// Rows returns n rows "<prefix><i>=<value>".
 func Rows(prefix string, n int, value string) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -23,7 +23,7 @@ func KeyOf(row string) string {
 	return k
 }
 
-// Some is n, or less where time is short.
+// Some returns n, or less in short runs.
 func Some(n int) int {
 	if testing.Short() || RaceEnabled {
 		return n/4 + 1
@@ -42,7 +42,7 @@ func Collect(keys func(func([]byte) bool)) (out string) {
 	return out
 }
 
-// Awkward are keys that are prefixes of one another, and end in what an
+// Awkward are keys that are prefixes of one another, and end in bytes that an
 // encoding of keys and sequences might use for itself.
 var Awkward = []string{
 	"", "\x00", "\x00\x00", "a", "a\x00", "a\x00\x00", "a\x00\xff", "a\x01", "aa", "ab", "ab\x00", "abc",

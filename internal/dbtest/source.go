@@ -11,7 +11,7 @@ import (
 // ModulePath is the path of this module.
 const ModulePath = "github.com/seerdb-go/seerdb"
 
-// ModuleRoot returns the directory of go.mod, above the package that is tested.
+// ModuleRoot returns the directory of go.mod, above the tested package.
 func ModuleRoot() string {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -29,7 +29,8 @@ func ModuleRoot() string {
 	}
 }
 
-// Section returns a document's text from one heading to the next of its level.
+// Section returns the text of a document from a heading to the next of its
+// level.
 func Section(t *testing.T, name, heading string) string {
 	t.Helper()
 	b, err := os.ReadFile(name)

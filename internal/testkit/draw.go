@@ -6,36 +6,36 @@ import (
 	"strings"
 )
 
-// Weights says how often Commit draws each kind of operation. Weight 0 switches
-// a kind off.
+// Weights are how often Commit draws each kind of operation. Weight 0 disables
+// a kind.
 type Weights [kinds]int
 
 // DefaultWeights draws all kinds.
 var DefaultWeights = Weights{Put: 40, Delete: 12, SingleDelete: 8, Merge: 24, DeleteRange: 6, PutTTL: 10}
 
-// queueSize is how many keys of its own a queue goes through before it begins
-// anew, which keeps the number of keys that a model must remember low.
+// queueSize is the length at which a queue starts over, which keeps the number
+// of keys in a model low.
 const queueSize = 400
 
-// queue is a queue as programs keep it in a keyspace: Puts append to its end,
-// DeleteRanges take from its front.
+// queue is a queue that programs keep in a keyspace: Puts append to its end,
+// DeleteRanges remove from its front.
 type queue struct{ front, end int }
 
 func queueKey(i int) string { return fmt.Sprintf("queue%06d", i) }
 
-// drawer is what Gen remembers, to draw operations that meet.
+// drawer is Gen's memory, for drawing operations that meet.
 type drawer struct {
-	recent [24]keyRef // drawn of late
+	recent [24]keyRef // drawn recently
 	drawn  int
-	wrong  []keyRef     // where something was written that an operator may refuse
+	wrong  []keyRef     // where an operand was written that an operator may refuse
 	spans  map[int]Span // the last range that was deleted, by keyspace
 	queues map[int]*queue
 }
 
-// Commit draws the operations of one commit, across keyspaces, for a model
-// that has all earlier ones. There may be none, when the weights allow nothing
-// else. They may be on any key of the model: a test that keeps keys of its own
-// writes them last in each commit.
+// Commit draws the operations of one commit, across keyspaces, for a model that
+// has all earlier ones. There may be none, if the weights allow nothing else.
+// They may use any key of the model: a test with keys of its own writes those
+// last in each commit.
 func (g *Gen) Commit(m *Model) []Op {
 	n := 1
 	if g.IntN(5) == 0 {
@@ -48,8 +48,7 @@ func (g *Gen) Commit(m *Model) []Op {
 	return ops
 }
 
-// AppendOp draws one more operation of a commit or a transaction that has ops
-// already.
+// AppendOp draws one more operation for a commit or a transaction with ops.
 func (g *Gen) AppendOp(ops []Op, m *Model) []Op {
 	for range 8 {
 		if op, ok := g.op(g.kind(), m, ops); ok {
@@ -60,7 +59,7 @@ func (g *Gen) AppendOp(ops []Op, m *Model) []Op {
 	return ops
 }
 
-// kind draws by weight.
+// kind draws a kind by weight.
 func (g *Gen) kind() Kind {
 	total := 0
 	for _, w := range g.Weights {
@@ -78,7 +77,7 @@ func (g *Gen) kind() Kind {
 // op draws an operation of a kind, if one is possible.
 func (g *Gen) op(kind Kind, m *Model, ops []Op) (op Op, ok bool) {
 	if n := len(g.wrong); n > 0 && (kind == Put || kind == Delete) && g.IntN(20) == 0 {
-		at := g.wrong[n-1] // heal it, so that scans are not stopped for ever
+		at := g.wrong[n-1] // overwrite it, so that scans are not stopped for ever
 		g.wrong = g.wrong[:n-1]
 		if m.Live(at.keyspace) {
 			return Op{Kind: kind, Keyspace: at.keyspace, Key: at.key, Value: g.value(m.Merger(at.keyspace), kind == Delete)}, true
@@ -116,7 +115,7 @@ func (g *Gen) note(op *Op) {
 	g.drawn++
 }
 
-// Keyspace draws one that exists: often the default one.
+// Keyspace draws an existing keyspace, often the default one.
 func (g *Gen) Keyspace(m *Model) int {
 	if ids := m.Keyspaces(); len(ids) > 1 && g.IntN(3) > 0 {
 		return ids[g.IntN(len(ids))]
@@ -124,9 +123,9 @@ func (g *Gen) Keyspace(m *Model) int {
 	return Default
 }
 
-// KeyOf draws a key of a keyspace: any, or one used of late, there or in
-// another keyspace, or one at the border of the last range that was deleted,
-// or the front of the queue.
+// KeyOf draws a key of a keyspace: any, or one used recently, in this or
+// another keyspace, or one at a bound of the last range deleted, or the front
+// of the queue.
 func (g *Gen) KeyOf(m *Model, keyspace int) string {
 	switch g.IntN(16) {
 	case 0:
@@ -153,8 +152,8 @@ func (g *Gen) KeyOf(m *Model, keyspace int) string {
 	return g.Key()
 }
 
-// singleDelete looks for a key with which the promise can be kept: first among
-// those used of late.
+// singleDelete looks for a key for which the promise holds, first among those
+// used recently.
 func (g *Gen) singleDelete(m *Model, ops []Op) (Op, bool) {
 	for range 12 {
 		at := g.recent[g.IntN(len(g.recent))]
@@ -171,8 +170,8 @@ func (g *Gen) singleDelete(m *Model, ops []Op) (Op, bool) {
 	return Op{}, false
 }
 
-// merge draws a merge into one of the keyspaces that take them, and into few
-// keys, so that operands pile up, but not beyond MaxOperands.
+// merge draws a merge in one of the keyspaces that take them, on few keys, so
+// that operands pile up to at most MaxOperands.
 func (g *Gen) merge(m *Model, ops []Op) (Op, bool) {
 	for range 6 {
 		op := Op{Kind: Merge, Keyspace: g.Keyspace(m)}
@@ -197,10 +196,10 @@ func (g *Gen) merge(m *Model, ops []Op) (Op, bool) {
 	return Op{}, false
 }
 
-// odd reports whether to write something that an operator may refuse.
+// odd reports whether to write an operand that an operator may refuse.
 func (g *Gen) odd() bool { return g.Odd > 0 && g.IntN(g.Odd) == 0 }
 
-// value draws a value that the operator of a keyspace takes.
+// value draws a value for the operator of a keyspace.
 func (g *Gen) value(merger *Merger, none bool) string {
 	switch {
 	case none:
@@ -211,7 +210,7 @@ func (g *Gen) value(merger *Merger, none bool) string {
 	return g.Value()
 }
 
-// Operand draws an operand that is no error.
+// Operand draws a valid operand.
 func (g *Gen) Operand(merger *Merger) string {
 	switch merger {
 	case Counter:
@@ -224,11 +223,11 @@ func (g *Gen) Operand(merger *Merger) string {
 		return string(AppendSet(nil, elements...))
 	}
 	v := g.Value()
-	return v[:min(len(v), 40)] // operands add up
+	return v[:min(len(v), 40)] // operands add up in length
 }
 
-// oddOperand draws one of wrong form, or a number with which the sum may not
-// fit, or fit again.
+// oddOperand draws an operand of wrong form, or a number with which the sum may
+// overflow, or fit again.
 func (g *Gen) oddOperand(merger *Merger) string {
 	switch {
 	case merger == Counter && g.IntN(3) > 0:
@@ -246,8 +245,8 @@ func (g *Gen) TTL() int64 {
 	return []int64{1, 2, 10, 100, 1000, 60_000, 1 << 40}[g.IntN(7)] + int64(g.IntN(3))
 }
 
-// Tick draws how far to advance the time of a model: often to just before or
-// at the expiry of a key.
+// Tick draws how far to advance the time of a model, often to the expiry of a
+// key or just before it.
 func (g *Gen) Tick(m *Model) int64 {
 	for range 4 {
 		keys := m.space(g.Keyspace(m)).keys
@@ -281,30 +280,30 @@ func (g *Gen) span(m *Model, op *Op) {
 	var s Span
 	last, again := g.spans[op.Keyspace]
 	switch n := g.IntN(40); {
-	case n == 0: // all
+	case n == 0: // everything
 		s.NoEnd = true
-	case n == 1: // half of it
+	case n == 1: // half of everything
 		lo, hi := g.Bounds()
 		s = NewSpan(lo, hi)
-	case n < 4: // nothing, or next to it
+	case n < 4: // an empty range, or almost
 		s = Span{Lo: g.KeyOf(m, op.Keyspace)}
 		s.Hi = s.Lo[:len(s.Lo)-min(len(s.Lo), g.IntN(2))]
 	case n < 10:
 		s = KeySpan(g.KeyOf(m, op.Keyspace))
 	case n < 13:
 		s = PrefixSpan(g.KeyOf(m, op.Keyspace))
-	case n < 22: // the front of the queue, or what there was before it as well
+	case n < 22: // the front of the queue, perhaps with everything before it
 		s = g.pop(op.Keyspace)
-	case n < 25 && again: // the same
+	case n < 25 && again: // the same range
 		s = last
-	case n < 28 && again: // from the same on, or up to the same
+	case n < 28 && again: // from or to the same key
 		s = g.narrow(m, op.Keyspace)
 		if g.IntN(2) == 0 {
 			s.Lo = min(s.Lo, last.Lo)
 		} else if !last.NoEnd {
 			s.Hi = max(s.Hi, last.Hi)
 		}
-	case n < 31 && again: // beside the last one
+	case n < 31 && again: // next to the last range
 		if s = g.narrow(m, op.Keyspace); !last.NoEnd {
 			s.Lo = last.Hi
 		}
@@ -314,8 +313,8 @@ func (g *Gen) span(m *Model, op *Op) {
 	op.Key, op.Hi, op.NoEnd = s.Lo, s.Hi, s.NoEnd
 }
 
-// pop takes some from the front of the queue. The key there is not always
-// where the range begins: a queue may as well delete from its beginning.
+// pop draws a range at the front of the queue. It does not always begin at the
+// first key there: queues may delete from the beginning of their key range.
 func (g *Gen) pop(keyspace int) Span {
 	q := g.queues[keyspace]
 	if q == nil {
@@ -330,7 +329,7 @@ func (g *Gen) pop(keyspace int) Span {
 }
 
 // narrow returns a range of a few keys that the model knows, with bounds at
-// keys or just behind them.
+// keys or just after them.
 func (g *Gen) narrow(m *Model, keyspace int) Span {
 	keys := m.space(keyspace).keys
 	if len(keys) == 0 {
@@ -348,8 +347,8 @@ func (g *Gen) narrow(m *Model, keyspace int) Span {
 	return s
 }
 
-// Create draws a keyspace to create, if there is room for one: from few names,
-// so that those of dropped ones come again.
+// Create draws a keyspace to create, if there is room for one, from few names,
+// so that names of dropped ones return.
 func (g *Gen) Create(m *Model) (name string, merger *Merger, ok bool) {
 	name = fmt.Sprint("space", g.IntN(g.MaxKeyspaces))
 	if _, live := m.Find(name); live {

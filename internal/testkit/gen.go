@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// Gen draws keys, values and commits. Equal seeds draw equal sequences. It
-// knows of a model only what can be asked of it, and changes nothing there.
+// Gen draws keys, values and commits. Equal seeds draw equal sequences. It uses
+// only a model's methods for reading, and does not change it.
 type Gen struct {
 	*rand.Rand
-	keys   int // how many different keys of each shape
+	keys   int // number of different keys of each shape
 	values int // the longest common value
 
-	// What Commit draws; tests may change it at any time.
+	// Settings of Commit; tests may change them at any time.
 
 	Weights      Weights
-	Queue        int  // one Put in so many appends to a queue; 0: none
-	Odd          int  // one operand in so many is one that its operator may refuse; 0: none
-	MaxOperands  int  // how many operands may lie on one another
-	MergeOnTTL   bool // whether to merge onto what expires
-	MaxKeyspaces int  // how many Create knows
+	Queue        int  // one Put in this many appends to a queue; 0 for none
+	Odd          int  // one operand in this many is one that its operator may refuse; 0 for none
+	MaxOperands  int  // most operands on top of each other
+	MergeOnTTL   bool // merge onto values that expire
+	MaxKeyspaces int  // most keyspaces
 
 	drawer
 }
 
-// NewGen returns a generator of keys from a space of about keys keys.
+// NewGen returns a generator for a space of roughly keys keys.
 func NewGen(seed uint64, keys, values int) *Gen {
 	return &Gen{
 		Rand: rand.New(rand.NewPCG(seed, 0x5eed)), keys: keys, values: values,
@@ -58,7 +58,7 @@ func (g *Gen) Key() string {
 	return fmt.Sprintf("key%06d", n*7919%1000003)
 }
 
-// Value draws a value; now and then empty or long.
+// Value draws a value, sometimes empty or long.
 func (g *Gen) Value() string {
 	n := g.IntN(g.values + 1)
 	switch g.IntN(16) {
@@ -96,7 +96,7 @@ func (g *Gen) Ops() []Op {
 	return ops
 }
 
-// Bounds draws the bounds of a scan; nil is unbounded, and lo may exceed hi.
+// Bounds draws the bounds of a scan; nil is no bound, and lo may exceed hi.
 func (g *Gen) Bounds() (lo, hi []byte) {
 	if g.IntN(3) > 0 {
 		lo = []byte(g.Key())

@@ -9,50 +9,50 @@ import (
 	"strings"
 )
 
-// ErrMerge is what every failure of a merge operator wraps.
+// ErrMerge is wrapped by every error of a merge operator.
 var ErrMerge = errors.New("merge failed")
 
-// Merger is what a merge operator means: the value after operands, oldest
-// first, of which there is at least one, on top of a value that may be missing.
-// The answer is one of all operands together. That is why it cannot depend on
-// how an engine groups them, whose partial merges must respect it.
+// Merger defines a merge operator: it returns the value of at least one
+// operand, oldest first, on top of a value that may be missing. It always takes
+// all operands together, so the result cannot depend on how an engine groups
+// them, and the engine's partial merges must agree with it.
 type Merger struct {
 	Name string
 	Full func(value string, exists bool, operands []string) (string, error)
 }
 
-// The operators that are built in.
+// The built-in operators.
 var (
 	// Counter adds. Value and operands are int64, 8 bytes little-endian; a
-	// missing value is 0. It is an error when the sum of all does not fit, but
-	// not when only the sum of some does not: MaxInt64 + 1 - 1 is MaxInt64, in
-	// whatever order and groups it is added up.
+	// missing value is 0. It fails if the sum of all overflows, but not if only
+	// the sum of some does: MaxInt64 + 1 - 1 is MaxInt64, in any order and
+	// grouping.
 	Counter = &Merger{"counter", counterFull}
-	// Max is the bytewise largest of value and operands.
+	// Max returns the bytewise largest of value and operands.
 	Max = &Merger{"max", func(value string, exists bool, operands []string) (string, error) {
 		return slices.Max(with(value, exists, operands)), nil
 	}}
-	// Min is the bytewise smallest.
+	// Min returns the bytewise smallest.
 	Min = &Merger{"min", func(value string, exists bool, operands []string) (string, error) {
 		return slices.Min(with(value, exists, operands)), nil
 	}}
-	// Union joins sets. Value and operands are sets as AppendSet writes them,
-	// and only so; a missing value is the empty set.
+	// Union joins sets. Value and operands must be sets in the form of
+	// AppendSet; a missing value is the empty set.
 	Union = &Merger{"union", unionFull}
-	// AppendComma and AppendBare are two of Append: with the second an empty
-	// operand cannot be seen, but makes the key be there.
+	// AppendComma and AppendBare are two operators of Append. With the second
+	// an empty operand only makes the key exist.
 	AppendComma, AppendBare = Append(", "), Append("")
 )
 
-// Append joins value and operands with a separator between them. A missing
-// value is nothing, an empty one is something to put a separator behind.
+// Append returns an operator that joins value and operands with a separator. A
+// missing value is skipped; an empty one is followed by a separator.
 func Append(separator string) *Merger {
 	return &Merger{"append " + separator, func(value string, exists bool, operands []string) (string, error) {
 		return strings.Join(with(value, exists, operands), separator), nil
 	}}
 }
 
-// with lists the value, if any, and the operands.
+// with returns the value, if any, followed by the operands.
 func with(value string, exists bool, operands []string) []string {
 	if !exists {
 		return operands
@@ -60,16 +60,16 @@ func with(value string, exists bool, operands []string) []string {
 	return slices.Insert(slices.Clone(operands), 0, value)
 }
 
-// Number returns an int64 as Counter takes it.
+// Number encodes an int64 for Counter.
 func Number(n int64) string { return string(binary.LittleEndian.AppendUint64(nil, uint64(n))) }
 
 func counterFull(value string, exists bool, operands []string) (string, error) {
 	var sum int64
-	exact := true // sum is the sum so far
+	exact := true // sum is exact so far
 	all := with(value, exists, operands)
 	for _, s := range all {
 		if len(s) != 8 {
-			return "", fmt.Errorf("%w: a number of %d bytes", ErrMerge, len(s))
+			return "", fmt.Errorf("%w: a counter has 8 bytes, this one %d", ErrMerge, len(s))
 		}
 		n := parseNumber(s)
 		next := sum + n
@@ -82,7 +82,7 @@ func counterFull(value string, exists bool, operands []string) (string, error) {
 			total.Add(total, big.NewInt(parseNumber(s)))
 		}
 		if !total.IsInt64() {
-			return "", fmt.Errorf("%w: %v is no int64", ErrMerge, total)
+			return "", fmt.Errorf("%w: the sum %v overflows int64", ErrMerge, total)
 		}
 		sum = total.Int64()
 	}
@@ -97,8 +97,8 @@ func parseNumber(s string) int64 {
 	return int64(n)
 }
 
-// AppendSet writes a set: its elements ascending, each once, each after its
-// length as the shortest uvarint.
+// AppendSet appends a set: its elements in ascending order, each once, each
+// after its length as the shortest uvarint.
 func AppendSet(dst []byte, elements ...string) []byte {
 	elements = slices.Clone(elements)
 	slices.Sort(elements)
@@ -120,13 +120,13 @@ func unionFull(value string, exists bool, operands []string) (string, error) {
 	return string(AppendSet(nil, all...)), nil
 }
 
-// parseSet takes what AppendSet could have written and nothing else, which is
-// why it compares with that.
+// parseSet accepts only what AppendSet writes. It therefore encodes the set
+// again and compares.
 func parseSet(set string) (elements []string, err error) {
 	for rest := []byte(set); len(rest) > 0; {
 		n, size := binary.Uvarint(rest)
 		if size <= 0 || n > uint64(len(rest)-size) {
-			return nil, fmt.Errorf("%w: %q is no set", ErrMerge, set)
+			return nil, fmt.Errorf("%w: %q is not a set", ErrMerge, set)
 		}
 		end := size + int(n)
 		elements = append(elements, string(rest[size:end]))

@@ -1,33 +1,33 @@
-// Package testkit holds what the whole-engine tests share: a model of a
-// database that is too simple to be wrong, and a generator of operations. Only
-// test files import it.
+// Package testkit has a model of a database that is too simple to be wrong, and
+// a generator of operations, for the tests of the whole engine. Only test files
+// import it.
 //
-// The model keeps, for every key, the list of everything that was ever done to
-// it, and answers a read by walking that list back. It knows nothing of
-// memtables, tables, compaction or sequences. What it says is what the engine
-// means:
+// The model keeps every operation on every key, and answers a read by walking
+// that list back. It knows nothing of memtables, tables, compaction or
+// sequences. It defines what the engine must do:
 //
-//   - Put, Delete and SingleDelete hide all that is older. A SingleDelete is a
-//     Delete here; with it the caller promises that the key was put exactly
-//     once, and nothing else, since the last SingleDelete or DeleteRange, and
-//     MaySingleDelete says whether that holds.
-//   - DeleteRange is a Delete of every key there is in [lo, hi).
-//   - PutTTL is a Put up to its expiry, and a Delete for every read at or after
-//     it. This holds for the operands merged onto it too: they stay, and have
-//     then nothing under them. (That an operand should vanish with the value
-//     under it cannot be meant: whether it was written before or after the
-//     expiry is not known, so the answer would hang on when compaction came by.)
-//   - Merge adds an operand. Reading hands the newest thing that is no operand,
-//     and all operands since, to the merge operator at once. It may fail; then
-//     the key is there, reading its value is an error, and a later Put or
-//     Delete ends that. Whether a key is there needs no operator: Has and reads
-//     of keys only never fail for one.
-//   - The operations of one commit act one after the other.
-//   - A keyspace begins and ends at once and durably, outside commits. One that
-//     is created under the name of a dropped one is another, and empty.
+//   - Put, Delete and SingleDelete hide everything older. The model treats a
+//     SingleDelete as a Delete; with it the caller promises that the key was
+//     put exactly once, and nothing else, since the last SingleDelete or
+//     DeleteRange, and MaySingleDelete reports whether that holds.
+//   - DeleteRange is a Delete of every key in [lo, hi).
+//   - PutTTL is a Put until its expiry, and a Delete for every read at or
+//     after it. That also holds for operands merged onto it: they stay, and
+//     then have nothing under them. (They cannot vanish with the value:
+//     whether an operand was written before or after the expiry is not known,
+//     so the result would depend on when a compaction ran.)
+//   - Merge adds an operand. Reading passes the newest version that is not an
+//     operand, and all operands since, to the merge operator in one call. If
+//     that fails the key exists, reading its value is an error, and a later
+//     Put or Delete ends that. Existence needs no operator: Has and reads of
+//     keys only never fail because of one.
+//   - The operations of one commit take effect one after the other.
+//   - A keyspace is created and dropped at once and durably, outside commits.
+//     One created under the name of a dropped one is another keyspace, and
+//     empty.
 //
-// A read is made at a View: a commit and a time, both fixed when a snapshot, an
-// iterator or a transaction is taken.
+// A read has a View: a commit and a time, both fixed when a snapshot, an
+// iterator or a transaction begins.
 package testkit
 
 import (
@@ -36,14 +36,14 @@ import (
 	"sort"
 )
 
-// Default is the keyspace that every database has. It cannot be dropped.
+// Default is the default keyspace, which every database has. It cannot be
+// dropped.
 const Default = 0
 
-// Model is a database that remembers every version: the state after commit
-// number c, for any c, can be asked for. Commits are numbered from 1; 0 is the
-// empty database.
+// Model is a database that keeps every version, so that it can be read as of
+// any commit. Commits are numbered from 1; 0 is the empty database.
 type Model struct {
-	spaces []*space // by id, those that were dropped too
+	spaces []*space // by id, including dropped ones
 	log    [][]Op   // log[c-1] is commit c
 	asked  []asked  // by commits of transactions
 	now    int64    // milliseconds
@@ -52,13 +52,13 @@ type Model struct {
 // space is one keyspace.
 type space struct {
 	name   string
-	dead   bool     // it was dropped; what it held then is kept for transactions
-	merger *Merger  // nil: it takes no merges
-	keys   []*entry // sorted, every key that ever had a version
+	dead   bool     // it was dropped; its content is kept for transactions
+	merger *Merger  // nil if it takes no merges
+	keys   []*entry // every key that ever had a version, sorted
 	byKey  map[string]*entry
 }
 
-// entry is a key, and what was done to it, oldest first.
+// entry is a key and its versions, oldest first.
 type entry struct {
 	key     string
 	history []version
@@ -66,7 +66,7 @@ type entry struct {
 
 type version struct {
 	commit int
-	kind   Kind // DeleteRange leaves a version of each key there was
+	kind   Kind // a DeleteRange adds a version to each key that existed
 	value  string
 	expiry int64 // of a PutTTL
 }
@@ -75,7 +75,7 @@ func (op *Op) version(commit int) version {
 	return version{commit: commit, kind: op.kind(), value: op.Value, expiry: op.Expiry}
 }
 
-// View is what a read sees: the commits up to one, at one time.
+// View is what a read sees: the commits up to one, at a time.
 type View struct {
 	Commit int
 	Now    int64
@@ -88,8 +88,8 @@ func NewModel() *Model {
 	return m
 }
 
-// CreateKeyspace begins a keyspace, at once and durably, and returns its id.
-// Ids are never used again, names may be.
+// CreateKeyspace creates a keyspace, at once and durably, and returns its id.
+// Ids are never reused; names may be.
 func (m *Model) CreateKeyspace(name string, merger *Merger) int {
 	if _, live := m.Find(name); live {
 		panic(fmt.Sprintf("testkit: keyspace %q exists", name))
@@ -101,8 +101,8 @@ func (m *Model) CreateKeyspace(name string, merger *Merger) int {
 // NextKeyspace returns the number that the next keyspace gets.
 func (m *Model) NextKeyspace() int { return len(m.spaces) }
 
-// DropKeyspace ends a keyspace with all it holds, at once and durably, for
-// every view.
+// DropKeyspace drops a keyspace and its content, at once and durably, for every
+// view.
 func (m *Model) DropKeyspace(id int) {
 	if id == Default {
 		panic("testkit: the default keyspace cannot be dropped")
@@ -110,10 +110,11 @@ func (m *Model) DropKeyspace(id int) {
 	m.space(id).dead = true
 }
 
-// UseMerger gives a keyspace its merge operator; nil takes it away.
+// UseMerger sets the merge operator of a keyspace; nil removes it.
 func (m *Model) UseMerger(id int, merger *Merger) { m.space(id).merger = merger }
 
-// Keyspaces lists the ids of what exists, in the order of creation.
+// Keyspaces returns the ids of the existing keyspaces, in the order of
+// creation.
 func (m *Model) Keyspaces() []int {
 	var ids []int
 	for id, s := range m.spaces {
@@ -124,11 +125,10 @@ func (m *Model) Keyspaces() []int {
 	return ids
 }
 
-// Live reports whether a keyspace exists. All other methods are for those that
-// do.
+// Live reports whether a keyspace exists. All other methods require that.
 func (m *Model) Live(id int) bool { return id >= 0 && id < len(m.spaces) && !m.spaces[id].dead }
 
-// Find returns the keyspace of a name.
+// Find returns the id of the keyspace with a name.
 func (m *Model) Find(name string) (id int, ok bool) {
 	id = slices.IndexFunc(m.spaces, func(s *space) bool { return !s.dead && s.name == name })
 	return id, id >= 0
@@ -150,7 +150,7 @@ func (m *Model) space(id int) *space {
 // Now returns the time in milliseconds. It begins at 0.
 func (m *Model) Now() int64 { return m.now }
 
-// Advance moves the time on. It never goes back, not even in a crash.
+// Advance advances the time. It never goes back, not even in a crash.
 func (m *Model) Advance(milliseconds int64) {
 	if milliseconds < 0 {
 		panic("testkit: time goes forward only")
@@ -158,11 +158,11 @@ func (m *Model) Advance(milliseconds int64) {
 	m.now += milliseconds
 }
 
-// View returns the view of who reads now.
+// View returns the view of a read that begins now.
 func (m *Model) View() View { return View{m.Commits(), m.now} }
 
-// Commit applies operations atomically and returns the number of the commit.
-// It keeps the slice.
+// Commit applies operations atomically and returns the number of the commit. It
+// keeps the slice.
 func (m *Model) Commit(ops []Op) int {
 	m.log = append(m.log, ops)
 	for i := range ops {
@@ -189,7 +189,7 @@ func (m *Model) apply(commit int, op *Op) {
 	}
 }
 
-// entry returns the entry of a key, a new one when there is none.
+// entry returns the entry of a key, adding one if there is none.
 func (s *space) entry(key string) *entry {
 	e := s.byKey[key]
 	if e == nil {
@@ -205,7 +205,7 @@ func (s *space) search(key string) int {
 	return sort.Search(len(s.keys), func(i int) bool { return s.keys[i].key >= key })
 }
 
-// between lists the entries within a span, versions or not.
+// between returns the entries within a span, with or without versions.
 func (s *space) between(r Span) []*entry {
 	i, j := s.search(r.Lo), len(s.keys)
 	if !r.NoEnd {
@@ -217,15 +217,15 @@ func (s *space) between(r Span) []*entry {
 // Commits returns the number of the newest commit.
 func (m *Model) Commits() int { return len(m.log) }
 
-// Wrote reports whether some commit wrote to a keyspace.
+// Wrote reports whether any commit wrote to a keyspace.
 func (m *Model) Wrote(id int) bool {
 	return slices.ContainsFunc(m.log, func(ops []Op) bool {
 		return slices.ContainsFunc(ops, func(op Op) bool { return op.Keyspace == id })
 	})
 }
 
-// Truncate forgets every commit after number c, as a crash may. Keyspaces and
-// the time stay as they are.
+// Truncate removes every commit after number c, as a crash may. Keyspaces and
+// the time stay.
 func (m *Model) Truncate(c int) {
 	for _, s := range m.spaces {
 		for _, e := range s.keys {
@@ -245,7 +245,7 @@ func (e *entry) visible(commit int) []version {
 	return h[:sort.Search(len(h), func(i int) bool { return h[i].commit > commit })]
 }
 
-// under returns the index of the newest version that is no operand, or -1.
+// under returns the index of the newest version that is not an operand, or -1.
 func under(h []version) int {
 	i := len(h) - 1
 	for i >= 0 && h[i].kind == Merge {
@@ -254,8 +254,8 @@ func under(h []version) int {
 	return i
 }
 
-// resolve reads what a history, cut to what is visible, amounts to. When err
-// is not nil the key is there, and its value cannot be read.
+// resolve returns the value of a history, truncated to what is visible. If err
+// is not nil the key exists and its value cannot be read.
 func (s *space) resolve(h []version, now int64) (value string, exists bool, err error) {
 	i := under(h)
 	if i >= 0 && (h[i].kind == Put || h[i].kind == PutTTL && h[i].expiry > now) {
@@ -272,8 +272,8 @@ func (s *space) resolve(h []version, now int64) (value string, exists bool, err 
 	return value, true, err
 }
 
-// Lookup returns the value of a key. An error is that of the merge operator,
-// and wraps ErrMerge.
+// Lookup returns the value of a key. Errors come from the merge operator, and
+// wrap ErrMerge.
 func (m *Model) Lookup(v View, keyspace int, key string) (value string, exists bool, err error) {
 	s := m.space(keyspace)
 	e := s.byKey[key]
@@ -283,14 +283,15 @@ func (m *Model) Lookup(v View, keyspace int, key string) (value string, exists b
 	return s.resolve(e.visible(v.Commit), v.Now)
 }
 
-// Has reports whether a key is there, readable or not.
+// Has reports whether a key exists, readable or not.
 func (m *Model) Has(v View, keyspace int, key string) bool {
 	_, exists, _ := m.Lookup(v, keyspace, key)
 	return exists
 }
 
-// Get returns the value of a key of the default keyspace after commit at, now.
-// It is for tests that neither merge nor keep views over time.
+// Get returns the value of a key of the default keyspace after commit at, at
+// the current time. It is for tests that neither merge nor keep views while
+// time passes.
 func (m *Model) Get(key string, at int) (string, bool) {
 	value, exists, err := m.Lookup(View{at, m.now}, Default, key)
 	if err != nil {
@@ -300,27 +301,27 @@ func (m *Model) Get(key string, at int) (string, bool) {
 }
 
 // MaySingleDelete reports whether the promise of a SingleDelete holds for a key
-// after the newest commit and the operations ops, which come next: put exactly
-// once, and nothing else, since the last SingleDelete or DeleteRange or ever.
-// A Delete between is no good: a compaction drops it under the Put that
-// follows, and the SingleDelete and the Put, when they vanish together, would
-// uncover what was under it.
+// after the newest commit and ops, which come next: the key was put exactly
+// once, and nothing else, since the last SingleDelete or DeleteRange, or ever.
+// A Delete in between breaks it: a compaction may drop the Delete under the
+// later Put, and when the SingleDelete and that Put vanish together, they would
+// uncover what was under the Delete.
 func (m *Model) MaySingleDelete(ops []Op, keyspace int, key string) bool {
 	h := m.history(m.Commits(), ops, keyspace, key)
 	n := len(h)
 	return n > 0 && h[n-1].kind == Put && (n == 1 || h[n-2].kind == SingleDelete || h[n-2].kind == DeleteRange)
 }
 
-// history lists what was done to a key up to a commit, and then by the
-// operations of an overlay: not all of it, but all since before the newest that
-// is no operand, on which every answer hangs.
+// history returns the versions of a key up to a commit, followed by those of an
+// overlay. It returns only versions from the newest that is not an operand on,
+// which decide every read.
 func (m *Model) history(commit int, overlay []Op, keyspace int, key string) []version {
 	var h []version
 	if e := m.spaces[keyspace].byKey[key]; e != nil {
 		h = e.visible(commit)
 	}
 	from := max(0, under(h)-1)
-	h = slices.Clip(h[from:]) // what is appended must not reach the entry
+	h = slices.Clip(h[from:]) // appending must not change the entry
 	for i := range overlay {
 		op := &overlay[i]
 		switch {

@@ -2,7 +2,7 @@ package testkit
 
 import "fmt"
 
-// Kind is what an operation does.
+// Kind is a kind of operation.
 type Kind uint8
 
 // The kinds of operations.
@@ -13,24 +13,24 @@ const (
 	Merge
 	DeleteRange
 	PutTTL
-	kinds // how many there are
+	kinds // their number
 )
 
 var kindNames = [kinds]string{"put", "delete", "singledelete", "merge", "deleterange", "putttl"}
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Op is one operation of a commit. Those that are made by hand may say Delete
-// in place of a kind.
+// Op is one operation of a commit. Handwritten ones may set Delete instead of a
+// kind.
 type Op struct {
 	Kind     Kind
 	Delete   bool   // the kind is Delete
 	Keyspace int    // an id of the model
-	Key      string // of a DeleteRange: where it begins
+	Key      string // of a DeleteRange: its beginning
 	Value    string // of a Merge: the operand
-	Hi       string // of a DeleteRange: where it ends, exclusive
-	NoEnd    bool   // of a DeleteRange: it has no end, Hi is not looked at
-	Expiry   int64  // of a PutTTL: the first millisecond at which it is gone
+	Hi       string // of a DeleteRange: its end, exclusive
+	NoEnd    bool   // of a DeleteRange: it has no end, and Hi is ignored
+	Expiry   int64  // of a PutTTL: the first millisecond at which the value is gone
 }
 
 func (op *Op) kind() Kind {
@@ -40,7 +40,7 @@ func (op *Op) kind() Kind {
 	return op.Kind
 }
 
-// Span returns what the operation touches.
+// Span returns the keys that the operation touches.
 func (op *Op) Span() Span {
 	if op.kind() != DeleteRange {
 		return KeySpan(op.Key)
@@ -48,11 +48,11 @@ func (op *Op) Span() Span {
 	return Span{op.Key, op.Hi, op.NoEnd}
 }
 
-// Range returns the bounds of a DeleteRange as the engine takes them: nil is
-// no bound. It never says nil for the beginning, which is the empty key.
+// Range returns the bounds of a DeleteRange for the engine: a nil hi is no end.
+// lo is never nil, but may be the empty key.
 func (op *Op) Range() (lo, hi []byte) { return op.Span().Bounds() }
 
-// String returns how a failing test shows an operation.
+// String returns an operation as text for failing tests.
 func (op Op) String() string {
 	s := fmt.Sprintf("%v %d/%q", op.kind(), op.Keyspace, op.Key)
 	switch op.kind() {
@@ -69,7 +69,7 @@ func (op Op) String() string {
 	return s
 }
 
-// Span is the keys from Lo on and before Hi; with NoEnd, all from Lo on.
+// Span is the keys from Lo to before Hi or, with NoEnd, all keys from Lo on.
 type Span struct {
 	Lo, Hi string
 	NoEnd  bool
@@ -101,13 +101,13 @@ func (s Span) Bounds() (lo, hi []byte) {
 	return []byte(s.Lo), []byte(s.Hi)
 }
 
-// Empty reports that no key can be in it.
+// Empty reports whether the span has no keys.
 func (s Span) Empty() bool { return !s.NoEnd && s.Lo >= s.Hi }
 
-// Contains reports whether a key is in it.
+// Contains reports whether a key is in the span.
 func (s Span) Contains(key string) bool { return key >= s.Lo && (s.NoEnd || key < s.Hi) }
 
-// Overlaps reports whether a key could be in both.
+// Overlaps reports whether a key can be in both spans.
 func (s Span) Overlaps(o Span) bool {
 	return !s.Empty() && !o.Empty() && (s.NoEnd || o.Lo < s.Hi) && (o.NoEnd || s.Lo < o.Hi)
 }

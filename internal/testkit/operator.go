@@ -5,7 +5,8 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// Operator returns the public merge operator that m describes; nil if m is.
+// Operator returns the public merge operator that m describes, or nil if m is
+// nil.
 func (m *Merger) Operator() base.Merger {
 	switch m {
 	case nil:

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Row is a key and its value, or why the value cannot be read.
+// Row is a key and its value, or the error of reading it.
 type Row struct {
 	Key, Value string
 	Err        error
-	Expiry     int64 // when it is gone by itself; 0 = never
+	Expiry     int64 // when it expires; 0 for never
 }
 
-// String is for the messages of tests.
+// String returns a row as text for failing tests.
 func (r Row) String() string {
 	s := fmt.Sprintf("%+q=%+q", r.Key, r.Value)
 	if r.Expiry != 0 {
@@ -26,20 +26,20 @@ func (r Row) String() string {
 	return s
 }
 
-// Scan lists what is there within a span.
+// Scan returns the rows within a span.
 func (m *Model) Scan(v View, keyspace int, span Span) []Row {
 	return m.read(v, nil, Read{Keyspace: keyspace, Span: span})
 }
 
-// Rows lists what is there in the default keyspace after commit at within
-// [lo, hi), now; nil means unbounded. It is for tests that do not keep views
-// over time.
+// Rows returns the rows of the default keyspace in [lo, hi) after commit at, at
+// the current time; nil is no bound. It is for tests that do not keep views
+// while time passes.
 func (m *Model) Rows(lo, hi []byte, at int) []Row {
 	return m.Scan(View{at, m.now}, Default, NewSpan(lo, hi))
 }
 
-// KeysOnly returns what a scan of keys shows of rows: no values, and no errors of
-// them.
+// KeysOnly returns rows as a scan of keys does: without values and their
+// errors.
 func KeysOnly(rows []Row) []Row {
 	out := make([]Row, len(rows))
 	for i, r := range rows {
@@ -48,8 +48,8 @@ func KeysOnly(rows []Row) []Row {
 	return out
 }
 
-// Read is what to read: a span of a keyspace, from either end, up to a number
-// of rows. Limit 0 is no limit.
+// Read is a scan: a span of a keyspace, from either end, with at most Limit
+// rows. Limit 0 is no limit.
 type Read struct {
 	Keyspace int
 	Span     Span
@@ -58,9 +58,9 @@ type Read struct {
 	KeysOnly bool
 }
 
-// read lists what is there at a view, with operations on top of it.
+// read returns the rows at a view, with operations on top of it.
 func (m *Model) read(v View, overlay []Op, r Read) []Row {
-	s := m.spaces[r.Keyspace] // also for a transaction that read what was dropped since
+	s := m.spaces[r.Keyspace] // also of a keyspace that was dropped after the transaction began
 	entries := s.between(r.Span)
 	if len(overlay) > 0 {
 		entries = withOverlay(entries, overlay, r)
@@ -113,16 +113,16 @@ func withOverlay(entries []*entry, overlay []Op, r Read) []*entry {
 	return entries
 }
 
-// Cursor walks over rows as an iterator must. A row with an error stops it:
-// there is no row then, Next and Prev do nothing, and First, Last and the
-// seeks begin afresh.
+// Cursor walks rows as an iterator must. A row with an error stops it: there is
+// then no current row, Next and Prev do nothing, and First, Last and the seeks
+// begin again.
 type Cursor struct {
 	rows []Row
 	at   int // -1 before the first, len(rows) after the last
 	used bool
 }
 
-// NewCursor returns a cursor that stands nowhere.
+// NewCursor returns an unpositioned cursor.
 func NewCursor(rows []Row) *Cursor { return &Cursor{rows: rows} }
 
 // First moves to the first row.
@@ -141,7 +141,7 @@ func (c *Cursor) search(key string) int {
 	return sort.Search(len(c.rows), func(i int) bool { return c.rows[i].Key >= key })
 }
 
-// Next moves on.
+// Next moves to the next row.
 func (c *Cursor) Next() bool {
 	switch {
 	case c.Err() != nil:
@@ -152,7 +152,7 @@ func (c *Cursor) Next() bool {
 	return c.to(min(c.at+1, len(c.rows)))
 }
 
-// Prev moves back.
+// Prev moves to the previous row.
 func (c *Cursor) Prev() bool {
 	switch {
 	case c.Err() != nil:
@@ -163,7 +163,7 @@ func (c *Cursor) Prev() bool {
 	return c.to(max(c.at-1, -1))
 }
 
-// Row returns the current row; false when there is none.
+// Row returns the current row, or false when there is none.
 func (c *Cursor) Row() (Row, bool) {
 	if !c.on() || c.Err() != nil {
 		return Row{}, false

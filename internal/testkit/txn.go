@@ -3,8 +3,8 @@ package testkit
 import "slices"
 
 // Txn is an optimistic transaction: it reads the database as it was when the
-// transaction began with its own operations on top, and notes what it read, so
-// that a test can say whether its commit must conflict.
+// transaction began, with its own operations on top, and records what it read,
+// so that tests can check whether its commit must conflict.
 type Txn struct {
 	m         *Model
 	view      View
@@ -13,24 +13,24 @@ type Txn struct {
 	forUpdate []keyRef
 }
 
-// txnRead is a read that was made, and its answer.
+// txnRead is a read and its result.
 type txnRead struct {
 	read    Read
-	overlay []Op // the own operations at that time
+	overlay []Op // the transaction's operations at that time
 	rows    []Row
-	seen    Span // what of the span the answer hangs on
+	seen    Span // the part of the span that the result depends on
 }
 
 // Begin begins a transaction, now.
 func (m *Model) Begin() *Txn { return &Txn{m: m, view: m.View()} }
 
-// View returns what the transaction sees beneath its own operations.
+// View returns what the transaction sees under its own operations.
 func (t *Txn) View() View { return t.view }
 
-// Ops lists its operations. The caller must not change it.
+// Ops returns its operations. Callers must not change the slice.
 func (t *Txn) Ops() []Op { return t.ops }
 
-// Write adds an operation. A DeleteRange of nothing is none.
+// Write adds an operation. It ignores a DeleteRange of an empty span.
 func (t *Txn) Write(op Op) {
 	if !op.Span().Empty() {
 		t.ops = append(t.ops, op)
@@ -40,11 +40,11 @@ func (t *Txn) Write(op Op) {
 // Savepoint returns a mark for RollbackTo.
 func (t *Txn) Savepoint() int { return len(t.ops) }
 
-// RollbackTo takes back the operations since a savepoint. What was read stays
-// read.
+// RollbackTo removes the operations since a savepoint. Reads stay recorded.
 func (t *Txn) RollbackTo(savepoint int) { t.ops = t.ops[:savepoint:savepoint] }
 
-// overlay returns the operations so far, safe from later ones.
+// overlay returns a slice of the current operations that later ones do not
+// change.
 func (t *Txn) overlay() []Op { return slices.Clip(t.ops) }
 
 // Lookup reads a key.
@@ -56,19 +56,19 @@ func (t *Txn) Lookup(keyspace int, key string) (value string, exists bool, err e
 	return rows[0].Value, true, rows[0].Err
 }
 
-// Has reads whether a key is there.
+// Has reads whether a key exists.
 func (t *Txn) Has(keyspace int, key string) bool {
 	return len(t.Scan(Read{Keyspace: keyspace, Span: KeySpan(key), KeysOnly: true})) > 0
 }
 
-// LookupForUpdate reads a key as if it were written too.
+// LookupForUpdate reads a key as if it were also written.
 func (t *Txn) LookupForUpdate(keyspace int, key string) (value string, exists bool, err error) {
 	t.forUpdate = append(t.forUpdate, keyRef{keyspace, key})
 	return t.Lookup(keyspace, key)
 }
 
-// Scan reads. It ends at the first row that cannot be read, which is the last
-// one it returns.
+// Scan reads rows. It ends at the first row that cannot be read, which is the
+// last one it returns.
 func (t *Txn) Scan(r Read) []Row { return t.scan(r, t.overlay()) }
 
 func (t *Txn) scan(r Read, overlay []Op) []Row {
@@ -85,7 +85,8 @@ func (t *Txn) scan(r Read, overlay []Op) []Row {
 	return rows
 }
 
-// answer returns what a read returns, and whether it ended before its span did.
+// answer returns the result of a read, and whether it ended before its span
+// did.
 func (t *Txn) answer(v View, r Read, overlay []Op) (rows []Row, ended bool) {
 	rows = t.m.read(v, overlay, r)
 	if i := slices.IndexFunc(rows, func(r Row) bool { return r.Err != nil }); i >= 0 {
@@ -94,8 +95,8 @@ func (t *Txn) answer(v View, r Read, overlay []Op) (rows []Row, ended bool) {
 	return rows, r.Limit > 0 && len(rows) == r.Limit
 }
 
-// Commit makes the operations of the transaction the next commit, conflict or
-// not.
+// Commit makes the operations of the transaction the next commit, whether it
+// conflicts or not.
 func (t *Txn) Commit() int {
 	n := t.m.Commit(t.ops)
 	if len(t.ops) > 0 && len(t.forUpdate) > 0 {
@@ -104,7 +105,7 @@ func (t *Txn) Commit() int {
 	return n
 }
 
-// Verdict is what a commit of a transaction does.
+// Verdict says how a commit of a transaction must end.
 type Verdict int
 
 // The verdicts, in order.
@@ -114,25 +115,26 @@ const (
 	MustConflict                // a commit would break the isolation level
 )
 
-// Serializable judges a commit of the transaction, now, at the serializable
-// level.
+// Serializable returns the verdict on a commit of the transaction now, at the
+// serializable level.
 //
-// It must conflict if one of its reads, made again now with the same own
-// operations on top, would have another answer: another row, value or error, a
-// row more or less. (Only then: if every answer is the same the transaction
-// could have run as a whole now.)
+// It must conflict if one of its reads, repeated now with the same operations
+// on top, has another result: another row, value or error, a row more or less.
+// (Only then: if every result is the same the transaction could have run as a
+// whole now.)
 //
-// It must not conflict if no commit since its snapshot wrote, with whatever
+// It must not conflict if no commit since its snapshot wrote, to whatever
 // effect, a key or a range that overlaps what it read; nor if it writes
-// nothing. A scan has read as far as it came: up to its last row if it ended
-// by its limit or by an error, else the whole span. What it only wrote is not
-// read, so two blind writes never conflict. The time does not conflict: its
-// reads are made again at the time of its snapshot.
+// nothing. A scan has read as far as it went: up to its last row if it ended by
+// its limit or by an error, else the whole span. Keys that it only wrote are
+// not read, so two blind writes never conflict. Time does not conflict: the
+// reads are repeated at the time of its snapshot.
 //
-// In between it may: what it read was written, and is the same.
+// Otherwise it may conflict: what it read was written, but reads the same.
 //
-// A keyspace that was dropped since is as it was then: dropping is no write,
-// what was committed before it is. A commit into one fails for a reason of its own.
+// A keyspace that was dropped since is read as it was then: dropping is not a
+// write, but earlier commits to it are. A commit into one fails for another
+// reason.
 func (t *Txn) Serializable() Verdict {
 	verdict := MustCommit
 	for _, r := range t.reads {
@@ -150,21 +152,21 @@ func (t *Txn) Serializable() Verdict {
 	return max(verdict, t.locks())
 }
 
-// SnapshotIsolation judges a commit of the transaction, now, at the level of
-// snapshot isolation, where reads do not count.
+// SnapshotIsolation returns the verdict on a commit of the transaction now, at
+// the level of snapshot isolation, where reads do not count.
 //
-// It must conflict if a key that it wrote (deleted within a range too, but not
-// one that it only merged into, which loses nothing) or read for update was
-// changed by a commit since its snapshot: one that reads differently now, at
-// the time of the snapshot.
+// It must conflict if a commit since its snapshot changed a key that it wrote
+// (deleted within a range too, but not only merged into, which loses nothing)
+// or read for update: the key reads differently now, at the time of the
+// snapshot.
 //
-// It must conflict too if a transaction that committed since its snapshot, and
-// wrote something, read for update what it writes.
+// It must also conflict if a transaction that committed since its snapshot, and
+// wrote something, read for update what this one writes.
 //
-// It must not conflict if no commit since its snapshot wrote, with whatever
+// It must not conflict if no commit since its snapshot wrote, to whatever
 // effect, a key or range that overlaps one it wrote or a key it read for
-// update, and none read for update what it wrote. In between it may. One that
-// writes nothing need not conflict.
+// update, and none read for update what it wrote. Otherwise it may. A
+// transaction that writes nothing need not conflict.
 func (t *Txn) SnapshotIsolation() Verdict {
 	verdict := t.locks()
 	for i := range t.ops {
@@ -191,8 +193,8 @@ func (t *Txn) SnapshotIsolation() Verdict {
 	return verdict
 }
 
-// locks reports that a key that was read for update may conflict: if it was
-// written, even for a transaction that writes nothing.
+// locks returns MayConflict if a key that was read for update was written
+// since, even for a transaction that writes nothing.
 func (t *Txn) locks() Verdict {
 	for _, k := range t.forUpdate {
 		if t.written(k.keyspace, KeySpan(k.key)) {
@@ -202,8 +204,8 @@ func (t *Txn) locks() Verdict {
 	return MustCommit
 }
 
-// askedFor reports whether a commit since the snapshot read for update a key of a
-// span.
+// askedFor reports whether a commit since the snapshot read a key of a span for
+// update.
 func (t *Txn) askedFor(keyspace int, span Span) bool {
 	for _, a := range t.m.asked {
 		for _, k := range a.keys {

@@ -1,9 +1,9 @@
 package testkit
 
-// TxnCursor walks over a span of a transaction as an iterator must. Each move
-// reads no more than it takes to find one row, so that the transaction has read
-// what was walked over and nothing else. It sees the operations that the
-// transaction had when the cursor was made, and no later ones.
+// TxnCursor walks a span of a transaction as an iterator must. Each move reads
+// only as far as the next row, so that the transaction has read what was walked
+// over and nothing else. It sees the operations that the transaction had when
+// the cursor was made.
 type TxnCursor struct {
 	t       *Txn
 	read    Read // the whole span
@@ -22,7 +22,7 @@ const (
 	stopped // by a row that cannot be read
 )
 
-// Cursor returns a cursor over a span that stands nowhere.
+// Cursor returns an unpositioned cursor over a span.
 func (t *Txn) Cursor(keyspace int, span Span, keysOnly bool) *TxnCursor {
 	r := Read{Keyspace: keyspace, Span: span, Limit: 1, KeysOnly: keysOnly}
 	return &TxnCursor{t: t, read: r, overlay: t.overlay()}
@@ -40,7 +40,7 @@ func (c *TxnCursor) SeekGE(key string) bool { return c.forward(key) }
 // SeekLT moves to the last row before key.
 func (c *TxnCursor) SeekLT(key string) bool { return c.back(Span{Hi: key}) }
 
-// Next moves on.
+// Next moves to the next row.
 func (c *TxnCursor) Next() bool {
 	switch c.place {
 	case onRow:
@@ -51,7 +51,7 @@ func (c *TxnCursor) Next() bool {
 	return false
 }
 
-// Prev moves back.
+// Prev moves to the previous row.
 func (c *TxnCursor) Prev() bool {
 	switch c.place {
 	case onRow:
@@ -62,7 +62,7 @@ func (c *TxnCursor) Prev() bool {
 	return false
 }
 
-// Row returns the current row; false when there is none.
+// Row returns the current row, or false when there is none.
 func (c *TxnCursor) Row() (Row, bool) {
 	if c.place != onRow {
 		return Row{}, false
@@ -85,7 +85,7 @@ func (c *TxnCursor) forward(key string) bool {
 	return c.find(r, after)
 }
 
-// back finds the last row of the span that ends where to does.
+// back finds the last row of the span that ends where to ends.
 func (c *TxnCursor) back(to Span) bool {
 	r := c.read
 	r.Reverse = true
