@@ -1,7 +1,7 @@
 package main
 
-// arena hands out copies of byte slices that live until reset. It is for
-// drivers whose engine keeps the caller's slices until the commit.
+// arena makes copies of byte slices that live until reset. It is for drivers of
+// engines that keep the caller's slices until the commit.
 type arena struct {
 	blocks [][]byte // full ones; kept until reset because copies point into them
 	buf    []byte

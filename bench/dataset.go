@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// The data set, and what is known about it while the engines work on it.
+// This file defines the data set, and keeps what is known about it while the
+// engines work on it.
 //
 // Record i has the key hex(mix(i + seed)): 16 bytes, distinct, and in random
 // order when i counts up. Its value at version n is derived from the key and n
@@ -18,10 +19,10 @@ import (
 //	words 1..    mix(word 0 + j*golden), until about half the value is filled
 //	the rest     those words again, from the start (the compressible half)
 //
-// versions[i] is the newest acked version of record i, 0 while there is none.
-// One goroutine at a time writes a record (workloads give each its own share),
-// so the value that a read returns must lie between the version acked before
-// the read began and the one after the version acked when it ended.
+// versions[i] is the newest acked version of record i, or 0. One goroutine at a
+// time writes a record (workloads give each goroutine its own share), so the
+// value that a read returns must be between the version acked before the read
+// began and the one after the version acked when it ended.
 
 const (
 	keySize  = 16
@@ -38,7 +39,7 @@ type dataset struct {
 	valueSize int    // immutable, a minimum of 16
 	words     int    // immutable: distinct 8-byte words of a value
 
-	versions []atomic.Uint32 // acked version by record
+	versions []atomic.Uint32 // acked versions by record
 }
 
 func newDataset(seed uint64, valueSize, capacity int) *dataset {
@@ -48,7 +49,7 @@ func newDataset(seed uint64, valueSize, capacity int) *dataset {
 	}
 }
 
-// mix returns the finaliser of splitmix64 (Steele, Lea, Flood 2014), a bijection.
+// mix is the finaliser of splitmix64 (Steele, Lea, Flood 2014), a bijection.
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
@@ -107,8 +108,8 @@ func word(word0 uint64, j int) uint64 {
 	return mix(word0 + uint64(j)*golden)
 }
 
-// value writes the value of the record with this hash; len(dst) is valueSize
-// rounded up to 8, and the result the first valueSize bytes of it.
+// value writes the value of the record with this hash. len(dst) is valueSize
+// rounded up to 8; the result is its first valueSize bytes.
 func (d *dataset) value(dst []byte, hash uint64, version uint32) []byte {
 	w0 := d.word0(hash, version)
 	random := d.words * 8
@@ -124,9 +125,9 @@ func (d *dataset) value(dst []byte, hash uint64, version uint32) []byte {
 func (d *dataset) valueBuffer() []byte { return make([]byte, (d.valueSize+7)&^7) }
 
 // checkValue checks a value that was read while versions lo to hi were
-// possible. Its length, first and last word are always checked, all of it when
-// full is set: workloads set it for one read in 16, so that checking long
-// values does not become what is measured.
+// possible. It always checks the length and the first and last word, and
+// everything if full is set: workloads set it for one read in 16, so that they
+// do not measure the checking of long values.
 func (d *dataset) checkValue(hash uint64, v []byte, lo, hi uint32, full bool) error {
 	if len(v) != d.valueSize {
 		return fmt.Errorf("%w: key %016x: value of %d bytes, want %d", errWrong, hash, len(v), d.valueSize)
@@ -146,8 +147,8 @@ func (d *dataset) checkValue(hash uint64, v []byte, lo, hi uint32, full bool) er
 	return nil
 }
 
-// checkBytes compares every byte with the value that was written. Values are a
-// repetition of their first words, so the rest is compared with what precedes.
+// checkBytes compares every byte with the value that was written. Values repeat
+// their first words, so the rest is compared with the bytes before it.
 func (d *dataset) checkBytes(hash uint64, v []byte, version uint32) error {
 	w0 := d.word0(hash, version)
 	random := min(d.words*8, len(v)&^7)
@@ -164,9 +165,9 @@ func (d *dataset) checkBytes(hash uint64, v []byte, version uint32) error {
 	return nil
 }
 
-// rowSum folds a row to a number. A scan adds them up and compares with the
-// sum over the records: with the count and the order it proves the very set of
-// rows and their versions, at about 2 ns a row.
+// rowSum folds a row to a number. A scan adds them up and compares the sum with
+// that over the records: together with the count and the order it proves the
+// exact set of rows and versions, at about 2 ns a row.
 func rowSum(keyHead, keyTail, word0 uint64) uint64 {
 	return bits.RotateLeft64(keyHead*golden^keyTail, 17) + word0
 }
@@ -175,7 +176,7 @@ func (d *dataset) rowSumOf(key []byte, word0 uint64) uint64 {
 	return rowSum(binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:]), word0)
 }
 
-// totals returns what a scan of everything must find.
+// totals returns the rows and the sum that a scan of everything must find.
 func (d *dataset) totals() (rows, sum uint64) {
 	var buf [keySize]byte
 	for i := range d.versions {
@@ -191,22 +192,22 @@ func (d *dataset) totals() (rows, sum uint64) {
 	return rows, sum
 }
 
-// hexHash is parseKey for a key already known to be one: a wrong byte gives a
-// wrong hash, and no error. It works on 8 digits at a time (about 3 ns a key).
+// hexHash is parseKey for a valid key: a wrong byte gives a wrong hash and no
+// error. It works on 8 digits at a time (about 3 ns a key).
 func hexHash(key []byte) uint64 {
 	return uint64(hexWord(binary.BigEndian.Uint64(key)))<<32 | uint64(hexWord(binary.BigEndian.Uint64(key[8:])))
 }
 
 func hexWord(x uint64) uint32 {
-	// A digit's low nibble is its value for '0' to '9', and 9 less for 'a' to 'f'.
+	// A digit's low nibble is its value for '0' to '9', and 9 less for 'a' to
+	// 'f'.
 	x = x&0x0f0f0f0f0f0f0f0f + 9*(x>>6&0x0101010101010101)
 	x = (x | x>>4) & 0x00ff00ff00ff00ff
 	x = (x | x>>8) & 0x0000ffff0000ffff
 	return uint32(x | x>>16)
 }
 
-// belongs reports whether a row's key and the first word of its value go
-// together.
+// belongs reports whether a row's key and the first word of its value match.
 func (d *dataset) belongs(key []byte, word0 uint64) bool {
 	version := word0 - d.word0(hexHash(key), 0)
 	return version > 0 && version < 1<<32

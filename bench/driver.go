@@ -7,39 +7,40 @@ import (
 	"strings"
 )
 
-// This file is the whole of what the program asks of an engine. Store is what
-// every engine offers, so that no workload can lean on a feature that only one of
-// them has; what some have beside it, and the workloads that need it, are named
-// by a Feature.
+// This file defines everything that the program asks of an engine. Store is
+// what every engine offers, so that no workload can use a feature that only one
+// of them has; further abilities of some engines, and the workloads that need
+// them, are named by a Feature.
 
 // Class is what an acknowledged commit has survived. Engines are compared only
 // within one class.
 type Class string
 
 const (
-	// Relaxed: acked from the log's memory, handed to the operating system
+	// Relaxed acks from the log's memory, which reaches the operating system
 	// within a few milliseconds. A kill may lose those.
 	Relaxed Class = "relaxed"
-	// Buffered: acked once handed to the operating system. A kill loses
+	// Buffered acks once the log is with the operating system. A kill loses
 	// nothing, a power cut may.
 	Buffered Class = "buffered"
-	// Sync: acked once on the device.
+	// Sync acks once the log is on the device.
 	Sync Class = "sync"
 )
 
-// StoreOptions is what a driver may know when it opens a store.
+// StoreOptions are the options of a driver that opens a store.
 type StoreOptions struct {
 	Dir      string
 	Class    Class
 	Cache    int64 // bytes for cached pages or blocks
 	Memtable int64 // bytes of one memtable
-	Syncers  int   // goroutines that will commit at once
-	// Conflicts says that transactions of several goroutines will touch the same
-	// keys, so that an engine which can do without looking for conflicts must not.
+	Syncers  int   // goroutines that will commit at the same time
+	// Conflicts is set if transactions of several goroutines will touch the
+	// same keys, so that an engine that can skip looking for conflicts must
+	// not.
 	Conflicts bool
 }
 
-// Feature is what not every engine has.
+// Feature is an ability that not every engine has.
 type Feature string
 
 const (
@@ -54,10 +55,10 @@ type Driver struct {
 	Module string // path of the engine's Go module, for its version
 	// Open opens or creates the store. It is called in a process of its own.
 	Open func(StoreOptions) (Store, error)
-	// Ack says in a few words what an acked commit of this engine has
-	// survived in a class; empty when the engine has no such mode.
+	// Ack describes what an acked commit of this engine has survived in a
+	// class; empty if the engine has no such mode.
 	Ack map[Class]string
-	// Has names what its store offers beside Store.
+	// Has lists the features of the store.
 	Has []Feature
 }
 
@@ -66,52 +67,52 @@ func (d *Driver) offers(st *Stage) bool {
 	return st.Feature == "" || slices.Contains(d.Has, st.Feature)
 }
 
-// Store is an open engine. Put, Get, NewBatch and NewIter may be called from
-// many goroutines; Settle and Close only while no other call runs.
+// Store is an open engine. Put, Get, NewBatch and NewIter may be called
+// concurrently; Settle and Close only while no other call runs.
 type Store interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error
-	// Get returns the value of key; it may use the memory of dst, and may
-	// return memory of its own. The result is the caller's until the next Get
-	// with the same dst.
+	// Get returns the value of key. It may use the memory of dst, or return
+	// other memory. The result is the caller's until the next Get with the same
+	// dst.
 	Get(dst, key []byte) (value []byte, found bool, err error)
 	NewBatch() Batch
 	NewIter(IterOptions) (Iter, error)
-	// Settle flushes, compacts all, and returns when nothing is left to do in
-	// the background.
+	// Settle flushes and compacts everything, and returns when no work is left
+	// in the background.
 	Settle() error
 	Close() error
 }
 
-// Transactor is a store with transactions over any keys: each behaves as if it
-// ran alone.
+// Transactor is a store with transactions over any keys, each of which behaves
+// as if it ran alone.
 type Transactor interface {
-	// Transact runs fn in a transaction and commits it, again and again until
-	// no conflict prevents that. conflicts counts how often one did.
+	// Transact runs fn in a transaction and commits it, and repeats that until
+	// no conflict prevents it. conflicts is how often one did.
 	Transact(fn func(Tx) error) (conflicts int, err error)
 }
 
-// Tx is a transaction. Keys and values that were put must stay as they are until
-// the transaction ends.
+// Tx is a transaction. Keys and values that were put must not change until the
+// transaction ends.
 type Tx interface {
-	Get(dst, key []byte) (value []byte, found bool, err error) // as Store.Get
+	Get(dst, key []byte) (value []byte, found bool, err error) // see Store.Get
 	Put(key, value []byte) error
 }
 
-// RangeDeleter is a store that removes a range of keys, lo <= key < hi, with one
-// entry, and not one by one.
+// RangeDeleter is a store that removes a range of keys, lo <= key < hi, with
+// one entry, not key by key.
 type RangeDeleter interface {
 	DeleteRange(lo, hi []byte) error
 }
 
-// Adder is a store whose merge operator adds to a counter, 8 bytes in
+// Adder is a store whose merge operator adds to a counter, 8 bytes
 // little-endian, without reading it.
 type Adder interface {
 	Add(key []byte, delta int64) error
 }
 
-// Batch gathers writes that are committed at once. It is reused: Commit leaves
-// it empty. The caller may change key and value after Put returned.
+// Batch gathers writes for one commit. Commit empties it for reuse. The caller
+// may change key and value after Put has returned.
 type Batch interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error
@@ -120,8 +121,8 @@ type Batch interface {
 
 // IterOptions are hints that engines document as tuning.
 type IterOptions struct {
-	Reverse bool // Last and Prev will be used, and not First and Next
-	Rows    int  // rows that will be read after one positioning; 0: all
+	Reverse bool // Last and Prev will be used, not First and Next
+	Rows    int  // rows that will be read after one positioning; 0 for all
 }
 
 // Iter walks rows in key order over one state of the store. Key and Value are
@@ -138,8 +139,8 @@ type Iter interface {
 	Close() error
 }
 
-// drivers holds the engines in the program, in the order of the tables. The
-// drivers register themselves, so that one behind a build tag needs no edit
+// drivers are the engines in the program, in the order of the tables. They
+// register themselves, so that one behind a build tag needs no change
 // elsewhere.
 var drivers []*Driver
 
@@ -173,8 +174,8 @@ func findDriver(name string) (*Driver, error) {
 	return nil, fmt.Errorf("unknown engine %q; this build has %s", name, strings.Join(driverNames(), ", "))
 }
 
-// Version returns the version of the engine's module that is linked in, which for
-// seerdb is the source beside this module.
+// Version returns the version of the engine's linked module; that of seerdb is
+// the source beside this module.
 func (d *Driver) Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

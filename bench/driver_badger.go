@@ -6,8 +6,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Badger. Its log is a mapped file: without SyncWrites a commit lies in the
-// page cache when it is acked, so a kill loses nothing, and its weakest class is
+// Badger. Its log is a mapped file: without SyncWrites a commit is in the page
+// cache when it is acked, so a kill loses nothing, and its weakest class is
 // Buffered. With SyncWrites it acks after msync.
 
 func init() {
@@ -33,7 +33,7 @@ func badgerOptions(o StoreOptions) badger.Options {
 		WithMemTableSize(o.Memtable).
 		WithBlockCacheSize(o.Cache).
 		WithValueThreshold(min(1<<20, o.Memtable/10)). // the default, unless the memtable is too small for it
-		WithDetectConflicts(o.Conflicts).              // where no other engine looks for them, it need not
+		WithDetectConflicts(o.Conflicts).              // it need not look for them where no other engine does
 		WithMetricsEnabled(false).
 		WithLogger(nil)
 }
@@ -72,7 +72,7 @@ func (s *badgerStore) Get(dst, key []byte) ([]byte, bool, error) {
 	return badgerTx{txn}.Get(dst, key)
 }
 
-// Transact tries again at once after a conflict, as nothing else is advised.
+// Transact tries again at once after a conflict: Badger documents no other way.
 func (s *badgerStore) Transact(fn func(Tx) error) (conflicts int, err error) {
 	for ; ; conflicts++ {
 		err := s.transact(fn)
@@ -109,7 +109,7 @@ func (t badgerTx) Get(dst, key []byte) ([]byte, bool, error) {
 
 func (s *badgerStore) NewBatch() Batch { return &badgerBatch{s: s} }
 
-// badgerBatch is a transaction, because Badger's WriteBatch may be split in
+// badgerBatch is a transaction, because Badger's WriteBatch may be split into
 // several commits. A transaction keeps the slices until Commit.
 type badgerBatch struct {
 	s     *badgerStore
@@ -154,8 +154,8 @@ func (s *badgerStore) NewIter(o IterOptions) (Iter, error) {
 	return &badgerIter{txn: txn, it: txn.NewIterator(io)}, nil
 }
 
-// badgerIter goes one way only, as chosen when it was made: First and Next, or
-// Last and Prev.
+// badgerIter goes in one direction only, chosen when it is made: First and
+// Next, or Last and Prev.
 type badgerIter struct {
 	txn   *badger.Txn
 	it    *badger.Iterator

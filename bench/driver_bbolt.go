@@ -6,10 +6,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// bbolt, a B+tree in a mapped file. Without sync it hands the pages of every
+// bbolt, a B+tree in a mapped file. Without sync it passes the pages of every
 // commit to the operating system (a kill loses nothing), but a power cut may
-// leave a file that cannot be opened. One goroutine commits with Update; where
-// many commit at once, with Batch, as its documentation advises.
+// leave a file that cannot be opened. A single committer uses Update;
+// concurrent ones use Batch, as its documentation advises.
 
 var boltBucket = []byte("b")
 
@@ -29,8 +29,8 @@ func init() {
 
 type boltStore struct {
 	db *bbolt.DB
-	// syncers is how many goroutines commit at once; more than one makes Put
-	// join others in a batch. Changed only while no other call runs.
+	// syncers is how many goroutines commit concurrently; more than one makes
+	// Put join others in a batch. Changed only while no other call runs.
 	syncers int
 }
 
@@ -55,7 +55,7 @@ func openBolt(o StoreOptions) (Store, error) {
 	return s, nil
 }
 
-// SetSyncers makes a batch leave as soon as all committers are in it, and not
+// SetSyncers makes a batch commit as soon as all committers are in it, and not
 // only after the default 10 ms.
 func (s *boltStore) SetSyncers(n int) {
 	s.syncers = n
@@ -77,7 +77,7 @@ func (s *boltStore) write(fn func(*bbolt.Tx) error) error {
 	return s.db.Update(fn)
 }
 
-// Transact: there is one writer at a time, so nothing conflicts.
+// Transact has no conflicts: there is one writer at a time.
 func (s *boltStore) Transact(fn func(Tx) error) (int, error) {
 	return 0, s.write(func(tx *bbolt.Tx) error { return fn(boltTx{tx.Bucket(boltBucket)}) })
 }
@@ -170,7 +170,7 @@ func (i *boltIter) Value() []byte          { return i.value }
 func (i *boltIter) Err() error             { return nil }
 func (i *boltIter) Close() error           { return i.tx.Rollback() }
 
-// Settle: a B+tree has nothing to settle.
+// Settle does nothing: a B+tree has no background work.
 func (s *boltStore) Settle() error { return nil }
 
 func (s *boltStore) Close() error { return s.db.Close() }

@@ -9,9 +9,9 @@ import (
 )
 
 // goleveldb writes every commit to the log file before it acks, so its weakest
-// class is Buffered; under Relaxed it gives more than was asked. Its transactions
-// shut out all other writers and go past the log straight to tables: they are
-// for bulk loads, and not counted as transactions here.
+// class is Buffered; under Relaxed it gives more than was asked for. Its
+// transactions exclude all other writers and bypass the log: they are for bulk
+// loads, and do not count as transactions here.
 
 func init() {
 	register(&Driver{
@@ -49,7 +49,7 @@ func (s *levelStore) Put(key, value []byte) error { return s.db.Put(key, value, 
 func (s *levelStore) Delete(key []byte) error     { return s.db.Delete(key, s.wo) }
 
 func (s *levelStore) Get(_, key []byte) ([]byte, bool, error) {
-	v, err := s.db.Get(key, nil) // a copy already
+	v, err := s.db.Get(key, nil) // already a copy
 	if err == leveldb.ErrNotFound {
 		return nil, false, nil
 	}
@@ -95,7 +95,8 @@ func (i levelIter) Close() error {
 	return err
 }
 
-// Settle: CompactRange flushes the memtable and waits for its compactions.
+// Settle uses CompactRange, which flushes the memtable and waits for its
+// compactions.
 func (s *levelStore) Settle() error { return s.db.CompactRange(util.Range{}) }
 
 func (s *levelStore) Close() error { return s.db.Close() }

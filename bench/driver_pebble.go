@@ -24,8 +24,8 @@ var pebbleAck = map[Class]string{
 	Sync:     "Sync: fdatasync",
 }
 
-// Pebble has no transactions: an indexed batch reads its own writes, and looks
-// for no conflicts.
+// pebbleHas lacks transactions: an indexed batch reads its own writes, but does
+// not look for conflicts.
 var pebbleHas = []Feature{RangeDeletes, MergeOperator}
 
 func init() {
@@ -90,7 +90,7 @@ func (s *pebbleStore) Add(key []byte, delta int64) error {
 	return s.db.Merge(key, operand[:], s.wo)
 }
 
-// pebbleCounter adds 64-bit integers, in whatever order they come.
+// pebbleCounter adds 64-bit integers, in any order.
 var pebbleCounter = &pebble.Merger{
 	Name: "bench.counter",
 	Merge: func(_, value []byte) (pebble.ValueMerger, error) {
@@ -177,9 +177,8 @@ func (s *pebbleStore) Settle() error {
 
 func (s *pebbleStore) Close() error { return s.db.Close() }
 
-// unsyncedLogFS makes a commit with Sync return once the log record was handed
-// to the operating system: Pebble has no such mode of its own, and NoSync
-// promises less.
+// unsyncedLogFS makes a commit with Sync return once the log record is with the
+// operating system: Pebble has no such mode, and NoSync promises less.
 type unsyncedLogFS struct{ vfs.FS }
 
 func (fs unsyncedLogFS) Unwrap() vfs.FS { return fs.FS }

@@ -12,9 +12,9 @@ import (
 )
 
 // RocksDB through cgo. The binding must match the C library: grocksdb v1.7.14
-// is made for RocksDB 7.8.3, which is what Debian 12 ships as librocksdb-dev.
-// Its allocations are not Go's: the columns of allocations and bytes say
-// nothing about it; CPU and resident memory do.
+// is made for RocksDB 7.8.3, which Debian 12 ships as librocksdb-dev. Its
+// allocations are not Go's, so the columns of allocations and bytes do not
+// describe it; CPU and resident memory do.
 
 func init() {
 	register(&Driver{
@@ -88,8 +88,8 @@ func (s *rocksStore) flushLog() {
 func (s *rocksStore) Put(key, value []byte) error { return s.db.Put(s.wo, key, value) }
 func (s *rocksStore) Delete(key []byte) error     { return s.db.Delete(s.wo, key) }
 
-// DeleteRange goes through a batch: the binding has no direct call for the
-// default column family.
+// DeleteRange uses a batch: the binding has no direct call for the default
+// column family.
 func (s *rocksStore) DeleteRange(lo, hi []byte) error {
 	b := grocksdb.NewWriteBatch()
 	defer b.Destroy()
@@ -103,7 +103,8 @@ func (s *rocksStore) Add(key []byte, delta int64) error {
 	return s.db.Merge(s.wo, key, operand[:])
 }
 
-// Get uses the copying call: it crosses to C twice, a pinned read three times.
+// Get uses the copying call, which crosses to C twice; a pinned read crosses
+// three times.
 func (s *rocksStore) Get(dst, key []byte) ([]byte, bool, error) {
 	v, err := s.db.Get(s.ro, key)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// seerdb, with its defaults but for memory and durability. Its budget is the
-// run's cache: what rivals hold beside their caches (memtables, indexes,
-// filters) must fit in it too.
+// seerdb, with its defaults except for memory and durability. Its budget is the
+// run's cache, which must also hold what rivals have beside their caches
+// (memtables, indexes, filters).
 
 func init() {
 	register(&Driver{
@@ -55,8 +55,8 @@ func (s *seerStore) Add(key []byte, delta int64) error {
 	return s.db.Merge(key, merger.AppendInt64(operand[:0], delta))
 }
 
-// Transact counts the conflicts by how often fn runs; Update gives up after
-// many of them.
+// Transact counts conflicts by how often fn runs; Update gives up after many of
+// them.
 func (s *seerStore) Transact(fn func(Tx) error) (conflicts int, err error) {
 	runs := 0
 	for {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Machine says where a run was made.
+// Machine describes where a run was made.
 type Machine struct {
 	Processor  string    `json:"processor"`
 	GOMAXPROCS int       `json:"gomaxprocs"`
@@ -37,7 +37,8 @@ func thisMachine() Machine {
 			}
 		}
 	}
-	// The working directory's commit, as the program is run from its source.
+	// The commit of the working directory, since the program is run from its
+	// source.
 	if b, err := exec.Command("git", "describe", "--always", "--dirty", "--exclude=*").Output(); err == nil {
 		m.Commit = strings.TrimSpace(string(b))
 	}

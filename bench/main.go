@@ -32,14 +32,14 @@ func main() {
 	defer stop()
 	if err := command().ExecuteContext(ctx); err != nil {
 		if ctx.Err() != nil {
-			err = errors.New("interrupted") // and not that the workers are gone
+			err = errors.New("interrupted") // not that the workers are gone
 		}
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// flags as they are typed; config turns them into a Config.
+// flags are the flags as typed; config turns them into a Config.
 type flags struct {
 	engines, workloads  string
 	cache, memtable     string
@@ -128,8 +128,8 @@ func (f *flags) run(ctx context.Context, out io.Writer) error {
 	return r.writeTable(out)
 }
 
-// The least sizes for which every workload makes sense: hotscan begins up to 90
-// rows before the middle key, and values hold two checked words.
+// The smallest sizes for which every workload works: hotscan begins up to 90
+// rows before the middle key, and values have two checked words.
 const (
 	minKeys      = 1000
 	minValueSize = 16

@@ -9,28 +9,28 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Sample is what one step of one engine gave in one round.
+// Sample is the result of one step of one engine in one round.
 type Sample struct {
-	// Value is the figure of the table, in the unit of the step.
+	// Value is the figure in the table, in the unit of the step.
 	Value   float64 `json:"value"`
 	Ops     int64   `json:"ops,omitempty"`
 	Seconds float64 `json:"seconds,omitempty"`
 
-	// Of the whole process while the step ran, background work included.
+	// Of the whole process while the step ran, including background work.
 	Allocs     float64 `json:"allocs_per_op"`
 	AllocBytes float64 `json:"alloc_bytes_per_op"`
 	CPUMicros  float64 `json:"cpu_us_per_op"`
 	Calls      float64 `json:"io_calls_per_op"`
 	Written    float64 `json:"written_bytes_per_op"`
 
-	// RowMicros is the time of the scans alone, in microseconds by row that they
-	// returned. Only of workloads on what was deleted.
+	// RowMicros is the time of the scans alone, in microseconds for each row
+	// returned. Set by workloads that scan deleted rows.
 	RowMicros float64 `json:"us_per_row,omitempty"`
-	// Conflicts is how many attempts failed, by commit.
+	// Conflicts is the number of failed attempts for each commit.
 	Conflicts float64 `json:"conflicts_per_commit,omitempty"`
 	// WriterOps is the rate of the writer beside the reads.
 	WriterOps float64 `json:"writer_ops_per_second,omitempty"`
-	// Latency in microseconds, when it was asked for: p50, p99, p99.9, max.
+	// Latency is in microseconds, if asked for: p50, p99, p99.9, max.
 	Latency []float64 `json:"latency_us,omitempty"`
 }
 
@@ -50,10 +50,11 @@ func readUsage() (u usage) {
 	return u
 }
 
-// since makes a sample of rate ops/s out of the counters since u. beside counts
-// operations of others in that time, which share the counters but not the rate.
+// since makes a sample of rate ops/s from the counters since u. beside is the
+// number of operations of others in that time, which share the counters but not
+// the rate.
 func (u *usage) since(ops, beside int64) Sample {
-	seconds := time.Since(u.at).Seconds() // first: reading the counters takes time
+	seconds := time.Since(u.at).Seconds() // read first: reading the counters takes time
 	now := readUsage()
 	s := Sample{Ops: ops, Seconds: seconds}
 	if ops == 0 || s.Seconds == 0 {
@@ -72,7 +73,7 @@ func (u *usage) since(ops, beside int64) Sample {
 // actor is one goroutine of a workload and its buffers.
 type actor struct {
 	id    int
-	share int // how many actors there are
+	share int // number of actors
 	plan  []op
 	key   [keySize]byte
 	value []byte // for writing
@@ -81,13 +82,14 @@ type actor struct {
 	it    Iter  // of workloads on an open iterator
 	batch Batch // of workloads that write batches
 	hist  *hdrhistogram.Histogram
-	// coarse says that operations are long: the clock is looked at before each.
+	// coarse is set if operations are long: the clock is then read before each.
 	coarse bool
 	done   int64
 	err    error
 }
 
-// op is a planned operation: what to draw is drawn before the clock runs.
+// op is a planned operation: its random numbers are drawn before the clock
+// runs.
 type op struct {
 	record uint32 // a record, or the rank of one
 	kind   opKind
@@ -105,10 +107,10 @@ const (
 	opModify // read, then write the same record
 )
 
-// capEvery is how many operations go by between two looks at the clock.
+// capEvery is how many operations run between two readings of the clock.
 const capEvery = 16
 
-// run calls each for i in [0, n), until limit has passed (0: no limit). each
+// run calls each for i in [0, n) until limit has passed (0 for no limit). each
 // returns how many units (operations, rows) it did.
 func (a *actor) run(n int, limit time.Duration, each func(a *actor, i int) (int, error)) {
 	start := time.Now()
@@ -126,14 +128,14 @@ func (a *actor) run(n int, limit time.Duration, each func(a *actor, i int) (int,
 			return
 		}
 		if a.hist != nil {
-			_ = a.hist.RecordValue(int64(time.Since(t))) // past the range: the maximum
+			_ = a.hist.RecordValue(int64(time.Since(t))) // beyond the range: the maximum
 		}
 		a.done += int64(units)
 	}
 }
 
-// drive runs all actors at once and measures them. beside, when not nil, counts
-// the operations of others in that time.
+// drive runs all actors concurrently and measures them. beside, if not nil,
+// counts the operations of others in that time.
 func drive(actors []*actor, n int, limit time.Duration, beside *atomic.Int64, each func(*actor, int) (int, error)) (Sample, error) {
 	var ready, done sync.WaitGroup
 	gate := make(chan struct{})

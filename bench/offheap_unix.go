@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// offHeap returns n zero values outside the Go heap, all pages resident. What
-// the harness knows about the data is some 30 bytes a key: on the heap it would
-// lengthen the garbage collector's cycle for the engine that is measured, and
-// resident later it would count as the engine's memory. T must hold no
-// pointers. It lives as long as the process.
+// offHeap returns n zero values outside the Go heap, all pages resident. The
+// harness keeps some 30 bytes a key: on the heap they would lengthen the
+// garbage collector's cycle for the engine that is measured, and pages that
+// became resident later would count as the engine's memory. T must not contain
+// pointers. The memory is never freed.
 func offHeap[T any](n int) []T {
 	var zero T
 	size := n * int(unsafe.Sizeof(zero))

@@ -23,8 +23,8 @@ func residentBytes() int64 {
 	return 0
 }
 
-// ioCounters are the process's calls to read and write, and the bytes given to
-// write. Mapped files are not in them.
+// ioCounters returns the process's calls of read and write, and the bytes
+// passed to write. Mapped files are not included.
 func ioCounters() (calls, written int64) {
 	b, err := os.ReadFile("/proc/self/io")
 	if err != nil {

@@ -2,7 +2,8 @@
 
 package main
 
-// Only Linux tells a process these; elsewhere the columns stay empty.
+// Only Linux shows these figures to a process; elsewhere the columns stay
+// empty.
 
 func residentBytes() int64 { return 0 }
 

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime returns what all threads of this process have used, user and system.
+// cpuTime returns the time that all threads of this process have used, user and
+// system.
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
@@ -21,7 +22,7 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pause stops a process until resume, so that the engine whose turn it is not
+// pause stops a process until resume, so that an engine whose turn it is not
 // cannot use the machine for its compactions.
 func pause(p *os.Process) error  { return p.Signal(syscall.SIGSTOP) }
 func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
@@ -30,9 +31,9 @@ func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
 // engine's are not written during the turn of the next.
 func writeBack() { unix.Sync() }
 
-// diskBytes returns what the content of the files under dir occupies: of each
-// file its length or its blocks, whichever is less. Badger makes long sparse
-// files, Pebble and RocksDB reserve blocks for log that is not written yet.
+// diskBytes returns the space of the files under dir: for each file its length
+// or its blocks, whichever is less. Badger makes long sparse files, Pebble and
+// RocksDB reserve blocks for log that is not written yet.
 func diskBytes(dir string) (total int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Windows has no signal that stops a process: engines whose turn it is not go
-// on with their compactions, and the figures are worth less.
+// Windows has no signal that stops a process: engines whose turn it is not
+// continue their compactions, and the figures are less reliable.
 
 func cpuTime() time.Duration { return 0 }
 

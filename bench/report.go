@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 )
 
-// Report is what --json writes.
+// Report is the content of --json.
 type Report struct {
 	Machine  Machine           `json:"machine"`
 	Command  string            `json:"command"`
@@ -28,7 +28,8 @@ func (r *Report) writeJSON(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// scale returns how the table shows a unit: rates in thousands.
+// scale returns the factor by which the table divides a unit: rates are in
+// thousands.
 func scale(unit string) float64 {
 	if strings.HasSuffix(unit, "/s") {
 		return 1e3
@@ -43,7 +44,7 @@ func unitLabel(unit string) string {
 	return unit
 }
 
-// figure shows a value of a unit with three digits that count.
+// figure returns a value of a unit with three significant digits.
 func figure(unit string, v float64) string { return digits(v / scale(unit)) }
 
 func digits(v float64) string {
@@ -65,7 +66,8 @@ func thousands(s string) string {
 	return s
 }
 
-// ratio shows how a line compares with the base, and how far its rounds differ.
+// ratio returns how a line compares with the base, and how far its rounds
+// differ.
 func (l *Line) ratio() (ratio, spread string) {
 	if l.Ratio == 0 {
 		return "", ""
@@ -79,7 +81,8 @@ var headings = []string{
 	"us/row", "conflicts/k",
 }
 
-// cells are the columns of a line. Figures that a unit does not have are "-".
+// cells returns the columns of a line. Figures that a unit does not have are
+// "-".
 func (l *Line) cells(latency bool) []string {
 	m := &l.Median
 	ratio, spread := l.ratio()
@@ -120,8 +123,8 @@ func (r *Report) columns() []string {
 	return headings
 }
 
-// writeTable writes the aligned table: all lines, then what each engine's ack
-// means.
+// writeTable writes the aligned table: all lines, followed by what each
+// engine's ack means.
 func (r *Report) writeTable(out io.Writer) error {
 	fmt.Fprintf(out, "%s\n%s\n\n", r.Command, r.Machine)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -148,8 +151,8 @@ func (r *Report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// writeMarkdown writes, for each count of goroutines, a table of workloads by
-// engines (figure and ratio), and the counts as a second one.
+// writeMarkdown writes, for each number of goroutines, a table of workloads by
+// engines (figure and ratio), and a second one with the counts.
 func (r *Report) writeMarkdown(out io.Writer) error {
 	fmt.Fprintf(out, "`%s`\n\n%s. Class %s. In brackets: times %s, median of the ratios of %d rounds.\n",
 		r.Command, r.Machine, r.Config.Worker.Class, r.Config.Base, r.Config.Rounds)

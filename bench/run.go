@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 )
 
-// Config is a whole run.
+// Config is the configuration of a whole run.
 type Config struct {
 	Engines    []string     `json:"engines"`
 	Base       string       `json:"base"`
 	Workloads  []string     `json:"workloads"` // names or patterns
 	Rounds     int          `json:"rounds"`
 	Goroutines []int        `json:"goroutines"`
-	Worker     WorkerConfig `json:"worker"` // what is the same for all workers
+	Worker     WorkerConfig `json:"worker"` // the same for all workers
 	Dir        string       `json:"-"`
 	Progress   io.Writer    `json:"-"`
 }
@@ -29,12 +29,12 @@ type resultKey struct {
 // results holds the samples by round.
 type results map[resultKey][]Sample
 
-// runAll runs everything: for each goroutine count and stage, in each round,
-// all engines step by step in turn.
+// runAll runs everything: for each number of goroutines and stage, in each
+// round, all engines run each step in turn.
 func runAll(ctx context.Context, c *Config) (results, error) {
 	res := results{}
-	// Rounds are outermost, so that a drift of the machine is in all of a
-	// round, and less in the ratios.
+	// Rounds are the outermost loop, so that a drift of the machine affects
+	// whole rounds, and the ratios less.
 	for round := range c.Rounds {
 		for i, g := range c.Goroutines {
 			for s := range stages {

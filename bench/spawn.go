@@ -10,11 +10,11 @@ import (
 	"os/exec"
 )
 
-// workerEnv makes this program a worker. An environment variable, and not an
-// argument, so that a test binary can be one too.
+// workerEnv makes this program a worker. It is an environment variable and not
+// an argument, so that a test binary can be a worker too.
 const workerEnv = "SEERDB_BENCH_WORKER"
 
-// process is a worker seen from the parent. It is stopped but for its turn.
+// process is a worker, as its parent sees it. It is stopped except in its turn.
 type process struct {
 	engine   string
 	cmd      *exec.Cmd
@@ -23,7 +23,7 @@ type process struct {
 	stdin    io.Closer
 }
 
-// startProcess starts a worker and opens its store. The worker dies with ctx.
+// startProcess starts a worker and opens its store. The worker ends with ctx.
 func startProcess(ctx context.Context, cfg WorkerConfig) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *process) call(q request) (reply, error) {
 	return r, errors.New(p.engine + ": " + r.Error)
 }
 
-// wrongError is errWrong that came from a worker.
+// wrongError is an errWrong that came from a worker.
 type wrongError string
 
 func (e wrongError) Error() string        { return string(e) }

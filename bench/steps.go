@@ -7,35 +7,35 @@ import (
 )
 
 // Steps and stages. A stage begins with an empty store and runs its steps in
-// order on it; what one step leaves is what the next one finds. All engines run
-// a step, in turn, before any runs the next.
+// order; each step finds what the one before left. All engines run a step, in
+// turn, before any runs the next.
 
-// Step is one workload, or a thing to be done between two.
+// Step is one workload, or something to be done between two workloads.
 type Step struct {
 	Name  string
 	Doc   string
 	Unit  string // "ops/s", "rows/s", "s", "MB"; "" for a step without a figure
 	Less  bool   // less is better
-	Needs string // steps it needs beside the first of its stage, comma-separated
-	// Against names the step whose figures of the base engine the ratios are
-	// against, when that is not the same step. It must run as often.
+	Needs string // steps it needs besides the first of its stage, comma-separated
+	// Against names the step whose figures of the base engine the ratios refer
+	// to, if that is not the same step. It must run as often.
 	Against string
-	still   bool // nothing is written, in the background neither
+	still   bool // nothing is written, not even in the background
 	run     func(*worker) (Sample, error)
 }
 
 // Stage is a sequence of steps on one store.
 type Stage struct {
 	Name  string
-	Class Class // when not the run's
-	// PerCount says that the stage runs once for each --goroutines.
+	Class Class // if not the run's
+	// PerCount is set if the stage runs once for each of --goroutines.
 	PerCount bool
-	// Feature is what an engine needs for it; the others are left out.
+	// Feature is what an engine needs for the stage; others skip it.
 	Feature Feature
 	Steps   []Step
 }
 
-// stages in the order in which they run.
+// stages are the stages in order.
 var stages = []Stage{
 	{Name: "main", PerCount: true, Steps: []Step{
 		{Name: "fillrandom", Unit: "ops/s", Doc: "load of all keys in random order, one key a commit", run: fillRandom},
@@ -142,9 +142,9 @@ func findStep(name string) (*Stage, *Step, error) {
 }
 
 // chosen returns the steps of a stage that must run for the wanted ones (names
-// or patterns of path.Match), nil when none is wanted. The first step, and the
-// steps that have no figure, run whenever any does; a step without a figure
-// that is not needed costs time only.
+// or patterns of path.Match), or nil if none is wanted. The first step, and
+// steps without a figure, run whenever any does; a step without a figure that
+// is not needed would only cost time.
 func (s *Stage) chosen(want []string) (steps []*Step, shown map[string]bool) {
 	shown = map[string]bool{}
 	needed := map[string]bool{}
@@ -175,8 +175,8 @@ func (s *Stage) chosen(want []string) (steps []*Step, shown map[string]bool) {
 	return steps, shown
 }
 
-// useful reports whether a step without a figure is to run: a check when what it
-// needs runs, and nothing else that was not asked for.
+// useful reports whether a step without a figure should run: it is a check, the
+// steps that it checks run, and a wanted step or the end of the stage follows.
 func (s *Stage) useful(i int, needed map[string]bool, last int) bool {
 	st := &s.Steps[i]
 	if len(st.Name) < 5 || st.Name[:5] != "check" {

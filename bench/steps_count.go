@@ -7,10 +7,10 @@ import (
 	"sync/atomic"
 )
 
-// Counters: numbers are added to some of them, skewed as in YCSB. By
-// read-modify-write every engine can do that, in a transaction where it has
-// them, else under a lock that the harness has for each counter; by a merge
-// operator some can without reading. The harness knows every sum.
+// Counters: numbers are added to some of them, skewed as in YCSB. Every engine
+// can do that by read-modify-write, in a transaction if it has them, else under
+// a lock that the harness has for each counter; some can do it without reading,
+// by a merge operator. The harness knows every sum.
 
 const (
 	counters     = 10_000
@@ -20,7 +20,7 @@ const (
 func (w *worker) counters() int { return min(counters, w.cfg.Keys) }
 
 // counterLoad puts all counters at 0 and settles, so that the first additions
-// are like those that follow.
+// are like the later ones.
 func counterLoad(w *worker) (Sample, error) {
 	w.counts = make([]atomic.Int64, w.counters())
 	w.locks = make([]sync.Mutex, counterLocks)
@@ -52,7 +52,7 @@ type adder struct {
 	fn        func(Tx) error
 }
 
-// access is what a store and a transaction have in common.
+// access has the methods that a store and a transaction share.
 type access interface {
 	Get(dst, key []byte) ([]byte, bool, error)
 	Put(key, value []byte) error
@@ -70,7 +70,7 @@ func (a *adder) modify(t access) error {
 	return t.Put(a.key[:], a.value[:])
 }
 
-// readModifyWrite returns how an engine without merge operators adds.
+// readModifyWrite adds as an engine without merge operators must.
 func (a *adder) readModifyWrite() error {
 	if t, ok := a.w.store.(Transactor); ok {
 		conflicts, err := t.Transact(a.fn)
@@ -85,7 +85,7 @@ func (a *adder) readModifyWrite() error {
 
 func (a *adder) merge() error { return a.w.store.(Adder).Add(a.key[:], a.delta) }
 
-// count adds with g goroutines. What is added, from -100 to 155, is drawn into
+// count adds with g goroutines. The numbers, from -100 to 155, are drawn into
 // the plan's rows.
 func count(g int, merge bool) func(*worker) (Sample, error) {
 	return func(w *worker) (Sample, error) {
@@ -127,7 +127,7 @@ func count(g int, merge bool) func(*worker) (Sample, error) {
 	}
 }
 
-// readCounters reads as often as was added, with the same skew.
+// readCounters reads as often as count added, with the same skew.
 func readCounters(w *worker) (Sample, error) {
 	actors := w.planned(w.cfg.Ops, 'n', func(_ *actor, r *rng, _ int) op {
 		return op{record: uint32(w.zipf.scrambled(r))}
@@ -156,7 +156,7 @@ func (w *worker) checkCounter(i int, v []byte) error {
 	return nil
 }
 
-// checkCounters reads all, by key and by a scan.
+// checkCounters reads all counters, by key and by a scan.
 func checkCounters(w *worker) (Sample, error) {
 	a := w.actors(1)[0]
 	for i := range w.counts {

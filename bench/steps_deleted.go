@@ -1,12 +1,13 @@
 package main
 
-// Scans over what was deleted: of a settled store all keys go but one in many,
-// and then everything that is left is scanned.
+// Scans over deleted rows: all keys of a settled store are deleted but one in
+// many, and then all remaining rows are scanned.
 
-// leaveEach is how many keys there are for one that is left.
+// leaveEach is the number of keys for each one that is left.
 const leaveEach = 10_000
 
-// leave is leaveEach, or less in a small run, so that there are rows to scan.
+// leave returns leaveEach, or less in a small run, so that there are rows to
+// scan.
 func (w *worker) leave() int { return max(min(leaveEach, w.cfg.Keys/10), 2) }
 
 func deleteLoad(w *worker) (Sample, error) {
@@ -16,8 +17,8 @@ func deleteLoad(w *worker) (Sample, error) {
 	return Sample{}, w.store.Settle()
 }
 
-// left notes what was deleted. That is not done while the clock runs: it misses
-// the processor's cache once a key.
+// left records what was deleted. It does not run while the clock does: it
+// misses the processor's cache once a key.
 func (w *worker) left() {
 	leave := w.leave()
 	for rank, h := range w.sorted {
@@ -54,7 +55,7 @@ func deletePoints(w *worker) (Sample, error) {
 	return s, err
 }
 
-// deleteRanges deletes each gap at once.
+// deleteRanges deletes each gap with one range delete.
 func deleteRanges(w *worker) (Sample, error) {
 	w.order()
 	store := w.store.(RangeDeleter)
@@ -76,8 +77,8 @@ func deleteRanges(w *worker) (Sample, error) {
 	return s, err
 }
 
-// scanLeft scans everything, at least once and until as many rows were read as
-// --ops says or --max-time is over.
+// scanLeft scans everything, at least once and until it has read --ops rows or
+// --max-time is over.
 func scanLeft(w *worker) (Sample, error) {
 	rows, sum := w.data.totals()
 	actors := w.actors(1)
@@ -89,8 +90,8 @@ func scanLeft(w *worker) (Sample, error) {
 	return s, err
 }
 
-// checkLeft: what is left is there, and what was deleted is not found by key
-// either.
+// checkLeft checks that the remaining rows exist, and that deleted ones are not
+// found by key either.
 func checkLeft(w *worker) (Sample, error) {
 	if err := w.check(); err != nil {
 		return Sample{}, err

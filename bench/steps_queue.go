@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A queue: entries are appended at the end and taken from the front, where a
-// scan from the very first key looks for them. Deleted entries pile up in front
-// of those that are left. Entry i has the key of the hash i, so that the keys
-// come in the order of the queue, and that record's value.
+// A queue: entries are appended at the end and removed at the front, where a
+// scan from the very first key looks for them. Deleted entries pile up before
+// the remaining ones. Entry i has the key of the hash i, so that keys are in
+// the order of the queue, and that record's value.
 
 const (
 	backlog    = 100_000
@@ -79,9 +79,9 @@ func (w *worker) appendEntry(a *actor) error {
 	return w.store.Put(writeKey(&a.key, h), w.data.value(a.value, h, 1))
 }
 
-// queueLoop repeats scanning, appending and what take does, and returns the
-// time of the scans by row. take is called after each scan and says how many
-// operations it was.
+// queueLoop repeats scanning, appending and take, and returns the time of the
+// scans for each row. take is called after each scan and returns how many
+// operations it did.
 func (w *worker) queueLoop(take func(a *actor, i int) (int, error)) (Sample, error) {
 	var scans time.Duration
 	rows := 0
@@ -132,7 +132,8 @@ func queueRange(w *worker) (Sample, error) {
 	})
 }
 
-// checkQueue: exactly what was appended and not taken is there.
+// checkQueue checks that exactly the entries exist that were appended and not
+// removed.
 func checkQueue(w *worker) (Sample, error) {
 	want := uint64(w.front)
 	err := w.each(func(key, value []byte) error {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The workloads that read.
+// This file has the workloads that read.
 
 func (w *worker) randomRecords(salt uint64) []*actor {
 	return w.planned(w.cfg.Ops, salt, func(_ *actor, r *rng, _ int) op {
@@ -135,11 +135,11 @@ func newIter(rows int) func(*worker) (Sample, error) {
 	}
 }
 
-// row is what a scan has to know of the row before.
+// row is what a scan must know about the previous row.
 type row struct{ head, tail uint64 }
 
-// take reads the row under the iterator, checks the order, and returns its sum.
-// sign is 1 going forward, and -1 backward.
+// take reads the iterator's row, checks the order, and returns its sum.
+// backward is the direction.
 func (p *row) take(it Iter, size int, first bool, backward bool) (uint64, error) {
 	key, value := it.Key(), it.Value()
 	if len(key) != keySize || len(value) != size {
@@ -159,8 +159,8 @@ func (p *row) take(it Iter, size int, first bool, backward bool) (uint64, error)
 	return rowSum(now.head, now.tail, binary.LittleEndian.Uint64(value)), nil
 }
 
-// shortScan reads rows from a rank on with an iterator of its own. There
-// are no writes then, so the rows are known exactly.
+// shortScan reads rows from a rank on with an iterator of its own. There are no
+// concurrent writes, so the rows are known exactly.
 func (w *worker) shortScan(a *actor, rank, rows int) (err error) {
 	it, err := w.store.NewIter(IterOptions{Rows: rows})
 	if err != nil {
@@ -207,7 +207,7 @@ func fullScan(backward bool) func(*worker) (Sample, error) {
 	}
 }
 
-// scanOnce reads all rows, which must be these.
+// scanOnce reads all rows, which must have this number and sum.
 func (w *worker) scanOnce(backward bool, rows, sum uint64) (n int, err error) {
 	it, err := w.store.NewIter(IterOptions{Reverse: backward})
 	if err != nil {

@@ -5,13 +5,14 @@ import (
 	"fmt"
 )
 
-// The stage txn: money moves between accounts. A transaction reads four and
-// writes four, and what leaves one comes to the others, so that the sum over all
-// accounts stays as it was. An account also counts how often it was written,
-// which finds a transaction that was acked and is not there.
+// The stage txn moves money between accounts. A transaction reads four and
+// writes four, and moves money from one to the others, so the sum over all
+// accounts never changes. An account also counts how often it was written,
+// which reveals a transaction that was acked and lost.
 //
-// An account's value is the balance, that count, and words that follow from
-// both and the key; half of them repeat the others, as in all values here.
+// An account's value is the balance, that count, and words derived from both
+// and the key; half of them repeat the others, as in all values of the
+// benchmark.
 
 const (
 	accounts     = 100_000
@@ -41,7 +42,7 @@ func (w *worker) parseAccount(hash uint64, v []byte) (balance int64, writes uint
 		return 0, 0, fmt.Errorf("%w: account %016x: value of %d bytes, want %d", errWrong, hash, len(v), w.cfg.ValueSize)
 	}
 	balance, writes = int64(binary.LittleEndian.Uint64(v)), binary.LittleEndian.Uint64(v[8:])
-	// The last 8 bytes are of one word or of two.
+	// The last 8 bytes may be parts of two words.
 	var want [16]byte
 	for j, n := len(v)/8-1, 0; n < len(want) && j >= 2; j, n = j+1, n+8 {
 		binary.LittleEndian.PutUint64(want[n:], w.accountWord(hash, balance, writes, j))
@@ -70,8 +71,8 @@ func txnLoad(w *worker) (Sample, error) {
 	return Sample{}, w.store.Settle()
 }
 
-// teller is one goroutine of the stage. Its keys and values stay as they are
-// until the transaction ends, as Tx asks.
+// teller is one goroutine of the stage. Its keys and values do not change until
+// the transaction ends, as Tx requires.
 type teller struct {
 	w         *worker
 	hashes    [txnKeys]uint64
@@ -92,7 +93,8 @@ func (w *worker) teller() *teller {
 	return t
 }
 
-// draw chooses four accounts and what goes from the first to each of the others.
+// draw chooses four accounts and the amounts from the first to each of the
+// others.
 func (t *teller) draw(r *rng) {
 	t.amounts[0] = 0
 	for i := range txnKeys {
@@ -138,7 +140,7 @@ func (t *teller) move(tx Tx) error {
 }
 
 // transfer runs transactions of g goroutines. Operations are keys here too, so
-// that --ops means the same.
+// that --ops has the same meaning.
 func transfer(g int) func(*worker) (Sample, error) {
 	return func(w *worker) (Sample, error) {
 		store := w.store.(Transactor)
@@ -167,7 +169,8 @@ func transfer(g int) func(*worker) (Sample, error) {
 	}
 }
 
-// checkAccounts: no money came or went, and every commit is there.
+// checkAccounts checks that no money appeared or vanished, and that every
+// commit exists.
 func checkAccounts(w *worker) (Sample, error) {
 	var sum int64
 	var writes uint64

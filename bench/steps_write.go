@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// The workloads that write, and settling.
+// This file has the workloads that write, and settling.
 
 // batchRows is the size of the batches of fillbatch.
 const batchRows = 100
@@ -18,7 +18,7 @@ func fillRandom(w *worker) (Sample, error) {
 	if err != nil {
 		return s, err
 	}
-	// What is left when the keys do not divide by the goroutines.
+	// The rest, if the keys do not divide by the goroutines.
 	for i := n / g * g; i < n; i++ {
 		if err := w.put(actors[0], uint64(i)); err != nil {
 			return s, err
@@ -43,7 +43,7 @@ func fillBatch(w *worker) (Sample, error) {
 	})
 }
 
-// putBatch commits n records from first on, none of them written before.
+// putBatch commits n records from first on, none of which was written before.
 func (w *worker) putBatch(a *actor, first uint64, n int) (int, error) {
 	for r := first; r < first+uint64(n); r++ {
 		h := w.data.hash(r)
@@ -60,10 +60,11 @@ func (w *worker) putBatch(a *actor, first uint64, n int) (int, error) {
 	return n, nil
 }
 
-// syncTuned is a store that wants to know how many goroutines commit at once.
+// syncTuned is a store that wants to know how many goroutines commit
+// concurrently.
 type syncTuned interface{ SetSyncers(n int) }
 
-// tune tells such a store.
+// tune passes that number to such a store.
 func (w *worker) tune(g int) {
 	if t, ok := w.store.(syncTuned); ok {
 		t.SetSyncers(g)
@@ -94,8 +95,8 @@ func overwrite(w *worker) (Sample, error) {
 	})
 }
 
-// own returns the record of the actor's share that is nearest below a record of
-// the load.
+// own returns the record of the actor's share that is nearest below a loaded
+// record.
 func (w *worker) own(a *actor, record uint64) uint32 {
 	g := uint64(a.share)
 	r := record - record%g + uint64(a.id)
@@ -121,7 +122,8 @@ func disk(w *worker) (Sample, error) {
 	return Sample{Value: mb}, err
 }
 
-// resident returns the resident memory now less that before the store was opened.
+// resident returns how much the resident memory has grown since before the
+// store was opened.
 func resident(w *worker) (Sample, error) {
 	now := residentBytes()
 	if now == 0 {
@@ -130,11 +132,12 @@ func resident(w *worker) (Sample, error) {
 	return Sample{Value: float64(now-w.resident) / 1e6}, nil
 }
 
-// check has no figure: it is there so that no figure comes from work not done.
+// check verifies the work of earlier steps, so that no figure comes from work
+// not done. It has no figure.
 func check(w *worker) (Sample, error) { return Sample{}, w.check() }
 
-// The hotkey stage: one key with very many versions in the memtable, which is
-// what an update-heavy workload with a skew leaves.
+// The hotkey stage has one key with very many versions in the memtable, as a
+// skewed update-heavy workload leaves.
 
 func hotLoad(w *worker) (Sample, error) {
 	if _, err := fillBatch(w); err != nil {
@@ -155,7 +158,7 @@ func hotPut(w *worker) (Sample, error) {
 	})
 	w.changed()
 	// The scans are to find the versions where the writes left them: let a log
-	// that is written behind catch up, and nothing more.
+	// that is written in the background catch up, and nothing more.
 	time.Sleep(20 * time.Millisecond)
 	return s, err
 }

@@ -10,7 +10,7 @@ import (
 // scrambled Zipf of 0.99 over the records of the load, or towards the latest
 // insert.
 
-// mixture is one of A to F: percent of each kind of operation.
+// mixture is one of A to F: the percentage of each kind of operation.
 type mixture struct {
 	salt                               uint64
 	read, update, insert, scan, modify uint64
@@ -33,7 +33,7 @@ type planner struct {
 	w       *worker
 	m       mixture
 	base    int   // the first record that may be inserted
-	inserts []int // by actor: how many so far
+	inserts []int // by actor: the number so far
 }
 
 func (p *planner) draw(a *actor, r *rng, _ int) op {
@@ -70,8 +70,8 @@ func (p *planner) inserted(a *actor, k int) uint32 {
 	return uint32(p.base + k*a.share + a.id)
 }
 
-// latest draws a record with the skew towards what was inserted last: first
-// what this actor itself inserted, then the load from its end.
+// latest draws a record with the skew towards recent inserts: first this
+// actor's own inserts, then the load from its end.
 func (p *planner) latest(a *actor, r *rng) uint32 {
 	z := int(p.w.zipf.next(r))
 	own := p.inserts[a.id]
@@ -101,7 +101,7 @@ func ycsb(m mixture) func(*worker) (Sample, error) {
 		racing := w.cfg.Goroutines > 1
 		limit := w.cfg.MaxTime
 		if m.update > 5 {
-			limit = 0 // E must find as many versions after A in every engine
+			limit = 0 // E must find equally many versions after A in every engine
 		}
 		return drive(actors, len(actors[0].plan), limit, nil, func(a *actor, i int) (int, error) {
 			o := a.plan[i]
@@ -121,7 +121,7 @@ func ycsb(m mixture) func(*worker) (Sample, error) {
 }
 
 // openScan reads up to o.rows rows from a record on, while others may insert
-// and update. The first row is known, and at least how many there are.
+// and update. The first row and the least number of rows are known.
 func (w *worker) openScan(a *actor, o op) (err error) {
 	d := w.data
 	h := d.hash(uint64(o.record))

@@ -15,19 +15,20 @@ type Line struct {
 	Goroutines int    `json:"goroutines"`
 	Engine     string `json:"engine"`
 
-	Median Sample `json:"median"` // of each figure by itself
-	// The engine's value over the base engine's of the same round: median,
-	// least and most over the rounds; 0 when there is no base.
+	Median Sample `json:"median"` // of each figure separately
+	// Ratio, RatioMin and RatioMax are the engine's value divided by the base
+	// engine's of the same round: median, least and most over the rounds; 0
+	// without a base.
 	Ratio    float64 `json:"ratio,omitempty"`
 	RatioMin float64 `json:"ratio_min,omitempty"`
 	RatioMax float64 `json:"ratio_max,omitempty"`
-	// CPURatio is the same of processor time per operation: on a machine that
-	// is not quiet it tells more than the clock.
+	// CPURatio is the same for processor time per operation: on a busy machine
+	// it is more reliable than the clock.
 	CPURatio float64  `json:"cpu_ratio,omitempty"`
 	Rounds   []Sample `json:"rounds"`
 }
 
-// summarise makes the lines, in the order of stages, goroutines and engines.
+// summarise returns the lines, in the order of stages, goroutines and engines.
 func summarise(c *Config, res results) (lines []Line) {
 	for i := range stages {
 		for j := range stages[i].Steps {
@@ -66,7 +67,7 @@ func (l *Line) compare(base []Sample) {
 	}
 }
 
-// ratios are those of a figure, round by round.
+// ratios returns the ratios of a figure, round by round.
 func (l *Line) ratios(base []Sample, of func(*Sample) float64) (r []float64) {
 	for i := range min(len(base), len(l.Rounds)) {
 		if b := of(&base[i]); b > 0 {
@@ -76,7 +77,8 @@ func (l *Line) ratios(base []Sample, of func(*Sample) float64) (r []float64) {
 	return r
 }
 
-// median of an even number of values is the mean of the middle two.
+// median returns the median. For an even number of values it is the mean of the
+// middle two.
 func median[T cmp.Ordered](v []T) float64 {
 	s := slices.Sorted(slices.Values(v))
 	f := func(x T) float64 {

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// A worker is a process of its own that holds one engine's store through one
-// stage. Its parent tells it which step to run next and stops it (SIGSTOP)
-// while others have their turn. So no engine's garbage collector, compactions
-// or memory are counted with another's.
+// A worker is a process that holds one engine's store through one stage. Its
+// parent sends it the next step to run, and stops it (SIGSTOP) while others
+// have their turn. So no engine's garbage collector, compactions or memory
+// count towards another's figures.
 
-// WorkerConfig is what the parent sends first. Immutable.
+// WorkerConfig is the first message from the parent. Immutable.
 type WorkerConfig struct {
 	Engine      string        `json:"engine"`
 	Stage       string        `json:"stage"`
@@ -41,7 +41,7 @@ type WorkerConfig struct {
 
 type request struct {
 	Open *WorkerConfig `json:"open,omitempty"`
-	Step string        `json:"step,omitempty"` // "" without Open: close and end
+	Step string        `json:"step,omitempty"` // "" without Open: close the store and end
 }
 
 type reply struct {
@@ -64,7 +64,7 @@ type worker struct {
 	planMem  []op     // memory of the plans
 	hashMem  []uint64 // memory of sorted
 	sumMem   []uint64 // memory of sums
-	sorted   []uint64 // hashes of the written records in order; nil: to be made
+	sorted   []uint64 // hashes of the written records in order; nil if out of date
 	sums     []uint64 // sums[i]: rowSum of all rows before sorted[i]
 	warm     bool     // every record was read since the last settle
 	hot      int      // rank of the hot key
@@ -84,8 +84,8 @@ func openWorker(cfg WorkerConfig) (*worker, error) {
 		return nil, err
 	}
 	w := &worker{cfg: cfg}
-	// YCSB D and E insert with one operation in 20; fillsync up to its bound
-	// at each count.
+	// YCSB D and E insert in one operation of 20; fillsync up to its bound at
+	// each count.
 	capacity := cfg.Keys + cfg.Ops/4 + 1024
 	plan := max(cfg.Ops, cfg.Keys)
 	if cfg.Stage == "sync" {
@@ -121,7 +121,7 @@ func (w *worker) run(name string) (Sample, error) {
 	return w.profiled(step)
 }
 
-// profiled writes a CPU profile of a step, what prepares it included.
+// profiled writes a CPU profile of a step, including its preparation.
 func (w *worker) profiled(step *Step) (s Sample, err error) {
 	f, err := os.Create(filepath.Join(w.cfg.Profile, fmt.Sprintf("%s-%s-%d.pprof", w.cfg.Engine, step.Name, w.cfg.Goroutines)))
 	if err != nil {
@@ -139,7 +139,7 @@ func (w *worker) profiled(step *Step) (s Sample, err error) {
 	return step.run(w)
 }
 
-// actors makes the state of n goroutines. Their plans share planMem.
+// actors returns the state of n goroutines. Their plans share planMem.
 func (w *worker) actors(n int) []*actor {
 	all := make([]*actor, n)
 	for i := range all {
@@ -156,7 +156,7 @@ func (w *worker) actors(n int) []*actor {
 	return all
 }
 
-// planned makes actors with plans of n operations in total, drawn by draw.
+// planned returns actors with plans of n operations in total, drawn by draw.
 func (w *worker) planned(n int, salt uint64, draw func(a *actor, r *rng, i int) op) []*actor {
 	actors := w.actors(w.cfg.Goroutines)
 	each := n / len(actors)
@@ -183,8 +183,8 @@ func (w *worker) put(a *actor, record uint64) error {
 	return nil
 }
 
-// get reads a record that exists and checks what comes back. racing says that
-// its writer may be at work.
+// get reads a record that exists and checks the result. racing is set if the
+// record's writer may be at work.
 func (w *worker) get(a *actor, record uint64, racing, full bool) error {
 	d := w.data
 	h := d.hash(record)
@@ -203,7 +203,7 @@ func (w *worker) get(a *actor, record uint64, racing, full bool) error {
 	return d.checkValue(h, v, lo, hi, full)
 }
 
-// order makes sorted and sums.
+// order computes sorted and sums.
 func (w *worker) order() {
 	if w.sorted != nil {
 		return
@@ -221,7 +221,7 @@ func (w *worker) order() {
 	w.sums[len(w.sorted)] = sum
 }
 
-// changed reports that records were written, so that what order made is stale.
+// changed marks sorted and sums as out of date, after records were written.
 func (w *worker) changed() { w.sorted, w.sums = nil, nil }
 
 // check reads everything, twice and unmeasured: by key with all bytes compared,
@@ -246,8 +246,8 @@ func (w *worker) readAll() error {
 	return nil
 }
 
-// warmUp brings all that fits into the engine's cache, by reading every record
-// once in key order.
+// warmUp reads every record once in key order, which brings all that fits into
+// the engine's cache.
 func (w *worker) warmUp() error {
 	if w.warm {
 		return nil
@@ -264,7 +264,7 @@ func serve(in io.Reader, out io.Writer) error {
 		var q request
 		if err := requests.Decode(&q); err != nil {
 			if errors.Is(err, io.EOF) {
-				return nil // the parent is gone
+				return nil // the parent has ended
 			}
 			return err
 		}
@@ -293,7 +293,7 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// diskMB returns what the store occupies, in MB (10^6 bytes).
+// diskMB returns the disk space of the store, in MB (10^6 bytes).
 func (w *worker) diskMB() (float64, error) {
 	n, err := diskBytes(filepath.Clean(w.cfg.Dir))
 	return float64(n) / 1e6, err

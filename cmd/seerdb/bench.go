@@ -17,8 +17,8 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// benchRun is the built-in benchmark: quick figures for one machine. The
-// comparison with other engines is the program in bench/.
+// benchRun is the built-in benchmark, for quick figures of one machine. The
+// program in bench/ compares seerdb with other engines.
 type benchRun struct {
 	w         io.Writer
 	db        tree
@@ -35,7 +35,7 @@ type benchStep struct {
 	run        func(*benchRun) (ops int, err error)
 }
 
-// benchSteps are the steps in the order they make sense in.
+// benchSteps are the steps in their natural order.
 var benchSteps = []benchStep{
 	{"fill", "puts of new keys in random order", (*benchRun).fill},
 	{"read", "point reads of random keys", func(b *benchRun) (int, error) { return b.gets(0) }},
@@ -124,7 +124,7 @@ func (b *benchRun) steps(cmd *cobra.Command, names []string) error {
 	return nil
 }
 
-// setKey makes the key of number i: 16 hexadecimal digits, scattered.
+// setKey sets the key to that of number i: 16 hexadecimal digits, scattered.
 func (b *benchRun) setKey(i int) {
 	z := (uint64(i) + 1) * 0x9e3779b97f4a7c15
 	z = (z ^ z>>31) * 0xbf58476d1ce4e5b9
@@ -151,7 +151,7 @@ func (b *benchRun) fill() (int, error) {
 	return b.n, nil
 }
 
-// gets reads random keys; past is added to their numbers.
+// gets reads random keys; past is added to their numbers, to read absent ones.
 func (b *benchRun) gets(past int) (int, error) {
 	for range b.n {
 		b.setKey(b.rng.IntN(b.n) + past)

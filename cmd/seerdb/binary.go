@@ -9,8 +9,8 @@ import (
 	"slices"
 )
 
-// A row of the binary format is the length of the key as a uvarint, the key, the
-// length of the value as a uvarint, the value.
+// binaryReader reads the binary format: a row is the length of the key as a
+// uvarint, the key, the length of the value as a uvarint, and the value.
 type binaryReader struct {
 	r          *bufio.Reader
 	o          *rowOptions
@@ -18,8 +18,8 @@ type binaryReader struct {
 	key, value []byte
 }
 
-// errCut ends an input in the middle of a row.
-var errCut = errors.New("the input ends in the middle of it")
+// errCut is the error of an input that ends in the middle of a row.
+var errCut = errors.New("the input ends in the middle of the row")
 
 func (b *binaryReader) next() (row, error) {
 	n, err := b.keyLength()
@@ -54,7 +54,7 @@ func (b *binaryReader) skip() error {
 	return nil
 }
 
-// keyLength begins a row, or returns io.EOF.
+// keyLength reads the beginning of a row, or returns io.EOF.
 func (b *binaryReader) keyLength() (int, error) {
 	if _, err := b.r.Peek(1); err != nil {
 		return 0, err
@@ -72,7 +72,7 @@ func (b *binaryReader) length(what string, limit int) (int, error) {
 	n, size := binary.Uvarint(bytes)
 	switch {
 	case size == 0:
-		return 0, err // the end of the input, or of what can be read
+		return 0, err // the end of the input, or a failed read
 	case size < 0 || n > uint64(limit):
 		return 0, usagef("the length of the %s is more than the %d bytes that are allowed; is this the binary format?", what, limit)
 	}
@@ -80,8 +80,8 @@ func (b *binaryReader) length(what string, limit int) (int, error) {
 	return int(n), err
 }
 
-// pieceOfRow is how many bytes are read before more memory is taken: a length is
-// believed as far as bytes follow it.
+// pieceOfRow is how many bytes are read at a time: memory is allocated only as
+// far as bytes follow a length.
 const pieceOfRow = 1 << 20
 
 // bytes appends n bytes of the input to buf.

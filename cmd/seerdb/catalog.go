@@ -15,9 +15,9 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// storedOperators reads the names of the merge operators that a database was
-// written with, by keyspace. When that fails there are none: opening the
-// database then fails too, and says why.
+// storedOperators returns the names of the merge operators that a database was
+// written with, by keyspace. If it fails it returns none: opening the database
+// then fails too, and reports why.
 func storedOperators(dir string) map[string]string {
 	names := map[string]string{}
 	s, err := manifest.Recover(vfs.OS, dir)
@@ -32,10 +32,10 @@ func storedOperators(dir string) map[string]string {
 	return names
 }
 
-// defaultName stands for the keyspace that has no name, where people read.
+// defaultName is printed for the default keyspace, which has no name.
 const defaultName = "(default)"
 
-// spaceName returns the name of a keyspace for people.
+// spaceName returns the name of a keyspace for printing.
 func spaceName(k *manifest.Keyspace) string {
 	if k == nil || k.ID == 0 {
 		return defaultName
@@ -43,8 +43,8 @@ func spaceName(k *manifest.Keyspace) string {
 	return escape([]byte(k.Name))
 }
 
-// allSpaces lists the keyspaces by name, the default one first, which the
-// manifest names only when there is something to say about it.
+// allSpaces returns the keyspaces by name, the default one first. The manifest
+// lists that only once it has a setting.
 func allSpaces(s *manifest.State) []manifest.Keyspace {
 	all := slices.Clone(s.Keyspaces)
 	if s.FindKeyspace(0) == nil {
@@ -62,8 +62,8 @@ func describeSpace(k *manifest.Keyspace) string {
 	return text
 }
 
-// spaceFigures are what the manifest knows of a keyspace. What is in the log
-// only is not counted.
+// spaceFigures are the manifest's figures of a keyspace. Entries that are only
+// in the log are not included.
 type spaceFigures struct {
 	Name     string
 	Operator string `json:",omitempty"`
@@ -72,7 +72,7 @@ type spaceFigures struct {
 	Bytes    uint64 // of tables
 	Values   uint64 // bytes in value files that the tables refer to
 	Entries  uint64
-	Deletes  uint64 // of the entries: tombstones
+	Deletes  uint64 // entries that are tombstones
 	Ranges   uint64 // range tombstones
 	Expiring uint64 // entries with an expiry
 }
@@ -105,7 +105,8 @@ func figuresOf(s *manifest.State) []spaceFigures {
 	return all
 }
 
-// figuresOfOpen are the figures of an open database; the manifest has the operators.
+// figuresOfOpen returns the figures of an open database; the merge operators
+// come from the manifest.
 func figuresOfOpen(all []observe.KeyspaceMetrics, s *manifest.State) []spaceFigures {
 	operators := map[string]string{}
 	for _, k := range s.Keyspaces {
@@ -125,11 +126,12 @@ func figuresOfOpen(all []observe.KeyspaceMetrics, s *manifest.State) []spaceFigu
 	return out
 }
 
-// largestShown is how many keyspaces are printed where they are not what was asked
-// for.
+// largestShown is how many keyspaces a command prints that was not asked for
+// them.
 const largestShown = 20
 
-// printLargest prints a table of the largest keyspaces, and what the others come to.
+// printLargest prints a table of the largest keyspaces, and the sum of the
+// others.
 func printLargest(w io.Writer, all []spaceFigures) error {
 	whole := func(f spaceFigures) uint64 { return f.Bytes + f.Values }
 	bySize := slices.Clone(all)
@@ -168,8 +170,8 @@ func printFigures(w io.Writer, all []spaceFigures) error {
 	return t.Flush()
 }
 
-// spaceOfFile returns the keyspace of a table, by the name of its file; nil when
-// the manifest does not have it.
+// spaceOfFile returns the keyspace of a table, by the name of its file, or nil
+// if the manifest does not name it.
 func spaceOfFile(s *manifest.State, name string) *manifest.Keyspace {
 	t, num, ok := base.ParseFileName(name)
 	if !ok || t != base.FileTypeTable {
@@ -181,7 +183,7 @@ func spaceOfFile(s *manifest.State, name string) *manifest.Keyspace {
 			return true
 		}
 		if found = s.FindKeyspace(f.Keyspace); found == nil {
-			found = &manifest.Keyspace{} // the default one need not be listed
+			found = &manifest.Keyspace{} // the default one may not be listed
 		}
 		return false
 	})

@@ -51,7 +51,7 @@ func checkCommand() *cobra.Command {
 	return cmd
 }
 
-// verify reads everything, with progress on a terminal.
+// verify verifies all files, with progress on a terminal.
 func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*observe.Report, error) {
 	m := db.Metrics()
 	stop := watch(messages, stored(m), "checking", readSince(db, m))
@@ -59,8 +59,8 @@ func verify(ctx context.Context, db *seerdb.DB, messages io.Writer) (*observe.Re
 	return db.Verify(ctx)
 }
 
-// damagedSpace returns the keyspace whose table is damaged; "" when that is
-// none but the default one.
+// damagedSpace returns the name of the keyspace whose table is damaged, "" for
+// none or the default one.
 func damagedSpace(s *manifest.State, err error) string {
 	var c *seerdb.CorruptionError
 	if s == nil || !errors.As(err, &c) {
@@ -72,8 +72,8 @@ func damagedSpace(s *manifest.State, err error) string {
 	return ""
 }
 
-// reportText prints a report. The state, if there is one, says which keyspaces
-// what is damaged belongs to.
+// reportText prints a report. The state, if there is one, shows which keyspaces
+// the damage is in.
 func reportText(w io.Writer, r *observe.Report, s *manifest.State) {
 	for _, d := range r.Damage {
 		where := ""

@@ -13,7 +13,7 @@ func compactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "compact DIR", Short: "Rewrite until every key is in one place",
 		Long: "Rewrite the tables of every keyspace, or of the one that --keyspace names, until each key is in\n" +
-			"one place. Bounds are those of the default keyspace unless another is named.",
+			"one place. Bounds apply to the default keyspace unless another is named.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			lo, hi, err := f.bounds()
@@ -40,7 +40,8 @@ func compactCommand() *cobra.Command {
 	return cmd
 }
 
-// compact compacts keyspaces, with progress on a terminal, and says what it did.
+// compact compacts keyspaces, with progress on a terminal, and prints what it
+// did.
 func (s *store) compact(ctx context.Context, names []string, lo, hi []byte, messages io.Writer) error {
 	before := s.Metrics()
 	stop := watch(messages, stored(before), "compacting", readSince(s.DB, before))

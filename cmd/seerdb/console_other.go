@@ -2,5 +2,5 @@
 
 package main
 
-// prepareConsole makes the terminal understand what the line editor writes.
+// prepareConsole prepares the terminal for the line editor's control sequences.
 func prepareConsole() (restore func(), err error) { return func() {}, nil }

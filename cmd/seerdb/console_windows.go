@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// prepareConsole makes the terminal understand what the line editor writes: the
-// control sequences of VT100, which a console of Windows follows when told to.
+// prepareConsole prepares the terminal for the line editor's control sequences,
+// those of the VT100: a console of Windows follows them only when asked to.
 func prepareConsole() (restore func(), err error) {
 	out := windows.Handle(os.Stdout.Fd())
 	var mode uint32

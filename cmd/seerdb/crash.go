@@ -17,8 +17,8 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// crash starts this very program as a writer, kills it in the middle of its
-// work, and counts what is back.
+// crash starts this program as a writer, kills it in the middle of its work,
+// and counts the commits that survived.
 func (d *demo) crash(cmd *cobra.Command) error {
 	heading(d.w, "5. Kill a writer")
 	acked, pid, err := writeAndKill(cmd, d.dir, 300*time.Millisecond+rand.N(300*time.Millisecond))
@@ -41,14 +41,14 @@ func (d *demo) crash(cmd *cobra.Command) error {
 	}
 	d.printf("  reopened in %v: commits 1 to %s are there, without a gap\n", took.Round(time.Millisecond), humanize.Comma(found))
 	if found < acked {
-		return fmt.Errorf("%w: %d commits were acknowledged, %d are back", errDamage, acked, found)
+		return fmt.Errorf("%w: %d commits were acknowledged, %d survived", errDamage, acked, found)
 	}
 	d.printf("  nothing acknowledged is lost (what was on its way when it died may be there too)\n")
 	return nil
 }
 
 // writeAndKill lets a child commit for a while. The child prints the number of
-// each commit after it was acknowledged; the last one read is the promise.
+// each commit after it was acknowledged; every number read must survive.
 func writeAndKill(cmd *cobra.Command, dir string, after time.Duration) (acked int64, pid int, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -69,7 +69,7 @@ func writeAndKill(cmd *cobra.Command, dir string, after time.Duration) (acked in
 	for {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF {
-			break // what follows the last newline was not printed to its end
+			break // the text after the last newline is incomplete
 		}
 		if err != nil {
 			return 0, 0, err
@@ -86,7 +86,7 @@ func writeAndKill(cmd *cobra.Command, dir string, after time.Duration) (acked in
 
 func commitKey(i int64) []byte { return fmt.Appendf(nil, "crash/%09d", i) }
 
-// countCommits returns n if commits 1 to n are there and no other.
+// countCommits returns n if exactly the commits 1 to n exist.
 func countCommits(db *seerdb.DB) (n int64, err error) {
 	rows := db.Prefix([]byte("crash/"))
 	for k, v := range rows.All() {
@@ -97,7 +97,7 @@ func countCommits(db *seerdb.DB) (n int64, err error) {
 	return n, rows.Err()
 }
 
-// writerCommand returns the child: it commits until it is killed.
+// writerCommand returns the child's command, which commits until it is killed.
 func writerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "write-until-killed DIR", Hidden: true, Args: exactArgs(1),

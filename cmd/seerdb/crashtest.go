@@ -20,10 +20,10 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// crashTest loads a database through child processes that are killed at
-// random moments, and checks after each that every acknowledged batch is there
-// whole and nothing is there that was not written. It is for the doubtful, and
-// for new disks and kernels.
+// crashTest loads a database through child processes that are killed at random
+// moments. After each it checks that every acknowledged batch is complete and
+// that nothing exists that was not written. It is for new disks and kernels,
+// and for doubters.
 type crashTest struct {
 	dir     string
 	puts    int64
@@ -48,7 +48,7 @@ const crashBatch = 100
 func crashTestCommand() *cobra.Command {
 	t := crashTest{puts: 1_000_000, kills: 10, writers: 4}
 	cmd := &cobra.Command{
-		Use: "crashtest DIR", Short: "Load through processes that are killed, and check what is back",
+		Use: "crashtest DIR", Short: "Load through processes that are killed, and check that nothing was lost",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t.dir, t.w = args[0], cmd.OutOrStdout()
@@ -82,7 +82,7 @@ func (t *crashTest) run(cmd *cobra.Command) error {
 		if done == n {
 			break
 		}
-		// The kills are spread over what is left to do.
+		// Spread the kills over the remaining work.
 		quota := int64(-1)
 		if kill <= t.kills {
 			quota = 1 + rand.Int64N(2*(n-done)/int64(t.kills-kill+2)+1)
@@ -131,7 +131,7 @@ func count(b []bool) (n int64) {
 }
 
 // child runs a writer until it has acknowledged quota batches, then kills it;
-// a negative quota lets it finish.
+// with a negative quota the writer finishes.
 func (t *crashTest) child(cmd *cobra.Command, quota int64) (killed bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -156,7 +156,7 @@ func (t *crashTest) child(cmd *cobra.Command, quota int64) (killed bool, err err
 	for acks := int64(0); ; {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			break // what follows the last newline was not printed to its end
+			break // the text after the last newline is incomplete
 		}
 		var b int64
 		if n, _ := fmt.Sscanf(line, "io %d %d %d %d", &io[0], &io[1], &io[2], &io[3]); n == 4 {
@@ -179,7 +179,7 @@ func (t *crashTest) child(cmd *cobra.Command, quota int64) (killed bool, err err
 	return killed, nil
 }
 
-// feed tells the writer which batches are missing.
+// feed sends the writer the numbers of the missing batches.
 func (t *crashTest) feed(in io.WriteCloser) {
 	w := bufio.NewWriter(in)
 	for b, ok := range t.present {
@@ -187,7 +187,7 @@ func (t *crashTest) feed(in io.WriteCloser) {
 			fmt.Fprintln(w, b)
 		}
 	}
-	_ = w.Flush() // a killed reader is no mistake
+	_ = w.Flush() // a killed reader is expected
 	_ = in.Close()
 }
 
@@ -227,7 +227,7 @@ func (t *crashTest) check() (err error) {
 	return nil
 }
 
-// number reads a number that ends with a colon.
+// number parses a number that ends with a colon.
 func number(s []byte) (n int64, rest []byte, ok bool) {
 	for i, c := range s {
 		switch {
@@ -243,8 +243,8 @@ func number(s []byte) (n int64, rest []byte, ok bool) {
 
 const crashValueSize = 100
 
-// crashKey makes a key of 16 hexadecimal digits that is unique to i, since
-// each step can be undone.
+// crashKey appends a key of 16 hexadecimal digits. It is unique to i, since
+// each step can be inverted.
 func crashKey(dst []byte, i int64) []byte {
 	z := (uint64(i) + 1) * 0x9e3779b97f4a7c15
 	z = (z ^ z>>31) * 0xbf58476d1ce4e5b9
@@ -255,8 +255,9 @@ func crashKey(dst []byte, i int64) []byte {
 	return dst
 }
 
-// batchWriterCommand returns the child: it reads batch numbers from standard
-// input, commits them and prints each one after its commit was acknowledged.
+// batchWriterCommand returns the child's command. It reads batch numbers from
+// standard input, commits the batches, and prints each number after its commit
+// was acknowledged.
 func batchWriterCommand() *cobra.Command {
 	writers := 1
 	cmd := &cobra.Command{

@@ -20,8 +20,8 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// unicodeData is UnicodeData.txt of Unicode 15.0; data/README.md says where it
-// comes from.
+// unicodeData is UnicodeData.txt of Unicode 15.0; data/README.md names its
+// source.
 //
 //go:embed data/UnicodeData.txt.gz
 var unicodeData []byte
@@ -86,7 +86,7 @@ func (d *demo) run(cmd *cobra.Command) (err error) {
 	return d.finish(cmd)
 }
 
-// load puts every character under two keys: by code point and by name.
+// load puts every character under two keys: its code point and its name.
 func (d *demo) load(*cobra.Command) error {
 	heading(d.w, "1. Load the Unicode character database")
 	z, err := gzip.NewReader(bytes.NewReader(unicodeData))
@@ -200,7 +200,7 @@ func (d *demo) snapshot(cmd *cobra.Command) error {
 	return err
 }
 
-// finish checks everything and shows the tree.
+// finish verifies everything and shows the tree.
 func (d *demo) finish(cmd *cobra.Command) (err error) {
 	d.db, err = seerdb.Open(d.dir, nil)
 	if err != nil {

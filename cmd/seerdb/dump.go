@@ -19,8 +19,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
 
-// dumper prints one type of file. It must not need a healthy database: only
-// CURRENT and the manifest, for the identity that checksums are salted with.
+// dumper prints one type of file. It must work without a healthy database: it
+// may need only CURRENT and the manifest, for the identity in checksums.
 type dumper struct {
 	t     base.FileType
 	short string
@@ -31,19 +31,19 @@ type dumper struct {
 type subject struct {
 	path  string
 	id    base.Identity
-	state *manifest.State // of its database; nil for a manifest, which has its own
+	state *manifest.State // of its database; nil for a manifest, which is one itself
 }
 
 type dumpOptions struct{ entries, pages, index bool }
 
 func dumpCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "dump", Short: "Print what a file of a database holds"}
+	cmd := &cobra.Command{Use: "dump", Short: "Print the content of a file of a database"}
 	var o dumpOptions
 	for name, d := range map[string]dumper{
 		"wal":      {base.FileTypeLog, "Print the commits of a log segment", dumpLog},
 		"sst":      {base.FileTypeTable, "Print properties, index, pages or entries of a table", dumpTable},
 		"manifest": {base.FileTypeManifest, "Print the edits of a manifest and the version they make", dumpManifest},
-		"pack":     {base.FileTypePack, "Print which tables a file of small tables has, and what is in them", dumpPack},
+		"pack":     {base.FileTypePack, "Print the tables of a pack, and their content", dumpPack},
 		"values":   {base.FileTypeValues, "Print the values of a value file", dumpValues},
 	} {
 		sub := &cobra.Command{
@@ -66,7 +66,7 @@ func dumpCommand() *cobra.Command {
 	return cmd
 }
 
-// identify finds out which file this is from its name and its directory.
+// identify determines the identity of a file from its name and its directory.
 func identify(path string, want base.FileType) (*subject, error) {
 	name := filepath.Base(path)
 	t, num, ok := base.ParseFileName(name)
@@ -78,7 +78,7 @@ func identify(path string, want base.FileType) (*subject, error) {
 	}
 	f := &subject{path: path, id: base.Identity{Type: t, Num: num}}
 	if t == base.FileTypeManifest {
-		return f, nil // it says itself whose it is
+		return f, nil // a manifest contains its identity
 	}
 	var err error
 	if f.state, err = manifest.Recover(vfs.OS, filepath.Dir(path)); err != nil {
@@ -89,8 +89,8 @@ func identify(path string, want base.FileType) (*subject, error) {
 	return f, nil
 }
 
-// incarnationOf returns the incarnation under which a file was written that the
-// manifest names; of any other file it is that of the logs.
+// incarnationOf returns the incarnation in the identity of a file: that in the
+// manifest, or that of the logs for files it does not name.
 func incarnationOf(st *manifest.State, id base.Identity) uint64 {
 	if v := st.Version.Values[id.Num]; id.Type == base.FileTypeValues && v != nil {
 		return v.Incarnation
@@ -147,7 +147,8 @@ func dumpTable(w io.Writer, s *subject, o dumpOptions) error {
 	return dumpTableOf(w, s, f, size, o, sstable.ReaderOptions{ID: s.id})
 }
 
-// dumpPack prints the tables of a pack, those too that the manifest does not name.
+// dumpPack prints the tables of a pack, including those that the manifest does
+// not name.
 func dumpPack(w io.Writer, s *subject, o dumpOptions) error {
 	f, size, err := openFile(s.path)
 	if err != nil {

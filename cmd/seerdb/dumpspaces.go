@@ -14,13 +14,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/sstable"
 )
 
-// What dumps show of keyspaces, range deletes and expiry.
+// This file prints keyspaces, range deletes and expiries for dumps.
 
 // opText describes an operation of a commit.
 func opText(op *batch.Op, s *manifest.State) string {
 	text := op.Kind.String()
 	if op.Keyspace != 0 {
-		name := fmt.Sprintf("number %d", op.Keyspace) // dropped since
+		name := fmt.Sprintf("number %d", op.Keyspace) // dropped later
 		if k := s.FindKeyspace(op.Keyspace); k != nil {
 			name = spaceName(k)
 		}
@@ -43,8 +43,8 @@ func opText(op *batch.Op, s *manifest.State) string {
 	return text
 }
 
-// dumpOwner writes which keyspace a table belongs to, and when what is in it
-// expires: the file does not say the one, and the manifest sums up the other.
+// dumpOwner prints the keyspace of a table, which is not in its file, and the
+// range of its expiries, from the manifest.
 func dumpOwner(w io.Writer, s *manifest.State, num base.FileNum) {
 	s.Version.All(func(level int, f *manifest.FileMeta) bool {
 		if f.Num != num {
@@ -60,7 +60,7 @@ func dumpOwner(w io.Writer, s *manifest.State, num base.FileNum) {
 	})
 }
 
-// dumpExpiries writes the entries that have an expiry, in clear.
+// dumpExpiries prints the entries that have an expiry.
 func dumpExpiries(w io.Writer, r *sstable.Reader) error {
 	p := r.Properties()
 	if p.ByKind[base.KindPutTTL]+p.ByKind[base.KindPutTTLPointer] == 0 {
@@ -80,8 +80,8 @@ func dumpExpiries(w io.Writer, r *sstable.Reader) error {
 	return it.Close()
 }
 
-// dumpKeyspaces writes what the edits of a manifest say of keyspaces and of the
-// time, and the keyspaces that there are in the end.
+// dumpKeyspaces prints the keyspaces and times in the edits of a manifest, and
+// the keyspaces at the end.
 func dumpKeyspaces(w io.Writer, path string) error {
 	f, size, err := openFile(path)
 	if err != nil {
@@ -90,7 +90,7 @@ func dumpKeyspaces(w io.Writer, path string) error {
 	defer func() { _ = f.Close() }()
 	head, ok := record.Identify(f, size)
 	if !ok {
-		return base.Corruptf(path, 0, "not a manifest")
+		return base.Corruptf(path, 0, "the file is not a manifest: its header is missing or damaged")
 	}
 	r := record.NewReader(f, size, head.ID)
 	if _, err := r.ReadFileHeader(); err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // interactive runs lines from a terminal until the user leaves. The terminal is
-// raw only while a line is edited: commands can be interrupted.
+// in raw mode only while a line is edited, so that commands can be interrupted.
 func (sh *shell) interactive(ctx context.Context, h *history) error {
 	in, out := int(os.Stdin.Fd()), int(os.Stdout.Fd())
 	restore, err := prepareConsole()
@@ -63,7 +63,7 @@ func (sh *shell) interactive(ctx context.Context, h *history) error {
 	return nil
 }
 
-// interruptible runs one line until it is done or the user has enough of it.
+// interruptible runs one line until it is done or the user interrupts it.
 func (sh *shell) interruptible(ctx context.Context, line string) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
@@ -76,8 +76,8 @@ func (sh *shell) interruptible(ctx context.Context, line string) {
 	}
 }
 
-// interrupts turns Ctrl-C, at which the line editor would end, into what empties
-// the line: to its end, and delete back to its beginning.
+// interrupts replaces Ctrl-C, which would end the line editor, by keys that
+// empty the line: to its end, and delete back to its beginning.
 type interrupts struct {
 	r       io.Reader
 	pending []byte
@@ -103,8 +103,8 @@ func (i *interrupts) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// tab completes the word before the cursor as far as it is certain, and lists
-// how it may go on where it is not.
+// tab completes the word before the cursor as far as it is unambiguous, and
+// lists the candidates where it is not.
 func (sh *shell) tab(w io.Writer, width int, line string, pos int, key rune) (string, int, bool) {
 	if key != '\t' {
 		return "", 0, false
@@ -125,12 +125,12 @@ func (sh *shell) tab(w io.Writer, width int, line string, pos int, key rune) (st
 		listColumns(w, width, candidates)
 	}
 	if more {
-		text = before[start:] // what was not looked at may go on otherwise
+		text = before[start:] // candidates beyond the limit may differ
 	}
 	return before[:start] + text + line[pos:], start + len(text), true
 }
 
-// listColumns prints words, as many on a line as fit.
+// listColumns prints words in columns.
 func listColumns(w io.Writer, width int, words []string) {
 	var b strings.Builder
 	column := 0
@@ -151,13 +151,13 @@ func listColumns(w io.Writer, width int, words []string) {
 	_, _ = io.WriteString(w, b.String())
 }
 
-// maxCompletions is how many keys completion looks at.
+// maxCompletions is how many keys completion reads.
 const maxCompletions = 50
 
 var flagName = regexp.MustCompile(`--[a-z-]+`)
 
-// complete finds how the last word of a line may go on: where it starts, what it
-// may be, and whether that is not all.
+// complete returns the completions of the last word of a line: where the word
+// starts, the candidates, and whether there are more.
 func (sh *shell) complete(before string) (start int, candidates []string, more bool) {
 	words, _, typed, err := cutWords(before)
 	if err != nil {
@@ -165,7 +165,7 @@ func (sh *shell) complete(before string) (start int, candidates []string, more b
 	}
 	if typed == "" && before != "" && !isBlank(before[len(before)-1]) {
 		if last := before[len(before)-1]; len(words) == 0 || strings.IndexByte("\"`'", last) >= 0 {
-			return 0, nil, false // a whole string
+			return 0, nil, false // the string is complete
 		}
 		typed = before[strings.LastIndexAny(before, " \t")+1:]
 		words = words[:len(words)-1]
@@ -198,7 +198,7 @@ func (sh *shell) complete(before string) (start int, candidates []string, more b
 	return start, candidates, more
 }
 
-// wantsKey reports whether a key follows these words.
+// wantsKey reports whether the next word is a key.
 func wantsKey(words []string) bool {
 	switch words[0] {
 	case "get", "put", "del", "merge":
@@ -209,7 +209,7 @@ func wantsKey(words []string) bool {
 	return false
 }
 
-// wordLike writes a word in the way the user began to: in quotes or not.
+// wordLike quotes a word if the user began one in quotes.
 func wordLike(typed string, b []byte) string {
 	if strings.HasPrefix(typed, `"`) {
 		return `"` + escape(b) + `"`
@@ -220,8 +220,8 @@ func wordLike(typed string, b []byte) string {
 	return quoteWord(b)
 }
 
-// keysLike lists keys that begin with what was typed. It does not read in the
-// transaction, which would then depend on what was only looked at here.
+// keysLike returns keys that begin with what was typed. It does not read in the
+// transaction, which would then depend on the keys read here.
 func (sh *shell) keysLike(typed string) (all []string, more bool) {
 	prefix, err := unescapeWord(strings.TrimPrefix(typed, `"`))
 	if inSingle, ok := strings.CutPrefix(typed, "'"); ok {

@@ -11,12 +11,12 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// The exit codes, the same for every command. The help of seerdb and README.md
-// list them, which a test checks.
+// The exit codes of all commands. A test checks that the help of seerdb and
+// README.md list them.
 const (
 	exitDamage   = 1 // the database is damaged, or a check failed
-	exitUsage    = 2 // the command line, an argument or a row of input makes no sense
-	exitIO       = 3 // the system refused something, or anything else
+	exitUsage    = 2 // the command line, an argument or a row of input is invalid
+	exitIO       = 3 // the system refused an operation, or any other error
 	exitNotFound = 4 // there is no such key, keyspace or database
 	exitExists   = 5 // there is a database already
 	exitScript   = 6 // commands from a pipe failed, each with a message of its own
@@ -51,16 +51,17 @@ func exitCode(err error) int {
 	case is(errShell):
 		return exitScript
 	case errors.As(err, &u), is(seerdb.ErrInvalidOptions, seerdb.ErrKeyTooLarge, seerdb.ErrValueTooLarge, seerdb.ErrBatchTooLarge),
-		strings.HasPrefix(err.Error(), "unknown command"): // cobra has no type for it
+		strings.HasPrefix(err.Error(), "unknown command"): // cobra has no error type for it
 		return exitUsage
 	}
 	return exitIO
 }
 
-// errDamage ends a check that found damage; the findings were printed.
+// errDamage is returned by a check that found damage and printed it.
 var errDamage = errors.New("the database is damaged")
 
-// errShell ends a script in which commands failed; each said so.
+// errShell is returned by a script in which commands failed; each printed its
+// error.
 var errShell = errors.New("not every command was carried out")
 
 // usageError is a mistake on the command line or in the input.
@@ -70,7 +71,7 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// exactArgs and rangeArgs are cobra's, with our exit code.
+// exactArgs and rangeArgs are like cobra's, with this tool's exit code.
 func exactArgs(n int) cobra.PositionalArgs { return rangeArgs(n, n) }
 
 func rangeArgs(lo, hi int) cobra.PositionalArgs {
@@ -78,19 +79,19 @@ func rangeArgs(lo, hi int) cobra.PositionalArgs {
 		switch {
 		case len(args) < lo || len(args) > hi:
 			return usagef("%s takes %s; see %s --help", cmd.CommandPath(), cmd.Use, cmd.CommandPath())
-		case len(args) > 0 && args[0] == "": // the directory or file, never a key
+		case len(args) > 0 && args[0] == "": // a directory or file, never a key
 			return usagef("the first argument of %s is empty; expected %s", cmd.CommandPath(), cmd.Use)
 		}
 		return nil
 	}
 }
 
-// mayBeEmpty are the flags for which the empty string is a value: keys have no
-// length that is too short, and operands may stand without a separator.
+// mayBeEmpty are the flags that may be the empty string: the empty key is a
+// key, and operands may be joined without a separator.
 var mayBeEmpty = map[string]bool{"prefix": true, "from": true, "to": true, "separator": true}
 
-// checkFlags refuses values that no flag can have. A variable that a script left
-// unset must not turn --keyspace "$K" into the default keyspace.
+// checkFlags refuses values that no flag can have. An unset variable in a
+// script must not turn --keyspace "$K" into the default keyspace.
 func checkFlags(cmd *cobra.Command, _ []string) error {
 	var err error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
@@ -105,8 +106,8 @@ func checkFlags(cmd *cobra.Command, _ []string) error {
 	return err
 }
 
-// sentence returns the message of err without the prefixes of the errors in it:
-// the tool prints its name once, in front.
+// sentence returns the message of err without the prefixes of the errors in it,
+// since the tool prints its name once, in front.
 func sentence(err error) string {
 	s := err.Error()
 	withoutPrefixes(err, &s)

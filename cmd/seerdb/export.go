@@ -17,13 +17,13 @@ func exportCommand() *cobra.Command {
 		Use: "export DIR", Short: "Write every row, in key order, to standard output or a file",
 		Long: "Write every row of a keyspace, in key order, to standard output or a file, in the formats of load:\n\n" +
 			formatHelp + "\n\n" +
-			"Values are written exactly as stored, counters too. Only jsonl keeps the moment at which a row\n" +
-			"expires. A value that was merged has none, also if it was merged onto one that expires.\n" +
-			"A file is replaced in one step when all is written, or stays as it was.",
+			"Values are written exactly as stored, counters too. Only jsonl keeps the time at which a row\n" +
+			"expires. A merged value has none, even if it was merged onto one that expires.\n" +
+			"A file is replaced in one step once everything is written; otherwise it stays unchanged.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if e.o.raw && e.format != "tsv" {
-				return usagef("--raw goes with --format tsv, and not with %s", e.format)
+				return usagef("--raw needs --format tsv, not %s", e.format)
 			}
 			if _, err := newRowWriter(e.format, nil, e.o); err != nil {
 				return err
@@ -70,7 +70,7 @@ func (e *exporter) run(t tree, stdout, messages io.Writer) error {
 	return err
 }
 
-// export writes all rows, and counts those that expire.
+// export writes all rows, and returns how many of them expire.
 func export(t tree, rows rowWriter) (expiring int64, err error) {
 	it, err := t.NewIter(&seerdb.IterOptions{Bulk: true})
 	if err != nil {
@@ -83,7 +83,7 @@ func export(t tree, rows rowWriter) (expiring int64, err error) {
 		}
 		v := it.Value()
 		if !it.Valid() {
-			break // the value cannot be read, and Close says why
+			break // the value cannot be read, and Close returns why
 		}
 		if err := rows.write(row{it.Key(), v, at}); err != nil {
 			_ = it.Close()

@@ -11,7 +11,7 @@ import (
 
 func size[N int64 | uint64](n N) string { return humanize.IBytes(uint64(max(n, 0))) }
 
-// counted returns a number with a noun, in the singular for one.
+// counted returns a number with a noun, in the singular for 1.
 func counted[N int | int64](n N, noun string) string {
 	return humanize.Comma(int64(n)) + " " + verb(int64(n), noun, noun+"s")
 }
@@ -23,12 +23,12 @@ func verb(n int64, one, more string) string {
 	return more
 }
 
-// expiryText returns an expiry for people.
+// expiryText returns an expiry as text.
 func expiryText(ms uint64) string {
 	return time.UnixMilli(int64(min(ms, 1<<56))).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-// momentText is when a row expires, or -.
+// momentText returns when a row expires as text, or "-".
 func momentText(at time.Time, expires bool) string {
 	if !expires {
 		return "-"
@@ -36,7 +36,7 @@ func momentText(at time.Time, expires bool) string {
 	return expiryText(uint64(at.UnixMilli()))
 }
 
-// heading prints a title the way the demonstration does.
+// heading prints a title as in the demonstration.
 func heading(w io.Writer, format string, args ...any) {
 	title := fmt.Sprintf(format, args...)
 	fmt.Fprintf(w, "\n%s\n%s\n", title, strings.Repeat("-", len(title)))

@@ -11,11 +11,10 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// encoding says how keys and values appear on the command line: keys and values
-// as they are, and printed on one line, or both in hexadecimal. The values of two
-// merge operators have a form of their own, unless they are in hexadecimal: a
-// counter is a decimal number, and a set of the operator union its elements, with
-// commas between them.
+// encoding is the form of keys and values on the command line: unchanged, and
+// printed on one line, or in hexadecimal. Unless in hexadecimal, the values of
+// two merge operators have another form: a counter is a decimal number, and a
+// set of the operator union a list of its elements, separated by commas.
 type encoding struct{ hex bool }
 
 func (e *encoding) flag(cmd *cobra.Command) {
@@ -40,9 +39,9 @@ func (e *encoding) format(b []byte) string {
 	return oneLine(b)
 }
 
-// oneLine prints b so that it fits on one line and fromLine can read it back.
-// What is printable is printed as it is, JSON too; what is not, and the empty
-// string, as a Go string in quotes.
+// oneLine returns b in a form that fits on one line and that fromLine can
+// parse. Printable text, such as JSON, is unchanged; other bytes, and the empty
+// string, become a quoted Go string.
 func oneLine(b []byte) string {
 	if s := string(b); !isPlain(s) {
 		return strconv.Quote(s)
@@ -58,8 +57,8 @@ func fromLine(s string) string {
 	return s
 }
 
-// isPlain reports whether s is printed as it is. What would then look like
-// something else in quotes is not.
+// isPlain reports whether s is printed unchanged. Text that would then look
+// like a quoted string is not.
 func isPlain(s string) bool {
 	if s == "" || !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return false
@@ -76,19 +75,19 @@ func unquote(s string) (string, bool) {
 	return u, err == nil
 }
 
-// escape prints b like a Go string without its quotes.
+// escape returns b as a Go string without its quotes.
 func escape(b []byte) string {
 	q := strconv.Quote(string(b))
 	return q[1 : len(q)-1]
 }
 
-// The operators whose values people do not read as they are.
+// The operators whose values are not printed unchanged.
 var (
 	counterName = merger.Counter{}.Name()
 	unionName   = merger.Union{}.Name()
 )
 
-// parseValue reads a value, or an operand, of a merge operator. A set has one
+// parseValue parses a value, or an operand, of a merge operator. A set has one
 // element.
 func (e *encoding) parseValue(operator, what, s string) ([]byte, error) {
 	switch {
@@ -96,7 +95,7 @@ func (e *encoding) parseValue(operator, what, s string) ([]byte, error) {
 	case operator == counterName:
 		n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
 		if err != nil {
-			return nil, usagef("%s %.40q is no decimal number of 64 bits, as counters are", what, s)
+			return nil, usagef("%s %.40q is not a decimal 64-bit number, as counters are", what, s)
 		}
 		return merger.AppendInt64(nil, n), nil
 	case operator == unionName:
@@ -105,8 +104,8 @@ func (e *encoding) parseValue(operator, what, s string) ([]byte, error) {
 	return e.parse(what, s)
 }
 
-// formatValue prints a value on one line. One that has not the form of its
-// operator, which a Put may have left, is printed as it is.
+// formatValue returns a value in one line. A value without the form of its
+// operator, which a Put may have left, is unchanged.
 func (e *encoding) formatValue(operator string, v []byte) string {
 	if s, ok := e.special(operator, v); ok {
 		return s

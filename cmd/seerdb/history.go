@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// maxHistory is how many lines are remembered. The file may have twice as many
-// before it is written anew.
+// maxHistory is how many lines are kept. The file may have twice as many before
+// it is rewritten.
 const maxHistory = 1000
 
-// history is the lines of earlier sessions and of this one. It is what the line
-// editor asks for when the user looks back.
+// history has the lines of earlier sessions and of this one, for the line
+// editor.
 type history struct {
 	lines []string // oldest first
-	file  string   // "" = none
+	file  string   // "" if there is none
 	err   error    // of writing the file
 }
 
-// historyFile returns where the history is kept: with the user and not in the
-// database, for it is about what a user did. "" where there is no such place.
+// historyFile returns the file of the history. It belongs to the user and not
+// to the database. "" means that there is no place for it.
 func historyFile() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -29,7 +29,7 @@ func historyFile() string {
 	return filepath.Join(dir, "seerdb", "history")
 }
 
-// openHistory reads a history. One that cannot be read is empty.
+// openHistory reads a history. If it cannot be read it is empty.
 func openHistory(file string) *history {
 	h := &history{file: file}
 	b, err := os.ReadFile(file)
@@ -55,8 +55,8 @@ func (h *history) trim() {
 	}
 }
 
-// writeAll replaces the file in one step, so that a session that ends in the
-// middle of it loses nothing.
+// writeAll replaces the file in one step, so that an interruption loses
+// nothing.
 func (h *history) writeAll() error {
 	return writeFile(h.file, func(w io.Writer) error {
 		_, err := io.WriteString(w, strings.Join(h.lines, "\n")+"\n")
@@ -64,10 +64,10 @@ func (h *history) writeAll() error {
 	})
 }
 
-// Add remembers a line, unless it is like the last one or begins with a blank:
-// what a user does not want to be kept.
+// Add adds a line, unless it equals the last one or begins with a blank, as
+// lines do that a user does not want to keep.
 func (h *history) Add(line string) {
-	line = strings.TrimRight(line, " \t") // completion leaves a blank
+	line = strings.TrimRight(line, " \t") // completion adds a blank
 	if line == "" || isBlank(line[0]) || len(h.lines) > 0 && h.lines[len(h.lines)-1] == line {
 		return
 	}
@@ -76,7 +76,8 @@ func (h *history) Add(line string) {
 	if h.file == "" {
 		return
 	}
-	// At once: other sessions, and a crash of this one, leave it there.
+	// Write it at once: other sessions then keep it, and so does a crash of
+	// this one.
 	if err := h.append(line); err != nil && h.err == nil {
 		h.err = err
 	}
@@ -100,5 +101,5 @@ func (h *history) append(line string) error {
 // Len returns the number of lines.
 func (h *history) Len() int { return len(h.lines) }
 
-// At returns a line, the newest first.
+// At returns a line by its index, the newest first.
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }

@@ -11,16 +11,16 @@ import (
 	"unicode/utf8"
 )
 
-// A row of jsonl is an object on a line:
+// jsonReader reads jsonl, in which a row is an object on a line:
 //
 //	{"key":"…","value":"…","expires":"2026-05-01T12:00:00.5Z"}
 //
-// Bytes that are no text go to "key64" and "value64", in base64. The moment at
-// which a row expires is in the form of RFC 3339; one that has no such form is a
-// number, of milliseconds since 1970.
+// Bytes that are not text are in "key64" and "value64", in base64. The time at
+// which a row expires is in the form of RFC 3339, or a number of milliseconds
+// since 1970 if it has no such form.
 //
-// The reader takes no more than that: what another reader of JSON would ignore,
-// repair or guess is an error, since it would change a row silently.
+// The reader accepts nothing else: what other JSON readers ignore, repair or
+// guess is an error here, since it would change a row silently.
 type jsonReader struct {
 	text
 	name, key, value, scratch []byte
@@ -34,7 +34,7 @@ func (j *jsonReader) next() (row, error) {
 	return r.or(j.finish(err))
 }
 
-// The fields of a row, as bits of which were there.
+// The fields of a row, as bits.
 const (
 	fieldKey = 1 << iota
 	fieldKey64
@@ -107,7 +107,7 @@ func (j *jsonReader) field(field int, r *row) (err error) {
 	return err
 }
 
-// complete checks what was there, and that nothing follows.
+// complete checks that the required fields are there, and that nothing follows.
 func (j *jsonReader) complete(seen int, r *row) error {
 	c, err := j.blanks()
 	switch {
@@ -124,7 +124,7 @@ func (j *jsonReader) complete(seen int, r *row) error {
 	return nil
 }
 
-// blanks passes over blanks, and returns what follows.
+// blanks skips blanks, and returns the next byte.
 func (j *jsonReader) blanks() (byte, error) {
 	for {
 		if c, err := j.one(); err != nil || c != ' ' && c != '\t' && c != '\r' {
@@ -133,7 +133,7 @@ func (j *jsonReader) blanks() (byte, error) {
 	}
 }
 
-// expect passes over blanks and a byte that must follow.
+// expect skips blanks and the byte want, which must follow.
 func (j *jsonReader) expect(want byte, what string) error {
 	c, err := j.blanks()
 	if err == nil && c != want {
@@ -164,7 +164,7 @@ var inString = func() *[256]bool {
 	return s
 }()
 
-// string appends a string whose first quote was read.
+// string appends a string whose opening quote was read.
 func (j *jsonReader) string(dst []byte, what string, limit int) ([]byte, error) {
 	for {
 		var c byte
@@ -192,7 +192,7 @@ func (j *jsonReader) string(dst []byte, what string, limit int) ([]byte, error) 
 	}
 }
 
-// escape appends what follows a backslash.
+// escape appends the character of an escape whose backslash was read.
 func (j *jsonReader) escape(dst []byte, what string) ([]byte, error) {
 	c, err := j.one()
 	if err != nil {
@@ -217,7 +217,7 @@ func (j *jsonReader) escape(dst []byte, what string) ([]byte, error) {
 	return dst, badf("the %s has an escape that JSON does not know: a backslash and %q", what, c)
 }
 
-// unicode appends the character of \u, or of a pair of them.
+// unicode appends the character of a \u, or of a pair of them.
 func (j *jsonReader) unicode(dst []byte, what string) ([]byte, error) {
 	r, err := j.unit()
 	if err != nil || !utf16.IsSurrogate(r) {
@@ -240,7 +240,7 @@ func (j *jsonReader) unicode(dst []byte, what string) ([]byte, error) {
 }
 
 func notText(what, why string) error {
-	return badf("the %s has %s, which is no text; keys and values that are none go to key64 and value64, in base64", what, why)
+	return badf("the %s has %s, which is not text; such keys and values belong in key64 and value64, in base64", what, why)
 }
 
 func orError(err, or error) error {
@@ -267,7 +267,7 @@ func (j *jsonReader) unit() (rune, error) {
 	return rune(n), nil
 }
 
-// base64 appends what a string means.
+// base64 appends the bytes of a base64 string.
 func (j *jsonReader) base64(dst []byte, what string, limit int) (_ []byte, err error) {
 	if j.scratch, err = j.string(j.scratch[:0], what, base64.StdEncoding.EncodedLen(limit)); err != nil {
 		return dst, err
@@ -279,8 +279,8 @@ func (j *jsonReader) base64(dst []byte, what string, limit int) (_ []byte, err e
 		piece := text[:min(len(text), 4096)]
 		text = text[len(piece):]
 		n, err := strict.Decode(block[:], piece)
-		// The decoder passes over newlines, and takes padding at the end of
-		// every piece.
+		// The decoder ignores newlines, and accepts padding at the end of every
+		// piece.
 		if err != nil || len(piece)%4 != 0 || n <= len(piece)/4*3-3 || len(text) > 0 && n != len(block) {
 			return dst, bad
 		}
@@ -291,12 +291,12 @@ func (j *jsonReader) base64(dst []byte, what string, limit int) (_ []byte, err e
 	return dst, nil
 }
 
-// lastMillisecond is the last moment that a database knows.
+// lastMillisecond is the latest time that a database can store.
 const lastMillisecond = 1 << 62
 
 var firstMoment = time.UnixMilli(0)
 
-// expiry reads a moment, a number of milliseconds, or null for none.
+// expiry reads a time, a number of milliseconds, or null for none.
 func (j *jsonReader) expiry() (at time.Time, err error) {
 	c, err := j.blanks()
 	if err != nil {
@@ -392,7 +392,7 @@ func (j *jsonWriter) bytes(name string, b []byte) {
 
 var jsonEscape = [256]byte{'"': '"', '\\': '\\', '\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't'}
 
-// jsonLen is how many bytes a byte takes in a string.
+// jsonLen is the length of each byte in a JSON string.
 var jsonLen = func() (n [256]int) {
 	for c := range n {
 		switch {

@@ -32,7 +32,7 @@ func getCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "get DIR KEY", Short: "Print the value of a key, exactly as stored",
 		Long: "Print the value of a key, exactly as stored. Counters are printed as decimal numbers and\n" +
-			"sets as their elements with commas between them, where the keyspace has that merge operator.\n" +
+			"sets as their elements, separated by commas, if the keyspace has that merge operator.\n" +
 			"With --expiry, print when the key expires instead, or - if it does not.",
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -65,7 +65,7 @@ func (f *keyFlags) read(s *store, t tree, key []byte, expiry bool) (string, erro
 	return f.exact(s.operators[f.keyspace], v), err
 }
 
-// exact returns a value by itself: it may have several lines.
+// exact returns a value alone, which may have several lines.
 func (e *encoding) exact(operator string, v []byte) string {
 	if s, ok := e.special(operator, v); ok {
 		return s
@@ -90,7 +90,7 @@ func putCommand() *cobra.Command {
 				return err
 			}
 			if cmd.Flags().Changed("ttl") && ttl <= 0 {
-				return usagef("--ttl is %v; it must be more than nothing", ttl)
+				return usagef("--ttl is %v; it must be positive", ttl)
 			}
 			if args[2] == "-" {
 				b, err := io.ReadAll(cmd.InOrStdin())
@@ -108,7 +108,7 @@ func putCommand() *cobra.Command {
 	return cmd
 }
 
-// put sets a key. What comes from a file is never hexadecimal.
+// put sets a key. Values from files are never hexadecimal.
 func (f *keyFlags) put(dir string, create bool, key []byte, text string, file bool, ttl time.Duration) error {
 	s, err := openToWrite(dir, create, seerdb.Sync)
 	if err != nil {
@@ -136,7 +136,7 @@ func delCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "del DIR KEY", Short: "Delete a key; KEY - reads keys from standard input, one on a line",
 		Long: "Delete a key. KEY - reads keys from standard input, one on each line as scan --keys prints them, and\n" +
-			"deletes them in batches, synced at the end. The key that is a hyphen is --hex 2d.",
+			"deletes them in batches, synced at the end. To delete the key \"-\", write --hex 2d.",
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[1] == "-" {
@@ -153,7 +153,7 @@ func delCommand() *cobra.Command {
 	return cmd
 }
 
-// deleteLines deletes the keys that are the lines of in.
+// deleteLines deletes the keys in the lines of in.
 func (f *keyFlags) deleteLines(dir string, in io.Reader, messages io.Writer) error {
 	s, err := openStore(dir, &seerdb.Options{ErrorIfMissing: true, Durability: seerdb.Buffered}, storedOperators(dir))
 	if err != nil {
@@ -215,7 +215,7 @@ func (f *keyFlags) parseKeyLine(line string) ([]byte, error) {
 	return key, nil
 }
 
-// operators are the merge operators that the command line has a short name for.
+// operators are the merge operators that have a short name on the command line.
 var operators = map[string]func(separator string) seerdb.Merger{
 	"counter": func(string) seerdb.Merger { return merger.Counter{} },
 	"append":  func(sep string) seerdb.Merger { return merger.Append{Sep: sep} },
@@ -226,7 +226,7 @@ var operators = map[string]func(separator string) seerdb.Merger{
 
 func operatorNames() string { return strings.Join(slices.Sorted(maps.Keys(operators)), ", ") }
 
-// storedName returns the name that an operator is stored under.
+// storedName returns the name under which an operator is stored.
 func storedName(short, separator string) (string, error) {
 	make, ok := operators[short]
 	if !ok {
@@ -241,8 +241,8 @@ func mergeCommand() *cobra.Command {
 	create := false
 	cmd := &cobra.Command{
 		Use: "merge DIR KEY OPERAND", Short: "Merge an operand into a key, without reading it",
-		Long: "Merge an operand into a key. The first merge in a keyspace says with which operator, and it\n" +
-			"is stored; from then on it need not be given, and no other can be. The operators:\n\n" +
+		Long: "Merge an operand into a key. The first merge in a keyspace chooses the operator, which is\n" +
+			"stored; later merges need not name it, and cannot name another. The operators:\n\n" +
 			"  counter  adds decimal numbers, also negative ones\n" +
 			"  append   appends, with --separator between each two operands\n" +
 			"  max      keeps the largest value, bytewise\n" +
@@ -288,13 +288,13 @@ func operatorFlags(cmd *cobra.Command, operator, separator *string) {
 	cmd.Flags().StringVar(separator, "separator", ",", "what the operator append puts between operands")
 }
 
-// chooseOperator adds the operator that the command line names to those that
-// are stored, with which it must agree.
+// chooseOperator adds the operator of the command line to the stored ones, with
+// which it must agree.
 func chooseOperator(names map[string]string, keyspace, operator, separator string) error {
 	stored := names[keyspace]
 	if operator == "" {
 		if stored == "" {
-			return usagef("nothing was merged in this keyspace yet: --operator must say how, with one of %s", operatorNames())
+			return usagef("this keyspace has no merge operator yet: choose one with --operator: %s", operatorNames())
 		}
 		return nil
 	}
@@ -303,7 +303,7 @@ func chooseOperator(names map[string]string, keyspace, operator, separator strin
 	case err != nil:
 		return err
 	case stored != "" && stored != name:
-		return usagef("the keyspace has the merge operator %s, and cannot have %s", stored, name)
+		return usagef("the keyspace has the merge operator %s and cannot use %s", stored, name)
 	}
 	names[keyspace] = name
 	return nil

@@ -18,9 +18,9 @@ import (
 func keyspacesCommand() *cobra.Command {
 	asJSON := false
 	cmd := &cobra.Command{
-		Use: "keyspaces DIR", Short: "List the keyspaces, and what their tables hold",
-		Long: "List the keyspaces, and what their tables hold, as the manifest has it: what is in the log only\n" +
-			"is not counted. The database may be in use.",
+		Use: "keyspaces DIR", Short: "List the keyspaces, and figures of their tables",
+		Long: "List the keyspaces, and figures of their tables from the manifest: rows that are only in the log\n" +
+			"are not counted. The database may be in use.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := manifest.Recover(vfs.OS, args[0])
@@ -42,8 +42,8 @@ func keyspacesCommand() *cobra.Command {
 func dropCommand() *cobra.Command {
 	yes := false
 	cmd := &cobra.Command{
-		Use: "drop DIR NAME", Short: "Drop a keyspace and all that is in it",
-		Long: "Drop a keyspace and all that is in it. On a terminal it asks; elsewhere it wants --yes.",
+		Use: "drop DIR NAME", Short: "Drop a keyspace and all its keys",
+		Long: "Drop a keyspace and all its keys. On a terminal it asks first; elsewhere it needs --yes.",
 		Args: exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s, err := openExisting(args[0], false)
@@ -66,11 +66,11 @@ func dropCommand() *cobra.Command {
 	return cmd
 }
 
-// confirmDrop asks a person.
+// confirmDrop asks the user to confirm.
 func confirmDrop(in io.Reader, out io.Writer, name string) error {
 	f, ok := in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return usagef("this drops all of the keyspace %q; say --yes if you mean it", name)
+		return usagef("this drops the keyspace %q with all its keys; confirm with --yes", name)
 	}
 	fmt.Fprintf(out, "Drop the keyspace %q and all that is in it? [y/N] ", name)
 	line, err := bufio.NewReader(in).ReadString('\n')

@@ -13,8 +13,8 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// loadBatchBytes is how much goes into one commit. At 256 KiB the cost of a
-// commit no longer shows, and memory stays small.
+// loadBatchBytes is the size of a commit. At 256 KiB the cost of a commit is
+// negligible, and memory stays small.
 const loadBatchBytes = 256 << 10
 
 func loadCommand() *cobra.Command {
@@ -23,8 +23,8 @@ func loadCommand() *cobra.Command {
 		Use: "load DIR [FILE]", Short: "Load rows from a file or standard input (FILE -)",
 		Long: "Load rows into a database, creating it and the keyspace if missing. FILE - or none reads standard input.\n\n" +
 			formatHelp + "\n\n" +
-			"A row that cannot be taken ends the load, and is named; those before it are loaded. --skip-bad leaves\n" +
-			"such rows out and names them, and --skip goes on where an earlier load ended.",
+			"A row that cannot be loaded ends the load, which prints it; the rows before it are loaded. --skip-bad\n" +
+			"prints such rows and leaves them out, and --skip continues where an earlier load ended.",
 		Args: rangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := l.check(); err != nil {
@@ -67,8 +67,8 @@ type loader struct {
 	db                          *seerdb.DB
 	b                           *seerdb.Batch
 	to                          putter
-	read, loaded, bad, bytes    int64 // rows behind --skip, of them loaded and bad, and what was loaded
-	committed, committedLoading int64 // the same of read and loaded, as of the last commit
+	read, loaded, bad, bytes    int64 // rows after --skip, of them loaded and bad, and bytes loaded
+	committed, committedLoading int64 // read and loaded as of the last commit
 }
 
 func (l *loader) flags(cmd *cobra.Command) {
@@ -82,11 +82,11 @@ func (l *loader) flags(cmd *cobra.Command) {
 func (l *loader) check() error {
 	switch {
 	case l.o.raw && l.format != "tsv":
-		return usagef("--raw goes with --format tsv, and not with %s", l.format)
+		return usagef("--raw needs --format tsv, not %s", l.format)
 	case l.o.crlf && l.format == "binary":
-		return usagef("--crlf is about lines, and --format binary has none")
+		return usagef("--crlf needs lines, which --format binary does not have")
 	case l.skipBad && l.format == "binary":
-		return usagef("--skip-bad needs lines: in --format binary nothing says where the row after a bad one begins")
+		return usagef("--skip-bad needs lines: in --format binary nothing marks where the row after a bad one begins")
 	}
 	_, err := newRowReader(l.format, nil, l.o)
 	return err
@@ -113,7 +113,7 @@ func openInput(file string, stdin io.Reader) (r io.ReadCloser, size int64, err e
 	return f, size, nil
 }
 
-// run loads all rows of in and says how many.
+// run loads all rows of in and prints how many.
 func (l *loader) run(db *seerdb.DB, t tree, in io.Reader, size int64, messages io.Writer) (err error) {
 	l.db, l.b, l.warnings = db, db.NewBatch(), messages
 	l.to = l.b
@@ -143,8 +143,8 @@ func (l *loader) run(db *seerdb.DB, t tree, in io.Reader, size int64, messages i
 	return nil
 }
 
-// load commits the rows in batches. It commits those before one that it cannot
-// take, and says so.
+// load commits the rows in batches. If it cannot take a row, it commits those
+// before and returns an error.
 func (l *loader) load() error {
 	for n := range l.skip {
 		if err := l.rows.skip(); err == io.EOF {
@@ -181,10 +181,10 @@ func (l *loader) load() error {
 	}
 }
 
-// maxWarnings is how many bad rows are named.
+// maxWarnings is how many bad rows are printed.
 const maxWarnings = 20
 
-// expiryBytes is what an expiry takes of the room of its value.
+// expiryBytes is how much shorter a value must be if it has an expiry.
 const expiryBytes = 8
 
 // one adds a row to the batch.

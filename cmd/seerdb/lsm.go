@@ -13,7 +13,7 @@ import (
 func lsmCommand() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
-		Use: "lsm DIR", Short: "Draw the tree: tables to scale, what reads meet, debt and garbage",
+		Use: "lsm DIR", Short: "Draw the tree: tables to scale, runs that reads visit, debt and garbage",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := manifest.Recover(vfs.OS, args[0])
@@ -34,8 +34,8 @@ func lsmCommand() *cobra.Command {
 	return cmd
 }
 
-// printTree prints the tables of each keyspace. Where there is only the default
-// one nothing names it.
+// printTree prints the tables of each keyspace. It prints no names if there is
+// only the default one.
 func printTree(w io.Writer, s *manifest.State) error {
 	spaces := allSpaces(s)
 	if len(spaces) == 1 {

@@ -11,14 +11,14 @@ const minBlock = 0.5
 // block is a part of a row.
 type block struct {
 	Width float64 // percent of the row's scale
-	Label string  // what is in it, where there is room
-	Short string  // the same where there is little
-	Title string  // all about it
+	Label string  // its content, if there is room
+	Short string  // a short form, if there is little room
+	Title string  // everything about it
 	Level int
-	Dead  float64 // percent that is dead: tombstones, or garbage
+	Dead  float64 // percent that is dead: tombstones or garbage
 }
 
-// endText returns the text of where a table ends.
+// endText returns the end of a table's keys as text.
 func endText(f *manifest.FileMeta) string {
 	switch f.LargestBound {
 	case base.BoundExclusive:
@@ -29,7 +29,7 @@ func endText(f *manifest.FileMeta) string {
 	return shortKey(f.Largest)
 }
 
-// shortKey returns a key as the tool prints it, cut where it is long.
+// shortKey returns a key as text, cut if it is long.
 func shortKey(key []byte) string {
 	const most = 40
 	if len(key) == 0 {
@@ -41,7 +41,7 @@ func shortKey(key []byte) string {
 	return escape(key)
 }
 
-// percent is n in percent of total.
+// percent returns n in percent of total.
 func percent(n, total uint64) float64 {
 	if total == 0 {
 		return 0

@@ -11,24 +11,24 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// depthPicture shows, in key order, how many sorted runs a read of a key meets.
-// Across are the keys, and width is bytes here too: a position says how much of
-// the tree lies before it, each table's bytes taken as spread evenly over the
-// boundaries of other tables that it spans.
+// depthPicture shows, in key order, how many sorted runs a read of a key
+// visits. The horizontal axis has the keys, scaled by bytes: a position shows
+// how much of the tree is before it. The bytes of each table are taken as
+// spread evenly over the boundaries of other tables that it spans.
 type depthPicture struct {
 	Blocks []block
 	Keys   []keyMark
 	Max    int
-	Mean   float64 // over the bytes
+	Mean   float64 // average over the bytes
 }
 
-// keyMark is a key with its place across, in percent.
+// keyMark is a key with its horizontal position in percent.
 type keyMark struct {
 	Left float64
 	Text string
 }
 
-// interval is what lies between two neighbouring boundaries of tables.
+// interval is the part between two neighbouring boundaries of tables.
 type interval struct {
 	from  []byte
 	first bool // a table begins at from
@@ -36,7 +36,7 @@ type interval struct {
 	bytes float64
 }
 
-// depthOf computes the depth of a tree, or nil if it is empty.
+// depthOf computes the depth of a tree, or returns nil if it is empty.
 func depthOf(t *manifest.Tree) *depthPicture {
 	intervals, last := intervalsOf(t)
 	var total, weighted float64
@@ -55,8 +55,8 @@ func depthOf(t *manifest.Tree) *depthPicture {
 	return p
 }
 
-// keyMarks are some keys at which tables begin, far enough apart to be read, and
-// the last key.
+// keyMarks returns some keys at which tables begin, far enough apart to be
+// legible, and the last key.
 func keyMarks(intervals []interval, total float64, last string) (marks []keyMark) {
 	const apart = 18
 	at := 0.0
@@ -70,8 +70,8 @@ func keyMarks(intervals []interval, total float64, last string) (marks []keyMark
 	return append(marks, keyMark{100, last})
 }
 
-// intervalsOf cuts the key space at every boundary of a table. last is the text
-// of where the tree ends.
+// intervalsOf cuts the key space at every boundary of a table. last is the end
+// of the tree's keys as text.
 func intervalsOf(t *manifest.Tree) (intervals []interval, last string) {
 	var bounds [][]byte
 	var end *manifest.FileMeta
@@ -91,8 +91,8 @@ func intervalsOf(t *manifest.Tree) (intervals []interval, last string) {
 	for i, b := range bounds {
 		intervals[i].from = b
 	}
-	// The changes first, then their sums: tables that span everything would
-	// make this quadratic otherwise.
+	// Record changes first, then sum them: otherwise tables that span
+	// everything would make this quadratic.
 	t.All(func(_ int, f *manifest.FileMeta) bool {
 		from, _ := slices.BinarySearchFunc(bounds, f.Smallest, compareBounds)
 		to, _ := slices.BinarySearchFunc(bounds, afterEnd(f), compareBounds)
@@ -108,13 +108,13 @@ func intervalsOf(t *manifest.Tree) (intervals []interval, last string) {
 		intervals[i].runs += intervals[i-1].runs
 		intervals[i].bytes += intervals[i-1].bytes
 		if intervals[i].runs == 0 {
-			intervals[i].bytes = 0 // rather than what rounding left
+			intervals[i].bytes = 0 // not the rounding error
 		}
 	}
 	return intervals, endText(end)
 }
 
-// afterEnd returns the first key behind a table; nil is behind every key.
+// afterEnd returns the first key after a table; nil is after every key.
 func afterEnd(f *manifest.FileMeta) []byte {
 	switch f.LargestBound {
 	case base.BoundExclusive:
@@ -125,7 +125,7 @@ func afterEnd(f *manifest.FileMeta) []byte {
 	return append(bytes.Clone(f.Largest), 0)
 }
 
-// compareBounds compares keys, of which nil is the last.
+// compareBounds compares keys; nil is greater than every key.
 func compareBounds(a, b []byte) int {
 	switch {
 	case a == nil && b == nil:
@@ -138,8 +138,8 @@ func compareBounds(a, b []byte) int {
 	return bytes.Compare(a, b)
 }
 
-// depthBlocks joins neighbours of one depth, and what is too narrow to see with
-// what follows it; the depth shown is the largest in a block.
+// depthBlocks joins neighbours of the same depth, and joins intervals that are
+// too narrow to see with the next; a block shows its largest depth.
 func depthBlocks(intervals []interval, total float64) (out []block) {
 	deepest, width := 0, 0.0
 	flush := func() {
@@ -162,15 +162,16 @@ func depthBlocks(intervals []interval, total float64) (out []block) {
 	return out
 }
 
-// debtPicture shows how much lies above the last level beside how much may.
+// debtPicture shows how much is above the last level and how much may be.
 type debtPicture struct {
 	Upper, Room, Debt uint64
 	Width, Tick       float64 // of Upper and Room, in percent of the larger
-	Space             float64 // all bytes over those of the last level; 0 without any there
+	Space             float64 // all bytes divided by those of the last level; 0 if that is empty
 	Text              string
 }
 
-// debtOf computes the debt of a tree, or nil if all of it is in the last level.
+// debtOf computes the debt of a tree, or returns nil if everything is in the
+// last level.
 func debtOf(t *manifest.Tree, debt uint64) *debtPicture {
 	p := &debtPicture{Debt: debt, Room: compaction.Room(t, compaction.Workload{}, compaction.DefaultConfig())}
 	last := &t.Sums[base.NumLevels-1]
@@ -199,8 +200,8 @@ type valuesPicture struct {
 	Blocks         []block
 }
 
-// valuesOf draws the value files, or nothing if there are none: the width of a
-// block is the bytes of the file, and the hatched part of it garbage.
+// valuesOf draws the value files, or returns nil if there are none: the width
+// of a block is the size of the file, and the hatched part is garbage.
 func valuesOf(s *manifest.State, debt uint64) *valuesPicture {
 	files := make([]*manifest.ValueFile, 0, len(s.Version.Values))
 	var total, stored, garbage uint64

@@ -19,10 +19,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// The page of `lsm --html` is HTML and CSS only, with every figure computed
-// here, so that a test can hold them to the files. Its one rule: width is bytes.
-// A row of blocks is a sorted run in key order, to the scale that is written
-// above it, without gaps; a block is a table, or neighbours too small to see.
+// The page of `lsm --html` is HTML and CSS only. Every figure is computed here,
+// so that tests can compare it with the files. Its rule is that width means
+// bytes. A row of blocks is a sorted run in key order, without gaps, to the
+// scale written above it; a block is a table, or several neighbours too small
+// to see.
 
 //go:embed lsm.html.tmpl
 var lsmTemplate string
@@ -30,9 +31,9 @@ var lsmTemplate string
 var lsmPage = template.Must(template.New("lsm").Parse(lsmTemplate))
 
 const (
-	// openTrees keyspaces are drawn, the largest first; foldedTrees more open
-	// at a click, and the others are lines of a list, of which listedTrees are
-	// written out: ten thousand trees are no picture.
+	// openTrees keyspaces are drawn, the largest first. foldedTrees more open
+	// at a click. The others are lines in a list, which has at most
+	// listedTrees: ten thousand trees make no picture.
 	openTrees   = 4
 	foldedTrees = 36
 	listedTrees = 200
@@ -40,14 +41,14 @@ const (
 	listedTables = 300
 )
 
-// picture is what the page shows.
+// picture is the content of the page.
 type picture struct {
 	Title, Dir, Made string
 	Cards            []card
 	Shares           []block // the keyspaces, by bytes
 	Trees, Folded    []*treePicture
 	Listed           []*treePicture
-	Rest             string // about the keyspaces that are not even listed
+	Rest             string // a line about the keyspaces that are not listed
 	Values           *valuesPicture
 }
 
@@ -60,19 +61,19 @@ type treePicture struct {
 	Bytes, Values, Rows uint64
 	Tables              int
 	Summary             string
-	Scale               string // how many bytes the full width is
+	Scale               string // how many bytes the full width stands for
 	Levels              []levelPicture
 	Depth               *depthPicture
 	Debt                *debtPicture
 	List                []tableLine
-	ListRest            int // tables that are not in List
+	ListRest            int // number of tables that are not in List
 }
 
 type levelPicture struct {
 	Level          int
 	Name, Summary  string
 	Runs           [][]block
-	Hidden         int // runs that are not drawn
+	Hidden         int // number of runs that are not drawn
 	TombstoneShare string
 }
 
@@ -86,9 +87,9 @@ func drawPage(w io.Writer, dir string, s *manifest.State) error {
 	return lsmPage.Execute(w, pictureOf(dir, s, logBytes(dir, s)))
 }
 
-// logBytes returns the size of the logs that the tables do not hold yet.
+// logBytes returns the size of the logs that are not in tables yet.
 func logBytes(dir string, s *manifest.State) (n uint64) {
-	entries, _ := os.ReadDir(dir) // what cannot be listed is not shown
+	entries, _ := os.ReadDir(dir) // files that cannot be listed are not shown
 	for _, e := range entries {
 		if t, num, _ := base.ParseFileName(e.Name()); t == base.FileTypeLog && num >= s.LogNum {
 			if info, err := e.Info(); err == nil {
@@ -99,7 +100,7 @@ func logBytes(dir string, s *manifest.State) (n uint64) {
 	return n
 }
 
-// pictureOf computes everything that the page shows. inLog is the bytes of the
+// pictureOf computes everything that the page shows. inLog is the size of the
 // logs.
 func pictureOf(dir string, s *manifest.State, inLog uint64) *picture {
 	p := &picture{Title: filepath.Base(dir), Dir: dir, Made: time.Now().UTC().Format("2 January 2006, 15:04 MST")}
@@ -126,7 +127,7 @@ func pictureOf(dir string, s *manifest.State, inLog uint64) *picture {
 	return p
 }
 
-// cut splits off the first n at most.
+// cut splits a list after the first n elements.
 func cut[T any](list []T, n int) (first, rest []T) {
 	n = min(n, len(list))
 	return list[:n], list[n:]
@@ -151,7 +152,7 @@ func restOf(trees []*treePicture, empty int) string {
 	return "Not listed: " + strings.Join(parts, "; ") + "."
 }
 
-// cardsOf are the figures at the head of the page.
+// cardsOf returns the figures at the head of the page.
 func cardsOf(s *manifest.State, trees []*treePicture, inLog uint64, debts map[uint32]uint64, valueDebt uint64) []card {
 	var tables, stored, garbage, rows, debt uint64
 	count, deepest := 0, 0
@@ -187,7 +188,7 @@ func cardsOf(s *manifest.State, trees []*treePicture, inLog uint64, debts map[ui
 	return cards
 }
 
-// sharesOf shows how the bytes are distributed over the keyspaces.
+// sharesOf draws the distribution of the bytes over the keyspaces.
 func sharesOf(trees []*treePicture) []block {
 	var total uint64
 	for _, t := range trees {
@@ -293,7 +294,7 @@ func levelOf(level int, runs []manifest.Run, scale uint64) levelPicture {
 }
 
 // blocksOf draws a run. Neighbours that would be too narrow to see share a
-// block, which is as wide as they are together.
+// block of their common width.
 func blocksOf(level int, files []*manifest.FileMeta, scale uint64) (out []block) {
 	for len(files) > 0 {
 		n, bytes := 1, files[0].Size
@@ -332,8 +333,8 @@ func blockOf(level int, files []*manifest.FileMeta, bytes, scale uint64) block {
 	return b
 }
 
-// tableName returns the name of a table's file, with the table's number where
-// others are in it too.
+// tableName returns the name of a table's file, followed by the table's number
+// if the file is a pack.
 func tableName(f *manifest.FileMeta) string {
 	if f.Pack != 0 {
 		return fmt.Sprintf("%s, table %d", f.FileName(), f.Num)
@@ -350,7 +351,7 @@ func lineOf(level int, f *manifest.FileMeta) tableLine {
 	}
 }
 
-// entriesText returns a number of entries.
+// entriesText returns a number of entries as text.
 func entriesText(n uint64) string {
 	return humanize.Comma(int64(n)) + " " + verb(int64(n), "entry", "entries")
 }

@@ -61,7 +61,7 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// versionText returns what the Go tool noted while it built the program.
+// versionText returns the version that the Go tool recorded in the program.
 func versionText() string {
 	version, revision := "(unknown)", ""
 	if b, ok := debug.ReadBuildInfo(); ok {

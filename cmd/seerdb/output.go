@@ -11,11 +11,12 @@ import (
 	"runtime"
 )
 
-// writeFile makes a file, or replaces what has its name, in one step: all of it
-// is written beside it and synced first, so that a command that fails leaves
-// what was there. Like the files of a database it is for its owner only.
+// writeFile makes or replaces a file in one step: it writes and syncs a
+// temporary file beside it first, so that a command that fails leaves the old
+// file. Like the files of a database the file is accessible to its owner only.
 //
-// What is no regular file, such as a pipe or a device, is written as it is.
+// If path is not a regular file, such as a pipe or a device, it is written
+// directly.
 func writeFile(path string, write func(io.Writer) error) error {
 	switch info, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -25,7 +26,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 		return usagef("%s is a directory; expected the name of a file", path)
 	case !info.Mode().IsRegular():
 		return writeInto(path, write)
-	default: // what a link points to is replaced, not the link
+	default: // replace the link, not what it points to
 		if path, err = filepath.EvalSymlinks(path); err != nil {
 			return err
 		}
@@ -65,8 +66,8 @@ func writeInto(path string, write func(io.Writer) error) error {
 	return err
 }
 
-// removeWhenInterrupted removes a file and ends the program when the user
-// interrupts it, until the function that it returns is called.
+// removeWhenInterrupted removes a file and ends the program if the user
+// interrupts it before stop is called.
 func removeWhenInterrupted(file string) (stop func()) {
 	interrupt, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(interrupt, os.Interrupt)
@@ -85,7 +86,7 @@ func removeWhenInterrupted(file string) (stop func()) {
 	}
 }
 
-// syncDir makes a rename durable. Windows has no such call, and needs none.
+// syncDir makes a rename durable. Windows has no such call and needs none.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// newBar shows progress in bytes on a terminal, and nothing elsewhere.
+// newBar returns a progress bar in bytes. It is shown only on a terminal.
 func newBar(w io.Writer, size int64, what string) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(w), progressbar.OptionSetVisibility(isTerminal(w)),
 		progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
@@ -25,8 +25,8 @@ func isTerminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// watch shows on a terminal how far something is that does not say so itself: it
-// asks done a few times a second until the function that it returns is called.
+// watch shows progress on a terminal, for operations that do not report any: it
+// calls done a few times a second until stop is called.
 func watch(w io.Writer, size int64, what string, done func() int64) (stop func()) {
 	if !isTerminal(w) {
 		return func() {}
@@ -52,7 +52,8 @@ func watch(w io.Writer, size int64, what string, done func() int64) (stop func()
 	}
 }
 
-// readSince counts the bytes that were read from tables and value files.
+// readSince returns a func that returns how many bytes were read from tables
+// and value files since then.
 func readSince(db *seerdb.DB, then *observe.Metrics) func() int64 {
 	return func() int64 {
 		now := db.Metrics()
@@ -60,5 +61,5 @@ func readSince(db *seerdb.DB, then *observe.Metrics) func() int64 {
 	}
 }
 
-// stored returns the bytes in tables and value files.
+// stored returns the size of tables and value files.
 func stored(m *observe.Metrics) int64 { return m.IO.Tables.Bytes + m.Values.Bytes }

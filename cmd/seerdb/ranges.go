@@ -10,8 +10,8 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// rangeFlags say which keys of which keyspace. What counts is whether a flag was
-// given: an empty one is not one left out.
+// rangeFlags select keys of a keyspace. An empty flag is not the same as a
+// missing one.
 type rangeFlags struct {
 	encoding
 	place
@@ -37,7 +37,7 @@ func (f *rangeFlags) unbounded() bool {
 	return !f.given("prefix") && !f.given("from") && !f.given("to")
 }
 
-// bounds are the first key and the end; nil is no end.
+// bounds returns the first key and the end; nil is no end.
 func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
 	if f.given("prefix") && (f.given("from") || f.given("to")) {
 		return nil, nil, usagef("--prefix cannot be used with --from or --to")
@@ -51,7 +51,7 @@ func (f *rangeFlags) bounds() (lo, hi []byte, err error) {
 	}
 	hi, err = f.parse("--to", f.to)
 	if err == nil && len(hi) == 0 {
-		err = usagef("--to is empty, and no key is before the empty one; leave it out to go on to the last key")
+		err = usagef("--to is empty, and no key is before the empty one; leave it out for all keys to the last")
 	}
 	return lo, hi, err
 }
@@ -61,17 +61,17 @@ type scanFlags struct {
 	rangeFlags
 	limit                     int
 	reverse, keysOnly, expiry bool
-	key                       func([]byte) string // how to print a key
+	key                       func([]byte) string // prints a key
 }
 
 func scanCommand() *cobra.Command {
 	var f scanFlags
 	cmd := &cobra.Command{
 		Use: "scan DIR", Short: "Print keys and values in order, a tab between them",
-		Long: "Print keys and values in order, a tab between them. What is printable is printed as it is; what is\n" +
-			"not, and the empty string, like a string of Go in quotes. Counters are printed as decimal numbers\n" +
-			"and sets as their elements with commas between them, where the keyspace has that merge operator.\n" +
-			"With --keys, seerdb del DIR - deletes what is printed.",
+		Long: "Print keys and values in order, a tab between them. Printable text is printed unchanged; other bytes,\n" +
+			"and the empty string, as a quoted Go string. Counters are printed as decimal numbers and sets as\n" +
+			"their elements, separated by commas, if the keyspace has that merge operator.\n" +
+			"The output of --keys is input for seerdb del DIR -.",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lo, hi, err := f.bounds()
@@ -104,8 +104,7 @@ func (f *scanFlags) options(lo, hi []byte) *seerdb.IterOptions {
 	return &seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: f.keysOnly, Bulk: f.limit == 0}
 }
 
-// print prints rows and closes the iterator. Between rows it asks whether to
-// stop.
+// print prints rows and closes the iterator. Before each row it calls stop.
 func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop func() error) error {
 	step, ok := it.Next, it.First()
 	if f.reverse {
@@ -116,7 +115,7 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 		if !f.keysOnly {
 			v := it.Value()
 			if !it.Valid() {
-				break // the value cannot be read, and Close says why
+				break // the value cannot be read, and Close returns why
 			}
 			line += "\t" + f.formatValue(operator, v)
 		}
@@ -139,7 +138,7 @@ func (f *scanFlags) print(w io.Writer, it *seerdb.Iter, operator string, stop fu
 func countCommand() *cobra.Command {
 	var f rangeFlags
 	cmd := &cobra.Command{
-		Use: "count DIR", Short: "Count the keys, of all or of a range",
+		Use: "count DIR", Short: "Count all keys, or those of a range",
 		Args: exactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			lo, hi, err := f.bounds()
@@ -160,7 +159,7 @@ func countCommand() *cobra.Command {
 	return cmd
 }
 
-// countKeys counts, until ctx ends.
+// countKeys counts keys until ctx ends.
 func countKeys(ctx context.Context, t reader, lo, hi []byte) (n int64, err error) {
 	it, err := t.NewIter(&seerdb.IterOptions{LowerBound: lo, UpperBound: hi, KeysOnly: true, Bulk: true})
 	if err != nil {
@@ -178,9 +177,9 @@ func countKeys(ctx context.Context, t reader, lo, hi []byte) (n int64, err error
 func delrangeCommand() *cobra.Command {
 	var f rangeFlags
 	cmd := &cobra.Command{
-		Use: "delrange DIR", Short: "Delete a range of keys, at the cost of one",
-		Long: "Delete the keys --from up to, but not including, --to, or those with a --prefix. Every key of\n" +
-			"the keyspace is deleted only with --all.",
+		Use: "delrange DIR", Short: "Delete a range of keys, at the cost of one delete",
+		Long: "Delete the keys --from up to, but not including, --to, or those with a --prefix. Only --all\n" +
+			"deletes every key of the keyspace.",
 		Args: exactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			lo, hi, err := f.toDelete()
@@ -199,8 +198,8 @@ func (f *rangeFlags) allFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.all, "all", false, "delete every key of the keyspace")
 }
 
-// toDelete are the bounds of what is to be deleted. Only --all deletes all keys:
-// a flag that was left out, or a variable in it that was not set, does not.
+// toDelete returns the bounds of the keys to delete. Only --all deletes all
+// keys: a missing flag, or one with an unset variable, does not.
 func (f *rangeFlags) toDelete() (lo, hi []byte, err error) {
 	switch {
 	case f.all && !f.unbounded():

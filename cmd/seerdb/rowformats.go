@@ -36,7 +36,7 @@ func errFormat(format string) error {
 
 const formatHelp = "  tsv     key TAB value; a tab, newline, carriage return or backslash inside is \\t \\n \\r \\\\, and any\n" +
 	"          byte may be \\x and two hexadecimal digits; with --raw a backslash is a backslash\n" +
-	"  jsonl   {\"key\":\"…\",\"value\":\"…\"} on each line; key64 and value64 hold base64 of what is no text,\n" +
+	"  jsonl   {\"key\":\"…\",\"value\":\"…\"} on each line; key64 and value64 hold base64 of bytes that are not text,\n" +
 	"          and expires, such as \"2026-05-01T12:00:00.5Z\" or milliseconds since 1970, is when the\n" +
 	"          key is gone; anything else is refused\n" +
 	"  binary  uvarint length and bytes of key, then of value"

@@ -79,7 +79,7 @@ func TestRowsComeBack(t *testing.T) {
 				}
 				text, err := writeRows(t, f.format, o, rows)
 				if err != nil {
-					if !f.raw || !strings.Contains(err.Error(), "what --raw cannot write") {
+					if !f.raw || !strings.Contains(err.Error(), "that --raw cannot write") {
 						t.Fatal(err)
 					}
 					t.Skip("not to be written raw")
@@ -167,7 +167,7 @@ func TestJSONIsTakenAtItsWord(t *testing.T) {
 		`{"key":"a","value":"1","value":"1"}`:                      "the field value is there twice",
 		`{"KEY":"a","VALUE":"1"}`:                                  `there is no field "KEY"`,
 		`{"key":"a","value":"1","ttl":"5s"}`:                       `there is no field "ttl"`,
-		"{\"key\":\"a\xff\",\"value\":\"1\"}":                      "go to key64 and value64",
+		"{\"key\":\"a\xff\",\"value\":\"1\"}":                      "belong in key64 and value64",
 		"{\"key\":\"a\",\"value\":\"\xed\xa0\x80\"}":               "not UTF-8",
 		`{"key":"\ud800","value":"1"}`:                             `half of a surrogate pair, \ud800`,
 		`{"key":"\ud800a","value":"1"}`:                            "half of a surrogate pair",
@@ -240,7 +240,7 @@ func TestTSVIsTakenAtItsWord(t *testing.T) {
 		{"a\tb\n\\x4g\tb", `line 2: \x4g is no escape`, true},
 		{"a\tb\na\tb\\", "line 2: a backslash ends the line", true},
 		{"a\tb\n\na\tb", "line 2: there is no tab", true},
-		{"a\tb\na\tb\r\n", "line 2: the line ends in CR LF, and the CR would become part of the row; --crlf takes it off", false},
+		{"a\tb\na\tb\r\n", "line 2: the line ends in CR LF, and the CR would become part of the row; --crlf removes it", false},
 		{"a\tb\na\tb\r", "line 2: the line ends in CR LF", false},
 		{"\ufeffa\tb\n", "a byte order mark (EF BB BF) stands before the first row and would become part of it; --crlf", false},
 	} {

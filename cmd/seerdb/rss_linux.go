@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// residentPeak returns the largest resident memory that a process has had.
+// residentPeak returns the peak resident memory of a process.
 func residentPeak(pid int) int64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

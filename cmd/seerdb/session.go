@@ -14,16 +14,16 @@ import (
 // shell is a session with one database.
 type shell struct {
 	s           *store
-	dir         string // as the user gave it, for the prompt
-	files       vfs.FS // of the directory, whatever its path leads to by now
+	dir         string // as the user wrote it, for the prompt
+	files       vfs.FS // of the directory, wherever its path leads now
 	out, errors io.Writer
 	encoding    // never hexadecimal
 
 	keyspace string
 	space    *seerdb.Keyspace // nil in the default keyspace
-	snap     *seerdb.Snapshot // what reads see, if there is one
-	txn      *seerdb.Txn      // what reads and writes go through, if there is one
-	history  *history         // nil from a pipe
+	snap     *seerdb.Snapshot // used by reads, if not nil
+	txn      *seerdb.Txn      // used by reads and writes, if not nil
+	history  *history         // nil if input comes from a pipe
 	unsynced bool             // something was written since the last sync
 	quit     bool
 }
@@ -79,8 +79,8 @@ func (sh *shell) writer() writer {
 	return sh.s.DB
 }
 
-// settle makes durable what was written, before anything is printed on which a
-// reader may rely.
+// settle makes writes durable before anything is printed that a reader may rely
+// on.
 func (sh *shell) settle() error {
 	if !sh.unsynced {
 		return nil
@@ -90,7 +90,7 @@ func (sh *shell) settle() error {
 	return err
 }
 
-// end lets go of what the session holds, and says whether it lost something.
+// end releases what the session holds, and returns whether it lost something.
 func (sh *shell) end() (lost bool) {
 	if sh.snap != nil {
 		_ = sh.snap.Close()
@@ -105,8 +105,8 @@ func (sh *shell) end() (lost bool) {
 	return false
 }
 
-// prompt shows where the session is: the keyspace, the sequence of a snapshot, a
-// star in a transaction.
+// prompt returns the prompt: the keyspace, the sequence of a snapshot, a star
+// in a transaction.
 func (sh *shell) prompt() string {
 	text := filepath.Base(filepath.Clean(sh.dir))
 	if sh.keyspace != "" {
@@ -121,7 +121,7 @@ func (sh *shell) prompt() string {
 	return text + "> "
 }
 
-// wordCount checks how many words follow a command.
+// wordCount checks the number of words after a command.
 func wordCount(lo, hi int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < lo || len(args) > hi {

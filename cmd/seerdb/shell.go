@@ -14,13 +14,13 @@ func shellCommand() *cobra.Command {
 	create, readOnly, noHistory, durability := false, false, false, ""
 	cmd := &cobra.Command{
 		Use: "shell DIR", Short: "Work with a database line by line, at a terminal or from a pipe",
-		Long: "Work with a database line by line. At a terminal there are history, and with the tabulator\n" +
-			"completion of commands, flags, keyspaces and keys; Ctrl-C ends a command or empties the line, Ctrl-D\n" +
+		Long: "Work with a database line by line. At a terminal there is a history, and Tab completes\n" +
+			"commands, flags, keyspaces and keys; Ctrl-C ends a command or empties the line, Ctrl-D\n" +
 			"leaves. From a pipe it runs a command from each line, and its exit status is 6 if any failed.\n\n" +
-			"Words are separated by blanks. One with blanks in it is written like a string in Go, \"so\" or `so`,\n" +
-			"or 'so', where only a single quote means something. The escapes of Go mean the same outside quotes.\n" +
+			"Words are separated by blanks. A word with blanks is quoted like a Go string, \"so\" or `so`, or\n" +
+			"'so', in which only a single quote is special. Escapes of Go are also valid outside quotes.\n" +
 			"A word in quotes is never a flag. A line that begins with # is a comment.\n\n" +
-			"At a terminal each command is synced before the next. What a pipe brings is synced before anything\n" +
+			"At a terminal each command is synced before the next. Writes from a pipe are synced before anything\n" +
 			"is printed and at the end, so that many writes share a sync; --durability sync syncs each.\n\n" +
 			"The history is in the user's cache directory. Lines that begin with a blank are not kept.",
 		Args: exactArgs(1),

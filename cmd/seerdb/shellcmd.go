@@ -13,8 +13,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// commands makes the commands of the shell anew, for every line: their flags
-// must not remember.
+// commands returns new commands of the shell for every line, so that their
+// flags start from the defaults.
 func (sh *shell) commands() *cobra.Command {
 	root := &cobra.Command{Use: "shell", SilenceErrors: true, SilenceUsage: true, DisableSuggestions: true}
 	root.CompletionOptions.DisableDefaultCmd = true
@@ -77,7 +77,7 @@ func (sh *shell) putCommand() *cobra.Command {
 			case !cmd.Flags().Changed("ttl"):
 				return sh.writer().Put([]byte(args[0]), v)
 			case ttl <= 0:
-				return usagef("--ttl is %v; it must be more than nothing", ttl)
+				return usagef("--ttl is %v; it must be positive", ttl)
 			}
 			return sh.writer().PutTTL([]byte(args[0]), v, ttl)
 		},
@@ -110,13 +110,13 @@ func (sh *shell) delrangeCommand() *cobra.Command {
 	return cmd
 }
 
-// mergeCommand does not look for flags: operands may be negative.
+// mergeCommand does not parse flags, since operands may be negative.
 func (sh *shell) mergeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "merge KEY OPERAND", Short: "Merge an operand into a key", Args: wordCount(2, 2), DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if sh.operator() == "" {
-				return usagef("the keyspace has no merge operator; use NAME --create --operator makes one that has, " +
+				return usagef("the keyspace has no merge operator; use NAME --create --operator makes a keyspace with one, " +
 					"and the default keyspace gets one from seerdb merge")
 			}
 			operand, err := sh.parseValue(sh.operator(), "operand", args[1])
@@ -146,7 +146,7 @@ func (sh *shell) scanCommand() *cobra.Command {
 	}
 	f.boundFlags(cmd)
 	f.rowFlags(cmd)
-	f.key = quoteWord // so that it can be put back
+	f.key = quoteWord // in a form that can be typed again
 	return cmd
 }
 
@@ -160,7 +160,7 @@ func (sh *shell) useCommand() *cobra.Command {
 			}
 			if operator != "" {
 				if !create {
-					return usagef("--operator goes with --create")
+					return usagef("--operator needs --create")
 				}
 				if err := chooseOperator(sh.s.operators, args[0], operator, separator); err != nil {
 					return err
@@ -176,7 +176,7 @@ func (sh *shell) useCommand() *cobra.Command {
 
 func (sh *shell) keyspacesCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "keyspaces", Short: "List the keyspaces, and what their tables hold", Args: wordCount(0, 0),
+		Use: "keyspaces", Short: "List the keyspaces, and figures of their tables", Args: wordCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			state, err := manifest.Recover(sh.files, "")
 			if err != nil {
@@ -214,23 +214,23 @@ func (sh *shell) snapshotCommand() *cobra.Command {
 	}
 }
 
-// free reports whether neither a snapshot nor a transaction is open.
+// free returns an error if a snapshot or a transaction is open.
 func (sh *shell) free() error {
 	switch {
 	case sh.snap != nil:
-		return usagef("there is a snapshot; release lets it go")
+		return usagef("a snapshot is open; end it with release")
 	case sh.txn != nil:
-		return usagef("there is a transaction; commit or rollback ends it")
+		return usagef("a transaction is open; end it with commit or rollback")
 	}
 	return nil
 }
 
 func (sh *shell) releaseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "release", Short: "Let go of the snapshot", Args: wordCount(0, 0),
+		Use: "release", Short: "Close the snapshot", Args: wordCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			if sh.snap == nil {
-				return usagef("there is no snapshot")
+				return usagef("no snapshot is open")
 			}
 			err := sh.snap.Close()
 			sh.snap = nil
@@ -239,7 +239,7 @@ func (sh *shell) releaseCommand() *cobra.Command {
 	}
 }
 
-var errNoTxn = usagef("there is no transaction")
+var errNoTxn = usagef("no transaction is open")
 
 func (sh *shell) beginCommand() *cobra.Command {
 	si := false

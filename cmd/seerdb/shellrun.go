@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// run carries out one line.
+// run runs one line.
 func (sh *shell) run(ctx context.Context, line string) error {
 	if strings.HasPrefix(strings.TrimSpace(line), "#") {
 		return nil
@@ -31,7 +31,7 @@ func (sh *shell) run(ctx context.Context, line string) error {
 	return root.ExecuteContext(ctx)
 }
 
-// script runs every line, whatever became of those before.
+// script runs every line, even after errors.
 func (sh *shell) script(ctx context.Context, in io.Reader) error {
 	l := text{r: bufio.NewReaderSize(in, 64<<10), o: &rowOptions{crlf: true}}
 	failed := false

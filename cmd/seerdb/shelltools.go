@@ -9,13 +9,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// The commands of the shell that work on a whole keyspace or database, and that
-// about the shell itself.
+// This file has the commands of the shell that work on a whole keyspace or
+// database, and those of the shell itself.
 
 func (sh *shell) countCommand() *cobra.Command {
 	var f rangeFlags
 	cmd := &cobra.Command{
-		Use: "count", Short: "Count the keys, of all or of a range", Args: wordCount(0, 0),
+		Use: "count", Short: "Count all keys, or those of a range", Args: wordCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			lo, hi, err := f.bounds()
 			if err != nil {
@@ -76,10 +76,10 @@ func (sh *shell) loadCommand() *cobra.Command {
 		Use: "load FILE", Short: "Load rows from a file, as seerdb load does", Args: wordCount(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if sh.txn != nil {
-				return usagef("load commits by itself, and there is a transaction; commit or rollback ends it")
+				return usagef("load makes commits of its own, and a transaction is open; end it with commit or rollback")
 			}
 			if args[0] == "-" || args[0] == "" {
-				return usagef("load needs the name of a file here")
+				return usagef("load needs the name of a file")
 			}
 			if err := l.check(); err != nil {
 				return err
@@ -102,10 +102,10 @@ func (sh *shell) loadCommand() *cobra.Command {
 
 func (sh *shell) historyCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "history [TEXT]", Short: "List the lines of this session and of earlier ones, or those with a text in them", Args: wordCount(0, 1),
+		Use: "history [TEXT]", Short: "List the lines of this and earlier sessions, or those that contain TEXT", Args: wordCount(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if sh.history == nil {
-				return usagef("there is a history at a terminal only")
+				return usagef("the history exists only at a terminal")
 			}
 			for _, line := range sh.history.lines {
 				if len(args) == 0 || strings.Contains(line, args[0]) {

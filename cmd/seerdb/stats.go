@@ -30,7 +30,8 @@ func statsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// The manifest does not change while the database is open here.
+			// The manifest does not change while this process has the database
+			// open.
 			state, err := manifest.Recover(vfs.OS, args[0])
 			if err != nil {
 				return err
@@ -58,7 +59,8 @@ func statsCommand() *cobra.Command {
 	return cmd
 }
 
-// metricsOf are the metrics of a database, with the indexes of all its tables.
+// metricsOf returns the metrics of a database, including the indexes of all its
+// tables.
 func metricsOf(ctx context.Context, db *store) (*observe.Metrics, error) {
 	m := db.Metrics()
 	var err error
@@ -66,7 +68,7 @@ func metricsOf(ctx context.Context, db *store) (*observe.Metrics, error) {
 	return m, err
 }
 
-// printStats shows the shape of the tree and what the indexes are made of.
+// printStats prints the shape of the tree and figures of the indexes.
 func printStats(w io.Writer, m *observe.Metrics) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "level\truns\ttables\tsize\tentries\tdeletes\t")
@@ -86,8 +88,8 @@ func printStats(w io.Writer, m *observe.Metrics) error {
 	}
 	fmt.Fprintf(w, "values     %s, %s, of which %s garbage%s\n", counted(m.Values.Files, "file"), size(m.Values.Bytes), size(m.Values.Garbage), pending)
 	printIndex(w, &m.Index)
-	// Over a session that wrote next to nothing the quotient is of what was written
-	// before it.
+	// After a session that wrote almost nothing the quotient would mostly
+	// describe earlier writes.
 	if m.UserBytes > 0 && m.UserBytes >= stored(m)/10 {
 		fmt.Fprintf(w, "amplified  write %.2f (with the log %.2f), space %.2f\n",
 			m.IO.WriteAmplification, m.IO.WriteAmplificationWithLog, m.IO.SpaceAmplification)

@@ -15,7 +15,7 @@ import (
 	"github.com/seerdb-go/seerdb/merger"
 )
 
-// reader is what commands read from: a keyspace now, at a snapshot, or in a
+// reader is what commands read from: a keyspace, now, at a snapshot, or in a
 // transaction.
 type reader interface {
 	Get(key []byte) ([]byte, error)
@@ -31,8 +31,8 @@ type writer interface {
 	Merge(key, operand []byte) error
 }
 
-// tree is what the database, as its default keyspace, and the other keyspaces
-// have in common.
+// tree has the methods that the database, as its default keyspace, and other
+// keyspaces share.
 type tree interface {
 	reader
 	writer
@@ -42,7 +42,7 @@ type tree interface {
 	Compact(ctx context.Context, lo, hi []byte) error
 }
 
-// place is which keyspace a command works on.
+// place is the keyspace that a command works on.
 type place struct{ keyspace string }
 
 func (p *place) flag(cmd *cobra.Command) {
@@ -55,13 +55,13 @@ type store struct {
 	operators map[string]string // names, by keyspace; the default one is ""
 }
 
-// openExisting opens a database that must be there.
+// openExisting opens a database, which must exist.
 func openExisting(dir string, readOnly bool) (*store, error) {
 	return openStore(dir, &seerdb.Options{ErrorIfMissing: true, ReadOnly: readOnly}, storedOperators(dir))
 }
 
-// openStore opens a database with these merge operators: it must be opened with
-// those that it was written with.
+// openStore opens a database with these merge operators, which must be those
+// that it was written with.
 func openStore(dir string, o *seerdb.Options, operators map[string]string) (*store, error) {
 	o.Merger = operatorNamed(operators[""])
 	db, err := seerdb.Open(dir, o)
@@ -71,14 +71,14 @@ func openStore(dir string, o *seerdb.Options, operators map[string]string) (*sto
 	return &store{db, operators}, nil
 }
 
-// closing adds the error of closing to err.
+// closing adds the error of c.Close to err.
 func closing(c io.Closer, err *error) {
 	if cerr := c.Close(); *err == nil {
 		*err = cerr
 	}
 }
 
-// tree opens a keyspace, and with create makes it if it is missing.
+// tree returns a keyspace, which it creates if create is set.
 func (s *store) tree(keyspace string, create bool) (tree, error) {
 	if keyspace == "" {
 		return s.DB, nil
@@ -90,8 +90,8 @@ func (s *store) space(name string, create bool) (*seerdb.Keyspace, error) {
 	return s.Keyspace(name, &seerdb.KeyspaceOptions{Merger: operatorNamed(s.operators[name]), ErrorIfMissing: !create})
 }
 
-// reading and writing open a database, which must be there, for one command on
-// one keyspace.
+// reading and writing open a database, which must exist, for one command on one
+// keyspace.
 func reading(dir string, p place, f func(s *store, t tree) error) (err error) {
 	s, err := openExisting(dir, true)
 	if err != nil {
@@ -108,8 +108,8 @@ func writing(dir string, p place, f func(s *store, t tree) error) error {
 	return s.within(p, false, f)
 }
 
-// openToWrite opens a database, and creates it if it is missing. Commits are as
-// durable as d; less than Sync is for what syncs at its end.
+// openToWrite opens a database, and creates it if create is set. Commits are as
+// durable as d; a d below Sync is for commands that sync at the end.
 func openToWrite(dir string, create bool, d seerdb.Durability) (*store, error) {
 	if !create {
 		if err := checkNew(dir, "give --create to make one among them"); err != nil {
@@ -119,7 +119,7 @@ func openToWrite(dir string, create bool, d seerdb.Durability) (*store, error) {
 	return openStore(dir, &seerdb.Options{Durability: d}, storedOperators(dir))
 }
 
-// durabilities are the modes that the command line has names for.
+// durabilities maps names on the command line to modes.
 var durabilities = map[string]seerdb.Durability{"sync": seerdb.Sync, "buffered": seerdb.Buffered, "relaxed": seerdb.Relaxed}
 
 func parseDurability(name string) (seerdb.Durability, error) {
@@ -134,12 +134,12 @@ func createFlag(cmd *cobra.Command, create *bool) {
 	cmd.Flags().BoolVar(create, "create", false, "make a database also in a directory that has other files")
 }
 
-// checkNew refuses a directory with files of which none is a database's: a path
-// that was mistyped must not become one.
+// checkNew refuses a directory with files but without a database, so that a
+// mistyped path does not become one.
 func checkNew(dir, advice string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) == 0 {
-		return nil // opening it finds out what is the matter, or makes it
+		return nil // opening it reports the problem, or creates it
 	}
 	for _, e := range entries {
 		if _, _, ours := base.ParseFileName(e.Name()); ours {
@@ -149,7 +149,7 @@ func checkNew(dir, advice string) error {
 	return usagef("%s has files and no database; %s", dir, advice)
 }
 
-// within does one thing and closes.
+// within does one thing with a keyspace and closes the store.
 func (s *store) within(p place, create bool, f func(s *store, t tree) error) (err error) {
 	defer closing(s, &err)
 	t, err := s.tree(p.keyspace, create)
@@ -159,8 +159,8 @@ func (s *store) within(p place, create bool, f func(s *store, t tree) error) (er
 	return f(s, t)
 }
 
-// operatorNamed returns the merge operator of a name, nil for none. Of one that
-// is not ours there is only the name.
+// operatorNamed returns the merge operator with a name, nil for "". For an
+// operator of another program it has only the name.
 func operatorNamed(name string) seerdb.Merger {
 	if name == "" {
 		return nil
@@ -171,8 +171,9 @@ func operatorNamed(name string) seerdb.Merger {
 	return foreignOperator(name)
 }
 
-// foreignOperator stands in for an operator of some program. It has its name, so
-// that all works that needs no result of it; operands stay as they are.
+// foreignOperator stands in for an operator of another program. It has its
+// name, so everything works that needs no result of it; operands stay as they
+// are.
 type foreignOperator string
 
 func (f foreignOperator) Name() string { return string(f) }

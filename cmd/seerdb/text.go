@@ -9,25 +9,25 @@ import (
 	"github.com/seerdb-go/seerdb"
 )
 
-// text reads lines piece by piece: a line may be much longer than what it means,
-// and is never in memory as a whole.
+// text reads lines piece by piece: a line may be much longer than its decoded
+// form, and is never in memory as a whole.
 type text struct {
 	r    *bufio.Reader
 	o    *rowOptions
 	n    int  // of the line, from 1
 	open bool // its end was not read yet
 
-	blankCR bool // a CR before the end means nothing in this format
+	blankCR bool // a CR before the end is ignored in this format
 }
 
-// end is what until returns at the end of a line, whatever it is written as.
+// end is what until returns at the end of a line, however that is written.
 const end = '\n'
 
 var (
 	bom = []byte("\ufeff")
 
-	errBOM  = errors.New("a byte order mark (EF BB BF) stands before the first row and would become part of it; --crlf takes it off")
-	errCRLF = errors.New("the line ends in CR LF, and the CR would become part of the row; --crlf takes it off")
+	errBOM  = errors.New("a byte order mark (EF BB BF) stands before the first row and would become part of it; --crlf removes it")
+	errCRLF = errors.New("the line ends in CR LF, and the CR would become part of the row; --crlf removes it")
 )
 
 // begin starts a line, or returns io.EOF.
@@ -49,7 +49,7 @@ func (t *text) begin() error {
 	return nil
 }
 
-// finish ends a line in which err happened, nil for nothing.
+// finish ends a line in which err, which may be nil, happened.
 func (t *text) finish(err error) error {
 	var u usageError
 	if err == nil || !errors.As(err, &u) {
@@ -62,7 +62,7 @@ func (t *text) finish(err error) error {
 	return err
 }
 
-// named adds the number of the line, and keeps what kind of error it is.
+// named adds the number of the line to an error and keeps its kind.
 func (t *text) named(err error) error {
 	if errors.As(err, new(badRow)) {
 		return badRow{usagef("line %d: %w", t.n, err)}
@@ -70,7 +70,7 @@ func (t *text) named(err error) error {
 	return usagef("line %d: %w", t.n, err)
 }
 
-// drain goes behind the end of the line.
+// drain skips to the end of the line.
 func (t *text) drain() error {
 	for t.open {
 		_, err := t.r.ReadSlice('\n')
@@ -101,8 +101,8 @@ func (t *text) line(dst []byte) ([]byte, error) {
 	return dst, t.finish(err)
 }
 
-// until appends to dst what comes before the next byte that stops, which it
-// returns. The end of a line always stops, as does the end of the input.
+// until appends to dst the bytes before the next byte in stop, and returns
+// that. The end of a line, and of the input, always stop.
 func (t *text) until(dst []byte, stop *[256]bool, what string, limit int) ([]byte, byte, error) {
 	for {
 		if !t.open {
@@ -144,8 +144,8 @@ func (t *text) until(dst []byte, stop *[256]bool, what string, limit int) ([]byt
 	}
 }
 
-// carriageReturn reports whether a CR that was read ends the line, which must
-// have been said with --crlf.
+// carriageReturn reports whether a CR that was read ends the line. That
+// requires --crlf.
 func (t *text) carriageReturn() (isEnd bool, err error) {
 	b, err := t.r.Peek(1)
 	if len(b) == 1 && b[0] != '\n' || err != nil && err != io.EOF {
@@ -169,7 +169,7 @@ func (t *text) one() (byte, error) {
 	return c, err
 }
 
-// stops makes the set of bytes at which until stops.
+// stops returns a set of bytes for until.
 func stops(chars string) *[256]bool {
 	s := new([256]bool)
 	for i := range len(chars) {
@@ -178,7 +178,7 @@ func stops(chars string) *[256]bool {
 	return s
 }
 
-// nothing stops at no byte before the end of the line.
+// nothing contains no byte: until then stops only at the end of the line.
 var nothing = stops("")
 
 var everyByte = func() *[256]bool {

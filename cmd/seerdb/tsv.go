@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// A row of tsv is key TAB value NEWLINE. A tab, newline, carriage return or
-// backslash inside is written \t, \n, \r, \\, and any byte may be \x and two
-// hexadecimal digits; nothing else is touched, so any bytes survive. A value may
-// have tabs as they are.
+// tsvReader reads tsv, in which a row is key TAB value NEWLINE. A tab, newline,
+// carriage return or backslash is written as \t, \n, \r, \\, and any byte may
+// be written as \x and two hexadecimal digits; all else is unchanged, so any
+// bytes survive. Tabs in a value need no escape.
 //
 // Raw rows have no escapes: keys without tabs and newlines, values without
 // newlines.
@@ -45,7 +45,7 @@ func (t *tsvReader) row() (err error) {
 
 var tabOrEscape, escapeOnly, tabOnly = stops("\t\\"), stops("\\"), stops("\t")
 
-// field reads up to a byte that stops, other than a backslash, or the end of the
+// field reads up to a byte in stop, other than a backslash, or the end of the
 // line.
 func (t *tsvReader) field(dst []byte, stop *[256]bool, what string, limit int) (_ []byte, c byte, err error) {
 	for {
@@ -61,7 +61,7 @@ func (t *tsvReader) field(dst []byte, stop *[256]bool, what string, limit int) (
 	}
 }
 
-// escape reads what follows a backslash.
+// escape reads the rest of an escape after its backslash.
 func (t *tsvReader) escape() (byte, error) {
 	const expected = `expected \t, \n, \r, \\ or \x and two hexadecimal digits, or --raw if backslashes mean nothing`
 	c, err := t.one()
@@ -103,14 +103,14 @@ func (t *tsvWriter) write(r row) error {
 	if t.raw {
 		if bytes.ContainsAny(key, "\t\n") || bytes.IndexByte(r.value, '\n') >= 0 || bytes.HasSuffix(r.value, []byte("\r")) ||
 			first && bytes.HasPrefix(key, bom) {
-			return usagef("key %.60q: the row has what --raw cannot write: a newline, a tab in the key, a CR at the end, or a byte order mark in front", key)
+			return usagef("key %.60q: the row contains something that --raw cannot write: a newline, a tab in the key, a CR at the end, or a byte order mark in front", key)
 		}
 		_, _ = t.w.Write(key)
 		_ = t.w.WriteByte('\t')
 		_, _ = t.w.Write(r.value)
 		return t.w.WriteByte('\n')
 	}
-	if first && bytes.HasPrefix(key, bom) { // it would be taken for one of the file
+	if first && bytes.HasPrefix(key, bom) { // a reader would take it for the file's
 		_, _ = fmt.Fprintf(t.w, `\x%x\x%x\x%x`, bom[0], bom[1], bom[2])
 		key = key[len(bom):]
 	}

@@ -10,19 +10,20 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// The words of a line of the shell: separated by blanks, or Go strings in
-// quotes, or anything but a single quote in single ones. Backslashes outside
-// quotes are those of Go too, so that a key that was printed can be put back.
+// The words of a line of the shell are separated by blanks. A word may be a Go
+// string in quotes, or in single quotes, with any characters but those.
+// Backslashes outside quotes are as in Go strings, so that a printed key can be
+// typed again.
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
 func skipBlanks(s string) string { return strings.TrimLeft(s, " \t\r") }
 
-// splitWords cuts a line, and says which words were in quotes.
+// splitWords splits a line into words, and returns which were in quotes.
 func splitWords(line string) (words []string, quoted []bool, err error) {
 	words, quoted, rest, err := cutWords(line)
 	if err == nil && rest != "" {
-		err = usagef("%s is not closed", rest)
+		err = usagef("%s has no closing quote", rest)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -30,7 +31,8 @@ func splitWords(line string) (words []string, quoted []bool, err error) {
 	return words, quoted, nil
 }
 
-// cutWords cuts a line, up to a string that is not closed, which it returns.
+// cutWords splits a line, up to a string without a closing quote, which it
+// returns.
 func cutWords(line string) (words []string, quoted []bool, open string, err error) {
 	for line = skipBlanks(line); line != ""; line = skipBlanks(line) {
 		end := strings.IndexAny(line, " \t\r")
@@ -54,7 +56,7 @@ func cutWords(line string) (words []string, quoted []bool, open string, err erro
 	return words, quoted, "", nil
 }
 
-// cutQuoted reads a string in quotes, with the length of what it is written as.
+// cutQuoted parses a quoted string, and returns the length of its written form.
 func cutQuoted(line string) (word string, end int, err error) {
 	if line[0] == '\'' {
 		end = 2 + strings.IndexByte(line[1:], '\'')
@@ -65,7 +67,7 @@ func cutQuoted(line string) (word string, end int, err error) {
 			word, err = strconv.Unquote(q)
 		}
 		if err != nil {
-			return "", 0, usagef("%s is no string of Go", line)
+			return "", 0, usagef("%s is not a valid Go string", line)
 		}
 		end = len(q)
 	}
@@ -75,21 +77,21 @@ func cutQuoted(line string) (word string, end int, err error) {
 	return word, end, nil
 }
 
-// unescapeWord takes the backslashes out of a word without quotes.
+// unescapeWord resolves the backslashes in a word without quotes.
 func unescapeWord(s string) (string, error) {
 	if !strings.Contains(s, `\`) {
 		return s, nil
 	}
 	var b strings.Builder
 	for rest := s; rest != ""; {
-		if rest[0] != '\\' { // any byte, also what is no UTF-8
+		if rest[0] != '\\' { // any byte, also invalid UTF-8
 			b.WriteByte(rest[0])
 			rest = rest[1:]
 			continue
 		}
 		c, multibyte, tail, err := strconv.UnquoteChar(rest, '"')
 		if err != nil {
-			return "", usagef("%s has a backslash that means nothing", s)
+			return "", usagef("%s has an invalid backslash escape", s)
 		}
 		if multibyte {
 			b.WriteRune(c)
@@ -101,8 +103,8 @@ func unescapeWord(s string) (string, error) {
 	return b.String(), nil
 }
 
-// quoteWord writes a word so that splitWords reads it: without quotes if it can
-// be.
+// quoteWord returns a word in a form that splitWords parses, without quotes if
+// possible.
 func quoteWord(b []byte) string {
 	s := string(b)
 	if s == "" || strings.ContainsAny(s, " \"`#") || s[0] == '\'' || s[0] == '-' {
@@ -111,8 +113,8 @@ func quoteWord(b []byte) string {
 	return escape(b)
 }
 
-// arrange puts what only looks like a flag behind --: words in quotes, and
-// negative numbers, which no flag begins with. Other words stay as they are.
+// arrange puts words that only look like flags behind --: words in quotes, and
+// negative numbers, which no flag begins with. Other words stay where they are.
 func arrange(root *cobra.Command, words []string, quoted func(i int) bool) []string {
 	if len(words) == 0 || strings.HasPrefix(words[0], "-") {
 		return words
@@ -153,7 +155,7 @@ func takesNext(cmd *cobra.Command, word string) bool {
 	return f != nil && f.NoOptDefVal == ""
 }
 
-// commonPrefix returns what all of some texts begin with, in whole characters.
+// commonPrefix returns the common prefix of some texts, in whole characters.
 func commonPrefix(texts []string) string {
 	p := texts[0]
 	for _, t := range texts[1:] {

@@ -130,8 +130,7 @@ func (b *indexBuilder) finish(dst, prefix []byte, end int64) []byte {
 		extBits, extRanks = rankColumns(extSet)
 		extOffs = le.AppendUint32(extOffs, uint32(len(heap)))
 	}
-	// Extensions end where the next one begins, so the models' prefixes come
-	// after all of them.
+	// Extensions end where the next one begins, so models' prefixes come last.
 	for m := range nModels {
 		off := models[m*modelSize+20:]
 		le.PutUint32(off, le.Uint32(off)+uint32(len(heap)))
