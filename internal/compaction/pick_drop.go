@@ -26,10 +26,10 @@ func (t *tree) pickDrop(w Workload) (Job, bool) {
 	})
 }
 
-// dropAll makes one job of all dead tables. judge also returns bottom for
+// dropAll makes one job of all dead tables. classify also returns bottom for
 // tables that still hide older entries, as tombstones do: such a table stays
 // while it overlaps an older table that stays.
-func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bottom bool)) (Job, bool) {
+func (t *tree) dropAll(reason Reason, classify func(*manifest.FileMeta) (dead, bottom bool)) (Job, bool) {
 	gone := make(map[base.FileNum]bool)
 	j := Job{Reason: reason, Score: 1, Keyspace: t.Keyspace, Drop: true}
 	for level := lastLevel; level >= 0; level-- {
@@ -39,7 +39,7 @@ func (t *tree) dropAll(reason Reason, judge func(*manifest.FileMeta) (dead, bott
 				if t.busy[f.Num] != nil {
 					continue
 				}
-				if dead, bottom := judge(f); dead && !(bottom && t.overOlder(level, i, f, gone)) {
+				if dead, bottom := classify(f); dead && !(bottom && t.overOlder(level, i, f, gone)) {
 					in.Files = append(in.Files, f)
 					gone[f.Num] = true
 				}

@@ -43,18 +43,18 @@ func (v *valueRouter) route(kv *base.KV) (routed, error) {
 	kind := kv.Trailer.Kind()
 	switch kind {
 	case base.KindPut:
-		return v.place(kv.Key, nil, kv.Value, kv.Value)
+		return v.storeValue(kv.Key, nil, kv.Value, kv.Value)
 	case base.KindPutTTL:
-		return v.place(kv.Key, kv.Value[:base.ExpirySize], kv.Value[base.ExpirySize:], kv.Value)
+		return v.storeValue(kv.Key, kv.Value[:base.ExpirySize], kv.Value[base.ExpirySize:], kv.Value)
 	case base.KindPutPointer, base.KindPutTTLPointer:
 		return v.follow(kv)
 	}
 	return routed{kind: kind, data: kv.Value, raw: len(kv.Value)}, nil
 }
 
-// place leaves a value inline or moves it to a value file. whole is the expiry
+// storeValue leaves a value inline or moves it to a value file. whole is the expiry
 // and value as they are stored inline.
-func (v *valueRouter) place(key, expiry, value, whole []byte) (routed, error) {
+func (v *valueRouter) storeValue(key, expiry, value, whole []byte) (routed, error) {
 	if n := v.r.o.Values.Threshold; n > 0 && len(value) >= n {
 		v.r.res.Stats.Separated++
 		return v.separate(key, expiry, value)

@@ -25,15 +25,15 @@ func (v *Version) Apply(e *Edit) (*Version, error) {
 // changes only once, so recovery, which applies a whole log to one builder,
 // pays only for the edits. Apply is a builder with one edit.
 type builder struct {
-	v       *Version
-	places  map[base.FileNum]place  // of every table that an edit may name
-	trees   map[uint32]*treeBuilder // those that were changed
-	ownedV  map[base.FileNum]bool   // the builder may change the value file
-	touched map[base.FileNum]bool   // value files that lost a reference in this edit
+	v         *Version
+	positions map[base.FileNum]position // of every table that an edit may name
+	trees     map[uint32]*treeBuilder   // those that were changed
+	ownedV    map[base.FileNum]bool     // the builder may change the value file
+	touched   map[base.FileNum]bool     // value files that lost a reference in this edit
 }
 
-// place is where a table is.
-type place struct {
+// position is where a table is.
+type position struct {
 	level int
 	meta  *FileMeta
 }
@@ -42,10 +42,10 @@ type place struct {
 // no edit, it applies any number of edits.
 func newBuilder(v *Version, e *Edit) *builder {
 	b := &builder{
-		v:      &Version{trees: v.trees, Values: maps.Clone(v.Values)},
-		places: make(map[base.FileNum]place),
-		trees:  make(map[uint32]*treeBuilder),
-		ownedV: make(map[base.FileNum]bool),
+		v:         &Version{trees: v.trees, Values: maps.Clone(v.Values)},
+		positions: make(map[base.FileNum]position),
+		trees:     make(map[uint32]*treeBuilder),
+		ownedV:    make(map[base.FileNum]bool),
 	}
 	if b.v.Values == nil {
 		b.v.Values = make(map[base.FileNum]*ValueFile)
@@ -58,7 +58,7 @@ func newBuilder(v *Version, e *Edit) *builder {
 	named := e.named()
 	v.All(func(level int, f *FileMeta) bool {
 		if _, ok := slices.BinarySearch(named, f.Num); ok {
-			b.places[f.Num] = place{level, f}
+			b.positions[f.Num] = position{level, f}
 		}
 		return true
 	})
@@ -108,7 +108,7 @@ func (b *builder) addValues(m ValueMeta) error {
 	if m.Num == 0 || m.Count == 0 || m.Size == 0 {
 		return fmt.Errorf("value file %d is described with %d bytes and %d values", m.Num, m.Size, m.Count)
 	}
-	if _, taken := b.places[m.Num]; taken || b.v.Values[m.Num] != nil {
+	if _, taken := b.positions[m.Num]; taken || b.v.Values[m.Num] != nil {
 		return fmt.Errorf("value file %d: a file with this number exists", m.Num)
 	}
 	b.v.Values[m.Num] = &ValueFile{ValueMeta: m}
@@ -117,11 +117,11 @@ func (b *builder) addValues(m ValueMeta) error {
 }
 
 func (b *builder) remove(o OldFile) error {
-	p, ok := b.places[o.Num]
+	p, ok := b.positions[o.Num]
 	if !ok || p.level != o.Level {
 		return fmt.Errorf("table %d is not in level %d", o.Num, o.Level)
 	}
-	delete(b.places, o.Num)
+	delete(b.positions, o.Num)
 	if err := b.tree(p.meta.Keyspace).remove(o.Level, p.meta); err != nil {
 		return err
 	}
@@ -140,10 +140,10 @@ func (b *builder) add(n NewFile) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	if _, taken := b.places[f.Num]; taken || b.v.Values[f.Num] != nil {
+	if _, taken := b.positions[f.Num]; taken || b.v.Values[f.Num] != nil {
 		return fmt.Errorf("table %d: a file with this number exists", f.Num)
 	}
-	b.places[f.Num] = place{n.Level, f}
+	b.positions[f.Num] = position{n.Level, f}
 	if err := b.tree(f.Keyspace).add(n.Level, f); err != nil {
 		return err
 	}

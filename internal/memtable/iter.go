@@ -22,22 +22,22 @@ type Iter struct {
 	all   bool         // every version, not only the newest visible one
 	ahead bool         // the last step was forward
 
-	at      found       // the leaf
-	refs    [fanout]ref // of the leaf, in order
-	n, pos  int         // refs in use; the current position, or -1 or n at the ends
-	lo, hi  ref         // fences of the leaf
-	touched bool        // touch has been called for the leaf
-	place   place
-	rec     *record  // current; kept at the ends for the way back
-	ver     *version // current
-	kv      base.KV
+	at       found       // the leaf
+	refs     [fanout]ref // of the leaf, in order
+	n, pos   int         // refs in use; the current position, or -1 or n at the ends
+	lo, hi   ref         // fences of the leaf
+	touched  bool        // touch has been called for the leaf
+	position position
+	rec      *record  // current; kept at the ends for the way back
+	ver      *version // current
+	kv       base.KV
 }
 
-// place is where an iterator stands.
-type place uint8
+// position is where an iterator stands.
+type position uint8
 
 const (
-	unpositioned place = iota
+	unpositioned position = iota
 	onEntry
 	beforeFirst
 	afterLast
@@ -52,13 +52,13 @@ var _ base.Iterator = (*Iter)(nil)
 // and Next from there goes to the next key.
 func (i *Iter) Init(h *half, s base.SeqNum) {
 	i.half, i.limit, i.all = h, base.SeekTrailer(s), false
-	i.place = unpositioned
+	i.position = unpositioned
 }
 
 // InitAll prepares the iterator to walk every version of every key.
 func (i *Iter) InitAll(h *half) {
 	i.half, i.limit, i.all = h, base.TrailerMax, true
-	i.place = unpositioned
+	i.position = unpositioned
 }
 
 // NewIter returns an iterator over what a read at sequence s sees.
@@ -115,7 +115,7 @@ func (i *Iter) SeekLT(key []byte) *base.KV {
 
 // Next goes to the next entry.
 func (i *Iter) Next() *base.KV {
-	switch i.place {
+	switch i.position {
 	case unpositioned, beforeFirst:
 		return i.First()
 	case afterLast:
@@ -135,7 +135,7 @@ func (i *Iter) Next() *base.KV {
 
 // Prev goes to the previous entry.
 func (i *Iter) Prev() *base.KV {
-	switch i.place {
+	switch i.position {
 	case unpositioned, afterLast:
 		return i.Last()
 	case beforeFirst:
@@ -161,7 +161,7 @@ func (i *Iter) Err() error { return nil }
 func (i *Iter) Close() error {
 	i.half, i.rec, i.ver = nil, nil, nil
 	i.kv = base.KV{}
-	i.place = unpositioned
+	i.position = unpositioned
 	return nil
 }
 
@@ -178,7 +178,7 @@ func (i *Iter) forward() *base.KV {
 			}
 		}
 		if i.hi == 0 {
-			i.place = afterLast
+			i.position = afterLast
 			return nil
 		}
 		i.cross()
@@ -247,7 +247,7 @@ func (i *Iter) backward() *base.KV {
 			return i.show(v)
 		}
 		if i.lo == 0 {
-			i.place = beforeFirst
+			i.position = beforeFirst
 			return nil
 		}
 		i.crossBack()
@@ -265,7 +265,7 @@ func (i *Iter) visible(newest ref) *version {
 // show makes v, a version of rec, the current entry.
 func (i *Iter) show(v *version) *base.KV {
 	i.ver = v
-	i.place = onEntry
+	i.position = onEntry
 	i.kv.Key, i.kv.Trailer, i.kv.Value = i.rec.key(), v.trailer, i.rec.value(v)
 	return &i.kv
 }

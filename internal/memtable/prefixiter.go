@@ -9,29 +9,29 @@ import (
 // prefixIter walks one keyspace's part of the shared half and removes the
 // prefix from keys.
 type prefixIter struct {
-	it     Iter
-	prefix [prefixSize]byte
-	end    [prefixSize]byte // the next prefix, which always exists
-	place  place
-	kv     base.KV
-	buf    []byte // a prefixed key to seek
+	it       Iter
+	prefix   [prefixSize]byte
+	end      [prefixSize]byte // the next prefix, which always exists
+	position position
+	kv       base.KV
+	buf      []byte // a prefixed key to seek
 }
 
 var _ base.Iterator = (*prefixIter)(nil)
 
 // bound sets the keyspace. The caller initialises it.
 func (p *prefixIter) bound(keyspace uint32) {
-	p.prefix, p.end, p.place = prefixOf(keyspace), prefixOf(keyspace+1), unpositioned
+	p.prefix, p.end, p.position = prefixOf(keyspace), prefixOf(keyspace+1), unpositioned
 }
 
 // show returns an entry of the keyspace without its prefix; any other entry is
 // the end.
-func (p *prefixIter) show(kv *base.KV, otherwise place) *base.KV {
+func (p *prefixIter) show(kv *base.KV, otherwise position) *base.KV {
 	if kv == nil || !bytes.HasPrefix(kv.Key, p.prefix[:]) {
-		p.place = otherwise
+		p.position = otherwise
 		return nil
 	}
-	p.place = onEntry
+	p.position = onEntry
 	p.kv = base.KV{Key: kv.Key[prefixSize:], Trailer: kv.Trailer, Value: kv.Value}
 	return &p.kv
 }
@@ -53,7 +53,7 @@ func (p *prefixIter) First() *base.KV {
 func (p *prefixIter) Last() *base.KV { return p.show(p.it.SeekLT(p.end[:]), beforeFirst) }
 
 func (p *prefixIter) Next() *base.KV {
-	switch p.place {
+	switch p.position {
 	case onEntry:
 		return p.show(p.it.Next(), afterLast)
 	case afterLast:
@@ -63,7 +63,7 @@ func (p *prefixIter) Next() *base.KV {
 }
 
 func (p *prefixIter) Prev() *base.KV {
-	switch p.place {
+	switch p.position {
 	case onEntry:
 		return p.show(p.it.Prev(), beforeFirst)
 	case beforeFirst:

@@ -37,7 +37,7 @@ func (l *List) Holders(s *readstate.State) []string {
 		list.mu.Lock()
 		for o := list.first; o != nil; o = o.next {
 			if o.state != nil && o.state.Active != s.Active && !slices.Contains(s.Imm, o.state.Active) {
-				count[o.place()]++
+				count[o.location()]++
 			}
 		}
 		list.mu.Unlock()

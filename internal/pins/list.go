@@ -161,7 +161,7 @@ func (l *List) Old() (out []string) {
 		s.mu.Lock()
 		for o := s.first; o != nil; o = o.next {
 			if d := time.Since(o.opened); !o.opened.IsZero() && d > oldAfter {
-				out = append(out, fmt.Sprintf("%s, open for %v, keeps old versions from being dropped", o.place(), d.Round(time.Second)))
+				out = append(out, fmt.Sprintf("%s, open for %v, keeps old versions from being dropped", o.location(), d.Round(time.Second)))
 			}
 		}
 		s.mu.Unlock()
@@ -195,7 +195,7 @@ func (l *List) Leaked() (n int, places []string) {
 			if o.own {
 				continue
 			}
-			p := o.place()
+			p := o.location()
 			if count[p] == 0 {
 				places = append(places, p)
 			}
@@ -212,8 +212,8 @@ func (l *List) Leaked() (n int, places []string) {
 	return n, places
 }
 
-// place returns the first caller outside the public facade and this package.
-func (o *Pin) place() string {
+// location returns the first caller outside the public facade and this package.
+func (o *Pin) location() string {
 	what := [...]string{"iterator", "snapshot", "transaction"}[o.kind]
 	frames := runtime.CallersFrames(o.where.pcs[:o.where.n])
 	for {

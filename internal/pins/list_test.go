@@ -74,7 +74,7 @@ func TestCallSites(t *testing.T) {
 		if w.Zero() {
 			t.Errorf("%s: no place", name)
 		}
-		got := (&Pin{where: w}).place()
+		got := (&Pin{where: w}).location()
 		if !strings.HasPrefix(got, "iterator made at "+at+" (") || !strings.Contains(got, "TestCallSites") {
 			t.Errorf("%s at %s: %s", name, at, got)
 		}
@@ -98,7 +98,7 @@ func TestOwnCallersArePassedOver(t *testing.T) {
 		var w CallSite
 		l.States(func(*readstate.State) { w = Caller(0, n) })
 		at := lineBefore()
-		got := (&Pin{where: w}).place()
+		got := (&Pin{where: w}).location()
 		if inside := strings.Contains(got, "internal/pins/iters.go"); inside != (n == 1) {
 			t.Errorf("%d callers: %s", n, got)
 		}
@@ -247,7 +247,7 @@ func TestHolders(t *testing.T) {
 			l.AddIter(open[len(open)-1], &readstate.State{Active: gens[gen]}, 1, 0, n == 1, w)
 		}
 	}
-	place := func(i int) string { return (&Pin{where: sites[i]}).place() }
+	place := func(i int) string { return (&Pin{where: sites[i]}).location() }
 	add(sites[0], 3, 4)
 	add(sites[1], 2, 4)
 	add(sites[2], 1, 4)

@@ -186,13 +186,13 @@ func (t *node) tail(key []byte, h uint64, fn func(*node) bool) bool {
 	return t.inner.kids[i].tail(key, h, fn) && t.inner.walk(i+1, fn)
 }
 
-// place is a position between fragments: the child taken at each level, and at
+// position is a position between fragments: the child taken at each level, and at
 // the lowest level the child after it.
-type place [maxLevels]uint8
+type position [maxLevels]uint8
 
 // find sets p to the position before the first fragment that ends after key,
 // and returns that fragment, or nil at the end of the tree.
-func (t *node) find(p *place, key []byte) *node {
+func (t *node) find(p *position, key []byte) *node {
 	if t.endsBefore(key) {
 		t.end(p)
 		return nil
@@ -207,7 +207,7 @@ func (t *node) find(p *place, key []byte) *node {
 }
 
 // end sets p to the end of the tree.
-func (t *node) end(p *place) {
+func (t *node) end(p *position) {
 	for level := 0; ; level++ {
 		in := t.inner
 		if t = in.kids[in.n-1]; t.inner == nil {
@@ -229,7 +229,7 @@ func (t *node) lowest() (level int) {
 // splicer replaces the fragments between two positions.
 type splicer struct {
 	edit
-	from, to place
+	from, to position
 	lowest   int
 	with     []*node // fragments
 	rooms    [maxLevels][]*node

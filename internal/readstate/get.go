@@ -92,7 +92,7 @@ func (q *Query) Get() (Outcome, error) {
 		t, out, err = q.find()
 	}
 	if out == Plain {
-		if out, err = q.judge(t); err != nil {
+		if out, err = q.classify(t); err != nil {
 			q.s.st.o.Damaged(err)
 		}
 	}
@@ -213,8 +213,8 @@ func (q *Query) findInTables() (base.Trailer, Outcome, error) {
 	return 0, Absent, nil
 }
 
-// judge returns the meaning of the newest visible entry of the key.
-func (q *Query) judge(t base.Trailer) (Outcome, error) {
+// classify returns the meaning of the newest visible entry of the key.
+func (q *Query) classify(t base.Trailer) (Outcome, error) {
 	kind := t.Kind()
 	if kind.Expires() {
 		expiry, rest, err := base.SplitExpiry(q.Value)

@@ -43,7 +43,7 @@ func NewLanes() *Lanes {
 // it returns a number for what the conflict was over. Do gives up with the
 // error of ctx when that ends, and with the conflict after 10,000 tries.
 func (l *Lanes) Do(ctx context.Context, try func() (over uint64, err error)) error {
-	var p place
+	var p turn
 	defer p.leave() // try may panic
 	for n := 1; ; n++ {
 		if err := ctx.Err(); err != nil {
@@ -75,14 +75,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// place is the lane that a call of Do holds.
-type place struct {
+// turn is the lane that a call of Do holds.
+type turn struct {
 	lane chan struct{} // nil if it holds none
 }
 
 // enter waits for the turn to try again over something. A caller that has the
 // turn keeps it.
-func (p *place) enter(ctx context.Context, l *Lanes, over uint64) error {
+func (p *turn) enter(ctx context.Context, l *Lanes, over uint64) error {
 	lane := l[over%uint64(len(l))]
 	if lane == p.lane {
 		return nil
@@ -101,7 +101,7 @@ func (p *place) enter(ctx context.Context, l *Lanes, over uint64) error {
 }
 
 // leave gives up the turn.
-func (p *place) leave() {
+func (p *turn) leave() {
 	if p.lane != nil {
 		<-p.lane
 		p.lane = nil

@@ -107,7 +107,7 @@ func (p *planner) plan(arena []byte, es []block.Entry, base int) {
 	if p.mode == IndexAuto {
 		p.compare(codes)
 	}
-	p.judge()
+	p.backOff()
 }
 
 // compare replaces the plan by one of fences only if that takes fewer bytes.
@@ -158,10 +158,10 @@ func (p *planner) separatorBytes(i int) int {
 	return headBytes + extBytes + n - 8
 }
 
-// judge stops trying models for keys that do not fit: after the third
+// backOff stops trying models for keys that do not fit: after the third
 // consecutive chunk of which less than a quarter fitted, for 2, 4, 8, ...
 // chunks.
-func (p *planner) judge() {
+func (p *planner) backOff() {
 	learnedPages := 0
 	for i := range p.segs {
 		if p.segs[i].hasModel {

@@ -5,17 +5,17 @@ package testkit
 // over and nothing else. It sees the operations that the transaction had when
 // the cursor was made.
 type TxnCursor struct {
-	t       *Txn
-	read    Read // the whole span
-	overlay []Op
-	row     Row
-	place   place
+	t        *Txn
+	read     Read // the whole span
+	overlay  []Op
+	row      Row
+	position position
 }
 
-type place uint8
+type position uint8
 
 const (
-	nowhere place = iota // never moved
+	nowhere position = iota // never moved
 	onRow
 	before  // before the first row
 	after   // after the last row
@@ -42,7 +42,7 @@ func (c *TxnCursor) SeekLT(key string) bool { return c.back(Span{Hi: key}) }
 
 // Next moves to the next row.
 func (c *TxnCursor) Next() bool {
-	switch c.place {
+	switch c.position {
 	case onRow:
 		return c.forward(c.row.Key + "\x00")
 	case nowhere, before:
@@ -53,7 +53,7 @@ func (c *TxnCursor) Next() bool {
 
 // Prev moves to the previous row.
 func (c *TxnCursor) Prev() bool {
-	switch c.place {
+	switch c.position {
 	case onRow:
 		return c.back(Span{Hi: c.row.Key})
 	case nowhere, after:
@@ -64,7 +64,7 @@ func (c *TxnCursor) Prev() bool {
 
 // Row returns the current row, or false when there is none.
 func (c *TxnCursor) Row() (Row, bool) {
-	if c.place != onRow {
+	if c.position != onRow {
 		return Row{}, false
 	}
 	return c.row, true
@@ -72,7 +72,7 @@ func (c *TxnCursor) Row() (Row, bool) {
 
 // Err returns the error of the row that stopped the cursor.
 func (c *TxnCursor) Err() error {
-	if c.place != stopped {
+	if c.position != stopped {
 		return nil
 	}
 	return c.row.Err
@@ -95,15 +95,15 @@ func (c *TxnCursor) back(to Span) bool {
 	return c.find(r, before)
 }
 
-func (c *TxnCursor) find(r Read, none place) bool {
+func (c *TxnCursor) find(r Read, none position) bool {
 	rows := c.t.scan(r, c.overlay)
 	switch {
 	case len(rows) == 0:
-		c.place = none
+		c.position = none
 	case rows[0].Err != nil:
-		c.row, c.place = rows[0], stopped
+		c.row, c.position = rows[0], stopped
 	default:
-		c.row, c.place = rows[0], onRow
+		c.row, c.position = rows[0], onRow
 	}
-	return c.place == onRow
+	return c.position == onRow
 }
