@@ -269,9 +269,8 @@ func (it *Iter) showBack(kv *base.KV) bool {
 			}
 		}
 		it.keyCopy = append(it.keyCopy[:0], kv.Key...)
-		kv = it.newest(kv)
-		if it.err != nil {
-			return false
+		if kv = it.newest(kv); it.err != nil || kv == nil && it.fail() != nil {
+			return false // there may be a newer entry than the one that was kept
 		}
 		if it.trailer == 0 {
 			continue // it has no entry that is seen, or passCovered counted it
