@@ -37,7 +37,7 @@ func (k space) Describe() string    { return "the keyspace of a test" }
 
 // newRig makes a rig whose iterators leave hints about three dead keys, and note what two
 // operands came to. When the test ends no iterator may be listed.
-func newRig(t *testing.T, o readstatetest.Options) *rig {
+func newRig(t testing.TB, o readstatetest.Options) *rig {
 	t.Helper()
 	r := &rig{Rig: readstatetest.New(t, o), merger: o.Merger, shares: true}
 	r.pins.Init(r.Cache)
