@@ -3,13 +3,21 @@
 // transaction, and shows of each key what its newest visible entry means: a value,
 // nothing, or operands put together with what they lie on.
 //
-//	iter.go    what an Iter reads, and its moves
-//	show.go    from entries to keys: versions, tombstones, operands
-//	value.go   what it shows beside the key
-//	ranges.go  range tombstones, and jumps over what they delete
-//	hints.go   runs of dead keys that one Iter leaves for the next to jump over
-//	folded.go  what many operands came to, for later reads
-//	track.go   how far an Iter of a serializable transaction went
+//	options.go   what an Iter may be asked for
+//	iter.go      the moves of an Iter
+//	show.go      a move shows the live key that the cursor comes to, or none
+//	operands.go  one value of operands and what they lie on
+//	folded.go    what many operands came to, for later reads
+//	value.go     what an Iter shows beside the key
+//	track.go     how far an Iter of a serializable transaction went
+//
+// Below it lies the cursor, which knows nothing of what is shown:
+//
+//	cursor.go    from entries to live keys, and to what is under an operand
+//	sources.go   what a cursor reads
+//	meaning.go   what an entry says of its key
+//	ranges.go    range tombstones, and jumps over what they delete
+//	hints.go     runs of dead keys that one cursor leaves for the next to jump over
 //
 // # Invariants
 //

@@ -1,8 +1,6 @@
 package dbiter
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // What an iterator learns on its way over tombstones. A queue leaves them at
 // its front, and each scan from there would step over all of them again, at
@@ -18,7 +16,6 @@ import (
 // new generation, and its tables go below. So S must not be before that
 // beginning, or that load, and the state that the iterator read must still be
 // the current one, or it may have missed the load's tables.
-
 //
 // A key that expired is dead for reads at the iterator's time and later. Runs with
 // such keys are kept apart, with that time.
@@ -38,69 +35,58 @@ const DefaultDeadMin = 64
 // reset begins a new run.
 func (d *deadRun) reset() { d.n, d.expired = 0, false }
 
-// pass takes note of a dead key.
-func (d *deadRun) pass(key []byte, expired bool) {
+// pass takes note of a dead key, and of what its newest entry means.
+func (c *cursor) pass(key []byte, what meaning) {
+	d := &c.dead
 	if d.n == 0 {
 		d.first = append(d.first[:0], key...)
 	}
 	d.n++
-	d.expired = d.expired || expired
+	d.expired = d.expired || what == expired || what == covered && c.hit.timed
 	d.last = append(d.last[:0], key...)
 }
 
-// passCovered takes note of a key that covered found dead.
-func (it *Iter) passCovered(key []byte) { it.dead.pass(key, it.hit.timed) }
+// longRun reports whether the last move passed enough dead keys for a hint, to an end
+// that is known.
+func (c *cursor) longRun() bool { return c.dead.n >= c.env.DeadMin && c.err == nil }
 
-// noteDead ends a run forward before next, and leaves a hint if it was long.
-func (it *Iter) noteDead(next []byte) {
-	if it.longRun() {
-		it.addHint(it.dead.first, next)
+// noteDead leaves a hint about what a move forward passed, up to cur if it came to a live
+// key, or else up to the last dead one.
+func (c *cursor) noteDead(live bool) {
+	if live {
+		c.addHint(c.dead.first, c.cur.Key)
+	} else {
+		c.addHint(c.dead.first, append(c.own(c.dead.last), 0))
 	}
-	it.dead.reset()
 }
 
-// noteDeadEnd is noteDead where no key follows.
-func (it *Iter) noteDeadEnd() {
-	if it.longRun() {
-		it.fetched = append(append(it.fetched[:0], it.dead.last...), 0)
-		it.addHint(it.dead.first, it.fetched)
+// noteDeadBack leaves a hint about what a move backward passed, down to the key in keyCopy
+// if that is live, or else to where the walk ends.
+func (c *cursor) noteDeadBack(live bool) {
+	lo := c.lower
+	if live {
+		lo = append(c.own(c.keyCopy), 0)
 	}
-	it.dead.reset()
+	c.addHint(lo, append(c.dead.first, 0))
 }
-
-// noteDeadBack ends a run backward behind before, a live key, or where the walk
-// ends if there is none.
-func (it *Iter) noteDeadBack(before []byte) {
-	if it.longRun() {
-		lo := it.lower
-		if before != nil {
-			lo = append(append(it.fetched[:0], before...), 0)
-			it.fetched = lo
-		}
-		it.addHint(lo, append(it.dead.first, 0))
-	}
-	it.dead.reset()
-}
-
-func (it *Iter) longRun() bool { return it.dead.n >= it.env.DeadMin && it.mayHint() }
 
 // addHint leaves a hint with the newest generation.
-func (it *Iter) addHint(lo, hi []byte) {
-	if bytes.Compare(lo, hi) >= 0 {
+func (c *cursor) addHint(lo, hi []byte) {
+	if !c.mayHint() || bytes.Compare(lo, hi) >= 0 {
 		return
 	}
 	at := uint64(0)
-	if it.dead.expired {
-		at = it.time
+	if c.dead.expired {
+		at = c.time
 	}
-	m := it.s.Active.Mem
-	if !m.AddHint(it.k.ID(), lo, hi, it.seq, at) && it.env.Share(it.s.Active) {
-		m.AddHint(it.k.ID(), lo, hi, it.seq, at)
+	m := c.s.Active.Mem
+	if !m.AddHint(c.k.ID(), lo, hi, c.seq, at) && c.env.Share(c.s.Active) {
+		m.AddHint(c.k.ID(), lo, hi, c.seq, at)
 	}
 }
 
-// mayHint reports whether what this iterator finds dead is dead for good: see
+// mayHint reports whether what this cursor finds dead is dead for good: see
 // above. No other reader sees a transaction's own writes.
-func (it *Iter) mayHint() bool {
-	return !it.withOwn && it.seq >= it.s.Active.After && it.env.Store.Current() == it.s
+func (c *cursor) mayHint() bool {
+	return !c.withOwn && c.seq >= c.s.Active.After && c.env.Store.Current() == c.s
 }

@@ -45,32 +45,31 @@ type hit struct {
 	timed bool
 }
 
-// covered reports whether a range tombstone deletes kv, which merged stands on
-// and the iterator sees.
-func (it *Iter) covered(kv *base.KV) bool {
-	order := it.merged.Order()
-	for i := range it.ranges {
-		r := &it.ranges[i]
+// covered reports whether a range tombstone deletes kv, an entry that the cursor sees;
+// order is that of its source.
+func (c *cursor) covered(kv *base.KV, order int) bool {
+	for i := range c.ranges {
+		r := &c.ranges[i]
 		if r.order > order {
 			break
 		}
 		f, err := r.find(kv.Key)
 		if err != nil {
-			it.err, it.hit = err, hit{}
+			c.err, c.hit = err, hit{}
 			return true // the caller looks at err
 		}
 		if f == nil {
 			continue
 		}
-		limit := it.seq
+		limit := c.seq
 		if r.own {
 			limit = base.SeqNumMax
 		}
-		c := f.Cover(limit)
-		if c <= kv.Trailer.Seq() {
+		seq := f.Cover(limit)
+		if seq <= kv.Trailer.Seq() {
 			continue
 		}
-		it.hit = hit{frag: f, jump: r.order < order || r.mayJump(c), timed: r.timed}
+		c.hit = hit{frag: f, jump: r.order < order || r.mayJump(seq), timed: r.timed}
 		return true
 	}
 	return false
@@ -88,22 +87,22 @@ func (r *rangeSource) mayJump(c base.SeqNum) bool {
 
 // jump takes the source of the entry that was covered to the end of the
 // fragment.
-func (it *Iter) jump() (*base.KV, bool) {
-	if !it.hit.jump {
+func (c *cursor) jump() (*base.KV, bool) {
+	if !c.hit.jump {
 		return nil, false
 	}
-	if it.hit.frag.Hi == nil {
-		return it.merged.EndTop(), true
+	if c.hit.frag.Hi == nil {
+		return c.merged.EndTop(), true
 	}
-	return it.merged.SkipTop(it.hit.frag.Hi), true
+	return c.merged.SkipTop(c.hit.frag.Hi), true
 }
 
 // jumpBack takes it to before the fragment.
-func (it *Iter) jumpBack() (*base.KV, bool) {
-	if !it.hit.jump {
+func (c *cursor) jumpBack() (*base.KV, bool) {
+	if !c.hit.jump {
 		return nil, false
 	}
-	return it.merged.SkipTopBack(it.hit.frag.Lo), true
+	return c.merged.SkipTopBack(c.hit.frag.Lo), true
 }
 
 // find returns the fragment that holds key, or nil.
