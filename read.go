@@ -148,6 +148,5 @@ func expiryTime(ms uint64) (at time.Time, expires bool) {
 // Errors are ErrClosed, ErrNoKeyspace for a keyspace that was dropped, and those of
 // reading an index: of the system, or a *CorruptionError.
 func (s *store) EstimateRange(lo, hi []byte) (observe.RangeEstimate, error) {
-	est, err := s.reader.k.EstimateRange(lo, hi)
-	return observe.RangeEstimate(est), err
+	return s.reader.k.EstimateRange(lo, hi)
 }

@@ -86,9 +86,8 @@ func (t *Txn) In(k *Keyspace) *Txn { return newTxn(t.e, t.writer.t, k.reader.k) 
 
 // Keyspace opens the keyspace of that name and returns the transaction in it, as In
 // does. It creates the keyspace if it is missing: see DB.Keyspace for the name and the
-// options. One that is created is
-// seen by no other client before Commit, and never after Rollback; its handle for
-// others is what DB.Keyspace returns from then on.
+// options. One that is created is seen by no other client before Commit, and never after
+// Rollback; its handle for others is what DB.Keyspace returns from then on.
 //
 // Names mean what they mean in the database now, and what the transaction made of
 // them: they do not go with its snapshot, and what it found is no read that later

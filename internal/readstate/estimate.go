@@ -4,19 +4,14 @@ import (
 	"bytes"
 
 	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/observe"
 )
-
-// RangeEstimate is an estimate of the entries in a range of keys.
-type RangeEstimate struct {
-	Entries                               uint64
-	TableBytes, ValueBytes, MemtableBytes uint64
-}
 
 // Estimate estimates the entries with lo <= key < hi in a keyspace; a nil bound
 // is none. It opens the tables that lo or hi cut, and reads nothing else. The
 // caller keeps the state.
-func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) {
-	var est RangeEstimate
+func (s *State) Estimate(keyspace uint32, lo, hi []byte) (observe.RangeEstimate, error) {
+	var est observe.RangeEstimate
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
 		return est, nil
 	}
@@ -24,7 +19,7 @@ func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) 
 	for l := range ls {
 		for i := range ls[l] {
 			if err := ls[l][i].estimate(&est, lo, hi); err != nil {
-				return RangeEstimate{}, err
+				return observe.RangeEstimate{}, err
 			}
 		}
 	}
@@ -37,7 +32,7 @@ func (s *State) Estimate(keyspace uint32, lo, hi []byte) (RangeEstimate, error) 
 }
 
 // estimate adds the entries of a run's tables in a range.
-func (r *Run) estimate(est *RangeEstimate, lo, hi []byte) error {
+func (r *Run) estimate(est *observe.RangeEstimate, lo, hi []byte) error {
 	for _, t := range r.Tables[r.search(lo):] {
 		if hi != nil && bytes.Compare(t.Meta.Smallest, hi) >= 0 {
 			break
@@ -50,7 +45,7 @@ func (r *Run) estimate(est *RangeEstimate, lo, hi []byte) error {
 }
 
 // estimate adds a table's entries in a range that overlaps it.
-func (t *Table) estimate(est *RangeEstimate, lo, hi []byte) error {
+func (t *Table) estimate(est *observe.RangeEstimate, lo, hi []byte) error {
 	m := t.Meta
 	part := sstable.Rank{Entries: m.Entries, Bytes: m.Size}
 	cutLow, cutHigh := bytes.Compare(m.Smallest, lo) < 0, hi != nil && !m.EndsBefore(hi)

@@ -14,6 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 	"github.com/seerdb-go/seerdb/internal/readstate/readstatetest"
 	"github.com/seerdb-go/seerdb/internal/sstable"
+	"github.com/seerdb-go/seerdb/observe"
 )
 
 // The model remembers every operation. It knows of the tree only up to which sequence
@@ -229,7 +230,7 @@ func (m *machine) checkRange(s *readstate.State, id uint32) {
 		newer = newer || d.seq > after && (d.hi == "" || d.hi > string(lo)) && (hi == nil || d.lo < string(hi))
 	}
 	if hi != nil && bytes.Compare(hi, lo) <= 0 {
-		if est, err := s.Estimate(id, lo, hi); err != nil || est != (readstate.RangeEstimate{}) {
+		if est, err := s.Estimate(id, lo, hi); err != nil || est != (observe.RangeEstimate{}) {
 			m.Fatalf("estimate of nothing: %+v %v", est, err)
 		}
 		return
