@@ -48,9 +48,9 @@ func (BoolCodec) DecodeInner(b []byte) (bool, []byte, error) {
 	return b[0] == 1, b[1:], nil
 }
 
-// Floats are ordered as their bits are as sign and magnitude, so negative ones
-// have all bits flipped, and others their sign bit set. NaN is all zeros, which
-// no other float gets. The encodings of other NaNs, and of -0, are errors.
+// The bits of a float are a sign and a magnitude. So that they sort as numbers do,
+// negative floats have all bits flipped, and others their sign bit set. NaN is all
+// zeros, which is the encoding of no other float. The encodings of other NaNs, and of -0, are errors.
 
 // Float64Codec is the type of Float64.
 type Float64Codec struct{}

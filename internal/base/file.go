@@ -153,7 +153,7 @@ func (id Identity) Checksum(off int64, data []byte) uint32 {
 // ExtendChecksum continues a checksum over more data.
 func ExtendChecksum(sum uint32, data []byte) uint32 { return crc32.Update(sum, castagnoli, data) }
 
-// mix returns the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
+// mix is the finalizer of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014).
 func mix(z uint64) uint64 {
 	z += 0x9e3779b97f4a7c15
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	// HeaderSize is the bytes before the first operation.
+	// HeaderSize is the length of the header, which the first operation follows.
 	HeaderSize = 16
 
 	seqOffset   = 0

@@ -8,13 +8,14 @@
 //
 //   - The time never goes back while the database is open, for any caller: a
 //     value seen to be gone stays gone.
-//   - The system is followed at once where it is ahead of the line by jumpSlack or
-//     less. A jump ahead by more counts once the system has kept to it for
-//     jumpConfirm of elapsed time: for so long every look at it found it within
-//     jumpSlack of where it jumped to. That is also how a machine that slept is noticed.
-//   - Where the system is behind the line, time runs on without it. Having followed
-//     the system ahead of the line, the time waits for the line: it stands still for
-//     jumpSlack at most.
+//   - If the system is ahead of the line by jumpSlack or less, the clock follows
+//     it at once. It follows a larger jump once the system has kept to it for
+//     jumpConfirm of elapsed time, that is, once every look in that time found
+//     the system within jumpSlack of the new time. The time that a machine slept
+//     is noticed in this way too.
+//   - If the system is behind the line, time runs on without it. If the clock had
+//     followed the system ahead of the line, its time stands still until the line
+//     catches up, for jumpSlack at most.
 //   - The time at Open is the system's or the mark that was kept, whichever
 //     is later. If the caller asks for a reset, the system's time is taken.
 //   - Mark, the time to keep, never goes back and is never ahead of the time

@@ -24,8 +24,8 @@ type TestOptions struct {
 	DeadMin    int
 	PackFrom   int   // keyspaces for which a job makes packs
 	PackedMax  int   // bytes of a table that goes into a pack
-	FoldFrom   int   // operands of a key from which on what they come to is noted
-	PackSlack  int64 // garbage that packs may hold besides as much as lives
+	FoldFrom   int   // operands of a key from which on a read caches their result
+	PackSlack  int64 // garbage that packs may hold in addition to the size of their live tables
 }
 
 // With returns a copy of o with those options set.

@@ -42,7 +42,7 @@ type State struct {
 	ManifestNum base.FileNum
 }
 
-// advance takes the counters of an edit over.
+// advance applies the counters of an edit.
 func (s *State) advance(e *Edit) error {
 	if e.LogNum != nil {
 		if *e.LogNum < s.LogNum {

@@ -14,7 +14,6 @@ import (
 // store: other processors see stores in program order, and the compiler keeps
 // the order of stores to memory that it cannot tell apart. An insert made nine
 // such stores; as XCHG they were a third of its time.
-// insert made nine such stores; as XCHG they were a third of its time.
 
 func publish32(p *atomic.Uint32, v uint32) { *(*uint32)(unsafe.Pointer(p)) = v }
 

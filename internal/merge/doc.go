@@ -7,10 +7,8 @@
 // comparison with the best of the others usually shows that it stays on top.
 // Each child's head, the first 8 bytes of its key as a number, decides most
 // comparisons.
-// decide most comparisons.
 //
 // Entries equal in key and trailer are returned one after the other, in the
 // order of their children's list; backward in the opposite order. Callers
 // decide which versions of a key to use.
-// versions of a key to show is not decided here.
 package merge

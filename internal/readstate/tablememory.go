@@ -30,7 +30,6 @@ import (
 // goroutine looks at all open tables. A read that finds memory crowded waits
 // before it loads a table, but not for long, and not at all if the tables in
 // memory are all in use.
-// long, and not at all if what takes the memory cannot be taken out.
 
 const (
 	// tablesShare is the divisor for the budget of indexes and filters, and

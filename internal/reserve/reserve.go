@@ -2,9 +2,9 @@
 // and no new manifest: nothing that would free space. So the database keeps a
 // file that has blocks allocated and no bytes, with enough room to write what
 // is in the logs to tables, and some more. When the disk is full the reserve is
-// given up to operations that free space, or whose files do in the end. From
-// then on commits that only take space are refused, until the reserve has been
-// taken again.
+// given up to operations that free space, at once or in the end. From then on
+// commits that only take space are refused, until the reserve has been taken
+// again.
 //
 // A tiny database has no reserve, and neither has one on a file system that
 // does not preallocate.
@@ -100,8 +100,8 @@ func (r *Reserve) GiveUp(cause error) bool {
 	return true
 }
 
-// Use protects what an operation was given of the reserve: it is not taken back
-// before done is called.
+// Use keeps the space that an operation got from the reserve from being taken
+// back before done is called.
 func (r *Reserve) Use() (done func()) {
 	r.mu.Lock()
 	r.uses++

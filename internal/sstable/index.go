@@ -23,7 +23,7 @@ import (
 //	16  u32 length of the prefix          20  u32 length of the heap
 //	24  u32 length of the codes           28  u8 width of a residual: 2, 4, 8
 //	29  u8 width of a raw length: 0, 2, 4 30  u16 zero
-//	32  heads        segments * u64       separators, 8 bytes behind the prefix
+//	32  heads        segments * u64       separators, 8 bytes after the prefix
 //	    model bits   words * u64          which segments have a model,
 //	    model ranks  words * u32            and how many do before this word
 //	    models       models * 32 bytes

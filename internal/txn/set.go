@@ -46,7 +46,7 @@ const (
 	// their bytes: the struct, the table, and the slack of both.
 	pointSize = KeySize
 	rangeSize = KeySize
-	// fewPoints is up to how many points are searched without a table.
+	// fewPoints is the number of points up to which a search needs no hash table.
 	fewPoints = 8
 	// untidyMin is how many unmerged ranges may accumulate at least.
 	untidyMin  = 32

@@ -45,7 +45,7 @@ type Op struct {
 // range delete takes twice as much.
 const refBytes = 96
 
-// fewRefs is up to how many operations are searched linearly.
+// fewRefs is the number of operations up to which a search is linear.
 const fewRefs = 16
 
 // Add adds an operation that was just added to the batch. It keeps the key and

@@ -59,7 +59,8 @@ func (r *Rig) Flush() {
 	r.Install(&j.edit, gens, false)
 }
 
-// Compact merges the levels from to to of a keyspace into a run of level to.
+// Compact merges a range of levels of a keyspace, both ends included, into a run
+// of the last of them.
 func (r *Rig) Compact(keyspace uint32, from, to int) {
 	r.Helper()
 	s, shard := r.Store.Keep()

@@ -14,13 +14,13 @@
 //	 5  u8  zero, 3 times
 //	 8  u32 n           entries, at least 1
 //	12  u32 prefix length
-//	16  u32 key length behind the prefix, when the width is 0
+//	16  u32 key length after the prefix, when the width is 0
 //	20  u32 rows: length of each (offset width 0), or of all together
 //	24  u64 smallest trailer
 //	32  prefix, zero-padded to a multiple of 8
 //	    heads           n * W, zero-padded on the right as the key ended
 //	    row offsets     (n+1) * width, when the width is not 0
-//	    rows            each: trailer less the smallest; key length behind the
+//	    rows            each: trailer less the smallest; key length after the
 //	                    prefix; tail; value
 //
 // A search uses the heads alone; everything else about an entry is in one row.
