@@ -17,7 +17,7 @@ type Options struct {
 	Codec          compress.Codec
 	TTL            time.Duration     // of what is put without one; 0 = for ever
 	Merger         base.Merger       // nil: operands are neither accepted nor combined
-	mergerName     string            // its name, which is asked for without locks; set by Named
+	mergerName     string            // its name, which is asked for without locks; set with Merger, by Named or over
 	Filter         compaction.Filter // nil: none
 }
 

@@ -15,9 +15,9 @@ import (
 // Config says where a Set is.
 type Config struct {
 	Versions *versions.Set
-	// SyncNew makes a keyspace durable when it is created. Else it is before the first row
-	// is in the log that needs it (see Settle), and by the next Sync, Flush or Close, so that
-	// ten thousand keyspaces are created with one sync.
+	// SyncNew makes a keyspace durable when it is created. Without it a keyspace becomes
+	// durable before the first row that needs it is in the log (see Settle), and by the next
+	// Sync, Flush or Close, so that ten thousand keyspaces are created with one sync.
 	SyncNew bool
 	Closed  func() bool // reports whether the database is closed
 }
@@ -79,7 +79,8 @@ func (s *Set) Get(id uint32) *Keyspace {
 // Missing reports whether there is no keyspace with a number.
 func (s *Set) Missing(id uint32) bool { return s.Get(id) == nil }
 
-// Of returns the keyspace with a number, or one that is dropped.
+// Of returns the keyspace with a number. Where there is none it returns one without a name
+// that counts as dropped: a version that is about to be replaced may still have its tables.
 func (s *Set) Of(id uint32) *Keyspace {
 	k := s.Get(id)
 	if k == nil {

@@ -41,8 +41,8 @@ func New(logger *slog.Logger, l observe.EventListener) *Reporter {
 // them calls it.
 func (r *Reporter) Drain() { r.out.Drain() }
 
-// Panic reports a panic of the program's code that the database recovered from: to the logger,
-// to the listener and, until the next Open, in Health.
+// Panic reports a panic of the program's code that the database recovered from to the logger
+// and to the listener, unless it is theirs, and keeps it for Health until the next Open.
 func (r *Reporter) Panic(p *base.PanicError) {
 	r.panicked.Store(p)
 	ctx, final := context.Background(), p.Code == callback.ListenerCode || p.Code == callback.LoggerCode

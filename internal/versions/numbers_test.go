@@ -23,7 +23,10 @@ type life struct {
 	counted  map[base.FileNum]bool // numbers that a durable manifest reserved when they were taken
 }
 
-const lifeOpenings = 3
+const (
+	lifeOpenings = 3
+	jobNumbers   = 70 // of each opening: more than are reserved at a time
+)
 
 func (l *life) run(fs vfs.FS) error {
 	l.counted = map[base.FileNum]bool{}
@@ -45,11 +48,11 @@ func (l *life) run(fs vfs.FS) error {
 
 // jobs takes numbers, past several reservations.
 func (l *life) jobs(o *opening) error {
-	for i := range 110 {
+	for i := range jobNumbers {
 		if err := o.Reserve(); err != nil {
 			return err
 		}
-		if i%50 == 49 {
+		if i%30 == 29 {
 			if err := o.file(base.FileTypeTable); err != nil {
 				return err
 			}
@@ -130,7 +133,7 @@ func TestNumbersAcrossCrashes(t *testing.T) {
 			l.again(t, fs.CrashClone(c), fmt.Sprintf("stopped at operation %d, crash %d", k, i))
 		}
 		if err == nil {
-			if k < 60 || len(l.openings) != lifeOpenings || len(l.counted) != lifeOpenings*110 {
+			if k < 60 || len(l.openings) != lifeOpenings || len(l.counted) != lifeOpenings*jobNumbers {
 				t.Fatalf("%d operations of %d openings with %d numbers", k, len(l.openings), len(l.counted))
 			}
 			return
@@ -168,7 +171,7 @@ func TestManifestReserves(t *testing.T) {
 	r := newRig(t)
 	r.check(r.open().close())
 	o := r.open()
-	for range 500 {
+	for range 200 {
 		r.check(o.Reserve())
 		n := o.NewFileNum()
 		st := r.recovered()

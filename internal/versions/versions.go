@@ -4,7 +4,8 @@
 // out: so the next opening can tell what a kill left half written from files of others that
 // have such a name, and logs of this opening from those of another one. A reservation costs an
 // edit, so numbers are reserved many at a time. A number is never used twice, even by a job
-// that failed or a process that died.
+// that failed or a process that died. Only those of an Open that did not get as far as
+// CURRENT are free again, once their files are gone.
 package versions
 
 import (
@@ -38,18 +39,20 @@ type Options struct {
 }
 
 // Set is the versions of an open database: the manifest names the current one. Methods that
-// change the manifest want the set locked, so that its caller can make what it looked at and
-// what it appends one step. The others are safe for concurrent use.
+// append to the manifest want the set locked, so that their caller can make what it looked at
+// and what it appends one step; Reserve and SyncKeyspaces lock it themselves. Create, Restore,
+// Begin, Install, Made and Undo are for Open, while it is alone. The others are safe for
+// concurrent use.
 type Set struct {
 	o           Options
 	incarnation uint64 // immutable: that of the files which this opening writes
 
 	// Immutable once Create or Restore has returned.
 	db    uint64
-	first base.FileNum // the first number that this opening handed out
+	first base.FileNum // the first number that this opening hands out
 
 	mu  sync.Mutex
-	log *manifest.Log // guarded by mu; nil where nothing can be recorded: read-only, or closed
+	log *manifest.Log // guarded by mu once Open is through; nil where nothing can be recorded: read-only, or closed
 
 	next     atomic.Uint64 // the next number
 	reserved atomic.Uint64 // numbers below may be handed out; stored under mu
@@ -162,7 +165,8 @@ func (s *Set) Unlock() { s.mu.Unlock() }
 // Manifest returns the manifest, or nil where nothing can be recorded. The set is locked.
 func (s *Set) Manifest() *manifest.Log { return s.log }
 
-// Close closes the manifest; nothing can be recorded from then on. The set is locked.
+// Close closes the manifest; nothing can be recorded from then on. The set is locked, or the
+// caller is alone. A second Close does nothing.
 func (s *Set) Close() error {
 	if s.log == nil {
 		return nil
@@ -195,7 +199,8 @@ func (s *Set) reservation() base.FileNum {
 	return base.FileNum(next + max(reserveMin, next-uint64(s.first)))
 }
 
-// Reserve makes sure that a job may take a file number.
+// Reserve makes sure that a job may take a file number next: up to reserveLow jobs at the same
+// time.
 func (s *Set) Reserve() error {
 	if s.reservation() == 0 {
 		return nil
