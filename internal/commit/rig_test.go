@@ -3,6 +3,9 @@ package commit
 import (
 	"io"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,8 +15,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/clock"
 	"github.com/seerdb-go/seerdb/internal/compaction"
 	"github.com/seerdb-go/seerdb/internal/filecache"
+	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
+	"github.com/seerdb-go/seerdb/internal/memtable"
 	"github.com/seerdb-go/seerdb/internal/pace"
 	"github.com/seerdb-go/seerdb/internal/pins"
 	"github.com/seerdb-go/seerdb/internal/poison"
@@ -47,8 +52,69 @@ type rig struct {
 	blocking func(Stop) error // or nil
 	events   observe.EventListener
 	tree     tree
-	l0       int // runs that the pace sees
+	l0       atomic.Int64 // runs that the pace sees
+	tables   archive
+	flushMu  sync.Mutex // one flush at a time; an ingestion that has its place
 	closed   bool
+}
+
+// archive is what flush took out of memory, as tables would be: every version of each key.
+type archive struct {
+	mu   sync.Mutex
+	rows map[row][]version // guarded by mu
+	last base.SeqNum       // guarded by mu; everything up to there was flushed
+}
+
+// row is a key of a keyspace.
+type row struct {
+	space uint32
+	key   string
+}
+
+// version is what a key is from a sequence on.
+type version struct {
+	seq     base.SeqNum
+	value   string
+	deleted bool
+}
+
+// add keeps a version.
+func (a *archive) add(r row, v version) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.rows == nil {
+		a.rows = map[row][]version{}
+	}
+	a.rows[r] = append(a.rows[r], v)
+}
+
+// newest returns the newest version of a key up to a sequence.
+func (a *archive) newest(r row, at base.SeqNum) (out version) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, v := range a.rows[r] {
+		if v.seq <= at && v.seq > out.seq {
+			out = v
+		}
+	}
+	return out
+}
+
+// take keeps all of a generation.
+func (a *archive) take(g *generation.Generation) {
+	for _, space := range append(g.Mem.Keyspaces(), 0) {
+		it := g.Mem.AllIter(space)
+		if it == nil {
+			continue
+		}
+		for kv := it.First(); kv != nil; kv = it.Next() {
+			v := version{seq: kv.Trailer.Seq(), value: string(kv.Value), deleted: kv.Trailer.Kind() != base.KindPut}
+			a.add(row{space, string(kv.Key)}, v)
+		}
+	}
+	a.mu.Lock()
+	a.last = max(a.last, g.LastSeq)
+	a.mu.Unlock()
 }
 
 // tree is what transactions ask the stored versions; by default nothing is there.
@@ -78,8 +144,20 @@ func newRig(t testing.TB, change func(*Env)) *rig { return newRigOn(t, memfs.New
 
 func newRigOn(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 	t.Helper()
+	r := makeRig(t, disk, change)
+	r.check(r.begin())
+	return r
+}
+
+// makeRig returns a pipeline that has not begun.
+func makeRig(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
+	t.Helper()
 	r := &rig{TB: t, disk: disk, fs: faultfs.New(disk), work: work.New(), pins: new(pins.List), room: new(reserve.Reserve)}
 	r.check(r.fs.MkdirAll("db"))
+	parent, err := disk.OpenDir(".")
+	r.check(err)
+	r.check(parent.Sync())
+	r.check(parent.Close())
 	root, err := r.fs.OpenRoot("db")
 	r.check(err)
 	files := filecache.New(100)
@@ -96,6 +174,11 @@ func newRigOn(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 				r.events.StallBegin(reason)
 			}
 		},
+		StallEnd: func(reason string, d time.Duration) {
+			if r.events.StallEnd != nil {
+				r.events.StallEnd(reason, d)
+			}
+		},
 		BackgroundError: func(err error) {
 			if r.events.BackgroundError != nil {
 				r.events.BackgroundError(err)
@@ -104,7 +187,7 @@ func newRigOn(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 	})
 	r.pace = pace.New(pace.Options{
 		L0Slowdown: 8, L0Stop: 12, BaseLevelBytes: 64 << 10, Done: r.work.Done(),
-		Trees: func(fn func(uint32, int)) { fn(0, r.l0) },
+		Trees: func(fn func(uint32, int)) { fn(0, int(r.l0.Load())) },
 	})
 	r.store = readstate.New(readstate.Options{
 		Dir: "db", FS: vfs.NewCounting(root), Files: files, Cache: c, Clock: now, Logger: rep.Logger,
@@ -135,15 +218,33 @@ func newRigOn(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 	}
 	env.Keyspaces = keyspace.New(keyspace.Config{Versions: v, SyncNew: env.Durability == Sync, Closed: func() bool { return r.store.Closed() }}, keyspace.Options{})
 	r.Pipeline = New(env)
-	version, err := v.Create(env.FS)
-	r.check(err)
-	_, err = r.Begin(version, nil)
-	r.check(err)
-	r.check(env.Keyspaces.OpenRoot())
-	r.room.Opened()
-	r.Start()
 	t.Cleanup(r.close)
 	return r
+}
+
+// begin makes a database, and begins the pipeline.
+func (r *rig) begin() error {
+	v := r.env.Versions
+	version, err := v.Create(r.env.FS)
+	if err != nil {
+		return err
+	}
+	g, err := r.Begin(version, nil)
+	if err != nil {
+		return err
+	}
+	v.Lock()
+	err = v.Append(&manifest.Edit{LogNum: &g.Num, LogIncarnation: v.Incarnation()})
+	v.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := r.env.Keyspaces.OpenRoot(); err != nil {
+		return err
+	}
+	r.room.Opened()
+	r.Start()
+	return nil
 }
 
 func (r *rig) check(err error) {
@@ -159,11 +260,16 @@ func (r *rig) close() {
 		return
 	}
 	r.closed = true
+	r.fs.Clear()
 	r.Close()
 	r.work.Stop()
 	r.work.Wait()
-	for _, g := range r.store.Current().Generations() {
-		g.AbandonLog()
+	if s := r.store.Current(); s == nil {
+		r.Abandon()
+	} else {
+		for _, g := range s.Generations() {
+			g.AbandonLog()
+		}
 	}
 	r.store.MarkClosed()
 	r.room.Close()
@@ -172,27 +278,38 @@ func (r *rig) close() {
 	r.env.Report.Drain()
 }
 
-// flush drops the immutable generations, as if they were in tables: their rows are gone.
-func (r *rig) flush() {
-	r.Helper()
+// flush drops the immutable generations, as if they were in tables: their rows are in the
+// archive alone. It reports whether the database takes that.
+func (r *rig) flush() bool {
+	r.flushMu.Lock()
+	defer r.flushMu.Unlock()
+	return r.flushLocked()
+}
+
+// flushLocked is flush for callers that hold flushMu.
+func (r *rig) flushLocked() bool {
 	s := r.store.Current()
 	v := r.env.Versions
 	v.Lock()
 	defer v.Unlock()
 	gens := s.Imm
-	for _, g := range gens {
+	for _, g := range slices.Backward(gens) {
 		g.Mem.WaitWriters()
+		r.tables.take(g)
 	}
 	num := r.OldestBut(gens).Num
 	edit := &manifest.Edit{LogNum: &num, LastSeq: r.LastSeq()}
-	r.check(v.Append(edit))
+	if v.Appendable() != nil || v.Append(edit) != nil {
+		return false // the database is read-only
+	}
 	r.store.Install(v.Manifest().Version(), gens, nil, false)
 	for _, g := range gens {
-		r.durable.raise(g.LastSeq)
+		r.RaiseDurable(g.LastSeq)
 		g.AbandonLog()
 	}
 	r.pace.SetDebt(compaction.Backlogs(v.Manifest().Version(), compaction.Workload{}, compaction.DefaultConfig()))
 	r.Changed()
+	return true
 }
 
 // put commits one row.
@@ -216,6 +333,56 @@ func (r *rig) get(key string) (string, bool) {
 	r.check(err)
 	return string(q.Value), out == readstate.Plain
 }
+
+// at returns what a key is at a sequence, in memory or in the archive.
+func (r *rig) at(s *readstate.State, k row, seq base.SeqNum) version {
+	hash := base.Hash([]byte(k.key))
+	key := memtable.RootKey([]byte(k.key), hash)
+	if k.space != 0 {
+		key = memtable.MakeKey(nil, k.space, []byte(k.key), hash)
+	}
+	for _, g := range s.Generations() {
+		if t, v, ok := g.Mem.Get(&key, seq); ok {
+			return version{seq: t.Seq(), value: string(v), deleted: t.Kind() != base.KindPut}
+		}
+	}
+	return r.tables.newest(k, seq)
+}
+
+// until waits for something to become true. What it looks at is guarded by mu.
+func (r *rig) until(what string, f func() bool) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Microsecond) {
+		r.mu.Lock()
+		done := f()
+		r.mu.Unlock()
+		switch {
+		case done:
+			return
+		case time.Now().After(deadline):
+			panic("in vain for: " + what)
+		}
+	}
+}
+
+// begun starts a call that takes its time. The channel has its outcome.
+func begun(call func() error) <-chan error {
+	out := make(chan error, 1)
+	go func() { out <- call() }()
+	return out
+}
+
+// ended is the outcome of a call that must not take long any more.
+func (r *rig) ended(what string, out <-chan error) error {
+	select {
+	case err := <-out:
+		return err
+	case <-time.After(30 * time.Second):
+		panic("in vain for the end of: " + what)
+	}
+}
+
+// still says whether a call has not ended.
+func still(out <-chan error) bool { return len(out) == 0 }
 
 // flushing flushes in the background, until the end is called.
 func (r *rig) flushing() (end func()) {
