@@ -54,7 +54,8 @@ type rig struct {
 	tree     tree
 	l0       atomic.Int64 // runs that the pace sees
 	tables   archive
-	flushMu  sync.Mutex // one flush at a time; an ingestion that has its place
+	flushMu  sync.Mutex       // one flush at a time; an ingestion that has its place
+	holds    []*faultfs.Fired // what waits, until the end at most
 	closed   bool
 }
 
@@ -260,7 +261,9 @@ func (r *rig) close() {
 		return
 	}
 	r.closed = true
-	r.fs.Clear()
+	for _, f := range r.holds {
+		f.Remove()
+	}
 	r.Close()
 	r.work.Stop()
 	r.work.Wait()
