@@ -138,10 +138,6 @@ func TestOldLogIsWrittenFirst(t *testing.T) {
 // began after they came, and it is a definite one. The next attempt may succeed.
 func TestTurnerAnswers(t *testing.T) {
 	r := newRig(t, nil)
-	r.fillTo(func() bool { return r.gen.Mem.Bytes() > r.gen.Charge*3/4 })
-	r.until("the next log", func() bool { return r.turning.made.Load() == 1 })
-	r.check(r.Retire(t.Context(), neverFails))
-	r.flush()
 	for _, rule := range []faultfs.Rule{
 		{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.EMFILE},
 		{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC},
@@ -176,6 +172,8 @@ func TestTurnerAnswers(t *testing.T) {
 		if err := r.Refusing(); err != nil || len(r.turning.large) != 0 {
 			t.Errorf("%v: afterwards a commit would meet %v; %d large batches wait", rule.Err, err, len(r.turning.large))
 		}
+		r.until("the next log", func() bool { return r.turning.made.Load() == 1 })
+		r.check(r.Retire(t.Context(), neverFails)) // takes it
 		r.flush()
 	}
 }

@@ -1,0 +1,213 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/batch"
+	"github.com/seerdb-go/seerdb/internal/reserve"
+	"github.com/seerdb-go/seerdb/internal/txn"
+	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
+)
+
+// large are options with a memtable that needs a reserve before it is full.
+func large(d Durability) func(*Env) {
+	return func(e *Env) { e.Durability, e.MemoryBudget, e.MemtableSize = d, 64<<20, 4<<20 }
+}
+
+// put64 commits a row of 64 KB.
+func (r *rig) put64(ctx context.Context, i int) error {
+	var b batch.Batch
+	r.check(b.Put(0, fmt.Append(nil, "row ", i), make([]byte, 64<<10)))
+	_, err := r.Commit(ctx, &b, DefaultDurability, nil)
+	return err
+}
+
+// remove commits a delete.
+func (r *rig) remove(ctx context.Context, key string) error {
+	var b batch.Batch
+	r.check(b.Delete(0, []byte(key)))
+	_, err := r.Commit(ctx, &b, DefaultDurability, nil)
+	return err
+}
+
+// reserved is how much the reserve has.
+func (r *rig) reserved() bool {
+	_, err := r.disk.Stat("db/" + base.FileName(base.FileTypeReserve, 0))
+	return err == nil
+}
+
+// TestReserveGrows: the keeper keeps room for what memtables hold, on no more than a tiny
+// database needs none. Commits never hold more than it allowed for.
+func TestReserveGrows(t *testing.T) {
+	for d := NoWAL; d <= Sync; d++ {
+		r := newRig(t, large(d))
+		r.check(r.put64(t.Context(), 0))
+		if r.reserved() {
+			t.Errorf("%v: a tiny database has a reserve", d)
+		}
+		for i := range 30 {
+			r.check(r.put64(t.Context(), i))
+			r.mu.Lock()
+			if taken, k := r.gen.Mem.Bytes(), &r.keeping; taken > k.limit {
+				t.Errorf("%v: the memtable holds %d bytes, and the reserve allows for %d", d, taken, k.limit)
+			}
+			r.mu.Unlock()
+		}
+		if !r.reserved() {
+			t.Errorf("%v: there is no reserve", d)
+		}
+		want, _ := r.roomWanted(0)
+		if want < r.gen.Mem.Bytes() {
+			t.Errorf("%v: the reserve is to have %d bytes, and the memtable holds %d", d, want, r.gen.Mem.Bytes())
+		}
+		r.KeepReserve()
+	}
+}
+
+// TestCommitsWaitForTheKeeper: a commit that would take more than the reserve allows for
+// waits until the keeper has made it larger; one that frees space does not, and a context
+// ends the wait.
+func TestCommitsWaitForTheKeeper(t *testing.T) {
+	r := newRig(t, large(Buffered))
+	r.check(r.put64(t.Context(), 0))
+	grows := r.hold(faultfs.OpPreallocate|faultfs.OpCreate, base.FileName(base.FileTypeReserve, 0))
+	var out <-chan error
+	for i := 0; out == nil; i++ {
+		put := begun(func() error { return r.put64(t.Context(), i) })
+		r.until("a commit", func() bool { return len(put) > 0 || r.keeping.need > 0 || grows.Matched() > 0 })
+		time.Sleep(time.Millisecond)
+		if still(put) {
+			out = put
+		} else {
+			r.check(r.ended("a commit", put))
+		}
+	}
+	r.held(grows)
+	r.check(r.remove(t.Context(), "row 0"))
+	ctx, cancel := context.WithCancel(t.Context())
+	given := begun(func() error { return r.put64(ctx, 1000) })
+	cancel()
+	if err := r.ended("a commit whose context ended", given); !errors.Is(err, context.Canceled) {
+		t.Errorf("a commit whose context ended: %v", err)
+	}
+	if !still(out) {
+		t.Error("a commit did not wait for the keeper")
+	}
+	grows.Remove()
+	r.check(r.ended("the commit", out))
+}
+
+// TestNoRoomForTheReserve: where the reserve cannot grow, commits that take space are
+// definitely refused, deletes are not; what is in the log is sent to tables; and when there is
+// room again commits go on by themselves.
+func TestNoRoomForTheReserve(t *testing.T) {
+	r := newRig(t, large(Buffered))
+	first := r.gen
+	full := r.fs.Inject(faultfs.Rule{Op: faultfs.OpPreallocate, Err: syscall.ENOSPC})
+	var err error
+	for i := 0; err == nil && i < 100; i++ {
+		err = r.put64(t.Context(), i)
+	}
+	if !errors.Is(err, base.ErrNoSpace) || errors.Is(err, base.ErrCommitUnknown) {
+		t.Fatalf("without room for a reserve: %v", err)
+	}
+	if err := r.Refusing(); !errors.Is(err, base.ErrNoSpace) {
+		t.Errorf("a commit would meet %v", err)
+	}
+	r.check(r.remove(t.Context(), "row 0"))
+	r.until("another memtable", func() bool { return r.gen != first })
+	full.Remove()
+	r.until("room", func() bool { return r.room.Lacking() == nil })
+	r.check(r.put64(t.Context(), 1000))
+	if err := r.Refusing(); err != nil {
+		t.Errorf("with room again a commit would meet %v", err)
+	}
+}
+
+// TestDeletesTakeTheReserve: on a disk that is full to the last byte a delete takes the
+// reserve; a put does not, nor does a transaction, whose place is lost.
+func TestDeletesTakeTheReserve(t *testing.T) {
+	r := newRig(t, large(Buffered))
+	for i := range 20 {
+		r.check(r.put64(t.Context(), i))
+	}
+	r.until("a reserve", r.reserved)
+	if err := r.put64(t.Context(), 100); err != nil {
+		t.Fatal(err)
+	}
+	fillDisk := func() { r.disk.SetCapacity(r.disk.Used()) }
+	fillDisk()
+	if err := r.put64(t.Context(), 101); !errors.Is(err, base.ErrNoSpace) || !r.reserved() {
+		t.Errorf("a put on a full disk: %v; the reserve is there: %v", err, r.reserved())
+	}
+	fillDisk()
+	r.check(r.remove(t.Context(), "row 0"))
+	r.sees("row 0", false)
+	if r.room.Lacking() == nil {
+		t.Error("commits that take space are let in with the reserve given up")
+	}
+	if err := r.put64(t.Context(), 102); !errors.Is(err, base.ErrNoSpace) {
+		t.Errorf("a put without a reserve: %v", err)
+	}
+	fillDisk()
+	// What is left may be in use by a flush: the delete tries for a while.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := r.remove(ctx, strings.Repeat("k", 600)); err == nil {
+		t.Error("a delete succeeds on a disk without a byte")
+	}
+	r.disk.SetCapacity(0)
+	r.until("room", func() bool { return r.room.Lacking() == nil })
+	r.check(r.put64(t.Context(), 103))
+}
+
+// TestDeleteWithoutReserve: where there is none a delete on a full disk is refused at once; one
+// of a transaction is tried once.
+func TestDeleteWithoutReserve(t *testing.T) {
+	r := newRig(t, buffered)
+	full := r.fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Err: syscall.ENOSPC})
+	if err := r.remove(t.Context(), "k"); !errors.Is(err, base.ErrNoSpace) || full.Count() != 1 {
+		t.Errorf("without a reserve: %v after %d attempts", err, full.Count())
+	}
+	r.fs.Clear()
+	r = newRig(t, large(Buffered))
+	for i := range 20 {
+		r.check(r.put64(t.Context(), i))
+	}
+	r.until("a reserve", r.reserved)
+	full = r.fs.Inject(faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Err: syscall.ENOSPC})
+	var x txn.Txn
+	r.beginTxn(&x, "row 0")
+	var b batch.Batch
+	r.check(b.Delete(0, []byte("row 0")))
+	if _, err := r.Commit(t.Context(), &b, DefaultDurability, &x); !errors.Is(err, base.ErrNoSpace) || full.Count() != 1 {
+		t.Errorf("a transaction: %v after %d attempts", err, full.Count())
+	}
+}
+
+// TestWantedRoom: a Relaxed log needs more than others, for what is acknowledged and not
+// written; and nothing is wanted once the database is closed.
+func TestWantedRoom(t *testing.T) {
+	want := func(d Durability) int64 {
+		r := newRig(t, large(d))
+		for i := range 10 {
+			r.check(r.put64(t.Context(), i))
+		}
+		n, _ := r.roomWanted(0)
+		r.close()
+		if left, more := r.roomWanted(0); left != 0 || more != reserve.From {
+			t.Errorf("%v: after Close %d is wanted", d, left)
+		}
+		return n
+	}
+	if b, x := want(Buffered), want(Relaxed); x < b+reserve.Min {
+		t.Errorf("Relaxed wants %d, Buffered %d", x, b)
+	}
+}
