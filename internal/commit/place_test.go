@@ -76,7 +76,7 @@ func TestPlaceIsRefused(t *testing.T) {
 		"closed":    {func(r *rig, _ *Ingestion) context.Context { r.Close(); return nil }, base.ErrClosed, true},
 		"read-only": {func(r *rig, _ *Ingestion) context.Context { r.Poison(own); return nil }, own, true},
 		"no next log": {func(r *rig, _ *Ingestion) context.Context {
-			r.fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC, Count: 1})
+			r.fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Err: syscall.ENOSPC})
 			return nil
 		}, base.ErrNoSpace, false},
 		"no sequences": {func(r *rig, _ *Ingestion) context.Context { r.Follow(writeset.FirstSeq - 1); return nil }, base.ErrReadOnly, true},
@@ -121,7 +121,7 @@ func TestPlaceIsRefused(t *testing.T) {
 			}
 			last := r.LastSeq()
 			if pl, err := r.TakePlace(ctx, in); !errors.Is(err, test.want) || pl != nil || errors.Is(err, base.ErrCommitUnknown) {
-				t.Errorf("%v, want %v", err, test.want)
+				t.Fatalf("%v, want %v", err, test.want)
 			}
 			if now := r.LastSeq(); now > last+1 || r.commitsHeld || r.heldSeqs != 0 {
 				t.Errorf("the last sequence is %d, and %d was before; commits wait: %v", now, last, r.commitsHeld)

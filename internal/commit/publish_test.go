@@ -162,37 +162,39 @@ func TestPoisonDuringClose(t *testing.T) {
 	}
 }
 
-// TestRangeDeleteInABatch: of the operations of a batch the later ones count, and a snapshot
-// taken before sees none of them.
-func TestRangeDeleteInABatch(t *testing.T) {
-	for _, snapshots := range []bool{false, true} {
-		r := newRig(t, nil)
-		r.check(r.write(t.Context(), "a", Sync))
-		r.check(r.write(t.Context(), "b", Sync))
-		at := readstate.Newest
-		if snapshots {
-			at = r.store.Snapshots.Take(new(readstate.Hold))
-		}
-		var b batch.Batch
-		r.check(b.Put(0, []byte("c"), nil))
-		r.check(b.DeleteRange(0, []byte("a"), []byte("x")))
-		r.check(b.Put(0, []byte("b"), []byte("again")))
-		_, err := r.Commit(t.Context(), &b, DefaultDurability, nil)
-		r.check(err)
-		r.sees("a", false)
-		r.sees("b", true)
-		r.sees("c", false)
-		if !snapshots {
-			continue
-		}
-		for key, want := range map[string]bool{"a": true, "b": true, "c": false} {
+// TestRangeDeletes: of the operations of a batch the later ones count, and a snapshot sees
+// what was deleted by then, also when the same is deleted again.
+func TestRangeDeletes(t *testing.T) {
+	r := newRig(t, nil)
+	sees := func(at readstate.Point, want map[string]bool) {
+		t.Helper()
+		for key, there := range want {
 			var q readstate.Query
 			q.Begin(r.store, 0, []byte(key), at, false)
-			if out, err := q.Get(); err != nil || (out == readstate.Plain) != want {
-				t.Errorf("a snapshot from before sees %q: %v, %v", key, out == readstate.Plain, err)
+			if out, err := q.Get(); err != nil || (out == readstate.Plain) != there {
+				t.Errorf("at %d a read sees %q: %v, %v", at.Seq, key, out == readstate.Plain, err)
 			}
 			q.Done()
 		}
-		r.store.Snapshots.Drop(at)
 	}
+	r.check(r.write(t.Context(), "a", Sync))
+	r.check(r.write(t.Context(), "b", Sync))
+	full := r.store.Snapshots.Take(new(readstate.Hold))
+	defer r.store.Snapshots.Drop(full)
+	var b batch.Batch
+	r.check(b.Put(0, []byte("c"), nil))
+	r.check(b.DeleteRange(0, []byte("a"), []byte("x")))
+	r.check(b.Put(0, []byte("b"), []byte("again")))
+	_, err := r.Commit(t.Context(), &b, DefaultDurability, nil)
+	r.check(err)
+	deleted := r.store.Snapshots.Take(new(readstate.Hold))
+	defer r.store.Snapshots.Drop(deleted)
+	b.Reset()
+	r.check(b.Put(0, []byte("a"), nil))
+	r.check(b.DeleteRange(0, []byte("a"), []byte("x")))
+	_, err = r.Commit(t.Context(), &b, DefaultDurability, nil)
+	r.check(err)
+	sees(full, map[string]bool{"a": true, "b": true, "c": false})
+	sees(deleted, map[string]bool{"a": false, "b": true, "c": false})
+	sees(readstate.Newest, map[string]bool{"a": false, "b": false, "c": false})
 }

@@ -56,6 +56,7 @@ type rig struct {
 	tables   archive
 	flushMu  sync.Mutex       // one flush at a time; an ingestion that has its place
 	holds    []*faultfs.Fired // what waits, until the end at most
+	failed   bool             // begin failed
 	closed   bool
 }
 
@@ -224,7 +225,8 @@ func makeRig(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 }
 
 // begin makes a database, and begins the pipeline.
-func (r *rig) begin() error {
+func (r *rig) begin() (err error) {
+	defer func() { r.failed = err != nil }()
 	v := r.env.Versions
 	version, err := v.Create(r.env.FS)
 	if err != nil {
@@ -267,7 +269,7 @@ func (r *rig) close() {
 	r.Close()
 	r.work.Stop()
 	r.work.Wait()
-	if s := r.store.Current(); s == nil {
+	if s := r.store.Current(); s == nil || r.failed {
 		r.Abandon()
 	} else {
 		for _, g := range s.Generations() {
