@@ -117,7 +117,7 @@ func (p *Pipeline) waitForLog(g *generation.Generation) error {
 // returns, with mu held, which it lets go; the caller looks again at
 // everything. A wait ends with room or with an error, never with time.
 func (p *Pipeline) makeRoom(ctx context.Context, need int64) error {
-	// Without a state the engine is closing: refused is set, the caller sees it.
+	// Without a state the database is closing: refused is set, the caller sees it.
 	if s := p.env.Store.Current(); s != nil && p.queueFull(s) {
 		return p.waitFor(StopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.Imm)))
 	}

@@ -47,8 +47,9 @@ type Place struct {
 	c        *commit
 }
 
-// TakePlace is step 1. The context is asked where the conflict check of the transaction
-// takes time.
+// TakePlace is step 1. Callers see to it that one ingestion at a time has a place, and that
+// no other goroutine flushes before EndPlace. The context is asked where the conflict check
+// of the transaction takes time.
 func (p *Pipeline) TakePlace(ctx context.Context, in *Ingestion) (*Place, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 // This file holds what a failed write or sync does to a pipeline.
 
 // logFailed turns an error of the log into what a committer gets, and into
-// the state of the engine. A full disk is a definite failure of this commit
+// the state of the pipeline. A full disk is a definite failure of this commit
 // only: the log was cut back, and the next commit tries again, which is how
 // writing resumes by itself. The caller holds mu.
 func (p *Pipeline) logFailed(g *generation.Generation, err error) error {
@@ -36,7 +36,7 @@ func (p *Pipeline) ClearTrouble() {
 	}
 }
 
-// Poison makes the engine read-only for good (I9): reads go on, writes meet
+// Poison makes the database read-only for good (I9): reads go on, writes meet
 // the first cause.
 func (p *Pipeline) Poison(cause error) {
 	p.mu.Lock()

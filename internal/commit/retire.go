@@ -14,7 +14,8 @@ import (
 // Retire makes everything committed so far immutable. wanted gets the generations that hold
 // it, if there are any, before the active one is replaced, which wakes the flusher: it may
 // have failed and tried again before the caller of Retire waits for it. While Retire waits for
-// room in the queue it asks failed, which wanted returned, whether that is in vain.
+// room in the queue it asks failed, which wanted returned, whether that is in vain. Both are
+// called with the lock of commits held.
 func (p *Pipeline) Retire(ctx context.Context, wanted func(gens []*generation.Generation) (failed func() error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // turn replaces the active generation, if it is still g, by one that can hold
 // need bytes, and waits for it. The error is that of an attempt that began after
 // the call, of the context, or why commits are refused. The caller holds
-// mu, which is released during the wait, and sees to it that commit.changed is
+// mu, which is released during the wait, and sees to it that changed is
 // signalled when the context ends.
 func (p *Pipeline) turn(ctx context.Context, g *generation.Generation, need int64) error {
 	begun := p.turning.begun
