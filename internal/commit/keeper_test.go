@@ -80,17 +80,26 @@ func TestCommitsWaitForTheKeeper(t *testing.T) {
 	grows := r.hold(faultfs.OpPreallocate|faultfs.OpCreate, base.FileName(base.FileTypeReserve, 0))
 	var out <-chan error
 	for i := 0; out == nil; i++ {
+		before := r.LastSeq()
 		put := begun(func() error { return r.put64(t.Context(), i) })
-		r.until("a commit", func() bool { return len(put) > 0 || r.keeping.need > 0 || grows.Matched() > 0 })
-		time.Sleep(time.Millisecond)
-		if still(put) {
-			out = put
-		} else {
+		passed := false
+		r.until("a commit, or a keeper that waits", func() bool {
+			passed = r.nextSeq-1 > before
+			return passed || grows.Count() > 0 && r.gen.Mem.Bytes()+64<<10 > r.keeping.limit
+		})
+		if passed {
 			r.check(r.ended("a commit", put))
+		} else {
+			out = put
 		}
 	}
 	r.held(grows)
-	r.check(r.remove(t.Context(), "row 0"))
+	var deletes batch.Batch
+	for i := range 2000 {
+		r.check(deletes.Delete(0, fmt.Append(nil, "row ", i)))
+	}
+	_, err := r.Commit(t.Context(), &deletes, DefaultDurability, nil)
+	r.check(err)
 	ctx, cancel := context.WithCancel(t.Context())
 	given := begun(func() error { return r.put64(ctx, 1000) })
 	cancel()

@@ -58,8 +58,8 @@ func (r *rig) stopped(ctx context.Context, n int) <-chan error {
 }
 
 // TestStops: writers stop while too many memtables wait for their flush, or L0 is too high,
-// make the jobs look, and go on when that has passed. One stop has one beginning and one
-// end.
+// make the jobs look, and go on when that has passed. A stop of several writers begins with
+// the first and ends with the last, and each beginning has its end.
 func TestStops(t *testing.T) {
 	for _, s := range []Stop{StopMemtables, StopL0} {
 		r := newRig(t, nil)
@@ -99,7 +99,13 @@ func TestStops(t *testing.T) {
 			t.Errorf("stop %d: the metrics say %+v", s, m.Stalls)
 		}
 		r.env.Report.Drain()
-		if l := got.all(); len(l) != 2 || !strings.HasPrefix(l[0], "begin ") || l[1] != "end "+l[0][len("begin "):] {
+		l := got.all()
+		for i, event := range l {
+			if want := []string{"begin ", "end "}[i%2]; !strings.HasPrefix(event, want) || !strings.Contains(event, " wait for ") {
+				t.Errorf("stop %d: event %d is %q, want that it %ss", s, i, event, want)
+			}
+		}
+		if len(l) == 0 || len(l)%2 != 0 {
 			t.Errorf("stop %d: reported: %q", s, l)
 		}
 	}
