@@ -211,7 +211,7 @@ func TestTreeIsAsked(t *testing.T) {
 	}
 }
 
-// TestMayCommit: an ingestion is told the error that its commit would meet.
+// TestMayCommit: an ingestion gets the error that its commit would meet.
 func TestMayCommit(t *testing.T) {
 	r := newRig(t, nil)
 	k := r.space("gone")

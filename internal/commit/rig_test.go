@@ -155,11 +155,7 @@ func newRigOn(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 func makeRig(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 	t.Helper()
 	r := &rig{TB: t, disk: disk, fs: faultfs.New(disk), work: work.New(), pins: new(pins.List), room: new(reserve.Reserve)}
-	r.check(r.fs.MkdirAll("db"))
-	parent, err := disk.OpenDir(".")
-	r.check(err)
-	r.check(parent.Sync())
-	r.check(parent.Close())
+	r.mkdir("db")
 	root, err := r.fs.OpenRoot("db")
 	r.check(err)
 	files := filecache.New(100)
@@ -222,6 +218,15 @@ func makeRig(t testing.TB, disk *memfs.FS, change func(*Env)) *rig {
 	r.Pipeline = New(env)
 	t.Cleanup(r.close)
 	return r
+}
+
+// mkdir makes a directory that survives a power cut.
+func (r *rig) mkdir(name string) {
+	r.check(r.disk.MkdirAll(name))
+	parent, err := r.disk.OpenDir(".")
+	r.check(err)
+	r.check(parent.Sync())
+	r.check(parent.Close())
 }
 
 // begin makes a database, and begins the pipeline.
