@@ -59,6 +59,8 @@ type Job struct {
 	RewriteValues map[base.FileNum]bool
 	// Guards are ascending keys at which an output table must end.
 	Guards [][]byte
+	// Dense is that of RunOptions.
+	Dense bool
 }
 
 // Busy maps the input tables of running jobs to their jobs.

@@ -43,6 +43,7 @@ func pickJoin(v *manifest.Version, busy Busy, w Workload, cfg Config) (best Job,
 				}
 				if files, n := t.bestJoin(v, level, r); n > most {
 					best, of, most = t.inPlace(ReasonJoin, level, r.ID, files), t, n
+					best.Dense = true
 				}
 			}
 		}

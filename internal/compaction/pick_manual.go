@@ -90,7 +90,7 @@ func PickTidy(v *manifest.Version, busy Busy, keyspace uint32, lo, hi []byte, be
 		})
 		if best != nil {
 			j := t.inPlace(ReasonManual, lastLevel, r.ID, best)
-			j.RewriteValues = rewrite
+			j.RewriteValues, j.Dense = rewrite, true
 			return t.complete(v, j, Workload{}), true
 		}
 	}

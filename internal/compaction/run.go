@@ -111,7 +111,7 @@ func (r *runner) enterKey(kv *base.KV) error {
 	if len(r.split.passed) > 0 && r.o.GuardMin == 0 {
 		return r.passGuards()
 	}
-	if r.table != nil && r.split.cut(r.table.out.Writer.EstimatedSize(), r.o.MaxTableSize, r.o.GuardMin) {
+	if r.table != nil && r.split.cut(r.tableSize(), r.o.MaxTableSize, r.o.GuardMin) {
 		return r.endTable(r.key)
 	}
 	return nil

@@ -44,6 +44,10 @@ type RunOptions struct {
 	Filter Filter
 
 	MaxTableSize uint64
+	// Dense leaves entries that wait to be compressed out of the size of a table, so that a
+	// table may exceed MaxTableSize by them. It is for joins of small tables: counted in full,
+	// entries that compress well would end in as many small tables again, to be joined again.
+	Dense bool
 	// Guards are ascending keys at which a new table begins.
 	Guards [][]byte
 	// GuardMin is the size below which a table does not end at a guard. It

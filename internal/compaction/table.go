@@ -84,6 +84,14 @@ func (r *runner) beginTable() error {
 	return nil
 }
 
+// tableSize is about how large the current table is by now.
+func (r *runner) tableSize() uint64 {
+	if r.o.Dense {
+		return r.table.out.Writer.WrittenSize()
+	}
+	return r.table.out.Writer.EstimatedSize()
+}
+
 // endTable finishes the current table, whose keys and range tombstones end
 // before the key end; a nil end is no end. It closes the table, or lets it wait
 // for the value file that it refers to. If there is no current table, range

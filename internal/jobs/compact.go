@@ -351,6 +351,7 @@ func (js *Jobs) rewrite(ctx context.Context, j *job, filter bool, out *outputs.O
 		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
 		MaxTableSize: uint64(js.env.TableSize),
+		Dense:        j.Dense,
 		Guards:       j.Guards,
 		Values:       out.ValueOptions(j.s, j.RewriteValues),
 		NewTable:     out.NewTable,

@@ -352,8 +352,15 @@ func (w *Writer) EstimatedSize() uint64 {
 		return uint64(w.off)
 	}
 	const perEntry = 16 // more than the head and row of an entry take besides its bytes
-	return uint64(w.off) + uint64(len(w.arena)+perEntry*len(w.es)) +
-		uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)+w.rangeSize) + footerSize + 256
+	return w.WrittenSize() + uint64(len(w.arena)+perEntry*len(w.es))
+}
+
+// WrittenSize is EstimatedSize without the entries that wait to be compressed.
+func (w *Writer) WrittenSize() uint64 {
+	if w.scratch == nil {
+		return uint64(w.off)
+	}
+	return uint64(w.off) + uint64(w.index.estimate()+w.filter.EstimatedSize(w.o.FilterBits)+w.rangeSize) + footerSize + 256
 }
 
 // Info describes a finished table for the manifest.

@@ -87,6 +87,36 @@ func TestTinyFlushesLeaveFewFiles(t *testing.T) {
 	}
 }
 
+// TestJoinsOfWhatCompressesWellEnd: tables that end before they are large, since what
+// waits to be compressed counts in full, are joined once and not again and again.
+func TestJoinsOfWhatCompressesWellEnd(t *testing.T) {
+	fs := memfs.New()
+	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{
+		Durability: seerdb.NoWAL, MemtableSize: 128 << 10, TableSize: 64 << 10, MemoryBudget: 8 << 20,
+	}, dbtest.TestOptions{FS: fs}))
+	value := make([]byte, 800)
+	for i := range 4000 {
+		dbtest.Must(t, db.Put(binary.BigEndian.AppendUint64(nil, uint64(i)), value))
+	}
+	dbtest.Must(t, db.Flush(context.Background()))
+	settles(t, "no compaction in half a second", func() string {
+		before := db.Metrics().Compactions
+		time.Sleep(500 * time.Millisecond)
+		if after := db.Metrics().Compactions; after != before {
+			return fmt.Sprintf("%d compactions, before it %d", after.Count, before.Count)
+		}
+		return ""
+	})
+	if tables, _ := dataFiles(t, fs, "db"); tables > 15 {
+		t.Errorf("%d tables", tables)
+	}
+	dbtest.Must(t, db.Compact(context.Background(), nil, nil))
+	if tables, _ := dataFiles(t, fs, "db"); tables > 5 {
+		t.Errorf("%d tables after Compact", tables)
+	}
+	dbtest.Must(t, db.Close())
+}
+
 // settles waits until a state that background jobs work towards is reached.
 func settles(t *testing.T, what string, missing func() string) {
 	t.Helper()
