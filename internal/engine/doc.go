@@ -1,6 +1,7 @@
-// Package engine joins the parts into a database: the state that readers see,
-// the commit pipeline, the background workers, recovery. It is the only
-// package that knows all the others.
+// Package engine joins the parts into a database: the state that readers see
+// (package readstate), commits (commit), keyspaces (keyspace), the manifest
+// (versions) and the workers (jobs). It is the only package that knows all the
+// others; its own are opening, recovery and closing, transactions and snapshots.
 //
 // # Invariants
 //
@@ -31,13 +32,16 @@
 //
 // # Locks, in the order they are taken
 //
-//	flushMu    one flush at a time; an ingestion that is taking its place
-//	versions   one edit of the manifest at a time, disk I/O included
-//	leaving    keyspaces that a commit drops, until all of it is visible
-//	dropped.mu keyspaces that were dropped, for transactions that are older
-//	commit.mu  the commit pipeline: sequence, active generation, queue
-//	mu         which jobs run, and on what; never held over I/O
-//	store.mu   and what package readstate takes below it
+//	jobs.Jobs.flushMu       one flush at a time; an ingestion that is taking its place
+//	versions.Set.Lock       one edit of the manifest at a time, disk I/O included
+//	keyspace.Set.leaving    keyspaces that a commit drops, until all of it is visible
+//	engine.droppedSpaces.mu keyspaces that were dropped, for transactions that are older
+//	commit.Pipeline.mu      the lock of commits: sequence, active generation, queue
+//	jobs.flushRequests.mu   which flushes are asked for
+//	jobs.Jobs.mu            which jobs run, and on what; never held over I/O
+//	readstate.Store.mu      and what package readstate takes below it
+//
+// Under jobs.failures.mu, work.Group.mu and reserve.Reserve.mu none of these is taken.
 //
 // A reader takes none of them. Code of the program is called with none of them
 // held: events and log records go through the outbox, the clock and the names of

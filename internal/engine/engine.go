@@ -77,8 +77,5 @@ func (e *Engine) VisibleSeq() base.SeqNum { return e.store.Visible() }
 // Now is the time by which values expire, in Unix milliseconds.
 func (e *Engine) Now() uint64 { return e.clock.Now() }
 
-// poison makes the engine read-only for good, also while Open goes on.
-func (e *Engine) poison(cause error) { e.commit.Poison(cause) }
-
 // Flush returns once everything committed before the call is in tables: see jobs.Jobs.Flush.
 func (e *Engine) Flush(ctx context.Context) error { return e.jobs.Flush(ctx) }

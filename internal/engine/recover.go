@@ -27,7 +27,7 @@ import (
 // Up to the moment when CURRENT names the new manifest everything that was there
 // is as it was, and nothing counts on what was added: a crash leaves a directory
 // from which all of it can be done again, and an Open that fails removes what it
-// added (see undo).
+// added (see versions.Set.Undo).
 func (o *opening) recover(names []string) error {
 	e := o.e
 	begin := time.Now()

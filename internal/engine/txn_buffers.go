@@ -18,8 +18,9 @@ import (
 // held. Commit and Rollback take it out of there, so that it is one of them, and
 // give it back once no reader can look at it any more:
 //
-//   - the pipeline has the batch from enqueue to publish, and commitBatch
-//     returns after that; the log, the memtable and the tracker copy;
+//   - the pipeline has the batch from its place in the queue until it is published,
+//     and commit.Pipeline.Commit returns after that; the log, the memtable and the
+//     tracker copy;
 //   - the tracker lets go of conflict in End;
 //   - iterators look at all of it for as long as they are open, and after the
 //     transaction is over: what had one is left to the garbage collector.

@@ -22,8 +22,8 @@ import (
 // The commit of a transaction that creates or drops keyspaces. Those are edits of
 // the manifest, and a record of the log cannot be made durable in one step with
 // one. So what the transaction wrote goes to tables instead, which the same edit
-// adds: a crash leaves all of it or nothing, in every durability mode. See ingest.go
-// for how it takes its place.
+// adds: a crash leaves all of it or nothing, in every durability mode. How it takes
+// its place is in commit.Pipeline.TakePlace.
 type spaceCommit struct {
 	e       *Engine
 	b       *batch.Batch // what it wrote and, behind that, marks
@@ -164,8 +164,8 @@ func (c *spaceCommit) drops(k *keyspace.Keyspace) bool {
 }
 
 // enter writes the tables and makes the edit durable and then current. It leaves
-// with the versions locked, and with keyspaces leaving: no reader meets a name before it can see
-// what the same commit wrote.
+// with the versions locked, and with keyspaces leaving: no reader meets a name before it
+// can see what the same commit wrote.
 func (c *spaceCommit) enter(at *jobs.Loading) error {
 	e := c.e
 	res, err := c.write()
