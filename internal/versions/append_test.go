@@ -143,7 +143,7 @@ func TestImpossibleEdit(t *testing.T) {
 			err = o.Append(edit)
 		}
 		o.Unlock()
-		if !errors.Is(err, base.ErrReadOnly) || !strings.Contains(err.Error(), "impossible edit") || len(o.poisons) == 0 {
+		if !errors.Is(err, base.ErrReadOnly) || !strings.Contains(err.Error(), "does not fit the current version") || len(o.poisons) == 0 {
 			t.Errorf("%v; poisoned by %v", err, o.poisons)
 		}
 		if r.mem.Ops() != ops || o.figures() != before {
