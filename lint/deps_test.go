@@ -113,7 +113,7 @@ var depsTests = []string{
 
 // depsTestOnly are packages of ours that only test files may import. They have
 // no line in the policy: what holds for test files holds for them.
-var depsTestOnly = []string{"dbtest", "readstate/readstatetest", "testkit", "vfs/faultfs", "vfs/memfs", "vfs/vfstest"}
+var depsTestOnly = []string{"dbtest", "jobs/jobstest", "readstate/readstatetest", "testkit", "vfs/faultfs", "vfs/memfs", "vfs/vfstest"}
 
 var depsGuardedStd = []string{"C", "log", "net", "os", "os/exec", "plugin", "reflect", "syscall", "unsafe"}
 

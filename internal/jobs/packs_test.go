@@ -8,6 +8,7 @@ import (
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/compaction"
+	"github.com/seerdb-go/seerdb/internal/keyspace"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/outputs"
 	"github.com/seerdb-go/seerdb/internal/reserve"
@@ -128,10 +129,10 @@ func TestMovesAreNotWork(t *testing.T) {
 	if err := e.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.pace.SetDebt(nil, 1<<40)
+	e.Pace.SetDebt(nil, 1<<40)
 	rate := func() int64 {
-		e.pace.Update()
-		return e.pace.Rate()
+		e.Pace.Update()
+		return e.Pace.Rate()
 	}
 	before := rate()
 	begin := time.Now().Add(-time.Second)
@@ -152,7 +153,7 @@ func TestPackEvents(t *testing.T) {
 	e := newRig(t, memfs.New(), func(o *rigOptions) {
 		o.env.Outputs.PackFrom, o.env.Outputs.PackedMax = 1, 64<<10
 		o.env.Config.PackFrom, o.env.Config.PackedMax = 1, 64<<10
-		o.listener = observe.EventListener{
+		o.Listener = observe.EventListener{
 			TableCreated:     func(ev observe.FileEvent) { created = append(created, ev.Name) },
 			ValueFileCreated: func(ev observe.FileEvent) { values = append(values, ev.Name) },
 		}
@@ -161,7 +162,7 @@ func TestPackEvents(t *testing.T) {
 	if err := e.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	e.close()
+	e.Close()
 	if len(created) != 1 || !strings.HasSuffix(created[0], ".pack") || len(values) != 0 {
 		t.Errorf("tables %v, value files %v", created, values)
 	}
@@ -171,6 +172,6 @@ func TestPackEvents(t *testing.T) {
 func fillSpaces(t testing.TB, e *rig, n int) {
 	t.Helper()
 	for i := range n {
-		e.put(e.keyspace(fmt.Sprint("space", i)), "k", "v")
+		e.Put(e.Keyspace(fmt.Sprint("space", i), keyspace.Choice{}), "k", "v")
 	}
 }
