@@ -84,7 +84,7 @@ type load struct {
 	e     *Env
 	k     *keyspace.Keyspace
 	o     Options
-	ctx   context.Context // ends with the caller's, and when the engine closes
+	ctx   context.Context // ends with the caller's, and when the database closes
 	stats Stats
 
 	behind   []byte // scratch: the value of a row behind its expiry

@@ -12,7 +12,7 @@ import (
 // which was there when it began, and are not where it shall be. Other jobs go on
 // beside it. What one of them makes of such tables takes their place, so that
 // there are never more to come than there were, however fast others write. A nil
-// byHand has nothing to do. It is guarded by Engine.mu.
+// byHand has nothing to do. It is guarded by Jobs.mu.
 type byHand struct {
 	k      *keyspace.Keyspace
 	all    bool // there is a filter, which all has to pass

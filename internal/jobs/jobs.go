@@ -33,7 +33,7 @@ type Env struct {
 	Config         compaction.Config // what the picker goes by
 	TableSize      int64
 	MaxCompactions int  // at once; flushes are not counted
-	ManualOnly     bool // no compaction but by Compact: for tests of what would be compacted away
+	ManualOnly     bool // no compaction but by Compact: of read-only databases, and for tests of what would be compacted away
 
 	// Outputs is what files of jobs look like and where they are made. New sets what has
 	// to do with jobs.

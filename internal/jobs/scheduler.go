@@ -205,7 +205,7 @@ func (js *Jobs) jobEnded() <-chan struct{} {
 	return js.failures.ended
 }
 
-// report logs a failure. Poisoning is reported by poisonLocked.
+// report reports a failure. That the database is poisoned is reported by its commits.
 func (js *Jobs) report(job string, err error) {
 	if err == nil || js.env.Work.Stopped() {
 		return

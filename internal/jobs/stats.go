@@ -11,8 +11,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// stats are the counters behind Metrics, but for those of reads, which the store has.
-// All are atomic.
+// stats are the counters behind Metrics, but for those of reads, which the store has,
+// and those of commits. All are atomic.
 type stats struct {
 	flush, compact jobStats
 	reasons        sync.Map // string -> *atomic.Int64
