@@ -9,14 +9,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
 
-// Batch collects operations that are applied together, all or none. It is
-// encoded as it grows; Apply hands those very bytes to the log. A Batch is
-// used by one goroutine; it may be reset and used again after Apply.
+// Batch collects operations that Apply commits together, all or none. It encodes them as
+// they are added, and Apply writes those bytes to the log. A Batch is for one goroutine; it
+// may be reset and used again after Apply.
 //
-// A Batch belongs to one opening of a database: that of DB.NewBatch, from which
-// PutTTL takes the time, or, for the zero Batch, that of the first keyspace that
-// it was given an operation on since it was last reset. Keyspaces of another are
-// refused, and Apply refuses the batch of another, both with ErrInvalidOptions.
+// A Batch belongs to one opening of a database: a Batch made by DB.NewBatch to that DB,
+// whose clock PutTTL uses; a zero Batch to the opening of the first keyspace that it gets
+// an operation on, again after each Reset. It refuses operations on keyspaces of any other
+// opening, and Apply of any other DB refuses the Batch, both with ErrInvalidOptions.
 //
 // Its operations are on the default keyspace; see Batch.In for others.
 type Batch struct{ writer }
@@ -32,11 +32,10 @@ func (db *DB) NewBatch() *Batch {
 	return &x.Batch
 }
 
-// In returns the batch with its writes in a keyspace. It is no batch of its own: Len,
-// Size, Reset, Each and DB.Apply are about all operations, in the order in which they
-// were added. The keyspace must be of the database that the batch belongs to, and of the
-// same opening: else its operations are refused with ErrInvalidOptions, and so is the
-// batch.
+// In returns a view of the batch that writes to k. It shares the batch: Len, Size, Reset,
+// Each and DB.Apply cover all operations, in the order in which they were added. If k
+// belongs to another database than the batch, or to another opening of it, its operations
+// fail with ErrInvalidOptions, and so does Apply.
 func (b *Batch) In(k *Keyspace) *Batch {
 	return &Batch{writer{e: k.e, k: k.writer.k, b: b.operations()}}
 }
@@ -44,7 +43,7 @@ func (b *Batch) In(k *Keyspace) *Batch {
 // Len returns the number of operations.
 func (b *Batch) Len() int { return b.operations().Count() }
 
-// Size returns the number of bytes of the encoded batch, 0 while it is empty.
+// Size returns the length of the encoded batch in bytes, 0 while it is empty.
 func (b *Batch) Size() int { return len(b.operations().Data) }
 
 // Reset empties the batch and keeps its memory.
@@ -54,21 +53,19 @@ func (b *Batch) Reset() {
 	c.in = nil
 }
 
-// Apply commits a batch atomically: readers, snapshots, iterators and crashes
-// see all of it or nothing. d may ask for more durability than the database
-// was opened with, never for less.
+// Apply commits a batch atomically: readers, snapshots, iterators and crashes see all of it
+// or nothing. d may ask for more durability than the database was opened with, never for
+// less.
 //
-// A nil error means that the batch is visible and as durable as asked. Any
-// other error is definite, the batch will never appear, unless it is
-// ErrCommitUnknown.
+// A nil error means that the batch is visible and as durable as requested. Any other error
+// but ErrCommitUnknown is definite: the batch will never appear.
 func (db *DB) Apply(b *Batch, d Durability) error {
 	return db.ApplyContext(context.Background(), b, d)
 }
 
-// ApplyContext is Apply, and gives up with the error of ctx, with nothing
-// applied, if that ends while writers are slowed or stopped because compaction
-// is behind. From the moment the batch has its place in the log it is carried
-// through.
+// ApplyContext is like Apply, but returns the error of ctx, with nothing applied, if ctx
+// ends while writers are slowed or stopped because compaction is behind. Once the batch has
+// its place in the log, ApplyContext ignores ctx.
 func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) error {
 	c := b.operations()
 	if of := c.of(); of != nil && of != db.e {
@@ -78,14 +75,14 @@ func (db *DB) ApplyContext(ctx context.Context, b *Batch, d Durability) error {
 	return err
 }
 
-// collected are the operations of a batch.
+// collected holds the operations of a batch.
 type collected struct {
 	batch.Batch
 	e  *engine.Engine // of NewBatch; nil for the zero Batch
 	in *engine.Engine // of the keyspaces written to; nil while there are none
 }
 
-// operations are the batch's own, which the zero Batch does not have yet.
+// operations returns the operations of the batch. It makes them for a zero Batch.
 func (w *writer) operations() *collected {
 	if w.b == nil {
 		w.b = new(collected)
@@ -93,7 +90,7 @@ func (w *writer) operations() *collected {
 	return w.b
 }
 
-// of is the opening that the batch belongs to, or nil.
+// of returns the opening that the batch belongs to, or nil.
 func (c *collected) of() *engine.Engine {
 	if c.e != nil {
 		return c.e
@@ -101,7 +98,8 @@ func (c *collected) of() *engine.Engine {
 	return c.in
 }
 
-// claim refuses operations on a keyspace that the batch may not write to.
+// claim makes a batch that belongs to no opening belong to e, that of k. If the batch
+// belongs to another opening, claim refuses k.
 func (c *collected) claim(k *engine.Keyspace, e *engine.Engine) {
 	switch of := c.of(); of {
 	case e:
@@ -112,7 +110,7 @@ func (c *collected) claim(k *engine.Keyspace, e *engine.Engine) {
 	}
 }
 
-// OpKind says what an operation does.
+// OpKind is the kind of an operation.
 type OpKind uint8
 
 // The kinds of operations.
@@ -129,20 +127,20 @@ const (
 type Op struct {
 	Kind     OpKind
 	Keyspace uint32    // number of the keyspace; 0 is the default one
-	Key      []byte    // of a DeleteRange: where it begins
+	Key      []byte    // of a DeleteRange: the first key of the range
 	Value    []byte    // of a Put, PutTTL or Merge
 	End      []byte    // of a DeleteRange; nil = no end
-	Expires  time.Time // of a PutTTL; PutUntil takes it
+	Expires  time.Time // of a PutTTL, in the form that PutUntil takes
 }
 
-// opKinds are the kinds of operations as they are encoded.
+// opKinds maps the kinds that a batch encodes to those of an Op.
 var opKinds = [...]OpKind{
 	base.KindPut: OpPut, base.KindDelete: OpDelete, base.KindSingleDelete: OpSingleDelete,
 	base.KindRangeDelete: OpDeleteRange, base.KindMerge: OpMerge, base.KindPutTTL: OpPutTTL,
 }
 
-// Each calls fn for each operation in order, until it returns false. The slices
-// are valid during the call.
+// Each calls fn for each operation in order until fn returns false. The slices of an Op are
+// valid during that call of fn.
 func (b *Batch) Each(fn func(Op) bool) error {
 	for r := b.operations().Reader(); ; {
 		o, ok, err := r.Next()

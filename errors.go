@@ -5,138 +5,138 @@ import (
 	"github.com/seerdb-go/seerdb/internal/private"
 )
 
-// The errors that a caller may want to tell apart, with errors.Is.
+// The errors that callers can test for with errors.Is.
 var (
-	// ErrNotFound: the key has no value.
+	// ErrNotFound means that the key has no value.
 	ErrNotFound = base.ErrNotFound
-	// ErrClosed: the database, snapshot or iterator is closed.
+	// ErrClosed means that the database, snapshot or iterator is closed.
 	ErrClosed = base.ErrClosed
-	// ErrReadOnly: the database takes no commits, because it was opened so or
-	// because of a failure that it wraps. Reads work.
+	// ErrReadOnly means that the database accepts no commits: it was opened with
+	// Options.ReadOnly, or a failure, which the error wraps, made it read-only. Reads work.
 	ErrReadOnly = base.ErrReadOnly
-	// ErrNoSpace: the disk is full. Nothing was committed; reads work; commits
-	// work again by themselves when there is space.
+	// ErrNoSpace means that the disk is full. Nothing was committed. Reads work, and
+	// commits work again, without reopening, once there is space.
 	ErrNoSpace = base.ErrNoSpace
-	// ErrLocked: another DB, in this process or another, has the directory. Only
-	// those that are all opened ReadOnly share it.
+	// ErrLocked means that another DB, in this process or another, has the directory open.
+	// Only DBs that are all opened with Options.ReadOnly can share a directory.
 	ErrLocked = base.ErrLocked
-	// ErrCommitUnknown: the log failed while the commit was being made
-	// durable. It is not visible now; after reopening it is wholly there or
-	// wholly absent.
+	// ErrCommitUnknown means that the log failed while the commit was being made durable.
+	// The commit is not visible now; after reopening, all of it is there or none.
 	ErrCommitUnknown = base.ErrCommitUnknown
-	// ErrKeyTooLarge: the key is longer than MaxKeySize.
+	// ErrKeyTooLarge means that the key is longer than MaxKeySize.
 	ErrKeyTooLarge = base.ErrKeyTooLarge
-	// ErrValueTooLarge: the value is longer than MaxValueSize.
+	// ErrValueTooLarge means that the value is longer than MaxValueSize.
 	ErrValueTooLarge = base.ErrValueTooLarge
-	// ErrBatchTooLarge: the batch would exceed 2 GiB encoded, or what a memtable
-	// can hold: 32 GiB, and 512 MiB where an int has 32 bits, for keys, values and
-	// some 90 bytes an operation. Nothing was committed; commit it in parts.
+	// ErrBatchTooLarge means that the batch would exceed 2 GiB encoded, or the capacity of
+	// a memtable: 32 GiB, or 512 MiB where an int has 32 bits, for keys, values and some 90
+	// bytes an operation. Nothing was committed; commit the operations in parts.
 	ErrBatchTooLarge = base.ErrBatchTooLarge
-	// ErrConflict: a commit since the transaction began touched what it
-	// depends on. Nothing was applied; a new transaction may succeed.
+	// ErrConflict means that a commit made after the transaction began touched data that
+	// the transaction depends on. Nothing was applied; a new transaction may succeed.
 	ErrConflict = base.ErrConflict
-	// ErrTxnDone: the transaction was committed or rolled back before.
+	// ErrTxnDone means that the transaction has already been committed or rolled back.
 	ErrTxnDone = base.ErrTxnDone
-	// ErrLeaked: iterators, snapshots or transactions were still open when the
-	// database was closed; Close did all that it promises. errors.As gives the
-	// *LeakError that says where they were made.
+	// ErrLeaked means that iterators, snapshots or transactions were still open when the
+	// database was closed. Close did everything else that it promises. errors.As gives the
+	// *LeakError, which names where they were made.
 	ErrLeaked = base.ErrLeaked
-	// ErrInCallback: a merge operator or a filter that a background job called,
-	// or the rows, Expires or Progress of a BulkLoad, called what would wait for
-	// that job or load. See docs/GUARANTEES.md, section 12.
+	// ErrInCallback means that a callback called a method that would wait for the caller of
+	// that callback: a merge operator or a compaction filter for its background job, or the
+	// rows, Expires or Progress of a BulkLoad for that load. See docs/GUARANTEES.md,
+	// section 12.
 	ErrInCallback = base.ErrInCallback
-	// ErrTxnTooLarge: the transaction has read or written more than its share
-	// of the memory budget. It can still be rolled back.
+	// ErrTxnTooLarge means that the transaction has read or written more than its share of
+	// the memory budget. It can still be rolled back.
 	ErrTxnTooLarge = base.ErrTxnTooLarge
-	// ErrNoKeyspace: there is no keyspace of that name, or it was dropped.
+	// ErrNoKeyspace means that no keyspace has that name, or that the keyspace was dropped.
 	ErrNoKeyspace = base.ErrNoKeyspace
-	// ErrKeyOrder: the rows of a BulkLoad are not in strictly ascending order.
+	// ErrKeyOrder means that the keys of a BulkLoad are not in strictly ascending order.
 	ErrKeyOrder = base.ErrKeyOrder
-	// ErrCorruption: bytes on disk are not what was written. errors.As gives
-	// the *CorruptionError that says where.
+	// ErrCorruption means that bytes on disk are not what was written. errors.As gives the
+	// *CorruptionError, which says where.
 	ErrCorruption = base.ErrCorruption
-	// ErrFormatTooNew: a newer version of seerdb wrote the database.
+	// ErrFormatTooNew means that a newer version of seerdb wrote the database.
 	ErrFormatTooNew = base.ErrFormatTooNew
-	// ErrInvalidOptions: an option, or an argument, makes no sense; the
-	// message names it.
+	// ErrInvalidOptions means that an option or an argument is invalid; the message names
+	// it.
 	ErrInvalidOptions = base.ErrInvalidOptions
-	// ErrNotExist: there is no database, and Options.ErrorIfMissing is set.
+	// ErrNotExist means that there is no database and Options.ErrorIfMissing is set.
 	ErrNotExist = base.ErrNotExist
-	// ErrExists: there is a database, and Options.ErrorIfExists is set.
+	// ErrExists means that there is a database and Options.ErrorIfExists is set.
 	ErrExists = base.ErrExists
 )
 
 const (
-	// MaxKeySize is the largest key: 64 KiB. The empty key is a key.
+	// MaxKeySize is the length of the longest key: 64 KiB. A key may be empty.
 	MaxKeySize = base.MaxKeySize
-	// MaxValueSize is the largest value: 1 GiB. The empty value is a value.
+	// MaxValueSize is the length of the longest value: 1 GiB. A value may be empty.
 	MaxValueSize = base.MaxValueSize
 )
 
-// CorruptionError says which file is damaged, where, and which keys may be
-// affected. errors.Is(err, ErrCorruption) holds for it.
+// CorruptionError describes damage: which file, where in it, and which keys may be
+// affected. errors.Is(err, ErrCorruption) is true for it.
 //
-// It is to be found with errors.As or errors.AsType, in what methods, iterators and
-// Close return, in Report.Damage, in events and in log records:
+// Use errors.As or errors.AsType to find it in the errors that methods, iterators and Close
+// return, in Report.Damage, in events and in log records:
 //
 //	if c, ok := errors.AsType[*seerdb.CorruptionError](err); ok {
 //		log.Printf("restore %s: %s", c.File, c.Detail)
 //	}
 //
-// A type assertion does not find it, not even where nothing wraps it. It belongs to
-// the error that it was found in, and must not be modified.
+// A type assertion does not find it, even if nothing wraps it. It belongs to the error in
+// which it was found, and must not be modified.
 type CorruptionError struct {
 	File   string // name inside the database directory
-	Offset int64  // where the damaged piece begins; -1 when the whole file is meant
-	Detail string // what was expected and what was found
-	Err    error  // an underlying error, or nil
-	Lo, Hi []byte // the user keys that may be affected, both included; nil when not known
+	Offset int64  // start of the damaged part; -1 means the whole file
+	Detail string // what was expected and what was found instead
+	Err    error  // underlying error, or nil
+	Lo, Hi []byte // range of user keys that may be affected, both included; nil when not known
 }
 
-// Error is a sentence with all of it.
+// Error returns a sentence with all fields.
 func (e *CorruptionError) Error() string { return (*base.CorruptionError)(e).Error() }
 
-// Unwrap gives the underlying error.
+// Unwrap returns Err.
 func (e *CorruptionError) Unwrap() error { return (*base.CorruptionError)(e).Unwrap() }
 
 // Is makes errors.Is(err, ErrCorruption) true.
 func (e *CorruptionError) Is(target error) bool { return (*base.CorruptionError)(e).Is(target) }
 
-// LeakError says what was still open when the database was closed: iterators,
-// snapshots and transactions. errors.Is(err, ErrLeaked) holds for it. It is to be
-// found as a CorruptionError is, in what DB.Close returns.
+// LeakError describes the iterators, snapshots and transactions that were still open when
+// the database was closed. errors.Is(err, ErrLeaked) is true for it. Find it in the error
+// of DB.Close as described at CorruptionError.
 type LeakError struct {
 	Open   int      // how many
-	Places []string // where in the program they were made, one sentence a place
+	Places []string // where the program made them, one sentence per place
 }
 
-// Error is a sentence with all of it.
+// Error returns a sentence with all fields.
 func (e *LeakError) Error() string { return (*base.LeakError)(e).Error() }
 
 // Is makes errors.Is(err, ErrLeaked) true.
 func (e *LeakError) Is(target error) bool { return (*base.LeakError)(e).Is(target) }
 
-// PanicError reports a panic of the program's code that the database recovered
-// from: of a merge operator or a filter in a background job, of a listener, of the
-// handler of a logger. It is to be found as a CorruptionError is, in events and in
-// log records, and in what a call returns that such a job made fail: a Flush that
-// waited for it, a commit that is refused because of it.
+// PanicError reports a panic of the program's code that the database recovered from: a
+// merge operator or a compaction filter in a background job, a listener, or the handler of
+// a logger. Find it, as described at CorruptionError, in events and in log records, and in
+// the errors of calls that fail because of such a job: a Flush that waited for the job, a
+// commit that the database refuses because of it.
 type PanicError struct {
-	Code  string // whose code it was, as in "the merge operator of keyspace ..."
-	Key   []byte // about which it was asked; nil where it is about none
-	Value any    // what it panicked with
-	Stack []byte // of the goroutine that panicked, as debug.Stack writes it
+	Code  string // the code that panicked, as in "the merge operator of keyspace ..."
+	Key   []byte // the key that it was called for, or nil
+	Value any    // the argument of panic
+	Stack []byte // of the goroutine that panicked, as debug.Stack returns it
 }
 
-// Error is a sentence with all of it but the stack.
+// Error returns a sentence with all fields but Stack.
 func (e *PanicError) Error() string { return (*base.PanicError)(e).Error() }
 
-// Unwrap gives the error that the code panicked with, if it was one.
+// Unwrap returns Value if that is an error, or else nil.
 func (e *PanicError) Unwrap() error { return (*base.PanicError)(e).Unwrap() }
 
-// The types above have the fields of those of package base, which the engine returns:
-// the compiler refuses the conversions if not. So what errors.As gives is the same
-// memory, and its methods are theirs.
+// The types above have the same fields as those of package base, which the engine returns:
+// otherwise the conversions would not compile. So errors.As returns the same memory, and
+// the methods are those of package base.
 func init() {
 	private.AsPublic = func(err error, target any) bool {
 		switch e := err.(type) {
@@ -151,7 +151,7 @@ func init() {
 	}
 }
 
-// set sets what target points to, if that is a T.
+// set stores v where target points to, if target is a *T, and reports whether it is.
 func set[T any](target any, v T) bool {
 	to, ok := target.(*T)
 	if ok {

@@ -7,20 +7,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/private"
 )
 
-// What a function takes that works on whatever reads or writes one tree of keys.
+// The interfaces for functions that work on any tree of keys.
 type (
-	// Reader reads one tree of keys. These are Readers: a DB, which is its default
-	// keyspace, a Keyspace, a Snapshot and a Txn, also those that an In returns. The
-	// methods do what those of DB do.
+	// Reader reads one tree of keys. These are Readers: a DB, which reads its default
+	// keyspace, a Keyspace, a Snapshot and a Txn, also those that an In method returns. DB
+	// documents the methods.
 	//
-	// A DB and a Keyspace read what is newest at each call, the others one moment,
-	// a Txn with its own writes on top. All are safe for concurrent use but those of
-	// a transaction, which one goroutine uses.
+	// A DB and a Keyspace read the newest commits at each call. A Snapshot and a Txn read
+	// one moment, a Txn with its own writes on top. All are safe for concurrent use except
+	// a Txn, which is for one goroutine.
 	//
-	// It is there to be called, as are Writer and Store. A type of your own
-	// implements one of them by embedding it, or one of the types behind it, and in no
-	// other way: so package typed can tell which keyspace it is about, and later versions
-	// may add methods.
+	// Reader, Writer and Store are for callers to use. A type outside this package can
+	// implement them only by embedding one of them or one of the types behind them. So
+	// package typed can find the keyspace of each, and later versions may add methods.
 	Reader interface {
 		Get(key []byte) ([]byte, error)
 		AppendGet(dst, key []byte) ([]byte, error)
@@ -32,16 +31,16 @@ type (
 		Range(lo, hi []byte) *Rows
 		Prefix(p []byte) *Rows
 
-		at(k *Keyspace) any // what reads k there; nil if that is this itself
+		at(k *Keyspace) any // what reads k at the same moment; nil if the receiver itself does
 	}
 
-	// Writer writes to one tree of keys. These are Writers: a DB, which is its default
-	// keyspace, a Keyspace, a Batch and a Txn, also those that an In returns. The
-	// methods do what those of DB do.
+	// Writer writes to one tree of keys. These are Writers: a DB, which writes to its
+	// default keyspace, a Keyspace, a Batch and a Txn, also those that an In method
+	// returns. DB documents the methods.
 	//
-	// Each write of a DB or a Keyspace is a commit of its own, and they are safe for
-	// concurrent use. The others collect writes until DB.Apply or Txn.Commit, and one
-	// goroutine uses them. All copy what they are given.
+	// A DB and a Keyspace make each write a commit of its own, and are safe for concurrent
+	// use. A Batch and a Txn collect writes until DB.Apply or Txn.Commit, and are for one
+	// goroutine. All copy their arguments.
 	Writer interface {
 		Put(key, value []byte) error
 		PutTTL(key, value []byte, d time.Duration) error
@@ -51,11 +50,11 @@ type (
 		SingleDelete(key []byte) error
 		DeleteRange(lo, hi []byte) error
 
-		into(k *Keyspace) any // as at
+		into(k *Keyspace) any // what writes to k in the same commit; nil if the receiver itself does
 	}
 
-	// Store is a tree of keys that is read and written: a DB, which is its default
-	// keyspace, a Keyspace, or a type that embeds one of them or a Store.
+	// Store reads and writes one tree of keys: a DB, which uses its default keyspace, a
+	// Keyspace, or a type that embeds one of them or a Store.
 	Store interface {
 		Reader
 		Writer
@@ -66,7 +65,7 @@ type (
 	}
 )
 
-// What implements what.
+// The compiler checks which types implement which interfaces.
 var (
 	_ Store  = (*DB)(nil)
 	_ Store  = (*Keyspace)(nil)
@@ -76,19 +75,20 @@ var (
 	_ Writer = (*Batch)(nil)
 )
 
-// keyspace is none, for the default one.
+// keyspace returns nil, which means the default keyspace.
 func (db *DB) keyspace() *Keyspace { return nil }
 
-// keyspace is k, also of what embeds it. A nil one would pass for the default keyspace.
+// keyspace returns k, also when called on a type that embeds k. It panics if k is nil,
+// which would pass for the default keyspace.
 func (k *Keyspace) keyspace() *Keyspace {
 	if k == nil {
-		panic("seerdb: a nil *Keyspace; what did DB.Keyspace return with it?")
+		panic("seerdb: nil *Keyspace: check the error of DB.Keyspace")
 	}
 	return k
 }
 
-// What In gave, a DB and a Keyspace stay where they are, and so do all for a nil k, which
-// is the default keyspace.
+// The methods at, into and in return nil where the receiver is to be used as it is: for a DB, a
+// Keyspace, the result of an In method, and any receiver if k is nil, the default keyspace.
 
 func (r *reader) at(k *Keyspace) any {
 	if k == nil || r.s == nil && r.t == nil || r.k.ID() != 0 {

@@ -8,34 +8,34 @@ import (
 	"github.com/seerdb-go/seerdb/internal/engine"
 )
 
-// IterOptions restrict an iterator; nil means every key.
+// IterOptions restrict an iterator. A nil *IterOptions means every key.
 type IterOptions struct {
-	// LowerBound is the first key shown, UpperBound the first key not shown
-	// any more; nil means no bound. They are copied.
+	// LowerBound is the first key to show; UpperBound is the first key not to show. Nil
+	// means no bound. The iterator copies both.
 	LowerBound, UpperBound []byte
-	// Prefix shows only keys that begin with it, within the bounds. It is copied.
+	// Prefix restricts the iterator to keys that begin with it, within the bounds. The
+	// iterator copies it.
 	Prefix []byte
-	// KeysOnly leaves the values unread: Value is nil.
+	// KeysOnly leaves the values unread: Value returns nil.
 	KeysOnly bool
-	// Bulk marks a scan of much of the database: what it reads does not
-	// displace pages that are in use.
+	// Bulk marks a scan of much of the database: the pages that it reads do not displace
+	// pages that are in use.
 	Bulk bool
 }
 
-// Iter walks over keys and their values in key order, in both directions, at
-// one moment of the database: later commits do not show. Before the first
-// positioning call it stands nowhere; Next is then First, and Prev is Last.
-// After running off one end it can be turned around.
+// Iter iterates over keys and their values in key order, in both directions, as of one
+// moment of the database: it does not show later commits. Before the first positioning call
+// it is at no key; Next then acts as First, and Prev as Last. After it has passed one end,
+// it can move back from there.
 //
-// An Iter is used by one goroutine and must be closed; it pins memory and
-// files until then.
+// An Iter is for one goroutine and must be closed; it pins memory and files until then.
 type Iter struct {
 	it   *engine.Iter // nil once closed
 	from *reader
 }
 
-// First moves to the first key. Like all positioning methods it reports
-// whether there is one; when not, Err tells an end from a failure.
+// First moves to the first key. Like all positioning methods it reports whether there is
+// such a key. If not, Err distinguishes an end from a failure.
 func (i *Iter) First() bool { return i.it != nil && i.it.First() }
 
 // Last moves to the last key.
@@ -56,10 +56,10 @@ func (i *Iter) Next() bool { return i.it != nil && i.it.Next() }
 // Prev moves to the preceding key.
 func (i *Iter) Prev() bool { return i.it != nil && i.it.Prev() }
 
-// Valid reports whether the iterator stands on a key.
+// Valid reports whether the iterator is at a key.
 func (i *Iter) Valid() bool { return i.it != nil && i.it.Valid() }
 
-// Key returns the current key, or nil. It is valid until the next positioning call
+// Key returns the current key, or nil. The slice is valid until the next positioning call
 // and must not be modified.
 func (i *Iter) Key() []byte {
 	if i.it == nil {
@@ -68,9 +68,9 @@ func (i *Iter) Key() []byte {
 	return i.it.Key()
 }
 
-// Value returns the current value, or nil. It is valid until the next call of
-// Value, a positioning call or Close, and must not be modified. A value that
-// cannot be read ends the walk, and Err says why.
+// Value returns the current value, or nil. The slice is valid until the next call of Value,
+// a positioning method or Close, and must not be modified. If the value cannot be read, the
+// iterator ends and Err returns the reason.
 func (i *Iter) Value() []byte {
 	if i.it == nil {
 		return nil
@@ -78,9 +78,9 @@ func (i *Iter) Value() []byte {
 	return i.it.Value()
 }
 
-// AppendValue appends the current value to dst and returns the result: a copy that
-// is the caller's, without another on the way. Where it cannot be read, or there is
-// none, it returns dst and the reason: Err, ErrNotFound outside of keys, or
+// AppendValue appends the current value to dst, without an intermediate copy, and returns
+// the extended slice, which the caller owns. If there is no value or it cannot be read,
+// AppendValue returns dst and the reason: Err, ErrNotFound if the iterator is at no key, or
 // ErrInvalidOptions with IterOptions.KeysOnly.
 func (i *Iter) AppendValue(dst []byte) ([]byte, error) {
 	if i.it == nil {
@@ -89,8 +89,8 @@ func (i *Iter) AppendValue(dst []byte) ([]byte, error) {
 	return i.it.AppendValue(dst)
 }
 
-// ValueLen returns the length of the current value, 0 where Value is nil, without
-// reading a value that lies in a value file.
+// ValueLen returns the length of the current value, 0 where Value returns nil. It does not
+// read a value that is in a value file.
 func (i *Iter) ValueLen() int {
 	if i.it == nil {
 		return 0
@@ -98,12 +98,14 @@ func (i *Iter) ValueLen() int {
 	return i.it.ValueLen()
 }
 
-// Refresh makes the iterator show what a new one would show, and stand nowhere: of
-// a DB or a Keyspace the newest commits, of a transaction its later writes, of a
-// snapshot the same as before, as long as that is open. It lets go of what it pinned,
-// at the cost of a new iterator. Where there can be no new one it returns why, and the
-// iterator is as it was. ErrTxnTooLarge comes after it was refreshed: with what it
-// walked over before, the transaction has read too much.
+// Refresh replaces the iterator by a new one with the same options, at no key. It then
+// shows the newest commits of a DB or a Keyspace, or the writes made so far in a
+// transaction; of a snapshot it shows the same as before, if that is still open. Refresh
+// releases what the iterator pinned, and costs as much as a new iterator.
+//
+// If no new iterator can be opened, Refresh returns the reason and leaves the iterator as
+// it is. Refresh returns ErrTxnTooLarge after it has replaced the iterator: with the keys
+// that the iterator passed before, the transaction has read too much.
 func (i *Iter) Refresh() error {
 	if i.it == nil {
 		return ErrClosed
@@ -121,11 +123,11 @@ func (i *Iter) Refresh() error {
 	return nil
 }
 
-// Expiry returns when the current key is gone, to the millisecond, if it has an
+// Expiry returns when the current key expires, to the millisecond, and whether it has an
 // expiry: see DB.PutTTL. It costs next to nothing and does not read the value.
 //
-// A value that was merged has none, whatever its operands lie on: when that
-// expires, what is left of the value is what the operands make of nothing.
+// A merged value has no expiry, even if its operands were merged onto a value that has one:
+// once that value expires, the operands are applied to nothing.
 func (i *Iter) Expiry() (at time.Time, expires bool) {
 	if i.it == nil {
 		return time.Time{}, false
@@ -133,7 +135,7 @@ func (i *Iter) Expiry() (at time.Time, expires bool) {
 	return expiryTime(i.it.Expiry())
 }
 
-// Err returns what ended the walk early, or nil.
+// Err returns the error that ended the iteration early, or nil.
 func (i *Iter) Err() error {
 	if i.it == nil {
 		return ErrClosed
@@ -141,8 +143,7 @@ func (i *Iter) Err() error {
 	return i.it.Err()
 }
 
-// Close lets go of what the iterator pins and returns Err. A second Close
-// does nothing.
+// Close releases what the iterator pins and returns Err. A second Close does nothing.
 func (i *Iter) Close() error {
 	if i.it == nil {
 		return nil
@@ -160,21 +161,20 @@ func (i *Iter) Close() error {
 //	}
 //	if err := rows.Err(); err != nil { ... }
 //
-// Every loop opens an iterator of its own and closes it at its end. The slices
-// are valid until the next turn of the loop. After, Before and Limit narrow the
-// rows to a page:
+// Each loop opens an iterator and closes it when the loop ends. The slices are valid until
+// the next iteration of the loop. After, Before and Limit narrow the rows to a page:
 //
 //	page := db.Prefix([]byte("user/")).After(last).Limit(100)
 type Rows struct {
 	from  *reader
 	o     engine.IterOptions
-	limit int          // of the rows of a loop; negative = none
-	it    *engine.Iter // of the innermost loop that runs
+	limit int          // of the rows of each loop; negative = none
+	it    *engine.Iter // of the innermost running loop
 	err   error
 }
 
-// After returns the rows with a key > key: the next page of results, behind the
-// last key of one. A nil key leaves none out.
+// After returns the rows with a key > key: given the last key of a page, the rows of the
+// next. A nil key excludes nothing.
 func (r *Rows) After(key []byte) *Rows {
 	if key == nil {
 		return r.within(nil, nil)
@@ -182,17 +182,17 @@ func (r *Rows) After(key []byte) *Rows {
 	return r.within(append(bytes.Clone(key), 0), nil)
 }
 
-// Before returns the rows with a key < key: for Backward the next page. A nil key
-// leaves none out.
+// Before returns the rows with a key < key: given the last key of a page of Backward, the
+// rows of the next. A nil key excludes nothing.
 func (r *Rows) Before(key []byte) *Rows { return r.within(nil, bytes.Clone(key)) }
 
-// within returns those of the rows with lo <= key < hi.
+// within returns the rows with lo <= key < hi.
 func (r *Rows) within(lo, hi []byte) *Rows {
 	return &Rows{from: r.from, o: r.o.Within(lo, hi), limit: r.limit}
 }
 
-// Limit returns the first n of the rows, in the order of the loop: the last n keys for
-// Backward. Of several limits the least holds. A negative n leaves none out.
+// Limit returns the first n rows in the order of the loop: for Backward, those with the
+// last n keys. The lowest of several limits applies. A negative n sets no limit.
 func (r *Rows) Limit(n int) *Rows {
 	return &Rows{from: r.from, o: r.o, limit: int(min(uint(r.limit), uint(n)))} // a negative one is the largest
 }
@@ -217,9 +217,8 @@ func (r *Rows) Keys() iter.Seq[[]byte] {
 	}
 }
 
-// Expiry returns Iter.Expiry of the row that the loop is at. Where loops over the
-// same Rows are nested it is that of the inner one; outside of loops there is
-// none.
+// Expiry returns Iter.Expiry of the current row of the loop. With nested loops over the
+// same Rows, that is the row of the innermost loop; outside of loops there is no expiry.
 func (r *Rows) Expiry() (at time.Time, expires bool) {
 	if r.it == nil {
 		return time.Time{}, false
@@ -227,7 +226,7 @@ func (r *Rows) Expiry() (at time.Time, expires bool) {
 	return expiryTime(r.it.Expiry())
 }
 
-// Err returns what ended the last loop early, or nil.
+// Err returns the error that ended the last loop early, or nil.
 func (r *Rows) Err() error { return r.err }
 
 func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) iter.Seq2[[]byte, []byte] {
@@ -255,9 +254,9 @@ func (r *Rows) seq(o engine.IterOptions, start, step func(*engine.Iter) bool) it
 	}
 }
 
-// PrefixEnd returns the smallest key greater than every key that begins with p: the end
-// of a range that holds these keys and no others. It is nil, no end, when there is
-// none: p is empty or all 0xFF.
+// PrefixEnd returns the smallest key greater than every key that begins with p, so that the
+// range from p to PrefixEnd(p) holds these keys and no others. It returns nil, which means
+// no end, if there is no such key: p is empty or all 0xFF.
 func PrefixEnd(p []byte) []byte {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] != 0xff {
