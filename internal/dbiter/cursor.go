@@ -6,33 +6,32 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// cursor is the layer under an Iter: it goes over the entries of the sources from live key
-// to live key, past older versions, dead keys, and what its moment does not see. What is
-// shown of a live key is for the Iter.
+// cursor is the layer under an Iter. It moves over the entries of the sources from live key
+// to live key and skips older versions, dead keys, and entries that its moment does not
+// see. The Iter decides what to show of a live key.
 type cursor struct {
 	env *Env
 	moment
 	limits
 	sources
 
-	cur     *base.KV     // forward: the entry where it stands, or nil
-	next    *base.KV     // what merged stands on, if that is behind the key of a copy
+	cur     *base.KV     // forward: the current entry, or nil
+	next    *base.KV     // the entry that merged is at, if that is past the key of a copy
 	keyCopy []byte       // the key of a copy, or the last key left
 	trailer base.Trailer // of the copy
 	value   []byte       // its stored value
-	order   int          // of the source where it was found going backward
-	dead    deadRun      // dead keys that the last move passed
-	target  []byte       // what a seek looks for
+	order   int          // of the source in which a backward move found it
+	dead    deadRun      // the dead keys that the last move passed
+	target  []byte       // the target of a seek
 	err     error
 }
 
-// seekAfter is how many versions of one key are stepped over before seeking
-// past the rest.
+// seekAfter is how many versions of one key a move steps over before it seeks past the
+// rest.
 const seekAfter = 8
 
-// nextLive goes forward from kv to the newest visible entry of a live key, which becomes
-// cur, and says what it means. While skipping, versions of the key in keyCopy are passed
-// over.
+// nextLive moves forward from kv to the newest visible entry of a live key, makes it cur,
+// and returns its meaning. If skipping, it passes over versions of the key in keyCopy.
 func (c *cursor) nextLive(kv *base.KV, skipping bool) meaning {
 	steps := 0
 	c.dead.reset()
@@ -74,14 +73,16 @@ func (c *cursor) nextLive(kv *base.KV, skipping bool) meaning {
 	return c.end()
 }
 
-// older goes forward to the next older entry of the key in keyCopy that is visible, which
-// becomes next, and says what it means: ended if next is behind the key.
+// older moves forward to the next older visible entry of the key in keyCopy, makes it next,
+// and returns its meaning: ended if next is past the key.
 func (c *cursor) older() meaning { return c.version(c.merged.Next()) }
 
-// newest goes to the newest visible entry of the key, as older does.
+// newest moves to the newest visible entry of the key in keyCopy; otherwise it is like
+// older.
 func (c *cursor) newest() meaning { return c.version(c.merged.SeekGE(c.keyCopy, c.seek)) }
 
-// version makes next the first visible entry of the key from kv on, or what is behind it.
+// version makes next the first visible entry of the key in keyCopy from kv on, or the entry
+// past the key, and returns its meaning.
 func (c *cursor) version(kv *base.KV) meaning {
 	kv, ok := c.visible(kv)
 	switch c.next = kv; {
@@ -93,9 +94,10 @@ func (c *cursor) version(kv *base.KV) meaning {
 	return ended
 }
 
-// visible goes forward from kv, if that is an entry of the key in keyCopy, to one that is
-// seen: between what a transaction wrote itself and what its snapshot shows lie the commits
-// since. It reports whether the key has one.
+// visible returns the first visible entry from kv on of the key in keyCopy, and whether
+// there is one; if kv is of another key, it returns kv. Between the own writes of a
+// transaction and the entries that its snapshot sees, a key may have newer commits, which
+// visible skips.
 func (c *cursor) visible(kv *base.KV) (*base.KV, bool) {
 	if kv != nil && !c.sees(kv.Trailer) && bytes.Equal(kv.Key, c.keyCopy) {
 		kv = c.merged.SeekGE(c.keyCopy, c.top)
@@ -103,9 +105,9 @@ func (c *cursor) visible(kv *base.KV) (*base.KV, bool) {
 	return kv, kv != nil && bytes.Equal(kv.Key, c.keyCopy)
 }
 
-// prevLive goes backward from kv, the oldest entry of some key, to a live key, makes a copy
-// of its newest visible entry, and says what that means. It returns the entry before the
-// key, where merged stands.
+// prevLive moves backward from kv, the oldest entry of a key, to a live key, copies its
+// newest visible entry, and returns the meaning of that. It also returns the entry before
+// the key, where merged is then.
 func (c *cursor) prevLive(kv *base.KV) (*base.KV, meaning) {
 	c.dead.reset()
 	for kv != nil {
@@ -124,32 +126,32 @@ func (c *cursor) prevLive(kv *base.KV) (*base.KV, meaning) {
 		}
 		c.keyCopy = append(c.keyCopy[:0], kv.Key...)
 		if kv = c.keepNewest(kv); kv == nil && c.fail() != nil {
-			return nil, failed // there may be a newer entry than the one that was kept
+			return nil, failed // the key may have a newer entry than the one that was kept
 		}
 		if c.trailer == 0 {
-			continue // none is seen
+			continue // no entry is visible
 		}
 		what := c.judge(&base.KV{Key: c.keyCopy, Trailer: c.trailer, Value: c.value}, c.order)
 		switch {
 		case !what.dead():
 			return kv, what
-		case what != covered: // else its oldest entry was too, and has been counted
+		case what != covered: // if covered, so was its oldest entry, and the key has been counted
 			c.pass(c.keyCopy, what)
 		}
 	}
 	return nil, c.end()
 }
 
-// keepNewest goes backward over the entries of the key in keyCopy, keeping a copy of the
-// newest visible one (trailer is zero if there is none), and returns the entry before that
-// key.
+// keepNewest moves backward over the entries of the key in keyCopy, keeps a copy of the
+// newest visible one, and returns the entry before the key. If no entry is visible, trailer
+// is zero.
 func (c *cursor) keepNewest(kv *base.KV) *base.KV {
 	c.trailer = 0
 	for steps := 0; kv != nil && bytes.Equal(kv.Key, c.keyCopy); steps++ {
 		switch {
-		case !c.sees(kv.Trailer) && !c.withOwn: // what comes before is newer still
+		case !c.sees(kv.Trailer) && !c.withOwn: // the entries before are newer still
 			return c.merged.SeekLT(c.keyCopy)
-		case !c.sees(kv.Trailer): // there may be own writes beyond it
+		case !c.sees(kv.Trailer): // there may be own writes before it
 		case steps > seekAfter:
 			if kv, ok := c.visible(c.merged.SeekGE(c.keyCopy, c.seek)); ok {
 				c.keep(kv)
@@ -165,7 +167,7 @@ func (c *cursor) keepNewest(kv *base.KV) *base.KV {
 	return kv
 }
 
-// keep makes a copy of the entry kv, which merged stands on.
+// keep copies the entry kv, which merged is at.
 func (c *cursor) keep(kv *base.KV) {
 	c.trailer, c.order = kv.Trailer, c.merged.Order()
 	if !c.keysOnly || kv.Trailer.Kind().Expires() {
@@ -173,7 +175,7 @@ func (c *cursor) keep(kv *base.KV) {
 	}
 }
 
-// end is ended, or failed if a source did.
+// end returns ended, or failed if a source failed.
 func (c *cursor) end() meaning {
 	if c.fail() != nil {
 		return failed
@@ -181,7 +183,7 @@ func (c *cursor) end() meaning {
 	return ended
 }
 
-// fail picks up an error of the sources.
+// fail returns the error of the sources, or nil, and stores and reports it.
 func (c *cursor) fail() error {
 	if err := c.merged.Err(); err != nil {
 		c.err = err

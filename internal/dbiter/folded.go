@@ -8,17 +8,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// A key that is merged often has many operands, until a flush makes them one. A
-// read merges them all; so that the next one need not, it leaves what they came
-// to, and later reads merge only what came on top. Without that, a counter that
-// four goroutines added to was read in up to 1.3 s, the next time as well.
+// A key that is merged often has many operands until a flush combines them. A read has to
+// merge them all. It stores the result, so that later reads merge only the operands that
+// came since. Without that, reads of a counter to which four goroutines added took up to
+// 1.3 s, each time.
 
-// DefaultFoldFrom is how many operands a read has to merge before it leaves what they
-// came to: fewer are merged in the time that it takes to look.
+// DefaultFoldFrom is how many operands a read has to merge before it stores the result:
+// fewer are merged in the time that a lookup takes.
 const DefaultFoldFrom = 64
 
-// foldedKeys is how many keys are known at a time, and foldedMax how large a key
-// and its value may be: together what all may take is half a megabyte.
+// foldedKeys is how many results are stored at most, and foldedMax is the largest key and
+// value in bytes: all results together take at most half a megabyte.
 const (
 	foldedKeys = 128
 	foldedMax  = 4 << 10
@@ -30,31 +30,34 @@ type foldKey struct {
 	key   string
 }
 
-// fold is what a key was at a sequence, made of a value that does not expire, or
-// of nothing, and of operands. It is immutable. What a key was at a sequence never
-// changes, for commits and loads get later ones. But a flush or a compaction makes
-// one operand of several, older and newer ones. So folded is of use to a read as
-// long as all newer operands are in memtables, where each is what was written. And
-// filters do change what keys were: it is of use where none did in between. So does
-// time: what the operands lay on may have expired, and be gone from the tables. Then
-// folded is not for reads at an earlier time, whose tables still have it.
+// fold is the value of a key at a sequence: the result of merging operands onto nothing or
+// onto a value that does not expire. It is immutable.
+//
+// The value of a key at a sequence never changes, since commits and loads get later
+// sequences. But a read can use it only under these conditions:
+//
+//   - All newer operands are in memtables, where each is what was written. A flush or a
+//     compaction may combine several operands, older and newer than the fold, into one.
+//   - No compaction filter has changed keys in between.
+//   - The read is not at an earlier time. A value below the operands may have expired by the
+//     time of the fold; for the earlier read it still counts.
 type fold struct {
 	seq      base.SeqNum
-	filters  uint64 // see state
-	time     uint64 // by which values were expired
+	filters  uint64 // that of the state; see readstate.State
+	time     uint64 // at which expired values were left out
 	value    []byte
-	operands int // it was made of
+	operands int // how many the value was made of
 }
 
-// Folded are the keys with many operands that were read last, more or less.
+// Folded stores the values of keys with many operands: about those that were read last.
 type Folded struct {
 	mu sync.Mutex
 	at map[foldKey]*fold // guarded by mu
 }
 
-// get returns the newest that is known of a key, if that is of use to a read of s at a
-// time that sees an operand of sequence newest, and none that is newer. That s is older
-// than what the read might see is no rarity: then what is known may be newer.
+// get returns the stored value of a key if a read of s at a time can use it; otherwise nil.
+// newest is the sequence of the newest operand that the read sees. The stored value may be
+// newer than that: reads of older states are common.
 func (c *Folded) get(s *readstate.State, time uint64, space uint32, key []byte, newest base.SeqNum) *fold {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +68,7 @@ func (c *Folded) get(s *readstate.State, time uint64, space uint32, key []byte, 
 	return f
 }
 
-// put notes what a key was, unless something newer is known.
+// put stores the value of a key, unless a newer one is stored.
 func (c *Folded) put(space uint32, key []byte, f fold) {
 	if len(key)+len(f.value) > foldedMax {
 		return

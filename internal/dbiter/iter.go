@@ -12,39 +12,38 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// Iter shows the live keys of one sequence in order, each once, with its
-// value: the single iterator under every kind of scan. One goroutine uses it.
+// Iter shows the live keys of one sequence in order, each once, with its value. It is the
+// single iterator under every kind of scan, and is for one goroutine.
 //
-// Forward, merged stands on the entry that is shown, and Key and Value are
-// views into it. Backward, the newest visible version of a key comes last, so
-// merged stands on the entry before the key that is shown, and key and value
-// are copies. So they are where the value was merged from several entries; then
-// merged stands behind the key.
+// Forward, merged is at the entry that is shown, and Key and Value are views into it.
+// Backward, the newest visible version of a key comes last, so merged is at the entry
+// before the key that is shown, and key and value are copies. They are also copies if the
+// value was merged from several entries; then merged is past the key.
 type Iter struct {
-	shard int // in which the state is kept
+	shard int // the shard in which the state is pinned
 	pin   pins.Pin
 
 	cursor
 	tracking
 
 	forward bool
-	isCopy  bool // what is shown is a copy: keyCopy, trailer and value
+	isCopy  bool // keyCopy, trailer and value hold the entry that is shown
 	valid   bool
 
 	fold    compaction.OperandMerger
-	folded  int    // operands of the key shown
-	fetched []byte // buffer for values out of value files
+	folded  int    // number of operands that the value shown was merged from
+	fetched []byte // buffer for values read from value files
 }
 
-// keepFetched is the largest buffer for values that a closed iterator keeps for
+// keepFetched is the largest buffer for values, in bytes, that a closed iterator keeps for
 // the next one.
 const keepFetched = 256 << 10
 
 var iterPool = sync.Pool{New: func() any { return new(Iter) }}
 
-// New opens an iterator on a state of a keyspace, which is kept in a shard, at a
-// moment. The iterator lets it go. The writes of an open transaction lie on top, if own
-// is not nil.
+// New opens an iterator at a moment on a state of a keyspace. The caller has pinned the
+// state in a shard, and Close releases it. If own is not nil, the writes of that open
+// transaction are on top.
 func New(env *Env, k Keyspace, s *readstate.State, shard int, o Options, at readstate.Point, own *writeset.Set) *Iter {
 	it := iterPool.Get().(*Iter)
 	it.env, it.k, it.s, it.shard, it.keysOnly, it.bulk = env, k, s, shard, o.KeysOnly, o.Bulk
@@ -55,14 +54,14 @@ func New(env *Env, k Keyspace, s *readstate.State, shard int, o Options, at read
 	it.hold = nil
 	it.cur, it.valid, it.err, it.forward, it.isCopy = nil, false, nil, true, false
 	it.keyCopy = it.keyCopy[:0]
-	if it.keyCopy == nil { // the iterator is new; a key of no bytes is not nil, nor is such a value
+	if it.keyCopy == nil { // the iterator is new; an empty key must not be nil, nor an empty value
 		it.keyCopy, it.value = []byte{}, []byte{}
 	}
 	env.Pins.AddIter(&it.pin, s, len(it.children), cap(it.fetched), o.Own, o.Site)
 	return it
 }
 
-// ready reports whether a positioning call may go on.
+// ready prepares a positioning call and reports whether it may proceed.
 func (it *Iter) ready() bool {
 	it.valid = false
 	switch {
@@ -146,13 +145,14 @@ func (it *Iter) SeekLE(key []byte) bool {
 	return it.SeekLT(append(it.own(key), 0)) // there is no key between
 }
 
-// Options are those that the iterator was opened with. They are valid until Close.
+// Options returns the options that the iterator was opened with. They are valid until
+// Close.
 func (it *Iter) Options() Options {
 	return Options{Lower: it.lower, Upper: it.upper, KeysOnly: it.keysOnly, Bulk: it.bulk, Site: it.pin.Site()}
 }
 
-// Next moves to the following key; on an iterator that was never positioned
-// it is First.
+// Next moves to the following key. On an iterator that was never positioned it acts as
+// First.
 func (it *Iter) Next() bool {
 	if !it.valid || it.tracked {
 		return it.nextSlow()
@@ -162,8 +162,8 @@ func (it *Iter) Next() bool {
 	}
 	switch {
 	case !it.forward:
-		// Not a step: going back, a memtable shows one version of a key, and
-		// would step to what that lies on.
+		// A seek, not a step: going backward, a memtable shows one version of each key, and
+		// a step would stop at an older version of the same key.
 		return it.showAfter(it.merged.SeekGE(it.keyCopy, 0))
 	case it.isCopy:
 		return it.showAfter(it.next)
@@ -172,8 +172,8 @@ func (it *Iter) Next() bool {
 	return it.showAfter(it.merged.Next())
 }
 
-// nextSlow is Next where nothing is shown, or moves are tracked: after the end
-// it stays there, before the beginning it turns around.
+// nextSlow is Next where no key is shown, or moves are tracked. After the end it stays
+// there; before the beginning it turns around.
 func (it *Iter) nextSlow() bool {
 	if it.valid {
 		return it.ahead(it.Key(), it.Next)
@@ -187,8 +187,8 @@ func (it *Iter) nextSlow() bool {
 	return it.First()
 }
 
-// Prev moves to the key before; on an iterator that was never positioned it
-// is Last.
+// Prev moves to the preceding key. On an iterator that was never positioned it acts as
+// Last.
 func (it *Iter) Prev() bool {
 	if !it.valid || it.tracked {
 		return it.prevSlow()
@@ -221,8 +221,8 @@ func (it *Iter) prevSlow() bool {
 // Valid reports whether a key is shown.
 func (it *Iter) Valid() bool { return it.valid }
 
-// Key is the key shown, valid until the next positioning call; nil when there
-// is none.
+// Key returns the key shown, valid until the next positioning call, or nil if there is
+// none.
 func (it *Iter) Key() []byte {
 	switch {
 	case !it.valid:
@@ -233,17 +233,17 @@ func (it *Iter) Key() []byte {
 	return it.cur.Key
 }
 
-// Err is what ended the walk early, or nil.
+// Err returns the error that ended the iteration early, or nil.
 func (it *Iter) Err() error { return it.err }
 
-// Close gives back what the iterator pins. The iterator must not be used
-// again; closing it twice is a mistake that is answered with ErrClosed.
+// Close releases what the iterator pins. The iterator must not be used again; a second
+// Close returns ErrClosed.
 func (it *Iter) Close() error {
 	if it.env == nil {
 		return base.ErrClosed
 	}
 	err := it.err
-	it.tracked = false // as it is too when a tracked move panicked
+	it.tracked = false // it is false already if a tracked move panicked
 	if werr := it.walk.Close(); err == nil {
 		err = werr
 	}

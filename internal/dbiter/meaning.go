@@ -2,23 +2,24 @@ package dbiter
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// meaning is what an entry says of its key, or why there is none.
+// meaning is what an entry means for its key, or why there is no entry.
 type meaning uint8
 
 const (
-	deleted meaning = iota // there is no value
-	expired                // its time is over
-	covered                // a range tombstone deletes it
-	shown                  // there is a value
-	operand                // there is one, to be merged
-	ended                  // there is no such entry
-	failed                 // err says why it cannot be told
+	deleted meaning = iota // a point tombstone
+	expired                // a value whose expiry has passed
+	covered                // a range tombstone deletes the entry
+	shown                  // a value
+	operand                // a merge operand
+	ended                  // no such entry
+	failed                 // unknown; err has the reason
 )
 
-// dead reports whether an entry says that its key is not there.
+// dead reports whether m means that the key has no value.
 func (m meaning) dead() bool { return m <= covered }
 
-// judge says what kv means, an entry that the cursor sees; order is that of its source.
+// judge returns the meaning of kv, an entry that the cursor sees; order is that of its
+// source.
 func (c *cursor) judge(kv *base.KV, order int) meaning {
 	if len(c.ranges) > 0 {
 		switch isCovered := c.covered(kv, order); {

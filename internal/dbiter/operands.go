@@ -6,10 +6,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// How an Iter makes one value of operands and what they lie on.
+// This file holds how an Iter merges operands and the value below them.
 
-// showMerged shows the key of cur, an operand, with a value made of the entries
-// from there on, and leaves merged behind what it took.
+// showMerged shows the key of cur, an operand, with a value merged from that entry and the
+// older ones of the key. It leaves merged past the entries it used.
 func (it *Iter) showMerged() bool {
 	it.keyCopy = append(it.keyCopy[:0], it.cur.Key...)
 	it.next, it.cur, it.isCopy, it.valid = it.cur, nil, true, false
@@ -17,7 +17,7 @@ func (it *Iter) showMerged() bool {
 	return it.valid
 }
 
-// mergeBack makes the value of the key in keyCopy, and leaves merged before the key.
+// mergeBack merges the value of the key in keyCopy, and leaves merged before the key.
 func (it *Iter) mergeBack() bool {
 	switch it.cursor.newest() {
 	case operand:
@@ -34,9 +34,9 @@ func (it *Iter) mergeBack() bool {
 	return it.fail() == nil
 }
 
-// merge makes a copy of what the operand next and the entries of its key behind it stand
-// for. The key is in keyCopy. It leaves next where it stopped, which may still be an entry
-// of the key.
+// merge stores a copy of the value that the operand next and the older entries of its key
+// make. The key is in keyCopy. It leaves next at the entry where it stopped, which may
+// still be one of the key.
 func (it *Iter) merge() bool {
 	it.trailer, it.folded = base.MakeTrailer(it.next.Trailer.Seq(), base.KindPut), 0
 	if it.keysOnly {
@@ -68,15 +68,16 @@ func (it *Iter) merge() bool {
 	return it.finish(under, true, 0, lasts)
 }
 
-// pushOperands takes the operands from next on into fold, up to the first one that is part
-// of what is known of the key, or to an entry that is none, and says what that means. What
-// is known is looked up when there are many: short lists pay nothing.
+// pushOperands adds the operands from next on to fold. It stops at the first operand that
+// is part of the stored value of the key, or at an entry that is no operand, and returns
+// the stored value, if it found one, and the meaning of the entry. It looks for a stored
+// value only when there are many operands: short lists pay nothing.
 func (it *Iter) pushOperands() (known *fold, what meaning) {
 	f := &it.fold
 	for what = operand; what == operand; {
 		if known == nil && f.Len() == it.env.FoldFrom && !it.withOwn {
 			known = it.env.Folded.get(it.s, it.time, it.k.ID(), it.keyCopy, it.trailer.Seq())
-			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it has some of those taken: once more
+			if known != nil && f.Len() > 0 && known.seq >= f.Oldest() { // it includes some of those added: start again
 				f.Reset(it.k.Merger())
 				what = it.cursor.newest()
 				continue
@@ -91,9 +92,9 @@ func (it *Iter) pushOperands() (known *fold, what meaning) {
 	return nil, what
 }
 
-// finish makes the value of the key in keyCopy: the operands in fold on what they lie
-// on, which was made of so many operands itself. If the value lasts, it is noted for
-// later reads.
+// finish makes the value of the key in keyCopy by applying the operands in fold to under,
+// which itself was made of the given number of operands. If the value lasts, finish stores
+// it for later reads.
 func (it *Iter) finish(under []byte, exists bool, operands int, lasts bool) bool {
 	f := &it.fold
 	value := under

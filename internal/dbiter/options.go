@@ -10,8 +10,8 @@ import (
 type Options struct {
 	Lower, Upper []byte // Lower <= key < Upper; nil = unbounded
 	KeysOnly     bool
-	Bulk         bool // a long scan: what it reads does not displace hot pages
-	Own          bool // made for the length of a call: the program cannot leak it
+	Bulk         bool // a long scan: the pages that it reads do not displace hot pages
+	Own          bool // opened and closed within one call: the program cannot leak it
 	// Site is where the program opened it; the zero value is the caller of the
 	// caller of NewIter.
 	Site pins.CallSite

@@ -9,15 +9,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// Range tombstones under an iterator. An entry is gone if a tombstone that the
-// iterator sees, of the same source or of a newer one, holds its key and is
-// newer. Tombstones of older sources are older (I6).
+// This file holds the range tombstones under an iterator. An entry is deleted if a
+// tombstone that the iterator sees, of the same source or of a newer one, holds its key and
+// is newer. Tombstones of older sources are older (I6).
 //
-// If nothing that the entry's source has within the tombstone's fragment can be
-// newer than the tombstone, the whole source jumps over the fragment. That is
-// so for every source older than that of the tombstone; for the tombstone's own
-// memtable while the fragment is clean, and for its own table when the table's
-// newest entry is older.
+// If every entry that a source has within a tombstone's fragment is older than the
+// tombstone, the whole source jumps over the fragment. That holds for every source older
+// than that of the tombstone; for the tombstone's own memtable while the fragment is clean;
+// and for its own table if the table's newest entry is older.
 
 // rangeSource is the range tombstones of one child of an iterator.
 type rangeSource struct {
@@ -25,10 +24,10 @@ type rangeSource struct {
 	view  memtable.Ranges
 	run   *readstate.Run // instead of view
 	own   bool           // of the open transaction
-	timed bool           // hints of which some are about keys that expired
+	timed bool           // they are hints, of which some are about expired keys
 
-	// The last answer: no fragment holds a key from gapLo on and before gapHi;
-	// or, if frag is set, that fragment does.
+	// The last answer: if frag is set, that fragment holds the key; if gap is set, no
+	// fragment holds a key in [gapLo, gapHi).
 	frag         *rangedel.Fragment
 	clean        bool
 	gapLo, gapHi []byte
@@ -37,11 +36,11 @@ type rangeSource struct {
 	room         memtable.RangeRoom
 }
 
-// hit is what covered found out about the entry it was asked about.
+// hit is what covered found about the last entry that it was called for.
 type hit struct {
 	frag *rangedel.Fragment
 	jump bool // the entry's source has nothing newer in the fragment
-	// timed says that the fragment is a hint about keys of which some expired.
+	// timed means that the fragment is a hint about keys of which some are expired.
 	timed bool
 }
 
@@ -56,7 +55,7 @@ func (c *cursor) covered(kv *base.KV, order int) bool {
 		f, err := r.find(kv.Key)
 		if err != nil {
 			c.err, c.hit = err, hit{}
-			return true // the caller looks at err
+			return true // the caller checks err
 		}
 		if f == nil {
 			continue
@@ -75,8 +74,8 @@ func (c *cursor) covered(kv *base.KV, order int) bool {
 	return false
 }
 
-// mayJump reports whether the source's own entries in the fragment found last
-// are all older than c.
+// mayJump reports whether all of the source's own entries in the fragment found last are
+// older than c.
 func (r *rangeSource) mayJump(c base.SeqNum) bool {
 	if r.run != nil {
 		t := r.run.Find(r.frag.Lo)
@@ -85,8 +84,7 @@ func (r *rangeSource) mayJump(c base.SeqNum) bool {
 	return !r.own && r.clean && c == r.frag.Seqs[0]
 }
 
-// jump takes the source of the entry that was covered to the end of the
-// fragment.
+// jump moves the source of the covered entry to the end of the fragment.
 func (c *cursor) jump() (*base.KV, bool) {
 	if !c.hit.jump {
 		return nil, false
@@ -97,7 +95,7 @@ func (c *cursor) jump() (*base.KV, bool) {
 	return c.merged.SkipTop(c.hit.frag.Hi), true
 }
 
-// jumpBack takes it to before the fragment.
+// jumpBack moves that source to before the fragment.
 func (c *cursor) jumpBack() (*base.KV, bool) {
 	if !c.hit.jump {
 		return nil, false
@@ -122,7 +120,7 @@ func (r *rangeSource) find(key []byte) (*rangedel.Fragment, error) {
 	return r.frag, nil
 }
 
-// note remembers an answer: f is the first fragment that ends after key.
+// note stores an answer: f is the first fragment that ends after key.
 func (r *rangeSource) note(key []byte, f *rangedel.Fragment, clean bool) {
 	if f != nil && f.Contains(key) {
 		r.frag, r.clean = f, clean
@@ -135,7 +133,7 @@ func (r *rangeSource) note(key []byte, f *rangedel.Fragment, clean bool) {
 	}
 }
 
-// findInRun looks in the table that may hold key.
+// findInRun looks for the fragment in the table that may hold key.
 func (r *rangeSource) findInRun(key []byte) (*rangedel.Fragment, error) {
 	t := r.run.Find(key)
 	if t == nil || t.Meta.Ranges == 0 {

@@ -2,23 +2,23 @@ package dbiter
 
 import "github.com/seerdb-go/seerdb/internal/base"
 
-// What a move shows: the cursor goes to the next live key, one way, and the Iter shows what
-// it comes to.
+// This file holds what a move shows: the cursor finds the next live key in one direction,
+// and the Iter shows it.
 
-// show finds the first visible key from kv on.
+// show shows the first live key from kv on.
 func (it *Iter) show(kv *base.KV) bool {
 	it.forward = true
 	return it.scan(kv, false)
 }
 
-// showAfter is show, leaving out what remains of the key in keyCopy.
+// showAfter is like show, but skips what remains of the key in keyCopy.
 func (it *Iter) showAfter(kv *base.KV) bool {
 	it.forward, it.isCopy = true, false
 	return it.scan(kv, true)
 }
 
-// scan shows the first live key from kv on. While skipping, versions of the key in keyCopy
-// are passed over.
+// scan shows the first live key from kv on. If skipping, it passes over versions of the key
+// in keyCopy.
 func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 	what := it.cursor.nextLive(kv, skipping)
 	if it.longRun() {
@@ -38,8 +38,8 @@ func (it *Iter) scan(kv *base.KV, skipping bool) bool {
 	return false
 }
 
-// showBack shows the last live key from kv, the oldest version of some key, on backward,
-// and leaves merged before that key.
+// showBack shows the last live key before or at kv, the oldest version of some key, and
+// leaves merged before the key shown.
 func (it *Iter) showBack(kv *base.KV) bool {
 	it.forward, it.cur, it.valid, it.isCopy = false, nil, false, true
 	before, what := it.cursor.prevLive(kv)
@@ -55,7 +55,7 @@ func (it *Iter) showBack(kv *base.KV) bool {
 	return it.valid
 }
 
-// broken ends the walk.
+// broken ends the iteration with err.
 func (it *Iter) broken(err error) {
 	it.err, it.cur, it.valid = err, nil, false
 }

@@ -11,37 +11,38 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// What a cursor reads: entries of which sources, at which moment and within which bounds.
+// This file holds what a cursor reads: which sources, at which moment and within which
+// bounds.
 
-// Env is what the iterators of a database share.
+// Env is what all iterators of a database share.
 type Env struct {
 	Store    *readstate.Store
 	Pins     *pins.List
 	Folded   *Folded
-	DeadMin  int // dead keys in a row for which an iterator leaves a hint
-	FoldFrom int // operands of a key from which on what they come to is noted
-	// Share makes the half of a memtable that keyspaces share, if that is active and no
-	// commit is in the way.
+	DeadMin  int // how many dead keys in a row make an iterator leave a hint
+	FoldFrom int // how many operands of a key make an iterator store their result
+	// Share creates the part of a memtable that keyspaces share, if the memtable is active
+	// and no commit is in the way.
 	Share func(*generation.Generation) bool
 }
 
-// Keyspace is a keyspace as its iterators know it.
+// Keyspace is what iterators need of a keyspace.
 type Keyspace interface {
 	ID() uint32
 	Merger() base.Merger // or nil
 	Describe() string    // for messages
 }
 
-// moment is what an iterator sees: entries up to a sequence and its own transaction's,
-// but for what has expired by a time.
+// moment is what an iterator sees: entries up to a sequence, and those of its own
+// transaction, except values that had expired by a time.
 type moment struct {
 	seq  base.SeqNum
-	top  base.Trailer // what to seek a key's newest entry of that sequence with
-	seek base.Trailer // what to seek its newest entry of all with
+	top  base.Trailer // trailer to seek a key's newest entry up to seq with
+	seek base.Trailer // trailer to seek a key's newest entry with, own writes included
 	time uint64
 }
 
-// limits are what an iterator was asked for.
+// limits are the bounds and modes of an iterator.
 type limits struct {
 	lower    []byte
 	upper    []byte
@@ -50,11 +51,11 @@ type limits struct {
 	bulk     bool
 }
 
-// sources are what an iterator reads, newest first, and merged into one order.
+// sources are what an iterator reads, newest first, and their merged order.
 type sources struct {
 	k        Keyspace
 	s        *readstate.State
-	hold     *readstate.Hold // of the snapshot, while the iterator is being made
+	hold     *readstate.Hold // of the snapshot, while the iterator is being opened
 	merged   merge.Iter
 	children []base.Iterator
 	mems     memtable.Iters
@@ -62,7 +63,7 @@ type sources struct {
 	refs     writeset.Iter     // the writes of an open transaction
 	withOwn  bool              // there are such writes
 	ranges   []rangeSource     // range tombstones, newest first; nearly always none
-	views    []memtable.Ranges // those of the memtables, fixed together with the sequence
+	views    []memtable.Ranges // range tombstones of the memtables, fixed together with the sequence
 	hit      hit               // what covered found
 }
 
@@ -80,7 +81,7 @@ func (c *cursor) setBounds(o Options) {
 	}
 }
 
-// addChildren lists the sources from newest to oldest.
+// addChildren adds the sources from newest to oldest.
 func (c *cursor) addChildren(own *writeset.Set, o sstable.IterOptions) {
 	ls := c.s.Levels(c.k.ID())
 	nr := 0
@@ -111,8 +112,8 @@ func (c *cursor) addChildren(own *writeset.Set, o sstable.IterOptions) {
 	c.merged.Init(c.children)
 }
 
-// fix fixes the sequence, the time, and the range tombstones of the generations
-// that go with it: see rangedel.Set.View.
+// fix fixes the sequence, the time, and the range tombstones of the generations that belong
+// to the sequence: see rangedel.Set.View.
 func (c *cursor) fix(at readstate.Point) {
 	c.seq, c.time = at.Seq, at.Time
 	for {
@@ -142,7 +143,7 @@ func (c *cursor) viewsCurrent() bool {
 	return true
 }
 
-// addOwn lists what an open transaction wrote.
+// addOwn adds the writes of an open transaction.
 func (c *cursor) addOwn(own *writeset.Set) {
 	view := own.View(c.k.ID())
 	if view == nil && !own.Writes() {
@@ -156,12 +157,12 @@ func (c *cursor) addOwn(own *writeset.Set) {
 	c.children = append(c.children, &c.refs)
 }
 
-// addMems lists the memtables.
+// addMems adds the memtables.
 func (c *cursor) addMems() {
 	c.mems.Reset(c.k.ID(), 1+len(c.s.Imm))
 	for i := range 1 + len(c.s.Imm) {
 		m := c.s.Generation(i).Mem
-		c.addHints(m) // also of an empty one: they are about what is under it
+		c.addHints(m) // also of an empty memtable: hints are about what is below it
 		if child := c.mems.Add(m, c.seq); child != nil {
 			c.addRanges(c.views[i], false)
 			c.children = append(c.children, child)
@@ -169,19 +170,20 @@ func (c *cursor) addMems() {
 	}
 }
 
-// addHints lists what is known to be dead in a generation and in all that is
-// older, as range tombstones of the next child. What is dead to others may be
-// there for a snapshot that keeps a state of its own: a filter took it away.
+// addHints adds the hints of a generation as range tombstones of the next child: they hold
+// keys that are dead in the generation and everything older. A snapshot that keeps a state
+// of its own gets none, since a compaction filter may have removed keys that the snapshot
+// still sees.
 func (c *cursor) addHints(m *memtable.Memtable) {
 	dead, expired := m.Hints(c.k.ID()), m.ExpiredHints(c.k.ID(), c.time)
-	if c.hold != nil && c.hold.Apart() { // after the hints: a state is kept before it is replaced
+	if c.hold != nil && c.hold.Apart() { // checked after the hints are read: a state is kept before it is replaced
 		return
 	}
 	c.addRanges(dead, false)
 	c.addRanges(expired, true)
 }
 
-// addRanges lists range tombstones, if there are any, as those of the next child.
+// addRanges adds range tombstones, if there are any, as those of the next child.
 func (c *cursor) addRanges(r memtable.Ranges, timed bool) {
 	if !r.None() {
 		c.ranges = append(c.ranges, rangeSource{order: len(c.children), view: r, timed: timed})
@@ -194,15 +196,15 @@ func (c *cursor) sees(t base.Trailer) bool {
 	return t <= c.top || t >= base.MakeTrailer(writeset.FirstSeq, 0)
 }
 
-// own copies the target of a seek: it may be what Key or Value returned, a
-// view that the first source to move overwrites before the next one looks.
+// own copies the target of a seek. The target may be what Key or Value returned: a view
+// that the first source to move overwrites before the next source reads it.
 func (c *cursor) own(key []byte) []byte {
 	c.target = copyKey(c.target, key)
 	return c.target
 }
 
-// copyKey copies a key into a buffer. The copy of an empty key is not nil, which
-// as an end of a range would mean that there is none.
+// copyKey copies a key into a buffer. The copy of an empty key is not nil, since nil would
+// mean no bound.
 func copyKey(buf, key []byte) []byte {
 	if buf = append(buf[:0], key...); buf == nil {
 		buf = []byte{}

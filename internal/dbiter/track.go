@@ -2,23 +2,23 @@ package dbiter
 
 import "github.com/seerdb-go/seerdb/internal/txn"
 
-// An iterator of a serializable transaction notes how far it went, so that
-// phantoms are noticed: package txn has the trail.
+// An iterator of a serializable transaction records the key ranges that it reads, so that
+// Commit notices phantoms: package txn checks them.
 
-// tracking is how far an iterator of a transaction went.
+// tracking is the key ranges that an iterator of a transaction has read.
 type tracking struct {
-	tracked bool          // moves are noted in walk
-	walk    txn.ReadRange // what was read
-	from    []byte        // where a tracked move began
+	tracked bool          // moves are recorded in walk
+	walk    txn.ReadRange // the ranges read
+	from    []byte        // start of a tracked move
 }
 
-// Track makes every move from now on enter a set.
+// Track makes every later move record the keys it reads in a set.
 func (it *Iter) Track(s *txn.ReadSet) {
 	it.walk.Start(s, it.k.ID())
 	it.tracked = true
 }
 
-// ahead makes a tracked move to the first key at or after from.
+// ahead makes a tracked forward move, to the first key at or after from.
 func (it *Iter) ahead(from []byte, move func() bool) bool {
 	it.from = append(it.from[:0], from...)
 	it.tracked = false
@@ -27,7 +27,8 @@ func (it *Iter) ahead(from []byte, move func() bool) bool {
 	return it.noted(ok, it.walk.Forward(it.from, it.Key(), ok, it.upper))
 }
 
-// back makes a tracked move to the last key before from, or at all.
+// back makes a tracked backward move, to the last key before from, or to the last key if
+// fromEnd.
 func (it *Iter) back(from []byte, fromEnd bool, move func() bool) bool {
 	it.from = copyKey(it.from, from)
 	if from = it.from; fromEnd {
@@ -39,7 +40,7 @@ func (it *Iter) back(from []byte, fromEnd bool, move func() bool) bool {
 	return it.noted(ok, it.walk.Backward(from, it.Key(), ok, it.lower))
 }
 
-// noted ends the walk if the trail could not be kept.
+// noted ends the iteration if the move could not be recorded.
 func (it *Iter) noted(ok bool, err error) bool {
 	if err != nil {
 		it.broken(err)

@@ -8,10 +8,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// What an Iter shows beside the key.
+// This file holds what an Iter shows besides the key.
 
-// Value is the value shown, valid until the next positioning call. A value
-// that cannot be read is nil, ends the walk, and Err says why.
+// Value returns the value shown, valid until the next positioning call. If the value cannot
+// be read, Value returns nil and ends the iteration, and Err returns the reason.
 func (it *Iter) Value() []byte {
 	if !it.valid || it.keysOnly {
 		return nil
@@ -52,8 +52,8 @@ func (it *Iter) AppendValue(dst []byte) ([]byte, error) {
 	return b, nil
 }
 
-// ValueLen is the length of the value shown, without reading one that lies apart; 0
-// where Value is nil.
+// ValueLen returns the length of the value shown, 0 where Value returns nil. It does not
+// read a value that is in a value file.
 func (it *Iter) ValueLen() int {
 	if !it.valid || it.keysOnly {
 		return 0
@@ -69,7 +69,7 @@ func (it *Iter) ValueLen() int {
 	return n
 }
 
-// stored is what stands for the value shown.
+// stored returns the stored form of the value shown.
 func (it *Iter) stored() (base.Kind, []byte) {
 	if it.isCopy {
 		return it.trailer.Kind(), it.value
@@ -82,21 +82,21 @@ func (it *Iter) inline() (base.Kind, []byte) {
 	return afterExpiry(it.stored())
 }
 
-// afterExpiry takes the expiry off what stands for a value.
+// afterExpiry strips the expiry from the stored form of a value.
 func afterExpiry(kind base.Kind, v []byte) (base.Kind, []byte) {
 	if kind.Expires() {
-		return kind.WithoutExpiry(), v[base.ExpirySize:] // classify has seen that it is there
+		return kind.WithoutExpiry(), v[base.ExpirySize:] // judge has checked that it is there
 	}
 	return kind, v
 }
 
-// unreadable ends the walk at a value.
+// unreadable ends the iteration at a value that cannot be read.
 func (it *Iter) unreadable(err error) {
 	it.env.Store.Damaged(err)
 	it.err, it.valid = err, false
 }
 
-// plain is the value that an entry stands for. It is valid until the next call.
+// plain returns the value that an entry stands for, valid until the next call.
 func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	kind, v = afterExpiry(kind, v)
 	if kind == base.KindPut {
@@ -110,20 +110,20 @@ func (it *Iter) plain(kind base.Kind, key, v []byte) ([]byte, error) {
 	return b, err
 }
 
-// Expiry is the time at which the key shown is gone, or 0 if it has none. One
-// that was merged has none: the time only takes away what its operands lie on.
+// Expiry returns the time at which the key shown expires, 0 for none. A merged value has
+// none: when the value below its operands expires, only that value disappears.
 func (it *Iter) Expiry() uint64 {
 	if !it.valid {
 		return 0
 	}
 	if kind, v := it.stored(); kind.Expires() {
-		return binary.LittleEndian.Uint64(v) // classify has seen it
+		return binary.LittleEndian.Uint64(v) // judge has checked it
 	}
 	return 0
 }
 
-// TakeValue appends the value of a key, and closes the iterator, though the
-// merge operator may panic. It returns how many operands it was made of.
+// TakeValue appends the value of a key, returns how many operands it was merged from, and
+// closes the iterator, even if the merge operator panics.
 func (it *Iter) TakeValue(dst, key []byte) (res []byte, operands int, err error) {
 	defer func() {
 		if cerr := it.Close(); cerr != nil {
