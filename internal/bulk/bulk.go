@@ -1,10 +1,9 @@
-// Package bulk loads rows past the log and the memtables. Rows in order go through
-// compaction.Run straight to tables; rows in no order are sorted first, on disk if need be.
+// Package bulk loads rows past the log and the memtables. Rows in key order go through
+// compaction.Run straight to tables; other rows are sorted first, on disk if need be.
 //
-// The tables are written with sequence 0 in every entry, since it is not known yet
-// what sequence the load will have. It is decided when the tables take their
-// place (jobs.Load), and stands in the manifest (manifest.FileMeta.OneSeq):
-// readers show it.
+// The tables have sequence 0 in every entry, since the sequence of the load is not known
+// yet. It is assigned when the tables are installed (jobs.Load), and recorded in the
+// manifest (manifest.FileMeta.OneSeq), from where readers take it.
 package bulk
 
 import (
@@ -33,7 +32,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/work"
 )
 
-// Env is what loads work on and with.
+// Env is what loads need of the database.
 type Env struct {
 	FS           *filecache.FS   // the directory
 	IO           *vfs.CountingFS // under FS
@@ -51,12 +50,12 @@ type Env struct {
 	Latch        *poison.Latch
 }
 
-// Options say how rows are loaded.
+// Options configure a load.
 type Options struct {
 	Unsorted bool
-	// Expires says when a row is gone, as Now tells the time; 0 is never. It is
-	// called once for each row, in the goroutine that called Load, while the
-	// sequence is at the row. nil: no row expires.
+	// Expires returns when a row expires, in the unit of clock.Clock.Now; 0 is never. It is
+	// called once for each row, in the goroutine that called Load, while the sequence is at
+	// the row. nil: no row expires.
 	Expires  func(key, value []byte) uint64
 	Progress func(Progress) // or nil
 }
@@ -79,7 +78,7 @@ type Stats struct {
 	Seq          uint64
 }
 
-// load is one load on its way.
+// load is a load in progress.
 type load struct {
 	e     *Env
 	k     *keyspace.Keyspace
@@ -87,15 +86,15 @@ type load struct {
 	ctx   context.Context // ends with the caller's, and when the database closes
 	stats Stats
 
-	behind   []byte // scratch: the value of a row behind its expiry
+	behind   []byte // scratch: the expiry of a row, followed by its value
 	progress Progress
 	told     uint64 // progress.Bytes when Progress was called last
 }
 
-// progressBytes is how much is loaded between two calls of Progress.
+// progressBytes is how many bytes are loaded between two calls of Progress.
 const progressBytes = 1 << 20
 
-// Load adds rows to a keyspace, all at once and newer than everything before.
+// Load adds rows to a keyspace, all in one commit and newer than everything before.
 func (e *Env) Load(ctx context.Context, k *keyspace.Keyspace, rows iter.Seq2[[]byte, []byte], o Options) (Stats, error) {
 	if err := k.Usable(); err != nil {
 		return Stats{}, err
@@ -133,10 +132,10 @@ func (e *Env) Load(ctx context.Context, k *keyspace.Keyspace, rows iter.Seq2[[]b
 	return Stats{}, err
 }
 
-// sorted loads rows that come in order.
+// sorted loads rows that are in key order.
 func (l *load) sorted(rows iter.Seq2[[]byte, []byte]) error {
 	next, stop := iter.Pull2(func(yield func(key, value []byte) bool) {
-		defer l.e.Report.Callers.Enter(callback.CallingRows)() // it has a goroutine of its own
+		defer l.e.Report.Callers.Enter(callback.CallingRows)() // rows runs in a goroutine of its own
 		rows(yield)
 	})
 	defer stop()
@@ -194,17 +193,16 @@ func (l *load) unsorted(rows iter.Seq2[[]byte, []byte]) error {
 	return err
 }
 
-// sortMemory is the part of the budget that a load sorts in.
+// sortMemory returns the part of the memory budget in which a load sorts.
 func (e *Env) sortMemory() int64 { return min(max(e.MemoryBudget/8, 64<<10), 1<<30) }
 
-// SpillNum is what spilled files have added to their numbers, so that they are far
-// from those of the manifests, which also have temporary files. All are gone
-// after the next Open.
+// SpillNum is added to the numbers of spilled files, to keep them far from those of
+// manifests, which also have temporary files. The next Open removes all of them.
 const SpillNum = 1 << 40
 
-// newSpill is the identity of a spilled file. A load may make thousands, so their
-// numbers are reserved like those of all files: else they would push the logs of
-// commits beside the load beyond what is reserved.
+// newSpill returns the identity of a new spilled file. A load may make thousands, so it
+// reserves their numbers like those of all files: otherwise they would push the numbers of
+// logs that commits create beyond what is reserved.
 func (e *Env) newSpill() (base.Identity, error) {
 	if err := e.Versions.Reserve(); err != nil {
 		return base.Identity{}, err
@@ -214,8 +212,8 @@ func (e *Env) newSpill() (base.Identity, error) {
 	return id, nil
 }
 
-// openSpill returns a spilled file of which the cache of open files decides when it
-// is open: there may be more of them than descriptors.
+// openSpill returns a spilled file that the file cache opens and closes as needed: there
+// may be more of them than descriptors.
 func (e *Env) openSpill(name string) (extsort.File, error) {
 	return e.Files.File(func() (vfs.File, error) { return e.IO.Open(name) }), nil
 }
@@ -230,17 +228,17 @@ func checkRow(key, value []byte) error {
 	return nil
 }
 
-// row is a row on its way from the sequence to the tables. Its slices are valid
-// until the next one is asked for.
+// row is a row on its way from the sequence to the tables. Its slices are valid until the
+// next row is requested.
 type row struct {
 	key, value []byte
 	expiry     uint64 // 0: none
-	// behind is the value behind its expiry, as entries store it and as the sort
-	// carries it; nil where neither needs it.
+	// behind is the expiry followed by the value, as entries store it and as the sort
+	// carries it; nil if neither needs it.
 	behind []byte
 }
 
-// take checks a row that the sequence is at, and asks when it is gone.
+// take checks the current row of the sequence and asks when it expires.
 func (l *load) take(key, value []byte) (row, error) {
 	r := row{key: key, value: value}
 	if err := checkRow(key, value); err != nil || l.o.Expires == nil {
@@ -257,8 +255,8 @@ func (l *load) take(key, value []byte) (row, error) {
 	return r, nil
 }
 
-// sorts is what is sorted as the value of the row: in a load whose rows may
-// expire all values are behind their expiry.
+// sorts returns the form in which the row's value is sorted: if rows may expire, all values
+// follow their expiry.
 func (r *row) sorts() []byte {
 	if r.behind != nil {
 		return r.behind
@@ -266,7 +264,7 @@ func (r *row) sorts() []byte {
 	return r.value
 }
 
-// sortedRow is the row that was sorted as value.
+// sortedRow returns the row whose value was sorted as value.
 func (l *load) sortedRow(key, value []byte) (row, error) {
 	if l.o.Expires == nil {
 		return row{key: key, value: value}, nil
@@ -275,7 +273,7 @@ func (l *load) sortedRow(key, value []byte) (row, error) {
 	return row{key: key, value: rest, expiry: expiry, behind: value}, err
 }
 
-// entry is the row as tables have it.
+// entry returns the row as an entry of a table.
 func (r *row) entry() base.KV {
 	if r.expiry == 0 {
 		return base.KV{Key: r.key, Trailer: base.MakeTrailer(0, base.KindPut), Value: r.value}
@@ -299,7 +297,7 @@ func (l *load) tell() {
 	}
 }
 
-// write makes tables of rows that come in order, and installs them.
+// write makes tables of rows that are in key order, and installs them.
 func (l *load) write(next func() (row, bool, error)) error {
 	begin := time.Now()
 	res, err := l.run(&rowIter{l: l, next: next})
@@ -323,9 +321,9 @@ func (l *load) write(next func() (row, bool, error)) error {
 	return nil
 }
 
-// run writes tables, as flushes and compactions do. Where a table of the last
-// level begins ours end too, so that a later compaction takes few at a time;
-// but not tiny ones, for it is not known how much is to come.
+// run writes the tables. They end where a table of the last level begins, as those of
+// flushes and compactions do, so that a later compaction takes few at a time. But tiny
+// tables do not end there, since it is not known how much is to come.
 func (l *load) run(in *rowIter) (compaction.Result, error) {
 	e := l.e
 	s, shard := e.Store.Acquire()
@@ -337,8 +335,8 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	o := l.k.Options()
 	out := e.Jobs.Outputs(false)
 	out.Next(base.NumLevels-1, o.Codec, o.ValueThreshold)
-	// Rows come from the caller's code, and progress goes to it; it may panic. Run
-	// removes what it made when it fails, and is not asked then.
+	// The sequence of rows and Progress are the caller's code and may panic. Run removes
+	// its outputs if it fails, but not after a panic.
 	var made []func()
 	defer func() {
 		for _, abort := range made {
@@ -373,13 +371,13 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	return out.Finish(res, err)
 }
 
-// rowIter is rows as compaction.Run reads them: First, then Next until the end.
+// rowIter reads rows for compaction.Run: First, then Next until the end.
 type rowIter struct {
-	base.Iterator // nil: nothing else is called
+	base.Iterator // nil: no other method is called
 	l             *load
 	next          func() (r row, ok bool, err error)
 	kv            base.KV
-	last          []byte // the key before
+	last          []byte // the preceding key
 	err           error
 }
 

@@ -1,13 +1,13 @@
-// Package keyspace keeps the keyspaces of a database. Each is a tree of its own: its tables,
-// and what options say of them. All share the log, the sequence, the generations, the manifest,
-// the cache, the budget and the workers.
+// Package keyspace keeps the keyspaces of a database. Each keyspace is a tree of its own
+// with its own tables and options. All share the log, the sequence, the generations, the
+// manifest, the cache, the budget and the workers.
 //
-// Package memtable keeps them apart: ten thousand cost no more there than what was
-// written, and an idle one pins neither memory nor a log.
+// Package memtable separates the keyspaces within a memtable: ten thousand cost no more
+// there than their data, and an idle one pins neither memory nor a log.
 //
-// Creating and dropping are edits of the manifest. Numbers are not used twice,
-// so what generations, logs and running jobs still hold of a keyspace that was
-// dropped is recognised by its number and passed over.
+// Creating and dropping a keyspace are edits of the manifest. No number is used twice, so
+// generations, logs and running jobs recognise by its number what still belongs to a
+// dropped keyspace, and skip it.
 package keyspace
 
 import (
@@ -27,18 +27,18 @@ type Keyspace struct {
 	name string
 
 	newest  base.SeqNum             // guarded by the lock of commits; see Wrote
-	merger  string                  // the operator's name that the manifest has; guarded by the lock of the versions
+	merger  string                  // the operator's name in the manifest; guarded by the lock of the versions
 	dropped atomic.Bool             // stored by Remove
-	opts    atomic.Pointer[Options] // stored with the versions locked; nil: not opened by the program yet
+	opts    atomic.Pointer[Options] // stored with the versions locked; nil until the program opens it
 }
 
-// Name is the keyspace's name; that of the default one is empty.
+// Name returns the keyspace's name, which is empty for the default one.
 func (k *Keyspace) Name() string { return k.name }
 
-// ID is the keyspace's number, as operations of a batch carry it.
+// ID returns the keyspace's number, as operations of a batch carry it.
 func (k *Keyspace) ID() uint32 { return k.id }
 
-// TTL is for how long a Put lasts.
+// TTL returns how long a Put lasts, 0 for ever.
 func (k *Keyspace) TTL() time.Duration {
 	if o := k.opts.Load(); o != nil {
 		return o.TTL
@@ -46,7 +46,7 @@ func (k *Keyspace) TTL() time.Duration {
 	return 0
 }
 
-// Options are those that the program gave, or defaults.
+// Options returns the options that the program set, or defaults.
 func (k *Keyspace) Options() *Options {
 	if o := k.opts.Load(); o != nil {
 		return o
@@ -54,23 +54,23 @@ func (k *Keyspace) Options() *Options {
 	return k.set.root.opts.Load().withoutMerger()
 }
 
-// Merger is the merge operator, or nil.
+// Merger returns the merge operator, or nil.
 func (k *Keyspace) Merger() base.Merger { return k.Options().Merger }
 
 // Dropped reports whether the keyspace was dropped.
 func (k *Keyspace) Dropped() bool { return k.dropped.Load() }
 
-// Usable says why a keyspace cannot be used, or nil.
+// Usable returns nil, or an error if the keyspace was dropped.
 func (k *Keyspace) Usable() error {
 	if !k.Dropped() {
 		return nil
 	}
-	k.set.leaving.RLock() // what the same commit wrote shows from here on
+	k.set.leaving.RLock() // wait until all of the commit that dropped it is visible
 	defer k.set.leaving.RUnlock()
 	return fmt.Errorf("%w: %q was dropped", base.ErrNoKeyspace, k.name)
 }
 
-// Describe names the keyspace in a message.
+// Describe returns a name of the keyspace for messages.
 func (k *Keyspace) Describe() string {
 	if k.id == 0 {
 		return "the database"
@@ -78,14 +78,14 @@ func (k *Keyspace) Describe() string {
 	return fmt.Sprintf("keyspace %q", k.name)
 }
 
-// Wrote notes a commit that writes to the keyspace. The caller holds the lock of commits.
+// Wrote records a commit that writes to the keyspace. The caller holds the lock of commits.
 func (k *Keyspace) Wrote(seq base.SeqNum) { k.newest = seq }
 
-// Newest is the sequence of the newest commit since Open that wrote to the keyspace. That of
-// the default one is not known. The caller holds the lock of commits.
+// Newest returns the sequence of the newest commit since Open that wrote to the keyspace.
+// It is not known for the default keyspace. The caller holds the lock of commits.
 func (k *Keyspace) Newest() base.SeqNum { return k.newest }
 
-// Record is what the manifest says of the keyspace.
+// Record returns the manifest's entry for the keyspace.
 func (k *Keyspace) Record() manifest.Keyspace {
 	return manifest.Keyspace{ID: k.id, Name: k.name, Merger: k.merger}
 }

@@ -9,8 +9,8 @@ import (
 
 // This file holds how keyspaces are opened and created.
 
-// Ask checks the name of a keyspace and asks for that of its merge operator, which is the
-// program's code, so it runs without locks. Both go to Open.
+// Ask checks the name of a keyspace and asks the merge operator for its name. The operator
+// is the program's code, so callers hold no locks. The result is for Open.
 func (c Choice) Ask(name string) (asked Asked, err error) {
 	switch {
 	case name == "":
@@ -21,16 +21,15 @@ func (c Choice) Ask(name string) (asked Asked, err error) {
 	return Asked{name, c, nameOf(c.Merger)}, nil
 }
 
-// Asked is a choice for the keyspace with a name, whose merge operator was asked for its
-// name.
+// Asked is a Choice for a named keyspace, with the name of its merge operator.
 type Asked struct {
 	Name       string
 	choice     Choice
 	mergerName string
 }
 
-// Open opens a keyspace, or creates it unless create is false. The first call for one since
-// the database was opened decides its options.
+// Open opens a keyspace, creating it if it is missing and create is true. The first call
+// for a keyspace after the database was opened sets its options.
 func (s *Set) Open(a Asked, create bool) (*Keyspace, error) {
 	s.c.Versions.Lock()
 	defer s.c.Versions.Unlock()
@@ -58,20 +57,20 @@ func (s *Set) Open(a Asked, create bool) (*Keyspace, error) {
 	return s.create(a.Name, o)
 }
 
-// OpenRoot writes down the merge operator of the default keyspace.
+// OpenRoot records the merge operator of the default keyspace in the manifest.
 func (s *Set) OpenRoot() error {
 	s.c.Versions.Lock()
 	defer s.c.Versions.Unlock()
 	return s.open(s.root, *s.root.opts.Load())
 }
 
-// over returns o with what is chosen in its place, if that makes sense.
+// over returns o changed by the choice, or an error if the result is invalid.
 func (a *Asked) over(o *Options) (Options, error) {
 	r := a.choice.over(o, a.mergerName)
 	return r, r.validate()
 }
 
-// open gives a keyspace its options. The versions are locked.
+// open sets the options of a keyspace. The versions are locked.
 func (s *Set) open(k *Keyspace, o Options) error {
 	if err := k.checkMerger(&o); err != nil {
 		return err
@@ -115,15 +114,16 @@ func (s *Set) create(name string, o Options) (*Keyspace, error) {
 	return k, nil
 }
 
-// number hands out a number. Numbers are not used twice, those of transactions that were
-// rolled back included. The versions are locked, and there is a manifest.
+// number returns an unused number. No number is used twice, even if it was that of a
+// transaction that was rolled back. The versions are locked, and there is a manifest.
 func (s *Set) number() uint32 {
 	id := max(s.next, s.c.Versions.Manifest().State().NextKeyspace)
 	s.next = id + 1
 	return id
 }
 
-// edit makes an edit, durable now or later. The versions are locked.
+// edit appends an edit to the manifest, durably or to become durable later. The versions
+// are locked.
 func (s *Set) edit(edit *manifest.Edit, durable bool) error {
 	v := s.c.Versions
 	if err := v.Appendable(); err != nil {
@@ -135,8 +135,7 @@ func (s *Set) edit(edit *manifest.Edit, durable bool) error {
 	return v.AppendLater(edit)
 }
 
-// Tentative makes a keyspace under a number of its own, which the database does not have
-// until Add.
+// Tentative makes a keyspace with a new number. It is not part of the database until Add.
 func (s *Set) Tentative(a Asked) (*Keyspace, error) {
 	s.c.Versions.Lock()
 	defer s.c.Versions.Unlock()
@@ -155,7 +154,7 @@ func (s *Set) Tentative(a Asked) (*Keyspace, error) {
 	return k, nil
 }
 
-// Reopen checks what is asked of a tentative keyspace.
+// Reopen checks a choice for a tentative keyspace and applies it.
 func (s *Set) Reopen(k *Keyspace, a Asked) error {
 	s.c.Versions.Lock()
 	defer s.c.Versions.Unlock()

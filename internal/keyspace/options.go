@@ -9,20 +9,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compress"
 )
 
-// This file holds what may differ between keyspaces, and which call decides it.
+// This file holds the options of keyspaces, and which call sets them.
 
-// Options are what may differ between keyspaces.
+// Options are the options that may differ between keyspaces.
 type Options struct {
 	ValueThreshold int // 0 = never
 	Codec          compress.Codec
-	TTL            time.Duration     // of what is put without one; 0 = for ever
+	TTL            time.Duration     // of values put without one; 0 = for ever
 	Merger         base.Merger       // nil: operands are neither accepted nor combined
-	mergerName     string            // its name, which is asked for without locks; set with Merger, by Named or over
+	mergerName     string            // name of Merger, obtained without locks; set with Merger, by Named or over
 	Filter         compaction.Filter // nil: none
 }
 
-// Choice is what one call that opens a keyspace asks for. What is nil
-// or zero asks for nothing.
+// Choice is the options of one call that opens a keyspace. A field that is nil or zero asks
+// for nothing.
 type Choice struct {
 	ValueThreshold *int
 	Codec          *compress.Codec
@@ -31,7 +31,7 @@ type Choice struct {
 	Filter         compaction.Filter
 }
 
-// over returns o with what is chosen in its place.
+// over returns o changed by the fields that are set.
 func (c *Choice) over(o *Options, mergerName string) Options {
 	r := *o
 	if c.ValueThreshold != nil {
@@ -47,14 +47,14 @@ func (c *Choice) over(o *Options, mergerName string) Options {
 		r.Merger, r.mergerName = c.Merger, mergerName
 	}
 	if c.Filter != nil && r.Filter == nil {
-		r.Filter = c.Filter // functions cannot be compared: one that is there stays
+		r.Filter = c.Filter // functions cannot be compared: the first stays
 	}
 	return r
 }
 
-// agrees says whether a keyspace that is open with old may be opened again with
-// o. A merge operator may be given where there is none, as it may when the
-// database is opened anew; checkMerger says of which.
+// agrees returns an error if a keyspace that is open with old cannot be opened again with
+// o. A merge operator may be added if there is none, as when the database is opened anew;
+// checkMerger decides which.
 func (k *Keyspace) agrees(old, o *Options) error {
 	differs := func(option string, asked, is any) error {
 		return base.BadOption("%s is %v, and %s is open with %v; give the same, or leave it out", option, asked, k.Describe(), is)
@@ -72,7 +72,7 @@ func (k *Keyspace) agrees(old, o *Options) error {
 	return nil
 }
 
-// validate says what is wrong with the options.
+// validate returns an error if an option is invalid.
 func (o *Options) validate() error {
 	switch {
 	case !o.Codec.Valid():
@@ -83,16 +83,16 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// withoutMerger are the options that a keyspace has if it asks for none: what belongs to the
-// data of the default keyspace is not inherited.
+// withoutMerger returns the defaults of other keyspaces, given the options of the default
+// one: they do not inherit the merge operator, filter and TTL, which belong to its data.
 func (o *Options) withoutMerger() *Options {
 	c := *o
 	c.Merger, c.mergerName, c.Filter, c.TTL = nil, "", nil, 0
 	return &c
 }
 
-// checkMerger says whether a keyspace may be opened with a merge operator. The
-// versions are locked, or the caller is alone.
+// checkMerger returns an error if the keyspace was written with another merge operator than
+// that of o. The versions are locked, or the caller is alone.
 func (k *Keyspace) checkMerger(o *Options) error {
 	if merger := o.mergerName; k.merger != "" && k.merger != merger {
 		return fmt.Errorf("%w: %s was written with the merge operator %q, and is opened with %s", base.ErrInvalidOptions,
@@ -101,7 +101,7 @@ func (k *Keyspace) checkMerger(o *Options) error {
 	return nil
 }
 
-// Named returns the options with the name of their merge operator.
+// Named returns the options with the name of their merge operator filled in.
 func (o Options) Named() Options {
 	o.mergerName = nameOf(o.Merger)
 	return o
@@ -121,7 +121,7 @@ func describeMerger(name string) string {
 	return fmt.Sprintf("%q", name)
 }
 
-// BadCodec is the error for a codec that this build does not have.
+// BadCodec returns the error for a codec that this build does not have.
 func BadCodec(c compress.Codec) error {
 	return base.BadOption("Compression is %d; expected DefaultCompression, NoCompression, LZ4, S2 or Zstd", uint8(c))
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/versions"
 )
 
-// Config says where a Set is.
+// Config is what a Set needs.
 type Config struct {
 	Versions *versions.Set
-	// SyncNew makes a keyspace durable when it is created. Without it a keyspace becomes
-	// durable before the first row that needs it is in the log (see Settle), and by the next
-	// Sync, Flush or Close, so that ten thousand keyspaces are created with one sync.
+	// SyncNew makes each new keyspace durable when it is created. Otherwise a keyspace
+	// becomes durable before the log has the first row that needs it (see Settle), and with
+	// the next Sync, Flush or Close, so that one sync suffices for ten thousand new
+	// keyspaces.
 	SyncNew bool
 	Closed  func() bool // reports whether the database is closed
 }
@@ -27,16 +28,17 @@ type Set struct {
 	c    Config
 	root *Keyspace // the default one
 
-	byID   sync.Map             // uint32 to *Keyspace, but for the default one; changed with the versions locked
-	byName map[string]*Keyspace // guarded by the lock of the versions; as byID
+	byID   sync.Map             // uint32 to *Keyspace, without the default one; changed with the versions locked
+	byName map[string]*Keyspace // guarded by the lock of the versions; without the default one
 	next   uint32               // guarded by the lock of the versions; above the numbers that this opening handed out
 
-	// leaving is held while a transaction drops keyspaces, from when the first is
-	// missed until all that it wrote is seen. Reads that miss one wait for that.
+	// leaving is locked while a transaction drops keyspaces, from when the first is missing
+	// until all writes of the transaction are visible. Reads that miss a keyspace wait for
+	// that.
 	leaving sync.RWMutex
 }
 
-// New returns a set with the default keyspace alone.
+// New returns a set that holds only the default keyspace.
 func New(c Config, root Options) *Set {
 	s := &Set{c: c, byName: map[string]*Keyspace{}}
 	s.root = s.keyspace(manifest.Keyspace{})
@@ -49,8 +51,8 @@ func (s *Set) keyspace(m manifest.Keyspace) *Keyspace {
 	return &Keyspace{set: s, id: m.ID, name: m.Name, merger: m.Merger}
 }
 
-// Load takes over what the manifest lists, before anything else uses the set. It returns an
-// error if the default keyspace was written with another merge operator.
+// Load adds the keyspaces that the manifest lists, before anything else uses the set. It
+// returns an error if the default keyspace was written with another merge operator.
 func (s *Set) Load(list []manifest.Keyspace) error {
 	for _, m := range list {
 		if m.ID == 0 {
@@ -62,7 +64,7 @@ func (s *Set) Load(list []manifest.Keyspace) error {
 	return s.root.checkMerger(s.root.opts.Load())
 }
 
-// Root is the default keyspace.
+// Root returns the default keyspace.
 func (s *Set) Root() *Keyspace { return s.root }
 
 // Get returns the keyspace with a number, or nil.
@@ -79,8 +81,9 @@ func (s *Set) Get(id uint32) *Keyspace {
 // Missing reports whether there is no keyspace with a number.
 func (s *Set) Missing(id uint32) bool { return s.Get(id) == nil }
 
-// Of returns the keyspace with a number. Where there is none it returns one without a name
-// that counts as dropped: a version that is about to be replaced may still have its tables.
+// Of returns the keyspace with a number. If there is none, it returns one without a name
+// that counts as dropped: a version that is about to be replaced may still have tables of
+// it.
 func (s *Set) Of(id uint32) *Keyspace {
 	k := s.Get(id)
 	if k == nil {
@@ -90,7 +93,7 @@ func (s *Set) Of(id uint32) *Keyspace {
 	return k
 }
 
-// Others calls fn for each keyspace but the default one, in no order.
+// Others calls fn for each keyspace except the default one, in no order.
 func (s *Set) Others(fn func(*Keyspace)) {
 	s.byID.Range(func(_, k any) bool {
 		fn(k.(*Keyspace))
@@ -101,7 +104,7 @@ func (s *Set) Others(fn func(*Keyspace)) {
 // Named returns the keyspace with a name, or nil. The versions are locked.
 func (s *Set) Named(name string) *Keyspace { return s.byName[name] }
 
-// Names lists the names of the keyspaces but the default one, sorted.
+// Names returns the names of all keyspaces except the default one, sorted.
 func (s *Set) Names() ([]string, error) {
 	s.c.Versions.Lock()
 	defer s.c.Versions.Unlock()
@@ -111,15 +114,15 @@ func (s *Set) Names() ([]string, error) {
 	return slices.Sorted(maps.Keys(s.byName)), nil
 }
 
-// Add makes a keyspace known. The versions are locked, or the caller is alone.
+// Add adds a keyspace. The versions are locked, or the caller is alone.
 func (s *Set) Add(k *Keyspace) {
 	s.byID.Store(k.id, k)
 	s.byName[k.name] = k
 }
 
-// Remove takes a keyspace away from commits and from reads to come, once the edit that drops
-// it is durable. The versions are locked, and the caller holds the lock of commits, so that
-// no commit writes to it any more.
+// Remove hides a keyspace from later commits and reads, once the edit that drops it is
+// durable. The versions are locked, and the caller holds the lock of commits, so no commit
+// writes to the keyspace afterwards.
 func (s *Set) Remove(k *Keyspace) {
 	if s.byName[k.name] == k {
 		delete(s.byName, k.name)
@@ -128,14 +131,14 @@ func (s *Set) Remove(k *Keyspace) {
 	s.byID.Delete(k.id)
 }
 
-// BeginLeaving makes reads that miss a keyspace wait for EndLeaving. The caller drops
+// BeginLeaving makes reads that miss a keyspace wait until EndLeaving. The caller drops
 // keyspaces, and the versions are locked.
 func (s *Set) BeginLeaving() { s.leaving.Lock() }
 
-// EndLeaving ends what BeginLeaving began.
+// EndLeaving lets waiting reads proceed.
 func (s *Set) EndLeaving() { s.leaving.Unlock() }
 
-// Check says whether the keyspaces that a batch writes to are there.
+// Check returns an error if one of the keyspaces that a batch writes to is missing.
 func (s *Set) Check(ids []uint32) error {
 	for _, id := range ids {
 		if s.Missing(id) {
@@ -145,8 +148,8 @@ func (s *Set) Check(ids []uint32) error {
 	return nil
 }
 
-// CheckMergers says whether every keyspace that a batch merges in has a merge operator. get
-// finds keyspaces.
+// CheckMergers returns an error if a keyspace that a batch merges in has no merge operator.
+// get returns a keyspace by number, or nil.
 func CheckMergers(b *batch.Batch, get func(uint32) *Keyspace) error {
 	if b.Merges() == 0 {
 		return nil
@@ -165,8 +168,8 @@ func CheckMergers(b *batch.Batch, get func(uint32) *Keyspace) error {
 	}
 }
 
-// Settle makes the keyspaces durable to which a batch writes: a log never writes to one that
-// the manifest does not have.
+// Settle makes the keyspaces that a batch writes to durable: a log never writes to a
+// keyspace that the manifest does not have.
 func (s *Set) Settle(ids []uint32) error {
 	v := s.c.Versions
 	if durable := v.DurableKeyspaces(); !slices.ContainsFunc(ids, func(id uint32) bool { return id >= durable }) {
@@ -175,7 +178,7 @@ func (s *Set) Settle(ids []uint32) error {
 	v.Lock()
 	defer v.Unlock()
 	if v.Manifest() == nil {
-		return nil // the commit will be refused, and its caller says why
+		return nil // the commit will be refused, with a better reason
 	}
 	return v.Sync()
 }

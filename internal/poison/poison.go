@@ -1,6 +1,7 @@
-// Package poison remembers why a database takes no more writes. After an error that leaves
-// open what is durable, an engine that went on could acknowledge what it cannot keep (I9): it
-// stays read-only until it is opened again, and every refusal names the first cause.
+// Package poison keeps the reason why a database accepts no more writes. If an error leaves
+// open what is durable, an engine that continued could acknowledge commits that it cannot
+// keep (I9). So the database stays read-only until it is reopened, and every refusal names
+// the first cause.
 package poison
 
 import (
@@ -10,12 +11,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Latch holds the first cause. The zero value is a healthy database. It is safe for
+// Latch holds the first cause. The zero value means a healthy database. It is safe for
 // concurrent use.
 type Latch struct{ cause atomic.Pointer[error] }
 
-// Set notes a cause, and reports whether it is the first. The outcome of one commit may be
-// unknown by it; those refused from then on are not, and so the cause loses ErrCommitUnknown.
+// Set sets the cause, unless there is one, and reports whether it did. The cause loses
+// ErrCommitUnknown: that may be true of the commit that failed, but commits refused
+// afterwards have a known outcome.
 func (l *Latch) Set(cause error) (first bool) {
 	cause = base.Lasting(cause)
 	return l.cause.CompareAndSwap(nil, &cause)
@@ -29,8 +31,8 @@ func (l *Latch) Cause() error {
 	return nil
 }
 
-// Refusal is the error of a call that came too late: the database is read-only or, if it is
-// not poisoned, closed.
+// Refusal returns the error for calls that come too late: the database is read-only or, if
+// it is not poisoned, closed.
 func (l *Latch) Refusal() error {
 	if c := l.Cause(); c != nil {
 		return fmt.Errorf("%w until it is reopened: %w", base.ErrReadOnly, c)

@@ -1,5 +1,5 @@
-// Package report gives the program what a database has to say: events for its listener, lines
-// for its logger, and panics of its own code.
+// Package report passes to the program what happens in a database: events to its listener,
+// records to its logger, and panics of its own code to both.
 package report
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Reporter calls the program, in the order of events and under no lock: see callback.Outbox.
-// It is safe for concurrent use.
+// Reporter calls the program, in the order of events and without locks: see
+// callback.Outbox. It is safe for concurrent use.
 type Reporter struct {
 	Logger   *slog.Logger // never nil
 	Listener callback.Listener
-	Callers  callback.Callers // the goroutines that are in code of the program
+	Callers  callback.Callers // the goroutines that run code of the program
 
 	out      *callback.Outbox
-	panicked atomic.Pointer[base.PanicError] // the last one that was recovered from
+	panicked atomic.Pointer[base.PanicError] // the last panic recovered from
 }
 
 // New returns a reporter. A nil logger logs nothing.
@@ -37,12 +37,12 @@ func New(logger *slog.Logger, l observe.EventListener) *Reporter {
 	return r
 }
 
-// Drain returns once the listener and the logger have got all that was reported, unless one of
-// them calls it.
+// Drain waits until the listener and the logger have received everything reported so far.
+// Called by one of them, it returns immediately.
 func (r *Reporter) Drain() { r.out.Drain() }
 
-// Panic reports a panic of the program's code that the database recovered from to the logger
-// and to the listener, unless it is theirs, and keeps it for Health until the next Open.
+// Panic reports a recovered panic of the program's code to the logger and the listener, and
+// keeps it for Health until the next Open. A panic of the logger goes only to the listener.
 func (r *Reporter) Panic(p *base.PanicError) {
 	r.panicked.Store(p)
 	ctx, final := context.Background(), p.Code == callback.ListenerCode || p.Code == callback.LoggerCode
@@ -58,7 +58,7 @@ func (r *Reporter) Panic(p *base.PanicError) {
 // Panicked returns the last panic, or nil.
 func (r *Reporter) Panicked() *base.PanicError { return r.panicked.Load() }
 
-// Damage reports damage that a read or a job met. Other errors it leaves alone.
+// Damage reports damage that a read or a job found. It ignores other errors.
 func (r *Reporter) Damage(err error) {
 	var c *base.CorruptionError
 	if errors.As(err, &c) {
@@ -73,7 +73,7 @@ func (r *Reporter) Poisoned(cause error) {
 	r.Listener.BackgroundError(cause)
 }
 
-// JobFailed reports a job in the background that failed and will be tried again.
+// JobFailed reports a background job that failed and will be tried again.
 func (r *Reporter) JobFailed(job string, err error) {
 	r.Logger.Warn("seerdb: a background "+job+" failed and will be retried", "err", err)
 	r.Listener.BackgroundError(err)
@@ -90,7 +90,7 @@ func (r *Reporter) FileCreated(t base.FileType, n base.FileNum, size int64, job 
 	}
 }
 
-// FileRemoved reports a file that nothing named any more.
+// FileRemoved reports the removal of a file that was no longer referenced.
 func (r *Reporter) FileRemoved(t base.FileType, n base.FileNum, size int64) {
 	ev := observe.FileEvent{Name: base.FileName(t, n), Size: size}
 	switch t {

@@ -1,5 +1,5 @@
-// Package work counts the goroutines that work beside a database: its own workers, and callers
-// that Close must wait for.
+// Package work counts the goroutines that Close must wait for: the workers of a database,
+// and callers inside long operations.
 package work
 
 import (
@@ -12,7 +12,7 @@ import (
 type Group struct {
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
-	mu     sync.Mutex // orders Enter and Stop: what entered before is waited for
+	mu     sync.Mutex // orders Enter and Stop: Wait waits for goroutines that entered before
 	wg     sync.WaitGroup
 }
 
@@ -23,12 +23,12 @@ func New() *Group {
 	return g
 }
 
-// Go runs fn in a goroutine of the group. The caller is one itself, or has the group to
-// itself.
+// Go runs fn in a goroutine of the group. Its caller is in the group, or no other goroutine
+// uses the group yet.
 func (g *Group) Go(fn func()) { g.wg.Go(fn) }
 
-// Enter lets the calling goroutine in, until Leave. It returns false once the group was
-// stopped.
+// Enter adds the calling goroutine to the group, until Leave. It returns false if the group
+// was stopped.
 func (g *Group) Enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -39,23 +39,23 @@ func (g *Group) Enter() bool {
 	return true
 }
 
-// Leave ends what Enter began.
+// Leave removes the calling goroutine from the group.
 func (g *Group) Leave() { g.wg.Done() }
 
-// Stop makes the goroutines end, after what they are doing now has failed or finished.
+// Stop tells the goroutines to end once their current work has finished or failed.
 func (g *Group) Stop() {
 	g.mu.Lock()
 	g.cancel()
 	g.mu.Unlock()
 }
 
-// Wait waits for all goroutines. The caller has called Stop.
+// Wait waits for all goroutines. Callers call Stop first.
 func (g *Group) Wait() { g.wg.Wait() }
 
-// Context is what the goroutines work under. It ends with Stop.
+// Context returns the context of the goroutines' work. Stop cancels it.
 func (g *Group) Context() context.Context { return g.ctx }
 
-// Done is closed by Stop.
+// Done returns a channel that Stop closes.
 func (g *Group) Done() <-chan struct{} { return g.ctx.Done() }
 
 // Stopped reports whether Stop was called.
