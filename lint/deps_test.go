@@ -211,10 +211,10 @@ func walkGo(tree fs.FS, fn func(name string, src []byte) error) error {
 	})
 }
 
-// shortName is how the policy calls the package in a directory.
+// shortName returns the policy's name for the package in a directory.
 func shortName(dir string) string { return strings.TrimPrefix(dir, "internal/") }
 
-// importName is how the policy calls an import, and whether it is ours.
+// importName returns the policy's name for an import, and whether the import is ours.
 func importName(p string) (name string, ours bool) {
 	if p == dbtest.ModulePath {
 		return ".", true

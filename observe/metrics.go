@@ -226,26 +226,27 @@ type KeyspaceLevel struct {
 	Entries, Deletes, Expiring, RangeDeletes int64
 }
 
-// RangeEstimate is about what lies in a range of keys, as DB.EstimateRange tells.
+// RangeEstimate is the result of DB.EstimateRange: how many entries a range of keys has,
+// and how many bytes they take.
 //
-// Of a table wholly inside the range the figures are exact. Each table that an end of
-// the range cuts, one for each run, adds an error of at most about a page
-// (Options.PageSize) of entries where its entries take about the same everywhere, and
-// more where they do not; of a table that is no larger than a page it may say nothing or
-// all. A range of a few hundred keys in memtables is counted; of more, some percent are
-// missed or too many.
+// For tables that are wholly inside the range the figures are exact. An end of the range
+// cuts at most one table of each run. Each cut table adds an error of at most about a page
+// (Options.PageSize) of entries if its entries have about the same size everywhere, and
+// more if they do not; a table that is no larger than a page may count as empty or as a
+// whole. In memtables, a range of a few hundred keys is counted exactly; for a larger one,
+// the number is off by some percent.
 type RangeEstimate struct {
-	// Entries counts every version and every tombstone in tables and memtables: as
-	// many as there are keys where each was written once, and more where some were
-	// overwritten or deleted, or hidden by a range delete, an expiry or a compaction
-	// filter, and not yet compacted.
+	// Entries counts every version and every tombstone in tables and memtables. It is the
+	// number of keys if each was written once. It is larger if keys were overwritten or
+	// deleted, or hidden by a range delete, an expiry or a compaction filter, and have not
+	// been compacted since.
 	Entries uint64
-	// TableBytes are bytes of table files: of pages, compressed, and a share of
+	// TableBytes is the number of bytes in table files: compressed pages, and a share of
 	// filters and indexes.
 	TableBytes uint64
-	// ValueBytes are bytes of value files: what the tables refer to there, without
-	// the garbage. They are taken to be spread evenly over the entries of a table.
+	// ValueBytes is the number of bytes in value files that the tables refer to, without
+	// garbage. The estimate takes them to be spread evenly over the entries of a table.
 	ValueBytes uint64
-	// MemtableBytes is what the entries in memtables take there.
+	// MemtableBytes is the memory of the entries in memtables.
 	MemtableBytes uint64
 }

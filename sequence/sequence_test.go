@@ -52,7 +52,7 @@ func next(t testing.TB, s *sequence.Sequence, want ...uint64) {
 	}
 }
 
-// stored is what is under the key; 0 is nothing.
+// stored returns the number under the key, or 0 if there is none.
 func stored(t testing.TB, store sequence.Store) uint64 {
 	t.Helper()
 	v, err := store.Get(key)
@@ -139,9 +139,9 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// TestConcurrent: several sequences with small leases, each used by several
-// goroutines and released now and then, give no number twice, each of them
-// grows as one goroutine sees it, and all are below the stored one.
+// TestConcurrent: several sequences with small leases, each used by several goroutines and
+// released now and then, return no number twice. Each goroutine sees growing numbers, and
+// all numbers are below the stored one.
 func TestConcurrent(t *testing.T) {
 	db := open(t, t.TempDir())
 	var mu sync.Mutex
@@ -205,7 +205,7 @@ func TestUsedUp(t *testing.T) {
 	}
 }
 
-// TestRefusals: what makes no sense is refused, and nothing is written.
+// TestRefusals: invalid arguments are refused, and nothing is written.
 func TestRefusals(t *testing.T) {
 	db := open(t, t.TempDir())
 	if _, err := sequence.New(db, key, 0); !errors.Is(err, seerdb.ErrInvalidOptions) {

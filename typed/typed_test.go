@@ -357,8 +357,8 @@ func TestTypedKeyspaces(t *testing.T) {
 	}
 }
 
-// TestTypedErrors checks that what does not decode or encode is an error that
-// names the key, that it ends loops, and that nothing was written.
+// TestTypedErrors: a value or key that does not decode or encode causes an error that names
+// the key and ends loops, and nothing is written.
 func TestTypedErrors(t *testing.T) {
 	db := open(t, nil)
 	refused := errors.New("refused")
@@ -521,8 +521,8 @@ type shadowed struct{ *seerdb.Txn }
 
 func (shadowed) In(string) string { return "" }
 
-// TestTypedNilKeyspace: one is what an error that was ignored leaves, and no view of
-// the default keyspace.
+// TestTypedNilKeyspace: a nil keyspace, as an ignored error leaves, is not the default
+// keyspace.
 func TestTypedNilKeyspace(t *testing.T) {
 	type wrapped struct{ *seerdb.Keyspace }
 	for name, store := range map[string]seerdb.Store{"nil": (*seerdb.Keyspace)(nil), "wrapped": wrapped{}} {

@@ -146,8 +146,8 @@ func TestScanResistance(t *testing.T) {
 	}
 }
 
-// TestScanHitsDoNotHeat: pages that only scans read leave like any page read
-// once, however often they are scanned.
+// TestScanHitsDoNotHeat: pages that only scans read are evicted like any page read once,
+// however often they are scanned.
 func TestScanHitsDoNotHeat(t *testing.T) {
 	c, file := newTest(t, 4<<20), NewFileID()
 	for range 10 {
@@ -165,8 +165,8 @@ func TestScanHitsDoNotHeat(t *testing.T) {
 	}
 }
 
-// TestGhosts: a page that was read and comes back soon is taken for a good one,
-// a page that was only scanned is not.
+// TestGhosts: a page that was read and is soon read again counts as hot; a page that was
+// only scanned does not.
 func TestGhosts(t *testing.T) {
 	for _, scan := range []bool{false, true} {
 		c, k := newTest(t, 4<<20), Key{File: NewFileID()}

@@ -12,8 +12,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// held adds a call that waits, and returns when it was begun. What is added then waits
-// behind it until release is called.
+// held adds a call that blocks, and returns once the call runs. Later entries wait behind
+// it until release is called.
 func held(o *Outbox) (release func()) {
 	begun, free := make(chan struct{}), make(chan struct{})
 	o.add("held", func() { close(begun); <-free })
@@ -21,8 +21,8 @@ func held(o *Outbox) (release func()) {
 	return func() { close(free) }
 }
 
-// TestLossIsCountedInItsPlace: what is beyond the limit is lost, the newest of it, and the
-// listener learns how much between the entries that it would have been between.
+// TestLossIsCountedInItsPlace: the newest entries beyond the limit are dropped, and the
+// listener receives their number in their place between the other entries.
 func TestLossIsCountedInItsPlace(t *testing.T) {
 	var got []int
 	o := NewOutbox(func(n int) { got = append(got, -n) }, func(p *base.PanicError) { t.Error(p) })
@@ -68,7 +68,7 @@ func TestLossIsCountedInItsPlace(t *testing.T) {
 	}
 }
 
-// TestLossWithoutAListener: nothing is called where no function wants to know.
+// TestLossWithoutAListener: without a lost function, dropped entries are not reported.
 func TestLossWithoutAListener(t *testing.T) {
 	o := NewOutbox(nil, func(p *base.PanicError) { t.Error(p) })
 	o.max = 1
@@ -123,8 +123,8 @@ func TestPanicsAndEndsOfGoroutines(t *testing.T) {
 	}
 }
 
-// TestPanicOfTheReport: a panic where a loss is reported is the listener's; one in the
-// report of a panic is not reported again.
+// TestPanicOfTheReport: a panic in the report of a loss counts as the listener's; a panic
+// in the report of a panic is not reported again.
 func TestPanicOfTheReport(t *testing.T) {
 	var codes []string
 	var o *Outbox
@@ -151,8 +151,8 @@ func TestPanicOfTheReport(t *testing.T) {
 	}
 }
 
-// TestAddUnderLocks: add waits for no delivery, not for one that wants a lock of the
-// goroutine that adds.
+// TestAddUnderLocks: add does not wait for deliveries, not even for one that needs a lock
+// that the caller of add holds.
 func TestAddUnderLocks(t *testing.T) {
 	o := NewOutbox(nil, func(p *base.PanicError) { t.Error(p) })
 	var mu sync.Mutex
@@ -171,8 +171,9 @@ func TestAddUnderLocks(t *testing.T) {
 	mu.Unlock()
 }
 
-// TestDrain: it waits for all that was added before, by others and by deliveries too,
-// but a delivery does not wait for itself, also one that follows the end of a goroutine.
+// TestDrain: Drain waits for all entries added before, by other goroutines and by
+// deliveries too. A delivery does not wait for itself, not even one after the end of a
+// goroutine.
 func TestDrain(t *testing.T) {
 	o := NewOutbox(nil, func(p *base.PanicError) { t.Error(p) })
 	o.Drain() // nothing was ever added

@@ -12,7 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 )
 
-// codeMerger is a merge operator that does what it is made of.
+// codeMerger is a merge operator made of funcs.
 type codeMerger struct {
 	full    func(dst, key, existing []byte, exists bool, operands [][]byte) ([]byte, error)
 	partial func(dst, key, older, newer []byte) ([]byte, bool, error)
@@ -26,8 +26,8 @@ func (m codeMerger) Partial(dst, key, older, newer []byte) ([]byte, bool, error)
 	return m.partial(dst, key, older, newer)
 }
 
-// TestGuardPassesOn: what is asked comes to the program's code as it is, and its answer
-// comes back; an error is no panic.
+// TestGuardPassesOn: the guard passes arguments and results on unchanged; an error is no
+// panic.
 func TestGuardPassesOn(t *testing.T) {
 	refused := errors.New("refused")
 	g := NewGuard("it", codeMerger{
@@ -58,8 +58,8 @@ func TestGuardPassesOn(t *testing.T) {
 	}
 }
 
-// TestGuardMakesErrors: a panic becomes an error that says whose code it was, about which
-// key, with what and where; the first one is remembered.
+// TestGuardMakesErrors: a panic becomes an error that has the code, the key, the value and
+// the stack of the panic; the first one is kept.
 func TestGuardMakesErrors(t *testing.T) {
 	mine := errors.New("mine")
 	with := any(mine)
@@ -106,8 +106,8 @@ func TestGuardMakesErrors(t *testing.T) {
 	}
 }
 
-// TestCallers: a call is refused to a goroutine that is in a callback for which it would
-// wait, and to no other.
+// TestCallers: a call is refused to a goroutine in a callback that the call would wait for,
+// and to no other goroutine.
 func TestCallers(t *testing.T) {
 	var c Callers
 	state := func(want ...bool) {
@@ -145,7 +145,7 @@ func TestCallers(t *testing.T) {
 	}
 }
 
-// TestCallersBesideEachOther: each goroutine has a place of its own.
+// TestCallersBesideEachOther: each goroutine has an entry of its own.
 func TestCallersBesideEachOther(t *testing.T) {
 	var c Callers
 	var wg sync.WaitGroup

@@ -63,9 +63,9 @@ func marks(t *testing.T, what string, c *Clock, want time.Duration) {
 	}
 }
 
-// TestJumpsAhead: a step of jumpSlack is followed at once, a longer one when the
-// system has kept to it for jumpConfirm, and not before. What counts is what the
-// looks at the clock found, of Now as of Tick.
+// TestJumpsAhead: the clock follows a jump of jumpSlack immediately, and a longer one once
+// the system has kept to it for jumpConfirm, not earlier. Looks by Now and by Tick count
+// alike.
 func TestJumpsAhead(t *testing.T) {
 	for _, step := range []time.Duration{time.Millisecond, jumpSlack} {
 		s := newSystem()
@@ -141,9 +141,9 @@ func TestSystemBehind(t *testing.T) {
 	}
 }
 
-// TestMarkAtOpen: the time at Open is the later one of the system's and the mark. One
-// that is more than openSlack ahead of the mark counts at once, but becomes the mark only
-// when the system has kept to it; a mark that is ahead stays, but for a reset.
+// TestMarkAtOpen: the time at Open is the later of the system's and the mark. A time more
+// than openSlack ahead of the mark counts immediately, but becomes the mark only once the
+// system has kept to it; a mark that is ahead stays, unless the caller asks for a reset.
 func TestMarkAtOpen(t *testing.T) {
 	open := func(s *system, kept time.Duration, reset bool) (*Clock, time.Duration) {
 		c := s.start()
@@ -186,8 +186,8 @@ func TestMarkAtOpen(t *testing.T) {
 	}
 }
 
-// TestGlitchAtOpen: a system that is ten years ahead while the database is opened
-// leaves no mark, however the glitch goes.
+// TestGlitchAtOpen: a system that is ten years ahead while the database is opened leaves no
+// mark, however the glitch ends.
 func TestGlitchAtOpen(t *testing.T) {
 	const kept = begin - 1000
 	s := newSystem()
@@ -225,8 +225,8 @@ func TestGlitchAtOpen(t *testing.T) {
 	marks(t, "right after all", c, tenYears+time.Hour+3*jumpConfirm)
 }
 
-// TestUse: while nothing has an expiry readers get no time and Health says nothing.
-// From Use on, Told is the latest time that was told, without a look at the system.
+// TestUse: while nothing has an expiry readers get no time and Health reports nothing. From
+// Use on, Told is the latest time returned, without a look at the system.
 func TestUse(t *testing.T) {
 	s := newSystem()
 	looks := 0
@@ -278,8 +278,8 @@ func TestUse(t *testing.T) {
 	health("is 2562047h47m0s ahead")
 }
 
-// TestElapsedOfReadings: without a function for it, as much has elapsed as readings
-// are apart.
+// TestElapsedOfReadings: without a function for the elapsed time, it is the difference
+// between readings.
 func TestElapsedOfReadings(t *testing.T) {
 	s := newSystem()
 	c := new(Clock)
@@ -290,8 +290,8 @@ func TestElapsedOfReadings(t *testing.T) {
 	says(t, "a minute before", c, time.Hour)
 }
 
-// TestNowBesideNow: a caller that looked at the system early and comes late gets no
-// time before one that was told by then.
+// TestNowBesideNow: a caller that read the system's clock early and continues late does not
+// get a time before one already returned.
 func TestNowBesideNow(t *testing.T) {
 	s := newSystem()
 	looked, goOn := make(chan bool), make(chan bool)
@@ -317,9 +317,9 @@ func TestNowBesideNow(t *testing.T) {
 	}
 }
 
-// TestManyAsk: callers of everything beside a system that jumps about, and has moved
-// on at each look. Each time is at least what any caller had before it asked; marks never go back, nor ahead of
-// the time.
+// TestManyAsk: all methods are called concurrently while the system's clock jumps, and
+// moves with each look. Each time is at least what any caller had before it asked; marks
+// never go back, and are never ahead of the time.
 func TestManyAsk(t *testing.T) {
 	s := newSystem()
 	c := new(Clock)

@@ -11,7 +11,7 @@ import (
 // are farther apart than twice the slack and what looks are off by; so are sleeps.
 var places = []int64{0, 20_000, -20_000, 7_200_000, -7_200_000, tenYears.Milliseconds(), -tenYears.Milliseconds()}
 
-// look is what a call found.
+// look is one reading of the system's clock.
 type look struct {
 	elapsed int64
 	place   int64 // of the system, on the line of elapsed time
@@ -46,7 +46,7 @@ func (m *clockModel) look() look {
 	return look{m.s.elapsed.Load(), m.slept + m.place, m.off}
 }
 
-// expected is the time at a look.
+// expected returns the time that the model expects now.
 func (m *clockModel) expected() uint64 {
 	l := m.look()
 	m.looks = append(m.looks, l)
@@ -67,8 +67,8 @@ func (m *clockModel) expected() uint64 {
 	return max(m.told, uint64(line+l.elapsed))
 }
 
-// holds checks a time that was told against the model, and against the promises that
-// need none.
+// holds checks a returned time against the model, and against the promises that need no
+// model.
 func (m *clockModel) holds(t *rapid.T, got uint64) {
 	want := m.expected()
 	e := m.s.elapsed.Load()
@@ -115,7 +115,7 @@ func (m *clockModel) tick(t *rapid.T) {
 	}
 }
 
-// mark writes the time down, as an edit of the manifest does.
+// mark stores the time, as an edit of the manifest does.
 func (m *clockModel) mark(t *rapid.T) {
 	got, want := m.c.Mark(), m.kept
 	if m.sure {
@@ -186,8 +186,8 @@ func TestClockModel(t *testing.T) {
 	})
 }
 
-// TestStandsStillNoLonger: with looks at any time, the time is never more than
-// jumpSlack behind what elapsed since any time before.
+// TestStandsStillNoLonger: with looks at any moments, the time never falls more than
+// jumpSlack behind the time elapsed since any earlier moment.
 func TestStandsStillNoLonger(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSystem()

@@ -38,8 +38,8 @@ func bigVersion(n int) *manifest.Version {
 	return v
 }
 
-// BenchmarkPick asks a tree at rest, the dearest answer there is: everything is
-// looked at.
+// BenchmarkPick picks in a tree at rest, the most expensive case: the picker examines all
+// of it.
 func BenchmarkPick(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

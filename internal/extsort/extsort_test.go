@@ -152,8 +152,8 @@ func sortAll(s *Sorter) (map[string]string, error) {
 	return m, err
 }
 
-// TestFaults makes each operation on the file system fail in turn: the sort
-// says so, and no file is left.
+// TestFaults makes each operation on the file system fail in turn: the sort returns the
+// error, and leaves no file.
 func TestFaults(t *testing.T) {
 	want, err := sortAll(New(options(newFS(t), 1<<20)))
 	if err != nil {

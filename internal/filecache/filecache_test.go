@@ -14,7 +14,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// machine has so many descriptors, and counts.
+// machine is a system with a limited number of descriptors, which it counts.
 type machine struct {
 	vfs.FS
 	mu     sync.Mutex
@@ -117,8 +117,8 @@ func readAtRandom(t *testing.T, files []*File, goroutines, n int) {
 	wg.Wait()
 }
 
-// Whatever is read, however many at once: no more than the limit are open, and
-// each read is of its own file.
+// TestLimitHolds reads many files concurrently: at most limit files are open, and each read
+// returns bytes of its own file.
 func TestLimitHolds(t *testing.T) {
 	for _, limit := range []int{1, 2, 7, 100} {
 		m := &machine{limit: 1 << 30}
@@ -143,7 +143,8 @@ func TestLimitHolds(t *testing.T) {
 	}
 }
 
-// What is read again and again stays open while others pass.
+// TestSecondChance: a file that is read again and again stays open while others come and
+// go.
 func TestSecondChance(t *testing.T) {
 	m := &machine{limit: 1 << 30}
 	files := m.files(New(4), 200)
@@ -160,8 +161,8 @@ func TestSecondChance(t *testing.T) {
 	}
 }
 
-// A machine with fewer descriptors than the limit is got along with, and the
-// limit comes back when it has more.
+// TestRefusedOpensShrinkTheCache: the cache works on a machine with fewer descriptors than
+// its limit, and restores the limit when the machine has more.
 func TestRefusedOpensShrinkTheCache(t *testing.T) {
 	for _, has := range []int{1, 2, 3, 16} {
 		m := &machine{limit: has}
@@ -186,8 +187,8 @@ func TestRefusedOpensShrinkTheCache(t *testing.T) {
 	}
 }
 
-// A descriptor that is given back between the refusal and what is made of it is
-// one to try with, though the cache has nothing left to give.
+// TestDescriptorGivenBackIsUsed: if a descriptor is freed between a refusal and the cache's
+// reaction to it, the cache tries again, even if it has no file left to close.
 func TestDescriptorGivenBackIsUsed(t *testing.T) {
 	m := &machine{limit: 1}
 	c := New(4)
@@ -207,7 +208,8 @@ func TestDescriptorGivenBackIsUsed(t *testing.T) {
 	}
 }
 
-// What is opened beside the cache gets the descriptors that it holds, to the last.
+// TestOtherOpensComeFirst: opens outside the cache get the descriptors that it holds, down
+// to the last one.
 func TestOtherOpensComeFirst(t *testing.T) {
 	m := &machine{limit: 10}
 	c := New(10)
@@ -243,8 +245,8 @@ func TestOtherOpensComeFirst(t *testing.T) {
 	}
 }
 
-// A read that finds every file being read waits for one of them, and an open
-// that is refused then does too.
+// TestWaitsForReads: if all open files are being read, a read of another file waits for one
+// of them, and so does an open that the system refuses.
 func TestWaitsForReads(t *testing.T) {
 	m := &machine{limit: 2}
 	c := New(2)

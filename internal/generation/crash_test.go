@@ -22,8 +22,8 @@ type history struct {
 	promised int         // guarded by mu
 }
 
-// commit appends a commit to the active generation, and returns what its caller waits
-// for. It is the commit's number that is written.
+// commit appends a commit, whose record is its number, to the active generation, and
+// returns what its caller waits for.
 func (h *history) commit() (g *Generation, lsn int64, n int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,9 +56,9 @@ func (h *history) rotate() (*Generation, error) {
 	return prev, err
 }
 
-// recovered returns how many commits the logs hold after a crash: those of the logs up
-// to the first that is shorter than the one behind it says. Behind that one recovery
-// takes a log that was synced for damage.
+// recovered returns how many commits the logs hold after a crash: those of the logs up to
+// the first that is shorter than its successor says. A synced log after that one is damage
+// to recovery.
 func recovered(fs vfs.FS) (n int, err error) {
 	var infos []wal.Info
 	broken := false
@@ -90,8 +90,8 @@ func recovered(fs vfs.FS) (n int, err error) {
 	}
 }
 
-// life makes generations and commits, syncs and seals, until an error comes. Which is
-// drawn from a seed.
+// life makes generations and commits, syncs and seals, in an order drawn from a seed, until
+// the first error.
 func (h *history) life(seed uint64) error {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	var old []*Generation
@@ -156,9 +156,9 @@ func (h *history) survives(disk *memfs.FS, promised int, rng *rand.Rand) error {
 	return nil
 }
 
-// TestCrashAnywhere: the power goes at each operation of lives of several generations.
-// What recovery finds in the logs, up to the first that is not whole, is a beginning of
-// the commits, with all that were said to be durable.
+// TestCrashAnywhere: the power fails at each operation of lives of several generations. The
+// commits that recovery finds in the logs, up to the first log that is not whole, are a
+// prefix of all commits, with every one that was promised to be durable.
 func TestCrashAnywhere(t *testing.T) {
 	seeds := uint64(40)
 	if testing.Short() {
@@ -183,7 +183,7 @@ func TestCrashAnywhere(t *testing.T) {
 	}
 }
 
-// TestLyingDisk is the negative control: a disk that syncs nothing is found out.
+// TestLyingDisk is the negative control: the test detects a disk that syncs nothing.
 func TestLyingDisk(t *testing.T) {
 	disk := memfs.New()
 	disk.SetLyingSync(true)

@@ -27,8 +27,8 @@ func logID(num base.FileNum) base.Identity {
 	return base.Identity{DB: 0x1234, Type: base.FileTypeLog, Num: num}
 }
 
-// begin makes generation num, which follows prev if that is not nil, as the engine
-// does: what the log before holds was handed to the system.
+// begin makes generation num. If prev is not nil, num follows it, and the log of prev has
+// been written to the system, as in the engine.
 func begin(fs vfs.FS, num base.FileNum, prev *Generation) (*Generation, error) {
 	var link wal.Prev
 	if prev != nil {
@@ -163,10 +163,10 @@ var faults = map[string]faultfs.Rule{
 	"second write": {Op: faultfs.OpWrite, Path: logID(2).Name(), Count: 1, Err: syscall.EIO},
 }
 
-// TestFailedLogFailsWhatFollows: once an earlier log has failed, no commit behind it
-// is durable, however often its caller asks: its outcome is unknown, and its log is not
-// synced, for recovery would take it for proof. All logs are closed by Seal all the
-// same. The error names the log that failed.
+// TestFailedLogFailsWhatFollows: once a log has failed, no commit in a later log becomes
+// durable, however often its caller asks: its outcome is unknown. The later log is not
+// synced, since recovery would take that for proof. Seal closes all logs nevertheless. The
+// error names the log that failed.
 func TestFailedLogFailsWhatFollows(t *testing.T) {
 	for name, rule := range faults {
 		c := newChain(t, 3)
@@ -213,8 +213,8 @@ func TestFailedLogFailsWhatFollows(t *testing.T) {
 	}
 }
 
-// TestFullDiskOfAnEarlierLog: what was acknowledged from an earlier log's memory and
-// finds no room leaves the outcome of what follows unknown too.
+// TestFullDiskOfAnEarlierLog: if acknowledged records of an earlier log find no room, the
+// outcome of later commits is unknown too.
 func TestFullDiskOfAnEarlierLog(t *testing.T) {
 	disk := memfs.New()
 	g, err := begin(disk, 1, nil)
@@ -235,8 +235,8 @@ func TestFullDiskOfAnEarlierLog(t *testing.T) {
 	}
 }
 
-// TestOwnLogFails: a failure of the log itself is passed on as it is, and so are
-// commits that will certainly not be there.
+// TestOwnLogFails: an error of the generation's own log is returned unchanged, also for
+// commits that will certainly not survive.
 func TestOwnLogFails(t *testing.T) {
 	c := newChain(t, 2)
 	fired := c.fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: logID(2).Name(), Count: 1, Err: syscall.EIO})
@@ -263,8 +263,8 @@ func TestOwnLogFails(t *testing.T) {
 	}
 }
 
-// TestCallersShareASeal: of many callers at once, one seals each log, and none returns
-// before what it asked for is durable.
+// TestCallersShareASeal: of many concurrent callers, one seals each log, and none returns
+// before the commits it asked for are durable.
 func TestCallersShareASeal(t *testing.T) {
 	c := newChain(t, 3)
 	slow := c.fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: logID(1).Name(), Delay: time.Hour, Count: 1})
@@ -299,8 +299,8 @@ func TestCallersShareASeal(t *testing.T) {
 	}
 }
 
-// TestAbandonLog: a log that is abandoned is closed once and not synced, and what
-// follows waits neither for it nor for those before it.
+// TestAbandonLog: an abandoned log is closed once and not synced, and later generations
+// wait neither for it nor for those before it.
 func TestAbandonLog(t *testing.T) {
 	c := newChain(t, 3)
 	fired := c.fs.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: logID(1).Name(), Err: syscall.EIO})
@@ -318,7 +318,8 @@ func TestAbandonLog(t *testing.T) {
 	c.gens[0].AbandonLog()
 	c.did(t, []int{0, 0, 1}, []int{1, 1, 0})
 
-	// After a Seal it does nothing; what is without a log has none to wait for.
+	// After a Seal AbandonLog does nothing; a generation without a log has nothing to wait
+	// for.
 	c = newChain(t, 2)
 	must(t, c.gens[1].Seal())
 	c.gens[1].AbandonLog()

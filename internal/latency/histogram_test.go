@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestLatencyIsThatOfTheDurations: what a histogram says is computed again from the
-// durations themselves. Count, mean and maximum are exact; a quantile is the end of
-// the bucket of the right duration, an eighth above it at most.
+// TestLatencyIsThatOfTheDurations: the figures of a histogram are computed again from the
+// durations. Count, mean and maximum are exact; a quantile is the end of the bucket of the
+// right duration, at most an eighth above it.
 func TestLatencyIsThatOfTheDurations(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, n := range []int{1, 2, 3, 10, 20, 100, 999, 1000, 5000} {
@@ -81,8 +81,7 @@ func TestBucketsMeet(t *testing.T) {
 	}
 }
 
-// TestExtremes: durations that no operation has, by a clock that was set, make no
-// figure negative.
+// TestExtremes: impossible durations, as after a clock was set, make no figure negative.
 func TestExtremes(t *testing.T) {
 	for d, want := range map[time.Duration]time.Duration{
 		math.MinInt64: 0, -1: 0, 0: 0, 1: 1, math.MaxInt64: math.MaxInt64,

@@ -178,9 +178,8 @@ var rotationFaults = map[string]rotationFault{
 	"close the old one": {faultfs.Rule{Op: faultfs.OpClose, Path: "MANIFEST-*"}, false},
 }
 
-// TestRotationFails: the edit that asked for a rotation has happened. What
-// failed before CURRENT could change costs nothing; from then on nothing may be
-// appended.
+// TestRotationFails: the edit that started a rotation is applied. A failure before CURRENT
+// could change has no effect; after a later failure nothing may be appended.
 func TestRotationFails(t *testing.T) {
 	for name, c := range rotationFaults {
 		mem := memfs.New()
@@ -297,8 +296,8 @@ func TestRefusedEditWritesNothing(t *testing.T) {
 	}
 }
 
-// TestCounters: what an edit names counts as handed out, whether it says so or
-// not.
+// TestCounters: a number that an edit uses counts as handed out, even if the edit's
+// counters are lower.
 func TestCounters(t *testing.T) {
 	l := mustCreate(t, memfs.New())
 	num := base.FileNum(300)

@@ -80,8 +80,8 @@ func TestAppendLaterSurvivesAsItPromises(t *testing.T) {
 	}
 }
 
-// isPrefix says why the keyspaces on a disk are not the first of made, least at
-// the least.
+// isPrefix returns an error unless the keyspaces on a disk are a prefix of made with at
+// least least elements.
 func isPrefix(fs vfs.FS, made []string, least int) error {
 	st, err := Recover(fs, "")
 	if err != nil {

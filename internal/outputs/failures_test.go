@@ -77,8 +77,8 @@ func TestFailureSweep(t *testing.T) {
 	}
 }
 
-// TestFailedCloseIsNoFailure: what was synced is durable however its descriptor ends; the
-// log says so.
+// TestFailedCloseIsNoFailure: a synced file is durable even if closing it fails; the logger
+// gets the error.
 func TestFailedCloseIsNoFailure(t *testing.T) {
 	for name, job := range sweepJobs {
 		r := newRig(t)

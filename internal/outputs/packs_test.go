@@ -41,7 +41,7 @@ func (r *rig) placed(tables []*manifest.FileMeta) {
 	}
 }
 
-// tinyRows are inputs of so many keyspaces.
+// tinyRows returns inputs of n keyspaces.
 func tinyRows(n, size int) (in []*rows) {
 	for i := range n {
 		in = append(in, &rows{prefix: fmt.Sprintf("%04d/", i), n: 1 + i%3, size: size})
@@ -70,7 +70,7 @@ func TestSmallTablesShareFiles(t *testing.T) {
 	}
 }
 
-// TestFewKeyspacesMakeNoPacks: for them it is not worth that tables share a file.
+// TestFewKeyspacesMakeNoPacks: the tables of few keyspaces get files of their own.
 func TestFewKeyspacesMakeNoPacks(t *testing.T) {
 	for _, c := range []struct{ keyspaces, files int }{{3, 3}, {4, 1}} {
 		r := newRig(t)
@@ -200,8 +200,8 @@ func TestPacksOfFailedRuns(t *testing.T) {
 	}
 }
 
-// TestBroken: a pack that cannot be written is lost to all runs, and so is the job;
-// a table of its own is lost to one.
+// TestBroken: a pack that cannot be written fails all runs and the job; a table with a file
+// of its own fails only its run.
 func TestBroken(t *testing.T) {
 	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpWrite, faultfs.OpSync, faultfs.OpStat} {
 		r := newRig(t)

@@ -32,7 +32,7 @@ func write(t *testing.T, id uint32, n int) *batch.Batch {
 	return b
 }
 
-// wait is how long a batch waits.
+// wait returns how long a batch waits.
 func wait(ctx context.Context, p *Pace, b *batch.Batch) time.Duration {
 	begin := time.Now()
 	p.Wait(ctx, b)
@@ -77,7 +77,8 @@ func TestPaceByRuns(t *testing.T) {
 	})
 }
 
-// TestPaceByDebt: bytes past the limits slow as runs do, and a faster disk lets more in.
+// TestPaceByDebt: bytes beyond the limits slow writers as runs do; a faster disk slows them
+// less.
 func TestPaceByDebt(t *testing.T) {
 	state := trees{0: 1, 1: 1}
 	p, _ := newPace(state)

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// TestIteratorsAreCharged: the budget knows of what open iterators take, but for
-// a little in each shard of the list, and gets it back.
+// TestIteratorsAreCharged: the memory of open iterators is charged to the budget, except
+// for a little in each shard of the list, and is returned.
 func TestIteratorsAreCharged(t *testing.T) {
 	c := cache.New(cache.Options{Budget: 16 << 20})
 	defer c.Close()
@@ -38,7 +38,8 @@ func TestIteratorsAreCharged(t *testing.T) {
 	}
 }
 
-// TestGrownIsCharged: what one iterator takes is charged once it is much, and is given back.
+// TestGrownIsCharged: large buffers of one iterator are charged to the budget, and
+// returned.
 func TestGrownIsCharged(t *testing.T) {
 	c := cache.New(cache.Options{Budget: 16 << 20})
 	defer c.Close()

@@ -25,13 +25,13 @@ func newList(t testing.TB) *List {
 	return l
 }
 
-// here is where its caller calls it, as places name it.
+// here returns the place of the call to here, as Leaked names it.
 func here() string {
 	_, file, line, _ := runtime.Caller(1)
 	return fmt.Sprintf("%s:%d", file, line)
 }
 
-// lineBefore is the line before the one where its caller calls it.
+// lineBefore returns the place of the line before the call to lineBefore.
 func lineBefore() string {
 	_, file, line, _ := runtime.Caller(1)
 	return fmt.Sprintf("%s:%d", file, line-1)
@@ -129,8 +129,8 @@ func TestOwnFiles(t *testing.T) {
 	}
 }
 
-// TestLeaked: what is open is named by place, with how much was opened there; what is
-// closed, and what the engine opened for itself, is not.
+// TestLeaked: Leaked names the places of open objects, with the number opened at each; it
+// omits closed ones, and those that the engine opened for itself.
 func TestLeaked(t *testing.T) {
 	l := newList(t)
 	if n, places := l.Leaked(); n != 0 || len(places) != 0 {
@@ -219,8 +219,8 @@ func TestOld(t *testing.T) {
 	})
 }
 
-// TestHolders: named are the places of iterators over memtables that s does not have,
-// those with most first, five of them.
+// TestHolders: Holders names the places of iterators over memtables that s does not have:
+// at most five places, those with most iterators first.
 func TestHolders(t *testing.T) {
 	l := newList(t)
 	gens := make([]*generation.Generation, 4)
@@ -353,7 +353,8 @@ func TestListBesideItself(t *testing.T) {
 				l.AddSnapshot(&snap, site())
 				l.AddTxn(&txn, false, site())
 				l.Grown(&it, 2*chargeIters)
-				// A count is of no moment: what moves may be seen twice, or not.
+				// A count is not of one moment: objects that come and go may be counted
+				// twice or not at all.
 				if n := l.Iterators(); n < 1 {
 					t.Errorf("%d iterators, and one is open", n)
 				}

@@ -21,7 +21,7 @@ func (t Tombstone) contains(key []byte) bool {
 	return bytes.Compare(t.Lo, key) <= 0 && (len(t.Hi) == 0 || bytes.Compare(key, t.Hi) < 0)
 }
 
-// cover is what Fragment.Cover must say of a key, by brute force.
+// cover computes the result of Fragment.Cover for a key by brute force.
 func cover(ts []Tombstone, key []byte, s base.SeqNum) (newest base.SeqNum) {
 	for _, t := range ts {
 		if t.Seq <= s && t.contains(key) {
@@ -55,7 +55,7 @@ func text(l List) string {
 	return b.String()
 }
 
-// checkList holds a list to its promises.
+// checkList checks what a list promises.
 func checkList(t *testing.T, l List) {
 	t.Helper()
 	for i := range l.Len() {
@@ -138,7 +138,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// checkTree holds a tree to its invariants and returns its nodes.
+// checkTree checks the invariants of a tree and returns its nodes.
 func checkTree(t *testing.T, n *node) (nodes []*node) {
 	t.Helper()
 	depth := -1
@@ -364,8 +364,8 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// TestBatch deletes one range many times in one commit, at whose sequences
-// no read is but at the last.
+// TestBatch deletes one range many times in one commit. Of its sequences, reads are only at
+// the last.
 func TestBatch(t *testing.T) {
 	var s Set
 	key := []byte("k")
@@ -398,7 +398,7 @@ func TestClean(t *testing.T) {
 	clean("b", true)
 	before := s.View()
 	s.Add(key("f"), key("g"), 5, []base.SeqNum{0}) // older, and cuts it in three
-	before.MarkDirty(key("b"), 11)                 // by one who has the view of before
+	before.MarkDirty(key("b"), 11)                 // by a writer with the earlier view
 	for _, k := range []string{"b", "f", "h"} {
 		clean(k, false)
 	}
@@ -414,8 +414,8 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// What an edit copies is the path to its range, once, and a batch copies each
-// node once for all its ranges: allocations are counted, since time is noisy.
+// TestEditsCopyEachNodeOnce: an edit copies the path to its range once, and a batch copies
+// each node once for all its ranges. The test counts allocations, since times are noisy.
 func TestEditsCopyEachNodeOnce(t *testing.T) {
 	const n = 10_000
 	var s Set

@@ -8,9 +8,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// TestLargeSet: sets of several levels, of small ranges, large ones, and some that
-// swallow most of what there is, are right for every key, keep the shape of their
-// trees, and leave the views of the past alone.
+// TestLargeSet: sets with trees of several levels, of small ranges, large ones, and some
+// that cover most others, are right for every key, keep the shape of their trees, and leave
+// earlier views unchanged.
 func TestLargeSet(t *testing.T) {
 	defer func(n int) { splitFrom = n }(splitFrom)
 	splitFrom = 24
@@ -81,8 +81,8 @@ func TestLargeSet(t *testing.T) {
 	}
 }
 
-// TestHalves: a batch that two goroutines add leaves what one would leave, also if a
-// tombstone lies on both sides of where they meet, and has no end.
+// TestHalves: a batch that two goroutines add leaves what one would leave, even if a
+// tombstone is on both sides of the point where they meet, or has no end.
 func TestHalves(t *testing.T) {
 	defer func(n int) { splitFrom = n }(splitFrom)
 	const n = 400
@@ -124,7 +124,7 @@ func TestHalves(t *testing.T) {
 	}
 }
 
-// checkNewest compares what a view finds forward, backward and of each key.
+// checkNewest compares what a view finds forward, backward and for each key.
 func checkNewest(t *testing.T, v *View, key func(int) []byte, newest []base.SeqNum) {
 	t.Helper()
 	var all []*node

@@ -9,11 +9,11 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// A change by a compaction filter would show at once in every snapshot that
-// sees the value. So the snapshots that are open when it takes effect keep the
-// state that was current before, and go on reading that: all that they see is
-// in it. Snapshots do not wait for filters, nor filters for snapshots, except
-// for old snapshots, which would keep files for long.
+// A change by a compaction filter would immediately show in every snapshot that sees the
+// value. So the snapshots that are open when the change takes effect keep the state that
+// was current before, and continue to read it: it has everything that they see. Snapshots
+// do not wait for filters, nor filters for snapshots. Only old snapshots, which would keep
+// files for long, stop filters.
 
 // filterPatience is the age at which an open snapshot stops filters from being
 // called.

@@ -179,8 +179,8 @@ func TestMemtablesStayForTheirStates(t *testing.T) {
 	}
 }
 
-// TestQuietStates: what was taken out is freed when the point reads have ended that began
-// before, in whatever order; those that begin later do not matter, nor what is kept.
+// TestQuietStates: what was taken out of memory is freed once all point reads that began
+// before have ended, in whatever order; later reads and kept states do not delay it.
 func TestQuietStates(t *testing.T) {
 	r := newRig(t, readstatetest.Options{})
 	var freed []int

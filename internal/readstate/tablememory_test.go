@@ -43,8 +43,8 @@ func oneTable(t *testing.T) (*readstatetest.Rig, *readstate.Table) {
 	return r, tab
 }
 
-// TestFoundMemoryStaysForTheRead: what a point read found is freed when the read
-// has ended, and reads that began before it, and not before.
+// TestFoundMemoryStaysForTheRead: memory that a point read found is freed once that read,
+// and the reads that began before it, have ended, and not earlier.
 func TestFoundMemoryStaysForTheRead(t *testing.T) {
 	for _, closed := range []bool{false, true} { // the filter goes, or the whole table
 		rig, tab := oneTable(t)
@@ -114,8 +114,8 @@ func iterKeepsTable(rig *readstatetest.Rig, tab *readstate.Table, before *sstabl
 	rig.Check(it.Close())
 }
 
-// TestReadsWaitForRoom: a read that needs a table where memory is crowded waits
-// until a look has made room, and not when there is none to be made.
+// TestReadsWaitForRoom: a read that needs a table while memory is short waits until a look
+// has made room, but does not wait if no room can be made.
 func TestReadsWaitForRoom(t *testing.T) {
 	rig, tab := oneTable(t)
 	st := rig.Store
@@ -242,8 +242,8 @@ func TestFiltersOfSmallRunsStay(t *testing.T) {
 	}
 }
 
-// TestMemtablesSqueezeTables: what memtables take is taken from tables, up to a limit, and
-// tables come back into memory with what is asked of them.
+// TestMemtablesSqueezeTables: memtables take memory from tables, up to a limit, and tables
+// come back into memory when they are read.
 func TestMemtablesSqueezeTables(t *testing.T) {
 	r := newRig(t, readstatetest.Options{Budget: 1 << 20, Memtable: 128 << 10, FilterBits: 10})
 	r.Seq = 100_000

@@ -36,7 +36,7 @@ func (f *file) add(payload string) {
 	f.data = Append(f.data, testID, int64(len(f.data)), KindData, f.synced, []byte(payload))
 }
 
-// sync makes the next record tell that everything before it is durable.
+// sync makes the next record say that everything before it is durable.
 func (f *file) sync() { f.synced = int64(len(f.data)) }
 
 func (f *file) mark() {
@@ -44,7 +44,7 @@ func (f *file) mark() {
 	f.data = Append(f.data, testID, f.synced, KindMark, f.synced, nil)
 }
 
-// start is where the record begins in which offset i lies.
+// start returns where the record begins that contains offset i.
 func (f *file) start(i int) (at int64) {
 	for _, s := range f.starts {
 		if s <= int64(i) {
@@ -54,8 +54,7 @@ func (f *file) start(i int) (at int64) {
 	return at
 }
 
-// read returns the payloads of the data records of some bytes, and how it
-// ended.
+// read returns the payloads of the data records of some bytes, and how the reading ended.
 func read(data []byte) (payloads []string, off int64, err error) {
 	r := NewReader(bytes.NewReader(data), int64(len(data)), testID)
 	if _, err = r.ReadFileHeader(); err != nil {
@@ -206,8 +205,8 @@ func TestFlipSynced(t *testing.T) {
 	}
 }
 
-// TestSyncedDecides damages the second of four records, of which the last may
-// or may not tell that the second was durable.
+// TestSyncedDecides damages the second of four records. The last may or may not say that
+// the second was durable.
 func TestSyncedDecides(t *testing.T) {
 	for _, known := range []int{0, 1, 2, 3} {
 		f := newFile()
@@ -395,8 +394,8 @@ func (z zeros) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// TestLengthBeforeMemory holds the reader to its promise not to allocate what a
-// damaged header claims, whether the file is shorter or not.
+// TestLengthBeforeMemory checks that the reader does not allocate what a damaged header
+// claims, whether the file is shorter or not.
 func TestLengthBeforeMemory(t *testing.T) {
 	const claimed = 16 << 20
 	h := Append(nil, testID, 0, KindHeader, 0, nil)

@@ -57,7 +57,8 @@ func pattern(n int) []byte {
 	return b
 }
 
-// TestTableTakesTheReserve: a write that does not fit goes on, once, behind what did.
+// TestTableTakesTheReserve: a write that does not fit takes the reserve, once, and
+// continues after the bytes that did fit.
 func TestTableTakesTheReserve(t *testing.T) {
 	r := newRig(t, kept)
 	f := r.create("000007.sst")
@@ -86,7 +87,7 @@ func TestTableTakesTheReserve(t *testing.T) {
 	r.keeps(kept, capacity) // no use is left
 }
 
-// TestNothingToTake: without a reserve a failure stays what it is.
+// TestNothingToTake: without a reserve a failure is returned unchanged.
 func TestNothingToTake(t *testing.T) {
 	r := newRig(t, 0)
 	f := r.create("000007.sst")
@@ -109,8 +110,8 @@ func TestNothingToTake(t *testing.T) {
 	r.keeps(kept, capacity)
 }
 
-// TestLogTakesItForItsHeader: of a log the first write may take the reserve, others only
-// while Open goes on.
+// TestLogTakesItForItsHeader: the first write of a log may take the reserve, later ones
+// only during Open.
 func TestLogTakesItForItsHeader(t *testing.T) {
 	r := newRig(t, kept)
 	f := r.create("000007.wal")
@@ -179,7 +180,7 @@ func TestCreateTakesTheReserve(t *testing.T) {
 	}
 }
 
-// TestOnlyLackOfRoomTakesIt: whatever else fails is returned, and was tried once.
+// TestOnlyLackOfRoomTakesIt: any other failure is returned after one attempt.
 func TestOnlyLackOfRoomTakesIt(t *testing.T) {
 	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpWrite, faultfs.OpRename} {
 		for _, c := range []struct {
@@ -299,9 +300,9 @@ func TestFrees(t *testing.T) {
 	}
 }
 
-// TestBesideEachOther: files are written beside the keeper, the end of Open, and what else
-// takes the reserve, on a disk without room but that. No write loses or doubles a byte, and when all is over
-// there is a reserve.
+// TestBesideEachOther: files are written while the keeper, the end of Open and other users
+// take the reserve, on a disk whose only room is the reserve. No write loses or doubles a
+// byte, and at the end there is a reserve.
 func TestBesideEachOther(t *testing.T) {
 	const writers, rounds = 4, 60
 	r := openingRig(t, nil)

@@ -105,7 +105,7 @@ func (r *rig) there() bool {
 	return true
 }
 
-// due reports whether the keeper is to come, and takes that for done.
+// due reports whether the keeper is due, and resets that.
 func (r *rig) due() bool {
 	select {
 	case <-r.Due():
@@ -153,8 +153,8 @@ func TestKeepSizes(t *testing.T) {
 	}
 }
 
-// TestFullDiskTakesTheReserve: what is given up makes room, commits are refused until it
-// was taken back, and that waits for room.
+// TestFullDiskTakesTheReserve: giving the reserve up makes room. Commits are refused until
+// it is taken back, which waits for room.
 func TestFullDiskTakesTheReserve(t *testing.T) {
 	r := newRig(t, kept)
 	r.fill(0)
@@ -213,7 +213,8 @@ func TestWakeIsRemembered(t *testing.T) {
 	}
 }
 
-// TestUseHoldsItBack: what was given up is not taken back while anything uses it.
+// TestUseHoldsItBack: a reserve that was given up is not taken back while an operation uses
+// it.
 func TestUseHoldsItBack(t *testing.T) {
 	r := newRig(t, kept)
 	first, second := r.Use(), r.Use()
@@ -260,8 +261,8 @@ func TestLend(t *testing.T) {
 	r.holds(kept)
 }
 
-// TestReasonsThatLast: where there can be no reserve the database goes on without, and
-// what has its name is left alone.
+// TestReasonsThatLast: where there can be no reserve the database works without one, and a
+// foreign file with its name is left alone.
 func TestReasonsThatLast(t *testing.T) {
 	write := func(disk vfs.FS) {
 		f, _ := disk.Create(reserveName)
@@ -300,8 +301,8 @@ func TestReasonsThatLast(t *testing.T) {
 	}
 }
 
-// TestReasonsThatPass: what fails now and may work later is tried again, and refuses
-// nothing till then.
+// TestReasonsThatPass: a failure that may pass is tried again, and until then no commit is
+// refused for it.
 func TestReasonsThatPass(t *testing.T) {
 	for _, op := range []faultfs.OpKind{faultfs.OpCreate, faultfs.OpPreallocate} {
 		r := newRig(t, 0)
@@ -334,8 +335,8 @@ func leftover(disk vfs.FS) {
 	_ = f.Close()
 }
 
-// TestOpenTakesWhatIsLeft: Open may take for anything what a former process left, and no
-// commit is refused for it.
+// TestOpenTakesWhatIsLeft: Open may use a reserve that an earlier process left for any
+// purpose, and no commit is refused for it.
 func TestOpenTakesWhatIsLeft(t *testing.T) {
 	r := openingRig(t, leftover)
 	r.holds(kept)
@@ -354,8 +355,8 @@ func TestOpenTakesWhatIsLeft(t *testing.T) {
 	r.holds(kept)
 }
 
-// TestLeftoverIsReplaced: how large it is that a former process left is not known, so it
-// is made anew, also where none is wanted; until then it can be given up.
+// TestLeftoverIsReplaced: the size of a reserve that an earlier process left is unknown, so
+// Keep makes it anew, even if none is wanted; until then it can be given up.
 func TestLeftoverIsReplaced(t *testing.T) {
 	for _, want := range []int64{kept / 2, 2 * kept, 0} {
 		r := openingRig(t, leftover)

@@ -39,9 +39,9 @@ func NewLanes() *Lanes {
 	return l
 }
 
-// Do calls try until it returns anything but base.ErrConflict; with that error
-// it returns a number for what the conflict was over. Do gives up with the
-// error of ctx when that ends, and with the conflict after 10,000 tries.
+// Do calls try until it returns anything but base.ErrConflict. With ErrConflict, try
+// returns a number for what it lost over. Do gives up with the error of ctx when ctx ends,
+// and with the conflict after 10,000 tries.
 func (l *Lanes) Do(ctx context.Context, try func() (over uint64, err error)) error {
 	var p turn
 	defer p.leave() // try may panic

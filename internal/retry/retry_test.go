@@ -13,8 +13,8 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// TestDoEnds: Do returns what try returned that is no conflict, the error of its
-// context, and the conflict after enough tries.
+// TestDoEnds: Do returns any result of try but a conflict, the error of its context, or the
+// conflict after enough tries.
 func TestDoEnds(t *testing.T) {
 	conflict, other := fmt.Errorf("a try: %w", base.ErrConflict), errors.New("other")
 	for name, c := range map[string]struct {
@@ -40,8 +40,8 @@ func TestDoEnds(t *testing.T) {
 	}
 }
 
-// TestDoTakesTurns: those that lost over the same thing try again in the order in
-// which they lost, others beside them; and a turn ends with a panic.
+// TestDoTakesTurns: tries that lost over the same key run again in the order in which they
+// lost, beside others; a turn ends with a panic.
 func TestDoTakesTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLanes()

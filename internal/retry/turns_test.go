@@ -27,7 +27,7 @@ func inTurn(f func(), over ...uint64) func() (uint64, error) {
 	}
 }
 
-// bubble runs a test in which time is what Do waits for.
+// bubble runs a test with a fake clock, on which Do waits.
 func bubble(t *testing.T, f func(t *testing.T, l *Lanes, elapsed func() time.Duration)) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
@@ -46,8 +46,8 @@ func TestDoWithAContextThatEnded(t *testing.T) {
 	}
 }
 
-// TestDoEndsWhileItWaits: the end of its context ends the wait for a turn, and a pause, at
-// once; the one that gave up holds no turn.
+// TestDoEndsWhileItWaits: the end of the context ends the wait for a turn, or a pause,
+// immediately; the call that gave up holds no turn.
 func TestDoEndsWhileItWaits(t *testing.T) {
 	bubble(t, func(t *testing.T, l *Lanes, elapsed func() time.Duration) {
 		go l.Do(context.Background(), inTurn(func() { time.Sleep(time.Second) }, 5))
@@ -75,8 +75,8 @@ func TestDoEndsWhileItWaits(t *testing.T) {
 	})
 }
 
-// TestDoPauses: the first tries follow at once, later ones after a pause of less than
-// a millisecond.
+// TestDoPauses: the first tries follow immediately, later ones after a pause of less than a
+// millisecond.
 func TestDoPauses(t *testing.T) {
 	for _, conflicts := range []int{1, soonTries, soonTries + 20} {
 		bubble(t, func(t *testing.T, l *Lanes, elapsed func() time.Duration) {
@@ -122,8 +122,8 @@ func TestDoMovesBetweenTurns(t *testing.T) {
 	}
 }
 
-// TestTurnsEndHoweverTheTryDoes: with an error, with a panic that the caller gets, and with
-// the end of the goroutine.
+// TestTurnsEndHoweverTheTryDoes: a turn ends with an error of the try, with a panic, which
+// the caller gets, and with the end of the goroutine.
 func TestTurnsEndHoweverTheTryDoes(t *testing.T) {
 	mine := errors.New("mine")
 	var ends []string

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// naive is the model once more, without any thought for cost: a log of all that
-// happened, which every question replays from the beginning.
+// naive is the model implemented again, without regard for cost: a log of all operations,
+// which every query replays from the beginning.
 type naive struct {
 	log     []naiveOp
 	commits int
@@ -92,7 +92,7 @@ func (n *naive) expiry(v View, keyspace int, key string) (expiry int64) {
 	return expiry
 }
 
-// naiveMerge says what the operators mean in other words than merger.go.
+// naiveMerge implements the merge operators again, in another way than merger.go.
 func naiveMerge(merger *Merger, value string, exists bool, operands []string) (string, error) {
 	if !exists {
 		value, operands = operands[0], operands[1:]

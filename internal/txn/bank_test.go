@@ -141,10 +141,10 @@ func (b *bank) apply(done *bool) {
 	}
 }
 
-// TestBank moves money between accounts at once in many goroutines, some of
-// whom read all accounts as a range. A transaction may only move what the rule
-// allows: the sum of all stays, and so does that of every pair of accounts at
-// 100 or more, which write skew would break.
+// TestBank moves money between accounts in many concurrent goroutines, some of which read
+// all accounts as a range. A transaction may only move what the rule allows: the sum of all
+// accounts stays the same, and that of every pair stays at 100 or more, which write skew
+// would break.
 func TestBank(t *testing.T) {
 	for _, limit := range []int{0, 700, 1 << 20} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) { runBank(t, limit) })

@@ -24,9 +24,9 @@ func (w *ReadRange) Start(s *ReadSet, keyspace uint32) {
 	s.walks = append(s.walks, w)
 }
 
-// Forward records a step to the first key at or after from. That is found, or
-// if ok is false the upper bound of the iterator, nil being none. For a step
-// from one key to the next, from is the first of them.
+// Forward records a step to the first key at or after from: to found or, if ok is false, to
+// end, the upper bound of the iterator, nil for none. In a step from one key to the next,
+// from is the first of the two.
 func (w *ReadRange) Forward(from, found []byte, ok bool, end []byte) error {
 	if !ok {
 		return w.cover(from, end, end == nil)
@@ -35,8 +35,8 @@ func (w *ReadRange) Forward(from, found []byte, ok bool, end []byte) error {
 	return w.cover(from, w.step, false)
 }
 
-// Backward records a step to the last key before from, nil being the end. That
-// is found, or if ok is false the lower bound of the iterator.
+// Backward records a step to the last key before from, nil being the end: to found or, if
+// ok is false, to begin, the lower bound of the iterator.
 func (w *ReadRange) Backward(from, found []byte, ok bool, begin []byte) error {
 	if !ok {
 		found = begin

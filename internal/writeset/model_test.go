@@ -32,7 +32,7 @@ func (o *op) covers(keyspace uint32, key string) bool {
 	return o.kind == base.KindRangeDelete && o.keyspace == keyspace && o.key <= key && (o.value == "" || key < o.value)
 }
 
-// entry is one of them as an iterator shows it.
+// entry is an operation as an iterator shows it.
 type entry struct {
 	key, value string
 	t          base.Trailer
@@ -139,7 +139,7 @@ func (m *setModel) reset(*rapid.T) {
 	m.batch, m.ops = batch.Batch{}, nil
 }
 
-// hold makes an iterator that stays, or makes one that was in use ready again.
+// hold opens an iterator that stays open, or initializes a used one again.
 func (m *setModel) hold(t *rapid.T) {
 	h := &held{keyspace: drawSpace(t), ops: slices.Clone(m.ops), at: -2, it: new(Iter)}
 	if n := len(m.idle); n > 0 {

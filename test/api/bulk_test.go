@@ -177,7 +177,7 @@ func TestBulkLoadBetween(t *testing.T) {
 	dbtest.BulkVerify(t, db)
 }
 
-// TestBulkLoadRefusals: what is wrong with rows is said, and nothing is left.
+// TestBulkLoadRefusals: the error says what is wrong with the rows, and no file is left.
 func TestBulkLoadRefusals(t *testing.T) {
 	fs := memfs.New()
 	db := dbtest.BulkSmall(t, fs)

@@ -25,7 +25,7 @@ func expiryRig(t *testing.T) (*dbtest.Rig, *dbtest.Clock) {
 	}), clock
 }
 
-// told are the rows of an iterator in one direction, with how long they live on.
+// told returns the rows of an iterator in one direction, each with its remaining lifetime.
 func told(t *testing.T, src dbtest.Reader, now time.Time, o *seerdb.IterOptions, back bool) (rows []string) {
 	t.Helper()
 	it, err := src.NewIter(o)
@@ -73,7 +73,7 @@ func checkExpiries(t *testing.T, what string, src dbtest.Reader, now time.Time, 
 	}
 }
 
-// lifetime is how long something lives on, or nothing.
+// lifetime returns how long a row still lives, or "" if it has no expiry.
 func lifetime(now time.Time, row interface{ Expiry() (time.Time, bool) }) string {
 	at, expires := row.Expiry()
 	if !expires {
@@ -82,8 +82,8 @@ func lifetime(now time.Time, row interface{ Expiry() (time.Time, bool) }) string
 	return fmt.Sprint(" ", at.Sub(now))
 }
 
-// TestExpiryIsTold: an iterator tells the expiry of every kind of row, wherever
-// it lies and however it is walked over.
+// TestExpiryIsTold: an iterator returns the expiry of every kind of row, wherever the row
+// is and in whichever direction it is reached.
 func TestExpiryIsTold(t *testing.T) {
 	r, clock := expiryRig(t)
 	k, err := r.DB.Keyspace("k", &seerdb.KeyspaceOptions{Merger: merger.Append{}, TTL: time.Hour})
@@ -145,7 +145,7 @@ func TestExpiryIsTold(t *testing.T) {
 	check("compacted", r.DB, "again, apart, merged, operands, short 1ms, stays 1s")
 }
 
-// TestExpiryInLoops: sequences tell the expiry of the row that they are at.
+// TestExpiryInLoops: in a loop, Rows.Expiry is the expiry of the current row.
 func TestExpiryInLoops(t *testing.T) {
 	r, clock := expiryRig(t)
 	dbtest.Must(t, r.DB.PutTTL([]byte("a"), []byte("v"), time.Second))
@@ -218,7 +218,7 @@ func TestPutUntil(t *testing.T) {
 			}
 		}
 	}
-	// What an iterator and a batch tell can be put again, and stays what it is.
+	// The time that an iterator or a batch returns can be put again, and stays the same.
 	b := r.DB.NewBatch()
 	dbtest.Must(t, b.PutTTL([]byte("copy"), nil, 1234567*time.Microsecond))
 	again := r.DB.NewBatch()
@@ -275,8 +275,8 @@ func TestExpiryIsRead(t *testing.T) {
 	}
 }
 
-// TestVerifyCountsValuesThatExpireApart: Verify took values that lie apart and
-// have an expiry for none, and reported every table with some as damaged.
+// TestVerifyCountsValuesThatExpireApart: Verify did not count values in value files that
+// have an expiry, and reported every table with such values as damaged.
 func TestVerifyCountsValuesThatExpireApart(t *testing.T) {
 	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Sync))
 	dbtest.Must(t, db.PutTTL([]byte("k"), bytes.Repeat([]byte("v"), 4<<10), time.Hour))

@@ -28,9 +28,8 @@ func (m hooked) Full(dst, key, existing []byte, exists bool, operands [][]byte) 
 	return m.Append.Full(dst, key, existing, exists, operands)
 }
 
-// TestCloseBesideRunningCalls: Close does not wait for a read that runs, and does
-// not call what the read uses a leak of the program. The read ends with its value
-// or with ErrClosed.
+// TestCloseBesideRunningCalls: Close does not wait for a running read, and does not report
+// what the read uses as a leak. The read ends with its value or with ErrClosed.
 func TestCloseBesideRunningCalls(t *testing.T) {
 	key := []byte("k")
 	for name, call := range map[string]func(db *seerdb.DB) error{
@@ -63,7 +62,7 @@ func TestCloseBesideRunningCalls(t *testing.T) {
 	}
 }
 
-// TestCloseAnswersTheSame: a Close that failed is not forgotten by the next one.
+// TestCloseAnswersTheSame: a second Close returns the error of the first.
 func TestCloseAnswersTheSame(t *testing.T) {
 	fs := memfs.New()
 	db, err := seerdb.Open("db", dbtest.SmallOn(fs, seerdb.Sync))
@@ -124,7 +123,8 @@ func TestSnapshotReadInItsOwnRead(t *testing.T) {
 	dbtest.Must(t, r.DB.Compact(ctx, nil, nil))
 }
 
-// TestVerifyBesideClose: a check that Close overtakes says so, and finds no damage.
+// TestVerifyBesideClose: a check that Close interrupts returns an error, and reports no
+// damage.
 func TestVerifyBesideClose(t *testing.T) {
 	for _, file := range []string{"*.sst", "*.wal", "CURRENT"} {
 		r := dbtest.NewRig(t)
@@ -146,8 +146,8 @@ func TestVerifyBesideClose(t *testing.T) {
 	}
 }
 
-// TestCloseMakesAllDurable: after a clean Close the sequence that is durable is that
-// of the last commit, in every mode, with a log that is kept and with tables.
+// TestCloseMakesAllDurable: after a clean Close the durable sequence is that of the last
+// commit, in every mode, with a log that is kept and with tables.
 func TestCloseMakesAllDurable(t *testing.T) {
 	for _, d := range []seerdb.Durability{seerdb.NoWAL, seerdb.Relaxed, seerdb.Buffered, seerdb.Sync} {
 		for _, size := range []int{10, 2 << 20} {

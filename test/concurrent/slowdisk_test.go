@@ -91,9 +91,8 @@ func TestNothingWaitsForASlowDisk(t *testing.T) {
 	}
 }
 
-// TestSnapshotsDoNotWaitForAFilter: while what a compaction filter did is being
-// installed a snapshot is taken at once, and does not see it, neither before nor
-// after.
+// TestSnapshotsDoNotWaitForAFilter: while the changes of a compaction filter are being
+// installed, a snapshot can be taken without waiting, and never sees them.
 func TestSnapshotsDoNotWaitForAFilter(t *testing.T) {
 	r := dbtest.NewRig(t, dbtest.Quiet, func(o *seerdb.Options, _ *dbtest.TestOptions) {
 		o.CompactionFilter = func(_, _ []byte) (seerdb.FilterVerdict, []byte, error) { return seerdb.FilterRemove, nil, nil }

@@ -14,8 +14,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// relaxedUntilFull commits to a Relaxed database until its disk, which is full,
-// refuses, and returns how many commits were acknowledged.
+// relaxedUntilFull commits to a Relaxed database until the full disk makes it refuse, and
+// returns how many commits were acknowledged.
 func relaxedUntilFull(t *testing.T, r *dbtest.Rig, rule faultfs.Rule) (acked int, fault *faultfs.Fired) {
 	t.Helper()
 	r.Put("before=1")
@@ -39,10 +39,9 @@ func relaxed(o *seerdb.Options, _ *dbtest.TestOptions) {
 	o.Durability, o.MemtableSize = seerdb.Relaxed, 1<<20
 }
 
-// TestRelaxedStopsWhenItsLogIsFull: once what was acknowledged could not be
-// written, nothing more is acknowledged, so that a kill loses what a few
-// milliseconds brought and no more, however long the disk is full; and when
-// there is space nothing at all is lost.
+// TestRelaxedStopsWhenItsLogIsFull: once acknowledged commits cannot be written, no more
+// are acknowledged. So a kill loses only the commits of a few milliseconds, however long
+// the disk is full; and once there is space, nothing is lost.
 func TestRelaxedStopsWhenItsLogIsFull(t *testing.T) {
 	r := dbtest.NewRig(t, dbtest.Quiet, relaxed)
 	acked, fault := relaxedUntilFull(t, r, faultfs.Rule{Op: faultfs.OpWrite, Path: "*.wal", Err: syscall.ENOSPC})
@@ -74,8 +73,8 @@ func TestRelaxedStopsWhenItsLogIsFull(t *testing.T) {
 	}
 }
 
-// TestCloseOfRelaxedOnFullDisk: what the log cannot take goes to tables at Close;
-// and if these do not fit either, Close says what is durable.
+// TestCloseOfRelaxedOnFullDisk: commits that the log cannot take go to tables at Close. If
+// those do not fit either, the error of Close says what is durable.
 func TestCloseOfRelaxedOnFullDisk(t *testing.T) {
 	for _, path := range []string{"*.wal", ""} {
 		t.Run("full for "+path, func(t *testing.T) {

@@ -57,7 +57,7 @@ func TestS05NothingIsInvisibleDuringAFlush(t *testing.T) {
 	}
 }
 
-// A flushed entry was to be seen in the table before it left the memtable, and
+// A flushed entry was visible in the table before it left the memtable, and
 // a merge operand was applied twice. No entry is ever in two places.
 func TestS06NothingIsVisibleTwiceDuringAFlush(t *testing.T) {
 	r := dbtest.NewRig(t, dbtest.Quiet)

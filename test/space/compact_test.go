@@ -44,8 +44,8 @@ func TestCompactLeavesFewFiles(t *testing.T) {
 	dbtest.Must(t, db.Close())
 }
 
-// TestCompactEndsBesideAWriter: Compact takes what was there when it began, each
-// row of it past the filter, however fast others write.
+// TestCompactEndsBesideAWriter: Compact rewrites what was there when it began, each row of
+// it passed to the filter, however fast others write.
 func TestCompactEndsBesideAWriter(t *testing.T) {
 	var asked sync.Map
 	db := dbtest.Open(t, "db", dbtest.With(seerdb.Options{Durability: seerdb.NoWAL, MemtableSize: 64 << 10, TableSize: 32 << 10,
@@ -92,8 +92,8 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 	dbtest.Must(t, db.Close())
 }
 
-// TestCompactHoldsUpNoOtherKeyspace: while a Compact is at work, which may take
-// hours, other keyspaces are compacted as ever.
+// TestCompactHoldsUpNoOtherKeyspace: during a Compact, which may take hours, other
+// keyspaces are compacted as usual.
 func TestCompactHoldsUpNoOtherKeyspace(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var once sync.Once

@@ -13,10 +13,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
-// TestTransactionsShareNoMemory: transactions work in memory that others worked
-// in before them. Whatever is done with one that is over, with iterators that
-// outlive it, or by another goroutine that ends it in the middle of a call,
-// concerns no other.
+// TestTransactionsShareNoMemory: transactions reuse the memory of earlier ones. No
+// transaction is affected by another: by uses of one that is over, by iterators that
+// outlive it, or by a goroutine that ends it in the middle of a call.
 func TestTransactionsShareNoMemory(t *testing.T) {
 	db := dbtest.Open(t, "db", dbtest.SmallOn(memfs.New(), seerdb.Relaxed))
 	c := &dbtest.Crowd{TB: t}
@@ -60,8 +59,8 @@ type poolWorker struct {
 	iters  []poolIter
 }
 
-// poolIter is an iterator of a transaction that is over, and what it shows of
-// the keys of that transaction.
+// poolIter is an iterator of a transaction that is over, and the keys of that transaction
+// that it shows.
 type poolIter struct {
 	it     *seerdb.Iter
 	prefix string
@@ -134,7 +133,7 @@ func (w *poolWorker) stale(t *seerdb.Txn, prefix string) {
 	}
 }
 
-// closeIters holds the oldest iterators to what they show, and closes them.
+// closeIters checks what the oldest iterators show, and closes them.
 func (w *poolWorker) closeIters(keep int) {
 	for ; len(w.iters) > keep; w.iters = w.iters[1:] {
 		p, i := w.iters[0], 0

@@ -15,10 +15,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs/memfs"
 )
 
-// TestUpdatesOfAHotKeyAllSucceed: 128 goroutines add to one counter while a sync
-// takes its time, or what the updates do. No update gives up, none of them is
-// passed over again and again, and all of them together try about as often as one
-// lane takes.
+// TestUpdatesOfAHotKeyAllSucceed: 128 goroutines add to one counter while syncs, or the
+// updates themselves, are slow. No update gives up or is passed over again and again, and
+// all of them together try about as often as one lane allows.
 func TestUpdatesOfAHotKeyAllSucceed(t *testing.T) {
 	t.Run("slow syncs", func(t *testing.T) {
 		fs := faultfs.New(memfs.New())
@@ -79,8 +78,8 @@ func updateHotKey(t *testing.T, db *seerdb.DB, work func()) {
 	t.Logf("%d updates, %d tries, at most %d of one", all, runs.Load(), most.Load())
 }
 
-// TestConflictComesWithWhatItLostTo: when a commit returns ErrConflict the other
-// commit is visible, though it was not durable when the conflict arose.
+// TestConflictComesWithWhatItLostTo: when a commit returns ErrConflict, the commit that it
+// lost to is visible, even if that was not durable when the conflict arose.
 func TestConflictComesWithWhatItLostTo(t *testing.T) {
 	fs := faultfs.New(memfs.New())
 	db := dbtest.Open(t, "db", dbtest.SmallOn(fs, seerdb.Sync))
