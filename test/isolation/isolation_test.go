@@ -31,7 +31,7 @@ const (
 
 func (l isolationLevel) String() string { return [...]string{"serializable", "snapshot"}[l] }
 
-// isolationDB is what the suite asks of a store.
+// isolationDB is what the suite needs from a store.
 type isolationDB interface {
 	// Begin opens a transaction; what it reads is as of now.
 	Begin(isolationLevel) (isolationTxn, error)
@@ -50,15 +50,14 @@ type isolationTxn interface {
 	DeleteRange(lo, hi string) error
 	// Scan lists [lo, hi), in ascending order however it was read.
 	Scan(lo, hi string, how scanKind) ([]isolationRow, error)
-	// Commit answers an error that is seerdb.ErrConflict when nothing was
-	// applied because of a concurrent commit.
+	// Commit returns seerdb.ErrConflict if a concurrent commit made it apply nothing.
 	Commit() error
 	Rollback() error
 }
 
 type isolationRow struct{ key, value string }
 
-// scanKind is by which means a range is read.
+// scanKind is the method by which a range is read.
 type scanKind int
 
 const (
@@ -142,7 +141,7 @@ func (x *scheduled) writes() bool {
 	return slices.ContainsFunc(x.steps, func(s step) bool { return s.writes() })
 }
 
-// result is what the step that was written so answered, the nth of them.
+// result returns the result of the nth step that is written as text.
 func (x *scheduled) result(text string, nth int) string {
 	for i := range x.results {
 		if x.steps[i].text == text {
@@ -219,7 +218,7 @@ func (s *schedule) setup(rows string) error {
 	return t.Commit()
 }
 
-// step runs the next step of a transaction and holds it against what the
+// step runs the next step of a transaction and compares its result with what the
 // transaction must see.
 func (s *schedule) step(x *scheduled) error {
 	st := &x.steps[x.next]
@@ -313,7 +312,7 @@ func rowsText(rows []isolationRow) string {
 	return b.String()
 }
 
-// apply is what a step does to a map, and what it answers.
+// apply applies a step to a map, and returns its result.
 func (s *step) apply(state map[string]string) string {
 	switch s.op {
 	case 'r', 'u':
@@ -337,8 +336,7 @@ func (s *step) apply(state map[string]string) string {
 	return ""
 }
 
-// finish checks what can be said of a whole schedule, and leaves nothing
-// behind.
+// finish checks the schedule as a whole, and removes its rows.
 func (s *schedule) finish() error {
 	t, err := s.db.Begin(s.level)
 	if err != nil {

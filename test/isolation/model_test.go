@@ -93,7 +93,7 @@ type modelTxn struct {
 	writes []modelOp
 }
 
-// refresh is what the moving bugs do: the snapshot is that of now.
+// refresh moves the snapshot to the newest commits, if the bug is on.
 func (x *modelTxn) refresh(bug bool) {
 	runtime.Gosched() // so that transactions of goroutines overlap
 	if bug || x.db.bugs.dirty {
