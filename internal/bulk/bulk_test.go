@@ -398,6 +398,7 @@ func TestLoadsThatAreRefused(t *testing.T) {
 	}{
 		"dropped":  {func(r *rig, k *keyspace.Keyspace) { r.Drop(k) }, base.ErrNoKeyspace},
 		"poisoned": {func(r *rig, _ *keyspace.Keyspace) { r.Commit.Poison(syscall.EIO) }, base.ErrReadOnly},
+		"commits":  {func(r *rig, _ *keyspace.Keyspace) { r.Commit.Close() }, base.ErrClosed},
 		"closing":  {func(r *rig, _ *keyspace.Keyspace) { r.Work.Stop() }, base.ErrClosed},
 		"closed":   {func(r *rig, _ *keyspace.Keyspace) { r.Close() }, base.ErrClosed},
 		"callback": {func(r *rig, _ *keyspace.Keyspace) { t.Cleanup(r.Report.Callers.Enter(callback.CallingJob)) }, base.ErrInCallback},

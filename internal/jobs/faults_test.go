@@ -7,6 +7,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
 	"github.com/seerdb-go/seerdb/internal/generation"
@@ -115,8 +116,8 @@ func TestFaultSweep(t *testing.T) {
 			for _, fault := range all {
 				step := 1
 				for skip := 0; ; skip += step {
-					if skip > 8 && testing.Short() {
-						step = 7
+					if skip > 3 && testing.Short() {
+						step = 11
 					}
 					m := newQuietRig(t, func(o *rigOptions) {
 						if o.env.Outputs.PackFrom = 100; fault.path == "*.pack" {
@@ -256,6 +257,27 @@ func TestFlushLeavesWhatFollows(t *testing.T) {
 	}
 	m.want("the newer one is in memory")
 	m.wantRest("the newer one is in memory")
+}
+
+// TestFlushWaitsForWriters: commits that have their place in a memtable and are not applied yet
+// are part of its flush.
+func TestFlushWaitsForWriters(t *testing.T) {
+	m := newQuietRig(t, nil)
+	m.some(20)
+	g := m.Store.Current().Active
+	g.Mem.BeginWrite()
+	m.retire()
+	flushed := make(chan error)
+	go func() { flushed <- m.FlushAll(context.Background()) }()
+	select {
+	case err := <-flushed:
+		t.Errorf("a flush ended beside a commit that is being applied: %v", err)
+		g.Mem.EndWrite()
+	case <-time.After(20 * time.Millisecond):
+		g.Mem.EndWrite()
+		m.Check(<-flushed)
+	}
+	m.want("behind the writer")
 }
 
 // TestFlushThatIsCutShort: one whose context ends leaves no file, and costs nothing.
