@@ -44,9 +44,13 @@ type KeyspaceOptions struct {
 	ErrorIfMissing bool
 }
 
-// Keyspace opens the keyspace with that name, and durably creates it if it is missing. The
-// name is any non-empty string of at most 1024 bytes. A nil o means defaults, or the
-// options that an open keyspace has already.
+// Keyspace opens the keyspace with that name, and creates it if it is missing. The name is any
+// non-empty string of at most 1024 bytes. A nil o means defaults, or the options that an
+// open keyspace has already.
+//
+// In a database that was opened with Sync a new keyspace is durable when Keyspace returns.
+// In the other modes it is durable no later than the first row in it, and after the next
+// Sync, Flush or Close.
 func (db *DB) Keyspace(name string, o *KeyspaceOptions) (*Keyspace, error) {
 	choice, create := o.engine()
 	k, err := db.e.Keyspace(name, choice, create)
