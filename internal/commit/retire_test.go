@@ -201,6 +201,28 @@ func TestPinnedMemtables(t *testing.T) {
 	}
 }
 
+// TestPinnedOnce: a memtable that several iterators keep counts once, and that of the current
+// state does not count as long as no iterator is older.
+func TestPinnedOnce(t *testing.T) {
+	r := newRig(t, nil)
+	charge := r.gen.Charge
+	r.check(r.write(t.Context(), "k", Sync))
+	for range 2 {
+		defer r.iterator()()
+	}
+	check := func(when string, pinned, held int64) {
+		t.Helper()
+		if p, h := r.heldMemtables(); p != pinned || h != held {
+			t.Errorf("%s: %d bytes are pinned, %d held; want %d and %d", when, p, h, pinned, held)
+		}
+	}
+	check("in the current state", 0, 0)
+	r.check(r.Retire(t.Context(), neverFails))
+	check("waiting for the flush", 0, charge)
+	r.flush()
+	check("flushed", charge, 0)
+}
+
 // TestReadOnly: a read-only database shows what the logs held, all of it durable, and takes
 // no commit.
 func TestReadOnly(t *testing.T) {
