@@ -362,7 +362,7 @@ func TestLoadsThatAreCutShort(t *testing.T) {
 			want error
 		}{
 			"context": {func(_ *rig, cancel context.CancelCauseFunc) { cancel(cause) }, cause},
-			"close":   {func(r *rig, _ context.CancelCauseFunc) { r.Work.Stop() }, base.ErrClosed},
+			"close":   {func(r *rig, _ context.CancelCauseFunc) { r.Stop() }, base.ErrClosed},
 			"poison":  {func(r *rig, _ context.CancelCauseFunc) { r.Commit.Poison(cause) }, base.ErrReadOnly},
 		} {
 			for _, at := range []int{0, 2000, 2499} {

@@ -214,6 +214,7 @@ func TestAtRest(t *testing.T) {
 		return b.PutTTL(0, []byte("t"), []byte("x"), uint64(now.now().UnixMilli())+100)
 	}))
 	r.Check(r.Flush(t.Context()))
+	time.Sleep(50 * time.Millisecond) // what the flush set going has looked at the clock
 	now.ms.Add(200)
 	var n atomic.Int64
 	r.Soon("what expired goes", func() bool {

@@ -160,7 +160,7 @@ func TestCompactsOneAtATime(t *testing.T) {
 	if err := <-second; !errors.Is(err, context.Canceled) {
 		t.Errorf("a call whose context ended: %v", err)
 	}
-	m.Work.Stop()
+	m.Stop()
 	if err := <-third; !errors.Is(err, base.ErrClosed) {
 		t.Errorf("a call that waits in a database that closes: %v", err)
 	}
@@ -455,7 +455,7 @@ func TestCollapseLater(t *testing.T) {
 	m.FS.Clear()
 	m.want("after it")
 	m.collapsed.Store(0)
-	m.Work.Stop()
+	m.Stop()
 	m.CollapseLater(s.k, []byte("k2"))
 }
 

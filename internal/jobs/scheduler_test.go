@@ -129,7 +129,7 @@ func TestFlushAnswers(t *testing.T) {
 	if err := <-answers; !errors.Is(err, context.Canceled) {
 		t.Errorf("a flush whose context ended: %v", err)
 	}
-	r.Work.Stop()
+	r.Stop()
 	if err := <-answers; !errors.Is(err, base.ErrClosed) {
 		t.Errorf("a flush of a database that closes: %v", err)
 	}

@@ -181,6 +181,12 @@ func (r *Rig) Begin(js Jobs) {
 	r.Cleanup(r.Close)
 }
 
+// Stop refuses commits and then makes all work end, as Engine.Close begins.
+func (r *Rig) Stop() {
+	r.Commit.Close()
+	r.Work.Stop()
+}
+
 // Close ends everything, as Engine.Close does, and all faults.
 func (r *Rig) Close() {
 	if r.closed {
@@ -188,8 +194,7 @@ func (r *Rig) Close() {
 	}
 	r.closed = true
 	r.FS.Clear()
-	r.Commit.Close()
-	r.Work.Stop()
+	r.Stop()
 	r.Work.Wait()
 	for _, g := range r.Store.Current().Generations() {
 		g.AbandonLog()
