@@ -369,14 +369,18 @@ func TestLoadsThatAreCutShort(t *testing.T) {
 				r := newRig(t, nil)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				rows := inOrder(2500, 60)
+				asked := 0
 				st, err := r.loads.Load(ctx, r.Keyspaces.Root(), each(f.order(rows), func(i int) {
-					if i == at {
+					if asked = i; i == at {
 						c.end(r, cancel)
 						time.Sleep(2 * time.Millisecond) // AfterFunc has a goroutine of its own
 					}
 				}), f.o)
 				if !errors.Is(err, c.want) || st != (Stats{}) {
 					t.Errorf("%s: %s at %d: %+v, %v", f.name, name, at, st, err)
+				}
+				if name == "context" && asked > at+1 {
+					t.Errorf("%s: row %d is asked for, the context ended at %d", f.name, asked, at)
 				}
 				r.WantRows(name, r.Keyspaces.Root(), nil)
 				if r.Latch.Cause() == nil {

@@ -324,6 +324,26 @@ func TestFiguresAddUp(t *testing.T) {
 	}
 }
 
+// TestPauseEnds: a flusher that failed looks again when a caller asks for a flush, and when the
+// database closes.
+func TestPauseEnds(t *testing.T) {
+	r := newRig(t, memfs.New(), func(o *rigOptions) { o.idle = true })
+	for _, c := range []struct {
+		name string
+		d    time.Duration
+		end  func()
+	}{{"a request", time.Hour, func() { r.flushes.add(nil) }}, {"time", time.Millisecond, func() {}}, {"Close", time.Hour, r.Stop}} {
+		ended := make(chan struct{})
+		go func() { r.pause(c.d); close(ended) }()
+		c.end()
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s does not end the pause", c.name)
+		}
+	}
+}
+
 // TestFailedFlushRequest is asked for its error while its caller waits for a place.
 func TestFailedFlushRequest(t *testing.T) {
 	q := newFlushRequests()

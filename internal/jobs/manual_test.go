@@ -41,6 +41,7 @@ func TestCompactBesideEverything(t *testing.T) {
 			newest.Store(i)
 		}
 	})
+	r.Soon("there are rows", func() bool { return newest.Load() > 0 }, func() any { return "none" })
 	for range 6 {
 		time.Sleep(20 * time.Millisecond)
 		before := newest.Load()
