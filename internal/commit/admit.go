@@ -15,10 +15,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
-// This file holds what a commit waits for before it takes its place.
+// This file holds the waits of a commit before it takes its place.
 
-// admit waits until a commit may take its place, and reserves need bytes for it
-// in the active generation; or says why it may not. The caller holds mu.
+// admit waits until a commit may take its place and reserves need bytes for it
+// in the active generation, or returns why the commit may not. The caller holds mu.
 func (p *Pipeline) admit(ctx context.Context, need int64, b *batch.Batch, x *txn.Txn) error {
 	var forget func()
 	defer func() {
@@ -41,7 +41,7 @@ func (p *Pipeline) admit(ctx context.Context, need int64, b *batch.Batch, x *txn
 			continue
 		}
 		if err := p.env.Keyspaces.Check(b.Keyspaces()); err != nil {
-			return err // perhaps it was dropped during a wait: by a transaction that is visible by now
+			return err // a transaction may have dropped the keyspace during a wait
 		}
 		if err := p.env.Room.Refused(b); err != nil {
 			return err
@@ -63,7 +63,7 @@ func (p *Pipeline) admit(ctx context.Context, need int64, b *batch.Batch, x *txn
 				return err
 			}
 			if again {
-				continue // the lock was let go
+				continue // validate released the lock
 			}
 		}
 		if !p.keptRoom(need, b) {
@@ -76,9 +76,10 @@ func (p *Pipeline) admit(ctx context.Context, need int64, b *batch.Batch, x *txn
 	}
 }
 
-// reserveRoom takes need bytes of the active generation, and else waits for what
-// is missing; then the caller looks again at everything. In forget it leaves what
-// is to be called once the commit waits no more. The caller holds mu.
+// reserveRoom reserves need bytes of the active generation and reports true, or
+// waits for what is missing and reports false: the caller then checks everything
+// again. It may set forget, which the caller calls when the commit no longer
+// waits. The caller holds mu.
 func (p *Pipeline) reserveRoom(ctx context.Context, need int64, forget *func()) (ok bool, err error) {
 	g := p.gen
 	if g.Log != nil && g.Log.Crowded() {
@@ -100,32 +101,32 @@ func (p *Pipeline) reserveRoom(ctx context.Context, need int64, forget *func()) 
 	return false, err
 }
 
-// waitForLog waits, without the lock, until the log takes records without a
-// write. The caller holds mu.
+// waitForLog waits, with mu released, until the log can take a record without
+// writing to the file. The caller holds mu.
 func (p *Pipeline) waitForLog(g *generation.Generation) error {
 	p.mu.Unlock()
 	err := g.Log.MakeRoom()
 	p.mu.Lock()
 	if err == nil || errors.Is(err, base.ErrClosed) {
-		return nil // the generation has been replaced, or the caller sees that the database is closed
+		return nil // the caller sees the new generation, or that the database is closed
 	}
 	return p.logFailed(g, err)
 }
 
-// makeRoom replaces the active generation by one that can hold need bytes,
-// after waiting for the flush when too many are queued. It is called, and
-// returns, with mu held, which it lets go; the caller looks again at
-// everything. A wait ends with room or with an error, never with time.
+// makeRoom replaces the active generation by one that can hold need bytes, after
+// waiting for a flush if too many are queued. The caller holds mu, which makeRoom
+// releases during waits, and checks everything again afterwards. A wait ends with
+// room or with an error; it has no timeout.
 func (p *Pipeline) makeRoom(ctx context.Context, need int64) error {
-	// Without a state the database is closing: refused is set, the caller sees it.
+	// A nil state means that the database is closing: the caller sees refused.
 	if s := p.env.Store.Current(); s != nil && p.queueFull(s) {
 		return p.waitFor(StopMemtables, fmt.Sprintf("%d full memtables wait for their flush", len(s.Imm)))
 	}
 	return p.turn(ctx, p.gen, need)
 }
 
-// WaitUnstopped waits as long as stops gives a reason why writers are stopped. It
-// ends with the error of ctx when that ends.
+// WaitUnstopped waits until stops returns no reason why writers are stopped. If ctx
+// ends first, WaitUnstopped returns its error.
 func (p *Pipeline) WaitUnstopped(ctx context.Context, stops func(*pace.Pressure) string) error {
 	defer context.AfterFunc(ctx, p.Changed)()
 	p.mu.Lock()
@@ -147,8 +148,8 @@ func (p *Pipeline) WaitUnstopped(ctx context.Context, stops func(*pace.Pressure)
 	}
 }
 
-// waitFor waits for what stops writers, or says why it will not come. The
-// caller holds mu.
+// waitFor waits until something changed, or returns the error that keeps writers
+// stopped for ever. The caller holds mu.
 func (p *Pipeline) waitFor(s Stop, reason string) error {
 	if err := p.env.Blocking(s); err != nil {
 		return err
@@ -160,8 +161,7 @@ func (p *Pipeline) waitFor(s Stop, reason string) error {
 	return nil
 }
 
-// waitForRoom parks a writer until something changed. The caller holds
-// mu.
+// waitForRoom parks a writer until something changed. The caller holds mu.
 func (p *Pipeline) waitForRoom(reason string) {
 	begin := time.Now()
 	if p.waiting == 0 {

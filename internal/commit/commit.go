@@ -20,9 +20,9 @@ import (
 // may be reused afterwards. The error is definite (nothing was or will be
 // applied) unless errors.Is(err, base.ErrCommitUnknown).
 //
-// Commit gives up with the error of ctx, definitely, if that ends before the commit has its
-// place in the log: while writers are slowed or stopped. x is the transaction that commits,
-// or nil; of one the error may be base.ErrConflict.
+// If ctx ends before the commit has its place in the log, while writers are slowed or
+// stopped, Commit returns the error of ctx, which is definite. x is the transaction that
+// commits, or nil; with a transaction the error may be base.ErrConflict.
 func (p *Pipeline) Commit(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn) (base.SeqNum, error) {
 	seq, err := p.commitOnce(ctx, b, d, x)
 	if err != nil && errors.Is(err, base.ErrNoSpace) && b.Err() == nil {
@@ -31,8 +31,8 @@ func (p *Pipeline) Commit(ctx context.Context, b *batch.Batch, d Durability, x *
 	return seq, err
 }
 
-// Resolve resolves what a commit asks for: more durability than the database gives, never
-// less.
+// Resolve returns the durability of a commit that asks for d: a commit may ask for more
+// than the database gives, never for less.
 func (p *Pipeline) Resolve(d Durability) (Durability, error) { return d.over(p.env.Durability) }
 
 // commitOnce is one attempt at Commit.
@@ -64,9 +64,9 @@ func (p *Pipeline) commitOnce(ctx context.Context, b *batch.Batch, d Durability,
 	c := commitPool.Get().(*commit)
 	if ctx.Done() != nil {
 		var cancel func()
-		ctx, cancel = context.WithCancel(ctx) // ours is asked under locks
+		ctx, cancel = context.WithCancel(ctx) // our own: its methods are called under locks
 		defer cancel()
-		defer context.AfterFunc(ctx, p.Changed)() // those that wait for room look again
+		defer context.AfterFunc(ctx, p.Changed)() // writers that wait for room look again
 	}
 	if err := p.enqueue(ctx, c, b, d, x); err != nil {
 		commitPool.Put(c)
@@ -88,12 +88,13 @@ func (p *Pipeline) commitOnce(ctx context.Context, b *batch.Batch, d Durability,
 	return end, nil
 }
 
-// batchMemoryMax is how much of a memtable one batch may take. Where an int has 32 bits
-// the caller's batch, the log's copy and the memtable must fit into the 4 GiB of one
-// process together. Only tests change it.
+// batchMemoryMax bounds the bytes of a memtable that one batch may take. With 32-bit
+// ints the caller's batch, the log's copy and the memtable together must fit into the
+// 4 GiB of the process. Only tests change it.
 var batchMemoryMax = min(memtable.MaxCapacity, int64(math.MaxInt)/4)
 
-// CheckBatch refuses a batch that can never be committed. space finds keyspaces.
+// CheckBatch refuses a batch that can never be committed. space returns the keyspace
+// with a number, or nil.
 func CheckBatch(b *batch.Batch, space func(uint32) *keyspace.Keyspace) error {
 	if err := b.Err(); err != nil {
 		return err
@@ -141,12 +142,12 @@ func (p *Pipeline) enqueue(ctx context.Context, c *commit, b *batch.Batch, d Dur
 		c.lsn = lsn
 	}
 	p.queueCommit(c, b, x)
-	p.gen.Mem.BeginWrite() // never refused: only generations that left this place are sealed
+	p.gen.Mem.BeginWrite() // never refused: the active generation is not sealed
 	return nil
 }
 
-// queueCommit gives the commit of a batch, which has the next sequences, its place
-// in the queue; x is its transaction, or nil. The caller holds mu.
+// queueCommit puts the commit of a batch into the queue; the batch has the next
+// sequences, and x is its transaction or nil. The caller holds mu.
 func (p *Pipeline) queueCommit(c *commit, b *batch.Batch, x *txn.Txn) {
 	p.nextSeq += base.SeqNum(b.Count())
 	p.tracker.Record(b)
@@ -174,8 +175,8 @@ func (p *Pipeline) take(c *commit, end base.SeqNum, b *batch.Batch) {
 	p.tail = c
 }
 
-// append hands a record to the log. One that is acknowledged from the log's
-// memory must not be dropped by a full disk. The caller holds mu.
+// append hands a record to the log. A record that is acknowledged from the log's
+// memory must survive a full disk. The caller holds mu.
 func (p *Pipeline) append(record []byte, d Durability) (lsn int64, err error) {
 	if d <= Relaxed {
 		return p.gen.Log.AppendRelaxed(record)
@@ -213,7 +214,7 @@ func (p *Pipeline) apply(c *commit, b *batch.Batch) {
 	if b.RangeDeletes() > 0 {
 		stripes = p.env.Store.Snapshots.Stripes()
 		if stripes[len(stripes)-1] == seq-1 {
-			// No read can come to stand inside the batch.
+			// No read can be at a sequence inside the batch.
 			stripes = append(stripes, c.end)
 		}
 	}
@@ -232,8 +233,8 @@ func (p *Pipeline) apply(c *commit, b *batch.Batch) {
 	c.buf = a.Flush()
 }
 
-// publish is stages 4 and 5: it returns once the commit is visible (or, when
-// it failed, passed over).
+// publish is stages 4 and 5: it returns once the commit is visible or, if it
+// failed, passed over.
 func (p *Pipeline) publish(c *commit) {
 	_ = failpoint.Hit(failpoint.CommitBeforePublish)
 	p.mu.Lock()
@@ -268,7 +269,7 @@ func (p *Pipeline) publish(c *commit) {
 	commitPool.Put(c)
 }
 
-// settle lets transactions know the outcome of a commit. The caller holds mu.
+// settle reports the outcome of a commit to transactions. The caller holds mu.
 func (p *Pipeline) settle(c *commit) {
 	if c.asks {
 		p.tracker.Asked(!c.failed)
@@ -280,14 +281,14 @@ func (p *Pipeline) settle(c *commit) {
 }
 
 const (
-	// deletesWait is for how long a delete tries to get what is left of the
-	// reserve while a flush or a merge has it, and deletesPause how often.
+	// deletesWait bounds how long a delete tries to get the rest of the reserve
+	// while a flush or a merge has it; deletesPause is the pause between tries.
 	deletesWait  = 2 * time.Second
 	deletesPause = 5 * time.Millisecond
 )
 
-// commitFreeing is commitOnce for a batch which met a full disk with err. If it
-// frees space it may take the reserve.
+// commitFreeing retries a batch that failed with err because the disk is full. A
+// batch that frees space may take the reserve.
 func (p *Pipeline) commitFreeing(ctx context.Context, b *batch.Batch, d Durability, x *txn.Txn, err error) (seq base.SeqNum, _ error) {
 	if !reserve.Frees(b) {
 		return 0, err
@@ -301,7 +302,7 @@ func (p *Pipeline) commitFreeing(ctx context.Context, b *batch.Batch, d Durabili
 			p.env.Work.Rest(deletesPause)
 		}
 		if x != nil {
-			break // its place is lost; another attempt finds room
+			break // the transaction has ended; the caller's next attempt finds room
 		}
 		seq, err = p.commitOnce(ctx, b, d, x)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// Durability says when a commit is acknowledged. Larger is stronger, but for
+// Durability says when a commit is acknowledged. Larger is stronger, except for
 // the zero value, which means "as the database is configured".
 type Durability uint8
 
@@ -23,8 +23,8 @@ func (d Durability) String() string {
 	return [...]string{"default", "NoWAL", "Relaxed", "Buffered", "Sync"}[min(int(d), 4)]
 }
 
-// over resolves what a commit asks for: more than the database gives,
-// never less.
+// over returns the durability of a commit that asks for d in a database with own:
+// a commit may ask for more, never for less.
 func (d Durability) over(own Durability) (Durability, error) {
 	switch {
 	case d == DefaultDurability || d == own:

@@ -11,19 +11,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/wal"
 )
 
-// This file holds how generations and their logs are made.
+// This file makes generations and their logs.
 
 const (
 	// relaxedFlushEvery bounds how long a Relaxed commit stays in the log's
-	// memory. At 300k commits/s of 130 B it makes writes of ~80 KB.
+	// memory. At 300k commits/s of 130 B each write is about 80 KB.
 	relaxedFlushEvery = 2 * time.Millisecond
 	// logBufferMax bounds the log's memory: an append that finds more pending
 	// writes it out itself.
 	logBufferMax = 1 << 20
 )
 
-// newGeneration makes a generation with the log seg, which is discarded if that
-// fails.
+// newGeneration makes a generation with the log seg. On failure it discards seg.
 func (p *Pipeline) newGeneration(capacity int64, prev *generation.Generation, seg *wal.Segment) (*generation.Generation, error) {
 	g := &generation.Generation{Charge: capacity, Num: seg.Num()}
 	mem, err := memtable.New(memtable.Options{Capacity: capacity, Partitions: p.env.Partitions})
@@ -43,13 +42,13 @@ func (p *Pipeline) newGeneration(capacity int64, prev *generation.Generation, se
 	return g, nil
 }
 
-// MakeLog makes the file of a segment and its name durable. A directory that does
-// not sync poisons. The caller does not hold mu.
+// MakeLog creates the file of a log segment and makes its name durable. If the
+// directory does not sync, MakeLog poisons the database. The caller does not hold mu.
 func (p *Pipeline) MakeLog() (*wal.Segment, error) {
 	id := p.env.Versions.NewIdentity(base.FileTypeLog)
 	if p.env.Store.Current() != nil && !p.env.Versions.Reserved(id.Num) {
-		// Recovery takes no log for ours whose number the manifest did not
-		// reserve. (While Open goes on, the edit that names the log reserves.)
+		// Recovery ignores a log whose number the manifest did not reserve.
+		// (During Open the edit that names the log reserves its number.)
 		if err := p.env.Versions.Reserve(); err != nil {
 			return nil, err
 		}
@@ -67,9 +66,9 @@ func (p *Pipeline) MakeLog() (*wal.Segment, error) {
 	return seg, nil
 }
 
-// BeginLog gives a generation its log. Without logs the file is there all the
-// same, and stays empty: recovery wants the log that the manifest calls the
-// oldest one needed, and can so tell that one was lost from that there was none.
+// BeginLog gives a generation its log. With NoWAL the file exists too and stays
+// empty: recovery requires the log that the manifest names as the oldest one
+// needed, and so can distinguish a lost log from one that never existed.
 func (p *Pipeline) BeginLog(g, prev *generation.Generation, seg *wal.Segment) error {
 	if p.env.Durability == NoWAL {
 		return seg.Close()
@@ -80,7 +79,7 @@ func (p *Pipeline) BeginLog(g, prev *generation.Generation, seg *wal.Segment) er
 	}
 	var link wal.Prev
 	if prev != nil && prev.Log != nil {
-		link = wal.Prev{Num: prev.Num, Size: prev.Log.Size()} // all of it was handed to the system
+		link = wal.Prev{Num: prev.Num, Size: prev.Log.Size()} // the previous log is written out
 	}
 	w, err := seg.Begin(link, o)
 	if err != nil {

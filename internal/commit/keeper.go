@@ -10,15 +10,15 @@ import (
 )
 
 // The keeper is the goroutine that keeps the reserve as large as it should be.
-// It looks whenever the memtable has grown by some, and commits that would take
-// more than was reserved for wait for it.
+// It runs whenever the memtable has grown by a certain amount; commits that exceed
+// what the reserve covers wait for it.
 
-// keepAgain is after what pause the keeper looks again where there was no room. The pause
-// doubles up to a second.
+// keepAgain is the pause after which the keeper retries when there was no room. The
+// pause doubles up to a second.
 const keepAgain = 20 * time.Millisecond
 
-// roomWanted is how large the reserve should be, with room for the memtable to
-// grow by more bytes before it is looked at again. It is never less than need.
+// roomWanted returns how large the reserve should be, and how many more bytes the
+// memtable may grow by before the keeper runs again; more is never less than need.
 func (p *Pipeline) roomWanted(need int64) (want, more int64) {
 	s, shard := p.env.Store.Acquire()
 	if s == nil {
@@ -38,8 +38,8 @@ func (p *Pipeline) roomWanted(need int64) (want, more int64) {
 		data += int64(s.Version().LevelSize(level))
 	}
 	data += s.ValueBytes()
-	// A table of small entries can be larger than their log, and is never larger
-	// than what they were counted with in the memtable.
+	// A table of small entries can be larger than their log, but never larger than
+	// their size in the memtable.
 	flush := mem
 	if p.env.Durability != NoWAL {
 		flush = min(mem, 2*logs)
@@ -55,7 +55,7 @@ func (p *Pipeline) roomWanted(need int64) (want, more int64) {
 	return want, more
 }
 
-// keeper is the goroutine.
+// keeper keeps the reserve until the workers stop.
 func (p *Pipeline) keeper() {
 	delay := keepAgain
 	again := time.NewTimer(time.Hour)
@@ -76,9 +76,10 @@ func (p *Pipeline) keeper() {
 	}
 }
 
-// keepRoom looks once, and reports whether all is well; else the keeper looks again
-// soon. first is whether the last look found all well. Without room what is in the
-// log goes to tables, and its log goes.
+// keepRoom adjusts the reserve once and reports whether it succeeded; if not, the
+// keeper retries soon. first reports whether the previous attempt succeeded. Without
+// room keepRoom requests that the active generation be replaced: its flush removes
+// its log.
 func (p *Pipeline) keepRoom(first bool) bool {
 	p.mu.Lock()
 	g, need, taken := p.gen, p.keeping.need, p.gen.Mem.Bytes()
@@ -102,7 +103,7 @@ func (p *Pipeline) keepRoom(first bool) bool {
 	return !again
 }
 
-// keptRoom reports whether the reserve allows for need bytes more in the active
+// keptRoom reports whether the reserve covers need more bytes in the active
 // memtable, and wakes the keeper if it is due. The caller holds mu.
 func (p *Pipeline) keptRoom(need int64, b *batch.Batch) bool {
 	k := &p.keeping
@@ -113,7 +114,7 @@ func (p *Pipeline) keptRoom(need int64, b *batch.Batch) bool {
 		p.env.Room.Wake()
 		return false
 	case taken > k.topUp:
-		k.topUp = math.MaxInt64 // until the keeper has looked
+		k.topUp = math.MaxInt64 // until the keeper has run
 		p.env.Room.Wake()
 	}
 	return true

@@ -9,33 +9,34 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// An open iterator keeps the memtables of its state, after their flush too: what
-// Key and Value show lies there. That memory is pinned: in use, in the budget,
-// and given back only by the program. So the memtables to come are made smaller
-// by it, that iterators opened at different times may not add up to much more
-// than those that there are without them.
+// An open iterator keeps the memtables of its state even after their flush: Key and
+// Value return slices of them. That memory is pinned: it counts to the budget, and
+// only the program can release it, by closing the iterator. The pipeline makes later
+// memtables smaller by the pinned amount, so that iterators opened at different
+// times do not take much more memory than memtables take without iterators.
 
 const (
 	// maxImmutable is how many full generations may wait for their flush before
 	// writers are stopped, if iterators leave memory for them. Three let a flush and
 	// a burst overlap.
 	maxImmutable = 3
-	// memtableShare is the part of the budget for memtables, pinned ones included,
-	// if MemtableSize does not ask for more.
+	// memtableShare divides the budget: one part of so many is for memtables, pinned
+	// ones included, unless MemtableSize asks for more.
 	memtableShare = 2
-	// maxMemtables is how many of full size there are: one that fills, those that
-	// wait. Where more than half of the share is pinned, scarceMemtables are: one
-	// waits, and they are twice as large.
+	// maxMemtables is the number of memtables of full size: one that fills and those
+	// that wait. If more than half of the share is pinned, there are scarceMemtables
+	// instead: only one waits, and they are twice as large.
 	maxMemtables    = 1 + maxImmutable
 	scarceMemtables = 2
-	// minMemtable is the part of the memtables' share that a memtable gets at
-	// least. An iterator keeps up to scarceMemtables of them, so that a hundred, each
-	// with its own, keep an eighth of the share when memtables are that small.
+	// minMemtable divides the memtables' share: a memtable gets at least one part of
+	// so many. An iterator keeps up to scarceMemtables of them, so a hundred iterators
+	// with memtables of their own keep an eighth of the share at that size.
 	minMemtable = 1600
 )
 
-// nextMemtables says how large the next memtable is, as configured, less what its part
-// of pinned memory is; and how many full ones may wait. It looks at all iterators.
+// nextMemtables returns the size of the next memtable, which is the configured size
+// less its part of pinned memory, and how many full ones may wait. It visits all
+// iterators.
 func (p *Pipeline) nextMemtables() (size, queue int) {
 	full := int64(p.env.MemtableSize)
 	share := max(p.env.MemoryBudget/memtableShare, full*maxMemtables)
@@ -49,22 +50,23 @@ func (p *Pipeline) nextMemtables() (size, queue int) {
 	return int(min(full, max((share-pinned)/n, floor))), int(n) - 1
 }
 
-// queueFull reports whether as many full memtables wait for their flush as may.
+// queueFull reports whether the queue of full memtables has no room for another.
 func (p *Pipeline) queueFull(s *readstate.State) bool {
 	return len(s.Imm) >= int(p.maxQueue.Load())
 }
 
-// pinnedMemtables is how many bytes of memtables open iterators keep beyond those
-// of the current state.
+// pinnedMemtables returns how many bytes of memtables open iterators keep that the
+// current state does not have.
 func (p *Pipeline) pinnedMemtables() int64 {
 	pinned, _ := p.heldMemtables()
 	return pinned
 }
 
-// heldMemtables is that, and how many bytes of those of the current state are kept by
-// iterators that saw the last memtable replaced: they are likely to be open still
-// when those are flushed. What a running job keeps does not count: it ends by
-// itself.
+// heldMemtables returns the bytes of memtables that open iterators keep: pinned counts
+// those that the current state does not have, and held those that it has, if an
+// iterator keeps them that is older than the active memtable. Such an iterator is
+// likely to be open still when they are flushed. Running jobs do not count: they end
+// by themselves.
 func (p *Pipeline) heldMemtables() (pinned, held int64) {
 	cur := p.env.Store.Current()
 	if cur == nil {
@@ -89,8 +91,8 @@ func (p *Pipeline) heldMemtables() (pinned, held int64) {
 	return pinned, held
 }
 
-// Pinning says which iterators keep memtables that were flushed, if that is
-// more than an eighth of the budget.
+// Pinning describes the iterators that keep flushed memtables, if these take more
+// than an eighth of the budget; otherwise it returns "".
 func (p *Pipeline) Pinning() string {
 	n := p.pinnedMemtables()
 	s := p.env.Store.Current()

@@ -14,12 +14,13 @@ func (p *Pipeline) Metrics(m *observe.Metrics) {
 	m.Stalls.Stops, m.Stalls.StopTime, m.Stalls.Stopped = s.stops.Load(), time.Duration(s.stopTime.Load()), s.Stopped()
 	m.Stalls.Slowdowns, m.Stalls.SlowdownTime = p.env.Pace.Waits()
 	m.Ops.Commit = s.commits.Latency()
-	m.Log.Segments += int(p.turning.made.Load()) // the next log, made ahead
+	m.Log.Segments += int(p.turning.made.Load()) // the next log, if it is made already
 	m.Memory.Pinned = p.pinnedMemtables()
 }
 
-// Refusing is what a commit would meet now, or nil: what one met that was not at
-// fault itself, or what keeps full memtables from being flushed.
+// Refusing returns the error that a commit would get now, or nil: the error of the
+// last commit, if the database caused it, or what keeps full memtables from being
+// flushed.
 func (p *Pipeline) Refusing() error {
 	if why := p.env.Room.Lacking(); why != nil {
 		return why
@@ -39,5 +40,5 @@ func (p *Pipeline) Refusing() error {
 	return nil
 }
 
-// Slowed is to how many bytes a second writers are slowed; 0: they are not.
+// Slowed returns the bytes a second to which writers are slowed, or 0 if they are not.
 func (p *Pipeline) Slowed() int64 { return p.env.Pace.Rate() }

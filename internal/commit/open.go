@@ -10,9 +10,9 @@ import (
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
-// This file holds how a pipeline begins and ends.
+// This file begins and ends a pipeline.
 
-// New returns a pipeline that takes no commits yet: see Begin.
+// New returns a pipeline that takes no commits before Begin.
 func New(env Env) *Pipeline {
 	p := &Pipeline{env: env, seals: make(chan *generation.Generation, maxImmutable+8)}
 	p.nextSeq = base.SeqNumStart
@@ -23,12 +23,12 @@ func New(env Env) *Pipeline {
 	return p
 }
 
-// Follow makes the next sequence follow seq. The caller is alone.
+// Follow makes the next sequence greater than seq. The caller is alone.
 func (p *Pipeline) Follow(seq base.SeqNum) { p.nextSeq = max(p.nextSeq, seq+1) }
 
-// Begin takes commits from now on, on version v of the tables. The first generation is g, which
-// the pipeline owns from then on; if that is nil Begin makes one, and its log. It returns
-// the generation. The caller is alone.
+// Begin lets commits in, on version v of the tables. The first generation is g, which the
+// pipeline owns from then on; if g is nil, Begin makes a generation and its log. Begin
+// returns the generation. The caller is alone.
 func (p *Pipeline) Begin(v *manifest.Version, g *generation.Generation) (*generation.Generation, error) {
 	p.env.Store.Publish(p.nextSeq - 1)
 	if g == nil {
@@ -47,8 +47,8 @@ func (p *Pipeline) Begin(v *manifest.Version, g *generation.Generation) (*genera
 	return g, nil
 }
 
-// BeginReadOnly refuses all commits. The generations in gens, newest first, hold what the logs
-// did; active is empty. The caller is alone.
+// BeginReadOnly refuses all commits. The generations in gens, newest first, hold the content
+// of the logs; active is empty. The caller is alone.
 func (p *Pipeline) BeginReadOnly(v *manifest.Version, active *generation.Generation, gens []*generation.Generation) {
 	p.env.Store.Publish(p.nextSeq - 1)
 	p.durable.raise(p.nextSeq - 1)
@@ -57,7 +57,7 @@ func (p *Pipeline) BeginReadOnly(v *manifest.Version, active *generation.Generat
 	p.env.Store.Begin(p.env.Versions.DB(), active, gens, v)
 }
 
-// Abandon gives up the log of a pipeline whose Open failed.
+// Abandon abandons the log of a pipeline whose Open failed.
 func (p *Pipeline) Abandon() {
 	if p.gen != nil {
 		p.gen.AbandonLog()
@@ -66,7 +66,7 @@ func (p *Pipeline) Abandon() {
 
 // Start starts the workers.
 func (p *Pipeline) Start() {
-	p.keepRoom(true) // before anything else takes the room
+	p.keepRoom(true) // before other writers take the room
 	w := p.env.Work
 	w.Go(p.turner)
 	w.Go(p.keeper)
@@ -76,7 +76,7 @@ func (p *Pipeline) Start() {
 	}
 }
 
-// Close lets no new commit in and waits for those inside.
+// Close refuses new commits and waits for those in the queue.
 func (p *Pipeline) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,8 +87,7 @@ func (p *Pipeline) Close() {
 	}
 }
 
-// KeepReserve leaves as much of the reserve as the next Open should find. It follows
-// Close.
+// KeepReserve sizes the reserve for the next Open. Callers call Close first.
 func (p *Pipeline) KeepReserve() {
 	want, _ := p.roomWanted(0)
 	_, _ = p.env.Room.Keep(want, want+reserve.Min)

@@ -1,15 +1,15 @@
-// Package commit is the commit pipeline: how a batch of operations becomes durable and visible,
-// in what order, and what it waits for.
+// Package commit is the commit pipeline: it makes batches of operations durable and visible in
+// sequence order, and makes them wait for room.
 //
 // A commit passes five stages:
 //
 //	1 enqueue  under mu: room in the active generation, sequences, the record
 //	           copied to the log's memory, a place in the queue
-//	2 persist  what its durability asks of the log; commits that arrive while
-//	           one writes or syncs share the next write or sync
+//	2 persist  the log written or synced, as its durability demands; commits that
+//	           arrive during a write or sync share the next one
 //	3 apply    its operations into the memtable, concurrently with others
-//	4 publish  in queue order the visible sequence moves over applied commits
-//	5 wake     those that another commit's publish passed over
+//	4 publish  the visible sequence moves over applied commits in queue order
+//	5 wake     the committers of commits that another commit published
 //
 // A commit that fails at stage 2 is passed over unapplied: its sequences stay
 // empty for ever. In Sync mode nothing is visible before it is durable.
@@ -41,15 +41,15 @@ import (
 
 // Env is what a pipeline works on and with.
 type Env struct {
-	// Of the options of the database.
+	// From the options of the database.
 	Durability   Durability
 	SyncInterval time.Duration // how often Buffered commits are made durable; 0: never
 	MemoryBudget int64
 	MemtableSize int
 	Partitions   int // of a memtable
 
-	FS        vfs.FS  // the directory, where files are made that may take the reserve
-	Dir       vfs.Dir // the same, to be synced
+	FS        vfs.FS  // of the directory; files created in it may take the reserve
+	Dir       vfs.Dir // the directory, for syncs
 	Store     *readstate.Store
 	Versions  *versions.Set
 	Keyspaces *keyspace.Set
@@ -60,15 +60,15 @@ type Env struct {
 	Report    *report.Reporter
 	Work      *work.Group
 	Latch     *poison.Latch
-	Tree      txn.Tree // what transactions ask the stored versions
+	Tree      txn.Tree // the stored versions, for conflict checks
 
-	// Kick makes the jobs look for work. Blocking is the error, if any, that keeps what
-	// writers wait for from ever coming. Both may be called with the lock of commits held.
+	// Kick makes the jobs look for work. Blocking returns the error, if any, that keeps
+	// writers stopped for ever. Both may be called with the lock of commits held.
 	Kick     func()
 	Blocking func(Stop) error
 }
 
-// Stop is what writers wait for.
+// Stop is a reason why writers are stopped.
 type Stop uint8
 
 // The stops.
@@ -77,15 +77,15 @@ const (
 	StopL0                    // writers wait for a compaction of L0
 )
 
-// Pipeline is the commits of a database. Its methods are safe for concurrent use, but for
-// those that say that the caller is alone: Open is, and Close once there are neither commits
-// nor workers any more.
+// Pipeline is the commit pipeline of a database. Its methods are safe for concurrent use,
+// except those that say that the caller is alone: Open is, and so is Close once commits and
+// workers have ended.
 type Pipeline struct {
 	env   Env // immutable
 	Stats Stats
 
-	durable sequence              // what is promised to survive a power cut
-	trouble atomic.Pointer[error] // why the last commit was refused that was not at fault; nil when it goes on
+	durable sequence              // commits up to it survive a power cut
+	trouble atomic.Pointer[error] // the last commit failed with it, by fault of the database; nil once commits succeed
 	seals   chan *generation.Generation
 
 	mu          sync.Mutex             // the lock of commits
@@ -93,14 +93,14 @@ type Pipeline struct {
 	gen         *generation.Generation // guarded by mu; the active generation, as in the state
 	head        *commit                // guarded by mu; oldest commit not yet published
 	tail        *commit                // guarded by mu
-	refused     error                  // guarded by mu; why commits are refused, nil when not; set by refuse
-	refusal     atomic.Pointer[error]  // the same, for callers that do not wait for mu
-	changed     sync.Cond              // on mu; room or refusal changed
+	refused     error                  // guarded by mu; why commits are refused, or nil; set by refuse
+	refusal     atomic.Pointer[error]  // a copy of refused, readable without mu
+	changed     sync.Cond              // on mu; signals that room or refused changed
 	maxQueue    atomic.Int32           // full generations that may wait for their flush
-	waiting     int                    // guarded by mu; writers in a stop
+	waiting     int                    // guarded by mu; stopped writers
 	tracker     *txn.Tracker           // its methods are called under mu
-	commitsHeld bool                   // guarded by mu; an ingestion takes its place, commits wait
-	heldSeqs    base.SeqNum            // guarded by mu; how many sequences it took that are not published
+	commitsHeld bool                   // guarded by mu; an ingestion takes its place, and commits wait
+	heldSeqs    base.SeqNum            // guarded by mu; unpublished sequences of the ingestion
 	turning     turning
 	keeping     keeping
 	closing     bool // guarded by mu; Close waits for the queue to empty
@@ -114,8 +114,8 @@ type commit struct {
 	next   *commit
 	batch  *batch.Batch // until it is published
 	buf    []byte       // owned by the committer: a key after its keyspace's number
-	failed bool         // for good: it is never applied; the committer sets it before publish
-	asks   bool         // guarded by Pipeline.mu; its transaction asked for keys
+	failed bool         // definitely: it is never applied; the committer sets it before publish
+	asks   bool         // guarded by Pipeline.mu; its transaction depends on keys it read
 	done   bool         // guarded by Pipeline.mu
 	parked bool         // guarded by Pipeline.mu; its committer waits on wake
 	wake   chan struct{}
@@ -126,21 +126,21 @@ var commitPool = sync.Pool{New: func() any { return &commit{wake: make(chan stru
 
 // turning is the state of the turner.
 type turning struct {
-	kick chan struct{} // of one place; wakes the turner. Immutable
-	seg  *wal.Segment  // made ahead, or nil; owned by the turner
-	made atomic.Int64  // 1 while there is one, for Metrics
+	kick chan struct{} // capacity 1; wakes the turner. Immutable
+	seg  *wal.Segment  // the next log, made ahead, or nil; owned by the turner
+	made atomic.Int64  // 1 if seg is not nil, for Metrics
 
 	// Guarded by Pipeline.mu.
 
-	wanted   *generation.Generation // to be replaced, or nil
-	need     int64                  // what its successor must hold
-	halfFull *generation.Generation // for which the next log was asked
-	large    []int64                // what each batch needs that waits and is large for a memtable
+	wanted   *generation.Generation // the generation to be replaced, or nil
+	need     int64                  // bytes that its successor must hold
+	halfFull *generation.Generation // the last generation whose successor's log was requested ahead
+	large    []int64                // bytes needed by each waiting batch that is large for a memtable
 	ahead    bool                   // the next log is to be made ahead
-	running  bool                   // a replacement is being made: commits wait
-	begun    uint64                 // attempts that began
-	failedAt uint64                 // the last attempt that failed, from 1
-	failure  error                  // of that attempt
+	running  bool                   // the turner makes a replacement, and commits wait
+	begun    uint64                 // attempts begun
+	failedAt uint64                 // number of the last attempt that failed, from 1
+	failure  error                  // error of that attempt
 }
 
 func (t *turning) wake() {
@@ -150,28 +150,27 @@ func (t *turning) wake() {
 	}
 }
 
-// keeping is when the keeper is due. All is guarded by Pipeline.mu.
+// keeping says when the keeper is due. All fields are guarded by Pipeline.mu.
 type keeping struct {
-	// Bytes of the active memtable: at topUp the keeper is woken, past limit
-	// commits wait for it.
+	// Bytes of the active memtable: past topUp commits wake the keeper, past limit
+	// they wait for it.
 	topUp, limit int64
-	need         int64 // of the largest commit that waits
+	need         int64 // bytes needed by the largest commit that waits
 }
 
-// begin begins to count for a new active memtable. The caller holds Pipeline.mu,
+// begin resets the bounds for a new active memtable. The caller holds Pipeline.mu,
 // or is alone.
 func (k *keeping) begin() { k.topUp, k.limit, k.need = reserve.Min/2, reserve.Min, 0 }
 
-// trackerShare is which part of the budget the records of what was written while
-// transactions are open may take, and TxnShare the part that one transaction may: its reads,
-// and its writes.
+// The tracker's records of writes beside open transactions may take one trackerShare-th
+// of the budget. The reads of one transaction may take one TxnShare-th, and so may its
+// writes.
 const (
 	trackerShare = 32
 	TxnShare     = 4
 )
 
-// share is one of n parts of a budget, of which what counts with int uses no more
-// than an int can hold.
+// share returns one of n equal parts of a budget, at most what an int can hold.
 func share(budget, n int64) int { return int(min(budget/n, math.MaxInt)) }
 
 // Changed makes writers that wait for room look again.
@@ -182,7 +181,7 @@ func (p *Pipeline) Changed() {
 	p.mu.Unlock()
 }
 
-// Refused is why commits are refused, or nil.
+// Refused returns why commits are refused, or nil.
 func (p *Pipeline) Refused() error {
 	if err := p.refusal.Load(); err != nil {
 		return *err
@@ -190,20 +189,20 @@ func (p *Pipeline) Refused() error {
 	return nil
 }
 
-// DurableSeq is the newest sequence promised to survive a power cut.
+// DurableSeq returns the newest sequence promised to survive a power cut.
 func (p *Pipeline) DurableSeq() base.SeqNum { return p.durable.load() }
 
 // RaiseDurable notes that everything up to a sequence is in synced tables.
 func (p *Pipeline) RaiseDurable(seq base.SeqNum) { p.durable.raise(seq) }
 
-// LastSeq is the newest sequence handed out.
+// LastSeq returns the newest sequence handed out.
 func (p *Pipeline) LastSeq() base.SeqNum {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.nextSeq - 1
 }
 
-// refuse lets no commit in from now on. The caller holds mu, or is alone.
+// refuse refuses all later commits with err. The caller holds mu, or is alone.
 func (p *Pipeline) refuse(err error) {
 	p.refused = err
 	p.refusal.Store(&err)

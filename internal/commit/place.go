@@ -11,52 +11,54 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// How a commit takes its place whose data is in tables from the beginning, past
-// the log (I1, I2): that of a bulk load, or of a transaction that creates or drops
-// keyspaces. Order of things, where no other goroutine flushes:
+// An ingestion is a commit whose data is in tables from the beginning and bypasses the
+// log (I1, I2): a bulk load, or a transaction that creates or drops keyspaces. It takes
+// these steps, during which no other goroutine flushes:
 //
-//	1 TakePlace: commits are held back, a new generation is made active,
-//	  the ingestion gets the next sequences and a place in the queue
-//	2 the generations before it are flushed, so that it is nearer the memtable
-//	  than everything older (I6), and durable only after it
-//	3 the tables are installed (I4)
-//	4 EndPlace: it is published behind all commits before it, and commits go on
+//	1 TakePlace holds commits back, makes a new generation active, and gives the
+//	  ingestion the next sequences and a place in the queue
+//	2 the caller flushes the older generations, so that the ingestion is nearer the
+//	  memtable than everything older (I6), and becomes durable only after it
+//	3 the caller installs the tables (I4)
+//	4 EndPlace publishes the ingestion behind all commits before it, and lets
+//	  commits go on
 //
-// No commit gets a sequence between 1 and 4, so no log holds one that follows an
-// ingestion which a crash undoes. A read that pinned a state between 1 and 3 has
-// the new generation in it and not the tables; readstate.Store.HoldReads keeps it from
-// seeing what follows.
+// No commit gets a sequence between 1 and 4, so no log holds a commit that follows an
+// ingestion which a crash undoes. A reader that pins a state between 1 and 3 has
+// the new generation but not the tables; readstate.Store.HoldReads keeps it from
+// seeing later commits.
 
-// Ingestion is such a commit.
+// Ingestion describes an ingestion.
 type Ingestion struct {
-	// Batch is what the conflict checks of transactions know of it: its operations have
-	// the sequences of the ingestion.
+	// Batch stands for the ingestion in the conflict checks of transactions: its
+	// operations have the sequences of the ingestion.
 	Batch *batch.Batch
-	// First is the first of its tables: readers that have it are let past the sequences.
-	// 0: all are, at its end.
+	// First is the first table of the ingestion. Readers of a state that has the table
+	// may read past the sequences of the ingestion. If First is 0, all readers may, once
+	// the ingestion has ended.
 	First base.FileNum
-	// Txn is its transaction, or nil, and Others the keyspaces that must be there for it
-	// to commit.
+	// Txn is the transaction of the ingestion, or nil. It commits only if the keyspaces
+	// in Others exist.
 	Txn    *txn.Txn
 	Others []uint32
 }
 
-// Place is an ingestion between its place and its end.
+// Place is an ingestion between TakePlace and EndPlace.
 type Place struct {
-	Seq, End base.SeqNum // its sequences
+	Seq, End base.SeqNum // first and last sequence
 	c        *commit
 }
 
-// TakePlace is step 1. Callers see to it that one ingestion at a time has a place, and that
-// no other goroutine flushes before EndPlace. The context is asked where the conflict check
-// of the transaction takes time.
+// TakePlace is step 1. Callers ensure that one ingestion at a time has a place, and that
+// no other goroutine flushes before EndPlace. ctx can end a slow conflict check of the
+// transaction.
 func (p *Pipeline) TakePlace(ctx context.Context, in *Ingestion) (*Place, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.refused != nil {
 		return nil, p.refused
 	}
-	p.commitsHeld = true // from here on, for the lock is let go in turn
+	p.commitsHeld = true // before turn releases the lock
 	pl, err := p.reservePlace(ctx, in)
 	if err != nil {
 		p.commitsHeld = false
@@ -86,12 +88,12 @@ func (p *Pipeline) reservePlace(ctx context.Context, in *Ingestion) (*Place, err
 	pl := &Place{Seq: p.nextSeq, End: p.nextSeq + base.SeqNum(b.Count()) - 1}
 	b.SetSeq(pl.Seq)
 	p.env.Store.HoldReads(pl.Seq, pl.End, in.First)
-	// The queue of generations may get one too long here: the goroutine that would
-	// make room waits until the ingestion has ended.
+	// The queue of generations may get one longer than its limit here: the flusher,
+	// which makes room, waits for the end of the ingestion.
 	return pl, p.turn(context.Background(), p.gen, 0)
 }
 
-// numbersLeft refuses a batch for which there are no sequences left. The caller
+// numbersLeft refuses a batch that needs more sequences than are left. The caller
 // holds mu.
 func (p *Pipeline) numbersLeft(b *batch.Batch) error {
 	if writeset.FirstSeq-p.nextSeq < base.SeqNum(b.Count()) {
@@ -100,9 +102,9 @@ func (p *Pipeline) numbersLeft(b *batch.Batch) error {
 	return nil
 }
 
-// EndPlace is step 4, with the outcome of the steps before it. Where the tables did not
-// come, reads are let past its sequences all the same. seen, if it is not nil, is called when
-// readers see the ingestion, before commits go on.
+// EndPlace is step 4; err is the outcome of the steps before it. Even if they failed, it lets
+// reads past the sequences of the ingestion. EndPlace calls seen, if it is not nil, once
+// readers see the ingestion and before commits go on.
 func (p *Pipeline) EndPlace(pl *Place, err error, seen func()) {
 	p.env.Store.LetReads()
 	if err == nil {

@@ -8,12 +8,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
-// This file holds what a failed write or sync does to a pipeline.
+// This file handles failed writes and syncs.
 
-// logFailed turns an error of the log into what a committer gets, and into
-// the state of the pipeline. A full disk is a definite failure of this commit
-// only: the log was cut back, and the next commit tries again, which is how
-// writing resumes by itself. The caller holds mu.
+// logFailed records an error of the log in the pipeline, and returns the error for the
+// committer. A full disk is a definite failure of this commit only: the log was cut
+// back, and the next commit tries again, so writing resumes by itself once there is
+// space. The caller holds mu.
 func (p *Pipeline) logFailed(g *generation.Generation, err error) error {
 	if errors.Is(err, base.ErrNoSpace) {
 		p.trouble.Store(&err)
@@ -29,14 +29,14 @@ func (p *Pipeline) logFailed(g *generation.Generation, err error) error {
 	return fmt.Errorf("%w: %w", base.ErrCommitUnknown, err)
 }
 
-// ClearTrouble notes that commits go on.
+// ClearTrouble notes that commits succeed again.
 func (p *Pipeline) ClearTrouble() {
 	if p.trouble.Load() != nil {
 		p.trouble.Store(nil)
 	}
 }
 
-// Poison makes the database read-only for good (I9): reads go on, writes meet
+// Poison makes the database read-only for good (I9): reads go on, writes return
 // the first cause.
 func (p *Pipeline) Poison(cause error) {
 	p.mu.Lock()

@@ -8,14 +8,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
-// This file holds what flushes need of the pipeline: generations that no commit adds to any
-// more.
+// This file makes generations immutable for flushes.
 
-// Retire makes everything committed so far immutable. wanted gets the generations that hold
-// it, if there are any, before the active one is replaced, which wakes the flusher: it may
-// have failed and tried again before the caller of Retire waits for it. While Retire waits for
-// room in the queue it asks failed, which wanted returned, whether that is in vain. Both are
-// called with the lock of commits held.
+// Retire makes everything committed so far immutable. If any generations hold it, Retire
+// calls wanted with them before it replaces the active one: the replacement wakes the flusher,
+// which may fail and retry before the caller of Retire waits for it. While Retire waits for
+// room in the queue, it returns the first error of failed, the function that wanted returned.
+// Both functions are called with the lock of commits held.
 func (p *Pipeline) Retire(ctx context.Context, wanted func(gens []*generation.Generation) (failed func() error)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +61,8 @@ func (p *Pipeline) retireActive(ctx context.Context, g *generation.Generation, f
 	return nil
 }
 
-// RetireSoon asks for the active generation to be made immutable, if it holds something and
-// there is room for one in the queue.
+// RetireSoon requests that the active generation be made immutable, if it is not empty and
+// the queue has room for it. It does not wait.
 func (p *Pipeline) RetireSoon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,15 +71,15 @@ func (p *Pipeline) RetireSoon() {
 	}
 }
 
-// RetireLast replaces the active generation, by one that takes no commit, when there are
-// neither commits nor workers any more.
+// RetireLast replaces the active generation by one that takes no commit. Callers call it
+// after commits and workers have ended.
 func (p *Pipeline) RetireLast() error { return p.turnNow(closingMemtable) }
 
 // closingMemtable is the size of the memtable that is active while Close
 // flushes the others. No commit runs any more, so it stays empty.
 const closingMemtable = 1 << 10
 
-// OldestBut is the oldest generation that is still in memory once those in gens are flushed.
+// OldestBut returns the oldest generation that is in memory once those in gens are flushed.
 func (p *Pipeline) OldestBut(gens []*generation.Generation) *generation.Generation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,8 +92,9 @@ func (p *Pipeline) OldestBut(gens []*generation.Generation) *generation.Generati
 	return oldest
 }
 
-// ShareActive makes the half of a memtable that the keyspaces share, if g is active: it is
-// missing while all of them are idle. It does nothing if a commit is in the way.
+// ShareActive makes the half of the memtable that the keyspaces share, if g is active: a
+// memtable lacks it until a keyspace is written to. If mu is held, ShareActive does not
+// wait for it and does nothing. It reports whether g has that half.
 func (p *Pipeline) ShareActive(g *generation.Generation) bool {
 	if !p.mu.TryLock() {
 		return false

@@ -6,7 +6,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/base"
 )
 
-// sequence is a sequence that only grows.
+// sequence is an atomic sequence that only grows.
 type sequence struct{ v atomic.Uint64 }
 
 func (c *sequence) load() base.SeqNum { return base.SeqNum(c.v.Load()) }

@@ -8,7 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/latency"
 )
 
-// Stats count commits and what they wait for. All are atomic.
+// Stats count commits and their waits. All fields are atomic.
 type Stats struct {
 	commits   latency.Sampler
 	userBytes atomic.Int64
@@ -17,10 +17,10 @@ type Stats struct {
 	stopped   atomic.Pointer[string]
 }
 
-// Begin begins a commit.
+// Begin notes the begin of a commit.
 func (s *Stats) Begin() time.Time { return s.commits.Begin() }
 
-// End ends the commit of a batch.
+// End counts the commit of a batch.
 func (s *Stats) End(begin time.Time, b *batch.Batch) {
 	s.userBytes.Add(int64(b.KeyValueBytes()))
 	s.commits.End(begin)
@@ -29,7 +29,7 @@ func (s *Stats) End(begin time.Time, b *batch.Batch) {
 // Loaded counts the bytes of keys and values of a bulk load.
 func (s *Stats) Loaded(n uint64) { s.userBytes.Add(int64(n)) }
 
-// Stopped is why writers are stopped, or empty.
+// Stopped returns why writers are stopped, or "".
 func (s *Stats) Stopped() string {
 	if r := s.stopped.Load(); r != nil {
 		return *r

@@ -9,7 +9,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
-// This file holds how logs are made durable beside commits.
+// This file makes logs durable beside commits.
 
 // Sync makes every commit acknowledged so far durable.
 func (p *Pipeline) Sync() error {
@@ -19,7 +19,7 @@ func (p *Pipeline) Sync() error {
 		return err
 	}
 	g, end := p.gen, p.nextSeq-1
-	end -= p.heldSeqs // those of an ingestion, which no log holds
+	end -= p.heldSeqs // no log holds the sequences of an ingestion
 	p.mu.Unlock()
 	if g.Log == nil {
 		return fmt.Errorf("%w: there is no log to sync with NoWAL; use Flush", base.ErrInvalidOptions)
@@ -29,7 +29,7 @@ func (p *Pipeline) Sync() error {
 	}
 	if err := g.SyncAll(); err != nil {
 		if errors.Is(err, base.ErrClosed) && p.durable.load() >= end {
-			return nil // it was flushed since, and the log given up
+			return nil // a flush made it durable, and abandoned the log
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -72,8 +72,8 @@ func (p *Pipeline) syncer() {
 	}
 }
 
-// sealLater hands a full generation to the sealer; when it is behind, the log
-// is sealed when it is needed or dropped.
+// sealLater hands a full generation to the sealer. If the sealer is behind, the log
+// is sealed when it must be durable, or is dropped before.
 func (p *Pipeline) sealLater(g *generation.Generation) {
 	if g.Log == nil {
 		return

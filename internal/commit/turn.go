@@ -9,19 +9,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/memtable"
 )
 
-// How the active generation is replaced. That needs the disk: the old log is
-// written out, the new one is made, and its name synced. One goroutine, the
-// turner, does all of it, and holds no lock while it does, so that the commit
-// lock never waits for a disk. While it works on a replacement commits wait, as
-// they must, for the old log must end somewhere; all else goes on. The next log
-// is made ahead, when the memtable is half full, so that commits seldom wait for
-// the sync of a directory.
+// The turner is the goroutine that replaces the active generation: it writes the old
+// log out, creates the new one, and syncs its name. It holds no lock during this I/O,
+// so the commit lock never waits for a disk. Commits wait while the turner makes a
+// replacement, because the old log must get no more records; reads and jobs go on.
+// The turner makes the next log ahead, when the memtable is half full, so that commits
+// seldom wait for the sync of a directory.
 
 // turn replaces the active generation, if it is still g, by one that can hold
-// need bytes, and waits for it. The error is that of an attempt that began after
-// the call, of the context, or why commits are refused. The caller holds
-// mu, which is released during the wait, and sees to it that changed is
-// signalled when the context ends.
+// need bytes, and waits for that. It returns the error of an attempt that began after
+// the call, the error of ctx, or why commits are refused. The caller holds
+// mu, which turn releases while it waits, and ensures that changed is
+// signalled when ctx ends.
 func (p *Pipeline) turn(ctx context.Context, g *generation.Generation, need int64) error {
 	begun := p.turning.begun
 	for p.gen == g {
@@ -39,8 +38,8 @@ func (p *Pipeline) turn(ctx context.Context, g *generation.Generation, need int6
 	return nil
 }
 
-// wantTurn asks for the active generation to be replaced. The caller holds
-// mu.
+// wantTurn requests that the active generation be replaced by one that can hold need
+// bytes. The caller holds mu.
 func (p *Pipeline) wantTurn(need int64) {
 	t := &p.turning
 	if t.wanted != p.gen {
@@ -50,7 +49,7 @@ func (p *Pipeline) wantTurn(need int64) {
 	t.wake()
 }
 
-// lookAhead asks for the next log once the active memtable is half full. The
+// lookAhead requests the next log if the active memtable is more than half full. The
 // caller holds mu.
 func (p *Pipeline) lookAhead() {
 	g := p.gen
@@ -60,12 +59,12 @@ func (p *Pipeline) lookAhead() {
 	}
 }
 
-// turner is the goroutine.
+// turner replaces active generations until the workers stop.
 func (p *Pipeline) turner() {
 	t := &p.turning
 	defer func() {
 		if t.seg != nil {
-			t.seg.Discard() // nothing was ever written to it
+			t.seg.Discard() // no record was written to it
 			t.seg = nil
 			t.made.Store(0)
 		}
@@ -82,7 +81,7 @@ func (p *Pipeline) turner() {
 		t.ahead = false
 		p.mu.Unlock()
 		if ahead && t.seg == nil {
-			// A failure costs nothing but that: the turn makes the log itself.
+			// On failure the next turn makes the log itself.
 			if seg, err := p.MakeLog(); err == nil {
 				t.seg = seg
 				t.made.Store(1)
@@ -91,7 +90,7 @@ func (p *Pipeline) turner() {
 	}
 }
 
-// turnOnce makes one attempt, if one is wanted.
+// turnOnce makes one attempt to replace the active generation, if that is wanted.
 func (p *Pipeline) turnOnce() {
 	t := &p.turning
 	p.mu.Lock()
@@ -121,11 +120,11 @@ func (p *Pipeline) turnOnce() {
 	p.changed.Broadcast()
 }
 
-// roomFor returns the capacity of the next memtable, of that size at least, for a
-// batch that needs so many bytes, for the large ones that wait, and for the commits
-// that come before they do. All go on at once when there is a new memtable. One made
-// for the first caller that asked, or that the others had filled when its batch
-// comes, would not be the last.
+// roomFor returns the capacity of the next memtable: at least size, and enough for a
+// batch that needs need bytes, for each large batch that waits, and for commits that
+// get in before them. All waiting commits go on at once when the memtable is replaced.
+// A memtable sized for one caller alone, or filled by others before the large batch gets
+// in, would have to be replaced again.
 func (p *Pipeline) roomFor(need, size int64) int64 {
 	for _, n := range p.turning.large {
 		need = max(need, n)
@@ -133,8 +132,8 @@ func (p *Pipeline) roomFor(need, size int64) int64 {
 	return min(max(size, need+size/2), memtable.MaxCapacity)
 }
 
-// noteLarge notes a batch that waits for a memtable, if it is large for one, until
-// forget is called. The caller of both holds mu.
+// noteLarge notes a waiting batch of need bytes, if it is large for a memtable, until
+// forget is called. The callers of both hold mu.
 func (p *Pipeline) noteLarge(need int64) (forget func()) {
 	if size, _ := p.nextMemtables(); need <= int64(size)/2 {
 		return func() {}
@@ -147,8 +146,8 @@ func (p *Pipeline) noteLarge(need int64) (forget func()) {
 	}
 }
 
-// turnNow replaces the active generation when there are neither commits nor a
-// turner any more. No record will follow, so the old log need not be whole.
+// turnNow replaces the active generation after commits and the turner have ended.
+// No record will follow, so the old log need not be written out.
 func (p *Pipeline) turnNow(capacity int64) error {
 	g, err := p.successor(p.gen, capacity)
 	if err != nil {
@@ -161,7 +160,7 @@ func (p *Pipeline) turnNow(capacity int64) error {
 }
 
 // writeOut hands all of a log to the system: a kill must not lose its tail while
-// later records survive in the next one. Commits wait, so it gets no more records.
+// later records survive in the next log. Commits wait, so the log gets no more records.
 func (p *Pipeline) writeOut(g *generation.Generation) error {
 	if g.Log == nil {
 		return nil
@@ -175,7 +174,7 @@ func (p *Pipeline) writeOut(g *generation.Generation) error {
 	return err
 }
 
-// successor makes the generation that will follow old.
+// successor makes the generation that follows old.
 func (p *Pipeline) successor(old *generation.Generation, capacity int64) (*generation.Generation, error) {
 	seg := p.turning.seg
 	p.turning.seg = nil
@@ -189,9 +188,9 @@ func (p *Pipeline) successor(old *generation.Generation, capacity int64) (*gener
 	return p.newGeneration(capacity, old, seg)
 }
 
-// switchTo makes g the active generation at this sequence boundary: one pointer
-// store switches every partition, and the log with them: were they switched one
-// by one, batches and reads would meet both sides. The caller holds mu, and
+// switchTo makes g the active generation at this sequence boundary. One pointer
+// store switches all partitions and the log: if they were switched one by one,
+// batches and reads would meet both generations. The caller holds mu, and
 // no commit is between its reservation and its place in the queue.
 func (p *Pipeline) switchTo(g *generation.Generation) {
 	old := p.gen

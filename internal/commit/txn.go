@@ -11,10 +11,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
-// This file holds what commits and transactions know of each other.
+// This file checks transactions for conflicts with commits.
 
-// BeginTxn takes the moment at which a transaction reads, and from which conflicts with it
-// count; x is zero.
+// BeginTxn returns the point at which the transaction x reads; commits after it can conflict
+// with x. x is zero before the call.
 func (p *Pipeline) BeginTxn(x *txn.Txn, h *readstate.Hold) readstate.Point {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,12 +37,12 @@ func (p *Pipeline) pending(yield func(*batch.Batch) bool) {
 	}
 }
 
-// validate asks whether a transaction may take its place in the log now. When
-// the tree has to be asked first the lock is let go for that time, and the answer
-// is to try again. The caller holds mu.
+// validate returns nil if a transaction may take its place in the log now. If the
+// check must wait or read the tree, validate releases mu for that time and reports again,
+// and the caller starts over. The caller holds mu.
 //
-// A conflict with a commit that is on its way is none until that is visible: it
-// may fail yet. A program that tries again then sees at once what it lost to.
+// A conflict with a commit in the queue counts only once that commit is visible: it
+// may still fail. A program that then retries sees at once the write it conflicted with.
 func (p *Pipeline) validate(ctx context.Context, x *txn.Txn) (again bool, err error) {
 	a := p.tracker.Validate(x, p.nextSeq-1)
 	switch {
@@ -68,8 +68,8 @@ func (p *Pipeline) validate(ctx context.Context, x *txn.Txn) (again bool, err er
 	return true, nil
 }
 
-// outcome waits until the commit that has a sequence is visible, or passed over.
-// The caller holds mu, which is released during the wait.
+// outcome waits until the commit with sequence seq is visible or passed over.
+// The caller holds mu, which outcome releases while it waits.
 func (p *Pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 	c := p.head
 	for c != nil && c.end < seq {
@@ -92,8 +92,8 @@ func (p *Pipeline) outcome(ctx context.Context, seq base.SeqNum) error {
 	}
 }
 
-// mayCommit asks whether a transaction may commit that needs the keyspaces in others. The
-// caller holds mu, which is let go where the answer takes time.
+// mayCommit returns nil if a transaction that needs the keyspaces in others may commit. The
+// caller holds mu, which mayCommit releases while the check waits or reads the tree.
 func (p *Pipeline) mayCommit(ctx context.Context, x *txn.Txn, others []uint32) error {
 	for {
 		if p.refused != nil {
@@ -112,31 +112,32 @@ func (p *Pipeline) mayCommit(ctx context.Context, x *txn.Txn, others []uint32) e
 	}
 }
 
-// MayCommit asks whether a transaction could commit now that needs the keyspaces in others.
-// An ingestion asks once before others are held back: the answer may have to ask the tree.
+// MayCommit returns nil if a transaction that needs the keyspaces in others could commit now.
+// Callers call it before TakePlace holds commits back, because the check may read the tree.
 func (p *Pipeline) MayCommit(ctx context.Context, x *txn.Txn, others []uint32) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.mayCommit(ctx, x, others)
 }
 
-// EndTxn forgets a transaction. One that has committed is forgotten already.
+// EndTxn forgets a transaction. A commit has forgotten its transaction already.
 func (p *Pipeline) EndTxn(x *txn.Txn) {
 	p.mu.Lock()
 	p.tracker.End(x)
 	p.mu.Unlock()
 }
 
-// OldestTxn is where the oldest open transaction reads, if there is one that writes.
+// OldestTxn returns the sequence at which the oldest open transaction reads, among those
+// that may write, and whether there is one.
 func (p *Pipeline) OldestTxn() (seq base.SeqNum, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.tracker.Oldest()
 }
 
-// Drop takes a keyspace away from commits and from reads to come, once the edit that drops it
-// is durable. It returns the sequence of the newest commit to it, and whether transactions
-// are open that may ask what that was. The versions are locked.
+// Drop hides a keyspace from later commits and reads, once the edit that drops it is
+// durable. It returns the sequence of the newest commit to the keyspace, and whether an open
+// transaction is older than that commit and may need its keys. The versions are locked.
 func (p *Pipeline) Drop(k *keyspace.Keyspace) (newest base.SeqNum, asked bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +146,7 @@ func (p *Pipeline) Drop(k *keyspace.Keyspace) (newest base.SeqNum, asked bool) {
 	return k.Newest(), open && oldest < k.Newest()
 }
 
-// Add makes a keyspace known, to which the ingestion wrote that ends at seq. The versions are
+// Add makes a keyspace known; the ingestion that created it ends at seq. The versions are
 // locked.
 func (p *Pipeline) Add(k *keyspace.Keyspace, seq base.SeqNum) {
 	p.mu.Lock()
