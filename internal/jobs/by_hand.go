@@ -8,27 +8,27 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// byHand is what a call of Compact has yet to do: tables that hold something
-// which was there when it began, and are not where it shall be. Other jobs go on
-// beside it. What one of them makes of such tables takes their place, so that
-// there are never more to come than there were, however fast others write. A nil
+// byHand is the remaining work of a call of Compact: tables that hold entries from
+// before the call and are not yet in their final place. Other jobs go on
+// beside it. The outputs of a job that reads such tables replace them in the
+// list, so the work does not grow, however fast clients write. A nil
 // byHand has nothing to do. It is guarded by Jobs.mu.
 type byHand struct {
 	k      *keyspace.Keyspace
-	all    bool // there is a filter, which all has to pass
+	all    bool // there is a filter, which every entry has to pass
 	tables map[base.FileNum]bool
-	waits  bool // for jobs that are in the way: no more of them may begin
+	waits  bool // running jobs are in the way: no new ones may begin in k
 }
 
 const lastLevel = base.NumLevels - 1
 
-// rewrites reports whether a table of the last level has something that a
+// rewrites reports whether a table of the last level has entries that a
 // rewrite may drop.
 func (h *byHand) rewrites(f *manifest.FileMeta) bool {
 	return h.all || f.Deletes+f.Ranges+f.Expiring > 0
 }
 
-// follow takes note of a job that was installed.
+// follow updates the list after the installation of a job.
 func (h *byHand) follow(j *compaction.Job, outputs []*manifest.FileMeta) {
 	if h == nil || h.k.ID() != j.Keyspace {
 		return
@@ -50,7 +50,7 @@ func (h *byHand) follow(j *compaction.Job, outputs []*manifest.FileMeta) {
 	}
 }
 
-// held are the keyspaces in which no job may begin.
+// held returns the keyspaces in which no job may begin.
 func (h *byHand) held() map[uint32]bool {
 	if h == nil || !h.waits {
 		return nil
@@ -58,8 +58,8 @@ func (h *byHand) held() map[uint32]bool {
 	return map[uint32]bool{h.k.ID(): true}
 }
 
-// pick chooses the next job. Where there is none although there are tables left,
-// others are in the way.
+// pick chooses the next job. If tables are left but pick finds no job, running jobs are
+// in the way.
 func (h *byHand) pick(s *readstate.State, busy compaction.Busy, cfg compaction.Config) (j compaction.Job, ok bool) {
 	there := make(map[base.FileNum]bool, len(h.tables))
 	s.Version().Tree(h.k.ID()).All(func(_ int, f *manifest.FileMeta) bool {

@@ -29,25 +29,25 @@ type job struct {
 	space *keyspace.Keyspace
 	s     *readstate.State
 	shard int
-	// unread is the bytes of inputs that need not be read: all of a drop, and
-	// what range tombstones among the inputs delete.
+	// unread counts the bytes of inputs that need not be read: all inputs of a drop,
+	// and tables that range tombstones among the inputs delete.
 	unread int64
 	// passed means that the inputs have passed the filter.
 	passed bool
-	// byHand means that a call of Compact wants it, perhaps to make space.
+	// byHand means that a call of Compact started it, perhaps to free space.
 	byHand bool
-	// also are small jobs of other keyspaces, to be done with this one and of the
-	// same state; only the first of them has any.
+	// also are small jobs of other keyspaces that run with this one, on the same
+	// state; only the first job of a group has any.
 	also []*job
 }
 
-// all is the job and those to be done with it.
+// all returns the job and those that run with it.
 func (j *job) all() []*job { return append([]*job{j}, j.also...) }
 
-// picker chooses jobs to be done together; compaction.Pick is one.
+// picker chooses jobs to be run together, as compaction.Pick does.
 type picker func(*readstate.State, compaction.Busy) []compaction.Job
 
-// one is the answer of a picker that chooses one job at most.
+// one returns the result of a picker that chooses at most one job.
 func one(j compaction.Job, ok bool) []compaction.Job {
 	if !ok {
 		return nil
@@ -55,8 +55,8 @@ func one(j compaction.Job, ok bool) []compaction.Job {
 	return []compaction.Job{j}
 }
 
-// pickCompaction asks for the most urgent job that can run now. The error is why it may
-// not begin.
+// pickCompaction returns the most urgent job that can run now, or nil. The error says why
+// a job that was picked may not begin.
 func (js *Jobs) pickCompaction() (*job, error) {
 	w := js.workload()
 	cfg := js.env.Config
@@ -76,10 +76,10 @@ func (js *Jobs) pickCompaction() (*job, error) {
 	return j, nil
 }
 
-// fits is why a job may not begin, or nil: if there is not as much room as it may
-// need, it would take what deletes and flushes need, and fail. Others that were
-// picked with it are left out if there is no room for them. A file system that does
-// not know how large it is is not asked.
+// fits returns an error if the disk has less room than a job may need: the job would take
+// the room that deletes and flushes need, and fail. If there is room only for the first
+// job of a group, fits removes the others. File systems that do not report their size
+// always fit.
 func (js *Jobs) fits(j *job) error {
 	size := j.Written()
 	all := size
@@ -108,7 +108,7 @@ func (js *Jobs) fits(j *job) error {
 	return fmt.Errorf("%w: a compaction of %d bytes waits for room, and %d bytes are free", base.ErrNoSpace, size, free)
 }
 
-// startJob picks and marks the inputs in one step, so that two jobs never
+// startJob picks jobs and marks their inputs in one step, so that two jobs never
 // take the same table.
 func (js *Jobs) startJob(pick picker) *job {
 	for {
@@ -140,7 +140,7 @@ func (js *Jobs) startJob(pick picker) *job {
 	}
 }
 
-// markInputs notes that a job has its inputs; unmarkInputs frees them. The
+// markInputs marks the inputs of a job as busy; unmarkInputs frees them. The
 // caller holds js.mu.
 func (js *Jobs) markInputs(j *compaction.Job) {
 	j.Files(func(_ int, f *manifest.FileMeta) { js.busy[f.Num] = j })
@@ -150,7 +150,7 @@ func (js *Jobs) unmarkInputs(j *compaction.Job) {
 	j.Files(func(_ int, f *manifest.FileMeta) { delete(js.busy, f.Num) })
 }
 
-// unmark is unmarkInputs for all that was started together. The caller holds js.mu.
+// unmark calls unmarkInputs for all jobs of a group. The caller holds js.mu.
 func (js *Jobs) unmark(j *job) {
 	for _, j := range j.all() {
 		js.unmarkInputs(&j.Job)
@@ -163,7 +163,7 @@ type done struct {
 	res compaction.Result
 }
 
-// compact runs a job, with those to be done with it, and installs it.
+// compact runs and installs a job and those that run with it.
 func (js *Jobs) compact(ctx context.Context, j *job) error {
 	begin := time.Now()
 	ev := j.event()
@@ -195,12 +195,12 @@ func (js *Jobs) compact(ctx context.Context, j *job) error {
 	}
 	js.env.Report.Listener.CompactionEnd(ev)
 	if err == base.ErrNoKeyspace {
-		return nil // its keyspace was dropped, and all its tables with it
+		return nil // the keyspace was dropped, with all its tables
 	}
 	return err
 }
 
-// event describes a job, and those done with it, before it begins.
+// event describes a job, and those that run with it, before it begins.
 func (j *job) event() observe.CompactionEvent {
 	ev := observe.CompactionEvent{
 		Job: j.id, Reason: j.Reason.String(), FromLevel: j.Inputs[0].Level, ToLevel: j.OutputLevel,
@@ -218,7 +218,7 @@ func (j *job) event() observe.CompactionEvent {
 		ev.Move, ev.Drop = ev.Move && j.Move, ev.Drop && j.Drop
 	}
 	if !ev.Move {
-		ev.InputBytes -= moved // it is not read
+		ev.InputBytes -= moved // moved tables are not read
 	}
 	return ev
 }
@@ -246,9 +246,8 @@ func (js *Jobs) noteCompaction(did []done, ev observe.CompactionEvent, begin tim
 	}
 }
 
-// rewriteAndInstall does the work of jobs, by one edit. A job among several that
-// fails is left out, so that it does not hold up the others: its error comes with
-// what was installed.
+// rewriteAndInstall runs jobs and installs them by one edit. If one of several jobs
+// fails, the others are installed without it, and its error is returned with them.
 func (js *Jobs) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done, failed error) {
 	out := outputs.New(js.outputs, jobs[0].id, jobs[0].byHand)
 	out.ForKeyspaces(len(jobs))
@@ -292,8 +291,8 @@ func (js *Jobs) rewriteAndInstall(ctx context.Context, jobs []*job) (did []done,
 	return did, failed
 }
 
-// installJobs is Install for compactions. Those of keyspaces that were dropped since
-// they began are left out; if there are no others the error is base.ErrNoKeyspace.
+// installJobs is Install for compactions. It leaves out jobs whose keyspace was dropped
+// since they began; if no other job is left, it returns base.ErrNoKeyspace.
 func (js *Jobs) installJobs(did []done) error {
 	js.env.Clock.Tick()
 	js.env.Versions.Lock()
@@ -306,9 +305,9 @@ func (js *Jobs) installJobs(did []done) error {
 			edit.Remove = append(edit.Remove, part.Remove...)
 			alive, filtered = true, filtered || d.res.Stats.Filtered > 0
 		} else if d.Move {
-			continue // its tables went with the keyspace
+			continue // the drop of the keyspace removed its tables
 		}
-		edit.Add = append(edit.Add, part.Add...) // withoutMissing removes the files of those that are
+		edit.Add = append(edit.Add, part.Add...) // withoutMissing removes the files of dropped keyspaces
 		edit.AddValues = append(edit.AddValues, part.AddValues...)
 	}
 	if !alive {
@@ -317,8 +316,8 @@ func (js *Jobs) installJobs(did []done) error {
 	return js.installLocked(edit, nil, nil, filtered)
 }
 
-// rewrite streams the inputs of a job into new tables; a move needs none, and a
-// drop leaves none. The filter is left out unless it may be used.
+// rewrite streams the inputs of a job into new tables; a move and a drop write
+// none. It applies the compaction filter only if filter is true.
 func (js *Jobs) rewrite(ctx context.Context, j *job, filter bool, out *outputs.Outputs) (compaction.Result, error) {
 	if err := failpoint.Hit(failpoint.CompactionStart); err != nil || j.Move {
 		return compaction.Result{}, err
@@ -362,7 +361,8 @@ func (js *Jobs) rewrite(ctx context.Context, j *job, filter bool, out *outputs.O
 }
 
 // inputs merges the input tables, newest run first, and their range tombstones.
-// Tables that those delete wholly are left out, and their entries counted.
+// It leaves out tables that those tombstones delete as a whole, and returns the number
+// of their entries as covered.
 func (js *Jobs) inputs(j *job, snapshots []base.SeqNum) (in base.Iterator, ranges *rangedel.List, covered uint64, err error) {
 	tombstones, err := js.inputRanges(j)
 	if err != nil {
@@ -402,19 +402,18 @@ func (js *Jobs) inputRanges(j *job) (*rangedel.List, error) {
 			if l := r.Ranges(); l != nil {
 				lists = append(lists, l)
 			}
-			_ = r.Close() // the list stays
+			_ = r.Close() // the list stays valid
 		}
 	}
 	l := rangedel.Merge(lists...)
 	return &l, nil
 }
 
-// idleAfter is how long there must have been no writes for compactions to use the
-// time.
+// idleAfter is the time without writes after which the database counts as idle.
 const idleAfter = time.Second
 
-// workload is what the picker may know about the use of the database. Only the
-// dispatcher asks.
+// workload returns what the picker may know about the use of the database. Only the
+// dispatcher calls it.
 func (js *Jobs) workload() compaction.Workload {
 	js.mu.Lock()
 	w := js.learned

@@ -10,18 +10,18 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// coverage is which tables range tombstones delete, as last found out. It is
-// owned by the dispatcher.
+// coverage caches which tables range tombstones delete. It is owned by the
+// dispatcher.
 type coverage struct {
 	version *manifest.Version
 	stripes []base.SeqNum
 	covers  map[base.FileNum]compaction.RangeDeleted
 }
 
-// of finds out, or remembers, what range tombstones delete for all readers;
-// stripes are as in compaction.RunOptions.
+// of returns the tables that range tombstones delete for all readers, from the cache
+// if it is current; stripes are as in compaction.RunOptions.
 func (c *coverage) of(store *readstate.Store, stripes []base.SeqNum) map[base.FileNum]compaction.RangeDeleted {
-	s, shard := store.Keep() // for it may wait for room for a table
+	s, shard := store.Keep() // not Acquire: of may wait for room for a table
 	if s == nil {
 		return nil
 	}
@@ -44,8 +44,8 @@ func (c *coverage) of(store *readstate.Store, stripes []base.SeqNum) map[base.Fi
 	return c.covers
 }
 
-// weighing is when the memtable was last weighed.
+// weighing identifies the state in which the memtable was last weighed.
 type weighing struct {
-	visible, oldest base.SeqNum // as the newest read and the oldest snapshot see it
+	visible, oldest base.SeqNum // sequences of the newest read and the oldest snapshot
 	tables          *manifest.Version
 }

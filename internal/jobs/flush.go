@@ -20,13 +20,13 @@ import (
 )
 
 // Flush returns once everything committed before the call is in tables, synced
-// and installed. When the flush fails it returns that error, while the flush
-// goes on being tried in the background.
+// and installed. If the flush fails, Flush returns its error, and the flusher
+// keeps trying in the background.
 func (js *Jobs) Flush(ctx context.Context) error {
 	if err := js.env.Report.Callers.Refuse("Flush", callback.CallingJob); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	ctx, cancel := context.WithCancel(ctx) // our own: its methods are called under locks
 	defer cancel()
 	q := &js.flushes
 	var r *flushRequest
@@ -46,7 +46,7 @@ func (js *Jobs) Flush(ctx context.Context) error {
 			return err
 		}
 	}
-	return js.env.Versions.SyncKeyspaces() // if nothing was left to flush, and so no edit was made
+	return js.env.Versions.SyncKeyspaces() // there is no edit if there was nothing to flush
 }
 
 // FlushAll flushes all immutable generations now, in the calling goroutine.
@@ -63,9 +63,8 @@ func (js *Jobs) flushImmutable(ctx context.Context) (did bool, err error) {
 }
 
 // flushBefore writes the immutable generations that hold nothing newer than
-// last. Until the edit is installed they stay in the state and keep their logs,
-// so a failure at any point costs nothing but the attempt. The caller holds
-// flushMu.
+// last. They stay in the state and keep their logs until the edit is installed,
+// so a failure at any point loses nothing. The caller holds flushMu.
 func (js *Jobs) flushBefore(ctx context.Context, last base.SeqNum) (did bool, err error) {
 	var s *readstate.State
 	var shard int
@@ -75,8 +74,8 @@ func (js *Jobs) flushBefore(ctx context.Context, last base.SeqNum) (did bool, er
 		gens = slices.DeleteFunc(slices.Clone(s.Imm), func(g *generation.Generation) bool { return g.LastSeq > last })
 	}
 	if len(gens) == 0 {
-		// Nothing to flush. Writers that are stopped kick the flusher, and are not
-		// woken here: they would wake themselves in a loop.
+		// Nothing to flush. Do not wake stopped writers: they kick the flusher, and
+		// would wake themselves in a loop.
 		if s != nil {
 			s.LetGo(shard)
 		}
@@ -128,15 +127,15 @@ func (js *Jobs) WriteGenerations(ctx context.Context, v *manifest.Version, gens 
 	return all, err
 }
 
-// WriteMemtable is WriteGenerations for one that commits never saw. It writes what is in
-// keyspaces that get finds; frees says that the tables may take the reserve.
+// WriteMemtable is WriteGenerations for a generation that commits never saw. It writes the
+// keyspaces that get returns; if frees is true, the tables may take the reserve.
 func (js *Jobs) WriteMemtable(ctx context.Context, v *manifest.Version, g *generation.Generation, get func(uint32) *keyspace.Keyspace, frees bool) (compaction.Result, error) {
 	defer js.env.Room.Use()()
 	return js.writeMemtables(ctx, v, []*generation.Generation{g}, get, js.Outputs(frees))
 }
 
-// writeMemtables writes what generations hold of the keyspaces that get finds: the others
-// were dropped.
+// writeMemtables writes what generations hold of the keyspaces that get returns; keyspaces
+// for which get returns nil were dropped.
 func (js *Jobs) writeMemtables(ctx context.Context, v *manifest.Version, gens []*generation.Generation, get func(uint32) *keyspace.Keyspace, out *outputs.Outputs) (all compaction.Result, err error) {
 	var bytes uint64
 	for _, g := range gens {
@@ -158,8 +157,8 @@ func (js *Jobs) writeMemtables(ctx context.Context, v *manifest.Version, gens []
 	return out.Finish(all, nil)
 }
 
-// keyspacesOf lists the numbers of the keyspaces that a flush of generations writes
-// for, ascending: the default one, and those that they hold something of.
+// keyspacesOf lists the numbers of the keyspaces that a flush of generations writes,
+// ascending: the default one, and those with entries in them.
 func keyspacesOf(gens []*generation.Generation) []uint32 {
 	ids := []uint32{0}
 	for _, g := range gens {
@@ -169,8 +168,8 @@ func keyspacesOf(gens []*generation.Generation) []uint32 {
 	return slices.Compact(ids)
 }
 
-// writeSpace writes what generations hold of one keyspace; bytes is what they
-// hold of all.
+// writeSpace writes what generations hold of one keyspace; bytes is their size over
+// all keyspaces.
 func (js *Jobs) writeSpace(ctx context.Context, v *manifest.Version, gens []*generation.Generation, k *keyspace.Keyspace, bytes uint64, out *outputs.Outputs) (compaction.Result, error) {
 	iters := make([]base.Iterator, 0, len(gens))
 	var ranges []*rangedel.List
@@ -208,9 +207,9 @@ func (js *Jobs) writeSpace(ctx context.Context, v *manifest.Version, gens []*gen
 	return res, err
 }
 
-// installFlush makes the tables current and the logs of their generations
-// useless, in this order, and then removes the logs (I11): a log that goes
-// before its tables are current takes commits with it.
+// installFlush installs the tables of a flush by an edit that also retires the logs
+// of its generations, and then removes the logs (I11): to remove a log before its
+// tables are current would lose commits.
 func (js *Jobs) installFlush(gens []*generation.Generation, res compaction.Result) error {
 	edit := FlushEdit(res, uint64(js.env.Versions.NewFileNum()))
 	edit.LogNum = &js.env.Commit.OldestBut(gens).Num
@@ -234,8 +233,8 @@ func FlushEdit(res compaction.Result, run uint64) *manifest.Edit {
 	return edit
 }
 
-// dropLogs removes the logs of generations whose tables are installed (I11:
-// the edit that makes them useless is durable).
+// dropLogs removes the logs of generations whose tables are installed (I11: the
+// edit is durable).
 func (js *Jobs) dropLogs(gens []*generation.Generation) {
 	for _, g := range gens {
 		var size int64
@@ -247,7 +246,7 @@ func (js *Jobs) dropLogs(gens []*generation.Generation) {
 	}
 }
 
-// inMemory reports whether a generation was not flushed yet.
+// inMemory reports whether a generation is not flushed yet.
 func (js *Jobs) inMemory(g *generation.Generation) bool {
 	s := js.env.Store.Current()
 	return s != nil && (s.Active == g || slices.Contains(s.Imm, g))
@@ -269,8 +268,8 @@ func (js *Jobs) waitFlushed(ctx context.Context, r *flushRequest) error {
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case js.env.Work.Stopped():
-		// A flush that is cut short by Close fails with a cancellation that the
-		// caller did not ask for.
+		// A flush that Close cuts short fails with a cancellation; the caller gets
+		// the refusal instead.
 		err = js.env.Latch.Refusal()
 	}
 	js.flushes.leave(r)

@@ -7,10 +7,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
-// flushRequest asks for generations to be in tables. It is answered once: with nil
-// when all of them are, or with the error of an attempt that began after the request
-// was made, and had one of them to flush. How earlier attempts end does not concern
-// the caller, who may just have made room on the disk.
+// flushRequest requests that generations be written to tables. It is answered once: with
+// nil when all of them are in tables, or with the error of an attempt that began after the
+// request and had at least one of them to flush. Errors of earlier attempts do not count: the
+// caller may just have made room on the disk.
 type flushRequest struct {
 	gens []*generation.Generation // immutable
 	done chan struct{}            // closed by the answer
@@ -19,7 +19,7 @@ type flushRequest struct {
 	left bool // guarded by flushRequests.mu; the caller has gone
 }
 
-// answered reports whether there is an answer, and which.
+// answered reports whether there is an answer, and returns it.
 func (r *flushRequest) answered() (bool, error) {
 	select {
 	case <-r.done:
@@ -29,26 +29,26 @@ func (r *flushRequest) answered() (bool, error) {
 	}
 }
 
-// failed is the error of the answer, or nil as long as there is none.
+// failed returns the error of the answer, or nil before there is one.
 func (r *flushRequest) failed() error {
 	_, err := r.answered()
 	return err
 }
 
-// flushRequests are those without an answer.
+// flushRequests holds the requests without an answer.
 type flushRequests struct {
-	// wanted has one place. It is full if a request was made since the last attempt
-	// began, and ends the pause of the flusher after a failure.
+	// wanted has capacity 1. It holds a token if a request was made since the last attempt
+	// began; the token ends the pause of the flusher after a failure.
 	wanted chan struct{}
 
 	mu      sync.Mutex      // leaf
-	waiting []*flushRequest // guarded by mu; those that no attempt has taken
+	waiting []*flushRequest // guarded by mu; requests that no attempt has taken
 }
 
 func newFlushRequests() flushRequests { return flushRequests{wanted: make(chan struct{}, 1)} }
 
-// add makes a request. The caller looks with settle for what was flushed before
-// attempts knew of it.
+// add makes a request. The caller then calls settle, which answers the request if its
+// generations were flushed before any attempt took it.
 func (q *flushRequests) add(gens []*generation.Generation) *flushRequest {
 	r := &flushRequest{gens: gens, done: make(chan struct{})}
 	q.mu.Lock()
@@ -61,7 +61,7 @@ func (q *flushRequests) add(gens []*generation.Generation) *flushRequest {
 	return r
 }
 
-// leave gives a request up, wherever it is.
+// leave abandons a request, whether or not an attempt has taken it.
 func (q *flushRequests) leave(r *flushRequest) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -69,16 +69,17 @@ func (q *flushRequests) leave(r *flushRequest) {
 	q.waiting = slices.DeleteFunc(q.waiting, func(o *flushRequest) bool { return o == r })
 }
 
-// take begins an attempt: it returns the requests that the attempt is to answer, and
-// hands them back to settle. acquire, which gets what the attempt flushes, is called in
-// the same step: a generation that becomes immutable after a request that this attempt
-// did not take is none of its own, so it cannot fail without an answer to that.
+// take begins an attempt and returns the requests that the attempt answers; the caller
+// passes them to settle. take calls acquire, which pins what the attempt flushes, in the
+// same critical section: if a request comes too late for this attempt, so does a
+// generation that becomes immutable after the request, and the attempt cannot fail
+// on that generation and leave the request without an answer.
 func (q *flushRequests) take(acquire func()) []*flushRequest {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	acquire()
 	select {
-	case <-q.wanted: // this is the attempt that was wanted
+	case <-q.wanted: // this attempt serves the request that sent the token
 	default:
 	}
 	taken := q.waiting
@@ -86,9 +87,9 @@ func (q *flushRequests) take(acquire func()) []*flushRequest {
 	return taken
 }
 
-// settle ends an attempt to flush gens that had taken requests: those with one of
-// gens get err, if it is one, and all those of which nothing is in memory any more
-// get nil. The others wait for the next attempt.
+// settle ends an attempt that had taken requests to flush gens. If err is not nil, the
+// taken requests for any of gens get err. Then all requests whose generations are all
+// flushed get nil. The others wait for the next attempt.
 func (q *flushRequests) settle(taken []*flushRequest, gens []*generation.Generation, err error, inMemory func(*generation.Generation) bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

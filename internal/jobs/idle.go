@@ -5,12 +5,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/generation"
 )
 
-// This file holds what the dispatcher does about a database at rest.
+// This file serves databases without writes.
 
-// flushDeletes flushes what waits in the memtable when that frees more than it
+// flushDeletes requests a flush of the memtable if that frees more than it
 // writes: range deletes that cover tables, deletes of keys, and values that
-// replace larger ones. It is for when there are no writes: the memtable might not be
-// full for long, and what it hides would stay until then.
+// replace larger ones. The dispatcher calls it when there are no writes: otherwise the
+// space would stay taken until the memtable is full, which may be long.
 func (js *Jobs) flushDeletes() {
 	if js.env.ManualOnly || !js.worthFlushing() {
 		return
@@ -18,9 +18,9 @@ func (js *Jobs) flushDeletes() {
 	js.env.Commit.RetireSoon()
 }
 
-// worthFlushing reports whether what the memtable hides in tables is more than a
-// flush of it would write. Only the dispatcher asks; of a database at rest that
-// was weighed already it is answered at once.
+// worthFlushing reports whether the memtable hides more bytes in tables than its
+// flush would write. Only the dispatcher calls it; if nothing changed since the last
+// call, it returns false at once.
 func (js *Jobs) worthFlushing() bool {
 	s, shard := js.env.Store.Acquire()
 	if s == nil {

@@ -10,22 +10,22 @@ import (
 	"github.com/seerdb-go/seerdb/internal/compaction"
 )
 
-// Ingestion is a commit whose data is in tables from the beginning. How it takes its place
-// is described in package commit.
+// Ingestion is a commit whose data is in tables from the beginning: see commit.Ingestion for
+// its steps.
 type Ingestion struct {
 	commit.Ingestion
-	// Enter installs the tables. Leave, if it is not nil, is called when readers see them.
+	// Enter installs the tables. Leave, if it is not nil, is called once readers see them.
 	Enter func(at *Loading) error
 	Leave func()
 }
 
-// Loading is an ingestion between its place and its end.
+// Loading is an ingestion that has its place and has not ended.
 type Loading struct {
 	*commit.Place
-	job *compaction.Job // stands for it before the picker, once its level is chosen
+	job *compaction.Job // represents the ingestion to the picker, once its level is chosen
 }
 
-// Ingest takes an ingestion through, and returns its last sequence. The error is
+// Ingest runs an ingestion and returns its last sequence. The error is
 // definite unless errors.Is(err, base.ErrCommitUnknown).
 func (js *Jobs) Ingest(ctx context.Context, in *Ingestion) (base.SeqNum, error) {
 	js.flushMu.Lock()
@@ -38,7 +38,7 @@ func (js *Jobs) Ingest(ctx context.Context, in *Ingestion) (base.SeqNum, error) 
 	// A panic leaves no commit waiting.
 	err = errPanicked
 	defer func() { js.endIngestion(in, at, err) }()
-	// From here it is a matter of a few syncs; no context is asked.
+	// The rest takes a few syncs and ignores ctx.
 	if _, ferr := js.flushBefore(context.Background(), at.Seq-1); ferr != nil {
 		err = ferr
 		return 0, err
@@ -47,10 +47,10 @@ func (js *Jobs) Ingest(ctx context.Context, in *Ingestion) (base.SeqNum, error) 
 	return at.End, err
 }
 
-// errPanicked is the outcome of an ingestion of which a step panicked.
+// errPanicked is the outcome of an ingestion if one of its steps panics.
 var errPanicked = errors.New("jobs: an ingestion panicked")
 
-// endIngestion ends it, whether its tables came or not.
+// endIngestion ends an ingestion; err is the outcome of its steps.
 func (js *Jobs) endIngestion(in *Ingestion, at *Loading, err error) {
 	if at.job != nil {
 		js.mu.Lock()
@@ -58,11 +58,11 @@ func (js *Jobs) endIngestion(in *Ingestion, at *Loading, err error) {
 		js.mu.Unlock()
 	}
 	js.env.Commit.EndPlace(at.Place, err, in.Leave)
-	js.Kick() // the tables were in the way of jobs, or make some
+	js.Kick() // the tables no longer block jobs, and may need some
 }
 
-// Outcome is the error of a step that installs an ingestion. It is definite unless the step
-// poisoned the database: then the tables may be installed at the next Open.
+// Outcome runs a step that installs an ingestion and returns its error. The error is definite
+// unless the step poisoned the database: then the next Open may find the tables installed.
 func (js *Jobs) Outcome(install func() error) error {
 	healthy := js.env.Latch.Cause() == nil
 	err := install()

@@ -10,12 +10,12 @@ import (
 	"github.com/seerdb-go/seerdb/internal/manifest"
 )
 
-// Install makes an edit durable and then current: the files it adds must be
-// synced, and their directory (I4). The generations in flushed leave the state
-// in the same step that their tables enter it, so no reader sees both or
-// neither. A failure of the manifest poisons.
+// Install makes an edit durable and then current. The files that the edit adds, and
+// their directory, must be synced (I4). The generations in flushed leave the state
+// in the same step in which their tables enter it, so no reader sees both or
+// neither. A failure of the manifest poisons the database.
 //
-// Tables of keyspaces that were dropped since the job began are left out, and removed.
+// Install removes tables of keyspaces that were dropped since the job began.
 func (js *Jobs) Install(edit *manifest.Edit, flushed []*generation.Generation) error {
 	js.env.Clock.Tick()
 	js.env.Versions.Lock()
@@ -23,9 +23,9 @@ func (js *Jobs) Install(edit *manifest.Edit, flushed []*generation.Generation) e
 	return js.installLocked(edit, flushed, nil, false)
 }
 
-// installLocked is Install for a caller that has the versions locked. A job of one keyspace
-// names it, and ends with base.ErrNoKeyspace when that was dropped; filtered is whether a
-// filter did something, which open snapshots must not see.
+// installLocked is Install for a caller that has the versions locked. If k is not nil and was
+// dropped, it returns base.ErrNoKeyspace. filtered means that a filter changed entries, which
+// open snapshots must not see.
 func (js *Jobs) installLocked(edit *manifest.Edit, flushed []*generation.Generation, k *keyspace.Keyspace, filtered bool) error {
 	if err := js.env.Versions.Appendable(); err != nil {
 		return err
@@ -40,8 +40,8 @@ func (js *Jobs) installLocked(edit *manifest.Edit, flushed []*generation.Generat
 }
 
 // MakeCurrent makes an edit durable and then current, without the tables of keyspaces
-// that are missing; those are removed. What changes with the edit beside the state is
-// changed by between. The versions are locked.
+// that are missing, which it removes. It calls between once the edit is durable and
+// before it is current. The versions are locked.
 func (js *Jobs) MakeCurrent(edit *manifest.Edit, missing func(uint32) bool, between func(), flushed []*generation.Generation, filtered bool) error {
 	dead := withoutMissing(edit, missing)
 	cur := js.env.Versions.Manifest().Version()
@@ -59,8 +59,8 @@ func (js *Jobs) MakeCurrent(edit *manifest.Edit, missing func(uint32) bool, betw
 	return nil
 }
 
-// swap makes next current without the flushed generations. The caller has the
-// versions locked, so the version of the state does not change during the call; its
+// swap makes next current and drops the flushed generations from the state. The caller has
+// the versions locked, so the version of the state does not change during the call; its
 // memtables may.
 func (js *Jobs) swap(next *manifest.Version, flushed []*generation.Generation, dropped []manifest.Dropped, filtered bool) {
 	js.env.Store.Install(next, flushed, dropped, filtered)
@@ -73,12 +73,12 @@ func (js *Jobs) swap(next *manifest.Version, flushed []*generation.Generation, d
 	}
 	js.env.Pace.Update()
 	if js.env.Room.Lacking() != nil || len(flushed) > 0 {
-		js.env.Room.Wake() // there is less to be flushed, or space came back
+		js.env.Room.Wake() // less is to be flushed, or the edit freed space
 	}
 }
 
-// withoutMissing takes out of an edit the tables of keyspaces that are missing, which
-// were dropped since some job made them, and returns them.
+// withoutMissing removes from an edit the tables of missing keyspaces, which were
+// dropped since a job wrote the tables, and returns the files that are then unused.
 func withoutMissing(edit *manifest.Edit, missing func(uint32) bool) (dead []manifest.Dropped) {
 	gone := func(n manifest.NewFile) bool { return missing(n.Meta.Keyspace) }
 	if !slices.ContainsFunc(edit.Add, gone) {

@@ -1,9 +1,9 @@
-// Package jobs does the work behind commits and reads: flushes, compactions, and taking tables
-// into the tree that were made elsewhere.
+// Package jobs does the work behind commits and reads: flushes, compactions, and the
+// installation of tables that were written elsewhere.
 //
-// One flusher keeps memtables going to tables, so that a flush never waits for a compaction,
-// and a dispatcher keeps up to MaxCompactions compactions going, L0 first. A failed job is
-// retried, into new files, after a pause that doubles.
+// One flusher writes memtables to tables, so that a flush never waits for a compaction, and a
+// dispatcher keeps up to MaxCompactions compactions running, L0 first. A failed flush is
+// retried, into new files, after a pause that doubles, and a failed compaction after a fixed one.
 package jobs
 
 import (
@@ -29,16 +29,16 @@ import (
 
 // Env is what jobs work on and with.
 type Env struct {
-	// Of the options of the database.
-	Config         compaction.Config // what the picker goes by
+	// From the options of the database.
+	Config         compaction.Config // for the picker
 	TableSize      int64
 	MaxCompactions int  // at once; flushes are not counted
-	ManualOnly     bool // no compaction but by Compact: of read-only databases, and for tests of what would be compacted away
+	ManualOnly     bool // only Compact compacts: for read-only databases and tests
 
-	// Outputs is what files of jobs look like and where they are made. New sets what has
-	// to do with jobs.
+	// Outputs describes the format and the directory of the files that jobs write. New
+	// sets the fields that concern jobs.
 	Outputs   outputs.Env
-	Root      vfs.Root // the directory, for how much room there is
+	Root      vfs.Root // the directory, for its free space
 	Store     *readstate.Store
 	Versions  *versions.Set
 	Keyspaces *keyspace.Set
@@ -49,48 +49,48 @@ type Env struct {
 	Report    *report.Reporter
 	Work      *work.Group
 	Latch     *poison.Latch
-	// Remove removes a file that nothing names any more.
+	// Remove removes a file that no state names.
 	Remove func(t base.FileType, n base.FileNum, size int64)
 }
 
-// Jobs is the jobs of a database. Its methods are safe for concurrent use.
+// Jobs runs the jobs of a database. Its methods are safe for concurrent use.
 type Jobs struct {
 	env     Env          // immutable
 	outputs *outputs.Env // immutable
 	opened  time.Time    // immutable
-	stats   stats        // all atomic
+	stats   stats        // atomic
 	flushes flushRequests
 
 	nextJob   atomic.Int64
 	collapsed atomic.Int64 // when a key's operands were last compacted, ns since opened
 
-	wake   chan struct{} // of one place; wakes the flusher. Immutable
-	pick   chan struct{} // of one place; wakes the dispatcher. Immutable
-	manual chan struct{} // of one place: the caller that compacts by hand. Immutable
+	wake   chan struct{} // capacity 1; wakes the flusher. Immutable
+	pick   chan struct{} // capacity 1; wakes the dispatcher. Immutable
+	manual chan struct{} // capacity 1; held by the call of Compact that runs. Immutable
 	idling idling        // owned by the dispatcher
 
-	flushMu sync.Mutex // one flush at a time; an ingestion that is taking its place
+	flushMu sync.Mutex // held by a flush, and by an ingestion from its place to its end
 	mu      sync.Mutex
 	busy    compaction.Busy     // guarded by mu; the inputs of running jobs
 	learned compaction.Workload // guarded by mu; what jobs learned about the writes
-	byHand  *byHand             // guarded by mu; what the caller that compacts by hand has yet to do
+	byHand  *byHand             // guarded by mu; remaining work of the call of Compact that runs
 
 	failures failures
 }
 
-// failures are the jobs that fail now, and those that run.
+// failures holds the errors of failing jobs, and counts running compactions.
 type failures struct {
 	mu         sync.Mutex    // leaf
-	flushErr   error         // guarded by mu; the last flush failed with it
-	compactErr error         // guarded by mu; the last compaction failed with it
-	compacting int           // guarded by mu; compactions running
+	flushErr   error         // guarded by mu; error of the last flush
+	compactErr error         // guarded by mu; error of the last compaction
+	compacting int           // guarded by mu; running compactions
 	ended      chan struct{} // guarded by mu; closed when a compaction ends
 }
 
-// idling is what the dispatcher remembers between two looks at a database at rest.
+// idling is what the dispatcher remembers to detect and use idle time.
 type idling struct {
-	seen     base.SeqNum // the newest commit it saw
-	quiet    time.Time   // when it saw it
+	seen     base.SeqNum // the newest commit that it saw
+	quiet    time.Time   // when it first saw that commit
 	coverage coverage
 	weighed  weighing
 }

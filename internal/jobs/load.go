@@ -15,17 +15,17 @@ import (
 	"github.com/seerdb-go/seerdb/internal/pace"
 )
 
-// This file holds how a bulk load takes its place: its tables are written, and go as deep as
-// nothing overlaps them. All of them have the one sequence that the load gets.
+// This file installs the tables of a bulk load, as deep as compaction.IngestLevel allows.
+// All of them have the one sequence of the load.
 
-// Load makes tables part of a keyspace, all at once and newer than everything before, and
-// returns the sequence and the level that they got. If it fails they are not part of the
+// Load adds tables to a keyspace, all at once and newer than everything before, and
+// returns their sequence and level. If it fails, the tables are not part of the
 // database, and the caller discards them, unless errors.Is(err, base.ErrCommitUnknown).
 func (js *Jobs) Load(ctx context.Context, k *keyspace.Keyspace, res compaction.Result) (seq base.SeqNum, level int, err error) {
 	if err := js.env.Room.Lacking(); err != nil {
-		return 0, 0, err // the tables took what deletes will need
+		return 0, 0, err // the tables took space that deletes will need
 	}
-	// Most of what is in memory goes to tables while commits go on.
+	// Flush most of memory while commits still go on.
 	if err := js.Flush(ctx); err != nil {
 		return 0, 0, err
 	}
@@ -46,8 +46,8 @@ func (js *Jobs) Load(ctx context.Context, k *keyspace.Keyspace, res compaction.R
 	return seq, level, err
 }
 
-// span is a load to the conflict checks of transactions: a batch that writes the
-// range of its keys.
+// span returns a batch that represents a load in the conflict checks of transactions:
+// it writes the range of keys of the load.
 func span(k *keyspace.Keyspace, tables []*manifest.FileMeta) *batch.Batch {
 	b := new(batch.Batch)
 	if err := b.DeleteRange(k.ID(), tables[0].Smallest, rightAfter(tables[len(tables)-1].Largest)); err != nil {
@@ -56,8 +56,8 @@ func span(k *keyspace.Keyspace, tables []*manifest.FileMeta) *batch.Batch {
 	return b
 }
 
-// rightAfter is an end of ranges that hold key, right after it or, if that were
-// too long for a key, at the next that is not; nil is no end.
+// rightAfter returns the smallest key after key that is not too long, to end a range that
+// holds key. If there is none it returns nil, which is no end.
 func rightAfter(key []byte) []byte {
 	if len(key) < base.MaxKeySize {
 		return append(bytes.Clone(key), 0)
@@ -90,8 +90,8 @@ func (js *Jobs) enter(at *Loading, k *keyspace.Keyspace, res compaction.Result) 
 		m.OneSeq, m.SmallestSeq, m.LargestSeq = at.Seq, at.Seq, at.Seq
 		edit.Add = append(edit.Add, manifest.NewFile{Level: level, Meta: m})
 	}
-	// Until the tables are in the version the picker has to know of them: a
-	// job that it starts now must not write across them.
+	// The picker must know of the tables before they are in the version: a job
+	// that it starts now must not write across them.
 	at.job = &compaction.Job{
 		Keyspace: k.ID(), OutputLevel: level, OutputRun: run,
 		Inputs: []compaction.Input{{Level: level, Run: run, Files: res.Tables}},

@@ -12,7 +12,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// beginByHand lists what Compact has to do in [lo, hi) of a keyspace.
+// beginByHand lists the work of Compact in [lo, hi) of a keyspace.
 func (js *Jobs) beginByHand(k *keyspace.Keyspace, lo, hi []byte) {
 	h := &byHand{k: k, all: k.Options().Filter != nil, tables: make(map[base.FileNum]bool)}
 	end := base.EndAt(hi)
@@ -42,11 +42,11 @@ func (js *Jobs) endByHand() {
 	js.Kick()
 }
 
-// Compact flushes, then rewrites until every key of the keyspace in [lo, hi) that
-// was there when it began is in one run of the last level that holds any, and has
-// passed the filter if there is one; small files there are joined. Background
-// compactions go on beside it. In this keyspace no new ones begin while it waits
-// for those that are in its way.
+// Compact flushes, then compacts until every key in [lo, hi) of the keyspace that
+// was there at the call is in one run of the last level that holds any, and has
+// passed the filter if there is one. It then joins small files there. Background
+// compactions go on beside it, but no new ones begin in this keyspace while Compact
+// waits for running ones that are in its way.
 func (js *Jobs) Compact(ctx context.Context, k *keyspace.Keyspace, lo, hi []byte) error {
 	if err := k.Usable(); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (js *Jobs) Compact(ctx context.Context, k *keyspace.Keyspace, lo, hi []byte
 	if err := js.env.Report.Callers.Refuse("Compact", callback.CallingJob); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	ctx, cancel := context.WithCancel(ctx) // our own: its methods are called under locks
 	defer cancel()
 	if err := js.Flush(ctx); err != nil {
 		return err
@@ -84,10 +84,10 @@ func (js *Jobs) Compact(ctx context.Context, k *keyspace.Keyspace, lo, hi []byte
 	return err
 }
 
-// workByHand does what byHand lists.
+// workByHand runs jobs until the list of byHand is empty.
 func (js *Jobs) workByHand(ctx context.Context) error {
-	// Where there is no room for a merge, jobs in the background may make some:
-	// they drop the tables of which nothing is left.
+	// If there is no room for a merge, background jobs may make some: they drop
+	// tables that are wholly deleted.
 	attempts := 3
 	for ctx.Err() == nil {
 		ended := js.jobEnded()
@@ -112,13 +112,13 @@ func (js *Jobs) workByHand(ctx context.Context) error {
 		select {
 		case <-ended:
 		case <-ctx.Done():
-		case <-time.After(idleAfter): // what else may have been in the way
+		case <-time.After(idleAfter): // an obstacle other than a job may be gone
 		}
 	}
 	return ctx.Err()
 }
 
-// tidyByHand joins the small files that are there now.
+// tidyByHand joins the small files that exist when it begins.
 func (js *Jobs) tidyByHand(ctx context.Context, k *keyspace.Keyspace, lo, hi []byte) error {
 	_, before := js.env.Versions.Numbers()
 	for ctx.Err() == nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// noteBuilt counts what a job did with versions and values, and reports what
-// its user did not mean.
+// noteBuilt counts what a job did with versions and values, and warns of misused
+// single deletes.
 func (js *Jobs) noteBuilt(job int, st *compaction.Stats) {
 	js.stats.rewritten.Add(int64(st.RewrittenBytes))
 	js.stats.versions.add(st)
@@ -34,8 +34,8 @@ func (js *Jobs) Metrics(m *observe.Metrics) {
 	m.Index.Training, m.Index.BuildTime = js.IndexTimes()
 }
 
-// IndexTimes are how long the jobs have written tables since Open, and how long of that they
-// decided where pages end.
+// IndexTimes returns how long jobs have spent on tables since Open: on all of building them, and
+// within that on training, which decides where pages end.
 func (js *Jobs) IndexTimes() (training, building time.Duration) {
 	return time.Duration(js.stats.training.Load()), time.Duration(js.stats.building.Load())
 }

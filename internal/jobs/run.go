@@ -8,7 +8,7 @@ import (
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 )
 
-// runJob is compaction.Run with the merge operator and the filter of k guarded.
+// runJob calls compaction.Run with guards around the merge operator and the filter of k.
 func (js *Jobs) runJob(ctx context.Context, k *keyspace.Keyspace, o compaction.RunOptions) (compaction.Result, error) {
 	if o.Merger == nil && o.Filter == nil {
 		return compaction.Run(ctx, o)

@@ -11,12 +11,12 @@ import (
 
 const (
 	retryMin = 20 * time.Millisecond
-	// retryMax bounds how long a database stays refused after its disk has
+	// retryMax bounds how long a database refuses writes after its disk has
 	// space again: the contract says 5 s.
 	retryMax = 2 * time.Second
 )
 
-// New returns the jobs of a database, of which none runs before Start.
+// New returns the jobs of a database. No worker runs before Start.
 func New(env Env) *Jobs {
 	js := &Jobs{
 		env: env, opened: time.Now(), flushes: newFlushRequests(), busy: compaction.Busy{},
@@ -32,10 +32,10 @@ func New(env Env) *Jobs {
 	return js
 }
 
-// NewJob numbers a job.
+// NewJob returns the number of a new job.
 func (js *Jobs) NewJob() int { return int(js.nextJob.Add(1)) }
 
-// Outputs returns the files of a new job, which may take the reserve if it frees space.
+// Outputs returns the outputs of a new job. If frees is true, they may take the reserve.
 func (js *Jobs) Outputs(frees bool) *outputs.Outputs {
 	return outputs.New(js.outputs, js.NewJob(), frees)
 }
@@ -60,7 +60,7 @@ func (js *Jobs) Kick() {
 	}
 }
 
-// pause waits for d, or less when a caller asks for a flush or jobs are stopped.
+// pause waits for d, or until a caller requests a flush or the workers stop.
 func (js *Jobs) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -71,7 +71,7 @@ func (js *Jobs) pause(d time.Duration) {
 	}
 }
 
-// flusher flushes whenever there is an immutable generation.
+// flusher flushes immutable generations until the workers stop.
 func (js *Jobs) flusher() {
 	delay := retryMin
 	for {
@@ -98,7 +98,7 @@ func (js *Jobs) flusher() {
 	}
 }
 
-// endFlush notes how an attempt went.
+// endFlush notes the outcome of an attempt to flush.
 func (js *Jobs) endFlush(err error) {
 	js.failures.mu.Lock()
 	js.failures.flushErr = err
@@ -110,8 +110,8 @@ func (js *Jobs) endFlush(err error) {
 	js.env.Commit.Changed()
 }
 
-// dispatcher starts compactions while there are any to pick, and looks again
-// when the database falls idle or time has passed.
+// dispatcher starts compactions as long as it can pick one. It looks for more when it is
+// kicked, when the database falls idle, and as values expire.
 func (js *Jobs) dispatcher() {
 	idle := time.NewTicker(idleAfter)
 	defer idle.Stop()
@@ -121,14 +121,14 @@ func (js *Jobs) dispatcher() {
 			return
 		case <-js.pick:
 		case <-idle.C:
-			js.env.Clock.Tick() // also of a database at rest: a jump that lasts needs looks
+			js.env.Clock.Tick() // even without writes: the clock needs ticks to confirm a jump
 			if seq := js.env.Store.Visible(); seq != js.idling.seen {
 				js.idling.seen, js.idling.quiet = seq, time.Now()
 				if !js.env.Clock.Used() {
 					continue
 				}
-				// Something may have expired, and a program that writes
-				// little flushes nothing for long.
+				// Values may have expired, and a program that writes little
+				// seldom flushes.
 			} else {
 				js.flushDeletes()
 			}
@@ -138,7 +138,8 @@ func (js *Jobs) dispatcher() {
 	}
 }
 
-// idleFor is for how long no commit was seen. Only the dispatcher asks.
+// idleFor returns for how long the dispatcher has seen no commit. Only the dispatcher
+// calls it.
 func (js *Jobs) idleFor() time.Duration {
 	if js.env.Store.Visible() != js.idling.seen {
 		return 0
@@ -184,7 +185,7 @@ func (js *Jobs) compactionEnded(err error, ran bool) {
 	js.failures.mu.Lock()
 	js.failures.compacting--
 	news := ran || err != nil && js.failures.compactErr == nil
-	if err != nil || js.failures.compacting == 0 { // else what failed may still be wanted
+	if err != nil || js.failures.compacting == 0 { // else the failed job may still be due
 		js.failures.compactErr = err
 	}
 	if ran {
@@ -198,14 +199,14 @@ func (js *Jobs) compactionEnded(err error, ran bool) {
 	}
 }
 
-// jobEnded is closed when the next compaction ends.
+// jobEnded returns a channel that is closed when the next compaction ends.
 func (js *Jobs) jobEnded() <-chan struct{} {
 	js.failures.mu.Lock()
 	defer js.failures.mu.Unlock()
 	return js.failures.ended
 }
 
-// report reports a failure. That the database is poisoned is reported by its commits.
+// report reports a failure. Poisoning is reported by package commit.
 func (js *Jobs) report(job string, err error) {
 	if err == nil || js.env.Work.Stopped() {
 		return
@@ -213,8 +214,8 @@ func (js *Jobs) report(job string, err error) {
 	js.env.Report.JobFailed(job, err)
 }
 
-// Blocking is the error, if any, that keeps writers from ever getting room:
-// that of the job that would make it.
+// Blocking returns the error of the job that would make room for writers stopped by s,
+// if that job fails.
 func (js *Jobs) Blocking(s commit.Stop) error {
 	js.failures.mu.Lock()
 	defer js.failures.mu.Unlock()
@@ -227,7 +228,7 @@ func (js *Jobs) Blocking(s commit.Stop) error {
 	return nil
 }
 
-// Errors lists what is failing now, for Health.
+// Errors lists the errors of jobs that fail now, for Health.
 func (js *Jobs) Errors() []error {
 	js.failures.mu.Lock()
 	defer js.failures.mu.Unlock()

@@ -11,8 +11,7 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// stats are the counters behind Metrics, but for those of reads, which the store has,
-// and those of commits. All are atomic.
+// stats are the counters of jobs behind Metrics. All fields are atomic.
 type stats struct {
 	flush, compact jobStats
 	reasons        sync.Map // string -> *atomic.Int64
@@ -30,7 +29,7 @@ type jobStats struct {
 	running                  atomic.Int64
 }
 
-// versionStats are what flushes and compactions did with versions.
+// versionStats counts what flushes and compactions did with versions.
 type versionStats struct {
 	expired, rangeCovered, merged, mergeFailures, filtered, singleDeleteMisuse atomic.Int64
 }
@@ -60,7 +59,7 @@ func (j *jobStats) done(begin time.Time, in, out int64) {
 	j.time.Add(int64(d))
 }
 
-// reason counts a finished compaction under why it was picked.
+// reason counts a finished compaction by the reason it was picked.
 func (s *stats) reason(r string) {
 	c, ok := s.reasons.Load(r)
 	if !ok {
@@ -78,7 +77,7 @@ func (s *stats) byReason() map[string]int64 {
 	return out
 }
 
-// level adds what compactions counted for a level.
+// level sets the fields of a level that compactions count.
 func (s *stats) level(l int, m *observe.LevelMetrics) {
 	m.BytesIn, m.BytesOut, m.Compactions = s.levels[l].in.Load(), s.levels[l].out.Load(), s.levels[l].jobs.Load()
 }
