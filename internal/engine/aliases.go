@@ -9,16 +9,16 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// What the public package needs of the rooms behind this one.
+// Types of lower packages that the public package uses.
 type (
 	// Iter is an iterator over a keyspace.
 	Iter = dbiter.Iter
 	// IterOptions restrict an iterator.
 	IterOptions = dbiter.Options
-	// KeyspaceChoice is what one call that opens a keyspace asks for.
+	// KeyspaceChoice holds the options of one call that opens a keyspace.
 	KeyspaceChoice = keyspace.Choice
-	// LoadOptions say how rows are loaded, LoadProgress how far a load is, and LoadStats
-	// what it did.
+	// LoadOptions configure a load, LoadProgress reports its progress, and LoadStats its
+	// outcome.
 	LoadOptions  = bulk.Options
 	LoadProgress = bulk.Progress
 	LoadStats    = bulk.Stats
@@ -38,8 +38,8 @@ const (
 )
 
 var (
-	// Newest is the moment at which a read begins.
+	// Newest is the point of a read that sees everything visible at its begin.
 	Newest = readstate.Newest
-	// Caller is pins.Caller, without a call between.
+	// Caller is pins.Caller itself, because a wrapper would add a call to the stack.
 	Caller = pins.Caller
 )

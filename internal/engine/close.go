@@ -13,23 +13,23 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// closing is the end of an engine.
+// closing holds the outcome of Close.
 type closing struct {
 	once sync.Once
 	err  error // immutable after once
 }
 
-// closeFlushBytes is how much log a clean Close leaves to be replayed rather
-// than write it to tables: replay reads this in a few milliseconds, and a
-// program that opens, writes little and closes makes no table each time.
+// closeFlushBytes is the size up to which Close leaves the log for replay instead of
+// writing tables: replay reads this in a few milliseconds, and a program that
+// opens, writes little and closes does not make a table each time.
 const closeFlushBytes = 1 << 20
 
-// Close waits for commits and jobs in progress, makes what was acknowledged
-// durable and lets the directory go. Later and concurrent calls wait for the
-// first, and return what it returned.
+// Close waits for commits and jobs in progress, makes acknowledged commits durable and
+// releases the directory. Later and concurrent calls wait for the first, and return
+// its error.
 //
-// It returns once the listener and the logger have got all that happened, unless
-// one of them calls it. It waits for them last, with everything done.
+// Close returns once the listener and the logger have received all events, unless
+// one of them calls Close. It waits for them last, after everything else.
 func (e *Engine) Close() error {
 	if err := e.report.Callers.Refuse("Close", callback.CallingRows); err != nil {
 		return err
@@ -39,7 +39,7 @@ func (e *Engine) Close() error {
 	return e.closing.err
 }
 
-// shutDown is the first Close.
+// shutDown does the work of the first Close.
 func shutDown(e *Engine) error {
 	e.commit.Close()
 	e.work.Stop()
@@ -85,11 +85,11 @@ func shutDown(e *Engine) error {
 	case err == nil:
 		return leaks
 	}
-	return fmt.Errorf("%w; %v", err, leaks) // a LeakError would say that all else went well
+	return fmt.Errorf("%w; %v", err, leaks) // no LeakError: it means that all else succeeded
 }
 
-// persistClock writes down the latest time told, as far as that works: it is only
-// needed should the system's clock go back. The versions are locked.
+// persistClock saves the clock's latest time, and ignores errors: the saved time matters
+// only if the system's clock goes back. The versions are locked.
 func persistClock(e *Engine) {
 	if t := e.clock.Mark(); e.latch.Cause() == nil && t > e.versions.Manifest().State().Clock {
 		if err := e.versions.Manifest().Append(&manifest.Edit{Clock: t}); err != nil {
@@ -98,14 +98,13 @@ func persistClock(e *Engine) {
 	}
 }
 
-// noteClosed writes down how long the manifest and the logs are, so that the next
-// Open notices when less is there. It is not needed: without it the directory is
-// as a kill would leave it, and what was acknowledged is durable all the same.
-// The versions are locked.
+// noteClosed saves the lengths of the manifest and the logs, so that the next
+// Open notices lost bytes. It may fail: the directory is then as a kill leaves it,
+// and acknowledged commits are durable. The versions are locked.
 func noteClosed(e *Engine, s *readstate.State) {
 	if name := halfWritten(e); name != "" {
-		// Only after a kill does Open remove what cannot say that it is ours.
-		e.report.Logger.Warn("seerdb: that the database was closed is not written down, so that the next opening removes a file that could not be removed", "file", name)
+		// Open removes files without a valid header only after a kill.
+		e.report.Logger.Warn("seerdb: the clean close is not recorded, so that the next open removes a file whose removal failed", "file", name)
 		return
 	}
 	var logs []manifest.ClosedLog
@@ -117,11 +116,11 @@ func noteClosed(e *Engine, s *readstate.State) {
 		logs = append(logs, l)
 	}
 	if err := e.versions.Manifest().Seal(logs); err != nil {
-		e.report.Logger.Warn("seerdb: that the database was closed could not be written down", "err", err)
+		e.report.Logger.Warn("seerdb: cannot record the clean close", "err", err)
 	}
 }
 
-// closeLeaks marks the engine closed for iterators and snapshots, and names
+// closeLeaks marks the engine closed for iterators and snapshots, and lists
 // those that are still open.
 func closeLeaks(e *Engine) *base.LeakError {
 	e.store.MarkClosed()
@@ -132,9 +131,10 @@ func closeLeaks(e *Engine) *base.LeakError {
 	return &base.LeakError{Open: n, Places: places}
 }
 
-// finishLogs makes everything acknowledged durable: in tables when there is
-// much of it, no log, or no room for the next Open to do it, else in the log. A flush that fails, on a full disk
-// say, falls back on the logs, which are complete.
+// finishLogs makes all acknowledged commits durable. It writes tables if there is much
+// to write, if there is no log, or if the next Open would lack the room to replay it;
+// otherwise it syncs the logs. If the flush fails, for example on a full disk, it falls
+// back on the logs, which are complete.
 func finishLogs(e *Engine) error {
 	var logged int64
 	withoutLog := false
@@ -147,7 +147,7 @@ func finishLogs(e *Engine) error {
 	}
 	var err error
 	if l := e.store.Current().Active.Log; l != nil && errors.Is(l.FlushAll(), base.ErrNoSpace) {
-		withoutLog = true // what was acknowledged from its memory
+		withoutLog = true // some commits were acknowledged from the log's memory
 	}
 	if withoutLog || logged > closeFlushBytes || e.room.Lacking() != nil {
 		if err = flushForClose(e); err == nil {
@@ -174,8 +174,8 @@ func finishLogs(e *Engine) error {
 	return nil
 }
 
-// flushForClose writes all generations to tables, as every flush does: readers
-// are still there, and must see either a generation or its tables.
+// flushForClose writes all generations to tables by an ordinary flush: readers
+// may still be open, and must see either a generation or its tables.
 func flushForClose(e *Engine) error {
 	err := e.commit.RetireLast()
 	if err != nil {
@@ -184,11 +184,11 @@ func flushForClose(e *Engine) error {
 	if err := e.jobs.FlushAll(context.Background()); err != nil {
 		return err
 	}
-	abandonLogs(e) // that of the new generation, which is empty
+	abandonLogs(e) // the empty log of the new generation
 	return nil
 }
 
-// abandonLogs closes the logs as they are.
+// abandonLogs closes the logs without a sync.
 func abandonLogs(e *Engine) {
 	for _, g := range e.store.Current().Generations() {
 		g.AbandonLog()

@@ -10,10 +10,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// The defaults, with how they were found.
+// The defaults, and how they were found.
 const (
-	// defaultMemoryBudget: at most a quarter of what the process may take, for the
-	// garbage collector lets the rest of the program grow to twice what it uses.
+	// defaultMemoryBudget: at most a quarter of what the process may take, because
+	// the garbage collector lets the program's heap grow to twice what is in use.
 	defaultMemoryBudget = 512 << 20
 	limitShare          = 4
 	minMemoryBudget     = 1 << 20
@@ -29,8 +29,8 @@ const (
 	// more than rewriting it (WiscKey, FAST 2016; BlobDB's experience).
 	defaultValueThreshold = 1 << 10
 	defaultFilterBits     = 10
-	// The defaults of OpenFiles: what is left free is for logs, the manifest and
-	// the files that jobs write, and for the program.
+	// The defaults of OpenFiles. The rest of the limit is for logs, the manifest,
+	// the files that jobs write, and the program.
 	defaultOpenFiles = 4096
 	otherDescriptors = 16
 	minOpenFiles     = 4
@@ -42,9 +42,9 @@ const (
 	l0StopFactor      = 9 // and stopped at 9 x
 )
 
-// WithDefaults returns the options with defaults in place of zeros, but for Logger and
-// Listener, which may be missing, and Codec, where zero is one. A negative
-// ValueThreshold or FilterBits is never and none, which Open takes as 0.
+// WithDefaults returns the options with defaults in place of zeros, except for Logger and
+// Listener, which may be nil, and Codec, whose zero is a codec. A negative ValueThreshold
+// means never, and negative FilterBits mean none: both become the 0 that Open expects.
 func (o Options) WithDefaults() Options {
 	tree := compaction.DefaultConfig()
 	if o.FS == nil {
@@ -74,13 +74,13 @@ func (o Options) WithDefaults() Options {
 	o.MaxCompactions = orDefault(o.MaxCompactions, min(max(runtime.GOMAXPROCS(0)/2, 1), 4))
 	o.L0Trigger = orDefault(o.L0Trigger, defaultL0Trigger)
 	o.L0Slowdown, o.L0Stop = o.L0Trigger*l0SlowdownFactor, o.L0Trigger*l0StopFactor
-	// What L0 holds when it is merged down; tables take about two thirds of what
-	// their entries took in the memtable.
+	// The size of L0 when it is merged down: tables take about two thirds of the
+	// memtable's bytes.
 	o.BaseLevelBytes = orDefault(o.BaseLevelBytes, max(int64(o.L0Trigger)*int64(o.MemtableSize)*13/20, o.TableSize))
 	return o
 }
 
-// openFiles is the default of OpenFiles.
+// openFiles returns the default of OpenFiles.
 func openFiles() int {
 	n, ok := vfs.DescriptorLimit()
 	if !ok {
@@ -89,8 +89,8 @@ func openFiles() int {
 	return max(n/2-otherDescriptors, minOpenFiles)
 }
 
-// memoryBudget is the default of MemoryBudget where the process may take limit
-// bytes; 0 is no limit.
+// memoryBudget returns the default of MemoryBudget if the process may take limit
+// bytes; 0 means no limit.
 func memoryBudget(limit int64) int64 {
 	if limit == 0 {
 		return defaultMemoryBudget

@@ -19,21 +19,21 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// directory is the directory of a database. The path is only used to make and open it:
-// everything else goes through what was opened, so that another directory that takes its
-// place is left alone.
+// directory is the directory of a database. The path is used only to create and open the
+// directory. All other calls use the open handle, so that a different directory later put at
+// the path is left alone.
 type directory struct {
 	// Immutable once open has returned.
 	name   string           // as the user gave it, for messages
 	fs     *filecache.FS    // over io
-	io     *vfs.CountingFS  // counts what is read and written; over root
+	io     *vfs.CountingFS  // counts bytes read and written; over root
 	files  *filecache.Cache // the open tables and value files
 	root   vfs.Root
-	handle vfs.Dir // to be synced
+	handle vfs.Dir // for syncs
 	lock   io.Closer
 }
 
-// open opens the directory, which mustExist or is made.
+// open opens the directory, and creates it if needed unless mustExist is true.
 func (d *directory) open(fsys vfs.FS, mustExist bool) error {
 	if !mustExist {
 		if err := vfs.MkdirAllDurable(fsys, d.name); err != nil {
@@ -54,7 +54,7 @@ func (d *directory) open(fsys vfs.FS, mustExist bool) error {
 	return nil
 }
 
-// take locks the directory, alone or shared.
+// take locks the directory, exclusively or shared.
 func (d *directory) take(shared bool) (err error) {
 	lock := d.root.Lock
 	if shared {
@@ -69,7 +69,7 @@ func (d *directory) take(shared bool) (err error) {
 	return nil
 }
 
-// release closes what open and take opened. From here on nothing in the directory is touched.
+// release closes what open and take opened. The directory is not touched afterwards.
 func (d *directory) release() {
 	if d.handle != nil {
 		_ = d.handle.Close()
@@ -86,8 +86,8 @@ func (d *directory) noDatabase() error {
 	return fmt.Errorf("%w: there is no seerdb database in %s", base.ErrNotExist, d.name)
 }
 
-// remove removes a file that nothing names any more, and reports that to r. A failure costs
-// space, not data: the next Open sweeps what is left.
+// remove removes a file that no state names, and reports that to r. A failure costs
+// space, not data: the next Open removes the file.
 func (d *directory) remove(t base.FileType, n base.FileNum, size int64, r *report.Reporter) {
 	if failpoint.Hit(failpoint.SweepBeforeRemove) != nil {
 		return
@@ -97,14 +97,14 @@ func (d *directory) remove(t base.FileType, n base.FileNum, size int64, r *repor
 	case err == nil || errors.Is(err, fs.ErrNotExist):
 		r.FileRemoved(t, n, size)
 	case errors.Is(err, fs.ErrClosed):
-		// An iterator outlived the database, whose directory may have another owner now.
+		// An iterator outlived the database, and the directory may have a new owner.
 	default:
 		r.Logger.Warn("seerdb: cannot remove an obsolete file", "file", name, "err", err)
 	}
 }
 
-// identify returns which file the one called name was written as, if it is of
-// type t and says so itself.
+// identify returns the identity in the header of the file called name, if there is one
+// and it has type t.
 func (d *directory) identify(t base.FileType, name string) (id base.Identity, ok bool) {
 	f, err := d.fs.Open(name)
 	if err != nil {
@@ -130,7 +130,7 @@ func (d *directory) identify(t base.FileType, name string) (id base.Identity, ok
 	return id, ok
 }
 
-// foreign adds the files of others to a report.
+// foreign adds files that are not of this database to a report.
 func (d *directory) foreign(r *observe.Report) error {
 	names, err := d.fs.List(vfs.Top)
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package engine joins the parts into a database: the state that readers see
 // (package readstate), commits (commit), keyspaces (keyspace), the manifest
 // (versions) and the workers (jobs). It is the only package that knows all the
-// others; its own are opening, recovery and closing, transactions and snapshots.
+// others. It implements opening, recovery, closing, transactions and snapshots itself.
 //
 // # Invariants
 //
@@ -32,18 +32,18 @@
 //
 // # Locks, in the order they are taken
 //
-//	jobs.Jobs.flushMu       one flush at a time; an ingestion that is taking its place
+//	jobs.Jobs.flushMu       held by a flush, and by an ingestion from its place to its end
 //	versions.Set.Lock       one edit of the manifest at a time, disk I/O included
-//	keyspace.Set.leaving    keyspaces that a commit drops, until all of it is visible
-//	engine.droppedSpaces.mu keyspaces that were dropped, for transactions that are older
+//	keyspace.Set.leaving    keyspaces that a commit drops, until the commit is visible
+//	engine.droppedSpaces.mu dropped keyspaces, for older transactions
 //	commit.Pipeline.mu      the lock of commits: sequence, active generation, queue
-//	jobs.flushRequests.mu   which flushes are asked for
-//	jobs.Jobs.mu            which jobs run, and on what; never held over I/O
+//	jobs.flushRequests.mu   requests to flush
+//	jobs.Jobs.mu            running jobs and their inputs; never held over I/O
 //	readstate.Store.mu      and what package readstate takes below it
 //
 // Under jobs.failures.mu, work.Group.mu and reserve.Reserve.mu none of these is taken.
 //
-// A reader takes none of them. Code of the program is called with none of them
+// Readers take none of them. The engine calls code of the program with none of them
 // held: events and log records go through the outbox, the clock and the names of
-// merge operators are asked before, and contexts are wrapped in our own.
+// merge operators are read before, and contexts are wrapped in the engine's own.
 package engine

@@ -13,26 +13,26 @@ import (
 	"github.com/seerdb-go/seerdb/internal/versions"
 )
 
-// What transactions may yet ask of keyspaces that were dropped: a transaction
-// that began before and read in one of them depends on what was committed to it
-// since, and asks the stored versions when its history was lost. Transactions
-// that begin later cannot read it.
+// This file keeps dropped keyspaces for the conflict checks of older transactions. A
+// transaction that read in a keyspace before its drop depends on later commits to it.
+// If the tracker no longer has these commits, the transaction reads the stored
+// versions. Transactions that begin after the drop cannot read the keyspace.
 //
-// A keyspace that got nothing since the oldest open transaction began needs
-// nothing. Of another one the state is pinned in which it was dropped, as an
-// iterator would pin it, until no transaction is open that is older than its last
-// commit. Pinned memtables are memory, so there is an end to that: beyond a few
-// all that is known of the keyspaces dropped first is when they were written to.
+// A keyspace without commits since the oldest open transaction began is not kept.
+// For any other keyspace the engine pins the state of the drop, as an iterator would,
+// until all open transactions are newer than its last commit. Pinned memtables take
+// memory, so their number is bounded: beyond it the engine releases the states of the
+// keyspaces dropped first, and keeps only the sequence of their last commit.
 
-// droppedSpace is such a keyspace.
+// droppedSpace is a dropped keyspace.
 type droppedSpace struct {
 	k      *keyspace.Keyspace
-	newest base.SeqNum      // of the commits that wrote to it
-	s      *readstate.State // pinned, with what it held; nil when that was given up
+	newest base.SeqNum      // sequence of the last commit to it
+	s      *readstate.State // pinned, with its entries; nil once released
 	shard  int              // of s
 }
 
-// droppedSpaces are in the order in which they were dropped.
+// droppedSpaces holds dropped keyspaces in the order of their drops.
 type droppedSpaces struct {
 	// Immutable after init.
 	store     *readstate.Store
@@ -40,7 +40,7 @@ type droppedSpaces struct {
 	keyspaces *keyspace.Set
 	commits   *commit.Pipeline
 
-	any  atomic.Bool // the list is not empty; a hint for transactions that end
+	any  atomic.Bool // reports that list is not empty; a hint for transactions that end
 	mu   sync.Mutex
 	list []droppedSpace // guarded by mu
 }
@@ -53,16 +53,16 @@ func (g *droppedSpaces) init(store *readstate.Store, v *versions.Set, k *keyspac
 // memtables of an eighth of the default budget.
 const pinnedGenerations = 4
 
-// keep keeps what transactions may ask of a keyspace that no commit, and
-// no new read, finds any more, while the state still has its tables. The caller
-// has the versions locked.
+// keep keeps a dropped keyspace for open transactions that may need it. Commits and
+// new reads no longer find the keyspace, but the state still has its tables. The
+// caller has the versions locked.
 func (g *droppedSpaces) keep(k *keyspace.Keyspace, newest base.SeqNum) {
 	d := droppedSpace{k: k, newest: newest}
 	if d.s, d.shard = g.store.Keep(); d.s == nil {
 		return // closed
 	}
 	g.add(d)
-	g.forget() // the last transaction may have ended before it could see that
+	g.forget() // the last transaction may have ended before it saw the entry
 }
 
 func (g *droppedSpaces) add(d droppedSpace) {
@@ -78,7 +78,7 @@ func (g *droppedSpaces) add(d droppedSpace) {
 	}
 }
 
-// generations counts those that are pinned. The caller holds mu.
+// generations counts pinned generations. The caller holds mu.
 func (g *droppedSpaces) generations() int {
 	seen := map[*generation.Generation]bool{}
 	for i := range g.list {
@@ -91,7 +91,7 @@ func (g *droppedSpaces) generations() int {
 	return len(seen)
 }
 
-// giveUp lets go of what the keyspace held.
+// giveUp releases the pinned state.
 func (d *droppedSpace) giveUp() {
 	if d.s != nil {
 		d.s.LetGo(d.shard)
@@ -99,8 +99,8 @@ func (d *droppedSpace) giveUp() {
 	}
 }
 
-// forget lets go of the keyspaces that no open transaction may ask for:
-// all of them when the engine is closed.
+// forget releases the keyspaces that no open transaction may need, and all of them
+// when the engine is closed.
 func (g *droppedSpaces) forget() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,8 +118,8 @@ func (g *droppedSpaces) forget() {
 	g.any.Store(len(g.list) > 0)
 }
 
-// pinnedTree is the tree of a keyspace in a pinned state. Without a state it is
-// gone, and only known to have been written to last at newest, 0 for never.
+// pinnedTree is the tree of a keyspace in a pinned state. If the state is nil, the
+// tree is gone and only newest is known: the sequence of its last write, or 0.
 type pinnedTree struct {
 	k      *keyspace.Keyspace
 	s      *readstate.State
@@ -127,20 +127,21 @@ type pinnedTree struct {
 	newest base.SeqNum
 }
 
-// tree is what a transaction that asks the stored versions looks at.
+// tree returns the tree that a transaction reads in a conflict check.
 func (g *droppedSpaces) tree(keyspace uint32) (pinnedTree, error) {
 	if k := g.keyspaces.Get(keyspace); k != nil {
 		s, shard := g.store.Keep()
 		if s == nil {
 			return pinnedTree{}, base.ErrClosed
 		}
-		// In a state that is as new as the drop the tables are missing.
+		// A dropped keyspace may have no tables in s: Dropped is checked after s
+		// was acquired.
 		if !k.Dropped() {
 			return pinnedTree{k: k, s: s, shard: shard}, nil
 		}
 		s.LetGo(shard)
 	}
-	g.versions.Lock() // a drop that has begun is through then
+	g.versions.Lock() // wait for a drop that has begun
 	defer g.versions.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()

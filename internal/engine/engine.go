@@ -22,14 +22,14 @@ import (
 	"github.com/seerdb-go/seerdb/internal/work"
 )
 
-// Engine is an open database. It puts the rooms below it together, and holds what needs several
+// Engine is an open database. It joins the packages below, and implements what needs several
 // of them: opening and closing, transactions, snapshots, keyspaces, metrics.
 type Engine struct {
 	// Immutable after Open.
 	opts      Options
 	opened    time.Time
 	dir       directory
-	root      *Keyspace // the default one
+	root      *Keyspace // the default keyspace
 	cache     *cache.Cache
 	store     *readstate.Store
 	versions  *versions.Set
@@ -41,7 +41,7 @@ type Engine struct {
 	iters     dbiter.Env
 	loads     bulk.Env
 
-	// Safe for concurrent use, as they say themselves.
+	// Safe for concurrent use.
 	latch   poison.Latch
 	clock   clock.Clock
 	room    reserve.Reserve
@@ -55,26 +55,26 @@ func (e *Engine) Commit(b *batch.Batch, d Durability) (base.SeqNum, error) {
 	return e.commit.Commit(context.Background(), b, d, nil)
 }
 
-// CommitContext is Commit, and gives up with the error of ctx, definitely, if
-// that ends before the commit has its place in the log: while writers are slowed
-// or stopped.
+// CommitContext is Commit with a context. If ctx ends before the commit has its place
+// in the log, while writers are slowed or stopped, CommitContext returns the error
+// of ctx, which is definite.
 func (e *Engine) CommitContext(ctx context.Context, b *batch.Batch, d Durability) (base.SeqNum, error) {
 	return e.commit.Commit(ctx, b, d, nil)
 }
 
-// Durability is that of commits which do not ask for more.
+// Durability returns the durability of commits that do not ask for more.
 func (e *Engine) Durability() Durability { return e.opts.Durability }
 
 // SyncLog makes every commit acknowledged so far durable.
 func (e *Engine) SyncLog() error { return e.commit.Sync() }
 
-// DurableSeq is the newest sequence promised to survive a power cut.
+// DurableSeq returns the newest sequence promised to survive a power cut.
 func (e *Engine) DurableSeq() base.SeqNum { return e.commit.DurableSeq() }
 
-// VisibleSeq is the newest sequence that readers see.
+// VisibleSeq returns the newest sequence that readers see.
 func (e *Engine) VisibleSeq() base.SeqNum { return e.store.Visible() }
 
-// Now is the time by which values expire, in Unix milliseconds.
+// Now returns the time by which values expire, in Unix milliseconds.
 func (e *Engine) Now() uint64 { return e.clock.Now() }
 
 // Flush returns once everything committed before the call is in tables: see jobs.Jobs.Flush.

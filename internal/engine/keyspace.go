@@ -16,11 +16,11 @@ type Keyspace struct {
 	*keyspace.Keyspace
 }
 
-// Root is the default keyspace.
+// Root returns the default keyspace.
 func (e *Engine) Root() *Keyspace { return e.root }
 
-// foreign says why a keyspace cannot be used here, when it is one of another
-// database or of another opening of this one: there its number may be another's.
+// foreign returns an error if a keyspace is of another database, or of another Open
+// of this one: its number may be that of a different keyspace here.
 func (e *Engine) foreign(k *Keyspace) error {
 	if k.e == e {
 		return nil
@@ -28,7 +28,7 @@ func (e *Engine) foreign(k *Keyspace) error {
 	return e.Foreign(k.e, k.Describe())
 }
 
-// Foreign is the error for a thing of another engine that was given to this one.
+// Foreign returns the error for using a thing of another engine with this one.
 func (e *Engine) Foreign(other *Engine, thing string) error {
 	if other.dir.name == e.dir.name {
 		return fmt.Errorf("%w: %s is of another Open of %s; get it anew after each Open", base.ErrInvalidOptions, thing, e.dir.name)
@@ -36,11 +36,11 @@ func (e *Engine) Foreign(other *Engine, thing string) error {
 	return fmt.Errorf("%w: %s is of the database in %s, and was used with that in %s", base.ErrInvalidOptions, thing, other.dir.name, e.dir.name)
 }
 
-// Keyspaces lists the names of the keyspaces but the default one, sorted.
+// Keyspaces lists the names of all keyspaces except the default one, sorted.
 func (e *Engine) Keyspaces() ([]string, error) { return e.keyspaces.Names() }
 
-// Keyspace opens a keyspace, or creates it unless create is false. The first
-// call for one since the engine was opened decides its options.
+// Keyspace opens a keyspace. If it does not exist and create is true, Keyspace creates
+// it. The first call for a keyspace since Open decides its options.
 func (e *Engine) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
 	asked, err := c.Ask(name)
 	if err != nil {
@@ -49,7 +49,7 @@ func (e *Engine) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace
 	return e.handle(e.keyspaces.Open(asked, create))
 }
 
-// handle makes what package keyspace returns a keyspace of the engine.
+// handle wraps a keyspace of package keyspace for callers of the engine.
 func (e *Engine) handle(k *keyspace.Keyspace, err error) (*Keyspace, error) {
 	if err != nil {
 		return nil, err
@@ -57,9 +57,8 @@ func (e *Engine) handle(k *keyspace.Keyspace, err error) (*Keyspace, error) {
 	return &Keyspace{e, k}, nil
 }
 
-// DropKeyspace removes a keyspace and all that is in it, at once for readers
-// that begin now; iterators that are open go on. The files go with the last
-// reader.
+// DropKeyspace removes a keyspace with its content. New reads fail at once; open
+// iterators go on. The files are removed with their last reader.
 func (e *Engine) DropKeyspace(name string) error {
 	e.versions.Lock()
 	defer e.versions.Unlock()
@@ -86,11 +85,11 @@ func (e *Engine) DropKeyspace(name string) error {
 	if err != nil {
 		return err
 	}
-	e.commit.Changed() // its writers may be waiting for a compaction
+	e.commit.Changed() // its writers may wait for a compaction
 	return nil
 }
 
-// dropTree adds to an edit of version v that a keyspace goes with its tables.
+// dropTree adds the removal of a keyspace and its tables to an edit of version v.
 func dropTree(edit *manifest.Edit, v *manifest.Version, k *keyspace.Keyspace) {
 	edit.DropKeyspaces = append(edit.DropKeyspaces, k.ID())
 	v.Tree(k.ID()).All(func(level int, f *manifest.FileMeta) bool {

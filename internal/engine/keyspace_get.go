@@ -10,10 +10,10 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// AppendGet appends the value of key to dst, as seen at a moment. It returns
-// base.ErrNotFound when there is none. It takes no lock, builds no iterator
-// and allocates only when dst has no room; but for keys with merge operands,
-// which are read through an iterator.
+// AppendGet appends the value of key at a point to dst. It returns
+// base.ErrNotFound if there is none. It takes no lock, builds no iterator
+// and allocates only if dst has no room, except for keys with merge operands,
+// which it reads through an iterator.
 func (k *Keyspace) AppendGet(dst, key []byte, at readstate.Point) ([]byte, error) {
 	return k.lookup(dst, key, at, true)
 }
@@ -31,9 +31,9 @@ func (k *Keyspace) lookup(dst, key []byte, at readstate.Point, want bool) ([]byt
 	return k.pointGet(dst, key, at, want, nil, false)
 }
 
-// View calls fn with the value of key where it lies: in a memtable, in a cached
-// page, or, if it is kept apart or merged, in a buffer. It is valid during the
-// call.
+// View calls fn with the value of key in place: in a memtable, in a cached page, or,
+// if the value is in a value file or merged, in a buffer. The value is valid during
+// the call.
 func (k *Keyspace) View(key []byte, at readstate.Point, fn func(value []byte) error) error {
 	buf := viewBuffers.Get().(*[]byte)
 	b, err := k.pointGet((*buf)[:0], key, at, true, fn, false)
@@ -51,8 +51,8 @@ func (k *Keyspace) View(key []byte, at readstate.Point, fn func(value []byte) er
 	return err
 }
 
-// viewBuffers hold values that have to be put together. Rare huge ones are not
-// kept.
+// viewBuffers holds buffers for values that View cannot show in place. Huge buffers
+// are not kept.
 var viewBuffers = sync.Pool{New: func() any {
 	b := make([]byte, 0, 512)
 	return &b
@@ -60,16 +60,16 @@ var viewBuffers = sync.Pool{New: func() any {
 
 const viewBufferMax = 1 << 20
 
-// pointGet looks a key up, and appends the value to dst if it is wanted. show, if it is
-// not nil, gets a value instead that need not be put together; then pointGet returns
-// nil. With waited it reads tables into memory though that is crowded.
+// pointGet looks a key up and, if want is true, appends its value to dst. If show is not
+// nil and the value is in one piece, pointGet calls show with it instead and returns
+// nil. If waited is true, it reads tables into memory even if memory is crowded.
 func (k *Keyspace) pointGet(dst, key []byte, at readstate.Point, want bool, show func([]byte) error, waited bool) ([]byte, error) {
 	st := k.e.store
 	var q readstate.Query
 	if !q.Begin(st, k.ID(), key, at, waited) {
 		return dst, base.ErrClosed
 	}
-	if k.Dropped() { // asked of a state that is as new as the drop, if it was
+	if k.Dropped() { // after the state was acquired: it may lack a dropped keyspace
 		q.Done()
 		q.Uncounted()
 		return dst, k.Usable()
@@ -100,8 +100,8 @@ func (k *Keyspace) pointGet(dst, key []byte, at readstate.Point, want bool, show
 	return dst, err
 }
 
-// getMerged reads a key with operands; with own, some of them are those of an
-// open transaction.
+// getMerged reads a key with operands. own holds the writes of an open transaction, or
+// is nil.
 func (k *Keyspace) getMerged(dst, key []byte, at readstate.Point, own *writeset.Set) ([]byte, error) {
 	it, err := k.newIter(dbiter.Options{Lower: key, Own: true}, at, own)
 	if err != nil {

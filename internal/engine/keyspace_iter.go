@@ -8,13 +8,13 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// NewIter opens an iterator at a moment. It pins what it reads until it is
+// NewIter opens an iterator at a point. The iterator pins what it reads until it is
 // closed.
 func (k *Keyspace) NewIter(o dbiter.Options, at readstate.Point) (*dbiter.Iter, error) {
 	return k.newIter(o, at, nil)
 }
 
-// newIter is NewIter; with own, the writes of an open transaction lie on top.
+// newIter is NewIter with the writes of an open transaction on top, if own is not nil.
 func (k *Keyspace) newIter(o dbiter.Options, at readstate.Point, own *writeset.Set) (*dbiter.Iter, error) {
 	s, shard := k.e.store.KeepAt(at)
 	if s == nil {
@@ -23,9 +23,9 @@ func (k *Keyspace) newIter(o dbiter.Options, at readstate.Point, own *writeset.S
 	return k.newIterOn(s, shard, o, at, own)
 }
 
-// newIterOn is newIter on a state, which the iterator lets go.
+// newIterOn is newIter on a state, which the iterator releases.
 func (k *Keyspace) newIterOn(s *readstate.State, shard int, o dbiter.Options, at readstate.Point, own *writeset.Set) (*dbiter.Iter, error) {
-	if err := k.Usable(); err != nil { // asked of a state that is as new as the drop, if it was
+	if err := k.Usable(); err != nil { // after the state was acquired: it may lack a dropped keyspace
 		s.LetGo(shard)
 		return nil, err
 	}

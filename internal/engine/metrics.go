@@ -44,7 +44,7 @@ func treeMetrics(e *Engine, m *observe.Metrics, s *readstate.State) {
 			m.Memtable.Entries += int64(g.Mem.Len())
 		}
 		if g.Num != 0 {
-			m.Log.Segments++ // with NoWAL it is an empty file
+			m.Log.Segments++ // with NoWAL an empty file
 		}
 		if g.Log != nil {
 			m.Log.Bytes += g.Log.Size()
@@ -58,8 +58,8 @@ func treeMetrics(e *Engine, m *observe.Metrics, s *readstate.State) {
 	s.TableMetrics(m)
 }
 
-// IndexMetrics describes the indexes of all tables. It reads the ends of those
-// that were not read yet, and keeps nothing else of them in memory.
+// IndexMetrics describes the indexes of all tables. It reads the ends of tables that
+// were not read yet, and keeps nothing else of those tables in memory.
 func (e *Engine) IndexMetrics(ctx context.Context) (m observe.IndexMetrics, err error) {
 	s, shard := e.store.Keep()
 	if s == nil {
@@ -84,8 +84,8 @@ func memoryMetrics(e *Engine, m *observe.Metrics) {
 	m.Files = observe.FileMetrics{Open: f.Open, Limit: f.Limit, Most: f.Max, Opens: int64(f.Opens), Closes: int64(f.Closes), Refusals: int64(f.Refusals)}
 }
 
-// ioMetrics counts at the file layer (the original counted what it thought it
-// wrote, and published a write amplification of 1.01).
+// ioMetrics reports I/O as counted at the file layer. (The original seerdb counted above
+// it, and published a write amplification of 1.01.)
 func ioMetrics(e *Engine, m *observe.Metrics) {
 	io := func(types ...base.FileType) (f observe.FileIO) {
 		for _, t := range types {
@@ -127,8 +127,8 @@ func ioMetrics(e *Engine, m *observe.Metrics) {
 	}
 }
 
-// Health says whether everything works. It takes no lock under which anything
-// waits for a disk.
+// Health reports whether everything works. It takes no lock that is held over disk
+// I/O.
 func (e *Engine) Health() observe.Health {
 	h := observe.Health{}
 	worse := func(s observe.Status, reason string) {

@@ -25,16 +25,15 @@ import (
 	"github.com/seerdb-go/seerdb/internal/work"
 )
 
-// What is set aside for buffers of jobs on the Go heap, and for the garbage that
-// the collector lets lie. It depends on the size of tables and pages more than on
-// the budget: with those of the default two jobs have some 8 MB in use, which the
-// collector lets grow to 16.
+// The part of the budget for buffers of jobs on the Go heap and for uncollected
+// garbage. The need depends on the sizes of tables and pages more than on the budget:
+// with the defaults two jobs use some 8 MB, which the collector lets grow to 16.
 const (
 	heapShare = 4
 	maxHeap   = 16 << 20
 )
 
-// Open opens the database in dir, or makes one.
+// Open opens the database in dir, or creates one.
 func Open(dir string, o Options) (*Engine, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -66,7 +65,7 @@ func Open(dir string, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// opening is an Open on its way.
+// opening is an Open in progress.
 type opening struct{ e *Engine }
 
 // abandon undoes an Open that failed.
@@ -87,7 +86,7 @@ func (o *opening) abandon() {
 	e.store.Freed()
 }
 
-// run opens and locks the directory and brings the state back, or begins one.
+// run opens and locks the directory, and recovers the database or creates one.
 func (o *opening) run() error {
 	e := o.e
 	mustExist := e.opts.ErrorIfMissing || e.opts.ReadOnly
@@ -96,7 +95,7 @@ func (o *opening) run() error {
 	}
 	current := base.FileName(base.FileTypeCurrent, 0)
 	if mustExist {
-		// Look before making anything.
+		// Check before creating anything.
 		if _, err := e.dir.fs.Stat(current); errors.Is(err, fs.ErrNotExist) {
 			return e.dir.noDatabase()
 		}
@@ -126,7 +125,7 @@ func (o *opening) run() error {
 	return vfs.Cannot("find out whether there is a database in "+e.dir.name, err)
 }
 
-// furnish makes the rooms that the engine is put together from, each from those before it.
+// furnish makes the components of the engine, each from those before it.
 func (o *opening) furnish() {
 	e, opts := o.e, &o.e.opts
 	d := &e.dir
@@ -174,7 +173,7 @@ func (o *opening) furnish() {
 	}
 }
 
-// create begins a database.
+// create creates a database.
 func (o *opening) create() error {
 	v, err := o.e.versions.Create(o.e.room.Over(o.e.dir.fs))
 	if err != nil {
@@ -183,8 +182,8 @@ func (o *opening) create() error {
 	return o.begin(v, new(manifest.Edit), nil)
 }
 
-// begin installs what recovery made, and lets the engine be used. The first
-// generation is g, which the pipeline owns from then on; if that is nil it makes one, and
+// begin installs the result of recovery and starts the engine. The first generation is g,
+// which the pipeline owns from then on; if g is nil, the pipeline makes a generation and
 // its log.
 func (o *opening) begin(v *manifest.Version, edit *manifest.Edit, g *generation.Generation) error {
 	e := o.e

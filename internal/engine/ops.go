@@ -16,12 +16,12 @@ import (
 type Ops struct {
 	b   *batch.Batch
 	k   uint32
-	ttl time.Duration // of a put; 0 = for ever
-	e   *Engine       // tells the time; nil: the system does
+	ttl time.Duration // of a put; 0 = no expiry
+	e   *Engine       // its clock is used; nil = the system's
 }
 
-// OpsOn adds operations on a keyspace to b; a nil k is the default one. What expires
-// after a time does so by the clock of e, or of the system if that is nil.
+// OpsOn returns Ops that add operations on a keyspace to b; a nil k is the default
+// keyspace. TTLs count from the time of e's clock, or of the system's if e is nil.
 func OpsOn(b *batch.Batch, k *Keyspace, e *Engine) Ops {
 	if k == nil {
 		return Ops{b: b, e: e}
@@ -46,8 +46,8 @@ func (o Ops) SingleDelete(key []byte) error { return o.b.SingleDelete(o.k, key) 
 // Merge adds an operand to key.
 func (o Ops) Merge(key, operand []byte) error { return o.b.Merge(o.k, key, operand) }
 
-// DeleteRange removes the keys in [lo, hi), a nil hi is no end. It leaves out what
-// deletes nothing: in the encoding an end that is empty is none.
+// DeleteRange removes the keys in [lo, hi); a nil hi is no end. It adds no operation for
+// an empty range: the encoding takes an empty end for no end.
 func (o Ops) DeleteRange(lo, hi []byte) error {
 	if hi != nil && bytes.Compare(lo, hi) >= 0 {
 		return nil
@@ -64,8 +64,8 @@ func (o Ops) PutTTL(key, value []byte, d time.Duration) error {
 	return o.b.PutTTL(o.k, key, value, expiryAfter(now, d))
 }
 
-// PutUntil sets key to value up to a moment; the zero time is no expiry. It stores
-// no expiry of 0, which is none where expiries are read.
+// PutUntil sets key to value until a time; the zero time is no expiry. It never stores
+// an expiry of 0, which readers take for none.
 func (o Ops) PutUntil(key, value []byte, at time.Time) error {
 	if at.IsZero() {
 		return o.b.Put(o.k, key, value)
@@ -73,7 +73,7 @@ func (o Ops) PutUntil(key, value []byte, at time.Time) error {
 	return o.b.PutTTL(o.k, key, value, expiryAt(at))
 }
 
-// Expiry is what LoadOptions.Expires returns for a moment: the zero time is none.
+// Expiry returns the value of LoadOptions.Expires for a time; the zero time is no expiry.
 func Expiry(at time.Time) uint64 {
 	if at.IsZero() {
 		return 0
@@ -81,8 +81,8 @@ func Expiry(at time.Time) uint64 {
 	return expiryAt(at)
 }
 
-// LoadExpires is LoadOptions.Expires for rows that say nothing of it: all of them
-// expire by the keyspace's TTL, which counts from now, or none.
+// LoadExpires returns a LoadOptions.Expires for rows without expiries of their own: if the
+// keyspace has a TTL all of them expire by it, counted from now, else none does.
 func (k *Keyspace) LoadExpires() func(key, value []byte) uint64 {
 	ttl := k.TTL()
 	if ttl == 0 {
@@ -92,11 +92,10 @@ func (k *Keyspace) LoadExpires() func(key, value []byte) uint64 {
 	return func(_, _ []byte) uint64 { return at }
 }
 
-// The first and the last moment of expiry: the one has passed, and the other will
-// not.
+// The first and the last expiry: the first has passed, and the last never will.
 var firstExpiry, lastExpiry = time.UnixMilli(1), time.UnixMilli(1 << 62)
 
-// expiryAt is a moment, in milliseconds rounded up.
+// expiryAt returns a time in milliseconds, rounded up.
 func expiryAt(at time.Time) uint64 {
 	switch at = at.Add(time.Millisecond - 1); {
 	case at.Before(firstExpiry):
@@ -107,8 +106,8 @@ func expiryAt(at time.Time) uint64 {
 	return uint64(at.UnixMilli())
 }
 
-// expiryAfter is d after now, in milliseconds rounded up, so that nothing
-// expires early.
+// expiryAfter returns the time d after now in milliseconds, rounded up so that
+// nothing expires early.
 func expiryAfter(now uint64, d time.Duration) uint64 {
 	if d <= 0 {
 		return now
@@ -120,26 +119,26 @@ func expiryAfter(now uint64, d time.Duration) uint64 {
 	return now + ms
 }
 
-// batches are those of single operations.
+// batches pools the batches of single operations.
 var batches = sync.Pool{New: func() any { return new(batch.Batch) }}
 
-// Write commits what add puts into a batch.
+// Write commits the operations that add puts into a batch.
 func (e *Engine) Write(add func(*batch.Batch) error) error {
 	b := batches.Get().(*batch.Batch)
 	err := add(b)
 	if err == nil {
 		_, err = e.Commit(b, DefaultDurability)
 	}
-	b.Reset() // which keeps no large buffer
+	b.Reset() // frees large buffers
 	batches.Put(b)
 	return err
 }
 
-// WriteIf does write in a commit of its own if the value of key is old, where nil
-// means that it has none, and reports whether it did. A client that wins the race for
-// the key has made progress, so trying again ends. What that one wrote is visible only
-// once it is durable: the pauses, which grow to a millisecond, are there to wait for a
-// sync without asking all the time.
+// WriteIf commits write by itself if the value of key is old, where nil means no value,
+// and reports whether it did. It retries on conflicts. Each conflict means that another
+// client made progress, so the retries end. The other client's write becomes visible only
+// once it is durable: pauses between retries, which grow to a millisecond, wait for that
+// sync without polling all the time.
 func (k *Keyspace) WriteIf(key, old []byte, write func(Ops) error) (bool, error) {
 	for pause := 20 * time.Microsecond; ; pause = min(2*pause, time.Millisecond) {
 		did, err := k.tryWriteIf(key, old, write)
@@ -150,7 +149,7 @@ func (k *Keyspace) WriteIf(key, old []byte, write func(Ops) error) (bool, error)
 	}
 }
 
-// tryWriteIf is one try of WriteIf.
+// tryWriteIf is one attempt of WriteIf.
 func (k *Keyspace) tryWriteIf(key, old []byte, write func(Ops) error) (bool, error) {
 	t := new(Txn)
 	if err := k.e.Begin(t, TxnOptions{Own: true}); err != nil {

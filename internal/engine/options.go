@@ -21,9 +21,9 @@ type Options struct {
 	Listener observe.EventListener
 
 	Durability   Durability
-	SyncInterval time.Duration // Buffered: sync at least this often; 0 = never by itself
+	SyncInterval time.Duration // of Buffered commits; 0 = no periodic syncs
 
-	OpenFiles int // tables and value files that are open at once; at least one is
+	OpenFiles int // tables and value files open at once; at least one
 
 	MemoryBudget int64 // bytes: memtables, page cache, table metadata, iterators
 	MemtableSize int   // bytes of one generation's arena
@@ -41,13 +41,13 @@ type Options struct {
 	Filter         compaction.Filter // of the default keyspace; nil = none
 
 	Clock   func() time.Time
-	Elapsed func(time.Time) time.Duration // at a reading of Clock; nil: what readings are apart
-	// ResetClock takes the system's clock for right, though what was written down is
-	// ahead of it.
+	Elapsed func(time.Time) time.Duration // elapsed time at a reading of Clock; nil = differences of readings
+	// ResetClock makes Open trust the system's clock even if the saved time is ahead
+	// of it.
 	ResetClock bool
 	DeadMin    int // dead keys in a row for which an iterator leaves a hint
-	FoldFrom   int // operands of a key from which on what they come to is noted
-	PackFrom   int // a job for more keyspaces puts their small tables into packs
+	FoldFrom   int // operands of a key from which on iterators keep the merged value
+	PackFrom   int // jobs for more keyspaces than this put small tables into packs
 	PackedMax  int // see compaction.Config, as PackSlack
 	PackSlack  int64
 
@@ -57,14 +57,14 @@ type Options struct {
 	L0Stop         int   // L0 runs at which writers are stopped
 	BaseLevelBytes int64 // size of the first level below L0
 	MaxCompactions int   // background jobs at once, flush not counted
-	ManualOnly     bool  // no compaction but by Compact: for tests of what would be compacted away
+	ManualOnly     bool  // only Compact compacts: for tests
 
 	ReadOnly       bool
 	ErrorIfExists  bool
 	ErrorIfMissing bool
 }
 
-// valueFileSize is the size at which value files are cut.
+// valueFileSize returns the size at which value files are cut.
 func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }
 
 func (o *Options) validate() error {
@@ -104,7 +104,7 @@ func (o *Options) validate() error {
 	return nil
 }
 
-// compaction is what the picker of compactions goes by.
+// compaction returns the configuration of the compaction picker.
 func (o *Options) compaction() compaction.Config {
 	c := compaction.DefaultConfig()
 	c.Style = o.Style

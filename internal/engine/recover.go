@@ -16,18 +16,18 @@ import (
 
 // recover brings a database back. In order:
 //
-//	1 the manifest says which files count; each must be there, in full size
-//	2 the logs that are still needed are replayed, oldest first, into
-//	  memtables, and these are written to new, synced tables (the page cache
-//	  may show what a failed sync never wrote)
-//	3 a new manifest says that there are those tables, and that those logs are
-//	  not needed; then CURRENT names it
-//	4 only then the logs and whatever else nothing names are removed (I11)
+//	1 check that each file that the manifest names exists in full size
+//	2 replay the logs that are still needed, oldest first, into memtables, and
+//	  write these to new, synced tables (the page cache may show bytes that a
+//	  failed sync never wrote)
+//	3 write a new manifest that adds those tables and retires those logs, then
+//	  make CURRENT name it
+//	4 only then remove the logs and all other files that the manifest does not
+//	  name (I11)
 //
-// Up to the moment when CURRENT names the new manifest everything that was there
-// is as it was, and nothing counts on what was added: a crash leaves a directory
-// from which all of it can be done again, and an Open that fails removes what it
-// added (see versions.Set.Undo).
+// Until CURRENT names the new manifest, all old files are unchanged and none refers to
+// a new one: after a crash the next Open does all of it again, and an Open that
+// fails removes what it added (see versions.Set.Undo).
 func (o *opening) recover(names []string) error {
 	e := o.e
 	begin := time.Now()
@@ -65,12 +65,12 @@ func (o *opening) recover(names []string) error {
 	return nil
 }
 
-// restore takes over what the manifest says, and looks for the files it names.
+// restore takes over the state of the manifest, and checks the files it names.
 func (o *opening) restore(st *manifest.State, names []string) error {
 	e := o.e
 	e.versions.Restore(st, names)
 	e.commit.Follow(st.LastSeq)
-	// Replay merges, so this is the last moment to find the operator wrong.
+	// Check the merge operators now: replay calls them.
 	if err := e.keyspaces.Load(st.Keyspaces); err != nil {
 		return err
 	}
@@ -84,14 +84,14 @@ func (o *opening) restore(st *manifest.State, names []string) error {
 	return o.checkFiles(st.Version)
 }
 
-// checkFiles looks for every file that the manifest names.
+// checkFiles checks that every file that the manifest names exists in full size.
 func (o *opening) checkFiles(v *manifest.Version) error {
 	e := o.e
 	check := func(name string, size uint64) error {
 		info, err := e.dir.fs.Stat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			c := base.Corruptf(name, -1, "the manifest names this file, and it is missing")
+			c := base.Corruptf(name, -1, "the file is missing, but the manifest names it")
 			c.Err = err
 			return c
 		case err != nil:
@@ -121,7 +121,7 @@ func (o *opening) checkFiles(v *manifest.Version) error {
 	return err
 }
 
-// beginReadOnly keeps what the logs hold in memory and changes nothing.
+// beginReadOnly keeps the content of the logs in memory and changes no file.
 func (o *opening) beginReadOnly(v *manifest.Version, r *replay) error {
 	e := o.e
 	mem, err := memtable.New(memtable.Options{Capacity: 1 << 10, Partitions: 1})

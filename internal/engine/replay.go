@@ -23,32 +23,33 @@ type replay struct {
 	o       *opening
 	e       *Engine
 	st      *manifest.State
-	begin   func() error // comes before the first file is written
+	begin   func() error // called before the first file is written
 	gens    []*generation.Generation
 	cur     *generation.Generation // the last of gens, not yet full
 	edit    manifest.Edit
 	event   observe.RecoveryEvent
-	next    base.SeqNum // no batch may begin before it
+	next    base.SeqNum // the lowest sequence at which the next batch may begin
 	buf     []byte
-	reading base.FileNum // the log
-	// payloads are those of all batches in gens, as long as they are few.
+	reading base.FileNum // the log being read
+	// payloads are those of all batches in gens, up to smallLog bytes.
 	payloads [][]byte
-	small    int64 // bytes in payloads; more than smallLog when they are not kept any more
+	small    int64 // bytes in payloads; more than smallLog once payloads are no longer kept
 }
 
-// replayMemoryMax is how much of a memtable one batch may take in recovery, where
-// another system may have written the log. Only tests change it.
+// replayMemoryMax bounds the bytes of a memtable that one batch may take in recovery. It
+// is larger than in commits, because another system may have written the log. Only tests
+// change it.
 var replayMemoryMax = int64(memtable.MaxCapacity)
 
-// smallLog is how much a log may hold for Open to write it into the new log
-// rather than to tables: a program that opens, writes little and closes, again
-// and again, then leaves no table each time. What it costs is to write as much
-// at the next Open.
+// smallLog is the size up to which Open copies the batches of the logs into the new log
+// instead of writing tables, so that a program that repeatedly opens, writes little and
+// closes does not make a table each time. The cost is to write as much again at the
+// next Open.
 const smallLog = 256 << 10
 
 // logs replays the needed logs in order. The recovered state is a prefix of
-// the commits: where a log breaks off, later logs do not count. With several
-// logs a first pass, which applies nothing, finds where that is.
+// the commits: after a log that breaks off, later logs do not count. With several
+// logs a first pass, which applies nothing, finds the last log that counts.
 func (r *replay) logs(names []string) error {
 	nums, err := r.list(names)
 	if err != nil {
@@ -87,9 +88,8 @@ func (r *replay) logs(names []string) error {
 	return nil
 }
 
-// list returns the logs to be replayed, in order. If the database was closed it is
-// known which these are; else it is those that are there, from the first on that
-// is needed.
+// list returns the logs to be replayed, in order. After a clean close the manifest names
+// them; otherwise they are all logs in the directory that needs reports true for.
 func (r *replay) list(names []string) (nums []base.FileNum, err error) {
 	for _, l := range r.st.Closed {
 		if !slices.Contains(names, base.FileName(base.FileTypeLog, l.Num)) {
@@ -112,9 +112,9 @@ func (r *replay) list(names []string) (nums []base.FileNum, err error) {
 	return nums, nil
 }
 
-// needs reports whether the log num is one of those that are not in tables. What
-// is beyond the numbers that the opening of the manifest reserved was made by a
-// later one that did not get to its own manifest, or by others.
+// needs reports whether the log num holds commits that are not in tables. A log beyond
+// the numbers that the manifest reserved does not: it was made by a later Open that did
+// not write its own manifest, or by another program.
 func (r *replay) needs(num base.FileNum) bool {
 	if num < r.st.LogNum {
 		return false
@@ -127,9 +127,9 @@ func (r *replay) needs(num base.FileNum) bool {
 	return !ok || id.Incarnation == 0
 }
 
-// used leaves out logs that were given up before they were in use, because their
-// header could not be written, and whose files could not be removed: the log after
-// such a one follows the one before it.
+// used leaves out logs that were abandoned before use because their header could not be
+// written, and whose files could not be removed. The log after such a log follows the
+// log before it.
 func used(nums []base.FileNum, infos []wal.Info) ([]base.FileNum, []wal.Info) {
 	for i := len(nums) - 2; i > 0; i-- {
 		if after := &infos[i+1]; infos[i].Records == 0 && after.Bytes > 0 && after.Prev.Num != nums[i] {
@@ -139,10 +139,9 @@ func used(nums []base.FileNum, infos []wal.Info) ([]base.FileNum, []wal.Info) {
 	return nums, infos
 }
 
-// prefix returns how many of the logs count. A log that is shorter than its
-// successor remembers is the last one that does. That is
-// legitimate only while nothing after it was known to be synced, because a
-// log is synced after all before it.
+// prefix returns how many of the logs count. The last one is the first log that is
+// shorter than its successor recorded. Such a loss is corruption if a later log is
+// known to be synced, because a log is synced after all logs before it.
 func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 	for i := 1; i < len(nums); i++ {
 		before, after := &infos[i-1], &infos[i]
@@ -150,7 +149,7 @@ func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 			return 0, err
 		}
 		if before.Holds(after.Prev) {
-			continue // what is torn beyond that is only the end mark
+			continue // anything torn beyond that is only the end mark
 		}
 		for j := i; j < len(nums); j++ {
 			if infos[j].Records > 0 && infos[j].Synced > 0 {
@@ -164,8 +163,8 @@ func (r *replay) prefix(nums []base.FileNum, infos []wal.Info) (int, error) {
 	return len(nums), nil
 }
 
-// follows checks that the log before this one is the one that was read before
-// it, or is not needed any more.
+// follows checks that the predecessor recorded in a log is last, the log read before
+// it, or is no longer needed.
 func (r *replay) follows(info *wal.Info, last base.FileNum) error {
 	before := info.Prev.Num
 	if info.Bytes == 0 || before == 0 || before == last || before < r.st.LogNum {
@@ -175,7 +174,7 @@ func (r *replay) follows(info *wal.Info, last base.FileNum) error {
 }
 
 func missingLog(num base.FileNum) error {
-	return base.Corruptf(base.FileName(base.FileTypeLog, num), -1, "this log is still needed, and it is missing")
+	return base.Corruptf(base.FileName(base.FileTypeLog, num), -1, "the log is missing, but it is still needed")
 }
 
 // log reads one log.
@@ -228,7 +227,7 @@ func (r *replay) apply(payload []byte) error {
 		return err
 	}
 	var a memtable.Applier
-	a.Init(r.cur.Mem, []base.SeqNum{base.SeqNumMax}, r.buf, 0) // no read sees what is on the way
+	a.Init(r.cur.Mem, []base.SeqNum{base.SeqNumMax}, r.buf, 0) // no reader sees intermediate states
 	for {
 		op, ok, _ := b.Next()
 		if !ok {
@@ -258,21 +257,21 @@ func (r *replay) apply(payload []byte) error {
 	return nil
 }
 
-// unknownKeyspace is the error of a log in which there is a keyspace that the
-// manifest never had: creating one is durable before the first write to it.
+// unknownKeyspace returns the error for a log with a keyspace that the manifest never
+// had: the creation of a keyspace is durable before the first write to it.
 func (r *replay) unknownKeyspace(id uint32) error {
 	return base.Corruptf(base.FileName(base.FileTypeManifest, r.st.ManifestNum), -1,
 		"the log %s writes to keyspace %d, and the manifest knows of none from %d on: its end is missing, or it is of an earlier moment",
 		base.FileName(base.FileTypeLog, r.reading), id, r.st.NextKeyspace)
 }
 
-// dropped reports whether an operation was for a keyspace that is gone.
+// dropped reports whether an operation is on a keyspace that was dropped.
 func (r *replay) dropped(op *batch.Op) bool {
 	return op.Keyspace != 0 && r.e.keyspaces.Get(op.Keyspace) == nil
 }
 
-// room makes sure that the current memtable takes need bytes more. Full ones
-// are written to tables at once, so that a long log needs little memory.
+// room ensures that the current memtable has room for need more bytes. It writes full
+// memtables to tables at once, so that a long log needs little memory.
 func (r *replay) room(need int64) error {
 	if r.cur != nil && r.cur.Mem.Reserve(need) {
 		return nil
@@ -300,7 +299,7 @@ func (r *replay) room(need int64) error {
 	return nil
 }
 
-// spill writes the memtables to synced tables of L0 and lets them go.
+// spill writes the memtables to synced tables of L0 and frees them.
 func (r *replay) spill() error {
 	e := r.e
 	defer r.free()
@@ -324,8 +323,8 @@ func (r *replay) spill() error {
 	return nil
 }
 
-// finish writes what is left to tables or, if it is little, to a new log, and
-// makes it all current.
+// finish writes the rest to tables or, if it is small, to a new log, and makes
+// everything current.
 func (r *replay) finish() error {
 	e := r.e
 	keep := len(r.gens) == 1 && r.small <= smallLog && e.opts.Durability != NoWAL
@@ -347,12 +346,12 @@ func (r *replay) finish() error {
 		return err
 	}
 	g := r.cur
-	r.gens, r.cur = nil, nil // begin owns it
+	r.gens, r.cur = nil, nil // begin takes ownership
 	return r.o.begin(r.st.Version, &r.edit, g)
 }
 
-// relog gives the one generation a log of its own, with the batches that it was
-// made of, durable.
+// relog gives the only generation a log of its own and writes its batches to it,
+// durably.
 func (r *replay) relog() error {
 	g := r.cur
 	seg, err := r.e.commit.MakeLog()

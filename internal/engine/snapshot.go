@@ -9,19 +9,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/readstate"
 )
 
-// Snapshot pins one sequence: reads through it do not move. It is safe for
-// concurrent use.
+// Snapshot pins one sequence: all reads through it see the same state. It is safe
+// for concurrent use.
 //
-// No lock is held while it is read, since reads call the program, which may read
-// it again or close it: a read holds a reference, and the last to let go drops
-// the sequence.
+// Reads hold no lock, because they call the program, which may read the snapshot
+// again or close it. A read holds a reference instead, and the release of the last
+// reference unpins the sequence.
 type Snapshot struct {
 	e      *Engine
 	at     readstate.Point
 	hold   readstate.Hold
 	pin    pins.Pin
 	closed atomic.Bool
-	refs   atomic.Int64 // reads that run, and one until Close
+	refs   atomic.Int64 // running reads, and one until Close
 }
 
 // NewSnapshot takes a snapshot of everything visible now.
@@ -38,13 +38,13 @@ func (e *Engine) NewSnapshot() *Snapshot {
 	return s
 }
 
-// Closed reports whether the snapshot was closed, or made of a closed engine.
+// Closed reports whether the snapshot was closed, or taken from a closed engine.
 func (s *Snapshot) Closed() bool { return s.closed.Load() }
 
-// Seq is the sequence that the snapshot sees.
+// Seq returns the sequence that the snapshot sees.
 func (s *Snapshot) Seq() base.SeqNum { return s.at.Seq }
 
-// enter begins a read of a keyspace, which leave ends.
+// enter begins a read of a keyspace; leave ends it.
 func (s *Snapshot) enter(k *Keyspace) error {
 	if err := s.e.foreign(k); err != nil {
 		return err
@@ -96,11 +96,11 @@ func (s *Snapshot) NewIter(k *Keyspace, o dbiter.Options) (*dbiter.Iter, error) 
 		return nil, err
 	}
 	defer s.leave()
-	return k.newIter(o, s.at, nil) // as many calls deep as the other ways: see Caller
+	return k.newIter(o, s.at, nil) // as deep in the stack as other callers of newIter: see Caller
 }
 
-// Close lets the snapshot go, once reads that run have ended; it does not wait
-// for them. It is idempotent.
+// Close closes the snapshot. It does not wait for running reads: the last of them
+// unpins the sequence. Close is idempotent.
 func (s *Snapshot) Close() error {
 	if s.closed.CompareAndSwap(false, true) {
 		s.e.open.Remove(&s.pin)

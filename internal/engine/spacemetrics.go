@@ -10,14 +10,14 @@ import (
 )
 
 // KeyspaceMetrics describes the tables of every keyspace: the default one first, then
-// by name. It takes no lock and reads no file. Closed, it has none. A keyspace that is
-// created or dropped beside it may be there or not.
+// by name. It takes no lock and reads no file. A closed engine has none. A keyspace that
+// is created or dropped during the call may be missing or present.
 func (e *Engine) KeyspaceMetrics() []observe.KeyspaceMetrics {
 	s, shard := e.store.Acquire()
 	if s == nil {
 		return nil
 	}
-	v := s.Version() // which the garbage collector keeps
+	v := s.Version() // safe after Release: it is ordinary Go memory
 	s.Release(shard)
 	out := []observe.KeyspaceMetrics{treeFigures("", v.Tree(0))}
 	e.keyspaces.Others(func(k *keyspace.Keyspace) {

@@ -9,22 +9,21 @@ import (
 	"github.com/seerdb-go/seerdb/internal/vfs"
 )
 
-// numberSpan is file numbers from first up to next.
+// numberSpan holds the file numbers in [first, next).
 type numberSpan struct{ first, next base.FileNum }
 
-// sweeper tells, at open, what may be removed of the files that nothing names.
+// sweeper decides, at open, which unnamed files may be removed.
 type sweeper struct {
 	e  *Engine
-	st *manifest.State // what was recovered
-	// unfinished are the numbers under which files may lie that are ours and do
-	// not say so, because a kill left them half written.
+	st *manifest.State // as recovered
+	// unfinished are the numbers of files of this database that may lack a valid
+	// header because a kill left them half written.
 	unfinished []numberSpan
 }
 
-// newSweeper finds out which numbers were in use when a process ended that did
-// not close the database: those of the opening that wrote the manifest, and
-// those of later openings that got no further than to a manifest which CURRENT
-// never named.
+// newSweeper finds the numbers that were in use when a process ended without closing
+// the database: those of the Open that wrote the manifest, and those of later Opens
+// that ended before CURRENT named their manifest.
 func newSweeper(e *Engine, names []string, st *manifest.State) *sweeper {
 	s := &sweeper{e: e, st: st}
 	switch {
@@ -46,9 +45,9 @@ func newSweeper(e *Engine, names []string, st *manifest.State) *sweeper {
 	return s
 }
 
-// owns reports whether a file that nothing names was made by this database: it
-// says so itself, whatever it is called now, or was half written by a process that
-// was killed. A file that says that it is of another database is not ours.
+// owns reports whether an unnamed file was made by this database: its header says so,
+// whatever its name is, or a killed process left it half written. A file whose header
+// names another database is not owned.
 func (s *sweeper) owns(t base.FileType, n base.FileNum, name string) bool {
 	if t == base.FileTypeTemp {
 		return s.ownsTemp(n, name)
@@ -67,9 +66,9 @@ func (s *sweeper) half(n base.FileNum) bool {
 	return slices.ContainsFunc(s.unfinished, func(u numberSpan) bool { return n >= u.first && n < u.next })
 }
 
-// ownsManifest is owns for the manifest n, or the CURRENT that shall name it, if
-// it is half written: a power cut may leave one between the last manifest and
-// ours.
+// ownsManifest is owns for a half-written manifest n, or the temporary CURRENT that
+// names it: a power cut may leave one numbered between the last manifest and the
+// new one.
 func (s *sweeper) ownsManifest(n base.FileNum) bool {
 	return s.st.Closed == nil && n >= s.st.ManifestNum && n <= s.e.versions.Manifest().State().ManifestNum
 }
@@ -81,9 +80,9 @@ func (s *sweeper) ownsTemp(n base.FileNum, name string) bool {
 	return manifest.IsCurrentOf(s.e.dir.fs, name, s.e.versions.DB()) || s.ownsManifest(n)
 }
 
-// sweep removes, at open, what is ours and named by nothing: the outputs of jobs
-// that did not finish, logs whose content is in tables, old manifests. Foreign
-// files are only listed.
+// sweep removes, at open, unnamed files of this database: outputs of jobs that did
+// not finish, logs whose content is in tables, old manifests. It only lists foreign
+// files.
 func (o *opening) sweep(names []string, st *manifest.State) (removed, foreign []string) {
 	e := o.e
 	s := newSweeper(e, names, st)
@@ -106,8 +105,8 @@ func (o *opening) sweep(names []string, st *manifest.State) (removed, foreign []
 	return removed, foreign
 }
 
-// halfWritten names a file that a job of this opening left half written, because
-// removing it failed; "" if there is none.
+// halfWritten returns the name of a file that a job since Open left half written
+// because its removal failed, or "".
 func halfWritten(e *Engine) string {
 	names, err := e.dir.fs.List(vfs.Top)
 	if err != nil {
@@ -133,7 +132,7 @@ func halfWritten(e *Engine) string {
 	return ""
 }
 
-// live reports whether a file is named by something, right after Open.
+// live reports whether the database uses a file, right after Open.
 func live(e *Engine, t base.FileType, n base.FileNum) bool {
 	switch t {
 	case base.FileTypeCurrent, base.FileTypeLock, base.FileTypeReserve:

@@ -28,25 +28,25 @@ const (
 	SnapshotIsolation
 )
 
-// TxnOptions of a transaction.
+// TxnOptions configure a transaction.
 type TxnOptions struct {
 	Isolation  Isolation
 	Durability Durability
 	ReadOnly   bool
-	Own        bool          // begun for the length of a call: the program cannot leak it
-	Site       pins.CallSite // where it was begun; the zero value is the caller of the caller of Begin
+	Own        bool          // lives only during one call: the program cannot leak it
+	Site       pins.CallSite // where it was begun; the zero value means the caller of Begin's caller
 }
 
-// Txn is an optimistic transaction: it reads at a snapshot and through its own
-// writes, which are a batch until Commit. Package txn decides whether that may
-// be committed. It is used by one goroutine, but may be ended by any.
+// Txn is an optimistic transaction: it reads its own writes over a snapshot, and
+// keeps the writes in a batch until Commit. Package txn decides whether the batch may
+// be committed. One goroutine uses a Txn, but any goroutine may end it.
 //
-// A Txn is never used again, so the holder of one that is over learns so; the
-// memory it works in is.
+// A Txn is not reused, so calls on one that is over fail; its working memory is
+// reused.
 type Txn struct {
 	e    *Engine
 	o    TxnOptions
-	held readstate.Point // as it was taken: at may get a time later
+	held readstate.Point // as taken by Begin; at may get a time later
 	over uint64          // see Over; set by Commit
 	hold readstate.Hold
 	pin  pins.Pin
@@ -55,14 +55,14 @@ type Txn struct {
 	at      readstate.Point // guarded by mu
 	undone  []undo          // guarded by mu
 	undos   int             // guarded by mu; how often writes were undone
-	charged int64           // guarded by mu; to the budget
+	charged int64           // guarded by mu; bytes charged to the budget
 	work    *txnBuffers     // guarded by mu; nil once the transaction is over
 }
 
-// chargeGrain is in what steps a transaction is charged to the budget.
+// chargeGrain is the step in which a transaction is charged to the budget.
 const chargeGrain = 64 << 10
 
-// Begin makes t, which is zero, a transaction at what is visible now.
+// Begin makes t, which must be zero, a transaction that reads what is visible now.
 func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	if o.Isolation > SnapshotIsolation {
 		return fmt.Errorf("%w: unknown isolation %d", base.ErrInvalidOptions, o.Isolation)
@@ -90,11 +90,11 @@ func (e *Engine) Begin(t *Txn, o TxnOptions) error {
 	return nil
 }
 
-// Seq is the sequence at which the transaction reads.
+// Seq returns the sequence at which the transaction reads.
 func (t *Txn) Seq() base.SeqNum { return t.held.Seq }
 
-// enter locks the transaction for a call, which must unlock mu, and returns what
-// it works in.
+// enter locks the transaction for a call and returns its working memory. The caller
+// unlocks mu.
 func (t *Txn) enter() (*txnBuffers, error) {
 	t.mu.Lock()
 	switch {
@@ -123,12 +123,12 @@ func (t *Txn) enterIn(k *Keyspace) (*txnBuffers, error) {
 	return w, err
 }
 
-// enterToWrite is enterIn for a call that will write.
+// enterToWrite is enterIn for a call that writes.
 func (t *Txn) enterToWrite(k *Keyspace) (*txnBuffers, error) {
 	w, err := t.enterIn(k)
 	if err == nil && t.o.ReadOnly {
 		t.mu.Unlock()
-		return nil, fmt.Errorf("%w: the transaction was begun to read only", base.ErrReadOnly)
+		return nil, fmt.Errorf("%w: the transaction is read-only", base.ErrReadOnly)
 	}
 	return w, err
 }
@@ -147,8 +147,8 @@ func (t *Txn) Has(k *Keyspace, key []byte) (bool, error) {
 	return err == nil, err
 }
 
-// View is Keyspace.View in the transaction. The value is in a buffer, not where
-// it lies: fn runs without mu, and may use the transaction or end it.
+// View is Keyspace.View in the transaction. The value is a copy, because fn runs
+// without mu, and may use the transaction or end it.
 func (t *Txn) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
 	buf := viewBuffers.Get().(*[]byte)
 	b, err := t.AppendGet(k, (*buf)[:0], key)
@@ -162,8 +162,8 @@ func (t *Txn) View(k *Keyspace, key []byte, fn func(value []byte) error) error {
 	return err
 }
 
-// AppendGetForUpdate is AppendGet, and the transaction does not commit if
-// another client writes the key in between, whatever its isolation.
+// AppendGetForUpdate is AppendGet for a key that the transaction depends on: whatever
+// its isolation, it fails to commit if another client writes the key before it commits.
 func (t *Txn) AppendGetForUpdate(k *Keyspace, dst, key []byte) ([]byte, error) {
 	w, err := t.enterToWrite(k)
 	if err != nil {
@@ -188,8 +188,8 @@ func (t *Txn) lookup(k *Keyspace, dst, key []byte, want, track bool) ([]byte, er
 	return t.lookupIn(w, k, dst, key, want, track)
 }
 
-// lookupIn looks among the transaction's own writes, then at the snapshot. What
-// own writes decide alone is no dependence on others.
+// lookupIn looks a key up among the transaction's own writes, then in the snapshot.
+// If its own writes alone decide the result, the read is not tracked.
 func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track bool) ([]byte, error) {
 	r, deleted := w.own.Get(k.ID(), key)
 	switch {
@@ -212,7 +212,7 @@ func (t *Txn) lookupIn(w *txnBuffers, k *Keyspace, dst, key []byte, want, track 
 	return k.getMerged(dst, key, t.at, &w.own)
 }
 
-// ownValue is what a write of the transaction itself says.
+// ownValue returns the value that a write of the transaction itself gives a key.
 func (t *Txn) ownValue(dst []byte, r *writeset.Op, want bool) ([]byte, error) {
 	value := r.Value
 	switch r.Trailer.Kind() {
@@ -235,8 +235,8 @@ func (t *Txn) ownValue(dst []byte, r *writeset.Op, want bool) ([]byte, error) {
 	return dst, nil
 }
 
-// time is the transaction's time; one that began before anything had an expiry
-// gets it with its first.
+// time returns the transaction's time. A transaction that began before any value had an
+// expiry gets its time with its own first expiry.
 func (t *Txn) time() uint64 {
 	if t.at.Time == 0 {
 		t.at.Time = t.e.clock.Now()
@@ -244,8 +244,8 @@ func (t *Txn) time() uint64 {
 	return t.at.Time
 }
 
-// NewIter is Keyspace.NewIter in the transaction: it shows the snapshot and the
-// writes made so far.
+// NewIter is Keyspace.NewIter in the transaction: the iterator shows the snapshot and
+// the writes made so far.
 func (t *Txn) NewIter(k *Keyspace, o dbiter.Options) (*dbiter.Iter, error) {
 	w, err := t.enterIn(k)
 	if err != nil {
@@ -260,7 +260,7 @@ func (t *Txn) NewIter(k *Keyspace, o dbiter.Options) (*dbiter.Iter, error) {
 	return it, err
 }
 
-// Write adds an operation on a keyspace with add, which gets the batch.
+// Write calls add with the batch, to add an operation on a keyspace.
 func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 	w, err := t.enterToWrite(k)
 	if err != nil {
@@ -270,7 +270,7 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 	off, count := max(len(w.batch.Data), batch.HeaderSize), w.batch.Count()
 	mark := w.batch.Mark()
 	if err := add(&w.batch); err != nil {
-		w.batch.Rollback(mark) // a write that was refused leaves the others as they are
+		w.batch.Rollback(mark) // a refused write leaves the others unchanged
 		return err
 	}
 	if w.batch.Count() == count {
@@ -293,10 +293,10 @@ func (t *Txn) Write(k *Keyspace, add func(*batch.Batch) error) error {
 	return nil
 }
 
-// fits reports whether the transaction stays within its share with more bytes in
-// its set, and in keyspaces that it creates and drops. With snapshot isolation what it
-// writes enters the set as well, at its commit, which must not be where it becomes too
-// large.
+// fits reports whether the transaction stays within its share of the budget with more
+// bytes in its read set and spaces more for keyspaces that it creates and drops. With
+// snapshot isolation its writes enter the set at its commit: fits counts them before,
+// so that the commit does not become too large.
 func (t *Txn) fits(w *txnBuffers, more, spaces int) bool {
 	size := int64(len(w.batch.Data)) + int64(w.spaces.bytes) + int64(spaces)
 	if t.o.Isolation == SnapshotIsolation {
@@ -305,7 +305,7 @@ func (t *Txn) fits(w *txnBuffers, more, spaces int) bool {
 	return size <= t.e.opts.MemoryBudget/commit.TxnShare
 }
 
-// charge takes what the transaction occupies from the budget.
+// charge charges the memory of the transaction to the budget.
 func (t *Txn) charge(w *txnBuffers) {
 	n := int64(len(w.batch.Data)) + w.own.Bytes() + int64(w.conflict.Bytes()) + int64(w.spaces.bytes)
 	if n-t.charged >= chargeGrain {
@@ -314,23 +314,23 @@ func (t *Txn) charge(w *txnBuffers) {
 	}
 }
 
-// Savepoint is a place to which a transaction can be rolled back.
+// Savepoint is a point to which a transaction can be rolled back.
 type Savepoint struct {
 	t           *Txn
 	mark        batch.Mark
 	ops, spaces int // operations, and keyspaces created and dropped, before it
-	undos       int // of the transaction at that time
+	undos       int // Txn.undos at that time
 }
 
-// steps is how many steps of the transaction are before the savepoint.
+// steps returns how many steps of the transaction precede the savepoint.
 func (s *Savepoint) steps() int { return s.ops + s.spaces }
 
 // undo records one RollbackTo: its ordinal, and how many steps it kept. A
-// transaction keeps those that left fewer than all later ones.
+// transaction keeps a record only while no later RollbackTo kept as few steps.
 type undo struct{ n, steps int }
 
-// Savepoint returns the place where the transaction is now. One that is over has
-// none: what it returns cannot be rolled back to.
+// Savepoint returns the current point of the transaction. If the transaction is over,
+// RollbackTo refuses the savepoint.
 func (t *Txn) Savepoint() Savepoint {
 	w, err := t.enter()
 	if err != nil {
@@ -340,14 +340,14 @@ func (t *Txn) Savepoint() Savepoint {
 	return Savepoint{t, w.batch.Mark(), w.batch.Count(), len(w.spaces.list), t.undos}
 }
 
-// stands reports whether the steps before a savepoint are still those that were
-// there when it was made.
+// stands reports whether the steps before a savepoint are unchanged since it was
+// made.
 func (t *Txn) stands(s *Savepoint) bool {
 	i, _ := slices.BinarySearchFunc(t.undone, s.undos+1, func(u undo, n int) int { return cmp.Compare(u.n, n) })
 	return s.t == t && (i == len(t.undone) || t.undone[i].steps >= s.steps())
 }
 
-// noteUndo remembers that the steps behind the first so many were undone.
+// noteUndo records a RollbackTo that kept so many steps.
 func (t *Txn) noteUndo(steps int) {
 	for n := len(t.undone); n > 0 && t.undone[n-1].steps >= steps; n-- {
 		t.undone = t.undone[:n-1]
@@ -356,8 +356,8 @@ func (t *Txn) noteUndo(steps int) {
 	t.undone = append(t.undone, undo{t.undos, steps})
 }
 
-// RollbackTo undoes the writes since a savepoint. What was read since still
-// counts as read.
+// RollbackTo undoes the writes since a savepoint. Reads since then still count in
+// conflict checks.
 func (t *Txn) RollbackTo(s Savepoint) error {
 	w, err := t.enter()
 	if err != nil {
@@ -365,12 +365,12 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	}
 	defer t.mu.Unlock()
 	if !t.stands(&s) {
-		return fmt.Errorf("%w: the savepoint is not one of this transaction, or was undone itself", base.ErrInvalidOptions)
+		return fmt.Errorf("%w: the savepoint is of another transaction, or was undone itself", base.ErrInvalidOptions)
 	}
 	if w.shared {
 		w.batch.Rollback(s.mark)
 	} else {
-		w.batch.Truncate(s.mark) // no iterator may look at what goes
+		w.batch.Truncate(s.mark) // no open iterator may read the truncated part
 	}
 	t.noteUndo(s.steps())
 	w.spaces.rollback(s.spaces)
@@ -387,9 +387,9 @@ func (t *Txn) RollbackTo(s Savepoint) error {
 	}
 }
 
-// Commit applies the writes, atomically, unless a commit since the snapshot
-// touched what the transaction depends on: then it is base.ErrConflict, and
-// nothing was applied. The transaction is over in any case.
+// Commit applies the writes atomically. If a commit since the snapshot touched a key
+// that the transaction depends on, Commit applies nothing and returns
+// base.ErrConflict. The transaction is over in any case.
 func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	w := t.take()
 	if w == nil {
@@ -400,7 +400,7 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	case t.e.store.Closed():
 		return 0, base.ErrClosed
 	case w.batch.Count() == 0 && w.spaces.none():
-		return t.held.Seq, nil // it is as if it had run at its snapshot
+		return t.held.Seq, nil // as if the transaction had run at its snapshot
 	}
 	var spaces *spaceCommit
 	if !w.spaces.none() {
@@ -424,15 +424,15 @@ func (t *Txn) Commit(ctx context.Context) (base.SeqNum, error) {
 	} else {
 		seq, err = t.e.commit.Commit(ctx, &w.batch, t.o.Durability, &w.conflict)
 	}
-	if errors.Is(err, base.ErrConflict) { // it has ended, and commits do not look at it any more
+	if errors.Is(err, base.ErrConflict) { // the transaction has ended: commits no longer read w
 		t.over = w.conflict.Over()
 	}
 	return seq, err
 }
 
-// Over is, after a Commit that had a conflict, the same number for transactions
-// that had theirs over the same key, as far as that is known. Only the goroutine
-// that called Commit may ask.
+// Over returns, after a Commit with a conflict, a number that is equal for transactions
+// with a conflict over the same key, as far as the key is known. Only the goroutine that
+// called Commit may call it.
 func (t *Txn) Over() uint64 { return t.over }
 
 // Rollback ends the transaction without applying anything. It is idempotent,

@@ -10,20 +10,20 @@ import (
 	"github.com/seerdb-go/seerdb/internal/writeset"
 )
 
-// txnBuffers is what a transaction works in. Later ones, of whatever database, use
-// it again: without that a small transaction allocates 2 KB in eight pieces,
-// which is a third of what it costs.
+// txnBuffers is a transaction's working memory, pooled across transactions and
+// databases: without the pool a small transaction allocates 2 KB in eight pieces,
+// which is a third of its cost.
 //
-// It is owned by the one Txn whose work it is, and used only with its mu
-// held. Commit and Rollback take it out of there, so that it is one of them, and
-// give it back once no reader can look at it any more:
+// One Txn owns it, as its work, and uses it only with its mu held. The call of Commit
+// or Rollback that ends the transaction takes it from the Txn, and recycles it once
+// no reader can read it:
 //
-//   - the pipeline has the batch from its place in the queue until it is published,
+//   - the pipeline holds the batch from its place in the queue until it is published,
 //     and commit.Pipeline.Commit returns after that; the log, the memtable and the
 //     tracker copy;
-//   - the tracker lets go of conflict in End;
-//   - iterators look at all of it for as long as they are open, and after the
-//     transaction is over: what had one is left to the garbage collector.
+//   - the tracker releases conflict in End;
+//   - iterators read all of it while they are open, even after the transaction is over:
+//     buffers that an iterator used are left to the garbage collector.
 type txnBuffers struct {
 	conflict txn.Txn
 	batch    batch.Batch
@@ -34,13 +34,13 @@ type txnBuffers struct {
 
 var txnPool = sync.Pool{New: func() any { return new(txnBuffers) }}
 
-// Of larger transactions the memory is not kept.
+// The buffers of larger transactions are not pooled.
 const (
 	keepTxnBytes = 64 << 10
 	keepTxnRefs  = 128
 )
 
-// take takes the memory out of the transaction, which is over then.
+// take takes the memory from the transaction, which is then over.
 func (t *Txn) take() *txnBuffers {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -49,7 +49,7 @@ func (t *Txn) take() *txnBuffers {
 	return w
 }
 
-// end ends a transaction whose memory was taken out of it.
+// end ends a transaction whose memory was taken.
 func (t *Txn) end(w *txnBuffers) {
 	e := t.e
 	if !t.o.ReadOnly {
@@ -66,12 +66,12 @@ func (t *Txn) end(w *txnBuffers) {
 	w.recycle()
 }
 
-// recycle gives the memory to transactions to come.
+// recycle returns the memory to the pool.
 func (w *txnBuffers) recycle() {
 	if w.shared || w.conflict.Bytes() > keepTxnBytes || cap(w.batch.Data) > keepTxnBytes || w.own.Room() > keepTxnRefs {
 		return
 	}
-	if invariant.Enabled { // so that a reader that still looks sees nonsense
+	if invariant.Enabled { // a stray reader then sees garbage
 		data := w.batch.Data[:cap(w.batch.Data)]
 		for i := range data {
 			data[i] = 0xdb

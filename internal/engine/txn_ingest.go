@@ -19,28 +19,29 @@ import (
 	"github.com/seerdb-go/seerdb/internal/txn"
 )
 
-// The commit of a transaction that creates or drops keyspaces. Those are edits of
-// the manifest, and a record of the log cannot be made durable in one step with
-// one. So what the transaction wrote goes to tables instead, which the same edit
-// adds: a crash leaves all of it or nothing, in every durability mode. How it takes
-// its place is in commit.Pipeline.TakePlace.
+// spaceCommit is the commit of a transaction that creates or drops keyspaces. Keyspaces
+// change by an edit of the manifest, and no step makes an edit and a log record durable
+// together. So the writes of the transaction go to tables, which the same edit adds: a
+// crash leaves all of the transaction or nothing, in every durability mode. See
+// commit.Ingestion for the steps.
 type spaceCommit struct {
 	e       *Engine
-	b       *batch.Batch // what it wrote and, behind that, marks
+	b       *batch.Batch // the transaction's writes, followed by marks
 	x       *txn.Txn
 	ops     int // operations of b before the marks
 	created []*keyspace.Keyspace
 	dropped []*keyspace.Keyspace
-	// own has the numbers to which the transaction gave another meaning: a keyspace
-	// that is created, or nil for one that will not be there.
+	// own maps numbers of keyspaces that the transaction changes: to the keyspace that
+	// it creates, or to nil if it dropped the keyspace or undid its creation.
 	own    map[uint32]*keyspace.Keyspace
-	others []uint32 // numbers that b writes to and that mean here what they mean there
+	others []uint32 // numbers of the other keyspaces that b writes to
 	locked bool     // enter took the locks that leave releases
 }
 
-// newSpaceCommit prepares it. Each keyspace that comes or goes is marked by an
-// operation that is never applied, and that to the conflict checks of transactions
-// writes all its keys: so the order of commits knows of it, whatever is written.
+// newSpaceCommit prepares the commit. It marks each keyspace that is created or dropped
+// by an operation that is never applied. To conflict checks of transactions the mark
+// writes all keys of the keyspace, so that its creation or drop has a place in the
+// order of commits even if the transaction writes nothing.
 func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 	c := &spaceCommit{
 		e: e, b: &w.batch, x: &w.conflict, ops: w.batch.Count(),
@@ -69,7 +70,7 @@ func (e *Engine) newSpaceCommit(w *txnBuffers) (*spaceCommit, error) {
 func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	e := c.e
 	if c.b.Count() == 0 {
-		return e.store.Visible(), nil // it dropped what it created, and wrote nothing
+		return e.store.Visible(), nil // the transaction dropped what it created, and wrote nothing
 	}
 	if err := e.report.Callers.Refuse("the commit of a transaction that creates or drops keyspaces", callback.CallingJob); err != nil {
 		return 0, err
@@ -84,10 +85,10 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 		return 0, e.latch.Refusal()
 	}
 	defer e.work.Leave()
-	ctx, cancel := context.WithCancel(ctx) // ours is asked under locks
+	ctx, cancel := context.WithCancel(ctx) // our own: its methods are called under locks
 	defer cancel()
 	begin := e.commit.Stats.Begin()
-	// Most of what is in memory goes to tables while commits go on.
+	// Flush most of memory while commits still go on.
 	if err := e.Flush(ctx); err != nil {
 		return 0, err
 	}
@@ -112,12 +113,12 @@ func (c *spaceCommit) run(ctx context.Context) (base.SeqNum, error) {
 	if err != nil {
 		return 0, err
 	}
-	e.commit.Changed() // writers to what was dropped may be waiting for a compaction
+	e.commit.Changed() // writers to dropped keyspaces may wait for a compaction
 	e.commit.Stats.End(begin, c.b)
 	return seq, nil
 }
 
-// check refuses what cannot be committed.
+// check refuses a batch that can never be committed.
 func (c *spaceCommit) check() error {
 	if err := commit.CheckBatch(c.b, c.space); err != nil {
 		return err
@@ -127,7 +128,7 @@ func (c *spaceCommit) check() error {
 	return c.names()
 }
 
-// space is the keyspace with a number once this is committed, or nil.
+// space returns the keyspace that has a number once c is committed, or nil.
 func (c *spaceCommit) space(id uint32) *keyspace.Keyspace {
 	if k, own := c.own[id]; own {
 		return k
@@ -135,10 +136,10 @@ func (c *spaceCommit) space(id uint32) *keyspace.Keyspace {
 	return c.e.keyspaces.Get(id)
 }
 
-// missing is space, if there is none.
+// missing reports whether space returns nil.
 func (c *spaceCommit) missing(id uint32) bool { return c.space(id) == nil }
 
-// names says whether the names of the keyspaces still mean what they meant to the
+// names returns an error if the name of a keyspace no longer means what it meant to the
 // transaction. The versions are locked.
 func (c *spaceCommit) names() error {
 	e := c.e
@@ -163,9 +164,9 @@ func (c *spaceCommit) drops(k *keyspace.Keyspace) bool {
 	return own && now == nil
 }
 
-// enter writes the tables and makes the edit durable and then current. It leaves
-// with the versions locked, and with keyspaces leaving: no reader meets a name before it
-// can see what the same commit wrote.
+// enter writes the tables and makes the edit durable and then current. It returns
+// with the versions and keyspace.Set.leaving locked, so that no reader finds a new name
+// before it can see the writes of the same commit.
 func (c *spaceCommit) enter(at *jobs.Loading) error {
 	e := c.e
 	res, err := c.write()
@@ -189,7 +190,7 @@ func (c *spaceCommit) leave() {
 	}
 }
 
-// write makes tables of what the transaction wrote, by way of a memtable.
+// write writes the operations of the transaction to tables, through a memtable.
 func (c *spaceCommit) write() (res compaction.Result, err error) {
 	e := c.e
 	g, err := c.generation()
@@ -208,8 +209,8 @@ func (c *spaceCommit) write() (res compaction.Result, err error) {
 	return e.jobs.WriteMemtable(context.Background(), s.Version(), g, c.space, reserve.Frees(c.b))
 }
 
-// generation is a memtable of the operations, but for those on keyspaces that will
-// not be there.
+// generation returns a memtable of the operations, except those on keyspaces that the
+// transaction drops.
 func (c *spaceCommit) generation() (*generation.Generation, error) {
 	e := c.e
 	need := memtable.BatchBound(c.b)
@@ -244,8 +245,8 @@ func (c *spaceCommit) generation() (*generation.Generation, error) {
 	return g, nil
 }
 
-// install makes the edit, and the keyspaces and tables current with it. The versions
-// are locked, and keyspaces are leaving.
+// install makes the edit durable, and with it the keyspaces and tables current. The
+// versions and keyspace.Set.leaving are locked.
 func (c *spaceCommit) install(at *jobs.Loading, res compaction.Result) error {
 	e := c.e
 	if err := c.names(); err != nil {
@@ -264,16 +265,16 @@ func (c *spaceCommit) install(at *jobs.Loading, res compaction.Result) error {
 	return e.jobs.MakeCurrent(edit, c.missing, func() { c.rename(at) }, nil, false)
 }
 
-// rename makes keyspaces known and forgets others, once the edit is durable.
+// rename adds created keyspaces and removes dropped ones, once the edit is durable.
 func (c *spaceCommit) rename(at *jobs.Loading) {
 	e := c.e
 	for _, k := range c.dropped {
 		if newest, asked := e.commit.Drop(k); asked {
-			// A transaction that read in it depends on it as on keys that were deleted.
+			// A transaction that read in it depends on it as if its keys were deleted.
 			e.dropped.add(droppedSpace{k: k, newest: newest})
 		}
 	}
-	e.dropped.forget() // the last transaction may have ended before it could see that
+	e.dropped.forget() // the last transaction may have ended before it saw the entries
 	for _, k := range c.created {
 		e.commit.Add(k, at.End)
 	}

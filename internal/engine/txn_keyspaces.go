@@ -10,20 +10,19 @@ import (
 	"github.com/seerdb-go/seerdb/internal/keyspace"
 )
 
-// Keyspaces that a transaction creates and drops. They are its own until it
-// commits: a keyspace that it created has a number that no other gets, and no name
-// in the database; one that it dropped is there for all others. What names mean is
-// read from the database as it is, not as it was when the transaction began; the
-// commit fails with a conflict when a name that was created or dropped means
-// something else by then.
+// A transaction creates and drops keyspaces for itself until it commits: a keyspace
+// that it created has a unique number, and no name in the database; a keyspace that
+// it dropped still exists for all other clients. The transaction resolves names in the
+// current database, not in that at its begin. Its commit fails with a conflict if a name
+// that it created or dropped has another meaning by then.
 
-// spaceEdits are what one transaction does to keyspaces. Like the rest of its work
-// they are guarded by its mu. The zero value is none.
+// spaceEdits holds the changes of one transaction to keyspaces. Like the rest of its
+// work they are guarded by its mu. The zero value holds none.
 type spaceEdits struct {
 	list  []spaceEdit
-	bytes int // that they take, about
-	// What list amounts to: names that mean another keyspace here than in the
-	// database, nil for none, and the numbers of keyspaces that cannot be used.
+	bytes int // approximate memory of list
+	// The result of list: names with another meaning than in the database, where nil
+	// means no keyspace, and the numbers of keyspaces that cannot be used.
 	names map[string]*keyspace.Keyspace
 	gone  map[uint32]bool
 }
@@ -34,7 +33,7 @@ type spaceEdit struct {
 	drop bool
 }
 
-// none reports whether the transaction does nothing to keyspaces.
+// none reports whether the transaction changes no keyspaces.
 func (s *spaceEdits) none() bool { return len(s.list) == 0 }
 
 func (s *spaceEdits) add(x spaceEdit) {
@@ -46,8 +45,8 @@ func (s *spaceEdits) add(x spaceEdit) {
 	s.note(x)
 }
 
-// size is what a step takes of the transaction's share of the budget: the keyspace, its
-// entries in maps, and its mark in the commit and in the conflict checks.
+// size returns the bytes that a step takes of the transaction's share of the budget: the
+// keyspace, its entries in maps, and its mark in the commit and in the conflict checks.
 func (x *spaceEdit) size() int { return 512 + 2*len(x.k.Name()) }
 
 func (s *spaceEdits) note(x spaceEdit) {
@@ -58,8 +57,8 @@ func (s *spaceEdits) note(x spaceEdit) {
 	}
 }
 
-// rollback forgets the steps behind the first n. A keyspace whose creation is undone
-// is gone for good: its number is not used again.
+// rollback undoes all but the first n steps. A keyspace whose creation is undone is gone
+// for good: its number is not reused.
 func (s *spaceEdits) rollback(n int) {
 	undone := s.list[n:]
 	if len(undone) == 0 {
@@ -72,7 +71,7 @@ func (s *spaceEdits) rollback(n int) {
 	}
 	for _, x := range undone {
 		if !x.drop {
-			s.gone[x.k.ID()] = true // it may have been dropped after that
+			s.gone[x.k.ID()] = true // even if a later step dropped it
 		}
 	}
 	for i := range undone {
@@ -86,7 +85,7 @@ func (s *spaceEdits) rollback(n int) {
 	}
 }
 
-// created lists the keyspaces that the database gets, in the order of the steps.
+// created lists the keyspaces that the commit creates, in the order of the steps.
 func (s *spaceEdits) created() (out []*keyspace.Keyspace) {
 	for _, x := range s.list {
 		if !x.drop && !s.gone[x.k.ID()] {
@@ -96,7 +95,7 @@ func (s *spaceEdits) created() (out []*keyspace.Keyspace) {
 	return out
 }
 
-// dropped lists those that it loses.
+// dropped lists the keyspaces that the commit drops.
 func (s *spaceEdits) dropped() (out []*keyspace.Keyspace) {
 	own := map[uint32]bool{}
 	for _, x := range s.list {
@@ -110,7 +109,7 @@ func (s *spaceEdits) dropped() (out []*keyspace.Keyspace) {
 	return out
 }
 
-// usable says why a keyspace cannot be used in the transaction, or nil.
+// usable returns an error if a keyspace cannot be used in the transaction.
 func (s *spaceEdits) usable(k *Keyspace) error {
 	if s.gone[k.ID()] {
 		return fmt.Errorf("%w: %q was dropped in the transaction, or its creation was undone", base.ErrNoKeyspace, k.Name())
@@ -118,11 +117,11 @@ func (s *spaceEdits) usable(k *Keyspace) error {
 	return nil
 }
 
-// reset forgets everything.
+// reset removes all steps.
 func (s *spaceEdits) reset() { *s = spaceEdits{} }
 
-// Keyspace is Engine.Keyspace in the transaction: one that is created here is
-// others' from Commit on.
+// Keyspace is Engine.Keyspace in the transaction: other clients see a keyspace that it
+// creates only after Commit.
 func (t *Txn) Keyspace(name string, c KeyspaceChoice, create bool) (*Keyspace, error) {
 	asked, err := c.Ask(name)
 	if err != nil {
@@ -151,7 +150,7 @@ func (t *Txn) keyspace(w *txnBuffers, asked keyspace.Asked, create bool) (*keysp
 	case !create:
 		return nil, fmt.Errorf("%w: %q", base.ErrNoKeyspace, asked.Name)
 	case t.o.ReadOnly:
-		return nil, fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be created", base.ErrReadOnly, asked.Name)
+		return nil, fmt.Errorf("%w: the transaction is read-only; keyspace %q cannot be created", base.ErrReadOnly, asked.Name)
 	}
 	k, err := set.Tentative(asked)
 	if err == nil {
@@ -160,7 +159,7 @@ func (t *Txn) keyspace(w *txnBuffers, asked keyspace.Asked, create bool) (*keysp
 	return k, err
 }
 
-// addSpaceEdit adds a step, if the transaction stays within its share with it.
+// addSpaceEdit adds a step, unless the transaction would exceed its share of the budget.
 func (t *Txn) addSpaceEdit(w *txnBuffers, x spaceEdit) error {
 	if !t.fits(w, 0, x.size()) {
 		return fmt.Errorf("%w: it has created and dropped %d keyspaces", base.ErrTxnTooLarge, len(w.spaces.list))
@@ -179,7 +178,7 @@ func (t *Txn) DropKeyspace(name string) error {
 	defer t.mu.Unlock()
 	switch {
 	case t.o.ReadOnly:
-		return fmt.Errorf("%w: the transaction was begun to read only; keyspace %q cannot be dropped", base.ErrReadOnly, name)
+		return fmt.Errorf("%w: the transaction is read-only; keyspace %q cannot be dropped", base.ErrReadOnly, name)
 	case t.e.opts.ReadOnly:
 		return fmt.Errorf("%w: keyspace %q cannot be dropped", base.ErrReadOnly, name)
 	}

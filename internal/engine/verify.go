@@ -16,8 +16,8 @@ import (
 	"github.com/seerdb-go/seerdb/observe"
 )
 
-// Verify reads all live files and checks them against each other. What is
-// wrong goes into the report; the error is about the checking.
+// Verify reads all live files and checks them against each other. It reports damage
+// in the report; it returns an error only if it could not check.
 func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 	s, shard := e.store.Keep()
 	if s == nil {
@@ -40,8 +40,8 @@ func (e *Engine) Verify(ctx context.Context) (*observe.Report, error) {
 	return r, e.dir.foreign(r)
 }
 
-// noteDamage adds what a check found to the report, or returns why it could not
-// be made: that says nothing about the files.
+// noteDamage adds damage that a check found to the report, or returns the error that
+// kept the check from running, which says nothing about the files.
 func noteDamage(ctx context.Context, e *Engine, r *observe.Report, err error) error {
 	switch {
 	case err == nil:
@@ -60,7 +60,7 @@ func noteDamage(ctx context.Context, e *Engine, r *observe.Report, err error) er
 	return nil
 }
 
-// verifyLog reads what was written to the log of a generation.
+// verifyLog reads the written part of the log of a generation.
 func verifyLog(e *Engine, g *generation.Generation) error {
 	if g.Log == nil {
 		return nil
@@ -69,7 +69,7 @@ func verifyLog(e *Engine, g *generation.Generation) error {
 	id := base.Identity{DB: e.versions.DB(), Type: base.FileTypeLog, Num: g.Num, Incarnation: e.versions.Incarnation()}
 	_, err := wal.Replay(e.dir.fs, id.Name(), id, size, func(payload []byte, _ int64) error { return batch.Check(payload) })
 	if s := e.store.Current(); err == nil || s == nil || !slices.Contains(s.Generations(), g) {
-		return nil // in the latter case a flush has removed it
+		return nil // if g is no longer in the state, a flush has removed the log
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return missingLog(g.Num)
@@ -77,8 +77,8 @@ func verifyLog(e *Engine, g *generation.Generation) error {
 	return err
 }
 
-// verifyManifest reads CURRENT and the manifest. What is open for reading only
-// has no manifest of its own, and compares with what was read at first.
+// verifyManifest reads CURRENT and the manifest. A read-only engine wrote no manifest
+// itself, and compares with the one that Open read.
 func verifyManifest(e *Engine, s *readstate.State) error {
 	e.versions.Lock()
 	log := e.versions.Manifest()
