@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seerdb-go/seerdb/internal/base"
+	"github.com/seerdb-go/seerdb/internal/commit"
 	"github.com/seerdb-go/seerdb/internal/generation"
 	"github.com/seerdb-go/seerdb/internal/manifest"
 	"github.com/seerdb-go/seerdb/internal/vfs/faultfs"
@@ -257,6 +258,20 @@ func TestFlushLeavesWhatFollows(t *testing.T) {
 	}
 	m.want("the newer one is in memory")
 	m.wantRest("the newer one is in memory")
+}
+
+// TestFlushMakesDurable what no sync of the log did.
+func TestFlushMakesDurable(t *testing.T) {
+	r := newRig(t, memfs.New(), func(o *rigOptions) { o.Commit.Durability = commit.Buffered })
+	r.Put(r.Keyspaces.Root(), "a", "1")
+	last := r.Commit.LastSeq()
+	if got := r.Commit.DurableSeq(); got >= last {
+		t.Errorf("durable up to %d before a flush, of %d", got, last)
+	}
+	r.Check(r.Flush(t.Context()))
+	if got := r.Commit.DurableSeq(); got != last {
+		t.Errorf("durable up to %d behind a flush, of %d", got, last)
+	}
 }
 
 // TestFlushWaitsForWriters: commits that have their place in a memtable and are not applied yet

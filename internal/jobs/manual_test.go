@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -237,7 +238,18 @@ func TestCompactWaitsForWhatIsInItsWay(t *testing.T) {
 		defer m.mu.Unlock()
 		return m.byHand.held()[k.ID()]
 	}, func() any { return "no job is held back" })
+	for range 6 {
+		m.Put(k, "z", "apart from it")
+		m.retire()
+		m.Check(m.FlushAll(t.Context()))
+	}
+	m.spaces[slices.IndexFunc(m.spaces, func(s *model) bool { return s.k == k })].rows["z"] = modelRow{value: "apart from it"}
 	w := m.workload()
+	free := w
+	free.Held = nil
+	if v := m.Store.Current().Version(); !slices.ContainsFunc(compaction.Pick(v, m.busy, free, m.env.Config), func(p compaction.Job) bool { return p.Keyspace == k.ID() }) {
+		t.Error("nothing is to be held back")
+	}
 	for _, p := range compaction.Pick(m.Store.Current().Version(), m.busy, w, m.env.Config) {
 		if p.Keyspace == k.ID() {
 			t.Errorf("%v may begin", &p)
@@ -247,18 +259,19 @@ func TestCompactWaitsForWhatIsInItsWay(t *testing.T) {
 	m.began()
 	m.compactionEnded(nil, true)
 	m.Check(<-ended)
-	for level, files := range m.Tables(k) {
-		if level < lastLevel && len(files) > 0 {
-			t.Errorf("level %d has %d tables", level, len(files))
-		}
+	if tables := m.Tables(k); len(tables[0]) > 6 || len(tables[lastLevel]) == 0 {
+		t.Errorf("level 0 has %d tables, of 6 that came later, and the last level %d", len(tables[0]), len(tables[lastLevel]))
 	}
 	m.want("after it")
 	m.wantRest("after it")
 }
 
-// TestTidyJoinsSmallTables: what lies side by side in small tables of the last level is joined.
+// TestTidyJoinsSmallTables: what lies side by side in small tables of the last level is joined,
+// and passes the filter no second time.
 func TestTidyJoinsSmallTables(t *testing.T) {
-	r := newRig(t, memfs.New(), func(o *rigOptions) { o.env.ManualOnly = true })
+	var verdict atomic.Int32
+	var asked atomic.Int64
+	r := filterRig(t, &verdict, &asked)
 	k := r.Keyspaces.Root()
 	for _, key := range []string{"a", "b", "c", "d", "e"} {
 		r.Put(k, key, "1")
@@ -272,7 +285,11 @@ func TestTidyJoinsSmallTables(t *testing.T) {
 	if n := len(r.Tables(k)[lastLevel]); n != 5 {
 		t.Fatalf("%d tables of 5 to begin with", n)
 	}
+	asked.Store(0)
 	r.Check(r.tidyByHand(t.Context(), k, []byte("b"), []byte("e")))
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the filter is asked %d times about what has passed it", n)
+	}
 	if n := len(r.Tables(k)[lastLevel]); n != 3 {
 		t.Errorf("b, c and d are joined: %d tables of 3", n)
 	}
@@ -410,6 +427,9 @@ func TestPanicsInJobs(t *testing.T) {
 	wrongFilter.Store(false)
 	r.Check(r.Compact(t.Context(), k, nil, nil))
 	r.WantRows("after panics", k, map[string]string{"m": "4", "p": "y"})
+	if tables := r.Tables(k)[lastLevel]; len(tables) != 1 || tables[0].Entries != 2 {
+		t.Errorf("operands are not merged once that works: %v", tables)
+	}
 	if asked.Load() == 0 {
 		t.Error("the filter was not asked")
 	}

@@ -343,8 +343,9 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 // TestDropsTakeTheirJobsAlong: a job of a keyspace that is dropped while it runs is no failure,
 // and leaves no file; what was to be done with it is done.
 func TestDropsTakeTheirJobsAlong(t *testing.T) {
-	for _, n := range []int{1, 4} { // of four keyspaces
-		m := newQuietRig(t, func(o *rigOptions) { o.env.Outputs.PackFrom, o.env.Config.PackFrom = 2, 2 })
+	for _, c := range []struct{ n, packFrom int }{{1, 2}, {4, 2}, {1, 100}, {4, 100}} { // of four keyspaces
+		n := c.n
+		m := newQuietRig(t, func(o *rigOptions) { o.env.Outputs.PackFrom, o.env.Config.PackFrom = c.packFrom, c.packFrom })
 		for range 5 {
 			m.every()
 			m.retire()
