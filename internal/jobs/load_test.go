@@ -117,9 +117,8 @@ func TestLoadGoesAsDeepAsItMay(t *testing.T) {
 func TestLoadBesideAJob(t *testing.T) {
 	r := newRig(t, memfs.New(), func(o *rigOptions) { o.env.ManualOnly = true })
 	k := r.Keyspaces.Root()
-	for range 2 {
-		r.Put(k, "a", "1")
-		r.Put(k, "z", "1")
+	for _, key := range []string{"a", "a", "z", "z"} { // small neighbours, which are joined
+		r.Put(k, key, "1")
 		r.Check(r.Flush(t.Context()))
 	}
 	hung := r.FS.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "*.sst", Delay: time.Hour, Count: 1})
