@@ -179,6 +179,14 @@ func TestWorthFlushing(t *testing.T) {
 	weigh("a row more", false, func(b *batch.Batch) error { return b.Put(id, []byte("new"), big) })
 	weigh("a range that covers tables", true, func(b *batch.Batch) error { return b.DeleteRange(id, []byte("k"), []byte("l")) })
 	weigh("a range that covers little", false, func(b *batch.Batch) error { return b.DeleteRange(id, []byte("x"), []byte("y")) })
+	weigh("a row replaced, beside new ones", false, func(b *batch.Batch) error {
+		for i := 19; i < 40; i++ {
+			if err := b.Put(id, fmt.Appendf(nil, "k%02d", i), big); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	weigh("deletes", true, func(b *batch.Batch) error {
 		for i := range 20 {
 			if err := b.Delete(id, fmt.Appendf(nil, "k%02d", i)); err != nil {
@@ -222,6 +230,12 @@ func TestAtRest(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return r.Store.Current().Version().Tables() == 0
 	}, func() any { return r.Tables(k) })
+	r.Close()
+	var m observe.Metrics
+	r.Metrics(&m)
+	if why := m.CompactionsByReason; m.RangeCovered < 30 || m.Expired != 1 || why["ranges"] == 0 || why["expired"] == 0 {
+		t.Errorf("%d entries of 30 are counted as covered, %d of 1 as expired; compactions were for %v", m.RangeCovered, m.Expired, why)
+	}
 }
 
 // TestTablesThatNeedNotBeRead: what a range tombstone of a job deletes wholly is left out, is
