@@ -70,7 +70,15 @@ func TestCompactEndsBesideAWriter(t *testing.T) {
 		}
 	})
 	for range 2 {
-		asked.Clear()
+		// A compaction that began before the rows are forgotten may have asked about some, and
+		// end after Compact has begun, as work that is done.
+		settles(t, "no compaction that began before", func() string {
+			asked.Clear()
+			if n := db.Metrics().Compactions.Running; n > 0 {
+				return fmt.Sprintf("%d run", n)
+			}
+			return ""
+		})
 		before := db.Metrics()
 		dbtest.Must(t, db.Compact(context.Background(), nil, nil))
 		after := db.Metrics()
