@@ -34,19 +34,6 @@ func largeBesideSmall(t *testing.T) {
 		}
 	}
 	turning := &r.turning
-	until := func(what string, f func() bool) {
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
-			r.mu.Lock()
-			done := f()
-			r.mu.Unlock()
-			switch {
-			case done:
-				return
-			case time.Now().After(deadline):
-				panic("in vain for: " + what)
-			}
-		}
-	}
 	// No memtable is made for now: the turner waits for the log that it makes ahead,
 	// and all that ask for a memtable wait for the turner.
 	held := r.fs.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.wal", Delay: time.Hour})
@@ -54,16 +41,16 @@ func largeBesideSmall(t *testing.T) {
 	wg.Go(func() {
 		for !full.Load() {
 			commit("fills the memtable", 1, 4000)
-			until("the turner", func() bool { return turning.halfFull != r.gen || held.Matched() > 0 })
+			r.until("the turner", func() bool { return turning.halfFull != r.gen || held.Matched() > 0 })
 		}
 	})
-	until("a full memtable", func() bool { return turning.wanted == r.gen })
+	r.until("a full memtable", func() bool { return turning.wanted == r.gen })
 	full.Store(true)
 	for range 60 {
 		wg.Go(func() { commit("small", 1, 4000) })
 	}
 	wg.Go(func() { commit("large", 20, 100_000) })
-	until("a large batch that waits", func() bool { return len(turning.large) == 1 })
+	r.until("a large batch that waits", func() bool { return len(turning.large) == 1 })
 	before := turning.begun
 	held.Remove()
 	wg.Wait()
