@@ -39,7 +39,6 @@ type Env struct {
 	Files        *filecache.Cache
 	Cache        *cache.Cache
 	MemoryBudget int64
-	TableSize    int64
 	Config       compaction.Config
 	Store        *readstate.Store
 	Versions     *versions.Set
@@ -345,9 +344,9 @@ func (l *load) run(in *rowIter) (compaction.Result, error) {
 	}()
 	res, err := compaction.Run(l.ctx, compaction.RunOptions{
 		Input:        in,
-		MaxTableSize: uint64(e.TableSize),
+		MaxTableSize: e.Config.TableSize,
 		Guards:       guards,
-		GuardMin:     uint64(max(e.TableSize/4, 1)),
+		GuardMin:     max(e.Config.TableSize/4, 1),
 		Values:       out.ValueOptions(nil, nil), // no value is a pointer into a view
 		NewTable: func() (compaction.TableOutput, error) {
 			t, err := out.NewTable()

@@ -28,12 +28,12 @@ func newRig(t testing.TB, change func(*jobstest.Options)) *rig {
 	b := jobstest.New(t, memfs.New(), o)
 	r := &rig{Rig: b}
 	r.jobs = jobs.New(jobs.Env{
-		Config: jobstest.Config(), TableSize: 8 << 10, MaxCompactions: 1, Outputs: b.Outputs,
+		Config: jobstest.Config(), MaxCompactions: 1, Outputs: b.Outputs,
 		Root: b.Root, Store: b.Store, Versions: b.Versions, Keyspaces: b.Keyspaces, Commit: b.Commit, Clock: b.Clock,
 		Room: b.Room, Pace: b.Pace, Report: b.Report, Work: b.Work, Latch: b.Latch, Remove: b.Remove,
 	})
 	r.loads = Env{
-		FS: b.Dir, IO: b.IO, Files: b.Files, Cache: b.Cache, MemoryBudget: 1, TableSize: 8 << 10, Config: jobstest.Config(),
+		FS: b.Dir, IO: b.IO, Files: b.Files, Cache: b.Cache, MemoryBudget: 1, Config: jobstest.Config(),
 		Store: b.Store, Versions: b.Versions, Jobs: r.jobs, Commit: b.Commit, Report: b.Report, Work: b.Work, Latch: b.Latch,
 	}
 	b.Begin(r.jobs)

@@ -32,5 +32,5 @@ func (k *Keyspace) newIterOn(s *readstate.State, shard int, o dbiter.Options, at
 	if o.Site.Zero() {
 		o.Site = pins.Caller(2, 4)
 	}
-	return dbiter.New(&k.e.iters, k, s, shard, o, at, own), nil
+	return dbiter.New(&k.e.iters, k.Keyspace, s, shard, o, at, own), nil
 }

@@ -128,7 +128,8 @@ func (o *opening) run() error {
 // furnish makes the components of the engine, each from those before it.
 func (o *opening) furnish() {
 	e, opts := o.e, &o.e.opts
-	d := &e.dir
+	d, config := &e.dir, opts.compaction()
+	over := e.room.Over(d.fs) // for files that may take the reserve
 	remove := func(t base.FileType, n base.FileNum, size int64) { d.remove(t, n, size, e.report) }
 	e.store = readstate.New(readstate.Options{
 		Dir: d.name, FS: d.io, Files: d.files, Cache: e.cache, Clock: &e.clock, Logger: e.report.Logger,
@@ -146,19 +147,16 @@ func (o *opening) furnish() {
 	e.commit = commit.New(commit.Env{
 		Durability: opts.Durability, SyncInterval: opts.SyncInterval,
 		MemoryBudget: opts.MemoryBudget, MemtableSize: opts.MemtableSize, Partitions: opts.Partitions,
-		FS: e.room.Over(d.fs), Dir: d.handle, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces,
+		FS: over, Dir: d.handle, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces,
 		Pins: &e.open, Clock: &e.clock, Room: &e.room, Pace: pace, Report: e.report, Work: e.work, Latch: &e.latch,
 		Tree: &e.dropped,
 		Kick: func() { e.jobs.Kick() }, Blocking: func(s commit.Stop) error { return e.jobs.Blocking(s) },
 	})
 	e.dropped.init(e.store, e.versions, e.keyspaces, e.commit)
 	e.jobs = jobs.New(jobs.Env{
-		Config: opts.compaction(), TableSize: opts.TableSize, MaxCompactions: opts.MaxCompactions,
-		ManualOnly: opts.ManualOnly || opts.ReadOnly,
+		Config: config, MaxCompactions: opts.MaxCompactions, ManualOnly: opts.ManualOnly || opts.ReadOnly,
 		Outputs: outputs.Env{
-			FS: d.fs, Room: e.room.Over(d.fs), Dir: d.handle,
-			PageSize: opts.PageSize, FilterBits: opts.FilterBits, Index: opts.Index,
-			ValueFileSize: opts.valueFileSize(), PackFrom: opts.PackFrom, PackedMax: opts.PackedMax,
+			FS: d.fs, Room: over, Dir: d.handle, PageSize: opts.PageSize, FilterBits: opts.FilterBits, Index: opts.Index,
 		},
 		Root: d.root, Store: e.store, Versions: e.versions, Keyspaces: e.keyspaces, Commit: e.commit,
 		Clock: &e.clock, Room: &e.room, Pace: pace, Report: e.report, Work: e.work, Latch: &e.latch, Remove: remove,
@@ -167,8 +165,8 @@ func (o *opening) furnish() {
 		Store: e.store, Pins: &e.open, Folded: new(dbiter.Folded), DeadMin: opts.DeadMin, FoldFrom: opts.FoldFrom, Share: e.commit.ShareActive,
 	}
 	e.loads = bulk.Env{
-		FS: d.fs, IO: d.io, Files: d.files, Cache: e.cache, MemoryBudget: opts.MemoryBudget, TableSize: opts.TableSize,
-		Config: opts.compaction(), Store: e.store, Versions: e.versions, Jobs: e.jobs, Commit: e.commit,
+		FS: d.fs, IO: d.io, Files: d.files, Cache: e.cache, MemoryBudget: opts.MemoryBudget,
+		Config: config, Store: e.store, Versions: e.versions, Jobs: e.jobs, Commit: e.commit,
 		Report: e.report, Work: e.work, Latch: &e.latch,
 	}
 }

@@ -64,9 +64,6 @@ type Options struct {
 	ErrorIfMissing bool
 }
 
-// valueFileSize returns the size at which value files are cut.
-func (o *Options) valueFileSize() uint64 { return uint64(max(o.TableSize*2, 1<<12)) }
-
 func (o *Options) validate() error {
 	bad := base.BadOption
 	switch {
@@ -111,7 +108,7 @@ func (o *Options) compaction() compaction.Config {
 	c.L0Trigger = o.L0Trigger
 	c.BaseLevelBytes = uint64(o.BaseLevelBytes)
 	c.TableSize = uint64(o.TableSize)
-	c.ValueFileSize = o.valueFileSize()
+	c.ValueFileSize = uint64(max(o.TableSize*2, 1<<12))
 	c.PackFrom, c.PackedMax, c.PackSlack = o.PackFrom, uint64(o.PackedMax), uint64(o.PackSlack)
 	return c
 }

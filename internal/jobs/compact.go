@@ -349,7 +349,7 @@ func (js *Jobs) rewrite(ctx context.Context, j *job, filter bool, out *outputs.O
 		ExpireAt:     js.env.Store.Snapshots.Expired(),
 		Filter:       ask,
 		ZeroSeq:      j.OutputLevel > 0,
-		MaxTableSize: uint64(js.env.TableSize),
+		MaxTableSize: js.env.Config.TableSize,
 		Dense:        j.Dense,
 		Guards:       j.Guards,
 		Values:       out.ValueOptions(j.s, j.RewriteValues),

@@ -121,10 +121,9 @@ func TestFaultSweep(t *testing.T) {
 						step = 11
 					}
 					m := newQuietRig(t, func(o *rigOptions) {
-						if o.env.Outputs.PackFrom = 100; fault.path == "*.pack" {
-							o.env.Outputs.PackFrom = 0 // also for one keyspace
+						if o.env.Config.PackFrom = 100; fault.path == "*.pack" {
+							o.env.Config.PackFrom = 0 // also for one keyspace
 						}
-						o.env.Config.PackFrom = o.env.Outputs.PackFrom
 					})
 					c.before(m)
 					fired := m.FS.Inject(faultfs.Rule{Op: fault.op, Path: fault.path, Err: fault.err, Skip: skip, Count: 1})

@@ -34,14 +34,13 @@ func (js *Jobs) Flush(ctx context.Context) error {
 		r = q.add(gens)
 		return r.failed
 	})
-	switch {
-	case r == nil && err == nil:
-	case r == nil:
+	if err != nil {
+		if r != nil {
+			q.leave(r)
+		}
 		return err
-	case err != nil:
-		q.leave(r)
-		return err
-	default:
+	}
+	if r != nil {
 		if err := js.waitFlushed(ctx, r); err != nil {
 			return err
 		}
@@ -195,7 +194,7 @@ func (js *Jobs) writeSpace(ctx context.Context, v *manifest.Version, gens []*gen
 		Ranges:       &tombstones,
 		Merger:       o.Merger,
 		ExpireAt:     js.env.Store.Snapshots.Expired(),
-		MaxTableSize: uint64(js.env.TableSize),
+		MaxTableSize: js.env.Config.TableSize,
 		Guards:       compaction.FlushGuards(v, k.ID(), bytes, js.env.Config),
 		Values:       out.ValueOptions(nil, nil),
 		NewTable:     out.NewTable,

@@ -88,7 +88,7 @@ func TestMakeCurrentInOrder(t *testing.T) {
 // edit does not stay, and neither does what is in memory of one.
 func TestFlushOfDroppedKeyspaces(t *testing.T) {
 	for _, from := range []int{0, 100} {
-		m := newQuietRig(t, func(o *rigOptions) { o.env.Outputs.PackFrom = from })
+		m := newQuietRig(t, func(o *rigOptions) { o.env.Config.PackFrom = from })
 		m.some(40)
 		m.every()
 		m.retire()
@@ -119,7 +119,7 @@ func TestFlushOfDroppedKeyspaces(t *testing.T) {
 
 // TestWriteMemtable writes what is in the keyspaces that its caller names.
 func TestWriteMemtable(t *testing.T) {
-	m := newQuietRig(t, func(o *rigOptions) { o.env.Outputs.PackFrom = 100 })
+	m := newQuietRig(t, func(o *rigOptions) { o.env.Config.PackFrom = 100 })
 	m.every()
 	g := m.Store.Current().Active
 	id := m.spaces[2].k.ID()

@@ -30,13 +30,12 @@ import (
 // Env is what jobs work on and with.
 type Env struct {
 	// From the options of the database.
-	Config         compaction.Config // for the picker
-	TableSize      int64
-	MaxCompactions int  // at once; flushes are not counted
-	ManualOnly     bool // only Compact compacts: for read-only databases and tests
+	Config         compaction.Config // for the picker, and for the sizes of files
+	MaxCompactions int               // at once; flushes are not counted
+	ManualOnly     bool              // only Compact compacts: for read-only databases and tests
 
 	// Outputs describes the format and the directory of the files that jobs write. New
-	// sets the fields that concern jobs.
+	// sets the fields that concern jobs, and takes sizes from Config.
 	Outputs   outputs.Env
 	Root      vfs.Root // the directory, for its free space
 	Store     *readstate.Store
@@ -56,7 +55,7 @@ type Env struct {
 // Jobs runs the jobs of a database. Its methods are safe for concurrent use.
 type Jobs struct {
 	env     Env          // immutable
-	outputs *outputs.Env // immutable
+	outputs *outputs.Env // immutable; that of env
 	opened  time.Time    // immutable
 	stats   stats        // atomic
 	flushes flushRequests

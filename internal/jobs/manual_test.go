@@ -104,11 +104,7 @@ func TestCompactOfARange(t *testing.T) {
 // way; with room it goes on, and what it had begun stays whole.
 func TestCompactOnAFullDisk(t *testing.T) {
 	m := newModelRig(t, 17, func(o *rigOptions) { o.env.ManualOnly = true })
-	for range 3 {
-		m.some(30)
-		m.every()
-		m.Check(m.Flush(t.Context()))
-	}
+	m.runs(3, 30)
 	fired := m.FS.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Err: syscall.ENOSPC})
 	ended := make(chan error)
 	go func() { ended <- m.Compact(context.Background(), m.spaces[0].k, nil, nil) }()
@@ -142,10 +138,7 @@ func (r *rig) began() bool {
 // ends; and both are refused from a callback of a job, of a dropped keyspace and after Close.
 func TestCompactsOneAtATime(t *testing.T) {
 	m := newModelRig(t, 19, func(o *rigOptions) { o.env.ManualOnly = true })
-	for range 2 {
-		m.every()
-		m.Check(m.Flush(t.Context()))
-	}
+	m.runs(2, 0)
 	k := m.spaces[0].k
 	hung := m.FS.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "*.sst", Delay: time.Hour})
 	first, second, third := make(chan error), make(chan error), make(chan error)
@@ -193,11 +186,7 @@ func k2(m *modelRig) *keyspace.Keyspace { return m.spaces[2].k }
 // TestCompactIsCutShort: a call at work ends with its context, and leaves all as it was.
 func TestCompactIsCutShort(t *testing.T) {
 	m := newModelRig(t, 23, func(o *rigOptions) { o.env.ManualOnly = true })
-	for range 3 {
-		m.some(20)
-		m.every()
-		m.Check(m.Flush(t.Context()))
-	}
+	m.runs(3, 20)
 	hung := m.FS.Inject(faultfs.Rule{Op: faultfs.OpCreate, Path: "*.sst", Delay: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -220,13 +209,9 @@ func TestCompactIsCutShort(t *testing.T) {
 // keyspace, but others may elsewhere; when it ends Compact goes on with what that made.
 func TestCompactWaitsForWhatIsInItsWay(t *testing.T) {
 	m := newQuietRig(t, func(o *rigOptions) {
-		o.env.Config.PackFrom, o.env.Config.PackedMax, o.env.Outputs.PackFrom = 100, 0, 100
+		o.env.Config.PackFrom, o.env.Config.PackedMax = 100, 0
 	})
-	for range 5 {
-		m.every()
-		m.retire()
-		m.Check(m.FlushAll(t.Context()))
-	}
+	m.quietRuns(5, 0)
 	j, err := m.pickCompaction()
 	m.Check(err)
 	k := j.space

@@ -69,7 +69,7 @@ func newModelRig(t testing.TB, seed uint64, change func(*rigOptions)) *modelRig 
 	m.rig = newRig(t, memfs.New(), func(o *rigOptions) {
 		o.Now = m.clock.now
 		o.Keyspace = keyspace.Options{ValueThreshold: 100, Merger: jobstest.Joiner{}}
-		o.env.Outputs.PackFrom, o.env.Config.PackFrom = 2, 2
+		o.env.Config.PackFrom = 2
 		o.Commit.MemtableSize = 64 << 10
 		if change != nil {
 			change(o)

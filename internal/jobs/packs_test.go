@@ -19,7 +19,7 @@ import (
 // packing is a rig with packs for every job, in which only the test compacts.
 func packing(t testing.TB, fs *memfs.FS) *rig {
 	return newRig(t, fs, func(o *rigOptions) {
-		o.env.Config.PackedMax, o.env.Outputs.PackedMax, o.env.Config.PackSlack, o.env.ManualOnly = 64<<10, 64<<10, 8<<20, true
+		o.env.Config.PackedMax, o.env.Config.PackSlack, o.env.ManualOnly = 64<<10, 8<<20, true
 	})
 }
 
@@ -151,7 +151,6 @@ func TestMovesAreNotWork(t *testing.T) {
 func TestPackEvents(t *testing.T) {
 	var created, values []string
 	e := newRig(t, memfs.New(), func(o *rigOptions) {
-		o.env.Outputs.PackFrom, o.env.Outputs.PackedMax = 1, 64<<10
 		o.env.Config.PackFrom, o.env.Config.PackedMax = 1, 64<<10
 		o.Listener = observe.EventListener{
 			TableCreated:     func(ev observe.FileEvent) { created = append(created, ev.Name) },

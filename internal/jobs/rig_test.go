@@ -26,16 +26,13 @@ type rigOptions struct {
 // newRig returns jobs that have started.
 func newRig(t testing.TB, disk *memfs.FS, change func(o *rigOptions)) *rig {
 	t.Helper()
-	o := rigOptions{Options: jobstest.NewOptions(), env: &Env{Config: jobstest.Config(), TableSize: 8 << 10, MaxCompactions: 1}}
-	o.env.Outputs.PackFrom, o.env.Outputs.PackedMax = o.env.Config.PackFrom, int(o.env.Config.PackedMax)
+	o := rigOptions{Options: jobstest.NewOptions(), env: &Env{Config: jobstest.Config(), MaxCompactions: 1}}
 	if change != nil {
 		change(&o)
 	}
 	b := jobstest.New(t, disk, o.Options)
 	env := o.env
-	out := b.Outputs
-	out.PackFrom, out.PackedMax = env.Outputs.PackFrom, env.Outputs.PackedMax
-	env.Outputs, env.Root, env.Store, env.Versions, env.Keyspaces, env.Commit = out, b.Root, b.Store, b.Versions, b.Keyspaces, b.Commit
+	env.Outputs, env.Root, env.Store, env.Versions, env.Keyspaces, env.Commit = b.Outputs, b.Root, b.Store, b.Versions, b.Keyspaces, b.Commit
 	env.Clock, env.Room, env.Pace, env.Report, env.Work, env.Latch, env.Remove = b.Clock, b.Room, b.Pace, b.Report, b.Work, b.Latch, b.Remove
 	r := &rig{Rig: b, Jobs: New(*env)}
 	if o.removing != nil {

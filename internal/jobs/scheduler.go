@@ -23,12 +23,13 @@ func New(env Env) *Jobs {
 		wake: make(chan struct{}, 1), pick: make(chan struct{}, 1), manual: make(chan struct{}, 1),
 	}
 	js.failures.ended = make(chan struct{})
-	o := env.Outputs
+	o := &js.env.Outputs
+	o.ValueFileSize, o.PackFrom, o.PackedMax = env.Config.ValueFileSize, env.Config.PackFrom, int(env.Config.PackedMax)
 	o.Reserve, o.NewIdentity, o.Made = env.Versions.Reserve, env.Versions.NewIdentity, env.Versions.Made
 	o.Created, o.Remove, o.Logger = env.Report.FileCreated, env.Remove, env.Report.Logger
 	o.Poison, o.Poisoned = env.Commit.Poison, func() bool { return env.Latch.Cause() != nil }
 	o.Built = js.noteBuilt
-	js.outputs = &o
+	js.outputs = o
 	return js
 }
 

@@ -86,7 +86,7 @@ func TestFailingFlushIsNamed(t *testing.T) {
 // TestFailingCompactionIsNamed is the same of compactions: they are tried again into new
 // files, and named while writers wait for L0.
 func TestFailingCompactionIsNamed(t *testing.T) {
-	m := newModelRig(t, 5, func(o *rigOptions) { o.L0Stop = 8; o.env.Outputs.PackFrom = 100 })
+	m := newModelRig(t, 5, func(o *rigOptions) { o.L0Stop = 8; o.env.Config.PackFrom = 100 })
 	m.create()
 	fired := m.FS.Inject(faultfs.Rule{Op: faultfs.OpRead, Path: "*.sst", Err: syscall.EIO})
 	for len(m.Errors()) == 0 {
@@ -179,14 +179,9 @@ func TestNoMoreCompactionsThanAllowed(t *testing.T) {
 		t.Run(fmt.Sprint(most), func(t *testing.T) {
 			m := newQuietRig(t, func(o *rigOptions) {
 				o.env.MaxCompactions = most
-				o.env.Config.PackFrom, o.env.Config.PackedMax, o.env.Outputs.PackFrom = 100, 0, 100
+				o.env.Config.PackFrom, o.env.Config.PackedMax = 100, 0
 			})
-			for range 5 {
-				m.some(30)
-				m.every()
-				m.retire()
-				m.Check(m.FlushAll(t.Context()))
-			}
+			m.quietRuns(5, 30)
 			hung := m.FS.Inject(faultfs.Rule{Op: faultfs.OpSync, Path: "*.sst", Delay: time.Hour})
 			m.Start()
 			m.Soon("compactions hang", func() bool { return hung.Count() == most }, func() any { return hung.Count() })
@@ -237,14 +232,31 @@ func (m *modelRig) every() {
 	}
 }
 
+// runs makes runs of level 0, each of some operations and of a row in every keyspace.
+func (m *modelRig) runs(n, operations int) {
+	m.Helper()
+	for range n {
+		m.some(operations)
+		m.every()
+		m.Check(m.Flush(m.Context()))
+	}
+}
+
+// quietRuns is like runs where no worker flushes.
+func (m *modelRig) quietRuns(n, operations int) {
+	m.Helper()
+	for range n {
+		m.some(operations)
+		m.every()
+		m.retire()
+		m.Check(m.FlushAll(m.Context()))
+	}
+}
+
 // TestManualOnly: such a database compacts when it is asked to, and not otherwise.
 func TestManualOnly(t *testing.T) {
 	m := newModelRig(t, 13, func(o *rigOptions) { o.env.ManualOnly = true })
-	for range 7 {
-		m.some(20)
-		m.every()
-		m.Check(m.Flush(t.Context()))
-	}
+	m.runs(7, 20)
 	m.idling.seen = m.Store.Visible()
 	m.flushDeletes()
 	m.CollapseLater(m.spaces[0].k, []byte("k00"))
@@ -265,16 +277,12 @@ func TestManualOnly(t *testing.T) {
 // TestJobsTakeTablesOnce: of many that pick at the same time no two get the same table.
 func TestJobsTakeTablesOnce(t *testing.T) {
 	m := newQuietRig(t, func(o *rigOptions) {
-		o.env.Config.PackedMax, o.env.Config.PackFrom, o.env.Outputs.PackFrom = 0, 100, 100
+		o.env.Config.PackedMax, o.env.Config.PackFrom = 0, 100
 	})
 	for range 12 {
 		m.create()
 	}
-	for range 5 {
-		m.every()
-		m.retire()
-		m.Check(m.FlushAll(t.Context()))
-	}
+	m.quietRuns(5, 0)
 	var mu sync.Mutex
 	var took []*job
 	var wg sync.WaitGroup
@@ -345,12 +353,8 @@ func TestCompactionWaitsForRoom(t *testing.T) {
 func TestDropsTakeTheirJobsAlong(t *testing.T) {
 	for _, c := range []struct{ n, packFrom int }{{1, 2}, {4, 2}, {1, 100}, {4, 100}} { // of four keyspaces
 		n := c.n
-		m := newQuietRig(t, func(o *rigOptions) { o.env.Outputs.PackFrom, o.env.Config.PackFrom = c.packFrom, c.packFrom })
-		for range 5 {
-			m.every()
-			m.retire()
-			m.Check(m.FlushAll(t.Context()))
-		}
+		m := newQuietRig(t, func(o *rigOptions) { o.env.Config.PackFrom = c.packFrom })
+		m.quietRuns(5, 0)
 		j, err := m.pickCompaction()
 		if err != nil || j == nil || len(j.all()) != 4 {
 			t.Fatalf("picked %v, %v", j, err)
@@ -379,9 +383,7 @@ func TestDropsTakeTheirJobsAlong(t *testing.T) {
 		m.wantRest("after drops")
 	}
 	m := newQuietRig(t, nil) // the only one of a job
-	m.every()
-	m.retire()
-	m.Check(m.FlushAll(t.Context()))
+	m.quietRuns(1, 0)
 	k := m.spaces[1].k
 	m.beginByHand(k, nil, nil)
 	j := m.startJob(func(s *readstate.State, busy compaction.Busy) []compaction.Job {

@@ -146,8 +146,7 @@ func New(t testing.TB, disk *memfs.FS, o Options) *Rig {
 	r.Commit = commit.New(c)
 	r.iters = dbiter.Env{Store: r.Store, Pins: &r.pins, Folded: new(dbiter.Folded), DeadMin: 1 << 10, FoldFrom: 1 << 10, Share: r.Commit.ShareActive}
 	r.Outputs = outputs.Env{
-		FS: r.Dir, Room: r.Room.Over(r.Dir), Dir: dir, PageSize: 512, Index: sstable.IndexAuto, ValueFileSize: 16 << 10,
-		PackFrom: Config().PackFrom, PackedMax: int(Config().PackedMax),
+		FS: r.Dir, Room: r.Room.Over(r.Dir), Dir: dir, PageSize: 512, Index: sstable.IndexAuto,
 	}
 	return r
 }
